@@ -1,0 +1,154 @@
+"""What flows between data, models and attacks: users, candidates and batches of both.
+
+Shapes: `B` candidates, `U` users, `H` history items, `L` tokens, `D` embedding size. A batch holds its users
+once and says by `rows` which user each candidate is shown to, so that a model encodes every user once however
+many candidates are scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+PAD = -1
+"""Marks an empty place in a history, and special or padding tokens in `Tokens.word_of_token`."""
+
+
+@dataclass(frozen=True)
+class Users:
+    """Users and what they did before: `ids [U]` and `histories [U, H]`, item indices, newest last, PAD in front."""
+
+    ids: Tensor
+    histories: Tensor
+
+    def __len__(self) -> int:
+        return int(self.ids.shape[0])
+
+    def select(self, rows: Tensor) -> Users:
+        """The users at `rows`."""
+        return Users(self.ids[rows], self.histories[rows])
+
+    def to(self, device: torch.device) -> Users:
+        """The same users on `device`."""
+        return Users(self.ids.to(device), self.histories.to(device))
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokenized texts: `ids [B, L]`, `mask [B, L]` (true where a real token stands) and `word_of_token [B, L]`
+    (the index of the whitespace-separated word each token came from, PAD for special and padding tokens)."""
+
+    ids: Tensor
+    mask: Tensor
+    word_of_token: Tensor
+
+    def to(self, device: torch.device) -> Tokens:
+        """The same tokens on `device`."""
+        return Tokens(self.ids.to(device), self.mask.to(device), self.word_of_token.to(device))
+
+    def select(self, rows: Tensor) -> Tokens:
+        """The rows `rows`, cut to the longest of them."""
+        mask = self.mask[rows]
+        width = max(1, int(mask.sum(dim=1).max())) if len(mask) else 1
+        return Tokens(self.ids[rows, :width], mask[:, :width], self.word_of_token[rows, :width])
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Items to be scored: `items [B]` (catalog indices) and the tokens of their text as shown."""
+
+    items: Tensor
+    tokens: Tokens
+
+    def __len__(self) -> int:
+        return int(self.items.shape[0])
+
+
+@dataclass(frozen=True)
+class UserState:
+    """Whatever a model needs of `U` encoded users: tensors whose first dimension is `U`."""
+
+    tensors: tuple[Tensor, ...]
+
+    def select(self, rows: Tensor) -> UserState:
+        """The states at `rows`."""
+        return UserState(tuple(tensor[rows] for tensor in self.tensors))
+
+    def detach(self) -> UserState:
+        """The same state outside the graph."""
+        return UserState(tuple(tensor.detach() for tensor in self.tensors))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`B` examples, each a candidate shown to a user.
+
+    users
+        `U` users; `rows [B]` says which of them each candidate is shown to.
+    items
+        `[B]` catalog indices of the candidates.
+    labels
+        `[B]` floats, 1 clicked, 0 not.
+    example_ids
+        `[B]` ids that stay with an example through every stage; the key of its randomness.
+    texts
+        The candidates' texts as shown, or None for the catalog's own.
+    delta
+        `[B, L, D]` added to the candidates' embeddings, or None.
+    """
+
+    users: Users
+    rows: Tensor
+    items: Tensor
+    labels: Tensor
+    example_ids: Tensor
+    texts: tuple[str, ...] | None = None
+    delta: Tensor | None = None
+
+    def __len__(self) -> int:
+        return int(self.items.shape[0])
+
+    def select(self, index: Tensor) -> Batch:
+        """The examples at `index [K]` (repeats allowed). The users stay the same object, so caches stay valid."""
+        picked = index.tolist()
+        return replace(
+            self,
+            rows=self.rows[index],
+            items=self.items[index],
+            labels=self.labels[index],
+            example_ids=self.example_ids[index],
+            texts=None if self.texts is None else tuple(self.texts[i] for i in picked),
+            delta=None if self.delta is None else self.delta[index],
+        )
+
+    def with_texts(self, texts: Sequence[str]) -> Batch:
+        """The same examples, the candidates' texts replaced by `texts` (length B)."""
+        return replace(self, texts=tuple(texts))
+
+    def with_delta(self, delta: Tensor | None) -> Batch:
+        """The same examples with `delta [B, L, D]` added to the candidates' embeddings."""
+        return replace(self, delta=delta)
+
+    def with_histories(self, histories: Tensor) -> Batch:
+        """The same examples, each with a user of its own whose history is the row of `histories [B, H]`."""
+        users = Users(self.users.ids[self.rows], histories)
+        return replace(self, users=users, rows=torch.arange(len(self), device=self.rows.device))
+
+    def histories(self) -> Tensor:
+        """The history each example is scored with, `[B, H]`."""
+        return self.users.histories[self.rows]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`."""
+        return replace(
+            self,
+            users=self.users.to(device),
+            rows=self.rows.to(device),
+            items=self.items.to(device),
+            labels=self.labels.to(device),
+            example_ids=self.example_ids.to(device),
+            delta=None if self.delta is None else self.delta.to(device),
+        )

@@ -1,0 +1,1 @@
+"""From a source of data to the tables a task is made of."""

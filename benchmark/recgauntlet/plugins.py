@@ -1,0 +1,109 @@
+"""Finding plugins by entry point: the built-in ones register exactly as a stranger's do."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+from recgauntlet.attack import Attack
+from recgauntlet.defense import Defense
+from recgauntlet.errors import PluginError
+from recgauntlet.recommender import Recommender
+from recgauntlet.task import Task
+
+Kind = Literal["tasks", "models", "defenses", "attacks", "commands"]
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A registered name and what stands behind it."""
+
+    name: str
+    value: Any
+    distribution: str
+    version: str
+
+
+@cache
+def _entries(kind: Kind) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=f"recgauntlet.{kind}")}
+
+
+def names(kind: Kind) -> list[str]:
+    """The registered names of a kind, sorted."""
+    return sorted(_entries(kind))
+
+
+def find(kind: Kind, name: str) -> Plugin:
+    """The plugin `name`.
+
+    Raises
+    ------
+    PluginError
+        Where there is none of that name (near matches are given), or loading it fails.
+    """
+    entry = _entries(kind).get(name)
+    singular = {"defenses": "defense"}.get(kind, kind.removesuffix("s"))
+    if entry is None:
+        near = difflib.get_close_matches(name, names(kind), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of: {', '.join(names(kind))}"
+        raise PluginError(
+            f"there is no {singular} named {name!r}",
+            field=f"--{singular}",
+            remedy=f"{hint} (recgauntlet list {kind} shows all)",
+        )
+    try:
+        value = entry.load()
+    except Exception as error:  # a plugin may fail in any way while it is imported
+        raise PluginError(
+            f"the {singular} {name!r} cannot be loaded: {type(error).__name__}: {error}",
+            where=entry.value,
+            remedy="mend or uninstall the package that registers it",
+        ) from error
+    distribution = entry.dist
+    return Plugin(
+        name,
+        value,
+        distribution.name if distribution else "unknown",
+        distribution.version if distribution else "unknown",
+    )
+
+
+def find_task(name: str) -> Task:
+    """The task `name`; PluginError where it is no Task."""
+    plugin = find("tasks", name)
+    return _checked(plugin, isinstance(plugin.value, Task), "a recgauntlet.Task", plugin.value)
+
+
+def find_model(name: str) -> Plugin:
+    """The model class `name`; PluginError where it is no subclass of Recommender."""
+    plugin = find("models", name)
+    good = isinstance(plugin.value, type) and issubclass(plugin.value, Recommender)
+    return _checked(plugin, good, "a subclass of recgauntlet.Recommender", plugin)
+
+
+def find_defense(name: str) -> Plugin:
+    """The defense class `name`; PluginError where it is no subclass of Defense."""
+    plugin = find("defenses", name)
+    good = isinstance(plugin.value, type) and issubclass(plugin.value, Defense)
+    return _checked(plugin, good, "a subclass of recgauntlet.Defense", plugin)
+
+
+def find_attack(name: str) -> Plugin:
+    """The attack class `name`; PluginError where it is no subclass of Attack."""
+    plugin = find("attacks", name)
+    good = isinstance(plugin.value, type) and issubclass(plugin.value, Attack)
+    return _checked(plugin, good, "a subclass of recgauntlet.Attack", plugin)
+
+
+def _checked(plugin: Plugin, good: bool, expected: str, value: Any) -> Any:
+    if not good:
+        raise PluginError(
+            f"{plugin.name!r} is registered but is not {expected}",
+            where=plugin.distribution,
+            remedy=f"let the entry point name {expected}",
+        )
+    return value

@@ -1,0 +1,116 @@
+"""The contract of a recommender: a scorer of candidates, split so that what an attack cannot touch is computed once."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from recgauntlet.batch import Candidates, Tokens, Users, UserState
+from recgauntlet.data.tables import Catalog
+
+Surface = Literal["candidate-text", "history", "embedding"]
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How a baseline is optimized: the same under every defense, so that only the defense differs.
+
+    Parameters
+    ----------
+    epochs
+        The most passes over the training pairs.
+    batch_size
+        Training pairs (one clicked, one not) a step.
+    learning_rate, weight_decay
+        AdamW's; the rate rises over the first `warmup` share of the steps and then falls linearly to zero.
+    clip_norm
+        The gradient's largest L2 norm.
+    patience
+        Epochs without a better validation AUC before training stops.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 0.0
+    warmup: float = 0.05
+    clip_norm: float = 1.0
+    patience: int = 3
+
+
+class Recommender(nn.Module, ABC):
+    """A model that scores how likely a user is to take a candidate.
+
+    A subclass takes the catalog and then keyword-only hyper-parameters with plain defaults; they are what the
+    record repeats. Logits are `[B]`; 0 is the decision boundary.
+    """
+
+    surfaces: ClassVar[frozenset[Surface]]
+    """What the model reads. A surface it does not read is "not applicable" on the board, never "robust"."""
+
+    recipe: TrainingRecipe
+
+    def __init__(self, catalog: Catalog, *, token_length: int) -> None:
+        super().__init__()
+        self.catalog = catalog
+        self.token_length = token_length
+        self._catalog_tokens: Tokens | None = None
+
+    @classmethod
+    def hyperparameters(cls) -> dict[str, Scalar]:
+        """The keyword-only arguments of the constructor and their defaults."""
+        return constructor_defaults(cls)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @abstractmethod
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """`B` texts as tokens of at most `token_length`, on the model's device; an empty text gives one real token."""
+
+    @abstractmethod
+    def embed_history(self, users: Users) -> Tensor:
+        """`[U, H, D]`: one vector a history item, the continuous handle of the history surface."""
+
+    @abstractmethod
+    def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
+        """The users' states, cached while their candidates are under attack; `embeddings` replaces `embed_history`."""
+
+    @abstractmethod
+    def embed(self, candidates: Candidates) -> Tensor:
+        """`[B, L, D]` token embeddings (`[B, 1, D]` for models of item ids): the handle of the embedding surface."""
+
+    @abstractmethod
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        """Logits `[B]` of candidate b shown to the user of row b; `embeddings` replaces `embed`."""
+
+    def candidates(self, items: Tensor, texts: Sequence[str] | None = None) -> Candidates:
+        """The candidates `items [B]`, with `texts` in place of the catalog's where given."""
+        items = items.to(self.device)
+        if texts is not None:
+            return Candidates(items, self.tokenize(texts))
+        return Candidates(items, self.catalog_tokens().select(items))
+
+    def catalog_tokens(self) -> Tokens:
+        """The tokens of every catalog text, `[N, L]`, made once."""
+        if self._catalog_tokens is None or self._catalog_tokens.ids.device != self.device:
+            self._catalog_tokens = self.tokenize(self.catalog.texts)
+        return self._catalog_tokens
+
+
+def constructor_defaults(cls: type) -> dict[str, Scalar]:
+    """The keyword-only arguments of a constructor that have a default, with it: a plugin's hyper-parameters."""
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(cls).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty
+    }

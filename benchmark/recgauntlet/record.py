@@ -1,0 +1,377 @@
+"""The run record: one JSON file a cell, facts only. Every aggregate on a page is computed from these again."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recgauntlet.card import Goal, Tier, Track
+from recgauntlet.data.tables import BoolArray
+from recgauntlet.errors import OutputError, RecordError
+from recgauntlet.recommender import Scalar, Surface
+
+SCHEMA_VERSION = 1
+MAX_PACKED = 64_000_000
+"""Bytes that one packed column may unfold to: a record cannot blow up its reader."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Packed(_Part):
+    """A column of `n` values: zlib over packed bits ("bits") or little-endian half floats ("f2"), in base64."""
+
+    kind: Literal["bits", "f2"]
+    n: int = Field(ge=0, le=MAX_PACKED // 2)
+    data: str
+
+    @classmethod
+    def bits(cls, values: BoolArray) -> Self:
+        """Pack booleans `[n]`."""
+        return cls(kind="bits", n=len(values), data=_squeeze(np.packbits(values).tobytes()))
+
+    @classmethod
+    def floats(cls, values: npt.NDArray[np.floating[Any]]) -> Self:
+        """Pack floats `[n]` as half precision."""
+        limit = np.finfo(np.float16).max
+        return cls(
+            kind="f2",
+            n=len(values),
+            data=_squeeze(np.clip(values, -limit, limit).astype("<f2").tobytes()),
+        )
+
+    def to_bool(self) -> BoolArray:
+        """The booleans `[n]`; RecordError where the column is broken."""
+        raw = self._unfold("bits", (self.n + 7) // 8)
+        return np.unpackbits(np.frombuffer(raw, dtype=np.uint8), count=self.n).astype(np.bool_)
+
+    def to_float(self) -> npt.NDArray[np.float32]:
+        """The floats `[n]`; RecordError where the column is broken."""
+        return np.frombuffer(self._unfold("f2", 2 * self.n), dtype="<f2").astype(np.float32)
+
+    def _unfold(self, kind: str, size: int) -> bytes:
+        remedy = "restore the record from its release or run the cell again"
+        if self.kind != kind:
+            raise RecordError(f"a column of kind {self.kind} stands where {kind} belongs", remedy=remedy)
+        try:
+            unfolder = zlib.decompressobj()
+            raw = unfolder.decompress(base64.b64decode(self.data, validate=True), size + 1)
+        except (binascii.Error, zlib.error) as error:
+            raise RecordError(f"a packed column cannot be unfolded ({error})", remedy=remedy) from error
+        if len(raw) != size:
+            raise RecordError(f"a packed column does not hold {self.n} values", remedy=remedy)
+        return raw
+
+
+def _squeeze(raw: bytes) -> str:
+    return base64.b64encode(zlib.compress(raw, 9)).decode("ascii")
+
+
+class TaskRef(_Part):
+    """Which task this is, and the hashes of its card and its data."""
+
+    id: str
+    version: int
+    track: Track
+    fingerprint: str
+    data_fingerprint: str
+    simulated: bool
+    redistributable: bool
+
+
+class PluginRef(_Part):
+    """A model or a defense: its registered name, who ships it, and its hyper-parameters in full."""
+
+    name: str
+    distribution: str
+    version: str
+    hyperparameters: dict[str, Scalar]
+
+
+class SuiteRef(_Part):
+    """The attack suite and the evaluator: name, version and a hash of all parameters."""
+
+    id: str
+    version: str
+    fingerprint: str
+
+
+class Environment(_Part):
+    """Where the cell ran. `device` is in words; `commit` is empty outside a checkout."""
+
+    recgauntlet: str
+    commit: str
+    python: str
+    torch: str
+    transformers: str
+    platform: str
+    processor: str
+    device: str
+    threads: int
+    precision: str
+
+
+class Epoch(_Part):
+    """One pass over the training pairs."""
+
+    epoch: int
+    loss: float
+    valid_auc: float
+    kept: bool
+    """Whether these weights became the best so far."""
+
+
+class TrainingCost(_Part):
+    """What training cost. Passes count examples (candidates scored); FLOPs are those of torch's counter for one
+    step, times the steps; `seconds` leaves validation out."""
+
+    seconds: float
+    steps: int
+    forwards: int
+    backwards: int
+    flops: float
+    peak_memory_bytes: int
+    parameters: int
+    seconds_ratio: float | None
+    flops_ratio: float | None
+    """Ratios to the undefended twin of the same run; None for the twin itself."""
+    inference_ms_per_1000: float
+    """Milliseconds to score 1,000 candidates of one user, median of repeated runs."""
+
+
+class AttackEffort(_Part):
+    """What one attack asked of the victim, over all examples it was given."""
+
+    forwards: int
+    backwards: int
+    user_encodings: int
+    cache_hits: int
+    seconds: float
+
+
+class AttackOutcome(_Part):
+    """One attack at one tier, run on the examples no earlier attack had broken.
+
+    `attacked` and `broken` are bits over the test examples; `scores` are the evaluator's own scores of the
+    perturbed inputs, in the order of the attacked examples. `violations` counts perturbed inputs that the
+    verifier refused (they are not in `broken`).
+    """
+
+    name: str
+    hyperparameters: dict[str, Scalar]
+    attacked: Packed
+    broken: Packed
+    scores: Packed
+    violations: int
+    effort: AttackEffort
+    error: str = ""
+
+
+class TierOutcome(_Part):
+    """A threat at one tier. `robust`: bits over the test examples, right on the clean input and on everything found."""
+
+    tier: Tier
+    amount: float
+    characters: int
+    queries: int
+    robust: Packed
+    attacks: tuple[AttackOutcome, ...]
+
+
+class ThreatOutcome(_Part):
+    """One threat at all tiers; `applicable` is false (and `tiers` empty) where the model does not read the surface."""
+
+    id: str
+    surface: Surface
+    goal: Goal
+    ranked: bool
+    applicable: bool
+    tiers: tuple[TierOutcome, ...]
+
+
+class Gate(_Part):
+    """A sanity check of the evaluation or of the model. A row with a failed gate is shown, flagged and unranked."""
+
+    name: str
+    threat: str
+    """The threat it speaks of; empty where it speaks of the model."""
+    passed: bool
+    value: float
+    limit: float
+    explanation: str
+    """What was found and what to do about it."""
+
+
+class Clean(_Part):
+    """Clean results: `labels` and `scores` over the test examples (pairs: clicked, unclicked, clicked, ...), and the
+    scores of the impressions with their sizes and labels."""
+
+    labels: Packed
+    scores: Packed
+    impression_sizes: tuple[int, ...]
+    impression_users: tuple[int, ...]
+    impression_labels: Packed
+    impression_scores: Packed
+
+
+class Edit(_Part):
+    """One edit of a perturbed input: an operation, its place, and the word or item id that came in."""
+
+    op: Literal["insert", "replace", "delete"]
+    at: int
+    new: str = ""
+
+
+class Evidence(_Part):
+    """A perturbed input that fooled the model, as edits of the test example `example`: no text of the data."""
+
+    threat: str
+    tier: Tier
+    attack: str
+    example: int
+    edits: tuple[Edit, ...]
+    clean_score: float
+    score: float
+
+
+class Failure(_Part):
+    """Why a cell failed."""
+
+    kind: str
+    message: str
+    stage: str
+
+
+class RunRecord(_Part):
+    """One cell: task x model x defense x seed."""
+
+    schema_version: Literal[1] = 1
+    status: Literal["ok", "failed"]
+    task: TaskRef
+    model: PluginRef
+    defense: PluginRef
+    seed: int
+    suite: SuiteRef
+    environment: Environment
+    started: str
+    finished: str
+    clean: Clean | None = None
+    threats: tuple[ThreatOutcome, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    cost: TrainingCost | None = None
+    epochs: tuple[Epoch, ...] = ()
+    weights_sha256: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    failure: Failure | None = None
+    digest: str = ""
+
+    def sealed(self) -> RunRecord:
+        """The same record with its digest, which tells a reader that nothing was changed since."""
+        return self.model_copy(update={"digest": _digest(self.model_dump(mode="json"))})
+
+
+def _digest(content: dict[str, Any]) -> str:
+    body = {key: value for key, value in content.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def write_record(record: RunRecord, path: Path) -> None:
+    """Write `record` to `path` at once or not at all.
+
+    Raises
+    ------
+    OutputError
+        Where the directory cannot be written or the disk is full; nothing is left behind.
+    """
+    text = json.dumps(record.sealed().model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
+    write_atomically(path, text.encode())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.chmod(0o644)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror})",
+            where=path,
+            remedy="free some disk space or choose another output directory (--out)",
+        ) from error
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read and check a record.
+
+    Raises
+    ------
+    RecordError
+        Where the file is truncated, has another schema version, unknown or missing fields, or was edited.
+    """
+    remedy = "restore it from its release, or delete it and run the cell again"
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise RecordError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from error
+    except UnicodeDecodeError as error:
+        raise RecordError("is not UTF-8 text", where=path, remedy=remedy) from error
+    except json.JSONDecodeError as error:
+        raise RecordError(
+            f"is not complete JSON (line {error.lineno}: {error.msg})", where=path, remedy=remedy
+        ) from error
+    if not isinstance(content, dict):
+        raise RecordError("is not a record (a JSON object is expected)", where=path, remedy=remedy)
+    version = content.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise RecordError(
+            f"has schema version {version!r}, this program reads {SCHEMA_VERSION}",
+            where=path,
+            field="schema_version",
+            remedy="use the version of recgauntlet that wrote it, or run the cell again",
+        )
+    try:
+        record = RunRecord.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RecordError(
+            "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5]),
+            where=path,
+            field=".".join(map(str, first["loc"])),
+            remedy=remedy,
+        ) from error
+    if record.digest != _digest(content):
+        raise RecordError(
+            "was changed after it was written (its digest does not match)",
+            where=path,
+            field="digest",
+            remedy=remedy,
+        )
+    return record
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a record, as published in docs/record.schema.json."""
+    return RunRecord.model_json_schema()
