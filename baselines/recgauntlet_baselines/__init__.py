@@ -1,0 +1,1 @@
+"""The baselines: recommenders and defenses, registered exactly as a stranger's are."""

@@ -1,0 +1,1 @@
+"""RecGauntlet: how robust is a recommender system, and what does robustness cost?"""

@@ -1,0 +1,1 @@
+"""The benchmark's tasks: one card and one loader each."""
