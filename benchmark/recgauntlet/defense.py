@@ -75,8 +75,3 @@ def click_loss(scores: Tensor, batch: Batch) -> Tensor:
     """The mean binary cross-entropy of logits `[B]` against the batch's labels."""
     return F.binary_cross_entropy_with_logits(scores, batch.labels)
 
-
-def mean_norm(embeddings: Tensor, mask: Tensor) -> Tensor:
-    """The mean over a batch of the L2 norm of `embeddings [B, L, D]` where `mask [B, L]`; detached."""
-    with torch.no_grad():
-        return (embeddings * mask.unsqueeze(-1)).flatten(1).norm(dim=1).mean()

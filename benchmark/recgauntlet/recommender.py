@@ -114,3 +114,10 @@ def constructor_defaults(cls: type) -> dict[str, Scalar]:
         for name, parameter in inspect.signature(cls).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty
     }
+
+
+def embedding_mask(candidates: Candidates, embedded: Tensor) -> Tensor:
+    """`[B, L]`: which of `embedded [B, L, D]` are real; all of them for models of item ids (`L = 1`)."""
+    if embedded.shape[1] == candidates.tokens.mask.shape[1]:
+        return candidates.tokens.mask
+    return torch.ones(embedded.shape[:2], dtype=torch.bool, device=embedded.device)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from recgauntlet.batch import Batch, Candidates, UserState
+from recgauntlet.batch import Batch, UserState
 from recgauntlet.data.tables import Catalog
 from recgauntlet.errors import BudgetExceeded
-from recgauntlet.recommender import Recommender
+from recgauntlet.recommender import Recommender, embedding_mask
 from recgauntlet.world import World
 
 
@@ -49,13 +49,6 @@ def embedding_scale(model: Recommender, catalog: Catalog, *, chunk: int = 2048) 
         squares += float(real.double().pow(2).sum())
         elements += int(embedding_mask(candidates, embedded).sum()) * embedded.shape[2]
     return EmbeddingScale(norms / len(catalog), (squares / max(elements, 1)) ** 0.5)
-
-
-def embedding_mask(candidates: Candidates, embedded: Tensor) -> Tensor:
-    """`[B, L]`: which embeddings are real; all of them for models of item ids (`L = 1`)."""
-    if embedded.shape[1] == candidates.tokens.mask.shape[1]:
-        return candidates.tokens.mask
-    return torch.ones(embedded.shape[:2], dtype=torch.bool, device=embedded.device)
 
 
 @dataclass

@@ -1,0 +1,104 @@
+"""What FGSM, FGM and PGD training share: `L + lambda * L_adv`, with the perturbation made where it is cheap.
+
+The candidates' embeddings are perturbed. The user side does not depend on them, so it is encoded once: its value is
+reused by every inner step, its graph by the clean and the adversarial loss together.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recgauntlet.batch import Batch, Candidates, UserState
+from recgauntlet.defense import Defense, TrainingContext, click_loss
+from recgauntlet.recommender import Recommender, embedding_mask
+
+
+@dataclass(frozen=True)
+class Inner:
+    """The inner problem of one batch: raise the loss by moving the embeddings inside a ball.
+
+    `embedded [B, L, D]` and `mask [B, L]` are the clean embeddings and which of them are real; `norm` is the mean L2
+    norm of a candidate's embedded text and `rms` the root mean square of an element: radii are relative to them.
+    """
+
+    model: Recommender
+    state: UserState
+    candidates: Candidates
+    batch: Batch
+    embedded: Tensor
+    mask: Tensor
+    norm: Tensor
+    rms: Tensor
+
+    def gradient(self, delta: Tensor) -> Tensor:
+        """The gradient `[B, L, D]` of the loss at `delta`; parameters get none."""
+        with torch.enable_grad():
+            handle = (self.embedded + delta).requires_grad_(True)
+            loss = click_loss(self.model.score(self.state, self.candidates, handle), self.batch)
+            (gradient,) = torch.autograd.grad(loss, handle)
+        return gradient * self.mask.unsqueeze(-1)
+
+
+class AdversarialTraining(Defense):
+    """`L(Y, M(X)) + lam * L(Y, M(X + delta))` with `delta` inside a ball around the candidate's embeddings.
+
+    Parameters
+    ----------
+    epsilon
+        The ball's radius, relative to the model's own embeddings as measured on the batch.
+    lam
+        The weight of the adversarial loss.
+    warmup
+        The share of training over which the radius rises linearly from 0; weights are kept as best only after it.
+        A large radius from the start collapses the model to a constant.
+    """
+
+    def __init__(self, *, epsilon: float, lam: float, warmup: float) -> None:
+        self.epsilon = epsilon
+        self.lam = lam
+        self.warmup = warmup
+
+    @abstractmethod
+    def perturb(self, inner: Inner, radius: float) -> Tensor:
+        """`delta [B, L, D]` inside the ball of the relative `radius`."""
+
+    def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
+        state = model.encode_user(batch.users).select(batch.rows)
+        candidates = model.candidates(batch.items, batch.texts)
+        embedded = model.embed(candidates)
+        clean = click_loss(model.score(state, candidates, embedded), batch)
+        radius = self.epsilon * min(1.0, context.progress / self.warmup if self.warmup else 1.0)
+        if radius == 0.0:
+            return clean
+        delta = self.perturb(self._inner(model, state, candidates, batch, embedded), radius)
+        return clean + self.lam * click_loss(model.score(state, candidates, embedded + delta), batch)
+
+    def ready(self, context: TrainingContext) -> bool:
+        return context.progress >= self.warmup
+
+    @staticmethod
+    def _inner(
+        model: Recommender, state: UserState, candidates: Candidates, batch: Batch, embedded: Tensor
+    ) -> Inner:
+        fixed = embedded.detach()
+        mask = embedding_mask(candidates, fixed)
+        real = fixed * mask.unsqueeze(-1)
+        norm = real.flatten(1).norm(dim=1).mean()
+        rms = (real.pow(2).sum() / (mask.sum() * fixed.shape[2])).sqrt()
+        return Inner(model, state.detach(), candidates, batch, fixed, mask, norm, rms)
+
+
+def l2_unit(tensor: Tensor) -> Tensor:
+    """Each example of `[B, L, D]` at L2 norm 1 (zeros stay zeros)."""
+    norm = tensor.flatten(1).norm(dim=1).clamp(min=torch.finfo(tensor.dtype).tiny)
+    return tensor / norm[:, None, None]
+
+
+def l2_clip(tensor: Tensor, radius: Tensor) -> Tensor:
+    """Each example of `[B, L, D]` at L2 norm `radius` at most."""
+    norm = tensor.flatten(1).norm(dim=1).clamp(min=torch.finfo(tensor.dtype).tiny)
+    return tensor * (radius / norm).clamp(max=1.0)[:, None, None]

@@ -1,0 +1,22 @@
+"""FGM adversarial training: one step along the gradient, L2 (Miyato, Dai and Goodfellow 2017)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner, l2_unit
+
+
+class FGM(AdversarialTraining):
+    """`delta = epsilon * norm * g / |g|`, the norm taken over all of a candidate's token embeddings.
+
+    Deviation from the paper: embeddings are not normalized beforehand; instead the radius is relative to their mean
+    norm, so a model cannot escape by inflating them.
+    """
+
+    def __init__(self, *, epsilon: float = 0.25, lam: float = 1.0, warmup: float = 0.3) -> None:
+        super().__init__(epsilon=epsilon, lam=lam, warmup=warmup)
+
+    def perturb(self, inner: Inner, radius: float) -> Tensor:
+        gradient = inner.gradient(inner.embedded.new_zeros(()))
+        return l2_unit(gradient) * (radius * inner.norm)

@@ -1,0 +1,95 @@
+"""Parts that the text models share: word-by-word tokenization with a cache, and attention that minds padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recgauntlet.batch import PAD, Tokens
+
+
+class WordTokenizer:
+    """Texts to token ids, word by word: a word's pieces are looked up once and then remembered.
+
+    Parameters
+    ----------
+    pieces_of
+        Gives the token ids of each of a list of words.
+    length
+        The most tokens a text may have; later ones are cut.
+    unknown, pad
+        The ids of an empty or unreadable text, and of padding.
+    """
+
+    def __init__(
+        self, pieces_of: Callable[[list[str]], list[list[int]]], *, length: int, unknown: int, pad: int
+    ) -> None:
+        self._pieces_of = pieces_of
+        self._length = length
+        self._unknown = unknown
+        self._pad = pad
+        self._known: dict[str, list[int]] = {}
+
+    def __call__(self, texts: Sequence[str], device: torch.device) -> Tokens:
+        """Tokens of `texts [B]`; at least one real token each."""
+        split = [text.split() for text in texts]
+        new = list(dict.fromkeys(word for words in split for word in words if word not in self._known))
+        if new:
+            self._known.update(zip(new, self._pieces_of(new), strict=True))
+        rows: list[list[int]] = []
+        places: list[list[int]] = []
+        for words in split:
+            ids: list[int] = []
+            place: list[int] = []
+            for index, word in enumerate(words):
+                pieces = self._known[word]
+                ids += pieces
+                place += [index] * len(pieces)
+                if len(ids) >= self._length:
+                    break
+            rows.append(ids[: self._length] or [self._unknown])
+            places.append(place[: self._length] or [0])
+        width = max(map(len, rows), default=1)
+        table = np.full((len(rows), width), self._pad, dtype=np.int64)
+        words_of = np.full((len(rows), width), PAD, dtype=np.int64)
+        for i, (ids, place) in enumerate(zip(rows, places, strict=True)):
+            table[i, : len(ids)] = ids
+            words_of[i, : len(place)] = place
+        word_of_token = torch.from_numpy(words_of)
+        return Tokens(torch.from_numpy(table), word_of_token != PAD, word_of_token).to(device)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over `[B, N, in]` with values of `heads * head_size` (Vaswani et al. 2017)."""
+
+    def __init__(self, size: int, heads: int, head_size: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.project = nn.Linear(size, 3 * heads * head_size)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """`[B, N, heads * head_size]`; places outside `mask [B, N]` are not attended to."""
+        batch, length, _ = x.shape
+        query, key, value = self.project(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        seen = mask | ~mask.any(dim=1, keepdim=True)  # a row without any real place attends everywhere, not nowhere
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, None, None, :])
+        return attended.transpose(1, 2).reshape(batch, length, -1)
+
+
+class AdditiveAttention(nn.Module):
+    """Weighs `[B, N, D]` into `[B, D]` by a learned query (Wu et al. 2019, equation 3)."""
+
+    def __init__(self, size: int, hidden: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(size, hidden)
+        self.query = nn.Linear(hidden, 1, bias=False)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """The weighted mean over the places in `mask [B, N]`; zeros where there is none."""
+        weight = self.query(torch.tanh(self.key(x))).squeeze(-1).masked_fill(~mask, -1e9)
+        weight = torch.softmax(weight, dim=1) * mask
+        return (weight.unsqueeze(1) @ x).squeeze(1)

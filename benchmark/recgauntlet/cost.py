@@ -1,0 +1,72 @@
+"""Counting what a model is asked to do, whoever asks: passes by hooks on `score`, FLOPs by torch's own counter."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from recgauntlet.batch import Candidates, Users, UserState
+from recgauntlet.recommender import Recommender
+
+
+@dataclass
+class Passes:
+    """Candidates scored (`forwards`) and gradients drawn through a score (`backwards`)."""
+
+    forwards: int = 0
+    backwards: int = 0
+
+
+@contextmanager
+def count_passes(model: Recommender) -> Iterator[Passes]:
+    """Count every candidate that `model.score` scores, and every backward pass through such a score."""
+    passes = Passes()
+    original = model.score
+
+    def counted(user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        scores = original(user, candidates, embeddings)
+        passes.forwards += len(scores)
+        if scores.requires_grad:
+            scores.register_hook(lambda gradient: _add(passes, len(gradient)))
+        return scores
+
+    patched: Any = model
+    patched.score = counted
+    try:
+        yield passes
+    finally:
+        del patched.score
+
+
+def _add(passes: Passes, count: int) -> None:
+    passes.backwards += count
+
+
+def flops_of(action: Callable[[], Any]) -> float:
+    """The floating-point operations of `action`, by torch's counter (matrix products, attention, convolutions)."""
+    with FlopCounterMode(display=False) as counter:
+        action()
+    return float(counter.get_total_flops())
+
+
+@torch.no_grad()
+def inference_latency(model: Recommender, users: Users, items: Tensor, *, repeats: int = 7) -> float:
+    """Milliseconds to encode one user and score `items` for it, scaled to 1,000 candidates; the median of `repeats`."""
+    one = users.select(torch.zeros(1, dtype=torch.long, device=users.ids.device))
+    rows = torch.zeros(len(items), dtype=torch.long, device=items.device)
+    seconds = []
+    for _ in range(repeats):
+        if items.device.type == "cuda":
+            torch.cuda.synchronize(items.device)
+        started = time.perf_counter()
+        model.score(model.encode_user(one).select(rows), model.candidates(items)).cpu()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds) * 1e6 / len(items)
