@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -50,11 +50,25 @@ def _add(passes: Passes, count: int) -> None:
     passes.backwards += count
 
 
-def flops_of(action: Callable[[], Any]) -> float:
-    """The floating-point operations of `action`, by torch's counter (matrix products, attention, convolutions)."""
-    with FlopCounterMode(display=False) as counter:
-        action()
-    return float(counter.get_total_flops())
+class FlopCount:
+    """A context that counts floating-point operations by torch's counter (matrix products, attention, convolutions).
+
+    Counting slows a step down, so it can be off; `totals` then stays empty, else it gets the one count.
+    """
+
+    def __init__(self, *, active: bool) -> None:
+        self._counter = FlopCounterMode(display=False) if active else None
+        self.totals: list[float] = []
+
+    def __enter__(self) -> Self:
+        if self._counter is not None:
+            self._counter.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._counter is not None:
+            self._counter.__exit__(*error)
+            self.totals.append(float(self._counter.get_total_flops()))
 
 
 @torch.no_grad()

@@ -57,6 +57,9 @@ class Recommender(nn.Module, ABC):
 
     recipe: TrainingRecipe
 
+    trains_in_bf16: ClassVar[bool] = False
+    """Whether `--precision auto` may train it in bfloat16 on a GPU: true where that stays within seed noise."""
+
     def __init__(self, catalog: Catalog, *, token_length: int) -> None:
         super().__init__()
         self.catalog = catalog

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from recgauntlet.batch import Batch
-from recgauntlet.cost import Passes, count_passes, flops_of
+from recgauntlet.cost import FlopCount, Passes, count_passes
 from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.data.tables import Pairs, TaskData
 from recgauntlet.defense import Defense, TrainingContext
@@ -49,9 +49,7 @@ class Trainer:
         self._precision = precision
         recipe = model.recipe
         trainable = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            trainable, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-        )
+        self.optimizer = torch.optim.AdamW(trainable, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         rising = max(1, round(recipe.warmup * total_steps))
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer,
@@ -93,9 +91,7 @@ class Trainer:
     def advance(self, defense: Defense, batch: Batch) -> float:
         """One step of the defense, then the schedule; the loss."""
         context = (
-            torch.autocast(self.model.device.type, dtype=torch.bfloat16)
-            if self._precision == "bf16"
-            else nullcontext()
+            torch.autocast(self.model.device.type, dtype=torch.bfloat16) if self._precision == "bf16" else nullcontext()
         )
         with context:
             loss = defense.step(self, batch)
@@ -127,7 +123,8 @@ def train(
     per_epoch = math.ceil(len(pairs) / recipe.batch_size)
     trainer = Trainer(model, per_epoch * recipe.epochs, rng.child("defense"), precision)
     best: dict[str, Tensor] | None = None
-    best_auc, stale, seconds, flops, steps = -1.0, 0, 0.0, [], 0
+    best_auc, stale, seconds, steps = -1.0, 0, 0.0, 0
+    flops: list[float] = []
     epochs: list[Epoch] = []
     with count_passes(model) as passes:
         for number in range(recipe.epochs):
@@ -137,12 +134,9 @@ def train(
             for start in range(0, len(pairs), recipe.batch_size):
                 batch = pairs_to_batch(pairs, order[start : start + recipe.batch_size]).to(model.device)
                 started = time.perf_counter()
-                if start == 0:
-                    loss: list[float] = []
-                    flops.append(flops_of(lambda b=batch: loss.append(trainer.advance(defense, b))))  # type: ignore[misc]
-                    losses.append(loss[0])
-                else:
+                with FlopCount(active=start == 0) as count:
                     losses.append(trainer.advance(defense, batch))
+                flops += count.totals
                 seconds += time.perf_counter() - started
                 steps += 1
                 progress(f"training, epoch {number + 1} of {recipe.epochs}", steps / trainer.total_steps)

@@ -81,9 +81,7 @@ class AdversarialTraining(Defense):
         return context.progress >= self.warmup
 
     @staticmethod
-    def _inner(
-        model: Recommender, state: UserState, candidates: Candidates, batch: Batch, embedded: Tensor
-    ) -> Inner:
+    def _inner(model: Recommender, state: UserState, candidates: Candidates, batch: Batch, embedded: Tensor) -> Inner:
         fixed = embedded.detach()
         mask = embedding_mask(candidates, fixed)
         real = fixed * mask.unsqueeze(-1)

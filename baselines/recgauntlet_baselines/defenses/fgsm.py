@@ -8,7 +8,7 @@ from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inn
 
 
 class FGSM(AdversarialTraining):
-    """`delta = epsilon * rms * sign(g)`: every element moves by the same amount, relative to an element's root mean square.
+    """`delta = epsilon * rms * sign(g)`: every element moves alike, relative to its root mean square.
 
     At equal `epsilon` this perturbation has about the L2 norm of FGM's. Deviation from the paper: embeddings are
     perturbed instead of inputs, and the radius is relative.

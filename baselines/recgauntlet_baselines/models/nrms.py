@@ -57,12 +57,8 @@ class NRMS(Recommender):
         super().__init__(catalog, token_length=token_length)
         pieces = catalog_pieces(catalog.texts)
         self._compact = {piece: FIRST_ID + i for i, piece in enumerate(pieces)}
-        self._tokenize = WordTokenizer(
-            self._pieces_of, length=token_length, unknown=UNKNOWN_ID, pad=PAD_ID
-        )
-        self.words = nn.Embedding.from_pretrained(
-            start_vectors(pieces, word_size), freeze=False, padding_idx=PAD_ID
-        )
+        self._tokenize = WordTokenizer(self._pieces_of, length=token_length, unknown=UNKNOWN_ID, pad=PAD_ID)
+        self.words = nn.Embedding.from_pretrained(start_vectors(pieces, word_size), freeze=False, padding_idx=PAD_ID)
         size = heads * head_size
         self.title_attention = SelfAttention(word_size, heads, head_size)
         self.title_pool = AdditiveAttention(size, attention_size)

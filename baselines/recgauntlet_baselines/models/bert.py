@@ -1,0 +1,226 @@
+"""BERT as a cross-encoder: history and candidate text in one sequence, one logit from its first token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recgauntlet.batch import Candidates, Tokens, Users, UserState
+from recgauntlet.data.tables import Catalog
+from recgauntlet.encoder import model_path
+from recgauntlet.errors import PluginError
+from recgauntlet.recommender import Recommender, Surface, TrainingRecipe
+from recgauntlet_baselines.models._layers import WordTokenizer
+
+Freeze = Literal["none", "embeddings", "encoder"]
+
+
+class BertRanker(Recommender):
+    """`[CLS] newest item [SEP] older item [SEP] ... candidate [SEP]`, read by a pretrained BERT.
+
+    The form of the article on adversarial training for large-model recommenders: a language model scores an item's text
+    for a user described by text. The user state is the history's word embeddings; every layer sees both sides, so
+    nothing deeper can be cached while a candidate is under attack.
+
+    Parameters
+    ----------
+    checkpoint
+        A hub name or a local path that `AutoModel` loads; empty: MiniLM, which ships with this package.
+    layers
+        How many of the encoder's layers are kept, from the bottom; 0 keeps all.
+    max_length
+        Tokens a sequence may have; the oldest history is cut first.
+    history_items, history_tokens
+        How many of the newest items are read, and how many tokens of each.
+    freeze
+        What training leaves as it was: nothing, the embeddings, or the whole encoder (only the head learns).
+    """
+
+    surfaces: ClassVar[frozenset[Surface]] = frozenset({"candidate-text", "history", "embedding"})
+    recipe = TrainingRecipe(epochs=2, batch_size=32, learning_rate=2e-4, weight_decay=0.01, warmup=0.1, patience=2)
+    trains_in_bf16: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        token_length: int,
+        checkpoint: str = "",
+        layers: int = 0,
+        max_length: int = 128,
+        history_items: int = 10,
+        history_tokens: int = 12,
+        freeze: Freeze = "none",
+    ) -> None:
+        super().__init__(catalog, token_length=token_length)
+        self.history_items = history_items
+        self.history_tokens = history_tokens
+        self.max_length = max_length
+        tokenizer, self.bert = load_encoder(checkpoint or str(model_path()))
+        self._keep_layers(layers)
+        limit = getattr(self.bert.config, "max_position_embeddings", max_length)
+        if not token_length + 3 <= max_length <= limit:
+            raise PluginError(
+                f"max_length={max_length} does not fit",
+                field="max_length",
+                remedy=f"choose a value from {token_length + 3} (a candidate and its separators) to {limit}",
+            )
+        self._freeze(freeze)
+        self.head = nn.Linear(self.bert.config.hidden_size, 1)
+        nn.init.zeros_(self.head.bias)
+        nn.init.normal_(self.head.weight, std=0.02)
+        self._first, self._separator = _special_ids(tokenizer)
+        self._pad = int(tokenizer.pad_token_id or 0)
+        unknown = tokenizer.unk_token_id
+        self._tokenize = WordTokenizer(
+            lambda words: _word_pieces(tokenizer, words),
+            length=token_length,
+            unknown=int(unknown if unknown is not None else self._separator),
+            pad=self._pad,
+        )
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        return self._tokenize(texts, self.device)
+
+    def embed(self, candidates: Candidates) -> Tensor:
+        return self._words(candidates.tokens.ids)
+
+    def embed_history(self, users: Users) -> Tensor:
+        """`[U, H, T * D]`: the word embeddings of each item's first `T = history_tokens` tokens, padding zero."""
+        ids, mask = self._history_tokens(users)
+        embedded = self._words(ids) * mask.unsqueeze(-1)
+        return embedded.flatten(2)
+
+    def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
+        """The embedded history, newest item first, each item closed by a separator, cut to what the sequence holds."""
+        read = min(self.history_items, users.histories.shape[1])
+        recent = Users(users.ids, users.histories[:, -read:])
+        ids, mask = self._history_tokens(recent)
+        if embeddings is None:
+            embedded = self._words(ids)
+        else:
+            embedded = embeddings[:, -read:].unflatten(2, (ids.shape[2], -1))
+        count, items, _ = mask.shape
+        separator = self._words(mask.new_full((), self._separator, dtype=torch.long))
+        closed = torch.cat([embedded, separator.expand(count, items, 1, -1)], dim=2)
+        closed_mask = torch.cat([mask, mask[:, :, :1]], dim=2)
+        flat = closed.flip(1).flatten(1, 2)
+        flat_mask = closed_mask.flip(1).flatten(1, 2)
+        order = torch.argsort((~flat_mask).long(), dim=1, stable=True)  # real tokens to the front
+        room = self.max_length - self.token_length - 2
+        width = max(1, min(room, int(flat_mask.sum(dim=1).max())))
+        order = order[:, :width]
+        packed = flat.gather(1, order.unsqueeze(-1).expand(-1, -1, flat.shape[2]))
+        return UserState((_to_width(packed, room), _to_width(flat_mask.gather(1, order), room)))
+
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        history, history_mask = user.tensors
+        width = max(1, int(history_mask.sum(dim=1).max()))
+        history, history_mask = history[:, :width], history_mask[:, :width]
+        embedded = self.embed(candidates) if embeddings is None else embeddings
+        mask = candidates.tokens.mask
+        count = len(candidates)
+        special = self._words(torch.tensor([self._first, self._separator], device=mask.device))
+        first = special[0].expand(count, 1, -1)
+        last = special[1].expand(count, 1, -1)
+        always = mask.new_ones(count, 1)
+        sequence = torch.cat([first, history, embedded, last], dim=1)
+        seen = torch.cat([always, history_mask, mask, always], dim=1)
+        segment = torch.cat([mask.new_zeros(count, 1 + width), mask.new_ones(count, mask.shape[1] + 1)], dim=1).long()
+        place = (seen.long().cumsum(dim=1) - 1).clamp(min=0)
+        options: dict[str, Tensor] = {"inputs_embeds": sequence, "attention_mask": seen.long()}
+        if getattr(self.bert.config, "type_vocab_size", 0) > 1:
+            options["token_type_ids"] = segment
+        if self.bert.config.model_type in {"bert", "electra"}:
+            options["position_ids"] = place
+        hidden: Tensor = self.bert(**options).last_hidden_state
+        logits: Tensor = self.head(hidden[:, 0]).squeeze(-1)
+        return logits
+
+    def _words(self, ids: Tensor) -> Tensor:
+        embedded: Tensor = self.bert.get_input_embeddings()(ids)
+        return embedded
+
+    def _history_tokens(self, users: Users) -> tuple[Tensor, Tensor]:
+        """Token ids and mask `[U, H, T]` of the histories' texts."""
+        tokens = self.catalog_tokens()
+        ids, mask = tokens.ids[:, : self.history_tokens], tokens.mask[:, : self.history_tokens]
+        known = users.histories >= 0
+        rows = users.histories.clamp(min=0)
+        return ids[rows], mask[rows] & known.unsqueeze(-1)
+
+    def _keep_layers(self, layers: int) -> None:
+        if layers == 0:
+            return
+        encoder = getattr(self.bert, "encoder", None) or getattr(self.bert, "transformer", None)
+        stack = getattr(encoder, "layer", None)
+        if not isinstance(stack, nn.ModuleList) or not 1 <= layers <= len(stack):
+            have = len(stack) if isinstance(stack, nn.ModuleList) else "an unknown number of"
+            raise PluginError(
+                f"layers={layers} cannot be kept of {have} layers",
+                field="layers",
+                remedy="choose a number from 1 to the number of layers, or 0 for all",
+            )
+        encoder.layer = stack[:layers]
+        self.bert.config.num_hidden_layers = layers
+
+    def _freeze(self, freeze: str) -> None:
+        if freeze not in {"none", "embeddings", "encoder"}:
+            raise PluginError(
+                f"freeze={freeze!r} is unknown", field="freeze", remedy="choose none, embeddings or encoder"
+            )
+        if freeze == "embeddings":
+            self.bert.embeddings.requires_grad_(False)
+        elif freeze == "encoder":
+            self.bert.requires_grad_(False)
+
+
+def load_encoder(checkpoint: str) -> tuple[Any, Any]:
+    """The tokenizer and the encoder of a hub name or path.
+
+    Raises
+    ------
+    PluginError
+        Where it cannot be loaded.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, use_fast=True)
+        model = AutoModel.from_pretrained(checkpoint, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise PluginError(
+            f"the checkpoint cannot be loaded: {str(error).splitlines()[0]}",
+            where=checkpoint,
+            field="checkpoint",
+            remedy="give a hub name that can be reached, or a local directory with config.json, tokenizer files and "
+            "model.safetensors",
+        ) from error
+    return tokenizer, model
+
+
+def _special_ids(tokenizer: Any) -> tuple[int, int]:
+    first = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
+    last = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
+    if first is None or last is None:
+        raise PluginError(
+            "the tokenizer has no token to begin and to separate with",
+            field="checkpoint",
+            remedy="choose an encoder of BERT's kind",
+        )
+    return int(first), int(last)
+
+
+def _word_pieces(tokenizer: Any, words: list[str]) -> list[list[int]]:
+    pieces: list[list[int]] = tokenizer(words, add_special_tokens=False)["input_ids"]
+    return pieces
+
+
+def _to_width(tensor: Tensor, width: int) -> Tensor:
+    """`[U, N, ...]` zero-padded to `[U, width, ...]`, so that states of different chunks can be joined."""
+    missing = width - tensor.shape[1]
+    return F.pad(tensor, (0, 0) * (tensor.ndim - 2) + (0, missing)) if missing > 0 else tensor

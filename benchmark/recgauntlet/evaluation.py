@@ -1,0 +1,288 @@
+"""What a trained model is worth: clean, and after every attack of every threat, counted example by example.
+
+The evaluator believes no attack: it scores each returned input itself, and only inputs that the verifier finds legal
+count. Per threat the attacks run one after the other on the examples that still stand (worst case per example, early
+exit), from the lowest tier to the highest: what breaks an example inside a small budget is legal inside a larger one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recgauntlet.attack import Attack, Budget
+from recgauntlet.batch import Batch
+from recgauntlet.card import TIERS, TaskCard, Threat
+from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
+from recgauntlet.data.tables import BoolArray, TaskData
+from recgauntlet.edits import history_edits, text_edits
+from recgauntlet.errors import BudgetExceeded
+from recgauntlet.recommender import Recommender
+from recgauntlet.record import (
+    AttackEffort,
+    AttackOutcome,
+    Clean,
+    Evidence,
+    Packed,
+    ThreatOutcome,
+    TierOutcome,
+)
+from recgauntlet.rng import Randomness
+from recgauntlet.suite import attacks_for
+from recgauntlet.training import score_batch
+from recgauntlet.verify import verify
+from recgauntlet.victim import EmbeddingScale, Victim, embedding_scale
+from recgauntlet.world import World
+
+EVIDENCE_PER_ATTACK = 5
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A model ready to be attacked: the test examples, their clean scores `[B]`, and where they are right `[B]`.
+
+    One `victim` serves all attacks, so that the users are encoded once in the whole evaluation.
+    """
+
+    model: Recommender
+    world: World
+    scale: EmbeddingScale
+    victim: Victim
+    batch: Batch
+    scores: Tensor
+    right: Tensor
+
+    @classmethod
+    def of(cls, model: Recommender, data: TaskData, world: World) -> Trial:
+        """Score the test pairs of `data`."""
+        batch = pairs_to_batch(data.test, np.arange(len(data.test))).to(model.device)
+        scores = score_in_chunks(model, batch)
+        scale = embedding_scale(model, data.catalog)
+        victim = Victim(model, world, scale, batch)
+        return cls(model, world, scale, victim, batch, scores, is_right(scores, batch))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one attack came to on `n` examples: the perturbed batch, the evaluator's scores `[n]`, and which are
+    legal and wrong `[n]`."""
+
+    perturbed: Batch
+    scores: Tensor
+    broken: Tensor
+    violations: int
+    effort: AttackEffort
+    error: str
+
+
+def is_right(scores: Tensor, batch: Batch) -> Tensor:
+    """`[B]`: the score is a number on its label's side of 0; 0 itself predicts "not clicked"."""
+    return ((scores > 0) == (batch.labels > 0.5)) & torch.isfinite(scores)
+
+
+def score_in_chunks(model: Recommender, batch: Batch, chunk: int = 512) -> Tensor:
+    """Logits `[B]` on the model's device; each chunk carries its own users only."""
+    if len(batch) <= chunk:
+        return score_batch(model, batch)
+    parts = []
+    for start in range(0, len(batch), chunk):
+        index = torch.arange(start, min(start + chunk, len(batch)), device=batch.items.device)
+        part = batch.select(index)
+        used, rows = torch.unique(part.rows, return_inverse=True)
+        parts.append(
+            score_batch(
+                model,
+                Batch(
+                    part.users.select(used),
+                    rows,
+                    part.items,
+                    part.labels,
+                    part.example_ids,
+                    part.texts,
+                    part.delta,
+                ),
+            )
+        )
+    return torch.cat(parts)
+
+
+def measure_clean(trial: Trial, data: TaskData) -> Clean:
+    """Scores of the test pairs and of the test impressions."""
+    impressions = data.impressions
+    scores = []
+    for start in range(0, len(impressions), 64):
+        batch = impressions_to_batch(impressions, np.arange(start, min(start + 64, len(impressions))))
+        scores.append(score_batch(trial.model, batch.to(trial.model.device)).cpu().numpy())
+    return Clean(
+        labels=Packed.bits(trial.batch.labels.cpu().numpy() > 0.5),
+        scores=Packed.floats(trial.scores.cpu().numpy()),
+        impression_sizes=tuple(np.diff(impressions.offsets).tolist()),
+        impression_users=tuple(impressions.users.tolist()),
+        impression_labels=Packed.bits(impressions.labels),
+        impression_scores=Packed.floats(np.concatenate(scores)),
+    )
+
+
+def run_attack(trial: Trial, attack: Attack, budget: Budget, index: Tensor, rng: Randomness) -> Found:
+    """Let `attack` try the examples at `index [n]` and judge what it returns.
+
+    An attack that breaks its query budget or crashes finds nothing; its error is reported.
+    """
+    batch = trial.batch.select(index)
+    victim = trial.victim
+    victim.reset(budget.queries)
+    error = ""
+    try:
+        perturbed = attack.perturb(victim, batch, budget, rng)
+        if len(perturbed) != len(batch):
+            raise ValueError(f"{len(perturbed)} examples returned for {len(batch)}")
+    except (BudgetExceeded, ValueError, RuntimeError, IndexError, TypeError) as fault:
+        perturbed, error = batch, f"{type(fault).__name__}: {fault}"
+    verdict = verify(trial.world, trial.scale, budget, batch, perturbed)
+    legal = verdict.legal.to(batch.items.device)
+    scores = score_in_chunks(trial.model, perturbed)
+    return Found(
+        perturbed=perturbed,
+        scores=scores,
+        broken=legal & ~is_right(scores, batch),
+        violations=int((~legal).sum()),
+        effort=AttackEffort(**asdict(victim.effort)),
+        error=error,
+    )
+
+
+def attackable(threat: Threat, batch: Batch) -> Tensor:
+    """`[B]`: the examples whose candidate the attacker would touch: all, or those not clicked where it promotes."""
+    return batch.labels < 0.5 if threat.goal == "promote" else torch.ones_like(batch.labels, dtype=torch.bool)
+
+
+def run_threat(
+    trial: Trial,
+    threat: Threat,
+    rng: Randomness,
+    *,
+    extra: Sequence[Attack] = (),
+    progress: Progress = lambda what, share: None,
+) -> tuple[ThreatOutcome, tuple[Evidence, ...]]:
+    """All tiers of one threat under the suite's attacks and then `extra` (transfer)."""
+    if threat.surface not in trial.model.surfaces:
+        return ThreatOutcome(
+            id=threat.id,
+            surface=threat.surface,
+            goal=threat.goal,
+            ranked=threat.ranked,
+            applicable=False,
+            tiers=(),
+        ), ()
+    standing = trial.right.clone()
+    touched = attackable(threat, trial.batch)
+    tiers: list[TierOutcome] = []
+    evidence: list[Evidence] = []
+    for level, tier in enumerate(TIERS):
+        budget = Budget.of(threat, tier)
+        suite = [attack for attack in (*attacks_for(threat), *extra) if attack.supports(budget)]
+        outcomes: list[AttackOutcome] = []
+        for number, attack in enumerate(suite):
+            progress(f"{threat.id}, {tier}: {attack.name}", (level + number / len(suite)) / len(TIERS))
+            index = torch.nonzero(standing & touched).squeeze(1)
+            if len(index) == 0:
+                break
+            found = run_attack(trial, attack, budget, index, rng.child(f"{threat.id}/{tier}/{attack.name}"))
+            standing[index] = ~found.broken
+            outcomes.append(_outcome(attack, trial, index, found))
+            evidence += _evidence(trial, threat, budget, attack, index, found)
+        tiers.append(
+            TierOutcome(
+                tier=tier,
+                amount=budget.amount,
+                characters=budget.characters,
+                queries=budget.queries,
+                robust=Packed.bits(standing.cpu().numpy()),
+                attacks=tuple(outcomes),
+            )
+        )
+    return ThreatOutcome(
+        id=threat.id,
+        surface=threat.surface,
+        goal=threat.goal,
+        ranked=threat.ranked,
+        applicable=True,
+        tiers=tuple(tiers),
+    ), tuple(evidence)
+
+
+def run_threats(
+    trial: Trial,
+    card: TaskCard,
+    rng: Randomness,
+    *,
+    extra: Callable[[Threat], Sequence[Attack]] = lambda threat: (),
+    progress: Progress = lambda what, share: None,
+) -> tuple[tuple[ThreatOutcome, ...], tuple[Evidence, ...]]:
+    """Every threat on the card; `extra` gives further attacks for each."""
+    outcomes, evidence = [], []
+    for number, threat in enumerate(card.threats):
+
+        def within(what: str, share: float, number: int = number) -> None:
+            progress(what, (number + share) / len(card.threats))
+
+        outcome, found = run_threat(trial, threat, rng, extra=extra(threat), progress=within)
+        outcomes.append(outcome)
+        evidence += found
+    return tuple(outcomes), tuple(evidence)
+
+
+def _outcome(attack: Attack, trial: Trial, index: Tensor, found: Found) -> AttackOutcome:
+    return AttackOutcome(
+        name=attack.name,
+        hyperparameters=attack.hyperparameters(),
+        attacked=Packed.bits(_bits(trial, index)),
+        broken=Packed.bits(_bits(trial, index[found.broken])),
+        scores=Packed.floats(found.scores.cpu().numpy()),
+        violations=found.violations,
+        effort=found.effort,
+        error=found.error,
+    )
+
+
+def _bits(trial: Trial, index: Tensor) -> BoolArray:
+    bits = np.zeros(len(trial.batch), dtype=np.bool_)
+    bits[index.cpu().numpy()] = True
+    return bits
+
+
+def _evidence(
+    trial: Trial, threat: Threat, budget: Budget, attack: Attack, index: Tensor, found: Found
+) -> list[Evidence]:
+    """The first few broken examples as edits; embeddings have none that could be read."""
+    if threat.surface == "embedding":
+        return []
+    catalog = trial.world.catalog
+    out = []
+    for row in torch.nonzero(found.broken).squeeze(1).tolist()[:EVIDENCE_PER_ATTACK]:
+        example = int(index[row])
+        if threat.surface == "candidate-text":
+            assert found.perturbed.texts is not None  # a legal flip by text has texts
+            clean_text = catalog.texts[int(trial.batch.items[example])]
+            edits = text_edits(clean_text, found.perturbed.texts[row])
+        else:
+            clean = trial.batch.users.histories[trial.batch.rows[example]].tolist()
+            new = found.perturbed.users.histories[found.perturbed.rows[row]].tolist()
+            edits = history_edits(clean, new, catalog)
+        out.append(
+            Evidence(
+                threat=threat.id,
+                tier=budget.tier,
+                attack=attack.name,
+                example=example,
+                edits=edits,
+                clean_score=float(trial.scores[example]),
+                score=float(found.scores[row]),
+            )
+        )
+    return out
