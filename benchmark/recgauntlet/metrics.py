@@ -23,17 +23,19 @@ Floats = npt.NDArray[np.float64]
 
 
 def correct(labels: Labels, scores: Scores) -> BoolArray:
-    """`[N]`: whether a logit is on its label's side of 0; a logit of exactly 0 predicts "not clicked"."""
+    """`[N]`: whether a logit is on its label's side of 0.
+
+    A logit of exactly 0 predicts "not clicked"; one that is not a finite number is wrong whatever the label.
+    """
     _check(labels, scores)
-    right: BoolArray = (scores > 0) == labels
+    right: BoolArray = ((scores > 0) == labels) & np.isfinite(scores)
     return right
 
 
 def accuracy(labels: Labels, scores: Scores) -> float:
     """The share of `labels [N]` that the logits `scores [N]` predict, 0 being the decision boundary.
 
-    Raises ValueError where the shapes differ, nothing is given, or a score is not a number (as all metrics
-    here do).
+    Raises ValueError where the shapes differ or nothing is given, as all metrics here do.
     """
     return float(correct(labels, scores).mean())
 
@@ -41,7 +43,7 @@ def accuracy(labels: Labels, scores: Scores) -> float:
 def auc(labels: Labels, scores: Scores) -> float:
     """The area under the ROC curve over all of `labels [N]` pooled: the chance that a clicked candidate
     scores above an unclicked one, half a point for a tie. Raises ValueError unless both labels occur."""
-    _check(labels, scores)
+    _check_order(labels, scores)
     value = _auc_by_group(labels, scores, np.zeros(len(labels), dtype=np.int64))[0][0]
     if np.isnan(value):
         raise ValueError("AUC needs at least one clicked and one unclicked candidate")
@@ -54,7 +56,7 @@ def gauc(labels: Labels, scores: Scores, groups: IntArray) -> float:
     The AUC of each group (a user; `groups [N]`), averaged with the group's number of candidates as its
     weight. Groups whose labels are all alike are left out. Raises ValueError where no group is left.
     """
-    _check(labels, scores)
+    _check_order(labels, scores)
     if len(groups) != len(labels):
         raise ValueError(f"{len(groups)} groups stand for {len(labels)} labels")
     numbers = np.unique(groups, return_inverse=True)[1].astype(np.int64).ravel()
@@ -157,7 +159,7 @@ def _blocks(scores: Scores, numbers: IntArray) -> IntArray:
 
 
 def _impression_of(labels: Labels, scores: Scores, offsets: IntArray) -> IntArray:
-    _check(labels, scores)
+    _check_order(labels, scores)
     sizes = np.diff(offsets)
     if len(sizes) == 0 or offsets[0] != 0 or offsets[-1] != len(labels) or (sizes < 1).any():
         raise ValueError("offsets must rise from 0 to the number of candidates, without empty impressions")
@@ -171,5 +173,9 @@ def _check(labels: Labels, scores: Scores) -> None:
         )
     if len(labels) == 0:
         raise ValueError("a metric of no candidates is not defined")
+
+
+def _check_order(labels: Labels, scores: Scores) -> None:
+    _check(labels, scores)
     if np.isnan(scores).any():
-        raise ValueError("a score is not a number (NaN)")
+        raise ValueError("a score is not a number (NaN), so the candidates have no order")

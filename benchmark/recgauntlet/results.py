@@ -94,15 +94,13 @@ def _check_clean(clean: Clean, where: Path | None) -> BoolArray:
     scores = _floats(clean.scores, where, "clean.scores")
     if len(labels) == 0 or len(labels) != len(scores):
         raise _fault(where, "clean.scores", f"has {len(scores)} values for {len(labels)} labels")
-    if len(set(labels.tolist())) < 2:
-        raise _fault(where, "clean.labels", "are all alike; examples come in clicked and unclicked pairs")
+    if len(labels) % 2 or not labels[0::2].all() or labels[1::2].any():
+        raise _fault(where, "clean.labels", "must be pairs: clicked, unclicked, clicked, ...")
     sizes = np.asarray(clean.impression_sizes, dtype=np.int64)
     shown = _bits(clean.impression_labels, where, "clean.impression_labels")
     shown_scores = _floats(clean.impression_scores, where, "clean.impression_scores")
     if len(sizes) == 0 or (sizes < 1).any() or not int(sizes.sum()) == len(shown) == len(shown_scores):
-        raise _fault(
-            where, "clean.impression_sizes", "do not add up to the labels and scores of the impressions"
-        )
+        raise _fault(where, "clean.impression_sizes", "do not add up to the labels and scores of the impressions")
     if len(clean.impression_users) != len(sizes):
         raise _fault(where, "clean.impression_users", "must name one user an impression")
     clicks = np.add.reduceat(shown.astype(np.int64), np.concatenate([[0], np.cumsum(sizes)[:-1]]))
@@ -124,13 +122,16 @@ def _check_threat(threat: ThreatOutcome, right: BoolArray, where: Path | None) -
     for outcome in threat.tiers:
         robust = _bits(outcome.robust, where, f"{place}.{outcome.tier}.robust")
         if len(robust) != len(right):
-            raise _fault(
-                where, f"{place}.{outcome.tier}.robust", f"has {len(robust)} bits for {len(right)} examples"
-            )
+            raise _fault(where, f"{place}.{outcome.tier}.robust", f"has {len(robust)} bits for {len(right)} examples")
         if (robust & ~right).any():
-            raise _fault(
-                where, f"{place}.{outcome.tier}.robust", "counts examples that are wrong on the clean input"
-            )
+            raise _fault(where, f"{place}.{outcome.tier}.robust", "counts examples that are wrong on the clean input")
+        for attack in outcome.attacks:
+            name = f"{place}.{outcome.tier}.{attack.name}"
+            attacked, broken = _bits(attack.attacked, where, name), _bits(attack.broken, where, name)
+            if len(attacked) != len(right) or len(broken) != len(right) or (broken & ~attacked).any():
+                raise _fault(where, name, "must have a bit an example, and break none that it did not attack")
+            if (broken & robust).any():
+                raise _fault(where, name, "broke examples that are counted as robust")
 
 
 def _bits(column: Packed, where: Path | None, field: str) -> BoolArray:
@@ -142,12 +143,9 @@ def _bits(column: Packed, where: Path | None, field: str) -> BoolArray:
 
 def _floats(column: Packed, where: Path | None, field: str) -> npt.NDArray[np.float32]:
     try:
-        values = column.to_float()
+        return column.to_float()
     except RecordError as error:
         raise _fault(where, field, error.problem) from error
-    if not np.isfinite(values).all():
-        raise _fault(where, field, "holds a score that is not a finite number")
-    return values
 
 
 def _fault(where: Path | None, field: str, problem: str) -> RecordError:

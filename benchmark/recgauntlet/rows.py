@@ -1,0 +1,189 @@
+"""What a leaderboard table is made of: frozen rows and cells between the records and every renderer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from recgauntlet.card import Goal, Tier, Track
+from recgauntlet.flags import Flag
+from recgauntlet.recommender import Surface
+from recgauntlet.record import PluginRef, SuiteRef
+from recgauntlet.stats import Estimate
+
+RANKING_TIER: Tier = "standard"
+
+
+@dataclass(frozen=True)
+class TierBudget:
+    """What a threat allows at a tier: the radius, words or edits; the character edits; the queries an
+    example."""
+
+    tier: Tier
+    amount: float
+    characters: int
+    queries: int
+
+
+@dataclass(frozen=True)
+class ThreatColumn:
+    """A threat that the table's records were attacked under."""
+
+    id: str
+    surface: Surface
+    goal: Goal
+    ranked: bool
+    budgets: tuple[TierBudget, ...]
+
+
+@dataclass(frozen=True)
+class AttackTally:
+    """What one attack did at one tier, over all seeds of a row. An attack sees only what no earlier one had
+    broken."""
+
+    name: str
+    attacked: int
+    broken: int
+    violations: int
+    forwards: int
+    backwards: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row's robust accuracy under one threat at one tier, and the share of the clean accuracy that it
+    retains."""
+
+    tier: Tier
+    robust: Estimate
+    retained: Estimate
+    attacks: tuple[AttackTally, ...]
+
+
+@dataclass(frozen=True)
+class ThreatCells:
+    """A row's cells under one threat. Not applicable (and no cells) where the model does not read the
+    surface."""
+
+    threat: str
+    applicable: bool
+    cells: tuple[Cell, ...]
+
+    def at(self, tier: Tier) -> Cell | None:
+        """The cell at `tier`, None where there is none."""
+        return next((cell for cell in self.cells if cell.tier == tier), None)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Ranking quality on clean impressions: means over seeds. `auc` pools all candidates; `impression_auc` is
+    the mean over impressions, which publications on MIND call AUC; `gauc` groups by user."""
+
+    auc: float
+    gauc: float
+    impression_auc: float
+    mrr: float
+    ndcg5: float
+    ndcg10: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Means over seeds. The ratios are to the undefended twin of the same run, None on the twin itself;
+    `attack_seconds` is what the evaluation took on top."""
+
+    training_seconds: float
+    seconds_ratio: float | None
+    training_flops: float
+    flops_ratio: float | None
+    forwards: float
+    backwards: float
+    peak_memory_bytes: float
+    parameters: int
+    inference_ms_per_1000: float
+    attack_seconds: float
+
+
+@dataclass(frozen=True)
+class Source:
+    """A record that a row was computed from."""
+
+    seed: int
+    digest: str
+    device: str
+    recgauntlet: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model trained under a defense, over its seeds. `rank` is None where the row is not ranked: `flags`
+    say why.
+
+    `worst` is the ranked threat with the lowest robust accuracy at the standard tier, None where there is
+    none.
+    """
+
+    model: PluginRef
+    defense: PluginRef
+    rank: int | None
+    clean: Estimate
+    threats: tuple[ThreatCells, ...]
+    worst: str | None
+    quality: Quality
+    cost: Cost
+    flags: tuple[Flag, ...]
+    sources: tuple[Source, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that finished."""
+        return tuple(source.seed for source in self.sources)
+
+    def under(self, threat: str) -> ThreatCells | None:
+        """The cells under `threat`, None where the row's records do not know it."""
+        return next((cells for cells in self.threats if cells.threat == threat), None)
+
+    @property
+    def worst_cell(self) -> Cell | None:
+        """The cell that the row is ranked by: the worst ranked threat at the standard tier."""
+        cells = None if self.worst is None else self.under(self.worst)
+        return None if cells is None else cells.at(RANKING_TIER)
+
+
+@dataclass(frozen=True)
+class FailedCell:
+    """A cell that did not finish."""
+
+    model: str
+    defense: str
+    seed: int
+    kind: str
+    stage: str
+    message: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """Everything on one task and track that may be compared, `rows` in order of rank and then of name."""
+
+    task: str
+    version: int
+    track: Track
+    fingerprint: str
+    data_fingerprint: str
+    suite: SuiteRef
+    examples_fingerprint: str
+    simulated: bool
+    redistributable: bool
+    examples: int
+    impressions: int
+    threats: tuple[ThreatColumn, ...]
+    rows: tuple[Row, ...]
+    failed: tuple[FailedCell, ...]
+
+    @property
+    def ranked(self) -> bool:
+        """Whether this table ranks at all: the standard track on real data."""
+        return self.track == "standard" and not self.simulated

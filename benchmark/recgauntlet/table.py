@@ -1,0 +1,212 @@
+"""The leaderboard's tables: run records in, rows of estimates out, for every renderer to draw from.
+
+One table holds records that may be compared: the same task, version, track, card, data, attack suite and test
+examples. Every number is computed from the records' per-example outcomes. See docs/leaderboard.md for how
+rows are ranked, and why some are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from recgauntlet.aggregate import cost, outcomes, quality
+from recgauntlet.card import TIERS
+from recgauntlet.flags import row_flags
+from recgauntlet.record import Clean, RunRecord
+from recgauntlet.rows import RANKING_TIER, FailedCell, Row, Source, TaskTable, ThreatColumn, TierBudget
+from recgauntlet.stats import shared_ranks
+
+
+def build_table(records: Sequence[RunRecord]) -> tuple[TaskTable, ...]:
+    """The tables of `records`, standard track first, whatever order they come in.
+
+    The records must have passed `results.check_record`. Two records of one cell: a finished one counts before
+    a failed one, then the one that finished last; the row says so. A failed cell stands in the table of its
+    task, even where it failed too early to know its data; where there is no such table it gets one without
+    rows.
+    """
+    done: dict[str, list[RunRecord]] = defaultdict(list)
+    failed: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in sorted(records, key=lambda record: record.digest):
+        if record.clean is not None:
+            done[_text(*_comparable(record), _examples_fingerprint(record.clean))].append(record)
+    for record in sorted(records, key=lambda record: record.digest):
+        if record.clean is None:
+            exact = [key for key in done if _comparable(done[key][0]) == _comparable(record)]
+            close = [key for key in done if _same_track(done[key][0]) == _same_track(record)]
+            home = min(exact or close or [_text(*_comparable(record))])
+            failed[home].append(record)
+    tables = [_table(done[key], failed[key]) for key in sorted({*done, *failed})]
+    return tuple(sorted(tables, key=_table_order))
+
+
+def _comparable(record: RunRecord) -> tuple[object, ...]:
+    return (record.task.model_dump(), record.suite.model_dump())
+
+
+def _same_track(record: RunRecord) -> tuple[object, ...]:
+    return (record.task.id, record.task.version, record.task.track)
+
+
+def _table_order(table: TaskTable) -> tuple[object, ...]:
+    return (
+        table.track != "standard",
+        table.task,
+        table.version,
+        table.fingerprint,
+        table.data_fingerprint,
+        table.suite.fingerprint,
+        table.examples_fingerprint,
+    )
+
+
+def _table(done: Sequence[RunRecord], failed: Sequence[RunRecord]) -> TaskTable:
+    cells: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in [*done, *failed]:
+        cells[_plugins_of(record)].append(record)
+    first = (done or failed)[0]
+    clean = done[0].clean if done else None
+    table = TaskTable(
+        task=first.task.id,
+        version=first.task.version,
+        track=first.task.track,
+        fingerprint=first.task.fingerprint,
+        data_fingerprint=first.task.data_fingerprint,
+        suite=first.suite,
+        examples_fingerprint=_examples_fingerprint(clean) if clean else "",
+        simulated=first.task.simulated,
+        redistributable=first.task.redistributable,
+        examples=clean.labels.n if clean else 0,
+        impressions=len(clean.impression_sizes) if clean else 0,
+        threats=_columns(done),
+        rows=(),
+        failed=(),
+    )
+    rows: list[Row] = []
+    losses: list[RunRecord] = []
+    for key in sorted(cells):
+        finished, lost, doubled = _one_a_seed(cells[key])
+        losses += lost
+        if finished:
+            rows.append(_row(finished, lost, doubled, table))
+    if table.ranked:
+        rows = _with_ranks(rows)
+    return replace(
+        table,
+        rows=tuple(sorted(rows, key=_row_order)),
+        failed=tuple(_failed_cell(record) for record in losses),
+    )
+
+
+def _columns(records: Iterable[RunRecord]) -> tuple[ThreatColumn, ...]:
+    """The threats of the records: ranked ones first, then by name. A model that reads the surface tells the
+    budgets."""
+    found: dict[str, ThreatColumn] = {}
+    for record in records:
+        for threat in record.threats:
+            budgets = tuple(
+                TierBudget(outcome.tier, outcome.amount, outcome.characters, outcome.queries)
+                for outcome in sorted(threat.tiers, key=lambda outcome: TIERS.index(outcome.tier))
+            )
+            known = found.get(threat.id)
+            if known is None or len(known.budgets) < len(budgets):
+                found[threat.id] = ThreatColumn(threat.id, threat.surface, threat.goal, threat.ranked, budgets)
+    return tuple(sorted(found.values(), key=lambda column: (not column.ranked, column.id)))
+
+
+def _one_a_seed(
+    records: Iterable[RunRecord],
+) -> tuple[list[RunRecord], list[RunRecord], tuple[int, ...]]:
+    """The finished records and the failed ones, one a seed, and the seeds of which there was more than one
+    record."""
+    by_seed: dict[int, dict[str, RunRecord]] = defaultdict(dict)
+    for record in records:
+        by_seed[record.seed][record.digest] = record
+    chosen = [
+        max(same.values(), key=lambda r: (r.status == "ok", r.finished, r.digest))
+        for _, same in sorted(by_seed.items())
+    ]
+    doubled = tuple(seed for seed, same in sorted(by_seed.items()) if len(same) > 1)
+    finished = [record for record in chosen if record.status == "ok"]
+    return finished, [record for record in chosen if record.status == "failed"], doubled
+
+
+def _row(finished: Sequence[RunRecord], lost: Sequence[RunRecord], doubled: Sequence[int], table: TaskTable) -> Row:
+    clean, threats = outcomes(finished, table.threats)
+    ranked = {column.id for column in table.threats if column.ranked}
+    at_rank = [
+        (cell.robust.value, cells.threat)
+        for cells in threats
+        if cells.threat in ranked and (cell := cells.at(RANKING_TIER)) is not None
+    ]
+    return Row(
+        model=finished[0].model,
+        defense=finished[0].defense,
+        rank=None,
+        clean=clean,
+        threats=threats,
+        worst=min(at_rank)[1] if at_rank else None,
+        quality=quality(finished),
+        cost=cost(finished),
+        flags=row_flags(finished, lost, doubled),
+        sources=tuple(
+            Source(r.seed, r.digest, r.environment.device, r.environment.recgauntlet, r.environment.commit)
+            for r in finished
+        ),
+    )
+
+
+def _with_ranks(rows: Sequence[Row]) -> list[Row]:
+    """The rows, those that may be ranked with their ranks."""
+    able = {
+        number: row.worst_cell.robust
+        for number, row in enumerate(rows)
+        if row.worst_cell is not None and not any(flag.blocks_rank for flag in row.flags)
+    }
+    ranks = dict(zip(able, shared_ranks(list(able.values())), strict=True))
+    return [replace(row, rank=ranks.get(number)) for number, row in enumerate(rows)]
+
+
+def _row_order(row: Row) -> tuple[object, ...]:
+    """By rank and robust accuracy; unranked rows last, by name, the undefended twin before the defended."""
+    place = (np.inf, 0.0)
+    if row.rank is not None and row.worst_cell is not None:
+        place = (row.rank, -row.worst_cell.robust.value)
+    return (*place, row.model.name, row.defense.name != "standard", row.defense.name, _plugins_of(row))
+
+
+def _failed_cell(record: RunRecord) -> FailedCell:
+    failure = record.failure
+    return FailedCell(
+        record.model.name,
+        record.defense.name,
+        record.seed,
+        failure.kind if failure else "unknown",
+        failure.stage if failure else "unknown",
+        failure.message if failure else "",
+        record.digest,
+    )
+
+
+def _plugins_of(cell: RunRecord | Row) -> str:
+    return _text(cell.model.model_dump(), cell.defense.model_dump())
+
+
+def _examples_fingerprint(clean: Clean) -> str:
+    """A hash of what was scored: rows over different examples are never compared."""
+    parts = [
+        clean.labels.to_bool().tobytes(),
+        clean.impression_labels.to_bool().tobytes(),
+        _text(clean.impression_sizes, clean.impression_users).encode(),
+    ]
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+
+def _text(*parts: object) -> str:
+    return json.dumps(parts, sort_keys=True)
