@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Budget:
     """A threat at one tier: what `Attack.perturb` may change, and how often it may ask.
 
-    `amount` is the radius (embedding; relative to the victim's `scale`), the words (candidate-text) or the edits
-    (history). `characters` is the cap on character edits, 0 where the threat allows none.
+    `amount` is the radius (embedding; relative to the victim's `scale`), the words (candidate-text) or the
+    edits (history). `characters` is the cap on character edits, 0 where the threat allows none.
     """
 
     threat: EmbeddingThreat | TextThreat | HistoryThreat
@@ -39,17 +39,16 @@ class Budget:
         else:
             amount = threat.edits.at(tier)
         characters = threat.characters if isinstance(threat, TextThreat) else None
-        return cls(
-            threat, tier, amount, int(characters.at(tier)) if characters else 0, int(threat.queries.at(tier))
-        )
+        return cls(threat, tier, amount, int(characters.at(tier)) if characters else 0, int(threat.queries.at(tier)))
 
 
 class Attack(ABC):
     """Searches for inputs on which the victim errs.
 
-    `perturb` returns inputs, never verdicts: the evaluator scores them again and the verifier checks the budget.
-    Every example of the batch is to be pushed to the wrong side of 0: down where its label is 1, up where it is 0.
-    The result has the same examples in the same order. Hyper-parameters are keyword-only constructor arguments.
+    `perturb` returns inputs, never verdicts: the evaluator scores them again and the verifier checks the
+    budget. Every example of the batch is to be pushed to the wrong side of 0: down where its label is 1, up
+    where it is 0. The result has the same examples in the same order. Hyper-parameters are keyword-only
+    constructor arguments.
     """
 
     name: ClassVar[str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -17,7 +17,8 @@ from recgauntlet.world import World
 
 @dataclass
 class Effort:
-    """What was asked of a victim: scored inputs, gradient passes over inputs, user encodings and how many a cache saved."""
+    """What was asked of a victim: scored inputs, gradient passes over inputs, user encodings and how many a
+    cache saved."""
 
     forwards: int = 0
     backwards: int = 0
@@ -25,12 +26,18 @@ class Effort:
     cache_hits: int = 0
     seconds: float = 0.0
 
+    def add(self, other: Effort) -> None:
+        """Count the work of `other` too (an attack that asks a second model)."""
+        for name in ("forwards", "backwards", "user_encodings", "cache_hits", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 @dataclass(frozen=True)
 class EmbeddingScale:
     """The model's own size of embeddings over the catalog: radii are relative to it.
 
-    `norm`: the mean L2 norm of a candidate's embedded text, padding left out. `rms`: the root mean square of an element.
+    `norm`: the mean L2 norm of a candidate's embedded text, padding left out. `rms`: the root mean square of
+    an element.
     """
 
     norm: float
@@ -55,8 +62,8 @@ def embedding_scale(model: Recommender, catalog: Catalog, *, chunk: int = 2048) 
 class Victim:
     """A model, seen by an attack, for the examples of one clean batch.
 
-    Users of the clean batch are encoded once. `limit` is the number of scored inputs an attack may ask for per
-    example (None: no limit); `reset` starts the count again for the next attack.
+    Users of the clean batch are encoded once. `limit` is the number of scored inputs an attack may ask for
+    per example (None: no limit); `reset` starts the count again for the next attack.
     """
 
     model: Recommender
@@ -67,32 +74,60 @@ class Victim:
     chunk: int = 1024
     effort: Effort = field(default_factory=Effort)
     _state: UserState | None = None
-    _asked: dict[int, int] = field(default_factory=dict)
+    _known: Tensor = field(init=False)
+    _asked: Tensor = field(init=False)
+    _item_history_vectors: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self._known = torch.unique(self.clean.example_ids.cpu())
+        self._asked = torch.zeros(len(self._known), dtype=torch.int64)
 
     def reset(self, limit: int | None) -> None:
         """A new attack begins: nothing asked yet, `limit` queries an example."""
         self.limit = limit
         self.effort = Effort()
-        self._asked = {}
+        self._asked = torch.zeros(len(self._known), dtype=torch.int64)
 
-    def remaining(self, example_ids: Tensor) -> list[int]:
-        """How many queries are left for each example `[B]`; a large number where there is no limit."""
+    def remaining(self, example_ids: Tensor) -> Tensor:
+        """How many queries are left for each example: `[B]`, int64, on the CPU; large where there is no
+        limit."""
         limit = 2**31 if self.limit is None else self.limit
-        return [limit - self._asked.get(i, 0) for i in example_ids.tolist()]
+        return limit - self._asked[self._places(example_ids)]
 
     def scores(self, batch: Batch) -> Tensor:
         """Logits `[B]`, without a graph; each row is one query of its example."""
         self._count(batch)
         started = time.perf_counter()
+        order = _by_length(batch) if len(batch) > self.chunk else None
+        ordered = batch if order is None else batch.select(order)
         with torch.no_grad():
-            out = [self._forward(part) for part in self._parts(batch)]
+            out = [self._forward(part) for part in self._parts(ordered)]
+        scores = torch.cat(out) if out else torch.empty(0, device=batch.items.device)
+        if order is not None:
+            scores = torch.empty_like(scores).index_copy_(0, order, scores)
         self.effort.forwards += len(batch)
         self.effort.seconds += time.perf_counter() - started
-        return torch.cat(out) if out else torch.empty(0, device=batch.items.device)
+        return scores
+
+    def embedding_layout(self, batch: Batch) -> tuple[Tensor, int]:
+        """The mask `[B, L]` of real tokens of the candidates and the size `D` of their embeddings. No query:
+        the model embeds, and scores nothing."""
+        masks, size = [], 0
+        with torch.no_grad():
+            for part in self._parts(batch):
+                candidates = self.model.candidates(part.items, part.texts)
+                embedded = self.model.embed(candidates)
+                masks.append(embedding_mask(candidates, embedded))
+                size = embedded.shape[2]
+        width = max((m.shape[1] for m in masks), default=1)
+        if not masks:
+            return torch.zeros((0, width), dtype=torch.bool, device=batch.items.device), size
+        return torch.cat([fit(m, width) for m in masks]), size
 
     def embedding_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits `[B]`, their gradient with respect to the candidates' embeddings `[B, L, D]` at `batch.delta`, and
-        the mask `[B, L]` of real tokens. The gradient of the logit itself, so no saturated loss can hide it."""
+        """Logits `[B]`, their gradient with respect to the candidates' embeddings `[B, L, D]` at
+        `batch.delta`, and the mask `[B, L]` of real tokens. The gradient of the logit itself, so no saturated
+        loss can hide it."""
         self._count(batch)
         started = time.perf_counter()
         logits, gradients, masks = [], [], []
@@ -121,7 +156,8 @@ class Victim:
         )
 
     def history_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits `[B]`, the history's embeddings `[B, H, D]` and the logits' gradient with respect to them."""
+        """Logits `[B]`, the history's embeddings `[B, H, D]` and the logits' gradient with respect to
+        them."""
         self._count(batch)
         started = time.perf_counter()
         logits, embeddings, gradients = [], [], []
@@ -149,9 +185,7 @@ class Victim:
         if batch.delta is None:
             return self.model.score(state.select(batch.rows), candidates)
         embedded = self.model.embed(candidates)
-        return self.model.score(
-            state.select(batch.rows), candidates, embedded + fit(batch.delta, embedded.shape[1])
-        )
+        return self.model.score(state.select(batch.rows), candidates, embedded + fit(batch.delta, embedded.shape[1]))
 
     def _user_state(self, batch: Batch) -> UserState:
         if batch.users is self.clean.users:
@@ -175,23 +209,42 @@ class Victim:
 
     def _parts(self, batch: Batch) -> list[Batch]:
         """Chunks of the batch; where users differ from the clean ones, each chunk carries only its own."""
-        if len(batch) <= self.chunk:
-            return [batch]
         parts = []
         for start in range(0, len(batch), self.chunk):
+            whole = start == 0 and len(batch) <= self.chunk
             index = torch.arange(start, min(start + self.chunk, len(batch)), device=batch.items.device)
-            part = batch.select(index)
-            if batch.users is not self.clean.users:
-                part = part.with_histories(part.histories())
+            part = batch if whole else batch.select(index)
+            if part.users is not self.clean.users:
+                kept, rows = torch.unique(part.rows, return_inverse=True)
+                if len(kept) < len(part.users):
+                    part = replace(part, users=part.users.select(kept), rows=rows)
             parts.append(part)
         return parts
 
+    def _places(self, example_ids: Tensor) -> Tensor:
+        """Where each example stands among the known ones; ValueError for one that the clean batch does not
+        have."""
+        ids = example_ids.cpu()
+        places = torch.searchsorted(self._known, ids).clamp(max=max(len(self._known) - 1, 0))
+        if len(ids) and (len(self._known) == 0 or not torch.equal(self._known[places], ids)):
+            raise ValueError("an attack asked about an example that is not in the victim's clean batch")
+        return places
+
     def _count(self, batch: Batch) -> None:
-        for i in batch.example_ids.tolist():
-            asked = self._asked.get(i, 0) + 1
-            if self.limit is not None and asked > self.limit:
-                raise BudgetExceeded(f"example {i}: more than {self.limit} queries")
-            self._asked[i] = asked
+        """Book one query a row, before anything is scored; BudgetExceeded books nothing."""
+        asked = self._asked + torch.bincount(self._places(batch.example_ids), minlength=len(self._known))
+        if self.limit is not None and bool((asked > self.limit).any()):
+            worst = int(asked.argmax())
+            raise BudgetExceeded(f"example {int(self._known[worst])}: more than {self.limit} queries")
+        self._asked = asked
+
+
+def _by_length(batch: Batch) -> Tensor:
+    """An order in which texts of like length stand together, so that chunks hold little padding."""
+    if batch.texts is None:
+        return torch.arange(len(batch), device=batch.items.device)
+    lengths = torch.tensor([len(text) for text in batch.texts], device=batch.items.device)
+    return torch.argsort(lengths, stable=True)
 
 
 def input_gradient(score: Tensor, handle: Tensor) -> Tensor:

@@ -1,0 +1,60 @@
+"""The fixed suite of attacks: which run against a threat, in which order, and the hash that names them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from recgauntlet.attack import Attack
+from recgauntlet.attacks.embedding import FGM, FGSM, PGD, RandomEmbedding
+from recgauntlet.attacks.transfer import Transfer
+from recgauntlet.card import EmbeddingThreat, HistoryThreat, TextThreat
+from recgauntlet.recommender import Surface
+from recgauntlet.record import SuiteRef
+from recgauntlet.victim import Victim
+
+SUITE_ID = "preview-1"
+SUITE_VERSION = "1"
+"""Rises with any change of the attacks' code or of the verifier that can move a number."""
+
+AnyThreat = EmbeddingThreat | TextThreat | HistoryThreat
+
+
+def attacks_for(threat: AnyThreat) -> tuple[Attack, ...]:
+    """The attacks on the model itself, cheap ones first; random is always the first. `Attack.supports` may
+    rule one out for a threat's budget."""
+    return _attacks()[threat.surface]
+
+
+def transfer_for(threat: AnyThreat, twin: Victim) -> Transfer:
+    """The transfer attack of the threat's surface from `twin`, a victim made of the undefended twin and the
+    same clean batch; it is part of the suite and runs after `attacks_for`."""
+    return Transfer(_on_twin()[threat.surface], twin)
+
+
+def suite_ref() -> SuiteRef:
+    """The suite's id, version, and a SHA-256 over both and every attack's name, order and
+    hyper-parameters."""
+    content = {
+        "id": SUITE_ID,
+        "version": SUITE_VERSION,
+        "attacks": {
+            surface: [[attack.name, attack.hyperparameters()] for attack in attacks]
+            for surface, attacks in _attacks().items()
+        },
+        "transfer": {surface: [attack.name, attack.hyperparameters()] for surface, attack in _on_twin().items()},
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return SuiteRef(id=SUITE_ID, version=SUITE_VERSION, fingerprint=digest)
+
+
+def _attacks() -> dict[Surface, tuple[Attack, ...]]:
+    return {
+        "embedding": (RandomEmbedding(), FGM(), FGSM(), PGD()),
+        "candidate-text": (),
+        "history": (),
+    }
+
+
+def _on_twin() -> dict[Surface, Attack]:
+    return {"embedding": PGD(stop_when_fallen=False)}
