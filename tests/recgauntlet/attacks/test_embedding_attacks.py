@@ -153,9 +153,10 @@ def test_transfer_finds_what_a_mask_hides(model: ToyRecommender, world: World, b
     budget = Budget.of(embedding_threat(), "standard")
     twin = make_victim(model, world, batch)
     direct = PGD().perturb(target, batch, budget, Randomness(0, "test"))
-    carried = Transfer(PGD(stop_when_fallen=False), twin).perturb(target, batch, budget, Randomness(0,
-    "test")) sign = 1 - 2 * batch.labels assert broken(sign * target.scores(carried)) > broken(sign *
-    target.scores(direct)) + 10
+    transfer = Transfer(PGD(stop_when_fallen=False), twin)
+    carried = transfer.perturb(target, batch, budget, Randomness(0, "test"))
+    sign = 1 - 2 * batch.labels
+    assert broken(sign * target.scores(carried)) > broken(sign * target.scores(direct)) + 10
 
 
 def test_transfer_rescales_the_delta_to_the_target_and_books_its_work(

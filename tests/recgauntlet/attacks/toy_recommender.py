@@ -47,9 +47,7 @@ def make_catalog(size: int = 80, seed: int = 0) -> Catalog:
     return Catalog(tuple(f"item{n}" for n in range(size)), tuple(texts), tuple(categories))
 
 
-def make_batch(
-    catalog: Catalog, users: int = 40, width: int = 8, seed: int = 1, first_id: int = 100
-) -> Batch:
+def make_batch(catalog: Catalog, users: int = 40, width: int = 8, seed: int = 1, first_id: int = 100) -> Batch:
     """Each user likes one topic and is shown an item of it (clicked) and one of another topic (not
     clicked)."""
     generator = np.random.default_rng(seed)
@@ -59,9 +57,10 @@ def make_batch(
     for _ in range(users):
         liked, other = generator.choice(topics, size=2, replace=False)
         length = int(generator.integers(2, width + 1))
-        past = [int(generator.choice(of[liked if generator.random() < 0.8 else other])) for _ in
-        range(length)] histories.append([PAD] * (width - length) + past) items +=
-        [int(generator.choice(of[liked])), int(generator.choice(of[other]))]
+        topics_of_past = [liked if generator.random() < 0.8 else other for _ in range(length)]
+        past = [int(generator.choice(of[topic])) for topic in topics_of_past]
+        histories.append([PAD] * (width - length) + past)
+        items += [int(generator.choice(of[liked])), int(generator.choice(of[other]))]
     count = len(items)
     return Batch(
         users=Users(torch.arange(users), torch.tensor(histories)),
@@ -80,8 +79,7 @@ class ToyRecommender(Recommender):
     recipe = TrainingRecipe(epochs=1, batch_size=8, learning_rate=1e-2)
 
     def __init__(
-        self, catalog: Catalog, *, token_length: int = 16, size: int = 12, gain: float = 1.0, bias: float =
-        0.0
+        self, catalog: Catalog, *, token_length: int = 16, size: int = 12, gain: float = 1.0, bias: float = 0.0
     ) -> None:
         super().__init__(catalog, token_length=token_length)
         self.gain = gain
