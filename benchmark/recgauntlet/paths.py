@@ -9,7 +9,7 @@ CACHE_VARIABLE = "RECGAUNTLET_CACHE"
 
 
 def cache_root() -> Path:
-    """The root of the cache: `$RECGAUNTLET_CACHE`, else the platform's own place for caches. It may not exist yet."""
+    """The root of the cache: `$RECGAUNTLET_CACHE`, else the platform's own place for caches."""
     named = os.environ.get(CACHE_VARIABLE, "").strip()
     if named:
         return Path(named).expanduser().absolute()

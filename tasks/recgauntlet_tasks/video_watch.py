@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 
-import pyarrow as pa
-
 from recgauntlet.card import TaskCard, Track, load_card
+from recgauntlet.data.cleaning import mentioned, sample_by_hash, table_of
 from recgauntlet.data.download import download
 from recgauntlet.data.sources import (
     Mirror,
@@ -63,15 +61,14 @@ def load(card: TaskCard, track: Track, options: SourceOptions) -> Tables:
         "MovieLens-100K",
     )
     items = _official_items(raw["u.item"], raw["u.genre"]) if "u.item" in raw else _atomic_items(raw["item"])
-    watches = (
-        _watches(raw["u.data"], header=False) if "u.data" in raw else _watches(raw["inter"], header=True)
-    )
+    watches = _watches(raw["u.data"], header=False) if "u.data" in raw else _watches(raw["inter"], header=True)
     users = card.track(track).cleaning.get("users")
     if users is not None:
-        watches = _sample(watches, int(str(users)))
-        mentioned = {item for _, item, _ in watches}
-        items = [item for item in items if item[0] in mentioned]
-    return Tables(_table(items, ITEMS), interactions=_table(watches, INTERACTIONS))
+        chosen = sample_by_hash((user for user, _, _ in watches), int(str(users)))
+        watches = [row for row in watches if row[0] in chosen]
+    interactions = table_of(watches, INTERACTIONS)
+    catalog = table_of(items, ITEMS)
+    return Tables(catalog if users is None else mentioned(catalog, interactions["item"]), interactions=interactions)
 
 
 def _from_directory(named: Path | None) -> dict[str, RawFile]:
@@ -95,18 +92,13 @@ def _official_items(item: RawFile, genre: RawFile) -> list[tuple[str, str, str]]
     """GroupLens: latin-1, fields between bars, one mark a genre in the order of u.genre."""
     genres = [row[0] for row in separated(decode(genre.content, genre.name), "|", 2, genre.name)]
     rows = separated(decode(item.content, item.name, "latin-1"), "|", 5 + len(genres), item.name)
-    return [
-        _item(row[0], row[1], [g for g, mark in zip(genres, row[5:], strict=True) if mark == "1"])
-        for row in rows
-    ]
+    return [_item(row[0], row[1], [g for g, mark in zip(genres, row[5:], strict=True) if mark == "1"]) for row in rows]
 
 
 def _atomic_items(item: RawFile) -> list[tuple[str, str, str]]:
     """RecBole: UTF-8, tabs, a header; the title has lost its year, and one title is misspelt."""
     rows = separated(decode(item.content, item.name), "\t", 4, item.name)
-    _check_header(
-        rows[0], ["item_id:token", "movie_title:token_seq", "release_year:token", "class:token_seq"], item
-    )
+    _check_header(rows[0], ["item_id:token", "movie_title:token_seq", "release_year:token", "class:token_seq"], item)
     return [_item(row[0], "unknown" if row[1] == "unkonwn" else row[1], row[3].split()) for row in rows[1:]]
 
 
@@ -144,20 +136,6 @@ def _check_header(found: list[str], expected: list[str], file: RawFile) -> None:
             field="line 1",
             remedy=f"use the file of {WHEEL.requirement}, or the official archive",
         )
-
-
-def _sample(watches: list[tuple[str, str, int]], users: int) -> list[tuple[str, str, int]]:
-    """The watches of the `users` users whose ids have the smallest SHA-256."""
-    ranked = sorted({user for user, _, _ in watches}, key=lambda user: hashlib.sha256(user.encode()).digest())
-    chosen = set(ranked[:users])
-    return [row for row in watches if row[0] in chosen]
-
-
-def _table(rows: list[tuple[str, str, str]] | list[tuple[str, str, int]], schema: pa.Schema) -> pa.Table:
-    columns = zip(*rows, strict=True)
-    return pa.table(
-        [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
-    )
 
 
 task = Task(load_card(Path(__file__).with_name("video_watch.toml")), load)

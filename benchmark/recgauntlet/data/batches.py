@@ -33,9 +33,7 @@ def impressions_to_batch(impressions: Impressions, index: IntArray) -> Batch:
     starts = np.repeat(impressions.offsets[index] - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes)
     places = starts + np.arange(int(sizes.sum()))
     return Batch(
-        users=Users(
-            torch.from_numpy(impressions.users[index]), torch.from_numpy(impressions.histories[index])
-        ),
+        users=Users(torch.from_numpy(impressions.users[index]), torch.from_numpy(impressions.histories[index])),
         rows=torch.from_numpy(np.repeat(np.arange(len(index)), sizes)),
         items=torch.from_numpy(impressions.items[places]),
         labels=torch.from_numpy(impressions.labels[places].astype(np.float32)),

@@ -152,9 +152,7 @@ def _mixed(clicks: _Clicks, unclicked: IntArray, size: int, rng: Randomness) -> 
     )
 
 
-def from_impressions(
-    items: pa.Table, impressions: pa.Table, card: TrackCard, fingerprint: str, where: str
-) -> TaskData:
+def from_impressions(items: pa.Table, impressions: pa.Table, card: TrackCard, fingerprint: str, where: str) -> TaskData:
     """The track's data from impressions, unclicked candidates being those shown in the same impression.
 
     Impressions without a clicked or without an unclicked candidate give no example.

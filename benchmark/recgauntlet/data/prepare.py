@@ -29,9 +29,7 @@ _STEPS = (
 )
 
 
-def prepare(
-    task: Task, track: Track, options: SourceOptions, *, progress: Progress | None = None
-) -> TaskData:
+def prepare(task: Task, track: Track, options: SourceOptions, *, progress: Progress | None = None) -> TaskData:
     """The data of one track, from the cache where it was prepared before (then no source is opened).
 
     Raises

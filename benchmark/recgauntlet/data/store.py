@@ -125,21 +125,15 @@ def _to_tables(data: TaskData) -> dict[str, pa.Table]:
     catalog = data.catalog
     impressions = data.impressions
     ragged = {
-        "items": pa.ListArray.from_arrays(
-            pa.array(impressions.offsets, pa.int32()), pa.array(impressions.items)
-        ),
-        "labels": pa.ListArray.from_arrays(
-            pa.array(impressions.offsets, pa.int32()), pa.array(impressions.labels)
-        ),
+        "items": pa.ListArray.from_arrays(pa.array(impressions.offsets, pa.int32()), pa.array(impressions.items)),
+        "labels": pa.ListArray.from_arrays(pa.array(impressions.offsets, pa.int32()), pa.array(impressions.labels)),
     }
     return {
         "catalog": pa.table(
             {"id": list(catalog.ids), "text": list(catalog.texts), "category": list(catalog.categories)}
         ),
         **{name: _pairs_table(getattr(data, name)) for name in ("train", "valid", "test")},
-        "impressions": pa.table(
-            {"users": impressions.users, "histories": _matrix(impressions.histories), **ragged}
-        ),
+        "impressions": pa.table({"users": impressions.users, "histories": _matrix(impressions.histories), **ragged}),
     }
 
 

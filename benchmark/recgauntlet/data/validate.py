@@ -67,9 +67,7 @@ def _check_columns(table: pa.Table, schema: pa.Schema, where: str) -> None:
                 remedy="fill the field in or drop the rows",
             )
     if not table.num_rows:
-        raise DataError(
-            "has no rows", where=where, remedy="the file is empty or cleaning left nothing: check both"
-        )
+        raise DataError("has no rows", where=where, remedy="the file is empty or cleaning left nothing: check both")
 
 
 def _check_items(items: pa.Table, where: str) -> None:
@@ -109,9 +107,7 @@ def _check_impressions(items: pa.Table, impressions: pa.Table, where: str) -> No
     _check_times(impressions, where)
     for name in ("history", "shown"):
         _check_known(pc.list_flatten(impressions[name]), items, where, name)
-    lengths = {
-        name: pc.list_value_length(impressions[name]).to_numpy() for name in ("history", "shown", "clicked")
-    }
+    lengths = {name: pc.list_value_length(impressions[name]).to_numpy() for name in ("history", "shown", "clicked")}
     _check_rows(
         impressions,
         lengths["shown"] != lengths["clicked"],
@@ -140,9 +136,7 @@ def _check_rows(
 ) -> None:
     if bad.any():
         ids = table["impression"].filter(pa.array(bad)).to_pylist()
-        raise DataError(
-            f"{len(ids)} impressions {fault} ({_some(ids)})", where=where, field=field, remedy=remedy
-        )
+        raise DataError(f"{len(ids)} impressions {fault} ({_some(ids)})", where=where, field=field, remedy=remedy)
 
 
 def _check_filled(table: pa.Table, column: str, where: str, remedy: str) -> None:
