@@ -1,0 +1,82 @@
+"""The task news-click: 5,000 impressions of MIND; its demo is simulated in MIND's own format."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from recgauntlet.card import TaskCard, Track, load_card
+from recgauntlet.data.download import download
+from recgauntlet.data.sources import Mirror, RawFile, Unavailable, files_in, find_in, first_of, members, named_directory
+from recgauntlet.data.tables import Tables
+from recgauntlet.paths import downloads
+from recgauntlet.record import write_atomically
+from recgauntlet.task import SourceOptions, Task
+from recgauntlet_tasks import mind, news_simulator
+
+ARCHIVE = "https://mind201910small.blob.core.windows.net/release/MINDsmall_train.zip"
+LICENCE = "https://go.microsoft.com/fwlink/?LinkID=206977"
+ROLES = {"behaviors": mind.BEHAVIORS, "news": mind.NEWS}
+SIMULATED = "news-click-simulated"
+
+
+def load(card: TaskCard, track: Track, options: SourceOptions) -> Tables:
+    """The tables of a track. The demo writes its invented week under the cache and reads it like MIND.
+
+    Raises
+    ------
+    DataError
+        Where no mirror has the files, a file is damaged, or it lacks impressions of the task.
+    """
+    if track == "demo":
+        return mind.read(_simulated(card, options), None)
+    return mind.read(_read(options), chosen_impressions())
+
+
+def chosen_impressions() -> list[str]:
+    """The ids of the impressions of MINDsmall_train that the standard track is made of."""
+    return (files("recgauntlet_tasks") / "news_click_impressions.txt").read_text(encoding="ascii").split()
+
+
+def _read(options: SourceOptions) -> dict[str, RawFile]:
+    return first_of(
+        (
+            Mirror("a directory of yours", lambda: _from_directory(options.directory)),
+            Mirror("Microsoft's archive", lambda: _official(options)),
+        ),
+        "MIND (MINDsmall_train)",
+    )
+
+
+def _from_directory(named: Path | None) -> dict[str, RawFile]:
+    directory = named_directory(named)
+    archive = find_in(directory, ["MINDsmall_train.zip"])
+    try:
+        return files_in(directory, ROLES)
+    except Unavailable:
+        if archive is None:
+            raise
+    return members(archive, ROLES)
+
+
+def _official(options: SourceOptions) -> dict[str, RawFile]:
+    kept = downloads(options.cache)
+    if not options.accept_licence:
+        raise Unavailable(
+            "its licence must be accepted first: read the Microsoft Research License Terms "
+            f"({LICENCE}; research use, no redistribution) and say --accept-licence"
+        )
+    return members(download(ARCHIVE, kept, offline=options.offline), ROLES)
+
+
+def _simulated(card: TaskCard, options: SourceOptions) -> dict[str, RawFile]:
+    rules = card.track("demo").cleaning
+    names = ("articles", "readers", "impressions", "shown", "seed")
+    directory = downloads(options.cache) / SIMULATED
+    made = news_simulator.simulate(news_simulator.Size(*(int(str(rules[name])) for name in names)))
+    for name, content in made.items():
+        write_atomically(directory / name, content)
+    return files_in(directory, ROLES)
+
+
+task = Task(load_card(Path(__file__).with_name("news_click.toml")), load)
