@@ -7,6 +7,7 @@ import json
 
 from recgauntlet.attack import Attack
 from recgauntlet.attacks.embedding import FGM, FGSM, PGD, RandomEmbedding
+from recgauntlet.attacks.history import HistoryGradient, HistoryQuery, RandomHistory
 from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.card import EmbeddingThreat, HistoryThreat, TextThreat
 from recgauntlet.recommender import Surface
@@ -52,9 +53,12 @@ def _attacks() -> dict[Surface, tuple[Attack, ...]]:
     return {
         "embedding": (RandomEmbedding(), FGM(), FGSM(), PGD()),
         "candidate-text": (),
-        "history": (),
+        "history": (RandomHistory(), HistoryQuery(), HistoryGradient()),
     }
 
 
 def _on_twin() -> dict[Surface, Attack]:
-    return {"embedding": PGD(stop_when_fallen=False)}
+    return {
+        "embedding": PGD(stop_when_fallen=False),
+        "history": HistoryGradient(stop_when_fallen=False),
+    }

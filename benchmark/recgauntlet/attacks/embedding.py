@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from recgauntlet.attack import Attack, Budget
-from recgauntlet.attacks.search import Best, wrong_way
+from recgauntlet.attacks.search import Best, may_ask, wrong_way
 from recgauntlet.batch import Batch
 from recgauntlet.card import EmbeddingThreat
 from recgauntlet.recommender import Surface
@@ -101,7 +101,7 @@ class RandomEmbedding(_EmbeddingAttack):
         draws = random_directions(rng.child(self.name), batch.example_ids, mask, size, self.points)
         best, chosen = Best(batch), torch.zeros_like(draws[0])
         for point in draws:
-            rows = _may_ask(victim, batch, torch.nonzero(~best.fallen()).flatten())
+            rows = may_ask(victim, batch, torch.nonzero(~best.fallen()).flatten())
             if not len(rows):
                 break
             delta = to_border(steepest(point[rows], norm), norm, radius)
@@ -170,7 +170,7 @@ class PGD(_EmbeddingAttack):
             delta = to_border(steepest(starts[start - 1], norm), norm, radius) if start else chosen.clone()
             for turn in range(self.steps + 1):
                 rows = torch.arange(len(batch), device=mask.device)
-                rows = _may_ask(victim, batch, rows[~best.fallen()] if self.stop_when_fallen else rows)
+                rows = may_ask(victim, batch, rows[~best.fallen()] if self.stop_when_fallen else rows)
                 if not len(rows):
                     break
                 active = batch.select(rows).with_delta(delta[rows])
@@ -201,8 +201,3 @@ def _uphill(gradient: Tensor, mask: Tensor, batch: Batch) -> Tensor:
     finite."""
     finite = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
     return finite * mask.unsqueeze(-1) * wrong_way(batch)[:, None, None]
-
-
-def _may_ask(victim: Victim, batch: Batch, rows: Tensor) -> Tensor:
-    """Those of `rows` that have a query left."""
-    return rows[(victim.remaining(batch.example_ids[rows]) > 0).to(rows.device)]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from recgauntlet.batch import Batch
+from recgauntlet.victim import Victim
 
 FALLEN = 1e-3
 """How far past 0 a logit must be before a search stops: rounding in the evaluator's own scoring must not undo
@@ -36,3 +37,8 @@ class Best:
     def fallen(self) -> Tensor:
         """`[B]`: which examples the victim already errs on."""
         return self.damage > FALLEN
+
+
+def may_ask(victim: Victim, batch: Batch, rows: Tensor) -> Tensor:
+    """Those of `rows` that have a query left."""
+    return rows[(victim.remaining(batch.example_ids[rows]) > 0).to(rows.device)]

@@ -1,0 +1,214 @@
+"""Attacks on the user's history: random, greedy along the gradient, and greedy by queries alone."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from recgauntlet.attack import Attack, Budget
+from recgauntlet.attacks.history_moves import DELETE, INSERT, REPLACE, Histories, Moves, allowed_items, best_moves
+from recgauntlet.attacks.search import Best, may_ask, wrong_way
+from recgauntlet.batch import Batch
+from recgauntlet.card import HistoryThreat
+from recgauntlet.recommender import Surface
+from recgauntlet.rng import Randomness
+from recgauntlet.victim import Victim
+
+_OPERATIONS = {"replace": REPLACE, "insert": INSERT, "delete": DELETE}
+_ELEMENTS = 2**24
+"""The most elements of one temporary tensor."""
+
+
+class _HistoryAttack(Attack):
+    surface: ClassVar[Surface] = "history"
+
+    def perturb(self, victim: Victim, batch: Batch, budget: Budget, rng: Randomness) -> Batch:
+        if not isinstance(budget.threat, HistoryThreat):
+            raise TypeError(f"a history attack cannot work inside the threat {budget.threat.id}")
+        if not len(batch) or budget.amount < 1:
+            return batch
+        public = victim.world.item_vectors.to(batch.items.device)
+        return batch.with_histories(self._search(victim, batch, budget.threat, int(budget.amount), public, rng))
+
+    @abstractmethod
+    def _search(
+        self, victim: Victim, batch: Batch, threat: HistoryThreat, edits: int, public: Tensor, rng: Randomness
+    ) -> Tensor:
+        """The perturbed histories `[B, H]`; `public [N, E]` are the catalog's unit vectors."""
+
+
+class RandomHistory(_HistoryAttack):
+    """The worst of `trials` histories, each with as many random legal edits as the budget allows.
+
+    The yardstick of every other history attack, not a published one. Operations, places and items are uniform
+    among the legal ones; an edit that finds none (no item is near enough) is skipped.
+    """
+
+    name = "random"
+    is_random = True
+
+    def __init__(self, *, trials: int = 10) -> None:
+        self.trials = trials
+
+    def _search(
+        self, victim: Victim, batch: Batch, threat: HistoryThreat, edits: int, public: Tensor, rng: Randomness
+    ) -> Tensor:
+        clean = batch.histories()
+        best, chosen = Best(batch), clean.clone()
+        source = rng.child(self.name)
+        draws = np.stack([source.numpy(int(i)).random((self.trials, edits, 3)) for i in batch.example_ids.tolist()])
+        uniform = torch.from_numpy(draws).to(clean.device)
+        kinds = torch.tensor([_OPERATIONS[op] for op in threat.operations], device=clean.device)
+        for trial in range(self.trials):
+            rows = may_ask(victim, batch, torch.nonzero(~best.fallen()).flatten())
+            if not len(rows):
+                break
+            state = Histories.of(clean[rows], threat.window, edits)
+            for edit in range(edits):
+                state = _random_move(state, threat, public, kinds, uniform[rows, trial, edit])
+            shown = state.shown(clean.shape[1])
+            better = best.improve(rows, victim.scores(batch.select(rows).with_histories(shown)))
+            chosen[rows[better]] = shown[better]
+        return chosen
+
+
+def _random_move(state: Histories, threat: HistoryThreat, public: Tensor, kinds: Tensor, uniform: Tensor) -> Histories:
+    """One random legal move in each of `B` histories, from `uniform [B, 3]`."""
+    operation = _nth(torch.ones((len(uniform), len(kinds)), dtype=torch.bool, device=kinds.device), uniform[:, 0])
+    operation = kinds[operation]
+    places = torch.where((operation == DELETE)[:, None], state.may_delete(), state.fresh)
+    place = _nth(places, uniform[:, 1])
+    at = state.items.gather(1, place[:, None]).squeeze(1)
+    near = allowed_items(public, at, threat.min_cosine)
+    item = _nth(near, uniform[:, 2])
+    possible = places.any(dim=1) & (near.any(dim=1) | (operation == DELETE))
+    rows = torch.nonzero(possible).flatten()
+    return state.put(rows, state.select(rows).moved(operation[rows], place[rows], item[rows]))
+
+
+def _nth(eligible: Tensor, uniform: Tensor) -> Tensor:
+    """`[B]`: an eligible column of `eligible [B, K]`, by a uniform number in [0, 1); 0 where there is
+    none."""
+    wanted = (uniform * eligible.sum(dim=1)).long()
+    return ((eligible.cumsum(dim=1) == (wanted + 1)[:, None]) & eligible).int().argmax(dim=1)
+
+
+class _GreedyHistory(_HistoryAttack):
+    """One edit after the other: rank all legal moves to first order, score the most promising, keep the
+    worst."""
+
+    def __init__(self, *, moves: int = 32, stop_when_fallen: bool = True) -> None:
+        self.moves = moves
+        self.stop_when_fallen = stop_when_fallen
+
+    def _search(
+        self, victim: Victim, batch: Batch, threat: HistoryThreat, edits: int, public: Tensor, rng: Randomness
+    ) -> Tensor:
+        clean = batch.histories()
+        state, best, chosen = Histories.of(clean, threat.window, edits), Best(batch), clean.clone()
+        width = clean.shape[1]
+        standing = torch.arange(len(batch), device=clean.device)
+        for turn in range(edits):
+            rows = standing[~best.fallen()] if self.stop_when_fallen else standing
+            left = victim.remaining(batch.example_ids[rows]).to(rows.device) // (edits - turn)
+            rows, left = rows[left > 1], left[left > 1]
+            if not len(rows):
+                break
+            moves, logits = self._rank(victim, batch, threat, public, state, rows)
+            if logits is not None:
+                better = best.improve(rows, logits)
+                chosen[rows[better]] = state.shown(width)[rows[better]]
+            possible = moves.possible & (moves.possible.cumsum(dim=1) < left[:, None])
+            b, k = torch.nonzero(possible, as_tuple=True)
+            if not len(b):
+                break
+            tried = state.select(rows[b]).moved(moves.operation[b, k], moves.place[b, k], moves.item[b, k])
+            logits = victim.scores(batch.select(rows[b]).with_histories(tried.shown(width)))
+            damage = torch.full(possible.shape, -torch.inf, device=logits.device)
+            damage[b, k] = wrong_way(batch)[rows[b]] * logits
+            number = torch.full(possible.shape, 0, device=logits.device)
+            number[b, k] = torch.arange(len(b), device=logits.device)
+            worst = damage.argmax(dim=1)
+            found = torch.isfinite(damage.amax(dim=1))
+            kept, pick = rows[found], number.gather(1, worst[:, None]).squeeze(1)[found]
+            state = state.put(kept, tried.select(pick))
+            better = best.improve(kept, logits[pick])
+            chosen[kept[better]] = state.shown(width)[kept[better]]
+        return chosen
+
+    def _rank(
+        self,
+        victim: Victim,
+        batch: Batch,
+        threat: HistoryThreat,
+        public: Tensor,
+        state: Histories,
+        rows: Tensor,
+    ) -> tuple[Moves, Tensor | None]:
+        """The most promising moves for the examples `rows [K]`, and their logits where ranking asked for
+        them; in groups, so that no tensor outgrows the memory."""
+        values = self._values(victim, public)
+        size = max(1, _ELEMENTS // (state.items.shape[1] * max(values.shape)))
+        moves, logits = [], []
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            active = batch.select(part).with_histories(state.shown(batch.users.histories.shape[1])[part])
+            slopes, known = self._slopes(victim, active, public)
+            slopes = F.pad(slopes, (0, 0, state.items.shape[1] - slopes.shape[1], 0))
+            moves.append(best_moves(state.select(part), threat, public, slopes, values, self.moves))
+            if known is not None:
+                logits.append(known)
+        return Moves.joined(moves), torch.cat(logits) if logits else None
+
+    @abstractmethod
+    def _values(self, victim: Victim, public: Tensor) -> Tensor:
+        """The vector of each catalog item, `[N, D]`."""
+
+    @abstractmethod
+    def _slopes(self, victim: Victim, active: Batch, public: Tensor) -> tuple[Tensor, Tensor | None]:
+        """How the damage grows with the vector at each place, `[B, H, D]`, and the logits `[B]` where finding
+        out cost a query."""
+
+
+class HistoryGradient(_GreedyHistory):
+    """Greedy along the gradient of the logit with respect to the history's vectors (HotFlip, Ebrahimi et al.
+    2018, carried over to item sequences; the substitution attack on sequential recommenders of Yue et al.
+    2022).
+
+    Deviations: insertions and deletions beside substitutions; the `moves` most promising moves are scored and
+    the worst is taken, instead of trusting the first-order estimate; candidates are not ten nearest items but
+    all that the threat allows.
+    """
+
+    name = "history-gradient"
+
+    def _values(self, victim: Victim, public: Tensor) -> Tensor:
+        return victim.history_item_vectors()
+
+    def _slopes(self, victim: Victim, active: Batch, public: Tensor) -> tuple[Tensor, Tensor | None]:
+        logits, _, gradient = victim.history_gradient(active)
+        gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+        return gradient * wrong_way(active)[:, None, None], logits
+
+
+class HistoryQuery(_GreedyHistory):
+    """Greedy by queries alone, for models whose gradients say nothing: places and items are ranked by public
+    similarity to the candidate. To push a score up, items least like the candidate make way for ones most
+    like it; to push it down, the reverse; deletions likewise.
+
+    Ours, after the black-box similarity ranking of text attacks (Jin et al. 2020).
+    """
+
+    name = "history-query"
+
+    def _values(self, victim: Victim, public: Tensor) -> Tensor:
+        return public
+
+    def _slopes(self, victim: Victim, active: Batch, public: Tensor) -> tuple[Tensor, Tensor | None]:
+        towards = public[active.items] * wrong_way(active)[:, None]
+        return towards[:, None, :].expand(-1, active.users.histories.shape[1], -1), None

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+from toy_recommender import Run, ToyRecommender, history_threat, make_victim
+
+from recgauntlet.attack import Attack, Budget
+from recgauntlet.attacks.history import HistoryGradient, HistoryQuery, RandomHistory
+from recgauntlet.attacks.history_moves import DELETE, INSERT, REPLACE, Histories, allowed_items
+from recgauntlet.batch import PAD, Batch
+from recgauntlet.rng import Randomness
+from recgauntlet.verify import verify
+from recgauntlet.victim import Victim
+from recgauntlet.world import World
+
+ALL = (RandomHistory, HistoryQuery, HistoryGradient)
+GREEDY = (HistoryQuery, HistoryGradient)
+
+
+def moved(items: list[int], operation: int, place: int, item: int) -> list[int]:
+    state = Histories.of(torch.tensor([items]), len(items))
+    after = state.moved(torch.tensor([operation]), torch.tensor([place]), torch.tensor([item]))
+    return [int(i) for i in after.items[0]]
+
+
+def test_moves_keep_padding_in_front_and_order_behind() -> None:
+    assert moved([PAD, PAD, 5, 6, 7], REPLACE, 3, 9) == [PAD, PAD, 5, 9, 7]
+    assert moved([PAD, PAD, 5, 6, 7], INSERT, 3, 9) == [PAD, 5, 6, 9, 7]
+    assert moved([PAD, PAD, 5, 6, 7], DELETE, 3, 9) == [PAD, PAD, PAD, 5, 7]
+    assert moved([PAD, PAD, 5, 6, 7], DELETE, 4, 9) == [PAD, PAD, PAD, 5, 6]
+    assert moved([1, 2, 3], INSERT, 2, 9) == [2, 3, 9]
+    assert moved([1, 2, 3], INSERT, 1, 9) == [2, 9, 3]
+
+
+def test_a_place_that_was_edited_is_not_fresh_any_more() -> None:
+    state = Histories.of(torch.tensor([[PAD, 5, 6, 7]]), 2)
+    assert state.fresh.tolist() == [[False, False, True, True]]
+    one, three = torch.tensor([1]), torch.tensor([3])
+    inserted = state.moved(one * INSERT, three, one * 9)
+    assert inserted.items.tolist() == [[5, 6, 7, 9]]
+    assert inserted.fresh.tolist() == [[False, True, True, False]]
+    assert inserted.moved(one * DELETE, one, one).fresh.tolist() == [[False, False, True, False]]
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("tier", ["low", "standard", "high"])
+def test_histories_stay_inside_the_budget(
+    run: Run, victim: Victim, batch: Batch, world: World, kind: type[Attack], tier: str
+) -> None:
+    for window, operations in ((50, ()), (3, ()), (50, ("replace",)), (4, ("insert", "delete"))):
+        budget = Budget.of(history_threat(window=window, operations=operations), tier)  # type: ignore[arg-type]
+        found, _ = run(kind(), budget)
+        verdict = verify(world, victim.scale, budget, batch, found)
+        assert verdict.legal.all(), set(verdict.reasons)
+        assert (found.histories() != batch.histories()).any(dim=1).float().mean() > 0.5
+
+
+def test_greedy_attacks_do_more_damage_than_random_edits_at_equal_budget(run: Run) -> None:
+    budget = Budget.of(history_threat(), "standard")
+    random = run(RandomHistory(trials=20), budget)[1]
+    for kind in GREEDY:
+        damage = run(kind(stop_when_fallen=False), budget)[1]
+        assert damage.mean() > random.mean()
+    gradient = run(HistoryGradient(), budget)[1]
+    assert (gradient > 0).sum() >= (random > 0).sum()
+
+
+def test_one_edit_comes_close_to_exhaustive_search(run: Run, victim: Victim, batch: Batch, world: World) -> None:
+    threat = history_threat()
+    budget = Budget.of(threat, "low")
+    examples = batch.select(torch.arange(0, 40))
+    clean = Histories.of(examples.histories(), threat.window)
+    near = allowed_items(world.item_vectors, clean.items, threat.min_cosine)
+    best = torch.full((len(examples),), -torch.inf)
+    for b in range(len(examples)):
+        rows = []
+        for h, operation in itertools.product(range(clean.items.shape[1]), (REPLACE, INSERT, DELETE)):
+            items = [0] if operation == DELETE else torch.nonzero(near[b, h]).flatten().tolist()
+            if clean.fresh[b, h]:
+                rows += [(operation, h, item) for item in items]
+        moves = torch.tensor(rows)
+        tried = clean.select(torch.full((len(rows),), b)).moved(moves[:, 0], moves[:, 1], moves[:, 2])
+        one = examples.select(torch.full((len(rows),), b)).with_histories(tried.items)
+        best[b] = ((1 - 2 * one.labels) * victim.scores(one)).max()
+    clean_damage = (1 - 2 * examples.labels) * victim.scores(examples)
+    _, reached = run(HistoryGradient(stop_when_fallen=False), budget, examples)
+    assert (reached <= best + 1e-4).all()
+    assert ((reached - clean_damage) / (best - clean_damage)).mean() > 0.95
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_an_attack_pushes_every_example_to_its_wrong_side(
+    run: Run, victim: Victim, batch: Batch, kind: type[Attack]
+) -> None:
+    clean = (1 - 2 * batch.labels) * victim.scores(batch)
+    _, damage = run(kind(), Budget.of(history_threat(), "standard"))
+    for label in (0, 1):
+        assert (damage - clean)[batch.labels == label].mean() > 0
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_results_do_not_depend_on_batch_order_or_size(run: Run, batch: Batch, kind: type[Attack]) -> None:
+    budget = Budget.of(history_threat(), "standard")
+    whole = run(kind(), budget)[0].histories()
+    order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(3))
+    for part in (order, order[:7]):
+        found = run(kind(), budget, batch.select(part))[0].histories()
+        assert (found != whole[part]).any(dim=1).sum() <= 1  # a tie may break otherwise by rounding
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_zero_budget_returns_the_clean_input(run: Run, batch: Batch, kind: type[Attack]) -> None:
+    budget = replace(Budget.of(history_threat(), "low"), amount=0.0)
+    assert run(kind(), budget)[0] is batch
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("queries", [1, 3, 17])
+def test_queries_stay_inside_the_budget(victim: Victim, batch: Batch, kind: type[Attack], queries: int) -> None:
+    budget = Budget.of(history_threat(queries=queries), "high")
+    victim.reset(budget.queries)
+    kind().perturb(victim, batch, budget, Randomness(0, "test"))
+    assert (victim.remaining(batch.example_ids) >= 0).all()
+    assert victim.effort.forwards <= queries * len(batch)
+
+
+def test_the_query_attack_needs_no_gradient(model: ToyRecommender, world: World, batch: Batch) -> None:
+    class Blind(ToyRecommender):
+        """The same scores, and no gradient to the history."""
+
+        def encode_user(self, users, embeddings=None):  # type: ignore[no-untyped-def]
+            used = self.embed_history(users) if embeddings is None else embeddings
+            return super().encode_user(users, used.detach())
+
+    blind = Blind(world.catalog)
+    blind.load_state_dict(model.state_dict())
+    target = make_victim(blind.eval(), world, batch)
+    budget = Budget.of(history_threat(), "standard")
+    damage = {}
+    for kind in GREEDY:
+        found = kind().perturb(target, batch, budget, Randomness(0, "test"))
+        damage[kind.name] = (1 - 2 * batch.labels) * target.scores(found)
+    clean = (1 - 2 * batch.labels) * target.scores(batch)
+    assert torch.equal(damage["history-gradient"], clean)
+    assert (damage["history-query"] > 0).sum() > (clean > 0).sum() + 3
+
+
+def test_a_single_item_is_never_deleted(run: Run, batch: Batch) -> None:
+    alone = batch.histories().clone()
+    alone[:, :-1] = PAD
+    single = batch.with_histories(alone)
+    for kind in ALL:
+        found, _ = run(kind(), Budget.of(history_threat(operations=("delete",)), "high"), single)
+        assert torch.equal(found.histories(), alone)
