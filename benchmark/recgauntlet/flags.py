@@ -22,9 +22,13 @@ class Flag:
     blocks_rank: bool
 
 
-def row_flags(finished: Sequence[RunRecord], lost: Sequence[RunRecord], doubled: Sequence[int]) -> tuple[Flag, ...]:
-    """The flags of a row: `finished` and `lost` (failed) records, one a seed, and seeds with more than one
-    record."""
+def row_flags(
+    finished: Sequence[RunRecord], lost: Sequence[RunRecord], doubled: Sequence[int], *, ranked: bool
+) -> tuple[Flag, ...]:
+    """The flags of a row: `finished` and `lost` (failed) records, one a seed, and seeds with several records.
+
+    `ranked` says whether the row's table ranks at all: where it does not, few seeds are only worth a note.
+    """
     flags = [*_failed_gates(finished), *_unread_surfaces(finished), *_broken_attacks(finished)]
     if len(finished) < MIN_SEEDS:
         count = "one seed" if len(finished) == 1 else f"{len(finished)} seeds"
@@ -32,9 +36,9 @@ def row_flags(finished: Sequence[RunRecord], lost: Sequence[RunRecord], doubled:
             Flag(
                 "few-seeds",
                 "fewer than three seeds",
-                f"Finished with {count} only. Its intervals leave out most of the variation between "
-                "trainings, so it is not ranked.",
-                True,
+                f"Finished with {count} only. Its intervals leave out most of the variation between trainings"
+                f"{', so it is not ranked' if ranked else ''}.",
+                ranked,
             )
         )
     if lost:

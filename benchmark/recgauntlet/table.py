@@ -33,10 +33,11 @@ def build_table(records: Sequence[RunRecord]) -> tuple[TaskTable, ...]:
     """
     done: dict[str, list[RunRecord]] = defaultdict(list)
     failed: dict[str, list[RunRecord]] = defaultdict(list)
-    for record in sorted(records, key=lambda record: record.digest):
+    in_order = sorted((r if r.digest else r.sealed() for r in records), key=lambda record: record.digest)
+    for record in in_order:
         if record.clean is not None:
             done[_text(*_comparable(record), _examples_fingerprint(record.clean))].append(record)
-    for record in sorted(records, key=lambda record: record.digest):
+    for record in in_order:
         if record.clean is None:
             exact = [key for key in done if _comparable(done[key][0]) == _comparable(record)]
             close = [key for key in done if _same_track(done[key][0]) == _same_track(record)]
@@ -154,7 +155,7 @@ def _row(finished: Sequence[RunRecord], lost: Sequence[RunRecord], doubled: Sequ
         worst=min(at_rank)[1] if at_rank else None,
         quality=quality(finished),
         cost=cost(finished),
-        flags=row_flags(finished, lost, doubled),
+        flags=row_flags(finished, lost, doubled, ranked=table.ranked),
         sources=tuple(
             Source(r.seed, r.digest, r.environment.device, r.environment.recgauntlet, r.environment.commit)
             for r in finished

@@ -1,0 +1,287 @@
+"""The plot of clean against robust accuracy and cost, as SVG that takes its colours from the page's style
+sheet.
+
+Colours are classes, not values, so that one drawing serves light, dark and print, and so that the page can
+forbid inline styles. A defense has a shape as well as a colour; the numbers are in the table beside it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from xml.etree import ElementTree
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
+from matplotlib.ticker import MultipleLocator
+from matplotlib.transforms import Bbox
+
+from recgauntlet.rows import RANKING_TIER, Cell, Row, TaskTable, ThreatColumn
+from recgauntlet_site.words import percent, times, visible
+
+SHAPES = "osD^vPXph"
+SERIES = 6
+_INK = {"ink": "#010101", "faint": "#020202", "paper": "#030303"} | {
+    f"s{number}": f"#0400{number:02x}" for number in range(SERIES)
+}
+_CLASS_OF = {colour: name for name, colour in _INK.items()}
+_SVG = "http://www.w3.org/2000/svg"
+_XLINK = "{http://www.w3.org/1999/xlink}href"
+HorizontalAlignment = Literal["left", "center", "right"]
+VerticalAlignment = Literal["bottom", "center", "top"]
+_SETTINGS: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "recgauntlet",
+    "font.family": "DejaVu Sans",
+    "font.size": 10.0,
+    "axes.unicode_minus": False,
+    "path.simplify": False,
+    "text.parse_math": False,
+}
+
+
+@dataclass(frozen=True)
+class _Point:
+    row: Row
+    cell: Cell
+    series: int
+    hollow: bool
+
+
+def defense_series(table: TaskTable) -> dict[str, int]:
+    """The number of each defense's colour and shape: 0 is plain training, the same on every plot of a
+    table."""
+    names = sorted({row.defense.name for row in table.rows} - {"standard"})
+    return {"standard": 0} | {name: number for number, name in enumerate(names, start=1)}
+
+
+def plot(table: TaskTable, column: ThreatColumn, name: str) -> str:
+    """An `<svg>` element of the rows under one threat at the standard tier; empty where no row has a value
+    there.
+
+    `name` prefixes the ids inside, so that several plots can stand on one page.
+    """
+    series = defense_series(table)
+    points = [
+        _Point(row, cell, series[row.defense.name], table.ranked and row.rank is None)
+        for row in table.rows
+        if (cells := row.under(column.id)) is not None and (cell := cells.at(RANKING_TIER)) is not None
+    ]
+    if not points:
+        return ""
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(figsize=(5.6, 4.3), dpi=100)
+        canvas: Any = FigureCanvasAgg(figure)
+        axes = figure.add_axes((0.1, 0.115, 0.88, 0.87))
+        _frame(axes, points)
+        for point in points:
+            _draw(axes, point)
+        _label(axes, points, canvas.get_renderer())
+        out = io.BytesIO()
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _for_page(out.getvalue(), name)
+
+
+def describe(table: TaskTable, column: ThreatColumn) -> str:
+    """The plot in words, for those who cannot see it."""
+    parts = []
+    for row in table.rows:
+        cells = row.under(column.id)
+        cell = cells.at(RANKING_TIER) if cells else None
+        if cell is not None:
+            parts.append(
+                f"{row.model.name} trained with {row.defense.name}: {percent(row.clean.value)} % clean, "
+                f"{percent(cell.robust.value)} % robust, {times(row.cost.seconds_ratio)} the training time"
+            )
+    return f"Clean against robust accuracy under {column.id}. {'; '.join(parts)}."
+
+
+def _frame(axes: Axes, points: Sequence[_Point]) -> None:
+    clean = [100 * point.row.clean.value for point in points]
+    low = min(100 * min(point.row.clean.low for point in points) - 2, max(clean) - 12)
+    high = max(100 * max(point.row.clean.high for point in points) + 2, min(clean) + 12)
+    low, high = max(low, 0.0), min(high, 100.0)
+    bottom = max(0.0, 100 * min(point.cell.robust.low for point in points) - 5)
+    top = min(100.0, max(100 * max(point.cell.robust.high for point in points) + 6, bottom + 20))
+    axes.set_xlim(low, high)
+    axes.set_ylim(bottom, top)
+    axes.xaxis.set_major_locator(MultipleLocator(5 if high - low < 40 else 10))
+    axes.yaxis.set_major_locator(MultipleLocator(5 if top - bottom < 40 else 10))
+    axes.set_xlabel("clean accuracy, %", color=_INK["ink"])
+    axes.set_ylabel("robust accuracy, %", color=_INK["ink"])
+    axes.tick_params(colors=_INK["faint"], labelcolor=_INK["ink"], length=3)
+    axes.patch.set_visible(False)
+    axes.figure.patch.set_visible(False)
+    for edge, spine in axes.spines.items():
+        spine.set_visible(edge in {"left", "bottom"})
+        spine.set_color(_INK["faint"])
+    axes.plot([0, 100], [0, 100], color=_INK["faint"], linewidth=1, dashes=(4, 3), zorder=1)
+    if bottom + 1 < 50 < top - 3:
+        axes.axhline(50, color=_INK["faint"], linewidth=1, dashes=(1, 3), zorder=1)
+        _remark(axes, "a constant answer", (high, 50 + 0.006 * (top - bottom)), "right", "bottom")
+    start, end = max(low, bottom), min(high, top)
+    if end - start > 3:
+        side: HorizontalAlignment = "right" if end > high - 3 else "left"
+        _remark(axes, "nothing lost ", (end, end - 0.03 * (top - bottom)), side, "top")
+
+
+def _remark(axes: Axes, text: str, place: tuple[float, float], ha: HorizontalAlignment, va: VerticalAlignment) -> None:
+    axes.text(*place, text, color=_INK["faint"], fontsize=8.5, ha=ha, va=va)
+
+
+def _draw(axes: Axes, point: _Point) -> None:
+    clean, robust = point.row.clean, point.cell.robust
+    colour = _INK[f"s{point.series % SERIES}"]
+    x, y = 100 * clean.value, 100 * robust.value
+    axes.plot([100 * clean.low, 100 * clean.high], [y, y], color=colour, linewidth=1.2, alpha=0.55, zorder=2)
+    axes.plot([x, x], [100 * robust.low, 100 * robust.high], color=colour, linewidth=1.2, alpha=0.55, zorder=2)
+    axes.scatter(
+        [x],
+        [y],
+        s=_area(point.row),
+        marker=SHAPES[point.series % len(SHAPES)],
+        facecolors=_INK["paper"] if point.hollow else colour,
+        edgecolors=colour if point.hollow else _INK["paper"],
+        linewidths=1.6 if point.hollow else 1.0,
+        zorder=3,
+    )
+
+
+def _area(row: Row) -> float:
+    """The marker's area grows with the training cost, up to ten times the undefended twin's."""
+    return 45.0 * min(max(row.cost.seconds_ratio or 1.0, 0.5), 10.0)
+
+
+def _label(axes: Axes, points: Sequence[_Point], renderer: RendererAgg) -> None:
+    """Write each point's name where it covers the least of what is there already."""
+    frame = axes.get_window_extent(renderer)
+    taken: list[Bbox] = []
+    for point in points:
+        x, y = axes.transData.transform((100 * point.row.clean.value, 100 * point.cell.robust.value))
+        reach = _area(point.row) ** 0.5 / 2 * 1.4
+        taken.append(Bbox.from_bounds(x - reach, y - reach, 2 * reach, 2 * reach))
+        clean, robust = point.row.clean, point.cell.robust
+        left, bottom = axes.transData.transform((100 * clean.low, 100 * robust.low))
+        right, top = axes.transData.transform((100 * clean.high, 100 * robust.high))
+        taken += [Bbox.from_extents(left, y - 1, right, y + 1), Bbox.from_extents(x - 1, bottom, x + 1, top)]
+    taken += [text.get_window_extent(renderer) for text in axes.texts]
+    for point in points:
+        text = axes.annotate(
+            _short(f"{point.row.model.name} + {point.row.defense.name}") + f"  {times(point.row.cost.seconds_ratio)}",
+            (100 * point.row.clean.value, 100 * point.cell.robust.value),
+            xytext=(0, 0),
+            textcoords="offset points",
+            color=_INK["ink"],
+            fontsize=9,
+            zorder=4,
+            arrowprops={"arrowstyle": "-", "color": _INK["faint"], "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3},
+        )
+        best: tuple[float, _Place] | None = None
+        for place in _places(_area(point.row) ** 0.5 / 2 + 4):
+            _move(text, place)
+            text.update_positions(renderer)
+            box = Text.get_window_extent(text, renderer)
+            outside = max(0.0, box.x1 - frame.x1) + max(0.0, frame.x0 - box.x0)
+            outside += max(0.0, box.y1 - frame.y1) + max(0.0, frame.y0 - box.y0)
+            cost = 50 * outside + sum(_overlap(box, other) for other in taken) + place.cost
+            if best is None or cost < best[0] - 1e-9:
+                best = (cost, place)
+        assert best is not None  # there are always places
+        _move(text, best[1])
+        text.update_positions(renderer)
+        if text.arrow_patch is not None:
+            text.arrow_patch.set_visible(best[1].cost > 0)
+        taken.append(Text.get_window_extent(text, renderer))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a label may stand: its offset from the point in points, how it is aligned, and what the place
+    costs."""
+
+    x: float
+    y: float
+    ha: HorizontalAlignment
+    va: VerticalAlignment
+    cost: float
+
+
+def _places(reach: float) -> list[_Place]:
+    """Close by first; farther away, joined by a line, at the cost of some overlap."""
+    across: dict[int, HorizontalAlignment] = {-1: "right", 0: "center", 1: "left"}
+    along: dict[int, VerticalAlignment] = {-1: "top", 0: "center", 1: "bottom"}
+    directions = ((1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1), (1, 0), (-1, 0))
+    return [
+        _Place(x * (reach + far), y * (reach + far), across[x], along[y], 8 * far)
+        for far in (0, 12, 24, 40)
+        for x, y in directions
+    ]
+
+
+def _move(text: Annotation, place: _Place) -> None:
+    text.set_position((place.x, place.y))
+    text.set_horizontalalignment(place.ha)
+    text.set_verticalalignment(place.va)
+
+
+def _overlap(one: Bbox, other: Bbox) -> float:
+    common = Bbox.intersection(one, other)
+    return 0.0 if common is None else float(common.width * common.height)
+
+
+def _short(text: str) -> str:
+    text = visible(text)
+    return text if len(text) <= 28 else f"{text[:27]}…"
+
+
+def _for_page(drawing: bytes, name: str) -> str:
+    """The drawing without prolog, ids that nobody needs, inline styles and colours of its own."""
+    root = ElementTree.fromstring(drawing)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag.endswith(("metadata", "style")):
+                parent.remove(child)
+    used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", drawing.decode()))
+    for element in root.iter():
+        _restyle(element)
+        for key, value in list(element.attrib.items()):
+            if key == "id":
+                del element.attrib[key]
+                if value in used:
+                    element.set("id", f"{name}-{value}")
+            elif key == _XLINK:
+                del element.attrib[key]
+                element.set("href", value.replace("#", f"#{name}-"))
+            elif "url(#" in value:
+                element.set(key, value.replace("url(#", f"url(#{name}-"))
+    for key in ("width", "height", "version"):
+        root.attrib.pop(key, None)
+    root.set("class", "plot")
+    root.set("aria-hidden", "true")
+    root.set("focusable", "false")
+    ElementTree.register_namespace("", _SVG)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _restyle(element: ElementTree.Element) -> None:
+    """Turn a style attribute into presentation attributes, and our stand-in colours into classes."""
+    classes = []
+    declared = dict(part.split(":", 1) for part in element.attrib.pop("style", "").split(";") if ":" in part) | {
+        key: element.attrib.pop(key) for key in ("fill", "stroke") if key in element.attrib
+    }
+    for key, value in ((key.strip(), value.strip()) for key, value in declared.items()):
+        if value in _CLASS_OF and key in {"fill", "stroke"}:
+            classes.append(f"{key}-{_CLASS_OF[value]}")
+        elif key == "font":
+            found = re.match(r"([\d.]+)px", value)
+            element.set("font-size", found.group(1) if found else "10")
+        else:
+            element.set(key, value)
+    if classes:
+        element.set("class", " ".join(classes))

@@ -1,0 +1,216 @@
+"""Records in, the files of the leaderboard out: the page, its tables as CSV and JSON, and copies of the
+records."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from recgauntlet.card import TIERS, TaskCard, TrackCard
+from recgauntlet.record import RunRecord
+from recgauntlet.results import Results
+from recgauntlet.rows import RANKING_TIER, FailedCell, Row, TaskTable, ThreatColumn
+from recgauntlet.table import build_table
+from recgauntlet_site import words
+from recgauntlet_site.export import to_csv, to_json
+from recgauntlet_site.figures import describe, plot
+
+Cards = Callable[[TaskTable], TaskCard | None]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plot and what it says."""
+
+    column: ThreatColumn
+    svg: Markup
+    description: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table's part of the page. `card` is None where the task is not installed (or has changed since)."""
+
+    anchor: str
+    table: TaskTable
+    card: TaskCard | None
+    track: TrackCard | None
+    title: str
+    headline: str
+    pictures: tuple[Picture, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def models(self) -> list[str]:
+        """The models' names, each once."""
+        return sorted({row.model.name for row in self.table.rows})
+
+    @property
+    def defenses(self) -> list[str]:
+        """The defenses' names, each once."""
+        return sorted({row.defense.name for row in self.table.rows})
+
+    @property
+    def shared(self) -> frozenset[int]:
+        """The ranks that more than one row has."""
+        ranks = [row.rank for row in self.table.rows if row.rank is not None]
+        return frozenset(rank for rank in ranks if ranks.count(rank) > 1)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that is no record that counts, and why."""
+
+    path: str
+    problem: str
+    field: str
+    remedy: str
+
+
+def render_site(
+    found: Sequence[tuple[str, Path, Results]], *, docs: str = "../../docs", cards: Cards = words.installed_card
+) -> dict[str, bytes]:
+    """The files of the page by their path below the output directory.
+
+    `found` gives for each results directory its name, its path and what was read there. `cards` finds the
+    card whose words a table's section shows. The same records give the same bytes, in whatever order or place
+    they lie.
+    """
+    records = [(path, record) for _, _, results in found for path, record in results.records]
+    copies = {record.digest: (_copy_name(record), path) for path, record in records}
+    tables = build_table([record for _, record in records])
+    sections = [_section(table, cards(table), number) for number, table in enumerate(tables)]
+    broken = sorted(
+        {
+            Unreadable(
+                f"{name}/{path.relative_to(directory).as_posix()}", error.problem, error.field or "", error.remedy
+            )
+            for name, directory, results in found
+            for path, error in results.broken
+        },
+        key=lambda unreadable: (unreadable.path, unreadable.problem),
+    )
+    environment = _environment()
+    style, script = _asset("style.css"), _asset("sort.js")
+    page = environment.get_template("page.html.j2").render(
+        sections=sections,
+        broken=broken,
+        links={digest: name for digest, (name, _) in copies.items()},
+        records=len(copies),
+        names=sorted({name for name, _, _ in found}),
+        docs=docs,
+        style=Markup(style),
+        style_hash=_csp_hash(style),
+        script=Markup(script),
+        script_hash=_csp_hash(script),
+        versions=sorted({record.environment.recgauntlet for _, record in records}),
+    )
+    return {
+        "index.html": page.encode(),
+        "leaderboard.csv": to_csv(tables),
+        "leaderboard.json": to_json(tables),
+        **{name: path.read_bytes() for _, (name, path) in sorted(copies.items())},
+    }
+
+
+def _section(table: TaskTable, card: TaskCard | None, number: int) -> Section:
+    anchor = f"{words.slug(table.task)}-{table.track}-{number + 1}"
+    pictures = []
+    for place, column in enumerate(table.threats):
+        drawing = plot(table, column, f"{anchor}-plot{place}")
+        if drawing:
+            pictures.append(Picture(column, Markup(drawing), describe(table, column)))
+    return Section(
+        anchor=anchor,
+        table=table,
+        card=card,
+        track=card.track(table.track) if card else None,
+        title=card.title if card else table.task,
+        headline=words.headline(table),
+        pictures=tuple(pictures),
+        seeds=tuple(sorted({seed for row in table.rows for seed in row.seeds})),
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("recgauntlet_site"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_shown,
+    )
+    environment.filters.update(
+        percent=words.percent,
+        times=words.times,
+        seconds=words.seconds,
+        size=words.size,
+        scalar=words.scalar,
+        joined=words.joined,
+        budget=words.budget,
+        queries=words.queries,
+        limits=words.limits,
+        reason=_reason,
+        quoted=shlex.quote,
+    )
+    environment.globals.update(
+        TIERS=TIERS,
+        RANKING_TIER=RANKING_TIER,
+        SURFACES=words.SURFACE_WORDS,
+        GOALS=words.GOAL_WORDS,
+        unlike=_unlike,
+    )
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    """What a template prints: foreign text cannot hide or reorder what stands around it."""
+    return words.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _unlike(row: Row, table: TaskTable) -> list[str]:
+    """What tells a row from others of the same model and defense: the options in which they differ."""
+    twins = [
+        other for other in table.rows if (other.model.name, other.defense.name) == (row.model.name, row.defense.name)
+    ]
+    found = []
+    for kind in ("model", "defense"):
+        own, others = getattr(row, kind), [getattr(other, kind) for other in twins]
+        if len({(other.distribution, other.version) for other in others}) > 1:
+            found.append(f"{own.distribution} {own.version}")
+        for name, value in sorted(own.hyperparameters.items()):
+            if any(other.hyperparameters.get(name) != value for other in others):
+                found.append(f"{name} = {words.scalar(value)}")
+    return found
+
+
+def _reason(cell: FailedCell) -> str:
+    """The line of a failed cell's message that says what went wrong, after the kind of error."""
+    lines = [line.strip() for line in cell.message.splitlines() if line.strip()]
+    last = next((line for line in reversed(lines) if not line.startswith("what to do:")), "")
+    return last if last.startswith(f"{cell.kind}:") else f"{cell.kind}: {last}"
+
+
+def _copy_name(record: RunRecord) -> str:
+    """The path of a record's copy: readable, and its own whatever its names are."""
+    parts = (record.model.name, record.defense.name, str(record.seed), record.digest[:10])
+    return f"records/{words.slug(record.task.id)}-{record.task.track}/{'-'.join(map(words.slug, parts))}.json"
+
+
+def _asset(name: str) -> str:
+    return files("recgauntlet_site").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _csp_hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
