@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from recgauntlet.encoder import FloatArray, word_table
+from recgauntlet.encoder import FloatArray, sentence_vectors, word_table
 
 NEAR = 0.6
 """The least cosine of two neighbours."""
@@ -109,6 +109,11 @@ class Lexicon:
         ranked = sorted(best, key=lambda core: (-self.counts[core], core))
         return tuple(best[core] for core in ranked[:_MOST_POPULAR])
 
+    @cached_property
+    def popular_vectors(self) -> FloatArray:
+        """Unit vectors `[P, 384]` of the popular words, each as a text of its own, in the frozen encoder."""
+        return sentence_vectors(self.popular)
+
     def contains(self, word: str) -> bool:
         """Whether the word, whatever its case and the punctuation around it, stands in the catalog."""
         return core_of(word) in self.counts
@@ -199,6 +204,7 @@ _LOOKALIKES = {
 _SEPARATORS = ("\u200b", "-", ".")
 
 
+@lru_cache(maxsize=2**16)
 def character_variants(word: str) -> tuple[tuple[str, int], ...]:
     """The word with one slip or trick in it, and what that costs in character edits (Levenshtein).
 

@@ -8,6 +8,7 @@ import json
 from recgauntlet.attack import Attack
 from recgauntlet.attacks.embedding import FGM, FGSM, PGD, RandomEmbedding
 from recgauntlet.attacks.history import HistoryGradient, HistoryQuery, RandomHistory
+from recgauntlet.attacks.text import CharacterSwap, RandomText, WordGradient, WordQuery
 from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.card import EmbeddingThreat, HistoryThreat, TextThreat
 from recgauntlet.recommender import Surface
@@ -30,7 +31,8 @@ def attacks_for(threat: AnyThreat) -> tuple[Attack, ...]:
 def transfer_for(threat: AnyThreat, twin: Victim) -> Transfer:
     """The transfer attack of the threat's surface from `twin`, a victim made of the undefended twin and the
     same clean batch; it is part of the suite and runs after `attacks_for`."""
-    return Transfer(_on_twin()[threat.surface], twin)
+    by_characters = isinstance(threat, TextThreat) and threat.characters is not None
+    return Transfer(_on_twin()["characters" if by_characters else threat.surface], twin)
 
 
 def suite_ref() -> SuiteRef:
@@ -52,13 +54,16 @@ def suite_ref() -> SuiteRef:
 def _attacks() -> dict[Surface, tuple[Attack, ...]]:
     return {
         "embedding": (RandomEmbedding(), FGM(), FGSM(), PGD()),
-        "candidate-text": (),
+        "candidate-text": (RandomText(), CharacterSwap(), WordQuery(), WordGradient()),
         "history": (RandomHistory(), HistoryQuery(), HistoryGradient()),
     }
 
 
-def _on_twin() -> dict[Surface, Attack]:
+def _on_twin() -> dict[str, Attack]:
+    """What is run against the twin, by surface; `characters` where a text threat allows character edits."""
     return {
         "embedding": PGD(stop_when_fallen=False),
+        "candidate-text": WordGradient(stop_when_fallen=False),
+        "characters": CharacterSwap(stop_when_fallen=False),
         "history": HistoryGradient(stop_when_fallen=False),
     }

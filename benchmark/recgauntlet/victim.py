@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -159,6 +160,53 @@ class Victim:
             torch.cat([fit(g, width) for g in gradients]),
             torch.cat([fit(m, width) for m in masks]),
         )
+
+    def word_slopes(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """On the CPU: the logits' slope with respect to each word's vector, `[B, W, D]`, and its product with
+        the word as it stands, `[B, W]`; `W` counts the words that the model reads. One query each.
+
+        A word's slope is the sum over its tokens: what all of them gain together when they move alike.
+        """
+        self._count(batch)
+        started = time.perf_counter()
+        slopes, products = [], []
+        for part in self._parts(batch):
+            with torch.no_grad():
+                state = self._user_state(part)
+                candidates = self.model.candidates(part.items, part.texts)
+                embedded = self.model.embed(candidates)
+            with torch.enable_grad():
+                handle = embedded.detach().requires_grad_(True)
+                score = self.model.score(state.select(part.rows), candidates, handle)
+                gradient = torch.nan_to_num(input_gradient(score, handle), nan=0.0, posinf=0.0, neginf=0.0)
+            words = candidates.tokens.word_of_token
+            count = max(1, int(words.max()) + 1) if words.numel() else 1
+            place = torch.where(words < 0, count, words)  # special tokens and padding are gathered past the end
+            slope = gradient.new_zeros((len(part), count + 1, gradient.shape[2]))
+            slope.scatter_add_(1, place.unsqueeze(-1).expand_as(gradient), gradient)
+            product = gradient.new_zeros((len(part), count + 1))
+            product.scatter_add_(1, place, (gradient * embedded).sum(dim=2))
+            slopes.append(slope[:, :count].float().cpu())
+            products.append(product[:, :count].float().cpu())
+        self.effort.forwards += len(batch)
+        self.effort.backwards += len(batch)
+        self.effort.seconds += time.perf_counter() - started
+        width = max(slope.shape[1] for slope in slopes)
+        return torch.cat([fit(s, width) for s in slopes]), torch.cat([fit(p, width) for p in products])
+
+    def word_vectors(self, words: Sequence[str]) -> Tensor:
+        """On the CPU: the mean `[V, D]` of each word's token embeddings when it stands alone. Knowledge of
+        the model, no query of an example."""
+        out = []
+        with torch.no_grad():
+            for start in range(0, len(words), self.chunk):
+                texts = words[start : start + self.chunk]
+                items = torch.zeros(len(texts), dtype=torch.int64, device=self.clean.items.device)
+                candidates = self.model.candidates(items, texts)
+                embedded = self.model.embed(candidates).float()
+                own = (candidates.tokens.word_of_token >= 0).unsqueeze(-1)
+                out.append(((embedded * own).sum(dim=1) / own.sum(dim=1).clamp(min=1)).cpu())
+        return torch.cat(out)
 
     def history_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Logits `[B]`, the history's embeddings `[B, H, D]` and the logits' gradient with respect to
