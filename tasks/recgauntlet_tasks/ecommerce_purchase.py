@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
+from typing import cast
 
-import pandas as pd
 import pyarrow as pa
+from pyarrow import parquet
 
 from recgauntlet.card import TaskCard, Track, load_card
-from recgauntlet.data.cleaning import first_takes, k_core, mentioned, sample_by_hash
+from recgauntlet.data.arrow import pc
+from recgauntlet.data.cleaning import first_takes, k_core, mentioned, sample_by_hash, table_of
 from recgauntlet.data.sources import Mirror, RawFile, first_of, members, named_directory
 from recgauntlet.data.tables import INTERACTIONS, ITEMS, Tables
 from recgauntlet.data.text import normalize
@@ -66,48 +68,38 @@ def _read_wheel(options: SourceOptions) -> dict[str, RawFile]:
 
 def _simulated(raw: dict[str, RawFile], rules: Mapping[str, object]) -> Tables:
     """A sample of households; products of one type and size are one item, for shelves differ in codes alone."""
-    buys = _frame(raw["transactions"], ["household_id", "product_id", "quantity", "transaction_timestamp"])
-    goods = _frame(raw["products"], ["product_id", "department", "product_category", "product_type", "package_size"])
+    goods = _columns(raw["products"], ["product_id", "department", "product_category", "product_type", "package_size"])
     left_out = rules["departments_left_out"]
-    assert isinstance(left_out, list)
-    goods = goods[goods["product_type"].notna() & ~goods["department"].isin(left_out)].sort_values("product_id")
-    sizes = goods["package_size"].fillna("")
-    goods = goods.assign(text=[normalize(f"{t} {s}") for t, s in zip(goods["product_type"], sizes, strict=True)])
-    first = goods.drop_duplicates("text")
-    item_of_text = dict(zip(first["text"], first["product_id"].astype(str), strict=True))
-    item_of_product = {
-        product: item_of_text[text] for product, text in zip(goods["product_id"], goods["text"], strict=True)
-    }
-    households = sample_by_hash(buys["household_id"].astype(str), int(str(rules["households"])))
-    buys = buys[
-        (buys["quantity"] > 0)
-        & buys["household_id"].astype(str).isin(households)
-        & buys["product_id"].isin(item_of_product)
-    ]
-    interactions = pa.table(
-        [
-            pa.array(buys["household_id"].astype(str).to_list(), pa.string()),
-            pa.array([item_of_product[product] for product in buys["product_id"]], pa.string()),
-            pa.array(buys["transaction_timestamp"].astype("datetime64[s]").astype("int64").to_list(), pa.int64()),
-        ],
-        schema=INTERACTIONS,
+    texts: dict[str, tuple[str, str, str]] = {}
+    item_of_product: dict[int, str] = {}
+    for product, department, category, kind, size in sorted(
+        zip(*goods.to_pydict().values(), strict=True), key=lambda row: row[0]
+    ):
+        if kind is None or department in cast(list[str], left_out):
+            continue
+        text = normalize(f"{kind} {size or ''}")
+        item, _, _ = texts.setdefault(text, (str(product), text, normalize(category or "")))
+        item_of_product[product] = item
+    buys = _columns(raw["transactions"], ["household_id", "product_id", "quantity", "transaction_timestamp"])
+    households = pc.cast(buys["household_id"], pa.string())
+    chosen = sample_by_hash(pc.unique(households).to_pylist(), int(str(rules["households"])))
+    wanted = (
+        pc.greater(buys["quantity"], 0),
+        pc.is_in(households, value_set=pa.array(sorted(chosen))),
+        pc.is_in(buys["product_id"], value_set=pa.array(item_of_product, pa.int64())),
     )
+    buys = buys.append_column("user", households).filter(reduce(pc.and_, wanted))
+    bought = pa.array([item_of_product[product] for product in buys["product_id"].to_pylist()], pa.string())
+    seconds = pc.cast(pc.floor_temporal(buys["transaction_timestamp"], unit="second"), pa.timestamp("s"))
+    interactions = pa.table([buys["user"], bought, pc.cast(seconds, pa.int64())], schema=INTERACTIONS)
     interactions = k_core(first_takes(interactions), int(str(rules["core_users"])), int(str(rules["core_items"])))
-    items = pa.table(
-        [
-            first["product_id"].astype(str).to_list(),
-            first["text"].to_list(),
-            [normalize(category) for category in first["product_category"].fillna("")],
-        ],
-        names=ITEMS.names,
-    ).cast(ITEMS)
-    return Tables(mentioned(items, interactions["item"]), interactions=interactions)
+    return Tables(mentioned(table_of(list(texts.values()), ITEMS), interactions["item"]), interactions=interactions)
 
 
-def _frame(raw: RawFile, columns: list[str]) -> pd.DataFrame:
+def _columns(raw: RawFile, columns: list[str]) -> pa.Table:
     try:
-        return pd.read_parquet(io.BytesIO(raw.content), columns=columns)
-    except (OSError, ValueError) as error:  # pyarrow's errors of damaged files and missing columns are of these kinds
+        return parquet.read_table(pa.BufferReader(raw.content), columns=columns).select(columns)
+    except (pa.ArrowException, KeyError, OSError) as error:
         raise DataError(
             f"cannot be read: it is damaged or of another version ({error})",
             where=raw.name,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recgauntlet.card import TaskCard, Track, load_card
 from recgauntlet.data.download import download
-from recgauntlet.data.sources import Mirror, RawFile, Unavailable, files_in, find_in, first_of, members, named_directory
+from recgauntlet.data.sources import Mirror, MirrorError, RawFile, files_in, find_in, first_of, members, named_directory
 from recgauntlet.data.tables import Tables
 from recgauntlet.paths import downloads
 from recgauntlet.record import write_atomically
@@ -53,7 +53,7 @@ def _from_directory(named: Path | None) -> dict[str, RawFile]:
     archive = find_in(directory, ["MINDsmall_train.zip"])
     try:
         return files_in(directory, ROLES)
-    except Unavailable:
+    except MirrorError:
         if archive is None:
             raise
     return members(archive, ROLES)
@@ -62,7 +62,7 @@ def _from_directory(named: Path | None) -> dict[str, RawFile]:
 def _official(options: SourceOptions) -> dict[str, RawFile]:
     kept = downloads(options.cache)
     if not options.accept_licence:
-        raise Unavailable(
+        raise MirrorError(
             "its licence must be accepted first: read the Microsoft Research License Terms "
             f"({LICENCE}; research use, no redistribution) and say --accept-licence"
         )

@@ -30,8 +30,44 @@ class Size:
     seed: int
 
 
-_PEOPLE = ["Adair", "Bellweather", "Calloway", "Dunmore", "Eastlake", "Fenwick", "Garrow", "Hollis", "Ives", "Jarvis", "Kestrel", "Lockhart", "Merrin", "Northcote", "Orrin", "Pemberley", "Quillan", "Rusk", "Sable", "Thackery"]
-_TOWNS = ["Fairbrook", "Ashford", "Millhaven", "Cedar Point", "Larkspur", "Redcliff", "Stonebridge", "Westmere", "Oakdale", "Brinmoor", "Gull Harbor", "Tarrow", "Upper Vale", "Wickham"]
+_PEOPLE = (
+    "Adair",
+    "Bellweather",
+    "Calloway",
+    "Dunmore",
+    "Eastlake",
+    "Fenwick",
+    "Garrow",
+    "Hollis",
+    "Ives",
+    "Jarvis",
+    "Kestrel",
+    "Lockhart",
+    "Merrin",
+    "Northcote",
+    "Orrin",
+    "Pemberley",
+    "Quillan",
+    "Rusk",
+    "Sable",
+    "Thackery",
+)
+_TOWNS = (
+    "Fairbrook",
+    "Ashford",
+    "Millhaven",
+    "Cedar Point",
+    "Larkspur",
+    "Redcliff",
+    "Stonebridge",
+    "Westmere",
+    "Oakdale",
+    "Brinmoor",
+    "Gull Harbor",
+    "Tarrow",
+    "Upper Vale",
+    "Wickham",
+)
 
 _TOPICS: dict[str, tuple[str, ...]] = {
     "sports": (

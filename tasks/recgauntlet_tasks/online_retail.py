@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import io
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import pyarrow as pa
+from pyarrow import parquet
 
-from recgauntlet.data.cleaning import first_takes, k_core, mentioned
+from recgauntlet.data.arrow import pc
+from recgauntlet.data.cleaning import first_takes, k_core, mentioned, table_of
 from recgauntlet.data.download import download
-from recgauntlet.data.sources import Mirror, RawFile, Unavailable, find_in, first_of, members, named_directory, read_raw
-from recgauntlet.data.tables import INTERACTIONS, ITEMS, Tables
+from recgauntlet.data.sources import Mirror, MirrorError, RawFile, find_in, first_of, members, named_directory, read_raw
+from recgauntlet.data.tables import INTERACTIONS, ITEMS, IntArray, Tables
 from recgauntlet.data.text import normalize
 from recgauntlet.errors import DataError
 from recgauntlet.paths import downloads
@@ -42,7 +47,7 @@ def read(options: SourceOptions) -> RawFile:
             return {"lines": read_raw(found)}
         archive = find_in(directory, ["online+retail.zip", "online-retail.zip", "online_retail.zip"])
         if archive is None:
-            raise Unavailable(f"{directory} has none of: {', '.join(NAMES)}, online+retail.zip")
+            raise MirrorError(f"{directory} has none of: {', '.join(NAMES)}, online+retail.zip")
         return members(archive, {"lines": SPREADSHEET})
 
     def official() -> dict[str, RawFile]:
@@ -61,25 +66,20 @@ def _shared() -> dict[str, RawFile]:
         for above in (start, *start.parents):
             if (above / SHARED).is_file():
                 return {"lines": read_raw(above / SHARED)}
-    raise Unavailable(f"no {SHARED} lies above the working directory or the program")
+    raise MirrorError(f"no {SHARED} lies above the working directory or the program")
 
 
-def parse(raw: RawFile) -> pd.DataFrame:
-    """The invoice lines with the columns COLUMNS as text, but for `Quantity` (number) and `time` (seconds, UTC).
+def parse(raw: RawFile) -> pa.Table:
+    """The invoice lines with the columns COLUMNS as text, but for `Quantity` (float) and `InvoiceDate` (seconds, UTC).
 
     Raises
     ------
     DataError
         Where the file is damaged, of another format, or lacks a column.
     """
-    suffix = Path(raw.name).suffix.lower()
+    readers: dict[str, Callable[[RawFile], dict[str, Any]]] = {".parquet": _parquet, ".xlsx": _sheet, ".csv": _csv}
     try:
-        if suffix == ".parquet":
-            lines = pd.read_parquet(io.BytesIO(raw.content), columns=_present(raw))
-        elif suffix == ".xlsx":
-            lines = pd.DataFrame(_sheet(raw))
-        else:
-            lines = pd.read_csv(io.StringIO(_csv_text(raw.content)), dtype=str, keep_default_na=True)
+        columns = readers[Path(raw.name).suffix.lower()](raw)
     except DataError:
         raise
     except Exception as error:  # each reader has its own errors for a damaged file
@@ -88,22 +88,29 @@ def parse(raw: RawFile) -> pd.DataFrame:
             where=raw.name,
             remedy=_REMEDY,
         ) from error
-    _check_columns(list(lines.columns), raw)
-    if not len(lines):
-        raise DataError("has no rows", where=raw.name, remedy=_REMEDY)
-    for name in ("InvoiceNo", "StockCode", "Description", "CustomerID"):
-        lines[name] = _converted(lines[name], _plain, name, raw)
-    lines["Quantity"] = _converted(lines["Quantity"], float, "Quantity", raw)
-    lines["time"] = _converted(lines["InvoiceDate"], _seconds, "InvoiceDate", raw)
-    return lines
+    converters: dict[str, tuple[Callable[[Any], Any], pa.DataType]] = {
+        "Quantity": (float, pa.float64()),
+        "InvoiceDate": (_seconds, pa.int64()),
+    }
+    text: tuple[Callable[[Any], Any], pa.DataType] = (_plain, pa.string())
+    return pa.table({name: _converted(columns[name], *converters.get(name, text), name, raw) for name in COLUMNS})
 
 
-def _present(raw: RawFile) -> list[str]:
-    import pyarrow.parquet as pq
+def _parquet(raw: RawFile) -> dict[str, Any]:
+    source = pa.BufferReader(raw.content)
+    _check_columns(parquet.read_schema(source).names, raw)
+    table = parquet.read_table(source, columns=list(COLUMNS))
+    return {name: table.column(name) for name in COLUMNS}
 
-    names = pq.read_schema(io.BytesIO(raw.content)).names
-    _check_columns(names, raw)
-    return list(COLUMNS)
+
+def _csv(raw: RawFile) -> dict[str, Any]:
+    """CSV exports that go round are UTF-8 or ISO-8859-1; what survives cleaning is ASCII either way."""
+    try:
+        text = raw.content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.content.decode("latin-1")
+    rows = csv.reader(io.StringIO(text, newline=""))
+    return _by_column(rows, raw)
 
 
 def _check_columns(names: Sequence[object], raw: RawFile) -> None:
@@ -117,31 +124,27 @@ def _check_columns(names: Sequence[object], raw: RawFile) -> None:
         )
 
 
-def _sheet(raw: RawFile) -> dict[str, list[Any]]:
-    """The wanted columns of the first sheet, row by row: pandas would hold all of it in memory twice."""
+def _sheet(raw: RawFile) -> dict[str, Any]:
+    """The first sheet of a spreadsheet, row by row, for it is large."""
     from openpyxl import load_workbook
 
     book = load_workbook(io.BytesIO(raw.content), read_only=True, data_only=True)
     try:
-        rows = book.worksheets[0].iter_rows(values_only=True)
-        header = list(next(rows, ()))
-        _check_columns(header, raw)
-        places = [header.index(name) for name in COLUMNS]
-        columns: list[list[Any]] = [[] for _ in COLUMNS]
-        for row in rows:
-            for column, place in zip(columns, places, strict=True):
-                column.append(row[place])
-        return dict(zip(COLUMNS, columns, strict=True))
+        return _by_column(book.worksheets[0].iter_rows(values_only=True), raw)
     finally:
         book.close()
 
 
-def _csv_text(content: bytes) -> str:
-    """CSV exports that go round are UTF-8 or ISO-8859-1; what survives cleaning is ASCII either way."""
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+def _by_column(rows: Iterable[Sequence[Any]], raw: RawFile) -> dict[str, Any]:
+    every = iter(rows)
+    header = list(next(every, ()))
+    _check_columns(header, raw)
+    places = [header.index(name) for name in COLUMNS]
+    columns: list[list[Any]] = [[] for _ in COLUMNS]
+    for row in every:
+        for column, place in zip(columns, places, strict=True):
+            column.append(row[place])
+    return dict(zip(COLUMNS, columns, strict=True))
 
 
 def _plain(value: object) -> str:
@@ -167,9 +170,11 @@ def _read_date(text: str) -> datetime:
         return datetime.strptime(text, "%m/%d/%Y %H:%M")
 
 
-def _converted(column: pd.Series[Any], convert: Callable[[Any], Any], name: str, raw: RawFile) -> pd.Series[Any]:
+def _converted(column: Any, convert: Callable[[Any], Any], kind: pa.DataType, name: str, raw: RawFile) -> pa.Array:
     """The column with every value converted; each distinct value is converted once, for there are few of them."""
-    codes, values = pd.factorize(column, use_na_sentinel=False)
+    codes, values = _encoded(column)
+    if not len(codes):
+        raise DataError("has no rows", where=raw.name, remedy=_REMEDY)
     out = []
     for code, value in enumerate(values):
         try:
@@ -179,36 +184,46 @@ def _converted(column: pd.Series[Any], convert: Callable[[Any], Any], name: str,
             raise DataError(
                 f"{value!r} in row {row} cannot be understood", where=raw.name, field=name, remedy=_REMEDY
             ) from error
-    return pd.Series(out, dtype=object if isinstance(out[0], str) else None).take(codes).reset_index(drop=True)
+    return pa.array(out, kind).take(pa.array(codes))
 
 
-def clean(lines: pd.DataFrame, *, stock_code: str, core: int) -> Tables:
+def _encoded(column: Any) -> tuple[IntArray, list[Any]]:
+    """Where each value stands in the list of distinct values, and that list."""
+    if isinstance(column, pa.ChunkedArray):
+        coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+        return coded.indices.to_numpy().astype(np.int64), coded.dictionary.to_pylist()
+    # 1 and True, or 1 and 1.0, are one key to a dictionary but not one text.
+    places: dict[tuple[type, Any], int] = {}
+    codes = [places.setdefault((type(value), value), len(places)) for value in column]
+    return np.array(codes, dtype=np.int64), [value for _, value in places]
+
+
+def clean(lines: pa.Table, *, stock_code: str, core: int) -> Tables:
     """The tables of invoice lines, by the rules on the card.
 
     Lines of a customer with a positive quantity, no cancelled invoice, and a stock code that matches `stock_code`;
     each product once for a customer, at the first purchase; the `core`-core; a product's text is its most frequent
     description (of equally frequent ones the first in the alphabet).
     """
-    kept = lines[
-        (lines["CustomerID"] != "")
-        & (lines["Quantity"] > 0)
-        & ~lines["InvoiceNo"].str.upper().str.startswith("C")
-        & lines["StockCode"].str.fullmatch(stock_code)
-        & (lines["Description"] != "")
-    ]
-    counts = kept.groupby(["StockCode", "Description"]).size().rename("lines").reset_index()
-    counts["text"] = [normalize(text) for text in counts["Description"]]
-    counts = counts.groupby(["StockCode", "text"])["lines"].sum().reset_index()
-    counts = counts.sort_values(["StockCode", "lines", "text"], ascending=[True, False, True])
-    best = counts.drop_duplicates("StockCode")
-    interactions = pa.table(
-        [
-            pa.array(list(kept["CustomerID"]), pa.string()),
-            pa.array(list(kept["StockCode"]), pa.string()),
-            pa.array(list(kept["time"]), pa.int64()),
-        ],
-        schema=INTERACTIONS,
+    rules = (
+        pc.not_equal(lines["CustomerID"], ""),
+        pc.greater(lines["Quantity"], 0),
+        pc.invert(pc.starts_with(pc.utf8_upper(lines["InvoiceNo"]), "C")),
+        pc.match_substring_regex(lines["StockCode"], f"^(?:{stock_code})$"),
+        pc.not_equal(lines["Description"], ""),
     )
+    kept = lines.filter(reduce(pc.and_, rules))
+    interactions = pa.table([kept["CustomerID"], kept["StockCode"], kept["InvoiceDate"]], schema=INTERACTIONS)
     interactions = k_core(first_takes(interactions), core, core)
-    items = pa.table([list(best["StockCode"]), list(best["text"]), [""] * len(best)], names=ITEMS.names).cast(ITEMS)
-    return Tables(mentioned(items, interactions["item"]), interactions=interactions)
+    return Tables(mentioned(_items(kept), interactions["item"]), interactions=interactions)
+
+
+def _items(kept: pa.Table) -> pa.Table:
+    counted = kept.group_by(["StockCode", "Description"]).aggregate([([], "count_all")])
+    uses: Counter[tuple[str, str]] = Counter()
+    for code, description, count in zip(*(counted[n].to_pylist() for n in counted.column_names), strict=True):
+        uses[code, normalize(description)] += count
+    texts: dict[str, str] = {}
+    for code, text in sorted(uses, key=lambda each: (-uses[each], each[1])):
+        texts.setdefault(code, text)
+    return table_of([(code, text, "") for code, text in texts.items()], ITEMS)

@@ -10,8 +10,8 @@ from recgauntlet.data.cleaning import mentioned, sample_by_hash, table_of
 from recgauntlet.data.download import download
 from recgauntlet.data.sources import (
     Mirror,
+    MirrorError,
     RawFile,
-    Unavailable,
     files_in,
     find_in,
     first_of,
@@ -76,16 +76,16 @@ def _from_directory(named: Path | None) -> dict[str, RawFile]:
     for roles in (OFFICIAL, ATOMIC):
         try:
             return files_in(directory, roles)
-        except Unavailable:
+        except MirrorError:
             continue  # the other form may be there
     archive = find_in(directory, ["ml-100k.zip"])
     if archive is not None:
         return members(archive, OFFICIAL)
     try:
         return members(wheel_in(directory, WHEEL), ATOMIC)
-    except Unavailable as error:
+    except MirrorError as error:
         wanted = "u.data, u.item and u.genre; ml-100k.inter and ml-100k.item; ml-100k.zip; or the wheel"
-        raise Unavailable(f"{directory} has none of: {wanted}") from error
+        raise MirrorError(f"{directory} has none of: {wanted}") from error
 
 
 def _official_items(item: RawFile, genre: RawFile) -> list[tuple[str, str, str]]:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from recgauntlet.batch import Batch, Users
+from recgauntlet.data.ragged import places
 from recgauntlet.data.tables import Impressions, IntArray, Pairs
 
 
@@ -30,12 +31,11 @@ def impressions_to_batch(impressions: Impressions, index: IntArray) -> Batch:
     """The impressions at `index [I]` as one batch, list after list; example ids are places in `impressions.items`."""
     index = np.asarray(index, dtype=np.int64)
     sizes = impressions.offsets[index + 1] - impressions.offsets[index]
-    starts = np.repeat(impressions.offsets[index] - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes)
-    places = starts + np.arange(int(sizes.sum()))
+    flat = places(impressions.offsets, index)
     return Batch(
         users=Users(torch.from_numpy(impressions.users[index]), torch.from_numpy(impressions.histories[index])),
         rows=torch.from_numpy(np.repeat(np.arange(len(index)), sizes)),
-        items=torch.from_numpy(impressions.items[places]),
-        labels=torch.from_numpy(impressions.labels[places].astype(np.float32)),
-        example_ids=torch.from_numpy(places),
+        items=torch.from_numpy(impressions.items[flat]),
+        labels=torch.from_numpy(impressions.labels[flat].astype(np.float32)),
+        example_ids=torch.from_numpy(flat),
     )

@@ -10,7 +10,7 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from recgauntlet.data.sources import Unavailable
+from recgauntlet.data.sources import MirrorError
 from recgauntlet.errors import OutputError
 
 CHUNK = 1 << 16
@@ -27,7 +27,7 @@ def download(url: str, directory: Path, *, sha256: str | None = None, offline: b
 
     Raises
     ------
-    Unavailable
+    MirrorError
         Where the address cannot be reached, answers with an error, or gives a file of another hash.
     OutputError
         Where `directory` cannot be written.
@@ -35,25 +35,19 @@ def download(url: str, directory: Path, *, sha256: str | None = None, offline: b
     target = directory / url.rsplit("/", 1)[-1].replace("+", "-")
     known = f"sha256:{sha256}" if sha256 else None
     if offline and not target.is_file():
-        raise Unavailable("not downloaded yet, and --offline forbids it")
+        raise MirrorError("not downloaded yet, and --offline forbids it")
     log = pooch.get_logger()
     level = log.level
     log.setLevel(logging.ERROR)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        return Path(
-            pooch.retrieve(
-                url,
-                known,
-                fname=target.name,
-                path=directory,
-                downloader=Resuming(target.with_name(target.name + ".part")),
-            )
-        )
+        # Any: pooch's own type of a downloader asks for more than pooch calls.
+        resuming: Any = Resuming(target.with_name(target.name + ".part"))
+        return Path(pooch.retrieve(url, known, fname=target.name, path=directory, downloader=resuming))
     except requests.RequestException as error:
-        raise Unavailable(f"{url} cannot be fetched ({_reason(error)})") from error
+        raise MirrorError(f"{url} cannot be fetched ({_reason(error)})") from error
     except ValueError as error:  # how pooch reports a hash that does not match
-        raise Unavailable(f"{url} gave a file of another hash than the card's, which was not kept") from error
+        raise MirrorError(f"{url} gave a file of another hash than the card's, which was not kept") from error
     except OSError as error:
         raise OutputError(
             f"cannot be written ({error.strerror})",

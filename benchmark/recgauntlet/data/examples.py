@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from recgauntlet.batch import PAD
 from recgauntlet.card import TrackCard
+from recgauntlet.data.arrow import pc
+from recgauntlet.data.ragged import places
 from recgauntlet.data.sampling import unseen
 from recgauntlet.data.split import boundaries
 from recgauntlet.data.tables import BoolArray, Catalog, Impressions, IntArray, Pairs, TaskData
@@ -119,8 +120,8 @@ def _group_starts(users: IntArray, times: IntArray) -> IntArray:
 
 def _histories(items: IntArray, starts: IntArray, ends: IntArray, length: int) -> IntArray:
     """`[M, length]`: `items[start:end]` of each row, the newest `length` of them, PAD in front."""
-    places = ends[:, None] + np.arange(-length, 0)[None, :]
-    out: IntArray = np.where(places >= starts[:, None], items[np.maximum(places, 0)], PAD)
+    at = ends[:, None] + np.arange(-length, 0)[None, :]
+    out: IntArray = np.where(at >= starts[:, None], items[np.maximum(at, 0)], PAD)
     return out
 
 
@@ -201,9 +202,9 @@ def from_impressions(items: pa.Table, impressions: pa.Table, card: TrackCard, fi
         eligible = np.flatnonzero(inside & usable)
         _check_enough(len(eligible), size, "test", where)
         index = rng.child("impressions").numpy().permutation(eligible)[:size]
-        places = np.concatenate([np.arange(offsets[row], offsets[row + 1]) for row in index])
+        flat = places(offsets, index)
         cuts = np.concatenate([[0], np.cumsum(sizes[index])])
-        return Impressions(users[index], histories(index), shown[places], clicked[places], cuts)
+        return Impressions(users[index], histories(index), shown[flat], clicked[flat], cuts)
 
     in_test = times >= test_from
     return TaskData(

