@@ -1,0 +1,79 @@
+"""The bootstrap: repeatable, of the right width, and honest about seeds; ranks that overlapping rows
+share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recgauntlet.stats import Estimate, estimate, resampled_means, shared_ranks
+
+
+def interval(outcomes: np.ndarray) -> Estimate:
+    return estimate(float(outcomes.mean()), resampled_means(outcomes)[:, 0])
+
+
+def test_the_same_outcomes_give_the_same_interval() -> None:
+    outcomes = (np.random.default_rng(0).random((3, 500, 1)) < 0.7).astype(float)
+    assert interval(outcomes) == interval(outcomes.copy())
+
+
+def test_with_one_seed_the_interval_has_the_width_of_the_normal_approximation() -> None:
+    outcomes = (np.random.default_rng(1).random((1, 2000, 1)) < 0.7).astype(float)
+    found = interval(outcomes)
+    error = outcomes.std() / np.sqrt(2000)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(2)
+    hits = 0
+    for _ in range(200):
+        found = interval((rng.random((1, 200, 1)) < 0.6).astype(float))
+        hits += found.low <= 0.6 <= found.high
+    assert 180 <= hits <= 199
+
+
+def test_seeds_that_differ_widen_the_interval_though_each_is_certain() -> None:
+    alike = np.full((3, 400, 1), 0.5)
+    differ = np.stack([np.zeros((400, 1)), np.full((400, 1), 0.5), np.ones((400, 1))])
+    assert interval(alike).high - interval(alike).low == 0
+    assert interval(differ).high - interval(differ).low > 0.6
+
+
+def test_examples_stay_paired_between_seeds_and_quantities() -> None:
+    """A quantity that is 1 where another is 0 sums with it to 1 in every draw; with unpaired draws it would
+    not."""
+    first = (np.random.default_rng(3).random((3, 300, 1)) < 0.5).astype(float)
+    drawn = resampled_means(np.concatenate([first, 1 - first], axis=2))
+    assert np.allclose(drawn.sum(axis=1), 1)
+    same = np.repeat(first[:1], 3, axis=0)
+    assert interval(same).low == pytest.approx(interval(first[:1]).low, abs=0.02)
+
+
+def test_many_examples_are_drawn_in_pieces() -> None:
+    outcomes = (np.random.default_rng(4).random((1, 3000, 1)) < 0.5).astype(float)
+    drawn = resampled_means(outcomes, draws=1500)
+    assert drawn.shape == (1500, 1)
+    assert drawn.mean() == pytest.approx(outcomes.mean(), abs=0.002)
+    assert len(np.unique(drawn)) > 100
+
+
+def test_nothing_to_draw_from_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        resampled_means(np.zeros((0, 5, 1)))
+
+
+def test_rows_that_cannot_be_told_apart_share_a_rank() -> None:
+    rows = [Estimate(0.60, 0.55, 0.65), Estimate(0.62, 0.58, 0.66), Estimate(0.40, 0.35, 0.45)]
+    assert shared_ranks(rows) == (1, 1, 3)
+
+
+def test_in_a_chain_of_overlaps_only_a_clearly_better_row_pushes_down() -> None:
+    rows = [Estimate(0.65, 0.60, 0.70), Estimate(0.60, 0.55, 0.65), Estimate(0.54, 0.50, 0.58)]
+    assert shared_ranks(rows) == (1, 1, 2)
+
+
+def test_intervals_that_touch_share_a_rank() -> None:
+    assert shared_ranks([Estimate(0.6, 0.5, 0.7), Estimate(0.4, 0.3, 0.5)]) == (1, 1)
+    assert shared_ranks([]) == ()
