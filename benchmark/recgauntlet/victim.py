@@ -258,10 +258,9 @@ class Victim:
         """`embed_history` by looking up, where that is the same (tried on clean users) and cheaper; else
         None."""
         if self._is_context_free is None:
-            table = self._history_table()
             known = self.clean.users.select(torch.arange(min(64, len(self.clean.users))).to(users.ids.device))
             found = self.model.embed_history(known)
-            self._is_context_free = table.shape[1] <= LARGEST_LOOKUP and torch.allclose(
+            self._is_context_free = found.shape[2] <= LARGEST_LOOKUP and torch.allclose(
                 found, self._looked_up(known), rtol=1e-4, atol=1e-5
             )
         return self._looked_up(users) if self._is_context_free else None

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from toy_recommender import ToyRecommender, make_batch, make_victim
+
+from recgauntlet.batch import Batch
+from recgauntlet.errors import BudgetExceeded
+from recgauntlet.victim import Victim, embedding_scale
+from recgauntlet.world import World
+
+
+def plain_scores(model: ToyRecommender, batch: Batch) -> torch.Tensor:
+    with torch.no_grad():
+        state = model.encode_user(batch.users)
+        return model.score(state.select(batch.rows), model.candidates(batch.items, batch.texts))
+
+
+def test_scores_are_the_models_own_in_any_chunking(model: ToyRecommender, world: World, batch: Batch) -> None:
+    texts = [f"{world.catalog.texts[i]}{' boat' * (n % 5)}" for n, i in enumerate(batch.items.tolist())]
+    histories = batch.histories().flip(0)
+    for chunk in (1024, 7):
+        victim = make_victim(model, world, batch)
+        victim.chunk = chunk
+        for changed in (batch, batch.with_texts(texts), batch.with_histories(histories)):
+            assert torch.allclose(victim.scores(changed), plain_scores(model, changed), atol=1e-5)
+
+
+def test_every_row_is_a_query_and_the_budget_is_enforced(victim: Victim, batch: Batch) -> None:
+    victim.reset(3)
+    some = batch.select(torch.tensor([0, 1, 1]))
+    victim.scores(some)
+    assert victim.remaining(batch.example_ids[:3]).tolist() == [2, 1, 3]
+    victim.embedding_gradient(batch.select(torch.tensor([1])))
+    assert victim.remaining(batch.example_ids[1:2]).tolist() == [0]
+    forwards = victim.effort.forwards
+    with pytest.raises(BudgetExceeded, match="example 101: more than 3"):
+        victim.scores(some)
+    assert victim.effort.forwards == forwards, "nothing is scored past the budget"
+    assert victim.remaining(batch.example_ids[:1]).tolist() == [2]
+    victim.reset(None)
+    assert victim.remaining(batch.example_ids[:1])[0] > 10**6
+
+
+@pytest.mark.parametrize("ask", ["scores", "embedding_gradient", "history_gradient", "word_slopes"])
+def test_each_way_of_asking_is_counted(victim: Victim, batch: Batch, ask: str) -> None:
+    victim.reset(1)
+    getattr(victim, ask)(batch)
+    assert victim.effort.forwards == len(batch)
+    with pytest.raises(BudgetExceeded):
+        getattr(victim, ask)(batch)
+
+
+def test_an_unknown_example_is_refused(victim: Victim, world: World) -> None:
+    with pytest.raises(ValueError, match="not in the victim's clean batch"):
+        victim.scores(make_batch(world.catalog, first_id=10_000))
+
+
+def test_clean_users_are_encoded_once(victim: Victim, batch: Batch) -> None:
+    victim.scores(batch)
+    victim.scores(batch.select(torch.tensor([3, 5])))
+    assert victim.effort.user_encodings == len(batch.users)
+    assert victim.effort.cache_hits == 2
+
+
+def test_attacked_histories_are_encoded_for_the_rows_asked_about_only(victim: Victim, batch: Batch) -> None:
+    victim.history_item_vectors()
+    changed = batch.with_histories(batch.histories())
+    before = victim.effort.user_encodings
+    victim.scores(changed.select(torch.tensor([0, 4, 4])))
+    assert victim.effort.user_encodings - before == 2
+
+
+def test_embedding_gradients_match_finite_differences(victim: Victim, batch: Batch) -> None:
+    one = batch.select(torch.tensor([2]))
+    _, gradient, mask = victim.embedding_gradient(one)
+    step = torch.zeros_like(gradient)
+    step[0, 1, 3] = 1e-2
+    slope = (victim.scores(one.with_delta(step)) - victim.scores(one.with_delta(-step))) / 2e-2
+    assert float(slope) == pytest.approx(float(gradient[0, 1, 3]), rel=2e-2, abs=1e-4)
+    assert mask[0, 1]
+
+
+def test_history_gradients_match_finite_differences(model: ToyRecommender, victim: Victim, batch: Batch) -> None:
+    one = batch.select(torch.tensor([2]))
+    _, embedded, gradient = victim.history_gradient(one)
+    step = torch.zeros_like(embedded)
+    step[0, -1, 3] = 1e-2
+    users, candidates = one.users.select(one.rows), model.candidates(one.items)
+    with torch.no_grad():
+        up, down = (model.score(model.encode_user(users, embedded + s), candidates) for s in (step, -step))
+    assert float((up - down) / 2e-2) == pytest.approx(float(gradient[0, -1, 3]), rel=2e-2, abs=1e-4)
+
+
+def test_word_slopes_are_token_gradients_by_word(victim: Victim, model: ToyRecommender, batch: Batch) -> None:
+    _, gradient, mask = victim.embedding_gradient(batch)
+    slopes, current = victim.word_slopes(batch)
+    embedded = model.embed(model.candidates(batch.items))
+    assert torch.allclose(slopes, gradient * mask.unsqueeze(-1), atol=1e-6)
+    assert torch.allclose(current, (gradient * embedded * mask.unsqueeze(-1)).sum(dim=2), atol=1e-5)
+
+
+def test_word_vectors_are_the_models_own(victim: Victim, model: ToyRecommender) -> None:
+    vectors = victim.word_vectors(["boat", "guitar"])
+    assert torch.allclose(vectors, model.words(model.tokenize(["boat", "guitar"]).ids)[:, 0])
+
+
+def test_a_model_whose_item_vectors_depend_on_the_history_is_not_looked_up(
+    model: ToyRecommender, world: World, batch: Batch
+) -> None:
+    class Contextual(ToyRecommender):
+        def embed_history(self, users):  # type: ignore[no-untyped-def]
+            vectors = super().embed_history(users)
+            return vectors * (1 + torch.arange(vectors.shape[1])).unsqueeze(-1)
+
+    contextual = Contextual(world.catalog)
+    contextual.load_state_dict(model.state_dict())
+    victim = make_victim(contextual.eval(), world, batch)
+    changed = batch.with_histories(batch.histories().flip(0))
+    assert torch.allclose(victim.scores(changed), plain_scores(contextual, changed), atol=1e-5)
+
+
+def test_the_scale_leaves_padding_out(model: ToyRecommender, world: World) -> None:
+    scale = embedding_scale(model, world.catalog, chunk=7)
+    whole = embedding_scale(model, world.catalog)
+    assert scale.norm == pytest.approx(whole.norm)
+    assert scale.rms == pytest.approx(whole.rms)
+    with torch.no_grad():
+        norms = [float(model.words(model.tokenize([text]).ids).norm()) for text in world.catalog.texts]
+    assert whole.norm == pytest.approx(sum(norms) / len(norms), rel=1e-5)
