@@ -14,7 +14,7 @@ from recgauntlet.card import Track
 from recgauntlet.data import store
 from recgauntlet.data.fingerprint import fingerprint
 from recgauntlet.data.own import find_task_or_card
-from recgauntlet.data.prepare import check_fingerprint, prepare, prepared_at
+from recgauntlet.data.prepare import check_fingerprint, place, prepare, prepared_at
 from recgauntlet.data.validate import validate
 from recgauntlet.errors import DataError
 from recgauntlet.task import SourceOptions
@@ -151,9 +151,8 @@ def check(tasks: tuple[str, ...], track: Track, directory: Path | None, accept_l
         check_fingerprint(task.card.track(track), found, where)
         named = bool(task.card.track(track).fingerprint)
         click.echo(f"  fingerprint {found.sha256}: {'as on the card' if named else 'the card names none'}")
-        target = prepared_at(task.card, track, options.cache)
-        prepared = target is not None and store.load(target) is not None
-        click.echo(f"  prepared tables: {'intact' if prepared else 'none in the cache'}")
+        prepared = store.load(place(task.card, track, found.sha256, options.cache))
+        click.echo(f"  prepared tables: {'none in the cache' if prepared is None else 'intact'}")
 
 
 def _step(step: str, number: int, steps: int) -> None:

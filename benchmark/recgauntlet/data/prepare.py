@@ -53,7 +53,7 @@ def prepare(task: Task, track: Track, options: SourceOptions, *, progress: Progr
     validate(tables, where)
     found = fingerprint(tables)
     check_fingerprint(card, found, where)
-    target = _place(task.card, track, found.sha256, options.cache)
+    target = place(task.card, track, found.sha256, options.cache)
     if kept is None and (data := store.load(target)) is not None:
         return data
     tell(2)
@@ -66,10 +66,11 @@ def prepare(task: Task, track: Track, options: SourceOptions, *, progress: Progr
 def prepared_at(card: TaskCard, track: Track, cache: Path) -> Path | None:
     """Where the prepared track lies or would lie under `cache`; None where the card names no fingerprint."""
     named = card.track(track).fingerprint
-    return _place(card, track, named, cache) if named else None
+    return place(card, track, named, cache) if named else None
 
 
-def _place(card: TaskCard, track: Track, data: str, cache: Path) -> Path:
+def place(card: TaskCard, track: Track, data: str, cache: Path) -> Path:
+    """Where a track lies under `cache` whose tables have the fingerprint `data`."""
     return store.place(paths.prepared(cache), f"{card.id}-{track}", card.fingerprint(track), data)
 
 
