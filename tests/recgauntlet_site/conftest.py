@@ -1,8 +1,18 @@
-"""Makes the synthetic records of the harness's tests importable here."""
+"""Makes the synthetic records of the harness's tests importable here, and gives a page made of them."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "recgauntlet"))
+
+from board import Board, make_board
+
+
+@pytest.fixture(scope="session")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
+    """A rendered page with everything on it that a page can have."""
+    return make_board(tmp_path_factory.mktemp("board"))

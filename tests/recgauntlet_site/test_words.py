@@ -1,0 +1,90 @@
+"""Numbers, budgets and foreign text in words."""
+
+from __future__ import annotations
+
+import pytest
+from board import CARD
+from synthetic_records import make_record
+
+from recgauntlet.plugins import find_task, names
+from recgauntlet.rows import TaskTable, ThreatColumn, TierBudget
+from recgauntlet.table import build_table
+from recgauntlet_site import words
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (words.percent(0.6125), "61.3"),
+        (words.times(None), "1×"),
+        (words.times(1.3749), "1.37×"),
+        (words.seconds(12.34), "12.3 s"),
+        (words.seconds(600), "10.0 min"),
+        (words.seconds(9000), "2.5 h"),
+        (words.size(1_234_567), "1.23 M"),
+        (words.size(7e8, "B"), "700 MB"),
+        (words.size(12), "12"),
+        (words.joined(["a"]), "a"),
+        (words.joined(["a", "b", "c"]), "a, b and c"),
+        (words.joined([]), ""),
+        (words.slug("../../Etc/<x>"), "etc-x"),
+        (words.slug("___"), "unnamed"),
+        (words.visible("a\u0000\u202eb\u200dc\nd"), "a\\u0000\\u202eb\u200dc\nd"),
+        (words.scalar(0.1), "0.1"),
+        (words.scalar(None), "None"),
+        (words.scalar(True), "True"),
+    ],
+)
+def test_words(told: str, expected: str) -> None:
+    assert told == expected
+
+
+def column(surface: str, amounts: tuple[float, ...], characters: int = 0, name: str = "x") -> ThreatColumn:
+    tiers = ("low", "standard", "high")
+    budgets = tuple(
+        TierBudget(tier, amount, characters, 200)  # type: ignore[arg-type]
+        for tier, amount in zip(tiers, amounts, strict=True)
+    )
+    return ThreatColumn(name, surface, "flip", True, budgets)  # type: ignore[arg-type]
+
+
+def test_budgets_in_words() -> None:
+    assert words.budget(column("candidate-text", (1, 2, 4)), None) == "1 / 2 / 4 words"
+    assert words.budget(column("candidate-text", (1, 2, 4), 8), None) == "1 / 2 / 4 words, or 8 / 8 / 8 characters"
+    assert words.budget(column("history", (1, 2, 5)), None) == "1 / 2 / 5 items"
+    assert words.budget(column("embedding", (0.1, 0.25, 0.5), name="embedding"), CARD).endswith("mean norm (L2)")
+    assert words.budget(ThreatColumn("x", "history", "flip", True, ()), None) == "not applicable to any model here"
+    assert words.queries(column("history", (1, 2, 5))) == "200"
+
+
+def demo_table(**options: object) -> TaskTable:
+    return build_table([make_record(**options)])[0]  # type: ignore[arg-type]
+
+
+def test_a_card_is_used_only_if_the_records_were_made_with_it() -> None:
+    task = next(name for name in names("tasks") if name == "video-watch")
+    card = find_task(task).card
+    same = demo_table(task=task, fingerprint=card.fingerprint("standard"))
+    assert words.installed_card(same) == card
+    assert words.installed_card(demo_table(task=task, fingerprint="0" * 64)) is None
+    assert words.installed_card(demo_table(task="unheard-of")) is None
+
+
+def test_limits_of_the_real_cards_are_in_words() -> None:
+    card = find_task("video-watch").card
+    told = words.limits(column("history", (1, 2, 5), name="history-perturbation"), card)
+    assert told[0] == "replace, insert and delete among the last 50"
+    assert "cosine" in told[1]
+    assert words.limits(column("history", (1, 2, 5)), None) == []
+
+
+def test_a_table_without_ranked_rows_says_so() -> None:
+    assert words.headline(demo_table()) == "No row can be ranked yet; the flags say why."
+    assert "simulated" in words.headline(demo_table(track="demo", simulated=True))
+    assert words.headline(build_table([make_record(failure="x")])[0]) == "No cell of this task has finished yet."
+
+
+def test_a_shared_first_rank_is_told() -> None:
+    records = [make_record(seed=seed, defense=defense) for seed in range(3) for defense in ("standard", "pgd")]
+    told = words.headline(build_table(records)[0])
+    assert "share rank 1: their intervals overlap." in told
