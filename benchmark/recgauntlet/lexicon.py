@@ -29,6 +29,7 @@ def words_of(text: str) -> list[str]:
     return text.split()
 
 
+@lru_cache(maxsize=2**16)
 def parts_of(word: str) -> tuple[str, str, str]:
     """A word cut into the punctuation before, the middle, and the punctuation after; a word without a letter
     or a digit is all middle."""
@@ -39,11 +40,13 @@ def parts_of(word: str) -> tuple[str, str, str]:
     return word[:first], word[first:last], word[last:]
 
 
+@lru_cache(maxsize=2**16)
 def core_of(word: str) -> str:
     """The word without the punctuation around it, in lower case."""
     return parts_of(word)[1].lower()
 
 
+@lru_cache(maxsize=2**16)
 def is_number(word: str) -> bool:
     """Whether a digit stands in the word ("12", "2nd", "500ML")."""
     return any(c.isdigit() for c in word)

@@ -5,9 +5,8 @@ Kept apart from the verifier on purpose: that one checks results by alignment an
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 
 from recgauntlet.attack import Budget
@@ -42,7 +41,7 @@ class Draft:
     def put(self, place: int, word: str, cost: int = 0) -> Draft:
         """With `word` at `place`, or appended where `place` is one past the end."""
         words = (*self.words[:place], word, *self.words[place + 1 :])
-        return replace(self, words=words, touched=self.touched | {place}, cost=self.cost + cost)
+        return Draft(self.clean, words, self.count, self.touched | {place}, self.cost + cost)
 
     def without(self, place: int) -> str:
         """The text less one word: no legal text, but a question about how much the word matters."""
@@ -117,43 +116,46 @@ class Rules:
             return self.popular
         return self.lexicon.neighbours(word, self.threat.synonym_cosine)
 
-    def legal(self, drafts: Iterable[Draft]) -> list[Draft]:
-        """Those that changed something and keep to the rules on the whole text."""
-        return [draft for draft in drafts if self._fits(draft)]
-
     def word_moves(self, draft: Draft, moves: Iterable[tuple[int, str]], most: int) -> list[Draft]:
         """The first `most` legal drafts one word away; a move is a place and the word to put there."""
         out: list[Draft] = []
+        cores = [core_of(word) for word in draft.words]
+        room = self._most_characters(draft) - len(" ".join(draft.words))
         for place, word in moves:
             if len(out) >= most:
                 break
-            if place < draft.count and core_of(draft.words[place]) == core_of(word):
+            appended = place >= len(draft.words)
+            old, core = "" if appended else draft.words[place], core_of(word)
+            longer = len(word) - len(old) + appended
+            if longer > room or self._adds_banned(old, word) or (not appended and cores[place] == core):
                 continue
-            tried = draft.put(place, word)
-            if self._fits(tried):
-                out.append(tried)
+            if self._repeats_fit(draft, core, cores.count(core) + 1):
+                out.append(draft.put(place, word))
         return out
 
     def character_moves(self, draft: Draft, place: int) -> list[Draft]:
         """All legal drafts one character trick away in the word at `place`."""
         left = self.budget.characters - draft.cost
-        variants = character_variants(draft.words[place])
-        return self.legal(draft.put(place, word, cost) for word, cost in variants if cost <= left)
+        old = draft.words[place]
+        room = self._most_characters(draft) - len(" ".join(draft.words))
+        cores = [core_of(word) for i, word in enumerate(draft.words) if i != place]
+        return [
+            draft.put(place, word, cost)
+            for word, cost in character_variants(old)
+            if cost <= left
+            and len(word) - len(old) <= room
+            and not self._adds_banned(old, word)
+            and self._repeats_fit(draft, core_of(word), cores.count(core_of(word)) + 1)
+        ]
 
-    def _fits(self, draft: Draft) -> bool:
-        text, threat = draft.text, self.threat
-        if len(text) > max(threat.max_length, len(draft.clean)):
-            return False
-        if any(text.count(c) > draft.clean.count(c) for c in threat.banned_characters):
-            return False
-        if threat.max_repeats is None:
+    def _most_characters(self, draft: Draft) -> int:
+        return max(self.threat.max_length, len(draft.clean))
+
+    def _adds_banned(self, old: str, word: str) -> bool:
+        """Whether the word would bring in a banned character that the old one has not."""
+        return any(c in word and word.count(c) > old.count(c) for c in self.threat.banned_characters)
+
+    def _repeats_fit(self, draft: Draft, core: str, times: int) -> bool:
+        if self.threat.max_repeats is None or times <= self.threat.max_repeats:
             return True
-        changed = {core_of(draft.words[place]) for place in draft.touched}
-        if not changed:
-            return True
-        now, before = _counts(draft.words), _counts(words_of(draft.clean))
-        return all(now[core] <= max(threat.max_repeats, before[core]) for core in changed)
-
-
-def _counts(words: Sequence[str]) -> Counter[str]:
-    return Counter(core_of(word) for word in words)
+        return times <= [core_of(word) for word in words_of(draft.clean)].count(core)

@@ -114,7 +114,7 @@ def test_the_random_attack_is_the_best_of_its_points(run: Run) -> None:
 
 
 def test_pgd_stops_asking_about_fallen_examples(victim: Victim, batch: Batch) -> None:
-    budget = Budget.of(embedding_threat(), "high")
+    budget = replace(Budget.of(embedding_threat(), "high"), amount=1.5)
     asked = []
     for stop in (True, False):
         victim.reset(budget.queries)
@@ -150,7 +150,7 @@ def test_transfer_finds_what_a_mask_hides(model: ToyRecommender, world: World, b
     masked = Masked(world.catalog)
     masked.load_state_dict(model.state_dict())
     target = make_victim(masked.eval(), world, batch)
-    budget = Budget.of(embedding_threat(), "standard")
+    budget = replace(Budget.of(embedding_threat(), "high"), amount=0.8)
     twin = make_victim(model, world, batch)
     direct = PGD().perturb(target, batch, budget, Randomness(0, "test"))
     transfer = Transfer(PGD(stop_when_fallen=False), twin)

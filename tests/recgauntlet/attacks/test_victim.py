@@ -126,5 +126,6 @@ def test_the_scale_leaves_padding_out(model: ToyRecommender, world: World) -> No
     assert scale.norm == pytest.approx(whole.norm)
     assert scale.rms == pytest.approx(whole.rms)
     with torch.no_grad():
-        norms = [float(model.words(model.tokenize([text]).ids).norm()) for text in world.catalog.texts]
-    assert whole.norm == pytest.approx(sum(norms) / len(norms), rel=1e-5)
+        tokens = torch.cat([model.words(model.tokenize([text]).ids)[0] for text in world.catalog.texts])
+    assert whole.norm == pytest.approx(float(tokens.norm(dim=1).mean()), rel=1e-5)
+    assert whole.rms == pytest.approx(float(tokens.pow(2).mean().sqrt()), rel=1e-5)

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from toy_recommender import (
+    ToyRecommender,
+    embedding_threat,
+    headline_threat,
+    history_threat,
+    make_victim,
+    stuffing_threat,
+)
+
+from recgauntlet import suite
+from recgauntlet.attack import Attack, Budget
+from recgauntlet.attacks.embedding import FGM, PGD
+from recgauntlet.attacks.transfer import Transfer
+from recgauntlet.batch import Batch
+from recgauntlet.card import Threat
+from recgauntlet.suite import SUITE_ID, attacks_for, suite_ref, transfer_for
+from recgauntlet.world import World
+
+THREATS = (embedding_threat(), stuffing_threat(), headline_threat(), history_threat())
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.id)
+def test_every_threat_has_a_random_yardstick_first_and_searching_attacks_after(threat: Threat) -> None:
+    attacks = [a for a in attacks_for(threat) if a.supports(Budget.of(threat, "standard"))]
+    assert [attack.is_random for attack in attacks] == [True] + [False] * (len(attacks) - 1)
+    assert len(attacks) >= 3
+    assert all(attack.surface == threat.surface for attack in attacks)
+    names = [attack.name for attack in attacks]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.id)
+def test_transfer_does_not_stop_where_the_twin_falls(
+    threat: Threat, model: ToyRecommender, world: World, batch: Batch
+) -> None:
+    transfer = transfer_for(threat, make_victim(model, world, batch))
+    assert isinstance(transfer, Transfer)
+    assert transfer.surface == threat.surface
+    assert transfer.hyperparameters()["stop_when_fallen"] is False
+    assert transfer.supports(Budget.of(threat, "standard"))
+
+
+def test_character_attacks_need_a_budget_of_characters() -> None:
+    def names(threat: Threat) -> list[str]:
+        return [a.name for a in attacks_for(threat) if a.supports(Budget.of(threat, "standard"))]
+
+    assert "character-swap" in names(headline_threat())
+    assert "character-swap" not in names(stuffing_threat())
+
+
+def test_the_fingerprint_names_the_suite_and_moves_with_any_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = suite_ref()
+    assert first.id == SUITE_ID
+    assert first == suite_ref()
+    changed: dict[str, tuple[Attack, ...]] = {**suite._attacks(), "embedding": (FGM(), PGD(steps=21))}
+    monkeypatch.setattr(suite, "_attacks", lambda: changed)
+    assert suite_ref().fingerprint != first.fingerprint
+
+
+def test_an_attack_of_the_wrong_surface_is_refused(model: ToyRecommender, world: World, batch: Batch) -> None:
+    from recgauntlet.rng import Randomness
+
+    victim = make_victim(model, world, batch)
+    for attacked in THREATS:
+        for threat in THREATS:
+            if threat.surface != attacked.surface:
+                attack = attacks_for(attacked)[0]
+                with pytest.raises(TypeError, match="cannot work inside the threat"):
+                    attack.perturb(victim, batch, Budget.of(threat, "low"), Randomness(0, "test"))
+    assert torch.equal(victim.remaining(batch.example_ids), torch.full((len(batch),), 2**31))
