@@ -166,6 +166,7 @@ def _delimited(content: bytes, path: Path, delimiter: str) -> pa.Table:
     names = [name.strip().strip('"') for name in header]
     return csv.read_csv(
         pa.BufferReader(text.encode()),
+        read_options=csv.ReadOptions(use_threads=False),  # with threads, errors name no line
         parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         # Everything as text: ids like 007 must stay what they are.
         convert_options=csv.ConvertOptions(

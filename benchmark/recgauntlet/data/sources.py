@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,7 @@ def members(archive: Path, roles: dict[str, str]) -> dict[str, RawFile]:
                     )
                 out[role] = RawFile(f"{archive}!{member}", opened.read(member))
             return out
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"is truncated or no zip file ({error})", where=archive, remedy=remedy) from error
     except OSError as error:
         raise DataError(f"cannot be read ({error})", where=archive, remedy=remedy) from error

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,5 +72,5 @@ def shows() -> Tables:
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> Iterator[SourceOptions]:
-    yield SourceOptions(directory=None, cache=tmp_path / "cache", offline=True)
+def options(tmp_path: Path) -> SourceOptions:
+    return SourceOptions(directory=None, cache=tmp_path / "cache", offline=True)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recgauntlet.data.cleaning import first_takes, k_core, mentioned, sample_by_hash, table_of
@@ -11,6 +11,7 @@ from recgauntlet.data.tables import INTERACTIONS, ITEMS
 takes = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 3)), max_size=60)
 
 
+@settings(deadline=None)
 @given(takes, st.integers(1, 3), st.integers(1, 3))
 def test_the_core_keeps_its_promise_and_is_the_largest(
     rows: list[tuple[int, int, int]], users: int, items: int

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recgauntlet.data.cleaning import table_of
@@ -13,6 +13,7 @@ from recgauntlet.data.tables import INTERACTIONS, ITEMS, Tables
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(texts, texts, texts), min_size=1, max_size=6), st.randoms())
 def test_the_order_of_rows_does_not_matter(rows: list[tuple[str, str, str]], random: object) -> None:
     shuffled = list(rows)

@@ -166,7 +166,7 @@ def test_a_broken_off_write_leaves_nothing_behind(
 
 
 def test_two_that_prepare_at_once_end_with_one_good_copy(toys: Tables, make_card: Make, options: SourceOptions) -> None:
-    task, target = kept(toys, make_card, options)
+    _, target = kept(toys, make_card, options)
     data = store.load(target)
     assert data is not None
     store.save(data, target)

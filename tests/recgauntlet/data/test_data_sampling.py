@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recgauntlet.data.sampling import contains, unseen
 from recgauntlet.errors import DataError
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(0, 5))
 def test_what_is_drawn_is_distinct_and_was_never_taken(seed: int, size: int, taken_each: int) -> None:
     rng = np.random.default_rng(seed)
