@@ -15,7 +15,7 @@ from recgauntlet.attack import Attack
 from recgauntlet.card import TaskCard, Threat, Track
 from recgauntlet.checkpoint import CheckpointInfo, load_weights, read_info, save_checkpoint, weights_hash
 from recgauntlet.cost import inference_latency
-from recgauntlet.data.own import task_from_card
+from recgauntlet.data.own import find_task_or_card
 from recgauntlet.data.prepare import item_vectors, prepare
 from recgauntlet.data.tables import TaskData
 from recgauntlet.defense import Defense
@@ -23,7 +23,7 @@ from recgauntlet.device import choose_device, describe, make_deterministic, peak
 from recgauntlet.errors import PluginError, RecGauntletError
 from recgauntlet.evaluation import Trial, measure_clean, run_threats
 from recgauntlet.gates import model_gates, threat_gates
-from recgauntlet.plugins import Plugin, find_defense, find_model, find_task
+from recgauntlet.plugins import Plugin, find_defense, find_model
 from recgauntlet.recommender import Recommender, Scalar, constructor_defaults
 from recgauntlet.record import Environment, Failure, PluginRef, RunRecord, TaskRef, TrainingCost, write_record
 from recgauntlet.rng import Randomness, derive
@@ -96,11 +96,6 @@ def _file_safe(text: str) -> str:
     return "".join(c if c.isalnum() or c in "+=.-" else "_" for c in text)
 
 
-def resolve_task(name: str) -> Task:
-    """The registered task `name`, or the task of a user's own card where `name` is the path of a TOML file."""
-    return task_from_card(Path(name)) if name.endswith(".toml") else find_task(name)
-
-
 @dataclass
 class _Cell:
     """What a cell has made so far: a failed one reports as much of it as there is."""
@@ -161,7 +156,7 @@ def check_spec(spec: CellSpec) -> TaskCard:
 
 
 def _open(spec: CellSpec) -> _Cell:
-    task = resolve_task(spec.task)
+    task = find_task_or_card(spec.task)
     model, defense = find_model(spec.model), find_defense(spec.defense)
     options = _merged(model, spec.model_options)
     chosen = _merged(defense, spec.defense_options)

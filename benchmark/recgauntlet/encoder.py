@@ -27,7 +27,9 @@ def model_path() -> Path:
 @lru_cache(maxsize=1)
 def _load() -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # a load takes milliseconds; its bar would break ours
     tokenizer = AutoTokenizer.from_pretrained(str(model_path()), local_files_only=True)
     model = AutoModel.from_pretrained(str(model_path()), local_files_only=True).eval()
     return tokenizer, model

@@ -24,8 +24,8 @@ SUBSET = 100
 """Examples that attacks are run on by themselves, without early exit, for the gates that compare attacks."""
 SLACK = 0.03
 """Share of the subset by which a greedy or random search may miss by chance."""
-LARGEST_SHARE = 0.95
-"""A model that gives one answer to more than this share of balanced examples is constant."""
+LARGEST_SHARE = 0.8
+"""A model that gives one answer to more than this share of balanced examples is near a constant."""
 SAME = 1e-3
 """Largest change of a score, relative to the spread of all scores, that counts as none."""
 
@@ -57,7 +57,7 @@ def model_gates(trial: Trial) -> tuple[Gate, ...]:
             passed=share <= LARGEST_SHARE,
             value=share,
             limit=LARGEST_SHARE,
-            explanation=f"{share:.1%} of the predictions are the same; a constant predictor cannot be attacked, "
+            explanation=f"{share:.1%} of the predictions are the same on balanced examples; the nearer a model is to a constant, the less can be attacked, "
             "so its robustness means nothing. Lower epsilon or lengthen the warm-up",
         ),
         Gate(

@@ -27,7 +27,7 @@ class TrainingRecipe:
     epochs
         The most passes over the training pairs.
     batch_size
-        Training pairs (one clicked, one not) a step.
+        Training pairs (one clicked, one not) a step; fewer where an epoch would have less than `least_steps` steps.
     learning_rate, weight_decay
         AdamW's; the rate rises over the first `warmup` share of the steps and then falls linearly to zero.
     clip_norm
@@ -43,6 +43,11 @@ class TrainingRecipe:
     warmup: float = 0.05
     clip_norm: float = 1.0
     patience: int = 3
+    least_steps: int = 40
+
+    def pairs_a_step(self, pairs: int) -> int:
+        """The batch size for `pairs` training pairs."""
+        return max(1, min(self.batch_size, pairs // self.least_steps))
 
 
 class Recommender(nn.Module, ABC):

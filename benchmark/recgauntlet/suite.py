@@ -28,6 +28,11 @@ def attacks_for(threat: AnyThreat) -> tuple[Attack, ...]:
     return _attacks()[threat.surface]
 
 
+def suite_attacks() -> tuple[Attack, ...]:
+    """Every attack of the suite, surface by surface in the order they run."""
+    return tuple(attack for attacks in _attacks().values() for attack in attacks)
+
+
 def transfer_for(threat: AnyThreat, twin: Victim) -> Transfer:
     """The transfer attack of the threat's surface from `twin`, a victim made of the undefended twin and the
     same clean batch; it is part of the suite and runs after `attacks_for`."""

@@ -120,7 +120,8 @@ def train(
     recipe = model.recipe
     pairs = defense.filter(data.train)
     _check_filtered(pairs)
-    per_epoch = math.ceil(len(pairs) / recipe.batch_size)
+    size = recipe.pairs_a_step(len(pairs))
+    per_epoch = math.ceil(len(pairs) / size)
     trainer = Trainer(model, per_epoch * recipe.epochs, rng.child("defense"), precision)
     best: dict[str, Tensor] | None = None
     best_auc, stale, seconds, steps = -1.0, 0, 0.0, 0
@@ -131,8 +132,8 @@ def train(
             order = rng.child("batches").numpy(number).permutation(len(pairs))
             model.train()
             losses = []
-            for start in range(0, len(pairs), recipe.batch_size):
-                batch = pairs_to_batch(pairs, order[start : start + recipe.batch_size]).to(model.device)
+            for start in range(0, len(pairs), size):
+                batch = pairs_to_batch(pairs, order[start : start + size]).to(model.device)
                 started = time.perf_counter()
                 with FlopCount(active=start == 0) as count:
                     losses.append(trainer.advance(defense, batch))

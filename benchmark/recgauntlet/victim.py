@@ -41,8 +41,8 @@ class Effort:
 class EmbeddingScale:
     """The model's own size of embeddings over the catalog: radii are relative to it.
 
-    `norm`: the mean L2 norm of a candidate's embedded text, padding left out. `rms`: the root mean square of
-    an element.
+    `norm`: the mean L2 norm of one embedding (a token's, or an item's), padding left out; the L2 ball of a
+    whole candidate has a radius relative to it. `rms`: the root mean square of an element.
     """
 
     norm: float
@@ -52,15 +52,17 @@ class EmbeddingScale:
 @torch.no_grad()
 def embedding_scale(model: Recommender, catalog: Catalog, *, chunk: int = 2048) -> EmbeddingScale:
     """Measure `model`'s embeddings over the whole catalog."""
-    norms, squares, elements = 0.0, 0.0, 0
+    norms, squares, real_tokens, size = 0.0, 0.0, 0, 1
     for start in range(0, len(catalog), chunk):
         candidates = model.candidates(torch.arange(start, min(start + chunk, len(catalog))))
         embedded = model.embed(candidates)
-        real = embedded * embedding_mask(candidates, embedded).unsqueeze(-1)
-        norms += float(real.flatten(1).norm(dim=1).double().sum())
-        squares += float(real.double().pow(2).sum())
-        elements += int(embedding_mask(candidates, embedded).sum()) * embedded.shape[2]
-    return EmbeddingScale(norms / len(catalog), (squares / max(elements, 1)) ** 0.5)
+        mask = embedding_mask(candidates, embedded)
+        lengths = (embedded * mask.unsqueeze(-1)).norm(dim=2).double()
+        norms += float(lengths.sum())
+        squares += float(lengths.pow(2).sum())
+        real_tokens += int(mask.sum())
+        size = embedded.shape[2]
+    return EmbeddingScale(norms / max(real_tokens, 1), (squares / max(real_tokens * size, 1)) ** 0.5)
 
 
 @dataclass

@@ -21,8 +21,8 @@ from recgauntlet.recommender import Recommender, embedding_mask
 class Inner:
     """The inner problem of one batch: raise the loss by moving the embeddings inside a ball.
 
-    `embedded [B, L, D]` and `mask [B, L]` are the clean embeddings and which of them are real; `norm` is the mean L2
-    norm of a candidate's embedded text and `rms` the root mean square of an element: radii are relative to them.
+    `embedded [B, L, D]` and `mask [B, L]` are the clean embeddings and which of them are real; `norm` is their mean L2
+    norm: radii are relative to it.
     """
 
     model: Recommender
@@ -32,7 +32,6 @@ class Inner:
     embedded: Tensor
     mask: Tensor
     norm: Tensor
-    rms: Tensor
 
     def gradient(self, delta: Tensor) -> Tensor:
         """The gradient `[B, L, D]` of the loss at `delta`; parameters get none."""
@@ -85,9 +84,8 @@ class AdversarialTraining(Defense):
         fixed = embedded.detach()
         mask = embedding_mask(candidates, fixed)
         real = fixed * mask.unsqueeze(-1)
-        norm = real.flatten(1).norm(dim=1).mean()
-        rms = (real.pow(2).sum() / (mask.sum() * fixed.shape[2])).sqrt()
-        return Inner(model, state.detach(), candidates, batch, fixed, mask, norm, rms)
+        norm = real.norm(dim=2).sum() / mask.sum()
+        return Inner(model, state.detach(), candidates, batch, fixed, mask, norm)
 
 
 def l2_unit(tensor: Tensor) -> Tensor:

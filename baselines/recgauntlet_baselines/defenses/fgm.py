@@ -10,8 +10,8 @@ from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inn
 class FGM(AdversarialTraining):
     """`delta = epsilon * norm * g / |g|`, the norm taken over all of a candidate's token embeddings.
 
-    Deviation from the paper: embeddings are not normalized beforehand; instead the radius is relative to their mean
-    norm, so a model cannot escape by inflating them.
+    Deviation from the paper: embeddings are not normalized beforehand; instead the radius is relative to the mean norm
+    of a token's embedding, so a model cannot escape by inflating them.
     """
 
     def __init__(self, *, epsilon: float = 0.25, lam: float = 1.0, warmup: float = 0.3) -> None:

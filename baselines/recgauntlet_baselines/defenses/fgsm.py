@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner
+from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner, l2_unit
 
 
 class FGSM(AdversarialTraining):
-    """`delta = epsilon * rms * sign(g)`: every element moves alike, relative to its root mean square.
+    """`delta` along `sign(g)`, with the L2 norm `epsilon * norm`: every element of an example moves alike.
 
-    At equal `epsilon` this perturbation has about the L2 norm of FGM's. Deviation from the paper: embeddings are
-    perturbed instead of inputs, and the radius is relative.
+    Deviations from the paper: embeddings are perturbed instead of inputs, and the step is scaled to the L2 ball of FGM
+    and PGD, so that one `epsilon` means one size of perturbation under all three.
     """
 
     def __init__(self, *, epsilon: float = 0.25, lam: float = 1.0, warmup: float = 0.3) -> None:
@@ -19,4 +19,4 @@ class FGSM(AdversarialTraining):
 
     def perturb(self, inner: Inner, radius: float) -> Tensor:
         gradient = inner.gradient(inner.embedded.new_zeros(()))
-        return gradient.sign() * (radius * inner.rms)
+        return l2_unit(gradient.sign()) * (radius * inner.norm)

@@ -1,0 +1,6 @@
+"""`python -m recgauntlet` is the command `recgauntlet`."""
+
+from recgauntlet.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The command line: a thin layer over the package."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+from recgauntlet.errors import RecGauntletError
+
+_LAZY = {
+    "attack": ("recgauntlet.cli.attack", "Point the gauntlet at a trained checkpoint and print its card."),
+    "data": ("recgauntlet.cli.data", "See, fetch and check the tasks' data."),
+    "list": ("recgauntlet.cli.show", "List what is installed: tasks, models, defenses, attacks."),
+    "run": ("recgauntlet.cli.run", "Train, attack and record: the benchmark itself."),
+    "show": ("recgauntlet.cli.show", "Print one record in words."),
+}
+"""Commands whose modules are loaded when they are called: torch takes seconds to import, `--help` should not."""
+
+
+class _Commands(click.Group):
+    """The built-in commands and those that other packages register (`recgauntlet.commands`)."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*_LAZY, *_registered()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command: Any
+        if cmd_name in _LAZY:
+            attribute = "list_" if cmd_name == "list" else cmd_name
+            command = getattr(importlib.import_module(_LAZY[cmd_name][0]), attribute)
+        elif cmd_name in _registered():
+            command = _registered()[cmd_name].load()
+        else:
+            return None
+        if not isinstance(command, click.Command):
+            raise click.ClickException(f"{cmd_name} is registered as a command but is no click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = []
+        for name in self.list_commands(ctx):
+            if name in _LAZY:
+                rows.append((name, _LAZY[name][1]))
+            else:
+                command = self.get_command(ctx, name)
+                rows.append((name, command.get_short_help_str(80) if command else ""))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        return super().resolve_command(ctx, args)
+
+
+def _registered() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group="recgauntlet.commands")}
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(version("recgauntlet"), prog_name="recgauntlet")
+def cli() -> None:
+    """How robust is a recommender system, and what does robustness cost?
+
+    \b
+    A first round, small and offline:
+      recgauntlet run --track demo --out demo
+      recgauntlet site --results demo --out demo/site
+    A row of the standard track:
+      recgauntlet data fetch video-watch
+      recgauntlet run --task video-watch --model nrms --defense pgd --seeds 0,1,2 --out results/mine
+    """
+
+
+def main() -> None:
+    """Entry point of the command `recgauntlet`: errors of the input end in one clear message and exit code 2."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        code = cli.main(standalone_mode=False)
+    except RecGauntletError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped; finished cells are kept, run the same command again to go on", err=True)
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,119 @@
+"""Live progress of a sweep: what runs, how far it is, how long it will still take."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from recgauntlet.cell import CellSpec
+from recgauntlet.record import RunRecord
+
+LINE_EVERY = 15.0
+"""Seconds between lines of progress where the output is no terminal."""
+
+
+def label(spec: CellSpec) -> str:
+    """A cell in a few words."""
+    return f"{spec.task_id} {spec.model} {spec.defense} seed {spec.seed}"
+
+
+class SweepProgress:
+    """Draws a bar for the sweep and one for each cell in flight; without a terminal, a line now and then.
+
+    The time left is estimated from the cells' own shares, so it is there before the first cell is finished.
+    """
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._total = total
+        self._shares: dict[str, float] = {}
+        self._finished = 0
+        self._began = time.monotonic()
+        self._last_line = 0.0
+        self._live = console.is_terminal
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            _TimeLeft(),
+            console=console,
+            disable=not self._live,
+        )
+        self._all: TaskID = self._bars.add_task(f"{total} cells", total=float(max(total, 1)))
+        self._of: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._bars.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.__exit__(kind, error, trace)
+
+    def started(self, spec: CellSpec) -> None:
+        """A bar for the cell."""
+        key = str(spec.record_path)
+        self._shares[key] = 0.0
+        self._of[key] = self._bars.add_task(label(spec), total=1.0)
+
+    def progress(self, spec: CellSpec, what: str, share: float) -> None:
+        """Move the cell's bar and the sweep's."""
+        key = str(spec.record_path)
+        self._shares[key] = share
+        self._bars.update(self._of[key], completed=share, description=f"  {label(spec)}: {what}")
+        self._move()
+        now = time.monotonic()
+        if not self._live and now - self._last_line > LINE_EVERY:
+            self._last_line = now
+            self._console.print(f"  {label(spec)}: {what}; {self._standing()}", soft_wrap=True)
+
+    def finished(self, spec: CellSpec, record: RunRecord, seconds: float) -> None:
+        """A line that stays: the cell and how it ended."""
+        key = str(spec.record_path)
+        self._shares.pop(key, None)
+        self._finished += 1
+        self._bars.remove_task(self._of.pop(key))
+        self._move()
+        if record.failure:
+            reason = record.failure.message.strip().splitlines()[-1]
+            self._console.print(
+                f"[bold]failed[/bold]  {label(spec)} ({record.failure.stage}): ", end="", soft_wrap=True
+            )
+            self._console.print(reason, markup=False, soft_wrap=True)
+        else:
+            self._console.print(f"done    {label(spec)}, {seconds:.0f} s; {self._standing()}", soft_wrap=True)
+
+    def _move(self) -> None:
+        self._bars.update(self._all, completed=self._done(), description=f"{self._finished} of {self._total} cells")
+
+    def _done(self) -> float:
+        return self._finished + sum(self._shares.values())
+
+    def _standing(self) -> str:
+        done = self._done()
+        elapsed = time.monotonic() - self._began
+        left = elapsed / done * (self._total - done) if done > 0.02 else None
+        words = "" if left is None else f", about {_duration(left)} left"
+        return f"{self._finished} of {self._total} cells{words}"
+
+
+class _TimeLeft(ProgressColumn):
+    """Elapsed over share done: steadier than a moving average where cells have slow and fast stages."""
+
+    def render(self, task: Task) -> Text:
+        if task.finished or not task.total or task.elapsed is None or task.completed < 0.02 * task.total:
+            return Text("")
+        left = task.elapsed / task.completed * (task.total - task.completed)
+        return Text(f"{_duration(left)} left", style="progress.remaining")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,189 @@
+"""`recgauntlet run`: plan, run and record cells."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from recgauntlet.card import Track
+from recgauntlet.cell import CellSpec, Options
+from recgauntlet.cli.options import named, options_of, seeds, source_options, words
+from recgauntlet.cli.progress import SweepProgress
+from recgauntlet.data.own import find_task_or_card
+from recgauntlet.data.prepare import item_vectors, prepare
+from recgauntlet.device import choose_device
+from recgauntlet.errors import OutputError
+from recgauntlet.plugins import names
+from recgauntlet.sweep import Planned, plan, run_sweep
+
+
+@click.command(short_help="Train, attack and record: the benchmark itself.")
+@click.option("--task", "tasks", multiple=True, callback=words, help="Tasks, or paths of your own cards (.toml). [all]")
+@click.option("--model", "models", multiple=True, callback=words, help="Recommenders. [nrms]")
+@click.option("--defense", "defenses", multiple=True, callback=words, help="Defenses. [standard, pgd]")
+@click.option(
+    "--seeds", "seed_list", default="0", show_default=True, callback=seeds, help="Seeds, like 0,1,2. Ranks need three."
+)
+@click.option(
+    "--track",
+    type=click.Choice(["standard", "demo"]),
+    default="standard",
+    show_default=True,
+    help="standard: real data, ranked. demo: small, never ranked.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0 or mps.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="auto: bf16 on a GPU for models that train well in it.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Where records go. [results/local, or demo]")
+@click.option("--workers", type=click.IntRange(1), help="Cells at a time. [one a core; one on a GPU]")
+@click.option(
+    "--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads a cell; part of the record."
+)
+@click.option("--model-option", "model_options", multiple=True, callback=named, help="NAME=VALUE or MODEL.NAME=VALUE.")
+@click.option(
+    "--defense-option", "defense_options", multiple=True, callback=named, help="NAME=VALUE or DEFENSE.NAME=VALUE."
+)
+@click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
+@click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
+@click.option("--offline", is_flag=True, help="Never open a connection.")
+@click.option("--overwrite", is_flag=True, help="Replace records that exist.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
+def run(
+    tasks: tuple[str, ...],
+    models: tuple[str, ...],
+    defenses: tuple[str, ...],
+    seed_list: tuple[int, ...],
+    track: Track,
+    device: str,
+    precision: str,
+    out: Path | None,
+    workers: int | None,
+    threads: int,
+    model_options: dict[str, Options],
+    defense_options: dict[str, Options],
+    directories: tuple[str, ...],
+    accept_licence: bool,
+    offline: bool,
+    overwrite: bool,
+    dry_run: bool,
+) -> int:
+    """Train every model under every defense on every task, attack it inside the budgets, and write one record a cell.
+
+    The undefended twin of each defended cell is run too, because attacks found on it are replayed and costs are
+    compared with it. Finished cells are skipped; a failed cell is recorded with its error and the sweep goes on.
+    Stop it at any time: the same command goes on where it stopped.
+
+    \b
+    Examples:
+      recgauntlet run --track demo
+      recgauntlet run --task video-watch --defense standard,fgm,pgd --seeds 0,1,2 --out results/mine
+      recgauntlet run --task video-watch --model bert --model-option layers=2 --threads 2 --workers 1
+      recgauntlet run --defense pgd --defense-option epsilon=0.5 --dry-run
+    """
+    console = Console(highlight=False)
+    out = out or Path("demo" if track == "demo" else "results/local")
+    sources = source_options(directories, accept_licence=accept_licence, offline=offline)
+    specs = [
+        CellSpec(
+            task=task,
+            track=track,
+            model=model,
+            defense=defense,
+            seed=seed,
+            out=out,
+            source=sources(task),
+            device=device,
+            precision=precision,
+            threads=threads,
+            model_options=options_of(model_options, model),
+            defense_options=options_of(defense_options, defense),
+        )
+        for seed in seed_list
+        for task in tasks or tuple(names("tasks"))
+        for model in models or ("nrms",)
+        for defense in defenses or ("standard", "pgd")
+    ]
+    planned = plan(specs, overwrite=overwrite)
+    _print_plan(console, planned, out)
+    todo = [cell.spec for cell in planned if cell.state != "done"]
+    if dry_run or not todo:
+        return 0
+    _check_writable(out)
+    _prepare(console, todo)
+    if workers is None:
+        on_cpu = choose_device(device).type == "cpu"
+        workers = max(1, (os.cpu_count() or 1) // threads) if on_cpu else 1
+    with SweepProgress(console, len(todo)) as progress:
+        records = run_sweep(todo, progress, workers=workers)
+    failed = [record for record in records if record.status == "failed"]
+    console.print(f"{len(records) - len(failed)} cells done, {len(failed)} failed; records in {out}", soft_wrap=True)
+    console.print(f"next: recgauntlet site --results {out} --out {out / 'site'}", soft_wrap=True)
+    bad_input = any(r.failure and r.failure.kind.endswith("Error") and r.failure.kind in _INPUT for r in failed)
+    return 2 if bad_input else 1 if failed else 0
+
+
+_INPUT = {"CardError", "DataError", "RecordError", "PluginError", "DeviceError", "OutputError"}
+
+
+def _print_plan(console: Console, planned: tuple[Planned, ...], out: Path) -> None:
+    table = Table(title=f"Plan: {len(planned)} cells, records in {out}", title_justify="left", box=None, pad_edge=False)
+    for heading in ("task", "track", "model", "defense", "seeds", "to do", "note"):
+        table.add_column(heading)
+    groups: dict[tuple[str, ...], list[Planned]] = {}
+    for cell in planned:
+        spec = cell.spec
+        groups.setdefault((spec.task_id, spec.track, spec.model, spec.defense, cell.reason), []).append(cell)
+    for (task, track, model, defense, reason), cells in groups.items():
+        done = sum(cell.state == "done" for cell in cells)
+        again = sum(cell.state == "failed before" for cell in cells)
+        notes = [f"{done} exist already" if done else "", f"{again} failed before" if again else "", reason]
+        table.add_row(
+            task,
+            track,
+            model,
+            defense,
+            ",".join(str(cell.spec.seed) for cell in cells),
+            str(len(cells) - done),
+            "; ".join(note for note in notes if note),
+        )
+    console.print(table)
+
+
+def _check_writable(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror})",
+            where=out,
+            field="--out",
+            remedy="choose another directory, or change its permissions",
+        ) from error
+
+
+def _prepare(console: Console, todo: list[CellSpec]) -> None:
+    """Make each track's data ready once, before the cells' processes look for it."""
+    for name, track, source in dict.fromkeys((spec.task, spec.track, spec.source) for spec in todo):
+        task = find_task_or_card(name)
+        with console.status(f"preparing the data of {task.card.id} ({track})"):
+            data = prepare(task, track, source)
+            if any(threat.surface == "history" for threat in task.card.threats):
+                item_vectors(data)
+        note = " (simulated)" if task.card.track(track).source.simulated else ""
+        console.print(
+            f"data    {task.card.id} {track}{note}: {len(data.catalog)} items, {len(data.train)} training pairs, "
+            f"{len(data.test)} test pairs",
+            soft_wrap=True,
+        )

@@ -1,0 +1,141 @@
+"""`recgauntlet list` and `recgauntlet show`: what is installed, and one record in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from recgauntlet.metrics import accuracy
+from recgauntlet.plugins import Kind, find_attack, find_defense, find_model, find_task, names
+from recgauntlet.recommender import Scalar
+from recgauntlet.record import RunRecord, ThreatOutcome, read_record
+
+
+@click.command("list", short_help="List what is installed: tasks, models, defenses, attacks.")
+@click.argument("kind", type=click.Choice(["tasks", "models", "defenses", "attacks"]))
+def list_(kind: Kind) -> None:
+    """List the installed tasks, models, defenses or attacks with what they take.
+
+    Whatever another package registers as an entry point (recgauntlet.tasks, .models, .defenses, .attacks) is listed
+    beside the built-in ones.
+    """
+    table = Table(box=None, pad_edge=False)
+    rows = {"tasks": _tasks, "models": _models, "defenses": _defenses, "attacks": _attacks}[kind]()
+    for heading in rows[0]:
+        table.add_column(heading, overflow="fold")
+    for row in rows[1:]:
+        table.add_row(*row)
+    Console(highlight=False).print(table, markup=False) if len(rows) > 1 else click.echo("none")
+
+
+def _tasks() -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("task", "version", "tracks", "threats", "question")]
+    for name in names("tasks"):
+        card = find_task(name).card
+        threats = ", ".join(threat.id for threat in card.threats)
+        rows.append((card.id, str(card.version), ", ".join(card.tracks), threats, card.question))
+    return rows
+
+
+def _models() -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("model", "from", "reads", "options", "what it is")]
+    for name in names("models"):
+        plugin = find_model(name)
+        surfaces = ", ".join(sorted(plugin.value.surfaces))
+        options = _arguments(plugin.value.hyperparameters())
+        rows.append((name, f"{plugin.distribution} {plugin.version}", surfaces, options, _first_line(plugin.value)))
+    return rows
+
+
+def _defenses() -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("defense", "from", "options", "what it is")]
+    for name in names("defenses"):
+        plugin = find_defense(name)
+        options = _arguments(plugin.value().hyperparameters())
+        rows.append((name, f"{plugin.distribution} {plugin.version}", options, _first_line(plugin.value)))
+    return rows
+
+
+def _attacks() -> list[tuple[str, ...]]:
+    from recgauntlet.suite import suite_attacks, suite_ref
+
+    suite = suite_ref()
+    rows: list[tuple[str, ...]] = [("attack", "from", "surface", "options")]
+    for attack in suite_attacks():
+        rows.append((attack.name, f"suite {suite.id}", attack.surface, _arguments(attack.hyperparameters())))
+    for name in names("attacks"):
+        plugin = find_attack(name)
+        rows.append((name, f"{plugin.distribution} {plugin.version}", plugin.value.surface, ""))
+    return rows
+
+
+def _arguments(options: dict[str, Scalar]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in options.items())
+
+
+def _first_line(thing: type) -> str:
+    return (thing.__doc__ or "").strip().splitlines()[0] if thing.__doc__ else ""
+
+
+@click.command(short_help="Print one record in words.")
+@click.argument("record", type=click.Path(path_type=Path))
+def show(record: Path) -> None:
+    """Print the record RECORD (a JSON file) in words: what ran, clean and robust accuracy, cost, gates.
+
+    The file is checked first: a truncated, edited or foreign record ends in an error that says so.
+    """
+    print_card(Console(highlight=False), read_record(record))
+
+
+def print_card(console: Console, record: RunRecord) -> None:
+    """A record in words, every number computed from its per-example outcomes."""
+    head = f"{record.task.id} ({record.task.track}) / {record.model.name} / {record.defense.name} / seed {record.seed}"
+    console.print(head, markup=False, style="bold", soft_wrap=True)
+    if record.task.simulated:
+        console.print("simulated data: never ranked")
+    if record.failure is not None:
+        console.print(f"failed while {record.failure.stage}: {record.failure.message}", markup=False, soft_wrap=True)
+        return
+    assert record.clean is not None  # a record without a failure has clean results
+    labels, scores = record.clean.labels.to_bool(), record.clean.scores.to_float()
+    console.print(f"clean accuracy  {accuracy(labels, scores):.1%} of {len(labels)} examples")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("threat", "goal", "low", "standard", "high", "attacks that broke something (standard tier)"):
+        table.add_column(heading)
+    for threat in record.threats:
+        table.add_row(*_threat_row(threat))
+    console.print(table)
+    _print_cost(console, record)
+    failed = [gate for gate in record.gates if not gate.passed]
+    console.print(f"sanity gates    {len(record.gates) - len(failed)} of {len(record.gates)} passed")
+    for gate in failed:
+        name = f"{gate.name} ({gate.threat})" if gate.threat else gate.name
+        console.print(f"  FLAGGED {name}: {gate.explanation}", markup=False, soft_wrap=True)
+
+
+def _threat_row(threat: ThreatOutcome) -> tuple[str, ...]:
+    ranked = "" if threat.ranked else " (not ranked)"
+    if not threat.applicable:
+        return (threat.id, threat.goal + ranked, "not applicable", "", "", "")
+    robust = [f"{float(np.mean(tier.robust.to_bool())):.1%}" for tier in threat.tiers]
+    standard = next(tier for tier in threat.tiers if tier.tier == "standard")
+    broke = [f"{a.name} {int(a.broken.to_bool().sum())}" for a in standard.attacks if a.broken.to_bool().any()]
+    return (threat.id, threat.goal + ranked, *robust, ", ".join(broke))
+
+
+def _print_cost(console: Console, record: RunRecord) -> None:
+    cost = record.cost
+    if cost is None:
+        return
+    ratio = f", {cost.seconds_ratio:.2f} x its undefended twin" if cost.seconds_ratio else ""
+    flops = f" ({cost.flops_ratio:.2f} x)" if cost.flops_ratio else ""
+    console.print(
+        f"training        {cost.seconds:.1f} s{ratio}; {cost.flops / 1e9:.0f} GFLOP{flops}; {cost.forwards} forward and "
+        f"{cost.backwards} backward passes; peak memory {cost.peak_memory_bytes / 2**20:.0f} MiB",
+        soft_wrap=True,
+    )
+    console.print(f"inference       {cost.inference_ms_per_1000:.1f} ms for 1,000 candidates of one user")
