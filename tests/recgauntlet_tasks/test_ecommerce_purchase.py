@@ -24,24 +24,26 @@ MORNING = datetime(2011, 3, 1, 8, 26)
 
 
 def lines() -> list[tuple[Any, ...]]:
-    """Six customers who each bought six products, and lines that every rule must drop."""
+    """Six customers who each bought six products, and lines that the rules must leave out."""
     rows: list[tuple[Any, ...]] = []
     for customer in range(6):
         for product in range(6):
-            description = f"RED  TIN {product} " if customer else f"TIN {product}"
+            description = f"RED  TIN {product} " if customer else f"A TIN {product}"
             when = MORNING.replace(day=1 + product)
             rows.append(
                 (str(536365 + customer), f"2{product:04}", description, 3.0, when, 1.5, 17850.0 + customer, "UK")
             )
+    # Each of these would show in the tables: as an earlier time, or as a customer or product that the core keeps.
+    before = MORNING.replace(month=2)
     rows += [
-        ("C536400", "20001", "RED TIN 1", 1.0, MORNING, 1.5, 99.0, "UK"),
-        ("536401", "20001", "RED TIN 1", -2.0, MORNING, 1.5, 99.0, "UK"),
-        ("536402", "POST", "POSTAGE", 1.0, MORNING, 18.0, 17850.0, "UK"),
-        ("536402", "20001", "RED TIN 1", 1.0, MORNING, 1.5, None, "UK"),
-        ("536403", "20001", None, 1.0, MORNING, 0.0, 99.0, "UK"),
+        ("C536400", "20001", "RED TIN 1", 1.0, before, 1.5, 17850.0, "UK"),
+        ("536401", "20002", "RED TIN 2", -2.0, before, 1.5, 17850.0, "UK"),
+        ("536403", "20003", None, 1.0, before, 0.0, 17850.0, "UK"),
         ("536404", "85123A", "RARE HEART", 1.0, MORNING, 1.5, 17850.0, "UK"),
         ("536405", "20000", "RED TIN 0", 1.0, MORNING.replace(day=28), 1.5, 17850.0, "UK"),
     ]
+    rows += [("536402", "POST", "POSTAGE", 1.0, MORNING, 18.0, 17850.0 + customer, "UK") for customer in range(6)]
+    rows += [("536406", f"2{product:04}", "RED TIN", 1.0, MORNING, 1.5, None, "UK") for product in range(6)]
     return rows
 
 
@@ -93,7 +95,8 @@ def test_spreadsheet_csv_and_parquet_give_one_table(here: SourceOptions, name: s
     assert tables.interactions is not None
     rows = {(row["user"], row["item"]): row["time"] for row in tables.interactions.to_pylist()}
     assert set(rows) == {(str(17850 + customer), f"2{n:04}") for customer in range(6) for n in range(6)}
-    assert rows["17850", "20000"] == 1298967960  # 2011-03-01 08:26 UTC, not the later repeat
+    # 2011-03-01 08:26 UTC and the days after: neither the later repeat nor the lines that are left out count.
+    assert [rows["17850", f"2{n:04}"] for n in range(4)] == [1298967960 + n * 86_400 for n in range(4)]
 
 
 def test_the_archive_holds_the_spreadsheet(here: SourceOptions) -> None:

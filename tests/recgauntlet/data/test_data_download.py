@@ -26,6 +26,7 @@ class Server:
     stop_after: int | None = None
     status: int | None = None
     ranges: list[str | None] = field(default_factory=list)
+    offered: list[int] = field(default_factory=list)
     url: str = ""
 
 
@@ -44,6 +45,7 @@ def server() -> Iterator[Server]:
             if asked and self.headers.get("If-Range") == state.tag:
                 begin = int(asked.removeprefix("bytes=").removesuffix("-"))
             part = state.body[begin:]
+            state.offered.append(len(part))
             self.send_response(206 if begin else 200)
             self.send_header("Content-Length", str(len(part)))
             if state.tag:
@@ -83,6 +85,7 @@ def test_a_download_that_broke_off_goes_on_where_it_stopped(server: Server, tmp_
     server.stop_after = None
     assert download(server.url, tmp_path, sha256=SHA256).read_bytes() == BODY
     assert server.ranges == [None, f"bytes={have}-"]
+    assert server.offered == [len(BODY), len(BODY) - have]
     assert [path.name for path in tmp_path.iterdir()] == ["toys.zip"]
 
 
