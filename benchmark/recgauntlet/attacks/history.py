@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +12,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recgauntlet.attack import Attack, Budget
-from recgauntlet.attacks.history_moves import DELETE, INSERT, REPLACE, Histories, Moves, allowed_items, best_moves
+from recgauntlet.attacks.history_moves import (
+    DELETE,
+    INSERT,
+    REPLACE,
+    Histories,
+    Moves,
+    allowed_items,
+    best_moves,
+)
 from recgauntlet.attacks.search import Best, may_ask, wrong_way
 from recgauntlet.batch import Batch
 from recgauntlet.card import HistoryThreat
@@ -99,10 +108,10 @@ def _nth(eligible: Tensor, uniform: Tensor) -> Tensor:
 
 
 class _GreedyHistory(_HistoryAttack):
-    """One edit after the other: rank all legal moves to first order, score the most promising, keep the
-    worst."""
+    """One edit after the other: rank all legal moves to first order, score the `moves` most promising, keep
+    the worst."""
 
-    def __init__(self, *, moves: int = 32, stop_when_fallen: bool = True) -> None:
+    def __init__(self, *, moves: int = 48, stop_when_fallen: bool = True) -> None:
         self.moves = moves
         self.stop_when_fallen = stop_when_fallen
 
@@ -111,7 +120,7 @@ class _GreedyHistory(_HistoryAttack):
     ) -> Tensor:
         clean = batch.histories()
         state, best, chosen = Histories.of(clean, threat.window, edits), Best(batch), clean.clone()
-        width = clean.shape[1]
+        values = self._values(victim, public)
         standing = torch.arange(len(batch), device=clean.device)
         for turn in range(edits):
             rows = standing[~best.fallen()] if self.stop_when_fallen else standing
@@ -119,60 +128,56 @@ class _GreedyHistory(_HistoryAttack):
             rows, left = rows[left > 1], left[left > 1]
             if not len(rows):
                 break
-            moves, logits = self._rank(victim, batch, threat, public, state, rows)
-            if logits is not None:
-                better = best.improve(rows, logits)
-                chosen[rows[better]] = state.shown(width)[rows[better]]
-            possible = moves.possible & (moves.possible.cumsum(dim=1) < left[:, None])
-            b, k = torch.nonzero(possible, as_tuple=True)
-            if not len(b):
-                break
-            tried = state.select(rows[b]).moved(moves.operation[b, k], moves.place[b, k], moves.item[b, k])
-            logits = victim.scores(batch.select(rows[b]).with_histories(tried.shown(width)))
-            damage = torch.full(possible.shape, -torch.inf, device=logits.device)
-            damage[b, k] = wrong_way(batch)[rows[b]] * logits
-            number = torch.full(possible.shape, 0, device=logits.device)
-            number[b, k] = torch.arange(len(b), device=logits.device)
-            worst = damage.argmax(dim=1)
-            found = torch.isfinite(damage.amax(dim=1))
-            kept, pick = rows[found], number.gather(1, worst[:, None]).squeeze(1)[found]
-            state = state.put(kept, tried.select(pick))
-            better = best.improve(kept, logits[pick])
-            chosen[kept[better]] = state.shown(width)[kept[better]]
+            before = state.select(rows)
+            moves = [
+                best_moves(before.select(part), threat, public, slopes, values, self.moves)
+                for part, slopes in self._in_groups(victim, batch, public, rows, before, values)
+            ]
+            after, damage = _try(victim, batch, rows, before, Moves.joined(moves), left - 1)
+            found = torch.isfinite(damage)
+            rows, after = rows[found], after.select(found)
+            state = state.put(rows, after)
+            better = best.improve(rows, damage[found] * best.sign[rows])
+            chosen[rows[better]] = after.shown(clean.shape[1])[better]
         return chosen
 
-    def _rank(
-        self,
-        victim: Victim,
-        batch: Batch,
-        threat: HistoryThreat,
-        public: Tensor,
-        state: Histories,
-        rows: Tensor,
-    ) -> tuple[Moves, Tensor | None]:
-        """The most promising moves for the examples `rows [K]`, and their logits where ranking asked for
-        them; in groups, so that no tensor outgrows the memory."""
-        values = self._values(victim, public)
+    def _in_groups(
+        self, victim: Victim, batch: Batch, public: Tensor, rows: Tensor, state: Histories, values: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Places among `rows [K]` and the slopes there, `[k, H, D]`, in groups small enough for the
+        memory."""
+        room = state.items.shape[1] - batch.users.histories.shape[1]
         size = max(1, _ELEMENTS // (state.items.shape[1] * max(values.shape)))
-        moves, logits = [], []
         for start in range(0, len(rows), size):
-            part = rows[start : start + size]
-            active = batch.select(part).with_histories(state.shown(batch.users.histories.shape[1])[part])
-            slopes, known = self._slopes(victim, active, public)
-            slopes = F.pad(slopes, (0, 0, state.items.shape[1] - slopes.shape[1], 0))
-            moves.append(best_moves(state.select(part), threat, public, slopes, values, self.moves))
-            if known is not None:
-                logits.append(known)
-        return Moves.joined(moves), torch.cat(logits) if logits else None
+            part = torch.arange(start, min(start + size, len(rows)), device=rows.device)
+            shown = state.shown(batch.users.histories.shape[1])[part]
+            slopes = self._slopes(victim, batch.select(rows[part]).with_histories(shown), public)
+            yield part, F.pad(slopes, (0, 0, room, 0))
 
     @abstractmethod
     def _values(self, victim: Victim, public: Tensor) -> Tensor:
         """The vector of each catalog item, `[N, D]`."""
 
     @abstractmethod
-    def _slopes(self, victim: Victim, active: Batch, public: Tensor) -> tuple[Tensor, Tensor | None]:
-        """How the damage grows with the vector at each place, `[B, H, D]`, and the logits `[B]` where finding
-        out cost a query."""
+    def _slopes(self, victim: Victim, active: Batch, public: Tensor) -> Tensor:
+        """How the damage grows with the vector at each place, `[B, H, D]`; at most one query an example."""
+
+
+def _try(
+    victim: Victim, batch: Batch, rows: Tensor, before: Histories, moves: Moves, most: Tensor
+) -> tuple[Histories, Tensor]:
+    """Score the first `most [K]` possible moves of the examples `rows [K]` in one call: what the worst move
+    makes of each, and its damage `[K]`, minus infinity where there was no move."""
+    possible = moves.possible & (moves.possible.cumsum(dim=1) <= most[:, None])
+    b, k = torch.nonzero(possible, as_tuple=True)
+    after = before.select(b).moved(moves.operation[b, k], moves.place[b, k], moves.item[b, k])
+    shown = after.shown(batch.users.histories.shape[1])
+    logits = victim.scores(batch.select(rows[b]).with_histories(shown))
+    damage = torch.full(possible.shape, -torch.inf, device=rows.device)
+    damage[b, k] = wrong_way(batch)[rows[b]] * logits
+    worst = damage.argmax(dim=1, keepdim=True)
+    operation, place, item = (part.gather(1, worst).squeeze(1) for part in (moves.operation, moves.place, moves.item))
+    return before.moved(operation, place, item), damage.amax(dim=1)
 
 
 class HistoryGradient(_GreedyHistory):
@@ -190,10 +195,10 @@ class HistoryGradient(_GreedyHistory):
     def _values(self, victim: Victim, public: Tensor) -> Tensor:
         return victim.history_item_vectors()
 
-    def _slopes(self, victim: Victim, active: Batch, public: Tensor) -> tuple[Tensor, Tensor | None]:
-        logits, _, gradient = victim.history_gradient(active)
+    def _slopes(self, victim: Victim, active: Batch, public: Tensor) -> Tensor:
+        _, _, gradient = victim.history_gradient(active)
         gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
-        return gradient * wrong_way(active)[:, None, None], logits
+        return gradient * wrong_way(active)[:, None, None]
 
 
 class HistoryQuery(_GreedyHistory):
@@ -209,6 +214,6 @@ class HistoryQuery(_GreedyHistory):
     def _values(self, victim: Victim, public: Tensor) -> Tensor:
         return public
 
-    def _slopes(self, victim: Victim, active: Batch, public: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _slopes(self, victim: Victim, active: Batch, public: Tensor) -> Tensor:
         towards = public[active.items] * wrong_way(active)[:, None]
-        return towards[:, None, :].expand(-1, active.users.histories.shape[1], -1), None
+        return towards[:, None, :].expand(-1, active.users.histories.shape[1], -1)

@@ -18,6 +18,7 @@ from recgauntlet.batch import PAD
 from recgauntlet.card import HistoryThreat
 
 REPLACE, INSERT, DELETE = 0, 1, 2
+_PER_PLACE = 3
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ def best_moves(
 
     Notes
     -----
+    At most three items are proposed for a place: first-order estimates of one place err together.
     A replacement promises `slope · (new - old)`. An insertion promises `slope · (new - mean)` and a deletion
     `slope · (mean - old)`, `mean` over the history: exact for a user vector that is a mean of items.
     """
@@ -129,7 +131,7 @@ def best_moves(
     near = allowed_items(public, histories.items[b, h], threat.min_cosine)
     promise[b, h] = (slopes[b, h] @ values.T).masked_fill(~near, -torch.inf)
     found: list[tuple[int, Tensor, Tensor, Tensor]] = []
-    shares = {"replace": 2, "insert": 1, "delete": 1}
+    shares = {"replace": 5, "insert": 2, "delete": 1}
     unit = moves / sum(shares[operation] for operation in threat.operations)
     for operation in threat.operations:
         share = max(1, round(unit * shares[operation]))
@@ -139,10 +141,11 @@ def best_moves(
             found.append((DELETE, place, torch.zeros_like(place), top))
             continue
         base = at_old if operation == "replace" else at_mean
-        gain = (promise - base.unsqueeze(-1)).flatten(1)
-        top, flat = gain.topk(min(share, width * count), dim=1)
+        gain = promise - base.unsqueeze(-1)
+        near_top, items = gain.topk(min(_PER_PLACE, count), dim=2)
+        top, flat = near_top.flatten(1).topk(min(share, near_top[0].numel()), dim=1)
         kind = REPLACE if operation == "replace" else INSERT
-        found.append((kind, flat // count, flat % count, top))
+        found.append((kind, flat // items.shape[2], items.flatten(1).gather(1, flat), top))
     return Moves(
         operation=torch.cat([torch.full_like(place, kind) for kind, place, _, _ in found], dim=1),
         place=torch.cat([place for _, place, _, _ in found], dim=1),
