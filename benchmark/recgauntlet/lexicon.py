@@ -90,8 +90,10 @@ class Lexicon:
         self.counts: Counter[str] = Counter()
         self._forms: Counter[str] = Counter()
         lower: set[str] = set()
+        tokens: set[str] = set()
         for text in texts:
             words = words_of(text)
+            tokens.update(words)
             self.counts.update(dict.fromkeys((core_of(word) for word in words), 1))
             for word in dict.fromkeys(words):
                 form = parts_of(word)[1]
@@ -99,6 +101,7 @@ class Lexicon:
                 if not is_capitalised(form):
                     lower.add(form)
         self._ordinary = frozenset(lower)
+        self._tokens = frozenset(tokens)
         self._near: dict[str, tuple[tuple[str, float], ...]] = {}
 
     @cached_property
@@ -118,8 +121,9 @@ class Lexicon:
         return sentence_vectors(self.popular)
 
     def contains(self, word: str) -> bool:
-        """Whether the word, whatever its case and the punctuation around it, stands in the catalog."""
-        return core_of(word) in self.counts
+        """Whether the word stands in the catalog: as it is, or bare of punctuation in any case. Nothing else
+        may be hung on it, or a catalog word could smuggle in what no text of the catalog shows."""
+        return word in self._tokens or (parts_of(word)[1] == word and core_of(word) in self.counts)
 
     def is_name(self, word: str) -> bool:
         """Whether the word is to be taken for a name: it has an upper-case letter, and nowhere in the catalog

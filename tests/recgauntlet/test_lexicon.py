@@ -23,8 +23,13 @@ def lexicon() -> Lexicon:
 def test_words_are_counted_once_a_text_whatever_their_case_and_punctuation(lexicon: Lexicon) -> None:
     assert lexicon.counts["ship"] == 2
     assert lexicon.counts["a"] == 3
-    assert lexicon.contains("Cars!")
-    assert not lexicon.contains("submarine")
+
+
+def test_a_catalog_word_is_one_as_shown_or_bare_in_any_case(lexicon: Lexicon) -> None:
+    for word in ("cars!", "Cars", "QUEEN", "2nd-hand"):
+        assert lexicon.contains(word)
+    for word in ("submarine", "queen!", "queen\u200b", "--queen"):
+        assert not lexicon.contains(word)
 
 
 def test_popular_words_are_letters_only_and_most_frequent_first(lexicon: Lexicon) -> None:

@@ -46,7 +46,7 @@ class Round:
         rows = self.rows if which is None else self.rows[list(which)]
         active = self.batch.select(rows).with_texts(texts)
         slopes, current = self.victim.word_slopes(active)
-        sign = wrong_way(active)
+        sign = wrong_way(active).cpu()
         return slopes * sign[:, None, None], current * sign[:, None]
 
     def generator(self, i: int) -> np.random.Generator:

@@ -144,7 +144,7 @@ def test_the_query_attack_needs_no_gradient(model: ToyRecommender, world: World,
         found = kind().perturb(target, batch, budget, Randomness(0, "test"))
         damage[kind.name] = (1 - 2 * batch.labels) * target.scores(found)
     clean = (1 - 2 * batch.labels) * target.scores(batch)
-    assert torch.equal(damage["history-gradient"], clean)
+    assert torch.allclose(damage["history-gradient"], clean, atol=1e-5)
     assert (damage["history-query"] > 0).sum() > (clean > 0).sum() + 3
 
 

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from toy_recommender import Run, history_threat
+
+from recgauntlet.attack import Budget
+from recgauntlet.batch import Batch
+from recgauntlet.suite import SUITE_ID, suite_attacks
+from recgauntlet.verify import verify
+from recgauntlet.victim import Victim
+from recgauntlet.world import World
+
+PAGE = Path(__file__).parents[3] / "docs" / "attacks.md"
+
+
+def test_the_attack_on_the_page_runs_and_is_legal(run: Run, victim: Victim, batch: Batch, world: World) -> None:
+    (source,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, type] = {}
+    exec(source, names)
+    budget = Budget.of(history_threat(), "low")
+    found, _ = run(names["DropOldest"](), budget)
+    assert verify(world, victim.scale, budget, batch, found).legal.all()
+    assert (found.histories() != batch.histories()).any()
+
+
+def test_the_page_names_the_suite_and_every_attack_of_it() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert f"`{SUITE_ID}`" in text
+    for attack in suite_attacks():
+        assert f"`{attack.name}`" in text
