@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Literal, Protocol
 
-from recgauntlet.cell import CellSpec, check_spec, describe_failed_cell, run_cell
+from recgauntlet.cell import check_spec, describe_failed_cell, run_cell
 from recgauntlet.errors import OutputError, RecGauntletError, RecordError
 from recgauntlet.record import Failure, RunRecord, read_record, write_record
+from recgauntlet.spec import CellSpec
 from recgauntlet.suite import suite_ref
 
 State = Literal["new", "done", "failed before"]

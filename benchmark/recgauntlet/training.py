@@ -23,6 +23,7 @@ from recgauntlet.metrics import auc
 from recgauntlet.recommender import Recommender
 from recgauntlet.record import Epoch
 from recgauntlet.rng import Randomness
+from recgauntlet.victim import fit
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done, 0 to 1."""
@@ -187,7 +188,7 @@ def score_batch(model: Recommender, batch: Batch) -> Tensor:
     embedded: Any = None
     if batch.delta is not None:
         embedded = model.embed(candidates)
-        embedded = embedded + batch.delta[:, : embedded.shape[1]]
+        embedded = embedded + fit(batch.delta, embedded.shape[1])
     scores = model.score(state.select(batch.rows), candidates, embedded)
     if scores.shape != (len(batch),):
         raise PluginError(

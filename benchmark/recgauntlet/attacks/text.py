@@ -181,6 +181,8 @@ def _ranked_words(round_: Round) -> list[list[Draft]]:
     """Stuffing: half of the moves append, half replace, each the most promising of all popular words."""
     rules, drafts = round_.rules, round_.drafts
     popular = rules.popular
+    if not popular:
+        return [[] for _ in drafts]
     asked = [(rules.word_moves(d, ((len(d.words), w) for w in popular), 1) or [d])[0] for d in drafts]
     slopes, current = round_.slopes([draft.text for draft in asked])
     gain = slopes @ round_.victim.word_vectors(popular).T - current.unsqueeze(-1)  # [K, W, V]
@@ -237,7 +239,7 @@ class WordQuery(_GreedyText):
             ]
         round_.find_order(range(len(round_.drafts)))
         popular, out = rules.popular, []
-        rankings = round_.public_ranking()
+        rankings = round_.public_ranking() if popular else [[] for _ in round_.drafts]
         for i, (draft, most) in enumerate(zip(round_.drafts, round_.most, strict=True)):
             words = [popular[v] for v in rankings[i]]
             appended = rules.word_moves(draft, ((len(draft.words), word) for word in words), most)

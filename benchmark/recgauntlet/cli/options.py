@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from recgauntlet.cell import Options
 from recgauntlet.errors import DataError
 from recgauntlet.paths import cache_root
 from recgauntlet.recommender import Scalar
+from recgauntlet.spec import Options
 from recgauntlet.task import SourceOptions
 
 EVERY = ""

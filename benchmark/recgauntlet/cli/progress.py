@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from recgauntlet.cell import CellSpec
 from recgauntlet.record import RunRecord
+from recgauntlet.spec import CellSpec
 
 LINE_EVERY = 15.0
 """Seconds between lines of progress where the output is no terminal."""

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from recgauntlet.card import Track
-from recgauntlet.cell import CellSpec, Options
 from recgauntlet.cli.options import named, options_of, seeds, source_options, words
 from recgauntlet.cli.progress import SweepProgress
 from recgauntlet.data.own import find_task_or_card
@@ -18,6 +17,7 @@ from recgauntlet.data.prepare import item_vectors, prepare
 from recgauntlet.device import choose_device
 from recgauntlet.errors import OutputError
 from recgauntlet.plugins import names
+from recgauntlet.spec import CellSpec, Options
 from recgauntlet.sweep import Planned, plan, run_sweep
 
 

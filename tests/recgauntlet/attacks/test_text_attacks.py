@@ -10,8 +10,9 @@ from recgauntlet.attack import Attack, Budget
 from recgauntlet.attacks.text import CharacterSwap, RandomText, WordGradient, WordQuery
 from recgauntlet.attacks.text_moves import Draft, Rules
 from recgauntlet.attacks.transfer import Transfer
-from recgauntlet.batch import Batch
+from recgauntlet.batch import Batch, Users
 from recgauntlet.card import TextThreat
+from recgauntlet.data.tables import Catalog
 from recgauntlet.rng import Randomness
 from recgauntlet.verify import verify
 from recgauntlet.victim import Victim
@@ -167,3 +168,14 @@ def test_numbers_and_names_are_left_alone(run: Run, batch: Batch, world: World) 
         for old, new in zip(before, after, strict=True):
             kept = [word for word in old.split() if word == "Zorblat" or word[0].isdigit()]
             assert [word for word in new.split() if word in kept] == kept
+
+
+def test_a_catalog_without_words_to_stuff_with_leaves_the_texts_alone() -> None:
+    bare = World(Catalog(("a", "b"), ("- 2 7", "9 -"), ("", "")))
+    users = Users(torch.tensor([0]), torch.tensor([[0, 1]]))
+    two = torch.tensor([0, 1])
+    batch = Batch(users, torch.tensor([0, 0]), two, two.float(), two)
+    target = make_victim(ToyRecommender(bare.catalog).eval(), bare, batch)
+    for kind in WORDS:
+        found = kind().perturb(target, batch, Budget.of(stuffing_threat(), "high"), Randomness(0, "test"))
+        assert texts_of(bare, found) == list(bare.catalog.texts)

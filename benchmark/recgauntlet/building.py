@@ -1,0 +1,164 @@
+"""Opening a cell's parts, building and training its model, and finding its undefended twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from recgauntlet.checkpoint import CheckpointInfo, load_weights, read_info
+from recgauntlet.data.own import find_task_or_card
+from recgauntlet.data.tables import TaskData
+from recgauntlet.defense import Defense
+from recgauntlet.device import choose_device, describe, make_deterministic
+from recgauntlet.errors import PluginError
+from recgauntlet.plugins import Plugin, find_defense, find_model
+from recgauntlet.recommender import Recommender, Scalar, constructor_defaults
+from recgauntlet.rng import Randomness, derive
+from recgauntlet.spec import CellSpec, Options
+from recgauntlet.task import Task
+from recgauntlet.training import Trained, train
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class OpenCell:
+    """A spec and everything that it names, found and checked."""
+
+    spec: CellSpec
+    task: Task
+    model: Plugin
+    defense: Plugin
+    defense_object: Defense
+    model_options: dict[str, Scalar]
+
+
+def open_cell(spec: CellSpec) -> OpenCell:
+    """Look up everything that `spec` names.
+
+    Raises
+    ------
+    PluginError, CardError
+        Where a name or an option is wrong.
+    """
+    task = find_task_or_card(spec.task)
+    model, defense = find_model(spec.model), find_defense(spec.defense)
+    options = _merged(model, spec.model_options)
+    chosen = _merged(defense, spec.defense_options)
+    return OpenCell(spec, task, model, defense, defense.value(**chosen), options)
+
+
+def _merged(plugin: Plugin, options: Options) -> dict[str, Scalar]:
+    known = constructor_defaults(plugin.value)
+    for name, value in options:
+        if name not in known:
+            raise PluginError(
+                f"{plugin.name} has no option {name!r}",
+                field=name,
+                remedy=f"choose among: {', '.join(known) or 'none'}",
+            )
+        default = known[name]
+        fits = isinstance(value, type(default)) or (isinstance(default, float) and isinstance(value, int))
+        if default is not None and (not fits or isinstance(value, bool) != isinstance(default, bool)):
+            raise PluginError(
+                f"{plugin.name}: {value!r} is no {type(default).__name__}",
+                field=name,
+                remedy=f"give a {type(default).__name__}, for example {default!r}",
+            )
+        known[name] = value
+    return known
+
+
+def build_model(
+    plugin: Plugin, data: TaskData, token_length: int, options: dict[str, Scalar], seed: int
+) -> Recommender:
+    """An untrained model whose first weights depend on `seed` alone.
+
+    Raises
+    ------
+    PluginError
+        Where the constructor fails.
+    """
+    make_deterministic(derive(seed, f"weights/{plugin.name}"))
+    try:
+        model: Recommender = plugin.value(data.catalog, token_length=token_length, **options)
+    except TypeError as error:
+        raise PluginError(
+            f"the model {plugin.name!r} cannot be built: {error}",
+            field="__init__",
+            remedy="take the catalog, a keyword token_length and keyword hyper-parameters with defaults",
+        ) from error
+    return model
+
+
+def untrained(cell: OpenCell, data: TaskData, device: torch.device) -> Recommender:
+    """The cell's model with its first weights, on `device`."""
+    length = cell.task.card.track(cell.spec.track).token_length
+    return build_model(cell.model, data, length, cell.model_options, cell.spec.seed).to(device)
+
+
+def train_cell(
+    cell: OpenCell, data: TaskData, device: torch.device, precision: str, progress: Progress
+) -> tuple[Recommender, Trained]:
+    """The cell's model, trained under its defense."""
+    model = untrained(cell, data, device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    # the global generator drives dropout: the same stream under every defense
+    make_deterministic(derive(cell.spec.seed, "training"))
+    rng = Randomness(cell.spec.seed, "training")
+    trained = train(model, cell.defense_object, data, rng, precision=precision, progress=progress)
+    return model, trained
+
+
+def find_twin(
+    cell: OpenCell, data: TaskData, device: torch.device, precision: str, progress: Progress
+) -> tuple[Recommender, CheckpointInfo]:
+    """The undefended twin: its weights as the twin's cell left them, or trained here where there are none."""
+    twin = open_cell(cell.spec.twin())
+    path = twin.spec.checkpoint_path
+    if path.exists() and _belongs(info := read_info(path), twin, data):
+        model = untrained(twin, data, device)
+        load_weights(model, path)
+    else:
+        progress("training the undefended twin, whose weights are not there", 0.0)
+        model, trained = train_cell(twin, data, device, precision, progress)
+        info = checkpoint_info(twin, trained, data)
+    return model.eval().requires_grad_(False), info
+
+
+def _belongs(info: CheckpointInfo, cell: OpenCell, data: TaskData) -> bool:
+    return (
+        info.task_fingerprint == cell.task.card.fingerprint(cell.spec.track)
+        and info.data_fingerprint == data.fingerprint
+        and info.model_options == cell.model_options
+        and info.seed == cell.spec.seed
+        and info.defense == cell.spec.defense
+    )
+
+
+def checkpoint_info(cell: OpenCell, trained: Trained, data: TaskData) -> CheckpointInfo:
+    """What the cell's checkpoint says of itself."""
+    spec = cell.spec
+    return CheckpointInfo(
+        task=spec.task_id,
+        track=spec.track,
+        task_fingerprint=cell.task.card.fingerprint(spec.track),
+        data_fingerprint=data.fingerprint,
+        model=spec.model,
+        model_options=cell.model_options,
+        defense=spec.defense,
+        defense_options=cell.defense_object.hyperparameters(),
+        seed=spec.seed,
+        seconds=trained.seconds,
+        flops=trained.flops,
+        processor=processor_in_words(choose_device(spec.device)),
+    )
+
+
+def processor_in_words(device: torch.device) -> str:
+    """Processor, device and threads: what two runs must share for their seconds to be compared."""
+    environment = describe(device, "")
+    return f"{environment.processor} / {environment.device} / {environment.threads}"

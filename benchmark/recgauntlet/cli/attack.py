@@ -1,0 +1,71 @@
+"""`recgauntlet attack`: the gauntlet for weights that are trained already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from recgauntlet.cell import attack_checkpoint
+from recgauntlet.cli.options import source_options
+from recgauntlet.cli.show import print_card
+from recgauntlet.record import write_record
+
+
+@click.command(short_help="Point the gauntlet at a trained checkpoint and print its card.")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--task", help="The task, or the path of your own card. [what the checkpoint was trained for]")
+@click.option("--twin", type=click.Path(path_type=Path), help="Undefended weights to find transferred attacks on.")
+@click.option("--record", type=click.Path(path_type=Path), help="Write the card as a record (JSON) too.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0 or mps.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads.")
+@click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
+@click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
+@click.option("--offline", is_flag=True, help="Never open a connection.")
+def attack(
+    checkpoint: Path,
+    task: str | None,
+    twin: Path | None,
+    record: Path | None,
+    device: str,
+    threads: int,
+    directories: tuple[str, ...],
+    accept_licence: bool,
+    offline: bool,
+) -> None:
+    """Attack the weights in CHECKPOINT inside the task's budgets and print what is left: the card of the model.
+
+    CHECKPOINT is a .safetensors file that `recgauntlet run` wrote (below checkpoints/ of its --out); its header says
+    which task, model and options it belongs to. The card is the same as that of the cell, but for the cost of training.
+
+    \b
+    Example:
+      recgauntlet attack demo/checkpoints/video-watch/demo/nrms-pgd-0.safetensors
+    """
+    console = Console(highlight=False)
+    sources = source_options(directories, accept_licence=accept_licence, offline=offline)
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+    with bars:
+        bar = bars.add_task("reading", total=1.0)
+        card = attack_checkpoint(
+            checkpoint,
+            sources,
+            task=task,
+            twin=twin,
+            device=device,
+            threads=threads,
+            progress=lambda what, share: bars.update(bar, description=what, completed=share),
+        )
+    print_card(console, card)
+    if record is not None:
+        write_record(card, record)
+        console.print(f"record written to {record}", soft_wrap=True)

@@ -1,0 +1,70 @@
+"""What a cell is to be: the names, options and places that a sweep hands to whatever runs cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from recgauntlet.card import Track
+from recgauntlet.recommender import Scalar
+from recgauntlet.task import SourceOptions
+
+Options = tuple[tuple[str, Scalar], ...]
+TWIN = "standard"
+"""The defense that is none: what every other row is compared with."""
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """What to run and where the record goes. Picklable, so that any executor can run it.
+
+    `task` is a registered name or the path of a user's own card. `threads` is fixed, because the order of sums on the
+    CPU depends on it: the same spec gives the same record on any number of cores.
+    """
+
+    task: str
+    track: Track
+    model: str
+    defense: str
+    seed: int
+    out: Path
+    source: SourceOptions
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int = 1
+    model_options: Options = ()
+    defense_options: Options = ()
+
+    @property
+    def name(self) -> str:
+        """The cell's name in file names: unique in one results directory."""
+        options = "".join(f"+{key}={value}" for key, value in (*self.model_options, *self.defense_options))
+        return f"{self.model}-{self.defense}-{self.seed}{_file_safe(options)}"
+
+    @property
+    def task_id(self) -> str:
+        """The task's id; of a user's own card, the file's stem."""
+        return Path(self.task).stem if self.task.endswith(".toml") else self.task
+
+    @property
+    def record_path(self) -> Path:
+        """Where the record is written."""
+        return self.out / self.task_id / self.track / f"{self.name}.json"
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Where the trained weights are kept."""
+        return self.out / "checkpoints" / self.task_id / self.track / f"{self.name}.safetensors"
+
+    def twin(self) -> CellSpec:
+        """The undefended cell of the same task, model and seed."""
+        return replace(self, defense=TWIN, defense_options=())
+
+    @property
+    def is_twin(self) -> bool:
+        """Whether this is an undefended cell itself."""
+        return self.defense == TWIN
+
+
+def _file_safe(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "+=.-" else "_" for c in text)
