@@ -233,9 +233,7 @@ def load_card(path: Path) -> TaskCard:
     try:
         return TaskCard.model_validate(content)
     except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, fault['loc'])) or 'card'}: {fault['msg']}" for fault in error.errors()
-        ]
+        faults = [f"{'.'.join(map(str, fault['loc'])) or 'card'}: {fault['msg']}" for fault in error.errors()]
         raise CardError(
             "; ".join(faults),
             where=path,

@@ -35,7 +35,8 @@ def count_passes(model: Recommender) -> Iterator[Passes]:
         scores = original(user, candidates, embeddings)
         passes.forwards += len(scores)
         if scores.requires_grad:
-            scores.register_hook(lambda gradient: _add(passes, len(gradient)))
+            hooked: Any = scores
+            hooked.register_hook(lambda gradient: _add(passes, len(gradient)))
         return scores
 
     patched: Any = model
@@ -57,7 +58,7 @@ class FlopCount:
     """
 
     def __init__(self, *, active: bool) -> None:
-        self._counter = FlopCounterMode(display=False) if active else None
+        self._counter: Any = FlopCounterMode(display=False) if active else None
         self.totals: list[float] = []
 
     def __enter__(self) -> Self:

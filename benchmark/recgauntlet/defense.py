@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -74,4 +73,3 @@ def model_scores(model: Recommender, batch: Batch) -> Tensor:
 def click_loss(scores: Tensor, batch: Batch) -> Tensor:
     """The mean binary cross-entropy of logits `[B]` against the batch's labels."""
     return F.binary_cross_entropy_with_logits(scores, batch.labels)
-

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -79,7 +79,8 @@ def make_deterministic(seed: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    torch.utils.deterministic.fill_uninitialized_memory = False  # costs a tenth of the time; nothing here reads it
+    settings: Any = torch.utils.deterministic
+    settings.fill_uninitialized_memory = False  # costs a tenth of the time, and nothing here reads such memory
 
 
 def _version(name: str) -> str:

@@ -29,7 +29,7 @@ def _load() -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # a load takes milliseconds; its bar would break ours
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a load takes milliseconds; its bar would break ours
     tokenizer = AutoTokenizer.from_pretrained(str(model_path()), local_files_only=True)
     model = AutoModel.from_pretrained(str(model_path()), local_files_only=True).eval()
     return tokenizer, model
@@ -38,7 +38,7 @@ def _load() -> tuple[Any, Any]:
 def sentence_vectors(
     texts: Sequence[str], *, batch_size: int = 256, progress: Callable[[int], None] | None = None
 ) -> FloatArray:
-    """Unit vectors `[N, 384]` of whole texts: the mean of the last layer over the tokens (Reimers and Gurevych 2019)."""
+    """Unit vectors `[N, 384]` of whole texts: the mean of the last layer over the tokens (Reimers, Gurevych 2019)."""
     tokenizer, model = _load()
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
     out = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)

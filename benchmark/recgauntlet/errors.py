@@ -22,9 +22,7 @@ class RecGauntletError(Exception):
 
     exit_code = 2
 
-    def __init__(
-        self, problem: str, *, where: str | Path | None = None, field: str | None = None, remedy: str
-    ) -> None:
+    def __init__(self, problem: str, *, where: str | Path | None = None, field: str | None = None, remedy: str) -> None:
         self.problem = problem
         self.where = None if where is None else str(where)
         self.field = field
@@ -36,9 +34,7 @@ class RecGauntletError(Exception):
         return (_rebuild, (type(self), self.problem, self.where, self.field, self.remedy))
 
     def __str__(self) -> str:
-        place = " ".join(
-            part for part in (self.where and f"{self.where}:", self.field and f"{self.field}:") if part
-        )
+        place = " ".join(part for part in (self.where and f"{self.where}:", self.field and f"{self.field}:") if part)
         return f"{place + ' ' if place else ''}{self.problem}\n  what to do: {self.remedy}"
 
 
@@ -72,5 +68,5 @@ class OutputError(RecGauntletError):
     """A place that cannot be written to."""
 
 
-class BudgetExceeded(RuntimeError):
+class BudgetExceeded(RuntimeError):  # noqa: N818  an event more than an error
     """An attack asked the victim for more than its budget: a fault of the attack."""

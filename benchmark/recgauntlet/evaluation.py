@@ -225,7 +225,8 @@ def run_threats(
     progress: Progress = lambda what, share: None,
 ) -> tuple[tuple[ThreatOutcome, ...], tuple[Evidence, ...]]:
     """Every threat on the card; `extra` gives further attacks for each."""
-    outcomes, evidence = [], []
+    outcomes: list[ThreatOutcome] = []
+    evidence: list[Evidence] = []
     for number, threat in enumerate(card.threats):
 
         def within(what: str, share: float, number: int = number) -> None:

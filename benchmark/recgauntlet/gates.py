@@ -57,7 +57,8 @@ def model_gates(trial: Trial) -> tuple[Gate, ...]:
             passed=share <= LARGEST_SHARE,
             value=share,
             limit=LARGEST_SHARE,
-            explanation=f"{share:.1%} of the predictions are the same on balanced examples; the nearer a model is to a constant, the less can be attacked, "
+            explanation=f"{share:.1%} of the predictions are the same on balanced examples; "
+            "the nearer a model is to a constant, the less can be attacked, "
             "so its robustness means nothing. Lower epsilon or lengthen the warm-up",
         ),
         Gate(

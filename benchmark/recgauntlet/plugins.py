@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from recgauntlet.attack import Attack
 from recgauntlet.defense import Defense
@@ -14,6 +14,7 @@ from recgauntlet.errors import PluginError
 from recgauntlet.recommender import Recommender
 from recgauntlet.task import Task
 
+T = TypeVar("T")
 Kind = Literal["tasks", "models", "defenses", "attacks", "commands"]
 
 
@@ -75,7 +76,8 @@ def find(kind: Kind, name: str) -> Plugin:
 def find_task(name: str) -> Task:
     """The task `name`; PluginError where it is no Task."""
     plugin = find("tasks", name)
-    return _checked(plugin, isinstance(plugin.value, Task), "a recgauntlet.Task", plugin.value)
+    task: Task = _checked(plugin, isinstance(plugin.value, Task), "a recgauntlet.Task", plugin.value)
+    return task
 
 
 def find_model(name: str) -> Plugin:
@@ -99,7 +101,7 @@ def find_attack(name: str) -> Plugin:
     return _checked(plugin, good, "a subclass of recgauntlet.Attack", plugin)
 
 
-def _checked(plugin: Plugin, good: bool, expected: str, value: Any) -> Any:
+def _checked(plugin: Plugin, good: bool, expected: str, value: T) -> T:
     if not good:
         raise PluginError(
             f"{plugin.name!r} is registered but is not {expected}",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 def derive(seed: int, purpose: str, *ids: int) -> int:
@@ -37,7 +38,7 @@ class Randomness:
         """A CPU torch generator for the thing that `ids` names."""
         return torch.Generator().manual_seed(derive(self.seed, self.purpose, *ids))
 
-    def normal(self, example_ids: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    def normal(self, example_ids: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Standard normal draws `[B, *shape]`, row b from the stream of `example_ids[b]` alone."""
         rows = [torch.randn(shape, generator=self.torch(int(i))) for i in example_ids.tolist()]
         return torch.stack(rows) if rows else torch.empty((0, *shape))

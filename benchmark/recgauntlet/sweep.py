@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from recgauntlet.cell import check_spec, describe_failed_cell, run_cell
 from recgauntlet.errors import OutputError, RecGauntletError, RecordError
@@ -139,7 +139,7 @@ def run_sweep(cells: Sequence[CellSpec], watcher: Watcher, *, workers: int = 1) 
 
 
 def _start(spec: CellSpec) -> _Running:
-    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+    context: Any = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload(["recgauntlet.cell", "recgauntlet_baselines", "transformers", "datasets"])
     mine, theirs = context.Pipe(duplex=False)

@@ -85,7 +85,7 @@ class Trainer:
                 remedy="compute it from the model's scores, outside torch.no_grad and without detach",
             )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.model.recipe.clip_norm)
         self.optimizer.step()
 

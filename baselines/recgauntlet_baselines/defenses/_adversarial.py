@@ -90,11 +90,11 @@ class AdversarialTraining(Defense):
 
 def l2_unit(tensor: Tensor) -> Tensor:
     """Each example of `[B, L, D]` at L2 norm 1 (zeros stay zeros)."""
-    norm = tensor.flatten(1).norm(dim=1).clamp(min=torch.finfo(tensor.dtype).tiny)
+    norm: Tensor = tensor.flatten(1).norm(dim=1).clamp(min=torch.finfo(tensor.dtype).tiny)
     return tensor / norm[:, None, None]
 
 
 def l2_clip(tensor: Tensor, radius: Tensor) -> Tensor:
     """Each example of `[B, L, D]` at L2 norm `radius` at most."""
-    norm = tensor.flatten(1).norm(dim=1).clamp(min=torch.finfo(tensor.dtype).tiny)
+    norm: Tensor = tensor.flatten(1).norm(dim=1).clamp(min=torch.finfo(tensor.dtype).tiny)
     return tensor * (radius / norm).clamp(max=1.0)[:, None, None]

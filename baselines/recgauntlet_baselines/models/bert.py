@@ -100,10 +100,7 @@ class BertRanker(Recommender):
         read = min(self.history_items, users.histories.shape[1])
         recent = Users(users.ids, users.histories[:, -read:])
         ids, mask = self._history_tokens(recent)
-        if embeddings is None:
-            embedded = self._words(ids)
-        else:
-            embedded = embeddings[:, -read:].unflatten(2, (ids.shape[2], -1))
+        embedded = self._words(ids) if embeddings is None else embeddings[:, -read:].reshape(*ids.shape, -1)
         count, items, _ = mask.shape
         separator = self._words(mask.new_full((), self._separator, dtype=torch.long))
         closed = torch.cat([embedded, separator.expand(count, items, 1, -1)], dim=2)
@@ -165,6 +162,7 @@ class BertRanker(Recommender):
                 field="layers",
                 remedy="choose a number from 1 to the number of layers, or 0 for all",
             )
+        assert encoder is not None  # it has the stack
         encoder.layer = stack[:layers]
         self.bert.config.num_hidden_layers = layers
 

@@ -60,7 +60,8 @@ class NRMS(Recommender):
         pieces = catalog_pieces(catalog.texts)
         self._compact = {piece: FIRST_ID + i for i, piece in enumerate(pieces)}
         self._tokenize = WordTokenizer(self._pieces_of, length=token_length, unknown=UNKNOWN_ID, pad=PAD_ID)
-        self.words = nn.Embedding.from_pretrained(start_vectors(pieces, word_size), freeze=False, padding_idx=PAD_ID)
+        start = start_vectors(pieces, word_size)
+        self.words = nn.Embedding(len(start), word_size, padding_idx=PAD_ID, _weight=start)
         size = heads * head_size
         self.title_attention = SelfAttention(word_size, heads, head_size)
         self.title_pool = AdditiveAttention(size, attention_size)
@@ -117,7 +118,8 @@ class NRMS(Recommender):
     def _encode_group(self, embedded: Tensor, mask: Tensor) -> Tensor:
         attended = self.title_attention(self.dropout(embedded), mask)
         titles: Tensor = self.title_pool(attended, mask)
-        return self.dropout(titles)
+        dropped: Tensor = self.dropout(titles)
+        return dropped
 
 
 @lru_cache(maxsize=1)

@@ -175,8 +175,9 @@ def _check_writable(out: Path) -> None:
 
 def _prepare(console: Console, todo: list[CellSpec]) -> None:
     """Make each track's data ready once, before the cells' processes look for it."""
-    for name, track, source in dict.fromkeys((spec.task, spec.track, spec.source) for spec in todo):
-        task = find_task_or_card(name)
+    firsts = {(spec.task, spec.track, spec.source): spec for spec in todo}
+    for spec in firsts.values():
+        task, track, source = find_task_or_card(spec.task), spec.track, spec.source
         with console.status(f"preparing the data of {task.card.id} ({track})"):
             data = prepare(task, track, source)
             if any(threat.surface == "history" for threat in task.card.threats):
