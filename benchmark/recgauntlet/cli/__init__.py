@@ -72,7 +72,7 @@ def cli() -> None:
     \b
     A first round, small and offline:
       recgauntlet run --track demo --out demo
-      recgauntlet site --results demo --out demo/site
+      recgauntlet site --results demo --out demo-site
     A row of the standard track:
       recgauntlet data fetch video-watch
       recgauntlet run --task video-watch --model nrms --defense pgd --seeds 0,1,2 --out results/mine

@@ -126,7 +126,7 @@ def run(
         records = run_sweep(todo, progress, workers=workers)
     failed = [record for record in records if record.status == "failed"]
     console.print(f"{len(records) - len(failed)} cells done, {len(failed)} failed; records in {out}", soft_wrap=True)
-    console.print(f"next: recgauntlet site --results {out} --out {out / 'site'}", soft_wrap=True)
+    console.print(f"next: recgauntlet site --results {out} --out {out}-site", soft_wrap=True)
     bad_input = any(r.failure and r.failure.kind.endswith("Error") and r.failure.kind in _INPUT for r in failed)
     return 2 if bad_input else 1 if failed else 0
 

@@ -25,8 +25,8 @@ def list_(kind: Kind) -> None:
     """
     table = Table(box=None, pad_edge=False)
     rows = {"tasks": _tasks, "models": _models, "defenses": _defenses, "attacks": _attacks}[kind]()
-    for heading in rows[0]:
-        table.add_column(heading, overflow="fold")
+    for place, heading in enumerate(rows[0]):
+        table.add_column(heading, overflow="fold", no_wrap=place == 0)  # a name broken in two cannot be copied
     for row in rows[1:]:
         table.add_row(*row)
     Console(highlight=False).print(table, markup=False) if len(rows) > 1 else click.echo("none")
