@@ -179,3 +179,21 @@ def test_a_catalog_without_words_to_stuff_with_leaves_the_texts_alone() -> None:
     for kind in WORDS:
         found = kind().perturb(target, batch, Budget.of(stuffing_threat(), "high"), Randomness(0, "test"))
         assert texts_of(bare, found) == list(bare.catalog.texts)
+
+
+def test_the_gradient_finds_good_words_to_append_with_few_tries(
+    run: Run, victim: Victim, batch: Batch, world: World
+) -> None:
+    only_append = stuffing_threat().model_copy(update={"operations": ("insert-word",)})
+    budget = Budget.of(only_append, "low")
+    rules = Rules.of(world, budget)
+    examples = batch.select(torch.arange(0, 40))
+    best = torch.zeros(len(examples))
+    for b, text in enumerate(texts_of(world, examples)):
+        draft = Draft.of(text)
+        drafts = rules.word_moves(draft, [(draft.count, word) for word in rules.popular], 10**6)
+        tried = examples.select(torch.full((len(drafts),), b)).with_texts([d.text for d in drafts])
+        best[b] = ((1 - 2 * tried.labels) * victim.scores(tried)).max()
+    clean = (1 - 2 * examples.labels) * victim.scores(examples)
+    _, reached = run(WordGradient(moves=4, stop_when_fallen=False), budget, examples)
+    assert ((reached - clean) / (best - clean)).mean() > 0.9
