@@ -58,9 +58,11 @@ class FlopCount:
     """
 
     def __init__(self, *, active: bool) -> None:
-        self._counter: Any = FlopCounterMode(display=False) if active else None
-        if self._counter is not None:
-            self._counter.mod_tracker = _NoModules()
+        self._counter: Any = None
+        if active:
+            counter: Any = FlopCounterMode(display=False)
+            counter.mod_tracker = _NoModules()
+            self._counter = counter
         self.totals: list[float] = []
 
     def __enter__(self) -> Self:
