@@ -60,7 +60,7 @@ def test_fetch_prepares_and_path_says_where(cache: Path) -> None:
     assert "not prepared yet" in error.problem
     assert error.remedy == "recgauntlet data fetch news-click --track demo"
     out = good("fetch", "news-click", "--track", "demo", "--offline")
-    assert "1,500 training, 200 validation and 75 test pairs" in out
+    assert "3,000 training, 200 validation and 75 test pairs" in out
     assert "licence" in out
     assert Path(good("path", "news-click", "--track", "demo").strip()).is_dir()
 
