@@ -20,7 +20,7 @@ from recgauntlet.card import TIERS, TaskCard, Threat
 from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
 from recgauntlet.data.tables import BoolArray, TaskData
 from recgauntlet.edits import history_edits, text_edits
-from recgauntlet.errors import BudgetExceeded
+from recgauntlet.errors import RecGauntletError
 from recgauntlet.recommender import Recommender
 from recgauntlet.record import (
     AttackEffort,
@@ -131,7 +131,8 @@ def measure_clean(trial: Trial, data: TaskData) -> Clean:
 def run_attack(trial: Trial, attack: Attack, budget: Budget, index: Tensor, rng: Randomness) -> Found:
     """Let `attack` try the examples at `index [n]` and judge what it returns.
 
-    An attack that breaks its query budget or crashes finds nothing; its error is reported.
+    An attack that breaks its query budget, crashes, or returns what cannot be scored finds nothing; its error is
+    reported. Running out of memory says nothing about the model, so it is raised.
     """
     batch = trial.batch.select(index)
     victim = trial.victim
@@ -141,11 +142,14 @@ def run_attack(trial: Trial, attack: Attack, budget: Budget, index: Tensor, rng:
         perturbed = attack.perturb(victim, batch, budget, rng)
         if len(perturbed) != len(batch):
             raise ValueError(f"{len(perturbed)} examples returned for {len(batch)}")
-    except (BudgetExceeded, ValueError, RuntimeError, IndexError, TypeError) as fault:
+        legal = verify(trial.world, trial.scale, budget, batch, perturbed).legal.to(batch.items.device)
+        scores = score_in_chunks(trial.model, perturbed)
+    except (RecGauntletError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as fault:  # an attack may fail in any way; what it returned is not used
         perturbed, error = batch, f"{type(fault).__name__}: {fault}"
-    verdict = verify(trial.world, trial.scale, budget, batch, perturbed)
-    legal = verdict.legal.to(batch.items.device)
-    scores = score_in_chunks(trial.model, perturbed)
+        legal = torch.ones(len(batch), dtype=torch.bool, device=batch.items.device)
+        scores = trial.scores[index]
     return Found(
         perturbed=perturbed,
         scores=scores,

@@ -136,7 +136,8 @@ def train(
             for start in range(0, len(pairs), size):
                 batch = pairs_to_batch(pairs, order[start : start + size]).to(model.device)
                 started = time.perf_counter()
-                with FlopCount(active=start == 0) as count:
+                # the middle of an epoch: the very first step of a warm-up is plain training
+                with FlopCount(active=start == size * (per_epoch // 2)) as count:
                     losses.append(trainer.advance(defense, batch))
                 flops += count.totals
                 seconds += time.perf_counter() - started

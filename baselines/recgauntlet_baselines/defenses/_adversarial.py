@@ -90,8 +90,12 @@ class AdversarialTraining(Defense):
 
 def l2_unit(tensor: Tensor) -> Tensor:
     """Each example of `[B, L, D]` at L2 norm 1 (zeros stay zeros)."""
-    norm: Tensor = tensor.flatten(1).norm(dim=1).clamp(min=torch.finfo(tensor.dtype).tiny)
-    return tensor / norm[:, None, None]
+    tiny = torch.finfo(tensor.dtype).tiny
+    norm: Tensor = tensor.flatten(1).norm(dim=1)
+    # the squares of a confident example's gradient vanish in its norm: scale by the largest element first
+    scaled = tensor / tensor.flatten(1).abs().amax(dim=1).clamp(min=tiny)[:, None, None]
+    small = scaled / scaled.flatten(1).norm(dim=1).clamp(min=1.0)[:, None, None]
+    return torch.where((norm > 1e-15)[:, None, None], tensor / norm.clamp(min=tiny)[:, None, None], small)
 
 
 def l2_clip(tensor: Tensor, radius: Tensor) -> Tensor:

@@ -29,6 +29,8 @@ class NRMS(Recommender):
     cross-entropy), because the decision boundary must be at 0, with a learned scale and offset of the dot product;
     recency is known to the user encoder through position vectors.
 
+    Pieces that the catalog does not use are one unknown word: a misspelling often hides a word instead of changing it.
+
     Parameters
     ----------
     word_size

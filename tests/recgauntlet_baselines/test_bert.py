@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from toy_recommender import make_batch, make_catalog
+
+from recgauntlet.batch import PAD, Batch, Users, UserState
+from recgauntlet.data.tables import TaskData
+from recgauntlet.defense import click_loss, model_scores
+from recgauntlet.errors import PluginError
+from recgauntlet_baselines.models.bert import BertRanker, Freeze
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random BERT of two thin layers, with a vocabulary of the small task's words."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    place = tmp_path_factory.mktemp("thin-bert")
+    words = sorted({word.lower() for text in make_catalog(40).texts for word in text.split()})
+    letters = [prefix + letter for letter in "abcdefghijklmnopqrstuvwxyz0123456789" for prefix in ("", "##")]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys([*letters, *words])]
+    (place / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    BertTokenizerFast(vocab=str(place / "vocab.txt")).save_pretrained(place)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=96,
+        initializer_range=0.3,
+    )
+    BertModel(config).save_pretrained(place)
+    return str(place)
+
+
+def make(data: TaskData, checkpoint: str, *, max_length: int = 64, freeze: Freeze = "none") -> BertRanker:
+    torch.manual_seed(0)
+    return BertRanker(data.catalog, token_length=12, checkpoint=checkpoint, max_length=max_length, freeze=freeze).eval()
+
+
+@pytest.fixture(scope="module")
+def model(data: TaskData, checkpoint: str) -> BertRanker:
+    return make(data, checkpoint)
+
+
+@pytest.fixture(scope="module")
+def batch(data: TaskData) -> Batch:
+    return make_batch(data.catalog, users=12, seed=7)
+
+
+@torch.no_grad()
+def test_scores_do_not_depend_on_the_rest_of_the_batch(model: BertRanker, batch: Batch) -> None:
+    whole = model_scores(model, batch)
+    assert float(whole.std()) > 1e-4, "the scores must differ for this test to mean anything"
+    alone = []
+    for i in range(len(batch)):
+        one = batch.select(torch.tensor([i]))
+        alone.append(model_scores(model, one.with_histories(one.histories())))
+    torch.testing.assert_close(whole, torch.cat(alone), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_padding_of_histories_changes_nothing(model: BertRanker, batch: Batch) -> None:
+    wider = torch.cat([torch.full((len(batch.users), 3), PAD), batch.users.histories], dim=1)
+    state = model.encode_user(Users(batch.users.ids, wider))
+    candidates = model.candidates(batch.items)
+    expected = model.score(model.encode_user(batch.users).select(batch.rows), candidates)
+    torch.testing.assert_close(model.score(state.select(batch.rows), candidates), expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_handed_in_embeddings_stand_for_the_models_own(model: BertRanker, batch: Batch) -> None:
+    candidates = model.candidates(batch.items)
+    state = model.encode_user(batch.users)
+    assert torch.equal(
+        model.score(state.select(batch.rows), candidates),
+        model.score(state.select(batch.rows), candidates, model.embed(candidates)),
+    )
+    again = model.encode_user(batch.users, model.embed_history(batch.users))
+    for mine, theirs in zip(state.tensors, again.tensors, strict=True):
+        real = state.tensors[1]
+        torch.testing.assert_close(mine[real], theirs[real])
+
+
+@torch.no_grad()
+def test_states_of_different_chunks_can_be_joined(model: BertRanker, batch: Batch) -> None:
+    whole = model.encode_user(batch.users)
+    parts = [model.encode_user(batch.users.select(torch.arange(i, i + 4))) for i in (0, 4, 8)]
+    joined = UserState(tuple(torch.cat(part) for part in zip(*(p.tensors for p in parts), strict=True)))
+    candidates = model.candidates(batch.items)
+    torch.testing.assert_close(
+        model.score(joined.select(batch.rows), candidates),
+        model.score(whole.select(batch.rows), candidates),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+@torch.no_grad()
+def test_the_oldest_history_is_cut_first(data: TaskData, checkpoint: str) -> None:
+    narrow = make(data, checkpoint, max_length=24)  # room for ten tokens of history: an item or two
+    newest = Users(torch.tensor([0, 1]), torch.tensor([[1, 2, 3, 4, 5, 6], [9, 2, 3, 4, 5, 6]]))
+    oldest = Users(torch.tensor([0, 1]), torch.tensor([[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 9]]))
+    first, second = narrow.encode_user(newest).tensors[0]
+    assert torch.equal(first, second), "what does not fit must not be read"
+    first, second = narrow.encode_user(oldest).tensors[0]
+    assert not torch.equal(first, second)
+
+
+@torch.no_grad()
+def test_users_without_a_history_get_numbers(model: BertRanker) -> None:
+    users = Users(torch.tensor([0, 1]), torch.tensor([[PAD, PAD], [PAD, 3]]))
+    state = model.encode_user(users)
+    assert torch.isfinite(model.score(state, model.candidates(torch.tensor([1, 2])))).all()
+    nobody = Users(torch.tensor([0]), torch.tensor([[PAD, PAD]]))
+    alone = model.score(model.encode_user(nobody), model.candidates(torch.tensor([1])))
+    both = model.score(state, model.candidates(torch.tensor([1, 2])))
+    torch.testing.assert_close(alone, both[:1], rtol=1e-4, atol=1e-5)
+
+
+def test_words_are_told_by_their_tokens(model: BertRanker) -> None:
+    tokens = model.tokenize(["boat qqq ship", ""])
+    places = tokens.word_of_token[0].tolist()
+    assert places == sorted(places)
+    assert set(places) == {0, 1, 2}
+    for word, text in enumerate(["boat", "qqq", "ship"]):
+        alone = model.tokenize([text])
+        assert places.count(word) == int(alone.mask.sum())
+    assert int(tokens.mask[1].sum()) == 1
+
+
+def test_gradient_reaches_the_words_through_both_sides(model: BertRanker, batch: Batch) -> None:
+    model.zero_grad(set_to_none=True)
+    click_loss(model_scores(model, batch), batch).backward()
+    words = model.bert.get_input_embeddings().weight.grad
+    assert words is not None
+    boat = int(model.tokenize(["boat"]).ids[0, 0])
+    assert words[boat].any()
+    model.zero_grad(set_to_none=True)
+
+
+@pytest.mark.parametrize(("freeze", "learning"), [("none", "bert.embeddings"), ("embeddings", "bert.encoder")])
+def test_freezing_leaves_only_what_it_says(data: TaskData, checkpoint: str, freeze: Freeze, learning: str) -> None:
+    trainable = {name for name, p in make(data, checkpoint, freeze=freeze).named_parameters() if p.requires_grad}
+    assert any(name.startswith(learning) for name in trainable)
+    assert any(name.startswith("bert.embeddings") for name in trainable) == (freeze == "none")
+
+
+def test_a_frozen_encoder_lets_only_the_head_learn(data: TaskData, checkpoint: str) -> None:
+    frozen = make(data, checkpoint, freeze="encoder")
+    assert {name for name, p in frozen.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
+
+
+def test_layers_are_kept_from_the_bottom(data: TaskData, checkpoint: str) -> None:
+    both = make(data, checkpoint)
+    one = BertRanker(data.catalog, token_length=12, checkpoint=checkpoint, max_length=64, layers=1)
+    assert len(one.bert.encoder.layer) == 1
+    kept, first = one.bert.encoder.layer[0].state_dict(), both.bert.encoder.layer[0].state_dict()
+    assert all(torch.equal(kept[name], first[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"layers": 3}, "layers"),
+        ({"layers": -1}, "layers"),
+        ({"max_length": 10}, "max_length"),
+        ({"max_length": 4000}, "max_length"),
+        ({"freeze": "everything", "max_length": 20}, "freeze"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    data: TaskData, checkpoint: str, options: dict[str, int | str], field: str
+) -> None:
+    with pytest.raises(PluginError) as caught:
+        BertRanker(data.catalog, token_length=12, checkpoint=checkpoint, **options)  # type: ignore[arg-type]
+    assert caught.value.field == field
+    assert "choose" in caught.value.remedy
+
+
+def test_a_checkpoint_that_is_not_there_is_named(data: TaskData, tmp_path: Path) -> None:
+    missing = str(tmp_path / "nothing")
+    with pytest.raises(PluginError) as caught:
+        BertRanker(data.catalog, token_length=12, checkpoint=missing)
+    assert caught.value.where == missing
+    assert "config.json" in caught.value.remedy
+
+
+def test_the_default_encoder_comes_with_the_package(data: TaskData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    model = BertRanker(data.catalog, token_length=12, layers=1).eval()
+    with torch.no_grad():
+        scores = model_scores(model, make_batch(data.catalog, users=2))
+    assert scores.shape == (4,)
+    assert torch.isfinite(scores).all()
+    assert model.embed(model.candidates(torch.tensor([0]))).shape[2] == 384
