@@ -53,10 +53,7 @@ def run(card: Path, out: Path, *more: str) -> list[str]:
 
 
 def test_importing_the_command_line_does_not_wait_for_torch(tmp_path: Path) -> None:
-    code = (
-        "import sys, recgauntlet.cli\n"
-        "assert 'torch' not in sys.modules, 'torch was imported'\n"
-    )
+    code = "import sys, recgauntlet.cli\nassert 'torch' not in sys.modules, 'torch was imported'\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
 
