@@ -210,7 +210,8 @@ def _sorted(options: dict[str, Scalar]) -> Options:
 def _in_words(error: Exception) -> str:
     """The error for a record: file names without their directories, which are nobody else's business."""
     if isinstance(error, RecGauntletError):
-        return str(error)
+        where = error.where and Path(error.where).name
+        return str(type(error)(error.problem, where=where, field=error.field, remedy=error.remedy))
     frames = traceback.extract_tb(error.__traceback__)[-3:]
     places = " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
     return f"{type(error).__name__}: {error} (at {places})"

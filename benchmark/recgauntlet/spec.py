@@ -44,7 +44,7 @@ class CellSpec:
     @property
     def task_id(self) -> str:
         """The task's id; of a user's own card, the file's stem."""
-        return Path(self.task).stem if self.task.endswith(".toml") else self.task
+        return task_id(self.task)
 
     @property
     def record_path(self) -> Path:
@@ -64,6 +64,11 @@ class CellSpec:
     def is_twin(self) -> bool:
         """Whether this is an undefended cell itself."""
         return self.defense == TWIN
+
+
+def task_id(task: str) -> str:
+    """The id of a task that is named by its id or by the path of its card."""
+    return Path(task).stem if task.endswith(".toml") else task
 
 
 def _file_safe(text: str) -> str:

@@ -7,9 +7,6 @@ from pathlib import Path
 import click
 
 from recgauntlet.errors import OutputError
-from recgauntlet.record import write_atomically
-from recgauntlet.results import read_results
-from recgauntlet_site.render import render_site
 
 
 @click.command("site", context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,6 +48,11 @@ def site(directories: tuple[Path, ...], out: Path, docs: str) -> None:
       recgauntlet site --results results/mine --out my-page
       recgauntlet site --results results/preview --results results/mine --out both
     """
+    # torch and matplotlib take seconds to import, `recgauntlet --help` should not
+    from recgauntlet.record import write_atomically
+    from recgauntlet.results import read_results
+    from recgauntlet_site.render import render_site
+
     for directory in directories:
         if out.resolve().is_relative_to(directory.resolve()):
             raise OutputError(

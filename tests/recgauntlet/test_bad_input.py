@@ -77,8 +77,11 @@ def contents(folder: Path) -> dict[str, bytes]:
         (["--model-option", "nrms.layers=2"], "nrms has no option 'layers'", "choose among"),
         (["--model-option", "nrms.heads=many"], "'many' is no int", "give a int"),
         (["--defense-option", "pgd.epsilon=true"], "True is no float", "give a float"),
+        (["--model-option", "bert.layers=2"], "'bert' has no part in this run", "nrms"),
+        (["--defense-option", "fgm.epsilon=1"], "'fgm' has no part in this run", "standard, pgd"),
         (["--dir", "tiny=nowhere"], "names no directory", "--dir news-click="),
         (["--dir", "nonsense"], "is no TASK=DIRECTORY", "--dir news-click="),
+        (["--dir", "news-click=."], "'news-click' has no part in this run", "tiny"),
     ],
 )
 def test_a_wrong_name_or_option_is_told_with_what_is_right(
@@ -218,6 +221,12 @@ def test_another_version_of_the_data_is_refused(refuses: Refuses, card: Path, tm
 def test_missing_data_are_refused(refuses: Refuses, card: Path, tmp_path: Path) -> None:
     card.with_name("items.csv").unlink()
     assert "items" in refuses(*run(card, tmp_path / "new"))
+
+
+def test_dir_serves_a_task_of_ones_own_by_its_id(refuses: Refuses, card: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    message = refuses(*run(card, tmp_path / "new", "--dir", f"tiny={tmp_path / 'empty'}"))
+    assert str(tmp_path / "empty") in message
 
 
 RECORDS: dict[str, tuple[Callable[[str], str], str]] = {

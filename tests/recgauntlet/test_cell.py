@@ -248,3 +248,12 @@ def test_a_process_that_died_is_described(alone: Any) -> None:
     assert record.defense.name == "pgd"
     assert record.environment.torch == torch.__version__
     assert np.isclose(record.seed, 0)
+
+
+def test_a_recorded_failure_names_files_without_their_directories() -> None:
+    from recgauntlet.cell import _in_words
+    from recgauntlet.errors import DataError
+
+    words = _in_words(DataError("is cut off", where="/home/somebody/items.csv", field="id", remedy="fetch it again"))
+    assert "items.csv" in words
+    assert "somebody" not in words

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
-from recgauntlet.errors import DataError
+from recgauntlet.errors import DataError, PluginError
 from recgauntlet.paths import cache_root
 from recgauntlet.recommender import Scalar
-from recgauntlet.spec import Options
+from recgauntlet.spec import Options, task_id
 from recgauntlet.task import SourceOptions
 
 EVERY = ""
@@ -50,15 +50,26 @@ def options_of(chosen: dict[str, Options], plugin: str) -> Options:
     return tuple(sorted({**dict(chosen.get(EVERY, ())), **dict(chosen.get(plugin, ()))}.items()))
 
 
+def check_owners(chosen: dict[str, Options], plugins: Sequence[str], option: str) -> None:
+    """PluginError where options were given for a plugin that is not among `plugins`: they would do nothing."""
+    strange = sorted(set(chosen) - {EVERY, *plugins})
+    if strange:
+        raise PluginError(
+            f"{strange[0]!r} has no part in this run, its options would do nothing",
+            field=option,
+            remedy=f"give options of: {', '.join(plugins)}",
+        )
+
+
 def source_options(
-    directories: tuple[str, ...], *, accept_licence: bool, offline: bool
+    directories: tuple[str, ...], *, accept_licence: bool, offline: bool, tasks: Sequence[str] | None = None
 ) -> Callable[[str], SourceOptions]:
-    """The source options of a task, from `TASK=DIRECTORY` pairs.
+    """The source options of a task, from `TASK=DIRECTORY` pairs; a user's own task goes by its card's path or id.
 
     Raises
     ------
     DataError
-        Where a pair is no pair, or a directory is not there.
+        Where a pair is no pair, a directory is not there, or a task is none of `tasks` (where they are known).
     """
     given: dict[str, Path] = {}
     for item in directories:
@@ -70,10 +81,18 @@ def source_options(
                 field="--dir",
                 remedy="give for example --dir news-click=/where/your/MINDsmall_train/is",
             )
-        given[task] = path
+        given[task_id(task)] = path
+    known = sorted({task_id(task) for task in tasks}) if tasks is not None else sorted(given)
+    for task in given:
+        if task not in known:
+            raise DataError(
+                f"{task!r} has no part in this run, its directory would not be read",
+                field="--dir",
+                remedy=f"give directories of: {', '.join(known)}",
+            )
     cache = cache_root()
     return lambda task: SourceOptions(
-        directory=given.get(task), cache=cache, accept_licence=accept_licence, offline=offline
+        directory=given.get(task_id(task)), cache=cache, accept_licence=accept_licence, offline=offline
     )
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recgauntlet.card import Track
-from recgauntlet.cli.options import named, options_of, seeds, source_options, words
+from recgauntlet.cli.options import check_owners, named, options_of, seeds, source_options, words
 from recgauntlet.cli.progress import SweepProgress
 from recgauntlet.data.own import find_task_or_card
 from recgauntlet.data.prepare import item_vectors, prepare
@@ -91,7 +91,11 @@ def run(
     """
     console = Console(highlight=False)
     out = out or Path("demo" if track == "demo" else "results/local")
-    sources = source_options(directories, accept_licence=accept_licence, offline=offline)
+    tasks, models = tasks or tuple(names("tasks")), models or ("nrms",)
+    defenses = defenses or ("standard", "pgd")
+    check_owners(model_options, models, "--model-option")
+    check_owners(defense_options, defenses, "--defense-option")
+    sources = source_options(directories, accept_licence=accept_licence, offline=offline, tasks=tasks)
     specs = [
         CellSpec(
             task=task,
@@ -108,9 +112,9 @@ def run(
             defense_options=options_of(defense_options, defense),
         )
         for seed in seed_list
-        for task in tasks or tuple(names("tasks"))
-        for model in models or ("nrms",)
-        for defense in defenses or ("standard", "pgd")
+        for task in tasks
+        for model in models
+        for defense in defenses
     ]
     planned = plan(specs, overwrite=overwrite)
     _print_plan(console, planned, out)

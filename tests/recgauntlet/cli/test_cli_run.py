@@ -230,3 +230,16 @@ def test_a_sweep_of_nothing_has_progress_too() -> None:
 def _failed(record: RunRecord) -> RunRecord:
     failure = Failure(kind="PluginError", message="[bold]no luck[/bold]", stage="training")
     return record.model_copy(update={"status": "failed", "failure": failure})
+
+
+def test_help_does_not_wait_for_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['recgauntlet', '--help']\n"
+        "import recgauntlet.cli\n"
+        "try:\n    recgauntlet.cli.main()\n"
+        "except SystemExit as ended:\n    assert not ended.code\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "recgauntlet run --track demo" in done.stdout
