@@ -157,6 +157,10 @@ def test_a_place_that_cannot_be_written_stops_the_sweep(spec: Any, tmp_path: Pat
     assert not spec("fgm").record_path.exists()
 
 
+def hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def command(tmp_path: Path, tiny_cache: Path, test_plugins: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts `python -m recgauntlet ...` with the test plugins visible; killed at the end if still there."""
@@ -178,6 +182,8 @@ def command(tmp_path: Path, tiny_cache: Path, test_plugins: Path) -> Iterator[Ca
             stderr=subprocess.STDOUT,
             text=True,
             cwd=tmp_path,
+            # a suite started in the background ignores Ctrl-C, and so would its children
+            preexec_fn=hear_interrupts,
         )
         started.append(process)
         return process
