@@ -8,6 +8,7 @@ forbid inline styles. A defense has a shape as well as a colour; the numbers are
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -158,12 +159,18 @@ def _area(row: Row) -> float:
     return 45.0 * min(max(row.cost.seconds_ratio or 1.0, 0.5), 10.0)
 
 
+MISLEADING = 2000.0
+"""What it costs a label to stand nearer to another point than to its own: more than covering some of a line."""
+
+
 def _label(axes: Axes, points: Sequence[_Point], renderer: RendererAgg) -> None:
     """Write each point's name where it covers the least of what is there already."""
     frame = axes.get_window_extent(renderer)
     taken: list[Bbox] = []
+    centres: list[tuple[float, float]] = []
     for point in points:
         x, y = axes.transData.transform((100 * point.row.clean.value, 100 * point.cell.robust.value))
+        centres.append((float(x), float(y)))
         reach = _area(point.row) ** 0.5 / 2 * 1.4
         taken.append(Bbox.from_bounds(x - reach, y - reach, 2 * reach, 2 * reach))
         clean, robust = point.row.clean, point.cell.robust
@@ -171,7 +178,8 @@ def _label(axes: Axes, points: Sequence[_Point], renderer: RendererAgg) -> None:
         right, top = axes.transData.transform((100 * clean.high, 100 * robust.high))
         taken += [Bbox.from_extents(left, y - 1, right, y + 1), Bbox.from_extents(x - 1, bottom, x + 1, top)]
     taken += [text.get_window_extent(renderer) for text in axes.texts]
-    for point in points:
+    for number, point in enumerate(points):
+        others = centres[:number] + centres[number + 1 :]
         text = axes.annotate(
             _short(f"{point.row.model.name} + {point.row.defense.name}") + f"  {times(point.row.cost.seconds_ratio)}",
             (100 * point.row.clean.value, 100 * point.cell.robust.value),
@@ -190,6 +198,8 @@ def _label(axes: Axes, points: Sequence[_Point], renderer: RendererAgg) -> None:
             outside = max(0.0, box.x1 - frame.x1) + max(0.0, frame.x0 - box.x0)
             outside += max(0.0, box.y1 - frame.y1) + max(0.0, frame.y0 - box.y0)
             cost = 50 * outside + sum(_overlap(box, other) for other in taken) + place.cost
+            own = _distance(box, centres[number])
+            cost += MISLEADING * sum(_distance(box, other) < own + 4 for other in others)
             if best is None or cost < best[0] - 1e-9:
                 best = (cost, place)
         assert best is not None  # there are always places
@@ -233,6 +243,13 @@ def _move(text: Annotation, place: _Place) -> None:
 def _overlap(one: Bbox, other: Bbox) -> float:
     common = Bbox.intersection(one, other)
     return 0.0 if common is None else float(common.width * common.height)
+
+
+def _distance(box: Bbox, point: tuple[float, float]) -> float:
+    """From a point to the nearest edge of a box, 0 inside."""
+    across = max(box.x0 - point[0], 0.0, point[0] - box.x1)
+    along = max(box.y0 - point[1], 0.0, point[1] - box.y1)
+    return math.hypot(across, along)
 
 
 def _short(text: str) -> str:
