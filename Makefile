@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types check site bench lock clean
+.PHONY: help install demo test lint types check site lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -40,9 +40,6 @@ check: lint types test ## All that CI runs
 
 site: install ## Render the committed results
 	$(BIN)/recgauntlet site --results results/preview --out site/public
-
-bench: install ## Timings (never part of the tests)
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only
 
 lock: ## Renew requirements.lock from what is installed in .venv
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/^torch==\([0-9.]*\)+.*/torch==\1/' > requirements.lock

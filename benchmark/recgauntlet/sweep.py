@@ -17,10 +17,11 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from recgauntlet.cell import check_spec, describe_failed_cell, run_cell
-from recgauntlet.errors import OutputError, RecGauntletError, RecordError
+from recgauntlet.errors import CardError, OutputError, RecGauntletError, RecordError
 from recgauntlet.record import Failure, RunRecord, read_record, write_record
 from recgauntlet.spec import CellSpec
 from recgauntlet.suite import suite_ref
@@ -48,7 +49,16 @@ def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned
         Where a record stands in the way that is broken, or was made under another card, suite or set of options,
         unless `overwrite`.
     """
-    asked = {spec.record_path: spec for spec in specs}
+    asked: dict[Path, CellSpec] = {}
+    for spec in specs:
+        first = asked.setdefault(spec.record_path, spec)
+        if first.task != spec.task:
+            raise CardError(
+                f"has the file name of {first.task}, so their records would replace each other",
+                where=spec.task,
+                field="--task",
+                remedy="rename one of the two cards, or run them into different directories (--out)",
+            )
     twins = {spec.twin().record_path: spec.twin() for spec in specs if not spec.is_twin}
     ordered = [*(s for s in asked.values() if s.is_twin)]
     ordered += [twin for path, twin in twins.items() if path not in asked]

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from tiny_task import make_spec, write_task
 
-from recgauntlet.errors import OutputError, RecordError
+from recgauntlet.errors import CardError, OutputError, RecordError
 from recgauntlet.record import RunRecord, read_record, write_record
 from recgauntlet.spec import CellSpec
 from recgauntlet.sweep import plan, run_sweep
@@ -254,3 +254,11 @@ def test_an_interrupted_sweep_says_so_and_keeps_what_is_finished(command: Any, t
     waits_until(lambda: not alive(worker), 20)
     assert states(swept) == {"nrms-standard-0": "ok"}
     assert leftovers(swept) == []
+
+
+def test_two_cards_of_one_file_name_are_refused_before_anything_is_lost(spec: Any, tmp_path: Path) -> None:
+    other = write_task(tmp_path / "elsewhere")
+    one = spec()
+    assert Path(one.task).name == other.name
+    with pytest.raises(CardError, match="replace each other"):
+        plan([one, replace(one, task=str(other))])
