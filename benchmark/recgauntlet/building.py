@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
@@ -11,10 +11,11 @@ from recgauntlet.checkpoint import CheckpointInfo, load_weights, read_info
 from recgauntlet.data.own import find_task_or_card
 from recgauntlet.data.tables import TaskData
 from recgauntlet.defense import Defense
-from recgauntlet.device import choose_device, describe, make_deterministic
+from recgauntlet.device import describe, make_deterministic, peak_memory
 from recgauntlet.errors import PluginError
 from recgauntlet.plugins import Plugin, find_defense, find_model
-from recgauntlet.recommender import Recommender, Scalar, constructor_defaults
+from recgauntlet.recommender import Recommender, Scalar, TrainingRecipe, constructor_defaults
+from recgauntlet.record import Environment
 from recgauntlet.rng import Randomness, derive
 from recgauntlet.spec import CellSpec, Options
 from recgauntlet.task import Task
@@ -110,7 +111,7 @@ def train_cell(
     make_deterministic(derive(cell.spec.seed, "training"))
     rng = Randomness(cell.spec.seed, "training")
     trained = train(model, cell.defense_object, data, rng, precision=precision, progress=progress)
-    return model, trained
+    return model, replace(trained, peak_memory_bytes=peak_memory(device))
 
 
 def find_twin(
@@ -119,27 +120,32 @@ def find_twin(
     """The undefended twin: its weights as the twin's cell left them, or trained here where there are none."""
     twin = open_cell(cell.spec.twin())
     path = twin.spec.checkpoint_path
-    if path.exists() and _belongs(info := read_info(path), twin, data):
+    if path.exists() and belongs(info := read_info(path), twin, data):
         model = untrained(twin, data, device)
         load_weights(model, path)
     else:
         progress("training the undefended twin, whose weights are not there", 0.0)
         model, trained = train_cell(twin, data, device, precision, progress)
-        info = checkpoint_info(twin, trained, data)
+        info = checkpoint_info(twin, trained, data, model.recipe, describe(device, precision))
     return model.eval().requires_grad_(False), info
 
 
-def _belongs(info: CheckpointInfo, cell: OpenCell, data: TaskData) -> bool:
+def belongs(info: CheckpointInfo, cell: OpenCell, data: TaskData) -> bool:
+    """Whether a checkpoint is of this cell: the same task, data, model, defense, options and seed."""
     return (
         info.task_fingerprint == cell.task.card.fingerprint(cell.spec.track)
         and info.data_fingerprint == data.fingerprint
+        and info.model == cell.spec.model
         and info.model_options == cell.model_options
         and info.seed == cell.spec.seed
         and info.defense == cell.spec.defense
+        and info.defense_options == cell.defense_object.hyperparameters()
     )
 
 
-def checkpoint_info(cell: OpenCell, trained: Trained, data: TaskData) -> CheckpointInfo:
+def checkpoint_info(
+    cell: OpenCell, trained: Trained, data: TaskData, recipe: TrainingRecipe, environment: Environment
+) -> CheckpointInfo:
     """What the cell's checkpoint says of itself."""
     spec = cell.spec
     return CheckpointInfo(
@@ -151,14 +157,21 @@ def checkpoint_info(cell: OpenCell, trained: Trained, data: TaskData) -> Checkpo
         model_options=cell.model_options,
         defense=spec.defense,
         defense_options=cell.defense_object.hyperparameters(),
+        recipe=asdict(recipe),
         seed=spec.seed,
+        epochs=trained.epochs,
         seconds=trained.seconds,
+        steps=trained.steps,
+        forwards=trained.passes.forwards,
+        backwards=trained.passes.backwards,
         flops=trained.flops,
-        processor=processor_in_words(choose_device(spec.device)),
+        peak_memory_bytes=trained.peak_memory_bytes,
+        processor=processor_in_words(environment),
+        precision=environment.precision,
+        commit=environment.commit,
     )
 
 
-def processor_in_words(device: torch.device) -> str:
+def processor_in_words(environment: Environment) -> str:
     """Processor, device and threads: what two runs must share for their seconds to be compared."""
-    environment = describe(device, "")
     return f"{environment.processor} / {environment.device} / {environment.threads}"

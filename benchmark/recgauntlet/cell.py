@@ -13,10 +13,10 @@ import torch
 
 from recgauntlet.building import (
     OpenCell,
+    belongs,
     checkpoint_info,
     find_twin,
     open_cell,
-    processor_in_words,
     train_cell,
     untrained,
 )
@@ -24,17 +24,18 @@ from recgauntlet.card import TaskCard
 from recgauntlet.checkpoint import CheckpointInfo, load_weights, read_info, save_checkpoint, weights_hash
 from recgauntlet.cost import inference_latency
 from recgauntlet.data.prepare import prepare
-from recgauntlet.device import choose_device, describe, peak_memory
+from recgauntlet.data.tables import TaskData
+from recgauntlet.device import choose_device, describe
 from recgauntlet.errors import OutputError, RecGauntletError, RecordError
 from recgauntlet.evaluation import Trial
 from recgauntlet.gauntlet import Findings, run_gauntlet
+from recgauntlet.journal import Journal
 from recgauntlet.plugins import Plugin
 from recgauntlet.recommender import Recommender, Scalar
 from recgauntlet.record import Environment, Failure, PluginRef, RunRecord, TaskRef, TrainingCost, write_record
 from recgauntlet.spec import CellSpec, Options
 from recgauntlet.suite import suite_ref
 from recgauntlet.task import SourceOptions
-from recgauntlet.training import Trained
 
 Progress = Callable[[str, float], None]
 TRAINING_SHARE = 0.6
@@ -71,6 +72,8 @@ def run_cell(spec: CellSpec, progress: Progress = lambda what, share: None) -> R
         made.parts = {}
     record = _record(cell, made, describe(device, precision), started, failure)
     write_record(record, spec.record_path)
+    if failure is None:
+        Journal(spec.journal_path).remove()
     return record
 
 
@@ -152,7 +155,7 @@ def _run(cell: OpenCell, made: _Made, device: torch.device, precision: str, prog
     data = prepare(cell.task, spec.track, spec.source)
     made.data_fingerprint = data.fingerprint
     made.stage = "training"
-    model, trained = train_cell(cell, data, device, precision, _part(progress, 0.0, TRAINING_SHARE))
+    model, info = _trained(cell, data, device, precision, _part(progress, 0.0, TRAINING_SHARE))
     made.stage = "twin"
     twin: Recommender | None = None
     twin_info: CheckpointInfo | None = None
@@ -161,12 +164,47 @@ def _run(cell: OpenCell, made: _Made, device: torch.device, precision: str, prog
     made.stage = "serving"
     served = cell.defense_object.wrap(model)
     made.stage = "evaluation"
-    findings = run_gauntlet(served, card, data, spec.seed, twin=twin, progress=_part(progress, TRAINING_SHARE, 1.0))
+    weights = weights_hash(model)
+    journal = Journal(spec.journal_path, _belonging(cell, data, weights))
+    rest = _part(progress, TRAINING_SHARE, 1.0)
+    findings = run_gauntlet(served, card, data, spec.seed, twin=twin, journal=journal, progress=rest)
     made.stage = "recording"
     made.parts = _parts(findings) | {
-        "cost": _cost(trained, served, findings.trial, device, twin_info),
-        "epochs": trained.epochs,
-        "weights_sha256": save_checkpoint(model, checkpoint_info(cell, trained, data), spec.checkpoint_path),
+        "cost": _cost(info, served, findings.trial, device, twin_info),
+        "epochs": info.epochs,
+        "recipe": info.recipe,
+        "weights_sha256": weights,
+        "training_commit": info.commit,
+    }
+
+
+def _trained(
+    cell: OpenCell, data: TaskData, device: torch.device, precision: str, progress: Progress
+) -> tuple[Recommender, CheckpointInfo]:
+    """The trained model, its weights saved: trained here, or as the checkpoint has it where an evaluation was
+    interrupted or the spec asks for it."""
+    path = cell.spec.checkpoint_path
+    if (cell.spec.reuse_weights or Journal.left(cell.spec.journal_path)) and path.exists():
+        info = read_info(path)
+        if belongs(info, cell, data):
+            model = untrained(cell, data, device)
+            load_weights(model, path)
+            return model.eval(), info
+    model, trained = train_cell(cell, data, device, precision, progress)
+    info = checkpoint_info(cell, trained, data, model.recipe, describe(device, precision))
+    save_checkpoint(model, info, path)
+    return model, info
+
+
+def _belonging(cell: OpenCell, data: TaskData, weights: str) -> dict[str, str]:
+    """What a journal's steps belong to: one change of any of it starts the evaluation anew."""
+    return {
+        "task": cell.task.card.fingerprint(cell.spec.track),
+        "data": data.fingerprint,
+        "suite": suite_ref().fingerprint,
+        "weights": weights,
+        "defense": cell.spec.defense,
+        "seed": str(cell.spec.seed),
     }
 
 
@@ -218,22 +256,21 @@ def _in_words(error: Exception) -> str:
 
 
 def _cost(
-    trained: Trained, model: Recommender, trial: Trial, device: torch.device, twin: CheckpointInfo | None
+    info: CheckpointInfo, model: Recommender, trial: Trial, device: torch.device, twin: CheckpointInfo | None
 ) -> TrainingCost:
-    here = processor_in_words(device)
     users = trial.batch.users
     items = torch.arange(min(1000, len(trial.world.catalog)), device=device)
     return TrainingCost(
-        seconds=trained.seconds,
-        steps=trained.steps,
-        forwards=trained.passes.forwards,
-        backwards=trained.passes.backwards,
-        flops=trained.flops,
-        peak_memory_bytes=peak_memory(device),
+        seconds=info.seconds,
+        steps=info.steps,
+        forwards=info.forwards,
+        backwards=info.backwards,
+        flops=info.flops,
+        peak_memory_bytes=info.peak_memory_bytes,
         parameters=sum(p.numel() for p in model.parameters()),
         # seconds of another machine say nothing about this one
-        seconds_ratio=trained.seconds / twin.seconds if twin and twin.processor == here else None,
-        flops_ratio=trained.flops / twin.flops if twin and twin.flops else None,
+        seconds_ratio=info.seconds / twin.seconds if twin and twin.processor == info.processor else None,
+        flops_ratio=info.flops / twin.flops if twin and twin.flops else None,
         inference_ms_per_1000=inference_latency(model, users, items),
     )
 

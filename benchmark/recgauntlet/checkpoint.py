@@ -14,13 +14,17 @@ from torch import Tensor
 from recgauntlet.card import Track
 from recgauntlet.errors import RecordError
 from recgauntlet.recommender import Recommender, Scalar
-from recgauntlet.record import write_atomically
+from recgauntlet.record import Epoch, write_atomically
 
 _KEY = "recgauntlet"
 
 
 class CheckpointInfo(BaseModel):
-    """What a checkpoint says of itself. `seconds` and `flops` are what its training cost on `processor`."""
+    """What a checkpoint says of itself, enough to go on from it without training again.
+
+    `epochs` to `peak_memory_bytes` are what training took (see `TrainingCost`), on `processor` and at `precision`, with
+    the code of `commit`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,10 +36,18 @@ class CheckpointInfo(BaseModel):
     model_options: dict[str, Scalar]
     defense: str
     defense_options: dict[str, Scalar]
+    recipe: dict[str, Scalar]
     seed: int
+    epochs: tuple[Epoch, ...]
     seconds: float
+    steps: int
+    forwards: int
+    backwards: int
     flops: float
+    peak_memory_bytes: int
     processor: str
+    precision: str
+    commit: str
 
 
 def save_checkpoint(model: Recommender, info: CheckpointInfo, path: Path) -> str:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 from torch import Tensor
 
 from recgauntlet.attack import Attack, Budget
@@ -21,6 +22,7 @@ from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
 from recgauntlet.data.tables import BoolArray, TaskData
 from recgauntlet.edits import history_edits, text_edits
 from recgauntlet.errors import RecGauntletError
+from recgauntlet.journal import Journal
 from recgauntlet.recommender import Recommender
 from recgauntlet.record import (
     AttackEffort,
@@ -165,12 +167,20 @@ def attackable(threat: Threat, batch: Batch) -> Tensor:
     return batch.labels < 0.5 if threat.goal == "promote" else torch.ones_like(batch.labels, dtype=torch.bool)
 
 
+class Step(BaseModel):
+    """One attack at one tier, as a journal keeps it."""
+
+    outcome: AttackOutcome
+    evidence: tuple[Evidence, ...]
+
+
 def run_threat(
     trial: Trial,
     threat: Threat,
     rng: Randomness,
     *,
     extra: Sequence[Attack] = (),
+    journal: Journal | None = None,
     progress: Progress = lambda what, share: None,
 ) -> tuple[ThreatOutcome, tuple[Evidence, ...]]:
     """All tiers of one threat under the suite's attacks and then `extra` (transfer)."""
@@ -183,6 +193,7 @@ def run_threat(
             applicable=False,
             tiers=(),
         ), ()
+    journal = journal or Journal()
     standing = trial.right.clone()
     touched = attackable(threat, trial.batch)
     tiers: list[TierOutcome] = []
@@ -196,10 +207,19 @@ def run_threat(
             index = torch.nonzero(standing & touched).squeeze(1)
             if len(index) == 0:
                 break
-            found = run_attack(trial, attack, budget, index, rng.child(f"{threat.id}/{tier}/{attack.name}"))
-            standing[index] = ~found.broken
-            outcomes.append(_outcome(attack, trial, index, found))
-            evidence += _evidence(trial, threat, budget, attack, index, found)
+            key = f"{threat.id}/{tier}/{attack.name}"
+
+            def compute(
+                attack: Attack = attack, budget: Budget = budget, index: Tensor = index, key: str = key
+            ) -> Step:
+                found = run_attack(trial, attack, budget, index, rng.child(key))
+                outcome = _outcome(attack, trial, index, found)
+                return Step(outcome=outcome, evidence=_evidence(trial, threat, budget, attack, index, found))
+
+            step = journal.do(key, Step, compute)
+            standing &= ~torch.from_numpy(step.outcome.broken.to_bool()).to(standing.device)
+            outcomes.append(step.outcome)
+            evidence += step.evidence
         tiers.append(
             TierOutcome(
                 tier=tier,
@@ -226,6 +246,7 @@ def run_threats(
     rng: Randomness,
     *,
     extra: Callable[[Threat], Sequence[Attack]] = lambda threat: (),
+    journal: Journal | None = None,
     progress: Progress = lambda what, share: None,
 ) -> tuple[tuple[ThreatOutcome, ...], tuple[Evidence, ...]]:
     """Every threat on the card; `extra` gives further attacks for each."""
@@ -236,7 +257,7 @@ def run_threats(
         def within(what: str, share: float, number: int = number) -> None:
             progress(what, (number + share) / len(card.threats))
 
-        outcome, found = run_threat(trial, threat, rng, extra=extra(threat), progress=within)
+        outcome, found = run_threat(trial, threat, rng, extra=extra(threat), journal=journal, progress=within)
         outcomes.append(outcome)
         evidence += found
     return tuple(outcomes), tuple(evidence)
@@ -263,10 +284,10 @@ def _bits(trial: Trial, index: Tensor) -> BoolArray:
 
 def _evidence(
     trial: Trial, threat: Threat, budget: Budget, attack: Attack, index: Tensor, found: Found
-) -> list[Evidence]:
+) -> tuple[Evidence, ...]:
     """The first few broken examples as edits; embeddings have none that could be read."""
     if threat.surface == "embedding":
-        return []
+        return ()
     catalog = trial.world.catalog
     out = []
     for row in torch.nonzero(found.broken).squeeze(1).tolist()[:EVIDENCE_PER_ATTACK]:
@@ -290,4 +311,4 @@ def _evidence(
                 score=float(found.scores[row]),
             )
         )
-    return out
+    return tuple(out)

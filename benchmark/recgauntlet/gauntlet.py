@@ -11,6 +11,7 @@ from recgauntlet.data.prepare import item_vectors
 from recgauntlet.data.tables import TaskData
 from recgauntlet.evaluation import Trial, measure_clean, run_threats
 from recgauntlet.gates import model_gates, threat_gates
+from recgauntlet.journal import Journal
 from recgauntlet.recommender import Recommender
 from recgauntlet.record import Clean, Evidence, Gate, ThreatOutcome
 from recgauntlet.rng import Randomness
@@ -41,11 +42,13 @@ def run_gauntlet(
     seed: int,
     *,
     twin: Recommender | None = None,
+    journal: Journal | None = None,
     progress: Progress = lambda what, share: None,
 ) -> Findings:
     """Send `model` (trained, on its device) through every threat of `card`.
 
-    `twin` is the undefended model of the same task, architecture and seed: what fools it is shown to `model` too.
+    `twin` is the undefended model of the same task, architecture and seed: what fools it is shown to `model`
+    too. Steps that `journal` has are not computed again.
     """
     model.eval().requires_grad_(False)
     reads_history = any(threat.surface == "history" for threat in card.threats)
@@ -60,7 +63,7 @@ def run_gauntlet(
     def within(what: str, share: float) -> None:
         progress(what, (1 - GATES_SHARE) * share)
 
-    threats, evidence = run_threats(trial, card, rng, extra=extra, progress=within)
+    threats, evidence = run_threats(trial, card, rng, extra=extra, journal=journal, progress=within)
     progress("sanity gates", 1 - GATES_SHARE)
     gates = (*model_gates(trial), *threat_gates(trial, card, rng))
     progress("done", 1.0)

@@ -21,7 +21,7 @@ from recgauntlet.data.tables import BoolArray
 from recgauntlet.errors import OutputError, RecordError
 from recgauntlet.recommender import Scalar, Surface
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[2] = 2
 MAX_PACKED = 64_000_000
 """Bytes that one packed column may unfold to: a record cannot blow up its reader."""
 
@@ -152,8 +152,10 @@ class TrainingCost(_Part):
 
 
 class AttackEffort(_Part):
-    """What one attack asked of the victim, over all examples it was given."""
+    """What one attack asked of the victim, over all examples it was given. `queries` are scored inputs, the unit of the
+    budget; `forwards` and `backwards` are passes of the model, several a query where it is random."""
 
+    queries: int = 0
     forwards: int
     backwards: int
     user_encodings: int
@@ -190,8 +192,30 @@ class TierOutcome(_Part):
     attacks: tuple[AttackOutcome, ...]
 
 
+class LoneAttack(_Part):
+    """One attack run by itself, without the others before it, on the threat's subset: bits over the subset, which
+    examples it broke (examples wrong to begin with are not in `broken`)."""
+
+    attack: str
+    tier: Tier
+    broken: Packed
+
+
+class CurvePoint(_Part):
+    """A budget of the security curve; `robust`: bits over the subset, right on everything found up to this budget."""
+
+    amount: float
+    characters: int
+    queries: int
+    robust: Packed
+
+
 class ThreatOutcome(_Part):
-    """One threat at all tiers; `applicable` is false (and `tiers` empty) where the model does not read the surface."""
+    """One threat at all tiers; `applicable` is false (and `tiers` empty) where the model does not read the surface.
+
+    `subset` are the test examples that `alone` (each attack by itself) and `curve` (budgets from 0 to twice `high`)
+    speak of.
+    """
 
     id: str
     surface: Surface
@@ -199,6 +223,40 @@ class ThreatOutcome(_Part):
     ranked: bool
     applicable: bool
     tiers: tuple[TierOutcome, ...]
+    subset: tuple[int, ...] = ()
+    alone: tuple[LoneAttack, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+
+
+class RankingOutcome(_Part):
+    """Test impressions with one candidate under attack at the standard tier, pushed as far as the budget allows.
+
+    `impressions` are their numbers among the record's impressions, `targets` the attacked candidate's place in each,
+    and `scores` all their candidates' scores afterwards, impression by impression: all of them change where the history
+    is attacked, else only the target's.
+    """
+
+    threat: str
+    impressions: tuple[int, ...]
+    targets: tuple[int, ...]
+    scores: Packed
+
+
+class PromotionOutcome(_Part):
+    """Items promoted by one perturbed text each, shown to every user: optimized on `optimized_on` users, measured on
+    `users` others.
+
+    `before` and `after [items x users]`: the item's rank among itself and `competitors` other catalog items, from 1, by
+    the scores of each held-out user, item by item.
+    """
+
+    threat: str
+    items: tuple[int, ...]
+    optimized_on: int
+    users: int
+    competitors: int
+    before: Packed
+    after: Packed
 
 
 class Gate(_Part):
@@ -211,7 +269,9 @@ class Gate(_Part):
     value: float
     limit: float
     explanation: str
-    """What was found and what to do about it."""
+    """What was found."""
+    remedy: str = ""
+    """What to do about it."""
 
 
 class Clean(_Part):
@@ -257,7 +317,7 @@ class Failure(_Part):
 class RunRecord(_Part):
     """One cell: task x model x defense x seed."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     status: Literal["ok", "failed"]
     task: TaskRef
     model: PluginRef
@@ -269,10 +329,16 @@ class RunRecord(_Part):
     finished: str
     clean: Clean | None = None
     threats: tuple[ThreatOutcome, ...] = ()
+    ranking: tuple[RankingOutcome, ...] = ()
+    promotion: tuple[PromotionOutcome, ...] = ()
     gates: tuple[Gate, ...] = ()
     cost: TrainingCost | None = None
     epochs: tuple[Epoch, ...] = ()
+    recipe: dict[str, Scalar] = Field(default_factory=dict)
+    """How the model was optimized: the fields of its training recipe."""
     weights_sha256: str = ""
+    training_commit: str = ""
+    """The code that trained the weights: another than `environment.commit` where an old checkpoint was attacked."""
     evidence: tuple[Evidence, ...] = ()
     failure: Failure | None = None
     digest: str = ""
@@ -345,9 +411,9 @@ def read_record(path: Path) -> RunRecord:
     if not isinstance(content, dict):
         raise RecordError("is not a record (a JSON object is expected)", where=path, remedy=remedy)
     version = content.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if version not in {1, SCHEMA_VERSION}:
         raise RecordError(
-            f"has schema version {version!r}, this program reads {SCHEMA_VERSION}",
+            f"has schema version {version!r}, this program reads 1 to {SCHEMA_VERSION}",
             where=path,
             field="schema_version",
             remedy="use the version of recgauntlet that wrote it, or run the cell again",

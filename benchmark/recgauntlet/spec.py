@@ -34,6 +34,8 @@ class CellSpec:
     threads: int = 1
     model_options: Options = ()
     defense_options: Options = ()
+    reuse_weights: bool = False
+    """Attack the weights that a former run left, where they are this cell's, instead of training again."""
 
     @property
     def name(self) -> str:
@@ -50,6 +52,11 @@ class CellSpec:
     def record_path(self) -> Path:
         """Where the record is written."""
         return self.out / self.task_id / self.track / f"{self.name}.json"
+
+    @property
+    def journal_path(self) -> Path:
+        """Where an evaluation in flight keeps what it has found."""
+        return self.record_path.with_suffix(".journal")
 
     @property
     def checkpoint_path(self) -> Path:

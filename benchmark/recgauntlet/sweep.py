@@ -225,6 +225,9 @@ def _stopped_at_exit(running: list[_Running]) -> Iterator[None]:
             cell.process.terminate()
         for cell in running:
             cell.process.join(5)
+            if cell.process.is_alive():  # a plugin may have turned the first signal off
+                cell.process.kill()
+                cell.process.join()
 
 
 @contextlib.contextmanager

@@ -38,6 +38,7 @@ class Trained:
     steps: int
     passes: Passes
     flops: float
+    peak_memory_bytes: int = 0
 
 
 class Trainer:

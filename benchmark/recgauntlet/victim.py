@@ -22,9 +22,10 @@ memory."""
 
 @dataclass
 class Effort:
-    """What was asked of a victim: scored inputs, gradient passes over inputs, user encodings and how many a
-    cache saved."""
+    """What was asked of a victim: scored inputs (`queries`), passes of the model over inputs, user encodings and how
+    many a cache saved."""
 
+    queries: int = 0
     forwards: int = 0
     backwards: int = 0
     user_encodings: int = 0
@@ -33,7 +34,7 @@ class Effort:
 
     def add(self, other: Effort) -> None:
         """Count the work of `other` too (an attack that asks a second model)."""
-        for name in ("forwards", "backwards", "user_encodings", "cache_hits", "seconds"):
+        for name in ("queries", "forwards", "backwards", "user_encodings", "cache_hits", "seconds"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
@@ -329,6 +330,7 @@ class Victim:
             worst = int(asked.argmax())
             raise BudgetExceeded(f"example {int(self._known[worst])}: more than {self.limit} queries")
         self._asked = asked
+        self.effort.queries += len(batch)
 
 
 def _by_length(batch: Batch) -> Tensor:

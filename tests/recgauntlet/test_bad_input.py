@@ -232,7 +232,7 @@ def test_dir_serves_a_task_of_ones_own_by_its_id(refuses: Refuses, card: Path, t
 RECORDS: dict[str, tuple[Callable[[str], str], str]] = {
     "truncated": (lambda text: text[: len(text) // 2], "is not complete JSON"),
     "empty": (lambda text: "", "is not complete JSON"),
-    "of another schema": (lambda text: text.replace('"schema_version": 1', '"schema_version": 2'), "schema version 2"),
+    "of another schema": (lambda text: text.replace('"schema_version": 2', '"schema_version": 3'), "schema version 3"),
     "edited": (lambda text: text.replace('"seed": 0', '"seed": 5'), "was changed after it was written"),
     "with a field too many": (lambda text: text.replace('"seed": 0', '"seed": 0, "rank": 1'), "rank"),
     "with a field of another type": (lambda text: text.replace('"seed": 0', '"seed": "zero"'), "seed"),

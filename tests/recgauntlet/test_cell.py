@@ -152,7 +152,7 @@ def test_costs_are_compared_with_the_twin(here: Any) -> None:
 
 
 def test_seconds_of_another_machine_are_not_compared(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recgauntlet.cell.processor_in_words", lambda device: "another machine")
+    monkeypatch.setattr("recgauntlet.building.processor_in_words", lambda environment: "another machine")
     cost = run_cell(here("fgm")).cost
     assert cost is not None
     assert cost.seconds_ratio is None

@@ -128,7 +128,7 @@ def test_layout_of_the_file_is_no_edit(tmp_path: Path) -> None:
     assert read_record(path) == make_record().sealed()
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_another_schema_version_is_refused(tmp_path: Path, version: object) -> None:
     path = written(tmp_path)
     changed(path, lambda content: content.update(schema_version=version))

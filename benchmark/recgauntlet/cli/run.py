@@ -56,6 +56,12 @@ from recgauntlet.sweep import Planned, plan, run_sweep
 @click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
 @click.option("--offline", is_flag=True, help="Never open a connection.")
 @click.option("--overwrite", is_flag=True, help="Replace records that exist.")
+@click.option(
+    "--reuse-weights",
+    is_flag=True,
+    help="Attack the weights that an earlier run left in --out instead of training again; the record says which code "
+    "trained them.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
 def run(
     tasks: tuple[str, ...],
@@ -74,6 +80,7 @@ def run(
     accept_licence: bool,
     offline: bool,
     overwrite: bool,
+    reuse_weights: bool,
     dry_run: bool,
 ) -> int:
     """Train every model under every defense on every task, attack it inside the budgets, and write one record a cell.
@@ -110,6 +117,7 @@ def run(
             threads=threads,
             model_options=options_of(model_options, model),
             defense_options=options_of(defense_options, defense),
+            reuse_weights=reuse_weights,
         )
         for seed in seed_list
         for task in tasks
