@@ -55,6 +55,8 @@ class Attack(ABC):
     surface: ClassVar[Surface]
     is_random: ClassVar[bool] = False
     """True of the random baseline, which every other attack of the threat must beat at equal budget."""
+    uses_gradients: ClassVar[bool] = False
+    """True of white-box attacks: where they find less than those that only ask for scores, gradients are masked."""
 
     def hyperparameters(self) -> dict[str, Scalar]:
         """Every constructor argument and its value on this object."""

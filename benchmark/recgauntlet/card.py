@@ -202,6 +202,13 @@ class TaskCard(_Part):
             )
         return self.tracks[name]
 
+    def compares_items(self) -> bool:
+        """Whether a threat needs the items' similarity: one that changes histories, or that stuffs texts with words."""
+        return any(
+            isinstance(threat, HistoryThreat) or (isinstance(threat, TextThreat) and "insert-word" in threat.operations)
+            for threat in self.threats
+        )
+
     def fingerprint(self, name: Track) -> str:
         """A hash of everything on the card that can move a number of the track `name`: prose and links left out."""
         track = self.track(name).model_dump(mode="json", exclude={"source"})

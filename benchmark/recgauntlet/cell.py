@@ -143,7 +143,8 @@ def attack_checkpoint(
         load_weights(other, twin)
         other.eval().requires_grad_(False)
     served = cell.defense_object.wrap(model)
-    findings = run_gauntlet(served, cell.task.card, data, info.seed, twin=other, progress=progress)
+    kept = _twin_directory(cell.spec)
+    findings = run_gauntlet(served, cell.task.card, data, info.seed, twin=other, twin_directory=kept, progress=progress)
     made = _Made("done", data.fingerprint, _parts(findings) | {"weights_sha256": weights_hash(model)})
     return _record(cell, made, describe(where, "fp32"), started, None)
 
@@ -167,7 +168,9 @@ def _run(cell: OpenCell, made: _Made, device: torch.device, precision: str, prog
     weights = weights_hash(model)
     journal = Journal(spec.journal_path, _belonging(cell, data, weights))
     rest = _part(progress, TRAINING_SHARE, 1.0)
-    findings = run_gauntlet(served, card, data, spec.seed, twin=twin, journal=journal, progress=rest)
+    findings = run_gauntlet(
+        served, card, data, spec.seed, twin=twin, journal=journal, twin_directory=_twin_directory(spec), progress=rest
+    )
     made.stage = "recording"
     made.parts = _parts(findings) | {
         "cost": _cost(info, served, findings.trial, device, twin_info),
@@ -194,6 +197,11 @@ def _trained(
     info = checkpoint_info(cell, trained, data, model.recipe, describe(device, precision))
     save_checkpoint(model, info, path)
     return model, info
+
+
+def _twin_directory(spec: CellSpec) -> Path:
+    """Where what fools the undefended twins is kept: beside the data, since it may hold the catalog's words."""
+    return spec.source.cache / "twins"
 
 
 def _belonging(cell: OpenCell, data: TaskData, weights: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ exit), from the lowest tier to the highest: what breaks an example inside a smal
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from recgauntlet.data.tables import BoolArray, TaskData
 from recgauntlet.edits import history_edits, text_edits
 from recgauntlet.errors import RecGauntletError
 from recgauntlet.journal import Journal
+from recgauntlet.limits import SAME, SAMPLES
 from recgauntlet.recommender import Recommender
 from recgauntlet.record import (
     AttackEffort,
@@ -48,7 +49,8 @@ Progress = Callable[[str, float], None]
 class Trial:
     """A model ready to be attacked: the test examples, their clean scores `[B]`, and where they are right `[B]`.
 
-    One `victim` serves all attacks, so that the users are encoded once in the whole evaluation.
+    One `victim` serves all attacks, so that the users are encoded once in the whole evaluation. `samples` is 1, or the
+    number of passes whose mean counts as a score where the model is random.
     """
 
     model: Recommender
@@ -58,15 +60,18 @@ class Trial:
     batch: Batch
     scores: Tensor
     right: Tensor
+    samples: int = 1
 
     @classmethod
     def of(cls, model: Recommender, data: TaskData, world: World) -> Trial:
         """Score the test pairs of `data`."""
         batch = pairs_to_batch(data.test, np.arange(len(data.test))).to(model.device)
-        scores = score_in_chunks(model, batch)
+        samples = SAMPLES if is_random(model, batch) else 1
+        scores = score_in_chunks(model, batch, samples)
         scale = embedding_scale(model, data.catalog)
-        victim = Victim(model, world, scale, batch)
-        return cls(model, world, scale, victim, batch, scores, is_right(scores, batch))
+        victim = Victim(model, world, scale, batch, samples=samples)
+        victim.prepare()
+        return cls(model, world, scale, victim, batch, scores, is_right(scores, batch), samples)
 
 
 @dataclass(frozen=True)
@@ -87,8 +92,10 @@ def is_right(scores: Tensor, batch: Batch) -> Tensor:
     return ((scores > 0) == (batch.labels > 0.5)) & torch.isfinite(scores)
 
 
-def score_in_chunks(model: Recommender, batch: Batch, chunk: int = 512) -> Tensor:
-    """Logits `[B]` on the model's device; each chunk carries its own users only."""
+def score_in_chunks(model: Recommender, batch: Batch, samples: int = 1, chunk: int = 512) -> Tensor:
+    """Logits `[B]` on the model's device, the mean of `samples` passes; each chunk carries its own users only."""
+    if samples > 1:
+        return torch.stack([score_in_chunks(model, batch, 1, chunk) for _ in range(samples)]).mean(dim=0)
     if len(batch) <= chunk:
         return score_batch(model, batch)
     parts = []
@@ -96,21 +103,24 @@ def score_in_chunks(model: Recommender, batch: Batch, chunk: int = 512) -> Tenso
         index = torch.arange(start, min(start + chunk, len(batch)), device=batch.items.device)
         part = batch.select(index)
         used, rows = torch.unique(part.rows, return_inverse=True)
-        parts.append(
-            score_batch(
-                model,
-                Batch(
-                    part.users.select(used),
-                    rows,
-                    part.items,
-                    part.labels,
-                    part.example_ids,
-                    part.texts,
-                    part.delta,
-                ),
-            )
-        )
+        parts.append(score_batch(model, replace(part, users=part.users.select(used), rows=rows)))
     return torch.cat(parts)
+
+
+def is_random(model: Recommender, batch: Batch) -> bool:
+    """Whether scoring the first examples twice gives different scores."""
+    few = batch.select(torch.arange(min(64, len(batch)), device=batch.items.device))
+    first, second = score_batch(model, few), score_batch(model, few)
+    return bool(torch.isfinite(first).all()) and change(first, second) > SAME
+
+
+def change(before: Tensor, after: Tensor) -> float:
+    """The largest change, relative to the standard deviation of `before`; infinite where either is not a number."""
+    before, after = before.double().cpu(), after.double().cpu()
+    if not (torch.isfinite(before).all() and torch.isfinite(after).all()):
+        return float("inf")
+    spread = max(float(before.std()) if len(before) > 1 else 0.0, 1e-6)
+    return float((before - after).abs().max()) / spread if len(before) else 0.0
 
 
 def measure_clean(trial: Trial, data: TaskData) -> Clean:
@@ -145,7 +155,7 @@ def run_attack(trial: Trial, attack: Attack, budget: Budget, index: Tensor, rng:
         if len(perturbed) != len(batch):
             raise ValueError(f"{len(perturbed)} examples returned for {len(batch)}")
         legal = verify(trial.world, trial.scale, budget, batch, perturbed).legal.to(batch.items.device)
-        scores = score_in_chunks(trial.model, perturbed)
+        scores = score_in_chunks(trial.model, perturbed, trial.samples)
     except (RecGauntletError, torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as fault:  # an attack may fail in any way; what it returned is not used

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from recgauntlet.attack import Attack
-from recgauntlet.card import TaskCard, Threat
+from recgauntlet.card import TIERS, EmbeddingThreat, TaskCard, Threat
+from recgauntlet.checkpoint import weights_hash
 from recgauntlet.data.prepare import item_vectors
 from recgauntlet.data.tables import TaskData
 from recgauntlet.evaluation import Trial, measure_clean, run_threats
-from recgauntlet.gates import model_gates, threat_gates
+from recgauntlet.gates.behaviour import behaviour_gates, zero_budget_gate
+from recgauntlet.gates.gradients import flat_gates, unlimited_gate
+from recgauntlet.gates.model import inflation_gate, memory_gate, score_gates
+from recgauntlet.gates.threat import order_gates
 from recgauntlet.journal import Journal
+from recgauntlet.lone import run_alone, subset_of
 from recgauntlet.recommender import Recommender
 from recgauntlet.record import Clean, Evidence, Gate, ThreatOutcome
 from recgauntlet.rng import Randomness
-from recgauntlet.suite import transfer_for
+from recgauntlet.suite import attacks_for, probes_for, suite_ref, transfer_for
+from recgauntlet.twin_inputs import TwinInputs
 from recgauntlet.victim import Victim, embedding_scale
 from recgauntlet.world import World
 
@@ -43,28 +50,71 @@ def run_gauntlet(
     *,
     twin: Recommender | None = None,
     journal: Journal | None = None,
+    twin_directory: Path | None = None,
     progress: Progress = lambda what, share: None,
 ) -> Findings:
     """Send `model` (trained, on its device) through every threat of `card`.
 
     `twin` is the undefended model of the same task, architecture and seed: what fools it is shown to `model`
-    too. Steps that `journal` has are not computed again.
+    too. Steps that `journal` has are not computed again;
+    what fools the twin is kept in `twin_directory` (None: nowhere) for its other defenses.
     """
     model.eval().requires_grad_(False)
-    reads_history = any(threat.surface == "history" for threat in card.threats)
-    world = World(data.catalog, item_vectors(data) if reads_history else None)
+    journal = journal or Journal()
+    world = World(data.catalog, item_vectors(data) if card.compares_items() else None)
     trial = Trial.of(model, data, world)
     rng = Randomness(seed, "evaluation")
-    twin_victim = None if twin is None else Victim(twin, world, embedding_scale(twin, data.catalog), trial.batch)
+    inputs = None if twin is None else _twin_inputs(twin, trial, data, rng, twin_directory)
 
     def extra(threat: Threat) -> list[Attack]:
-        return [] if twin_victim is None else [transfer_for(threat, twin_victim)]
+        return [] if inputs is None else [transfer_for(threat, inputs)]
 
     def within(what: str, share: float) -> None:
         progress(what, (1 - GATES_SHARE) * share)
 
     threats, evidence = run_threats(trial, card, rng, extra=extra, journal=journal, progress=within)
     progress("sanity gates", 1 - GATES_SHARE)
-    gates = (*model_gates(trial), *threat_gates(trial, card, rng))
+    gates = [*score_gates(trial), memory_gate(trial, data), *behaviour_gates(trial)]
+    if inputs is not None:
+        gates.append(inflation_gate(trial, inputs.victim.scale))
+    looked_at = []
+    for number, (threat, outcome) in enumerate(zip(card.threats, threats, strict=True)):
+        progress(f"sanity gates: {threat.id}", 1 - GATES_SHARE * (1 - number / len(threats)))
+        if outcome.applicable:
+            outcome, found = _look_at(trial, threat, outcome, extra(threat), rng.child(f"alone/{threat.id}"), journal)
+            gates += found
+        looked_at.append(outcome)
     progress("done", 1.0)
-    return Findings(trial, measure_clean(trial, data), threats, gates, evidence)
+    return Findings(trial, measure_clean(trial, data), tuple(looked_at), tuple(gates), evidence)
+
+
+def _look_at(
+    trial: Trial, threat: Threat, outcome: ThreatOutcome, extra: Sequence[Attack], rng: Randomness, journal: Journal
+) -> tuple[ThreatOutcome, tuple[Gate, ...]]:
+    """Every attack by itself on the subset, and the gates that follow from it."""
+    index = subset_of(trial, threat)
+    suite = (*attacks_for(threat), *extra)
+    alone = list(run_alone(trial, threat, suite, "standard", rng, journal))
+    for tier in TIERS:
+        if tier != "standard":
+            alone += run_alone(trial, threat, probes_for(threat), tier, rng, journal)
+    gates = [
+        zero_budget_gate(trial, threat, index),
+        *flat_gates(trial, threat, index),
+        *order_gates(threat, suite, alone, trial.right[index].cpu().numpy()),
+    ]
+    if isinstance(threat, EmbeddingThreat):
+        (strongest,) = (attack for attack in attacks_for(threat) if attack.name == "apgd")
+        gates.append(unlimited_gate(trial, threat, strongest, index, rng))
+    return outcome.model_copy(update={"subset": tuple(index.tolist()), "alone": tuple(alone)}), tuple(gates)
+
+
+def _twin_inputs(
+    twin: Recommender, trial: Trial, data: TaskData, rng: Randomness, directory: Path | None
+) -> TwinInputs:
+    """The twin as the source of inputs to replay; `directory` keeps them for other defenses of the same twin."""
+    twin.eval().requires_grad_(False)
+    victim = Victim(twin, trial.world, embedding_scale(twin, data.catalog), trial.batch)
+    victim.prepare()
+    identity = (weights_hash(twin), data.fingerprint, suite_ref().fingerprint)
+    return TwinInputs(victim, identity, rng.child("twin"), directory)

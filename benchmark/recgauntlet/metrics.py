@@ -40,6 +40,17 @@ def accuracy(labels: Labels, scores: Scores) -> float:
     return float(correct(labels, scores).mean())
 
 
+def mcc(labels: Labels, scores: Scores) -> float:
+    """Matthews' correlation of the decisions of the logits `scores [N]` with `labels [N]` (Matthews 1975): 1 for all
+    right, 0 for chance; 0 too where all decisions or all labels are the same."""
+    _check(labels, scores)
+    decisions = (scores > 0) & np.isfinite(scores)
+    hits = float((decisions & labels).sum())
+    made, there, count = float(decisions.sum()), float(labels.sum()), float(len(labels))
+    spread = made * (count - made) * there * (count - there)
+    return 0.0 if spread == 0 else (hits * count - made * there) / spread**0.5
+
+
 def auc(labels: Labels, scores: Scores) -> float:
     """The area under the ROC curve over all of `labels [N]` pooled: the chance that a clicked candidate
     scores above an unclicked one, half a point for a tie. Raises ValueError unless both labels occur."""

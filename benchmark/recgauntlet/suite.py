@@ -6,25 +6,31 @@ import hashlib
 import json
 
 from recgauntlet.attack import Attack
+from recgauntlet.attacks.apgd import APGD
 from recgauntlet.attacks.embedding import FGM, FGSM, PGD, RandomEmbedding
 from recgauntlet.attacks.history import HistoryGradient, HistoryQuery, RandomHistory
+from recgauntlet.attacks.minimal_norm import DDN
+from recgauntlet.attacks.square import Square
 from recgauntlet.attacks.text import CharacterSwap, RandomText, WordGradient, WordQuery
 from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.card import EmbeddingThreat, HistoryThreat, TextThreat
+from recgauntlet.limits import evaluator
 from recgauntlet.recommender import Surface
 from recgauntlet.record import SuiteRef
-from recgauntlet.victim import Victim
+from recgauntlet.twin_inputs import TwinInputs
 
-SUITE_ID = "preview-1"
-SUITE_VERSION = "1"
+SUITE_ID = "gauntlet"
+SUITE_VERSION = "1.0"
 """Rises with any change of the attacks' code or of the verifier that can move a number."""
+
+_PROBES = frozenset({"pgd", "square", "word-gradient", "word-query", "history-gradient", "history-query"})
 
 AnyThreat = EmbeddingThreat | TextThreat | HistoryThreat
 
 
 def attacks_for(threat: AnyThreat) -> tuple[Attack, ...]:
-    """The attacks on the model itself, cheap ones first; random is always the first. `Attack.supports` may
-    rule one out for a threat's budget."""
+    """The attacks on the model itself, cheap ones first; the random baseline, which says whether chance adds anything,
+    comes last. `Attack.supports` may rule one out for a threat's budget."""
     return _attacks()[threat.surface]
 
 
@@ -33,16 +39,26 @@ def suite_attacks() -> tuple[Attack, ...]:
     return tuple(attack for attacks in _attacks().values() for attack in attacks)
 
 
-def transfer_for(threat: AnyThreat, twin: Victim) -> Transfer:
-    """The transfer attack of the threat's surface from `twin`, a victim made of the undefended twin and the
-    same clean batch; it is part of the suite and runs after `attacks_for`."""
-    by_characters = isinstance(threat, TextThreat) and threat.characters is not None
-    return Transfer(_on_twin()["characters" if by_characters else threat.surface], twin)
+def transfer_for(threat: AnyThreat, twin: TwinInputs) -> Transfer:
+    """The transfer attack of the threat's surface from the undefended twin; it is part of the suite and runs after
+    `attacks_for`."""
+    return Transfer(attacks_on_twin(threat), twin)
+
+
+def attacks_on_twin(threat: AnyThreat) -> tuple[Attack, ...]:
+    """What is run against the undefended twin: the searches of the suite, none of which stops where the twin falls."""
+    return _on_twin()[threat.surface]
+
+
+def probes_for(threat: AnyThreat) -> tuple[Attack, ...]:
+    """The attacks that are run by themselves at every tier, to see whether damage grows with the budget: the cheapest
+    full searches of the surface, one with gradients and one without."""
+    return tuple(attack for attack in attacks_for(threat) if attack.name in _PROBES)
 
 
 def suite_ref() -> SuiteRef:
     """The suite's id, version, and a SHA-256 over both and every attack's name, order and
-    hyper-parameters."""
+    hyper-parameters, and the evaluator's limits."""
     content = {
         "id": SUITE_ID,
         "version": SUITE_VERSION,
@@ -50,7 +66,11 @@ def suite_ref() -> SuiteRef:
             surface: [[attack.name, attack.hyperparameters()] for attack in attacks]
             for surface, attacks in _attacks().items()
         },
-        "transfer": {surface: [attack.name, attack.hyperparameters()] for surface, attack in _on_twin().items()},
+        "transfer": {
+            surface: [[attack.name, attack.hyperparameters()] for attack in attacks]
+            for surface, attacks in _on_twin().items()
+        },
+        "evaluator": evaluator(),
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return SuiteRef(id=SUITE_ID, version=SUITE_VERSION, fingerprint=digest)
@@ -58,17 +78,29 @@ def suite_ref() -> SuiteRef:
 
 def _attacks() -> dict[Surface, tuple[Attack, ...]]:
     return {
-        "embedding": (RandomEmbedding(), FGM(), FGSM(), PGD()),
-        "candidate-text": (RandomText(), CharacterSwap(), WordQuery(), WordGradient()),
-        "history": (RandomHistory(), HistoryQuery(), HistoryGradient()),
+        "embedding": (
+            FGM(),
+            FGSM(),
+            PGD(restarts=0),
+            APGD(),
+            APGD(loss="ce", start="random", steps=25, name="apgd-ce"),
+            APGD(loss="rank", start="random", steps=25, name="apgd-rank"),
+            DDN(),
+            Square(),
+            RandomEmbedding(),
+        ),
+        "candidate-text": (WordGradient(), WordQuery(), CharacterSwap(), RandomText()),
+        "history": (HistoryGradient(), HistoryQuery(), RandomHistory()),
     }
 
 
-def _on_twin() -> dict[str, Attack]:
-    """What is run against the twin, by surface; `characters` where a text threat allows character edits."""
+def _on_twin() -> dict[Surface, tuple[Attack, ...]]:
     return {
-        "embedding": PGD(stop_when_fallen=False),
-        "candidate-text": WordGradient(stop_when_fallen=False),
-        "characters": CharacterSwap(stop_when_fallen=False),
-        "history": HistoryGradient(stop_when_fallen=False),
+        "embedding": (APGD(stop_when_fallen=False), DDN(stop_when_fallen=False), Square(stop_when_fallen=False)),
+        "candidate-text": (
+            WordGradient(stop_when_fallen=False),
+            WordQuery(stop_when_fallen=False),
+            CharacterSwap(stop_when_fallen=False),
+        ),
+        "history": (HistoryGradient(stop_when_fallen=False), HistoryQuery(stop_when_fallen=False)),
     }

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from recgauntlet.batch import PAD, Batch, Users, UserState
+from recgauntlet.batch import PAD, Batch, Candidates, Users, UserState
 from recgauntlet.data.tables import Catalog
 from recgauntlet.errors import BudgetExceeded
 from recgauntlet.recommender import Recommender, embedding_mask
 from recgauntlet.world import World
 
+Result = TypeVar("Result")
 LARGEST_LOOKUP = 512
 """Vectors of history items longer than this are not looked up: a batch of histories would outgrow the
 memory."""
@@ -72,6 +75,10 @@ class Victim:
 
     Users of the clean batch are encoded once. `limit` is the number of scored inputs an attack may ask for
     per example (None: no limit); `reset` starts the count again for the next attack.
+
+    A model that is random is asked `samples` times for every score and gradient, and their mean is given: expectation
+    over randomness (Athalye, Carlini and Wagner 2018). A chunk that does not fit the memory is halved, and later ones
+    stay small.
     """
 
     model: Recommender
@@ -80,11 +87,13 @@ class Victim:
     clean: Batch
     limit: int | None = None
     chunk: int = 1024
+    samples: int = 1
     effort: Effort = field(default_factory=Effort)
     _state: UserState | None = None
     _known: Tensor = field(init=False)
     _asked: Tensor = field(init=False)
     _history_vectors: Tensor | None = None
+    _clean_scores: Tensor | None = None
     _is_context_free: bool | None = None
 
     def __post_init__(self) -> None:
@@ -97,6 +106,12 @@ class Victim:
         self.effort = Effort()
         self._asked = torch.zeros(len(self._known), dtype=torch.int64)
 
+    def prepare(self) -> None:
+        """Encode the clean users, once."""
+        if self._state is None:
+            self._state = self._encode(self.clean)
+            self.effort.user_encodings += len(self.clean.users)
+
     def remaining(self, example_ids: Tensor) -> Tensor:
         """How many queries are left for each example: `[B]`, int64, on the CPU; large where there is no
         limit."""
@@ -107,16 +122,49 @@ class Victim:
         """Logits `[B]`, without a graph; each row is one query of its example."""
         self._count(batch)
         started = time.perf_counter()
+        scores = self._fitting(lambda: self._scores(batch))
+        self.effort.forwards += len(batch) * self.samples
+        self.effort.seconds += time.perf_counter() - started
+        return scores
+
+    def _scores(self, batch: Batch) -> Tensor:
         order = _by_length(batch) if len(batch) > self.chunk else None
         ordered = batch if order is None else batch.select(order)
         with torch.no_grad():
-            out = [self._forward(part) for part in self._parts(ordered)]
+            out = [self._mean(part) for part in self._parts(ordered)]
         scores = torch.cat(out) if out else torch.empty(0, device=batch.items.device)
-        if order is not None:
-            scores = torch.empty_like(scores).index_copy_(0, order, scores)
-        self.effort.forwards += len(batch)
-        self.effort.seconds += time.perf_counter() - started
-        return scores
+        return scores if order is None else torch.empty_like(scores).index_copy_(0, order, scores)
+
+    def _mean(self, batch: Batch) -> Tensor:
+        """The mean of `samples` passes."""
+        total = self._forward(batch)
+        for _ in range(self.samples - 1):
+            total = total + self._forward(batch)
+        return total / self.samples if self.samples > 1 else total
+
+    def _fitting(self, work: Callable[[], Result]) -> Result:
+        """What `work` gives, with chunks half as large as often as the memory asks for it."""
+        while True:
+            try:
+                return work()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self.chunk <= 1:
+                    raise
+                self.chunk = max(1, self.chunk // 2)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def partner_scores(self, example_ids: Tensor) -> Tensor:
+        """On the CPU, `[B]`: the clean score of the other candidate of each example's pair (ids 2p and 2p + 1), 0 where
+        it is not in the clean batch. Knowledge of clean inputs, no query."""
+        if self._clean_scores is None:
+            scores = self._fitting(lambda: self._scores(self.clean)).float().cpu()
+            self._clean_scores = torch.zeros(len(self._known)).index_copy(
+                0, self._places(self.clean.example_ids), scores
+            )
+        partner = example_ids.cpu() ^ 1
+        place = torch.searchsorted(self._known, partner).clamp(max=len(self._known) - 1)
+        return torch.where(self._known[place] == partner, self._clean_scores[place], 0.0)
 
     def embedding_layout(self, batch: Batch) -> tuple[Tensor, int]:
         """The mask `[B, L]` of real tokens of the candidates and the size `D` of their embeddings. No query:
@@ -139,30 +187,62 @@ class Victim:
         loss can hide it."""
         self._count(batch)
         started = time.perf_counter()
+        found = self._fitting(lambda: self._embedding_gradient(batch))
+        self._book_gradients(batch, started)
+        return found
+
+    def _embedding_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         logits, gradients, masks = [], [], []
         for part in self._parts(batch):
             with torch.no_grad():
-                state = self._user_state(part)
+                state = self._user_state(part).select(part.rows)
                 candidates = self.model.candidates(part.items, part.texts)
-                embedded = self.model.embed(candidates)
-                if part.delta is not None:
-                    embedded = embedded + fit(part.delta, embedded.shape[1])
-            with torch.enable_grad():
-                handle = embedded.detach().requires_grad_(True)
-                score = self.model.score(state.select(part.rows), candidates, handle)
-                gradient = input_gradient(score, handle)
-            logits.append(score.detach())
+            logit, gradient, embedded = self._gradient(
+                partial(self._embedded, candidates, part.delta), partial(self.model.score, state, candidates)
+            )
+            logits.append(logit)
             gradients.append(gradient)
             masks.append(embedding_mask(candidates, embedded))
-        self.effort.forwards += len(batch)
-        self.effort.backwards += len(batch)
-        self.effort.seconds += time.perf_counter() - started
         width = max(g.shape[1] for g in gradients)
         return (
             torch.cat(logits),
             torch.cat([fit(g, width) for g in gradients]),
             torch.cat([fit(m, width) for m in masks]),
         )
+
+    def _gradient(
+        self, embed: Callable[[], Tensor], score: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The logits, their gradient with respect to what `embed` gives, and that; logits and gradient are the means of
+        `samples` passes."""
+        logits, gradients = [], []
+        for _ in range(self.samples):
+            with torch.no_grad():
+                embedded = embed()
+            with torch.enable_grad():
+                handle = embedded.detach().requires_grad_(True)
+                out = score(handle)
+                gradients.append(input_gradient(out, handle))
+            logits.append(out.detach())
+        if self.samples == 1:
+            return logits[0], gradients[0], embedded
+        return torch.stack(logits).mean(dim=0), torch.stack(gradients).mean(dim=0), embedded
+
+    def _embedded(self, candidates: Candidates, delta: Tensor | None) -> Tensor:
+        embedded = self.model.embed(candidates)
+        return embedded if delta is None else embedded + fit(delta, embedded.shape[1])
+
+    def _history_embedded(self, users: Users) -> Tensor:
+        known = self._known_history(users)
+        return self.model.embed_history(users) if known is None else known
+
+    def _score_history(self, users: Users, candidates: Candidates, embeddings: Tensor) -> Tensor:
+        return self.model.score(self.model.encode_user(users, embeddings), candidates)
+
+    def _book_gradients(self, batch: Batch, started: float) -> None:
+        self.effort.forwards += len(batch) * self.samples
+        self.effort.backwards += len(batch) * self.samples
+        self.effort.seconds += time.perf_counter() - started
 
     def word_slopes(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """On the CPU: the logits' slope with respect to each word's vector, `[B, W, D]`, and its product with
@@ -172,16 +252,20 @@ class Victim:
         """
         self._count(batch)
         started = time.perf_counter()
+        found = self._fitting(lambda: self._word_slopes(batch))
+        self._book_gradients(batch, started)
+        return found
+
+    def _word_slopes(self, batch: Batch) -> tuple[Tensor, Tensor]:
         slopes, products = [], []
         for part in self._parts(batch):
             with torch.no_grad():
-                state = self._user_state(part)
+                state = self._user_state(part).select(part.rows)
                 candidates = self.model.candidates(part.items, part.texts)
-                embedded = self.model.embed(candidates)
-            with torch.enable_grad():
-                handle = embedded.detach().requires_grad_(True)
-                score = self.model.score(state.select(part.rows), candidates, handle)
-                gradient = torch.nan_to_num(input_gradient(score, handle), nan=0.0, posinf=0.0, neginf=0.0)
+            _, gradient, embedded = self._gradient(
+                partial(self._embedded, candidates, None), partial(self.model.score, state, candidates)
+            )
+            gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
             words = candidates.tokens.word_of_token
             count = max(1, int(words.max()) + 1) if words.numel() else 1
             place = torch.where(words < 0, count, words)  # special tokens and padding are gathered past the end
@@ -191,9 +275,6 @@ class Victim:
             product.scatter_add_(1, place, (gradient * embedded).sum(dim=2))
             slopes.append(slope[:, :count].float().cpu())
             products.append(product[:, :count].float().cpu())
-        self.effort.forwards += len(batch)
-        self.effort.backwards += len(batch)
-        self.effort.seconds += time.perf_counter() - started
         width = max(slope.shape[1] for slope in slopes)
         return torch.cat([fit(s, width) for s in slopes]), torch.cat([fit(p, width) for p in products])
 
@@ -216,24 +297,23 @@ class Victim:
         them."""
         self._count(batch)
         started = time.perf_counter()
+        found = self._fitting(lambda: self._history_gradient(batch))
+        self.effort.user_encodings += len(batch) * self.samples
+        self._book_gradients(batch, started)
+        return found
+
+    def _history_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         logits, embeddings, gradients = [], [], []
         for part in self._parts(batch):
             users = part.users.select(part.rows)
             with torch.no_grad():
-                known = self._known_history(users)
-                embedded = self.model.embed_history(users) if known is None else known
                 candidates = self.model.candidates(part.items, part.texts)
-            with torch.enable_grad():
-                handle = embedded.detach().requires_grad_(True)
-                score = self.model.score(self.model.encode_user(users, handle), candidates)
-                gradient = input_gradient(score, handle)
-            logits.append(score.detach())
-            embeddings.append(embedded.detach())
+            logit, gradient, embedded = self._gradient(
+                partial(self._history_embedded, users), partial(self._score_history, users, candidates)
+            )
+            logits.append(logit)
+            embeddings.append(embedded)
             gradients.append(gradient)
-        self.effort.user_encodings += len(batch)
-        self.effort.forwards += len(batch)
-        self.effort.backwards += len(batch)
-        self.effort.seconds += time.perf_counter() - started
         return torch.cat(logits), torch.cat(embeddings), torch.cat(gradients)
 
     def history_item_vectors(self) -> Tensor:
@@ -274,18 +354,16 @@ class Victim:
     def _forward(self, batch: Batch) -> Tensor:
         state = self._user_state(batch)
         candidates = self.model.candidates(batch.items, batch.texts)
-        if batch.delta is None:
-            return self.model.score(state.select(batch.rows), candidates)
-        embedded = self.model.embed(candidates)
-        return self.model.score(state.select(batch.rows), candidates, embedded + fit(batch.delta, embedded.shape[1]))
+        embedded = None if batch.delta is None else self._embedded(candidates, batch.delta)
+        return self.model.score(state.select(batch.rows), candidates, embedded)
 
     def _user_state(self, batch: Batch) -> UserState:
         if batch.users is self.clean.users:
             if self._state is None:
-                self._state = self._encode(self.clean)
-                self.effort.user_encodings += len(self.clean.users)
+                self.prepare()
             else:
                 self.effort.cache_hits += len(batch)
+            assert self._state is not None  # prepared
             return self._state
         self.effort.user_encodings += len(batch.users)
         with torch.no_grad():
@@ -339,6 +417,13 @@ def _by_length(batch: Batch) -> Tensor:
         return torch.arange(len(batch), device=batch.items.device)
     lengths = torch.tensor([len(text) for text in batch.texts], device=batch.items.device)
     return torch.argsort(lengths, stable=True)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory does not suffice, on a device or on the CPU."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def input_gradient(score: Tensor, handle: Tensor) -> Tensor:

@@ -69,7 +69,9 @@ def random_directions(rng: Randomness, example_ids: Tensor, mask: Tensor, size: 
     return out.to(mask.device)
 
 
-class _EmbeddingAttack(Attack):
+class EmbeddingAttack(Attack):
+    """What all attacks inside a ball share: its norm and radius, and a clean start."""
+
     surface: ClassVar[Surface] = "embedding"
 
     def perturb(self, victim: Victim, batch: Batch, budget: Budget, rng: Randomness) -> Batch:
@@ -83,7 +85,7 @@ class _EmbeddingAttack(Attack):
         """The perturbation `[B, L, D]` of a clean batch that is not empty."""
 
 
-class RandomEmbedding(_EmbeddingAttack):
+class RandomEmbedding(EmbeddingAttack):
     """The worst of `points` random points on the ball's border: uniform directions (L2) or random corners
     (Linf).
 
@@ -110,7 +112,7 @@ class RandomEmbedding(_EmbeddingAttack):
         return chosen
 
 
-class FGM(_EmbeddingAttack):
+class FGM(EmbeddingAttack):
     """One step along the gradient to the border of the ball (Miyato, Dai and Goodfellow 2017, equation 5).
 
     Deviations: the gradient of the logit instead of the loss (same direction for one logit); in an Linf ball
@@ -118,13 +120,14 @@ class FGM(_EmbeddingAttack):
     """
 
     name = "fgm"
+    uses_gradients: ClassVar[bool] = True
 
     def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
         _, gradient, mask = victim.embedding_gradient(batch)
         return to_border(_uphill(gradient, mask, batch), norm, radius)
 
 
-class FGSM(_EmbeddingAttack):
+class FGSM(EmbeddingAttack):
     """One step along the gradient's sign to the border of the ball (Goodfellow, Shlens and Szegedy 2015).
 
     Deviations: the gradient of the logit instead of the loss; in an L2 ball the sign vector is scaled down to
@@ -132,13 +135,14 @@ class FGSM(_EmbeddingAttack):
     """
 
     name = "fgsm"
+    uses_gradients: ClassVar[bool] = True
 
     def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
         _, gradient, mask = victim.embedding_gradient(batch)
         return to_border(_uphill(gradient, mask, batch).sign(), norm, radius)
 
 
-class PGD(_EmbeddingAttack):
+class PGD(EmbeddingAttack):
     """Projected gradient ascent on the margin (Madry et al. 2018), step and projection on the same ball.
 
     `steps` steps of `step` times the radius from the clean input, then, for the examples that stand, again
@@ -153,6 +157,7 @@ class PGD(_EmbeddingAttack):
     """
 
     name = "pgd"
+    uses_gradients: ClassVar[bool] = True
 
     def __init__(
         self, *, steps: int = 20, step: float = 0.25, restarts: int = 1, stop_when_fallen: bool = True
@@ -177,7 +182,7 @@ class PGD(_EmbeddingAttack):
                 if turn == self.steps:
                     gradient, logits = None, victim.scores(active)
                 else:
-                    logits, gradient = self._climb(victim, active)
+                    logits, gradient = climb(victim, active)
                 better = best.improve(rows, logits)
                 chosen[rows[better]] = delta[rows[better]]
                 if gradient is not None:
@@ -185,15 +190,16 @@ class PGD(_EmbeddingAttack):
                     delta[rows] = project(delta[rows] + move, norm, radius)
         return chosen
 
-    def _climb(self, victim: Victim, active: Batch) -> tuple[Tensor, Tensor]:
-        """Logits `[B]` and the gradient of the damage `[B, L, D]`."""
-        logits, gradient, real = victim.embedding_gradient(active)
-        return logits, _uphill(gradient, real, active)
-
     def _length(self, turn: int) -> float:
         """The step of `turn` in radii."""
         halvings = (turn >= self.steps / 2) + (turn >= self.steps * 3 / 4)
         return self.step * 0.5**halvings
+
+
+def climb(victim: Victim, active: Batch) -> tuple[Tensor, Tensor]:
+    """Logits `[B]` and the gradient of the damage `[B, L, D]`."""
+    logits, gradient, real = victim.embedding_gradient(active)
+    return logits, _uphill(gradient, real, active)
 
 
 def _uphill(gradient: Tensor, mask: Tensor, batch: Batch) -> Tensor:

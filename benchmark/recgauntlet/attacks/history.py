@@ -191,6 +191,7 @@ class HistoryGradient(_GreedyHistory):
     """
 
     name = "history-gradient"
+    uses_gradients: ClassVar[bool] = True
 
     def _values(self, victim: Victim, public: Tensor) -> Tensor:
         return victim.history_item_vectors()

@@ -145,6 +145,7 @@ class WordGradient(_GreedyText):
     """
 
     name = "word-gradient"
+    uses_gradients: ClassVar[bool] = True
 
     def supports(self, budget: Budget) -> bool:
         return budget.amount >= 1

@@ -192,7 +192,7 @@ def _prepare(console: Console, todo: list[CellSpec]) -> None:
         task, track, source = find_task_or_card(spec.task), spec.track, spec.source
         with console.status(f"preparing the data of {task.card.id} ({track})"):
             data = prepare(task, track, source)
-            if any(threat.surface == "history" for threat in task.card.threats):
+            if task.card.compares_items():
                 item_vectors(data)
         note = " (simulated)" if task.card.track(track).source.simulated else ""
         console.print(

@@ -1,0 +1,85 @@
+"""A minimal-norm attack on the candidate's embeddings: it looks for the nearest point that fools, from both sides."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from recgauntlet.attacks.embedding import EmbeddingAttack, Norm, climb, project, random_directions, steepest, to_border
+from recgauntlet.attacks.search import FALLEN, Best, may_ask
+from recgauntlet.batch import Batch
+from recgauntlet.rng import Randomness
+from recgauntlet.victim import Victim, fit
+
+
+class DDN(EmbeddingAttack):
+    """Decoupling direction and norm (Rony et al. 2019, algorithm 1): a gradient step, then the ball around the clean
+    input shrinks by `gamma` if the point fools the model and grows if it does not, and the point moves to its border.
+
+    Because the ball may grow beyond the budget, the search crosses the decision boundary from outside where it cannot
+    be reached directly, and comes back along it; only points inside the budget count.
+
+    Deviations: in an Linf ball the step is the gradient's sign and the point is clipped instead of rescaled, as in the
+    fast minimum-norm attack (Pintor et al. 2021); the ball starts at the budget's radius, where a decision is asked
+    for, and never exceeds `furthest` times it; the steps' size falls by a cosine from one radius to a hundredth; the
+    start is a random point; an example is dropped as soon as a point inside the budget fools (`stop_when_fallen`).
+    """
+
+    name = "ddn"
+    uses_gradients: ClassVar[bool] = True
+
+    def __init__(
+        self, *, steps: int = 40, gamma: float = 0.05, furthest: float = 4.0, stop_when_fallen: bool = True
+    ) -> None:
+        self.steps = steps
+        self.gamma = gamma
+        self.furthest = furthest
+        self.stop_when_fallen = stop_when_fallen
+
+    def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
+        mask, size = victim.embedding_layout(batch)
+        best = Best(batch)
+        (start,) = random_directions(rng.child(self.name), batch.example_ids, mask, size, 1)
+        delta = to_border(steepest(start, norm), norm, radius) * 0.1
+        chosen = torch.zeros_like(delta)
+        reach = torch.full((len(batch),), radius, device=mask.device)
+        rows = torch.arange(len(batch), device=mask.device)
+        for turn in range(self.steps + 1):
+            rows = may_ask(victim, batch, rows[~best.fallen()[rows]] if self.stop_when_fallen else rows)
+            if not len(rows):
+                break
+            active = batch.select(rows).with_delta(delta[rows])
+            if turn == self.steps:
+                logits, gradient = victim.scores(active), None
+            else:
+                logits, gradient = climb(victim, active)
+            inside = _size(delta[rows], norm) <= radius
+            better = best.improve(rows[inside], logits[inside])
+            kept = rows[inside][better]
+            chosen[kept] = delta[kept]
+            if gradient is None:
+                break
+            fools = best.sign[rows] * logits > FALLEN
+            reach[rows] *= torch.where(fools, 1 - self.gamma, 1 + self.gamma)
+            reach[rows] = reach[rows].clamp(max=self.furthest * radius)
+            length = radius * (0.01 + 0.99 * (1 + math.cos(math.pi * turn / self.steps)) / 2)
+            moved = delta[rows] + length * steepest(fit(gradient, delta.shape[1]), norm)
+            delta[rows] = _onto(moved, norm, reach[rows])
+        return project(chosen, norm, radius)
+
+
+def _size(delta: Tensor, norm: Norm) -> Tensor:
+    flat = delta.flatten(1)
+    return flat.norm(dim=1) if norm == "l2" else flat.abs().amax(dim=1)
+
+
+def _onto(delta: Tensor, norm: Norm, reach: Tensor) -> Tensor:
+    """`delta [B, L, D]` moved to the border of each example's own ball (L2), or clipped to it (Linf)."""
+    if norm == "linf":
+        limit = reach[:, None, None]
+        return torch.minimum(torch.maximum(delta, -limit), limit)
+    scale: Tensor = reach / delta.flatten(1).norm(dim=1).clamp(min=1e-12)
+    return delta * scale[:, None, None]

@@ -1,0 +1,116 @@
+"""Gates on the clean scores: a model that has learned nothing, or gives one answer, has nothing to attack."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from recgauntlet.data.batches import pairs_to_batch
+from recgauntlet.data.tables import TaskData
+from recgauntlet.evaluation import Trial, is_right, score_in_chunks
+from recgauntlet.limits import LARGEST_INFLATION, LARGEST_LOGIT, LARGEST_SHARE, STANDARD_ERRORS, TEST_ADVANTAGE
+from recgauntlet.metrics import auc, mcc
+from recgauntlet.record import Gate
+from recgauntlet.victim import EmbeddingScale
+
+
+def score_gates(trial: Trial) -> tuple[Gate, ...]:
+    """Finite scores, no near-constant answer, better than chance by AUC and by MCC, logits of a usual size."""
+    scores = trial.scores.cpu().numpy().astype(np.float64)
+    labels = trial.batch.labels.cpu().numpy() > 0.5
+    finite = np.isfinite(scores)
+    positive = float(np.mean(scores > 0))
+    share = max(positive, 1 - positive)
+    area = float(auc(labels, scores)) if finite.all() else 0.0
+    # twice the standard error of the share of ordered pairs under chance
+    area_limit = 0.5 + 1.0 / np.sqrt(len(labels) / 2)
+    correlation, correlation_limit = mcc(labels, scores), 2.0 / math.sqrt(len(labels))
+    usual = float(np.quantile(np.abs(scores[finite]), 0.95)) if finite.any() else math.inf
+    return (
+        Gate(
+            name="finite-scores",
+            threat="",
+            passed=bool(finite.all()),
+            value=float(np.mean(~finite)),
+            limit=0.0,
+            explanation=f"{np.mean(~finite):.1%} of the scores are not numbers",
+            remedy="look for overflow, a division by zero or a logarithm of zero in the model",
+        ),
+        Gate(
+            name="not-constant",
+            threat="",
+            passed=share <= LARGEST_SHARE,
+            value=share,
+            limit=LARGEST_SHARE,
+            explanation=f"{share:.1%} of the predictions are the same on balanced examples; the nearer a model is to a "
+            "constant, the less can be attacked, so its robustness means nothing",
+            remedy="lower epsilon, lengthen the warm-up, or weigh the adversarial loss less",
+        ),
+        Gate(
+            name="better-than-chance",
+            threat="",
+            passed=area > area_limit,
+            value=area,
+            limit=float(area_limit),
+            explanation=f"the AUC of {area:.3f} must exceed {area_limit:.3f} (chance and two standard errors); the "
+            "model has learned nothing that could be attacked",
+            remedy="train longer, or lower epsilon",
+        ),
+        Gate(
+            name="decides-better-than-chance",
+            threat="",
+            passed=correlation > correlation_limit,
+            value=correlation,
+            limit=correlation_limit,
+            explanation=f"Matthews' correlation of decisions and labels is {correlation:.3f}, where chance and two "
+            f"standard errors give {correlation_limit:.3f}; the scores may be in order, but 0 does not divide them",
+            remedy="train with a loss whose decision boundary is 0, such as the binary cross-entropy",
+        ),
+        Gate(
+            name="logits-of-usual-size",
+            threat="",
+            passed=usual <= LARGEST_LOGIT,
+            value=min(usual, 1e300),
+            limit=LARGEST_LOGIT,
+            explanation=f"one logit in twenty exceeds {usual:.3g}; beyond about 100 the cross-entropy has no gradient "
+            "in single precision, and attacks that climb it see nothing",
+            remedy="do not multiply logits; the decision is the same without",
+        ),
+    )
+
+
+def inflation_gate(trial: Trial, twin: EmbeddingScale) -> Gate:
+    """Embeddings of about the size of the undefended twin's: budgets are relative to it."""
+    ratio = trial.scale.norm / twin.norm if twin.norm > 0 else math.inf
+    value = max(ratio, 1 / ratio) if 0 < ratio < math.inf else math.inf
+    return Gate(
+        name="embeddings-of-usual-size",
+        threat="",
+        passed=value <= LARGEST_INFLATION,
+        value=min(value, 1e300),
+        limit=LARGEST_INFLATION,
+        explanation=f"the mean norm of an embedding is {ratio:.3g} times the undefended twin's; budgets are relative "
+        "to it, and a mean that few large or many small embeddings make is no measure of what matters",
+        remedy="train the embeddings with the same start and weight decay as the undefended model",
+    )
+
+
+def memory_gate(trial: Trial, data: TaskData) -> Gate:
+    """Test accuracy not above validation accuracy beyond chance: only the evaluator may know the test examples."""
+    batch = pairs_to_batch(data.valid, np.arange(min(len(data.valid), len(trial.batch) // 2))).to(trial.model.device)
+    valid = is_right(score_in_chunks(trial.model, batch, trial.samples), batch).float()
+    test = trial.right.float()
+    gap = float(test.mean() - valid.mean())
+    error = math.sqrt(float(test.var(correction=0)) / len(test) + float(valid.var(correction=0)) / len(valid))
+    limit = TEST_ADVANTAGE + STANDARD_ERRORS * error
+    return Gate(
+        name="no-better-on-test",
+        threat="",
+        passed=gap <= limit,
+        value=gap,
+        limit=limit,
+        explanation=f"{float(test.mean()):.1%} of the test answers are right and {float(valid.mean()):.1%} of the "
+        "validation answers; a model that knows the test examples looks so",
+        remedy="keep the test examples out of training and serving",
+    )

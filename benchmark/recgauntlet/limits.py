@@ -1,0 +1,43 @@
+"""The evaluator's limits: numbers outside the attacks that decide what a record says, hashed with the suite."""
+
+from __future__ import annotations
+
+from recgauntlet.recommender import Scalar
+
+EVALUATOR_VERSION = "2"
+"""Rises with any change of the evaluator's code that can move a number or a flag."""
+
+SUBSET = 100
+"""Examples that every attack is run on by itself, for the gates, the ablation and the security curve."""
+SLACK = 0.03
+"""Share of the subset by which a search may miss by chance."""
+DISCRETE_SLACK = 0.10
+"""The same for searches over words and items, whose first-order estimates are honest guesses at best."""
+STANDARD_ERRORS = 2.33
+"""How many standard errors (McNemar) one attack may fall behind another before the gap is no chance: 1 %, one-sided."""
+LARGEST_SHARE = 0.8
+"""A model that gives one answer to more than this share of balanced examples is near a constant."""
+SAME = 1e-3
+"""Largest change of a score, relative to the spread of all scores, that counts as none."""
+SAMPLES = 8
+"""Passes that a random model is asked for at every score and gradient."""
+FLAT = 1e-6
+"""A gradient is flat if a step of a tenth of the embeddings' size along it would move the logit by less than this share
+of the scores' spread."""
+LARGEST_FLAT_SHARE = 0.1
+"""Share of the examples that may have flat gradients."""
+LARGEST_LOGIT = 100.0
+"""The cross-entropy's gradient is gone in single precision soon beyond it."""
+LARGEST_INFLATION = 4.0
+"""How far the size of the embeddings may be from the undefended twin's, either way."""
+UNLIMITED = 20.0
+"""The radius, in mean norms of an embedding, at which nothing should be left standing."""
+LEFT_UNLIMITED = 0.25
+"""Share of the subset that may stand there: half of what a constant answer gets."""
+TEST_ADVANTAGE = 0.05
+"""How much more accurate than on validation examples a model may be on test examples, beside chance."""
+
+
+def evaluator() -> dict[str, Scalar]:
+    """Every limit by name, and the version."""
+    return {name: value for name, value in globals().items() if name.isupper()}
