@@ -57,6 +57,9 @@ class Attack(ABC):
     """True of the random baseline, which every other attack of the threat must beat at equal budget."""
     uses_gradients: ClassVar[bool] = False
     """True of white-box attacks: where they find less than those that only ask for scores, gradients are masked."""
+    edits: ClassVar[str] = ""
+    """What it changes, where a surface can be changed in several ways ("characters"): only attacks that make the same
+    changes are compared."""
 
     def hyperparameters(self) -> dict[str, Scalar]:
         """Every constructor argument and its value on this object."""

@@ -81,14 +81,14 @@ def run_gauntlet(
     for number, (threat, outcome) in enumerate(zip(card.threats, threats, strict=True)):
         progress(f"sanity gates: {threat.id}", 1 - GATES_SHARE * (1 - number / len(threats)))
         if outcome.applicable:
-            outcome, found = _look_at(trial, threat, outcome, extra(threat), rng.child(f"alone/{threat.id}"), journal)
+            outcome, found = look_at(trial, threat, outcome, extra(threat), rng.child(f"alone/{threat.id}"), journal)
             gates += found
         looked_at.append(outcome)
     progress("done", 1.0)
     return Findings(trial, measure_clean(trial, data), tuple(looked_at), tuple(gates), evidence)
 
 
-def _look_at(
+def look_at(
     trial: Trial, threat: Threat, outcome: ThreatOutcome, extra: Sequence[Attack], rng: Randomness, journal: Journal
 ) -> tuple[ThreatOutcome, tuple[Gate, ...]]:
     """Every attack by itself on the subset, and the gates that follow from it."""

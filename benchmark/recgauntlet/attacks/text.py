@@ -262,6 +262,7 @@ class CharacterSwap(_GreedyText):
     """
 
     name = "character-swap"
+    edits: ClassVar[str] = "characters"
 
     def __init__(self, *, moves: int = 32, turns: int = 6, stop_when_fallen: bool = True) -> None:
         super().__init__(moves=moves, stop_when_fallen=stop_when_fallen)

@@ -27,7 +27,9 @@ def order_gates(
     left = {found.attack: right & ~found.broken.to_bool() for found in alone if found.tier == "standard"}
     ran = [attack for attack in attacks if attack.name in left]
     white = [a.name for a in ran if a.uses_gradients]
-    black = [a.name for a in ran if not (a.uses_gradients or a.is_random) and a.name != "transfer"]
+    ways = {a.edits for a in ran if a.uses_gradients}
+    blind = [a for a in ran if not (a.uses_gradients or a.is_random or a.name == "transfer")]
+    black = [a.name for a in blind if a.edits in ways]
     searches = [a.name for a in ran if not a.is_random]
     chance = [a.name for a in ran if a.is_random]
     slack = SLACK if threat.surface == "embedding" else DISCRETE_SLACK
