@@ -10,10 +10,11 @@ from recgauntlet.card import TaskCard, Threat
 from recgauntlet.data.prepare import item_vectors
 from recgauntlet.data.tables import TaskData
 from recgauntlet.evaluation import Trial, measure_clean, run_threats
+from recgauntlet.further import look_further
 from recgauntlet.gates import model_gates, threat_gates
 from recgauntlet.journal import Journal
 from recgauntlet.recommender import Recommender
-from recgauntlet.record import Clean, Evidence, Gate, ThreatOutcome
+from recgauntlet.record import Clean, Evidence, Gate, PromotionOutcome, RankingOutcome, ThreatOutcome
 from recgauntlet.rng import Randomness
 from recgauntlet.suite import transfer_for
 from recgauntlet.victim import Victim, embedding_scale
@@ -21,7 +22,8 @@ from recgauntlet.world import World
 
 Progress = Callable[[str, float], None]
 GATES_SHARE = 0.12
-"""Of the progress; a guess that only a progress bar uses."""
+FURTHER_SHARE = 0.25
+"""Of the progress; guesses that only a progress bar uses."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Findings:
     threats: tuple[ThreatOutcome, ...]
     gates: tuple[Gate, ...]
     evidence: tuple[Evidence, ...]
+    ranking: tuple[RankingOutcome, ...]
+    promotion: tuple[PromotionOutcome, ...]
 
 
 def run_gauntlet(
@@ -61,10 +65,17 @@ def run_gauntlet(
         return [] if twin_victim is None else [transfer_for(threat, twin_victim)]
 
     def within(what: str, share: float) -> None:
-        progress(what, (1 - GATES_SHARE) * share)
+        progress(what, (1 - GATES_SHARE - FURTHER_SHARE) * share)
+
+    def beyond(what: str, share: float) -> None:
+        progress(what, 1 - GATES_SHARE - FURTHER_SHARE * (1 - share))
 
     threats, evidence = run_threats(trial, card, rng, extra=extra, journal=journal, progress=within)
+    clean = measure_clean(trial, data)
+    further = look_further(
+        trial, card, data, clean, threats, rng, extra=extra, twin=twin_victim, journal=journal, progress=beyond
+    )
     progress("sanity gates", 1 - GATES_SHARE)
     gates = (*model_gates(trial), *threat_gates(trial, card, rng))
     progress("done", 1.0)
-    return Findings(trial, measure_clean(trial, data), threats, gates, evidence)
+    return Findings(trial, clean, further.threats, gates, evidence, further.ranking, further.promotion)
