@@ -73,7 +73,7 @@ def look_further(
             progress(f"{threat.id}: promotion", (number + 0.8) / len(threats))
 
             def lift(threat: TextThreat = threat) -> PromotionOutcome:
-                return promote(trial, data, threat, rng)
+                return promote(trial, data, threat, rng, twin=twin)
 
             promotion.append(journal.do(f"promotion/{threat.id}", PromotionOutcome, lift))
     return Further(tuple(outcomes), tuple(ranking), tuple(promotion))

@@ -42,12 +42,15 @@ PLACE_TO_REACH = 10
 """The search wants the item to stand before the competitor at this rank of each user."""
 
 
-def promote(trial: Trial, data: TaskData, threat: TextThreat, rng: Randomness) -> PromotionOutcome:
+def promote(
+    trial: Trial, data: TaskData, threat: TextThreat, rng: Randomness, *, twin: Victim | None = None
+) -> PromotionOutcome:
     """Promote up to ITEMS items of the less popular half of the catalog by one text each at the standard tier.
 
-    Users are up to USERS of the test pairs. An item's rank is its place among itself and up to COMPETITORS other items,
-    the same for every item and user. With fewer than two users or items there is nothing to promote, and the outcome is
-    empty.
+    The search asks the model, and by itself the undefended `twin`, which no trick of the model can mislead; of the two
+    texts the one that does more for the model's searching users is kept. Users are up to USERS of the test pairs. An
+    item's rank is its place among itself and up to COMPETITORS other items, the same for every item and user. With
+    fewer than two users or items there is nothing to promote, and the outcome is empty.
     """
     draw = rng.child(f"promotion/{threat.id}")
     items, competitors = _draw_items(data, draw)
@@ -58,7 +61,12 @@ def promote(trial: Trial, data: TaskData, threat: TextThreat, rng: Randomness) -
             threat=threat.id, items=(), optimized_on=0, users=0, competitors=0, before=nothing, after=nothing
         )
     goal = _Goal.of(trial.model, searching, competitors)
-    texts = _search(trial, threat, goal, searching, items)
+    texts = _search(trial.victim, threat, goal, searching, items)
+    if twin is not None:
+        others = _search(twin, threat, _Goal.of(twin.model, searching, competitors), searching, items)
+        ours, theirs = (goal.gain(_scores(trial.model, searching, items, form).T) for form in (texts, others))
+        better = (theirs > ours).tolist()
+        texts = [other if wins else own for own, other, wins in zip(texts, others, better, strict=True)]
     rivals = _scores(trial.model, held_out, competitors, None)
     shown = [data.catalog.texts[i] for i in items]
     before, after = (_ranks(_scores(trial.model, held_out, items, form), rivals) for form in (shown, texts))
@@ -119,13 +127,13 @@ def _draw_users(users: Users, rng: Randomness) -> tuple[Users, Users]:
     return search, held_out
 
 
-def _search(trial: Trial, threat: TextThreat, goal: _Goal, users: Users, items: IntArray) -> list[str]:
+def _search(asked: Victim, threat: TextThreat, goal: _Goal, users: Users, items: IntArray) -> list[str]:
     """For each item the text found, word after word; the clean one where no legal text does better."""
     budget = Budget.of(threat, RANKING_TIER)
-    world = trial.world
+    world = asked.world
     rules = Rules.of(world, budget)
     pairs = _pairs(users, items, None)
-    victim = Victim(trial.model, world, trial.scale, pairs, limit=budget.queries)
+    victim = Victim(asked.model, world, asked.scale, pairs, limit=budget.queries)
     drafts = rules.drafts(world, pairs.select(torch.arange(len(items), device=pairs.items.device) * len(users)))
     chosen = list(drafts)
     best = goal.gain(victim.scores(pairs).reshape(len(items), -1)).tolist()

@@ -125,6 +125,7 @@ def _line(
         markerfacecolor=colour,
         markeredgecolor=INK["paper"],
         markeredgewidth=0.8,
+        clip_on=False,  # markers on the axes are whole
         zorder=3,
     )
     return line

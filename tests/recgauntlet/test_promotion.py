@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from small_data import small_data
+from torch import Tensor
 from toy_recommender import ToyRecommender, stuffing_threat, train
 
 from recgauntlet import promotion
+from recgauntlet.batch import Candidates, UserState
 from recgauntlet.data.tables import TaskData
 from recgauntlet.evaluation import Trial
 from recgauntlet.promotion import promote
@@ -110,6 +112,25 @@ def test_few_queries_are_enough_to_try_and_never_overdrawn(trial: Trial, data: T
 def test_the_same_seed_promotes_the_same(trial: Trial, data: TaskData, found: PromotionOutcome) -> None:
     assert promote(trial, data, stuffing_threat(100), RNG) == found
     assert promote(trial, data, stuffing_threat(100), Randomness(1, "test")).items != found.items
+
+
+class Masked(ToyRecommender):
+    """The same scores without a gradient."""
+
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        return super().score(user, candidates, embeddings).detach()
+
+
+def test_hidden_gradients_do_not_hide_a_list_from_its_twin(
+    trial: Trial, data: TaskData, found: PromotionOutcome
+) -> None:
+    masked = Masked(data.catalog)
+    masked.load_state_dict(trial.model.state_dict())
+    hidden = replace(Trial.of(masked.eval(), data, trial.world), batch=trial.batch)
+    alone = promote(hidden, data, stuffing_threat(100), RNG)
+    helped = promote(hidden, data, stuffing_threat(100), RNG, twin=trial.victim)
+    assert helped.after.to_float().mean() < alone.after.to_float().mean() - 1
+    assert helped.after.to_float().mean() == pytest.approx(found.after.to_float().mean(), rel=0.05)
 
 
 def test_a_single_user_leaves_nothing_to_measure(trial: Trial, data: TaskData) -> None:
