@@ -29,9 +29,9 @@ from recgauntlet.verify_text import text_fault
 from recgauntlet.victim import Victim
 
 ITEMS = 10
-USERS = 100
+USERS = 50
 OPTIMIZED_SHARE = 0.4
-COMPETITORS = 500
+COMPETITORS = 300
 GRADIENT_MOVES = 16
 """Texts scored a turn because the gradient says so; half append and half replace where both are legal."""
 POPULAR_MOVES = 4

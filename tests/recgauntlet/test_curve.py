@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from toy_recommender import (
 )
 
 from recgauntlet import curve
+from recgauntlet.attacks.embedding import FGM
 from recgauntlet.card import TextThreat, Threat
 from recgauntlet.curve import curve_budgets, security_curve
 from recgauntlet.evaluation import Trial
@@ -78,6 +80,21 @@ def test_what_a_smaller_budget_broke_stays_broken(trial: Trial, threat: Threat) 
     assert bits[0].tolist() == trial.right[index].tolist()
     assert all(not (after & ~before).any() for before, after in itertools.pairwise(bits))
     assert bits[-1].sum() < bits[0].sum()
+
+
+def test_what_each_attack_breaks_is_booked_to_the_very_example(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three attacks that break every fourth example each, of a subset in an order of its own."""
+    calls = itertools.count()
+
+    def fake(trial: Trial, attack: object, budget: object, index: torch.Tensor, rng: object) -> SimpleNamespace:
+        return SimpleNamespace(broken=index % 4 == next(calls) % 4)
+
+    monkeypatch.setattr(curve, "run_attack", fake)
+    monkeypatch.setattr(curve, "attacks_for", lambda threat: (FGM(), FGM(), FGM()))
+    index = torch.tensor([30, 3, 17, 2, 8, 11, 5, 40, 21, 6, 7])
+    points = security_curve(trial, embedding_threat(), RNG, index)
+    assert points[1].robust.to_bool().tolist() == (trial.right[index] & (index % 4 == 3)).tolist()
+    assert points[1].robust.to_bool().any()
 
 
 def test_an_interrupted_curve_goes_on_where_it_stopped(
