@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from recgauntlet import aggregate_further as further
 from recgauntlet import metrics
 from recgauntlet.card import TIERS, Tier
 from recgauntlet.data.tables import BoolArray
@@ -42,7 +43,16 @@ def outcomes(records: Sequence[RunRecord], columns: Sequence[ThreatColumn]) -> t
             )
         )
     return estimate(means[0], drawn[:, 0]), tuple(
-        ThreatCells(column.id, _applicable(records, column.id), tuple(cells[column.id])) for column in columns
+        ThreatCells(
+            column.id,
+            _applicable(records, column.id),
+            tuple(cells[column.id]),
+            further.curve(records, column.id),
+            further.ablation(records, column.id),
+            further.ranking(records, column.id),
+            further.promotion(records, column.id),
+        )
+        for column in columns
     )
 
 

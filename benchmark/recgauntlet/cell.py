@@ -217,7 +217,8 @@ def _belonging(cell: OpenCell, data: TaskData, weights: str) -> dict[str, str]:
 
 
 def _parts(findings: Findings) -> dict[str, Any]:
-    return {name: getattr(findings, name) for name in ("clean", "threats", "gates", "evidence")}
+    names = ("clean", "threats", "ranking", "promotion", "gates", "evidence")
+    return {name: getattr(findings, name) for name in names}
 
 
 def _part(progress: Progress, start: float, end: float) -> Progress:

@@ -12,6 +12,7 @@ from recgauntlet.checkpoint import weights_hash
 from recgauntlet.data.prepare import item_vectors
 from recgauntlet.data.tables import TaskData
 from recgauntlet.evaluation import Trial, measure_clean, run_threats
+from recgauntlet.further import look_further
 from recgauntlet.gates.behaviour import behaviour_gates, zero_budget_gate
 from recgauntlet.gates.gradients import flat_gates, unlimited_gate
 from recgauntlet.gates.model import inflation_gate, memory_gate, score_gates
@@ -19,7 +20,7 @@ from recgauntlet.gates.threat import order_gates
 from recgauntlet.journal import Journal
 from recgauntlet.lone import run_alone, subset_of
 from recgauntlet.recommender import Recommender
-from recgauntlet.record import Clean, Evidence, Gate, ThreatOutcome
+from recgauntlet.record import Clean, Evidence, Gate, PromotionOutcome, RankingOutcome, ThreatOutcome
 from recgauntlet.rng import Randomness
 from recgauntlet.suite import attacks_for, probes_for, suite_ref, transfer_for
 from recgauntlet.twin_inputs import TwinInputs
@@ -28,7 +29,8 @@ from recgauntlet.world import World
 
 Progress = Callable[[str, float], None]
 GATES_SHARE = 0.12
-"""Of the progress; a guess that only a progress bar uses."""
+FURTHER_SHARE = 0.25
+"""Of the progress; guesses that only a progress bar uses."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Findings:
     threats: tuple[ThreatOutcome, ...]
     gates: tuple[Gate, ...]
     evidence: tuple[Evidence, ...]
+    ranking: tuple[RankingOutcome, ...]
+    promotion: tuple[PromotionOutcome, ...]
 
 
 def run_gauntlet(
@@ -70,22 +74,31 @@ def run_gauntlet(
         return [] if inputs is None else [transfer_for(threat, inputs)]
 
     def within(what: str, share: float) -> None:
-        progress(what, (1 - GATES_SHARE) * share)
+        progress(what, (1 - GATES_SHARE - FURTHER_SHARE) * share)
+
+    def beyond(what: str, share: float) -> None:
+        progress(what, 1 - FURTHER_SHARE * (1 - share))
 
     threats, evidence = run_threats(trial, card, rng, extra=extra, journal=journal, progress=within)
-    progress("sanity gates", 1 - GATES_SHARE)
+    progress("sanity gates", 1 - GATES_SHARE - FURTHER_SHARE)
     gates = [*score_gates(trial), memory_gate(trial, data), *behaviour_gates(trial)]
     if inputs is not None:
         gates.append(inflation_gate(trial, inputs.victim.scale))
     looked_at = []
     for number, (threat, outcome) in enumerate(zip(card.threats, threats, strict=True)):
-        progress(f"sanity gates: {threat.id}", 1 - GATES_SHARE * (1 - number / len(threats)))
+        start = 1 - GATES_SHARE - FURTHER_SHARE
+        progress(f"sanity gates: {threat.id}", start + GATES_SHARE * number / len(threats))
         if outcome.applicable:
             outcome, found = look_at(trial, threat, outcome, extra(threat), rng.child(f"alone/{threat.id}"), journal)
             gates += found
         looked_at.append(outcome)
+    clean = measure_clean(trial, data)
+    twin_victim = None if inputs is None else inputs.victim
+    further = look_further(
+        trial, card, data, clean, looked_at, rng, extra=extra, twin=twin_victim, journal=journal, progress=beyond
+    )
     progress("done", 1.0)
-    return Findings(trial, measure_clean(trial, data), tuple(looked_at), tuple(gates), evidence)
+    return Findings(trial, clean, further.threats, tuple(gates), evidence, further.ranking, further.promotion)
 
 
 def look_at(

@@ -109,6 +109,11 @@ def ndcg(labels: Labels, scores: Scores, offsets: IntArray, k: int) -> float:
 
     As in MIND's official evaluation (Järvelin and Kekäläinen 2002). An impression without a click counts 0.
     """
+    return float(ndcg_each(labels, scores, offsets, k).mean())
+
+
+def ndcg_each(labels: Labels, scores: Scores, offsets: IntArray, k: int) -> Floats:
+    """`[I]`: the nDCG@k of each impression, as in `ndcg`."""
     if k < 1:
         raise ValueError(f"nDCG needs a cut-off of at least 1, not {k}")
     ranked = _rank(labels, scores, offsets)
@@ -116,7 +121,8 @@ def ndcg(labels: Labels, scores: Scores, offsets: IntArray, k: int) -> float:
     gained = np.add.reduceat(ranked.gains * discounts, ranked.starts)
     ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(1, k + 1) + 1))])
     best = ideal[np.minimum(ranked.positives, k)]
-    return float(np.divide(gained, best, out=np.zeros_like(gained), where=best > 0).mean())
+    each: Floats = np.divide(gained, best, out=np.zeros_like(gained), where=best > 0)
+    return each
 
 
 def offsets_of(sizes: npt.ArrayLike) -> IntArray:

@@ -86,6 +86,9 @@ def check_record(record: RunRecord, where: Path | None = None) -> None:
         raise _fault(where, "threats", "names one threat twice")
     for threat in record.threats:
         _check_threat(threat, right, where)
+        _check_subset(threat, right, where)
+    _check_ranking(record, record.clean, where)
+    _check_promotion(record, where)
 
 
 def _check_clean(clean: Clean, where: Path | None) -> BoolArray:
@@ -132,6 +135,60 @@ def _check_threat(threat: ThreatOutcome, right: BoolArray, where: Path | None) -
                 raise _fault(where, name, "must have a bit an example, and break none that it did not attack")
             if (broken & robust).any():
                 raise _fault(where, name, "broke examples that are counted as robust")
+
+
+def _check_subset(threat: ThreatOutcome, right: BoolArray, where: Path | None) -> None:
+    """The security curve and the lone attacks."""
+    place, size = f"threats.{threat.id}", len(threat.subset)
+    if len(set(threat.subset)) != size or not all(0 <= example < len(right) for example in threat.subset):
+        raise _fault(where, f"{place}.subset", "must name test examples, each once")
+    if (threat.curve or threat.alone) and not size:
+        raise _fault(where, f"{place}.subset", "is missing, but a curve or a lone attack speaks of it")
+    standing = right[list(threat.subset)]
+    budgets = [(point.amount, point.characters) for point in threat.curve]
+    if budgets != sorted(set(budgets)) or not all(np.isfinite(amount) and amount >= 0 for amount, _ in budgets):
+        raise _fault(where, f"{place}.curve", "must have rising budgets")
+    for point in threat.curve:
+        robust = _bits(point.robust, where, f"{place}.curve")
+        if len(robust) != size or (robust & ~standing).any():
+            raise _fault(where, f"{place}.curve", "must have a bit an example, and none that a smaller budget broke")
+        standing = robust
+    runs = [(lone.attack, lone.tier) for lone in threat.alone]
+    if len(set(runs)) != len(runs):
+        raise _fault(where, f"{place}.alone", "names an attack twice at one tier")
+    for lone in threat.alone:
+        if len(_bits(lone.broken, where, f"{place}.alone.{lone.attack}")) != size:
+            raise _fault(where, f"{place}.alone.{lone.attack}", f"does not have {size} bits")
+
+
+def _check_ranking(record: RunRecord, clean: Clean, where: Path | None) -> None:
+    if len({outcome.threat for outcome in record.ranking}) != len(record.ranking):
+        raise _fault(where, "ranking", "names one threat twice")
+    count = len(clean.impression_sizes)
+    for outcome in record.ranking:
+        place, chosen = f"ranking.{outcome.threat}", outcome.impressions
+        if len(set(chosen)) != len(chosen) or not all(0 <= number < count for number in chosen):
+            raise _fault(where, f"{place}.impressions", "must name impressions of the record, each once")
+        sizes = [clean.impression_sizes[number] for number in chosen]
+        if len(outcome.targets) != len(chosen) or not all(
+            0 <= target < size for target, size in zip(outcome.targets, sizes, strict=True)
+        ):
+            raise _fault(where, f"{place}.targets", "must name a candidate of each impression")
+        if len(_floats(outcome.scores, where, f"{place}.scores")) != sum(sizes):
+            raise _fault(where, f"{place}.scores", f"must have {sum(sizes)} values, one a candidate")
+
+
+def _check_promotion(record: RunRecord, where: Path | None) -> None:
+    if len({outcome.threat for outcome in record.promotion}) != len(record.promotion):
+        raise _fault(where, "promotion", "names one threat twice")
+    for outcome in record.promotion:
+        for name, column in (("before", outcome.before), ("after", outcome.after)):
+            place = f"promotion.{outcome.threat}.{name}"
+            ranks = _floats(column, where, place)
+            if len(ranks) != len(outcome.items) * outcome.users:
+                raise _fault(where, place, "must have a rank for each item and user")
+            if not ((ranks >= 1) & (ranks <= outcome.competitors + 1)).all():
+                raise _fault(where, place, f"must have ranks from 1 to {outcome.competitors + 1}")
 
 
 def _bits(column: Packed, where: Path | None, field: str) -> BoolArray:

@@ -61,13 +61,81 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class CurvePoint:
+    """A budget of the security curve, and the accuracy that is left on the curve's examples."""
+
+    amount: float
+    characters: int
+    queries: int
+    accuracy: Estimate
+
+
+@dataclass(frozen=True)
+class AblationLine:
+    """What one attack of the suite is worth on the examples of an ablation: robust accuracy under it `alone` and under
+    the suite `without` it, and how many examples no other attack breaks, over all seeds."""
+
+    attack: str
+    alone: Estimate
+    without: Estimate
+    only_here: int
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Each attack by itself at one tier: accuracy on the `examples` clean and under the `whole` suite, and the
+    attacks in the order they run."""
+
+    tier: Tier
+    examples: int
+    clean: Estimate
+    whole: Estimate
+    attacks: tuple[AblationLine, ...]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Rankings of test impressions with one candidate pushed at the standard tier, means over impressions.
+
+    `rank` is the pushed candidate's, from 1. `overlap` (RBO at 0.9) and `jaccard` (of the first ten) compare the lists
+    before and after: 1 where nothing changed.
+    """
+
+    impressions: int
+    ndcg10_before: Estimate
+    ndcg10_after: Estimate
+    rank_before: Estimate
+    rank_after: Estimate
+    overlap: Estimate
+    jaccard: Estimate
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """Items promoted by one text each: the share of (item, held-out user) in which the item stands among the user's
+    first 10 or 50, `items` and `users` a seed, against `competitors`."""
+
+    items: int
+    users: int
+    competitors: int
+    exposure10_before: Estimate
+    exposure10_after: Estimate
+    exposure50_before: Estimate
+    exposure50_after: Estimate
+
+
+@dataclass(frozen=True)
 class ThreatCells:
     """A row's cells under one threat. Not applicable (and no cells) where the model does not read the
-    surface."""
+    surface. What the row's records do not hold is empty or None."""
 
     threat: str
     applicable: bool
     cells: tuple[Cell, ...]
+    curve: tuple[CurvePoint, ...] = ()
+    ablation: tuple[Ablation, ...] = ()
+    ranking: Ranking | None = None
+    promotion: Promotion | None = None
 
     def at(self, tier: Tier) -> Cell | None:
         """The cell at `tier`, None where there is none."""

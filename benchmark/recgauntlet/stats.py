@@ -57,6 +57,31 @@ def resampled_means(outcomes: Floats, *, draws: int = DRAWS, seed: int = _SEED) 
     return means
 
 
+def crossed_means(outcomes: Sequence[Floats], *, draws: int = DRAWS, seed: int = _SEED) -> Floats:
+    """Bootstrap means `[R, M]` of outcomes that belong to two things at once: for each seed `[I, U, M]`, M quantities
+    of every pair of I items and U users.
+
+    Every draw resamples the seeds and, for each seed, its items and its users, each by themselves: pairs that share an
+    item or a user stay together. Raises ValueError where there is nothing to draw from.
+
+    Source: the pigeonhole bootstrap (Owen 2007), which is conservative where items and users hardly matter.
+    """
+    if not outcomes or any(not part.size for part in outcomes):
+        raise ValueError("a bootstrap needs at least one seed, one item and one user")
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(len(outcomes), np.full(len(outcomes), 1 / len(outcomes)), size=draws)
+    means = np.zeros((draws, outcomes[0].shape[2]))
+    for number, part in enumerate(outcomes):
+        items, users, quantities = part.shape
+        by_item, by_user = (
+            rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64) for n in (items, users)
+        )
+        over_items = (by_item @ part.reshape(items, -1)).reshape(draws, users, quantities)
+        means += weights[:, number, None] * np.einsum("ru,rum->rm", by_user, over_items) / (items * users)
+    drawn: Floats = means / len(outcomes)
+    return drawn
+
+
 def estimate(value: float, resampled: Floats) -> Estimate:
     """`value` with the percentile interval of its `resampled [R]` values, widened to hold the value
     itself."""

@@ -83,6 +83,7 @@ class TwinInputs:
         if self.directory is None:
             return None
         parts = [*self.identity, str(self.rng.seed), budget.threat.model_dump_json(exclude={"source"}), budget.tier]
+        parts.append(json.dumps([budget.amount, budget.characters, budget.queries]))
         parts += [json.dumps([attack.name, attack.hyperparameters()], sort_keys=True) for attack in attacks]
         parts.append(hashlib.sha256(self.victim.clean.example_ids.cpu().numpy().tobytes()).hexdigest())
         return self.directory / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}.safetensors"

@@ -6,16 +6,32 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 from pydantic import BaseModel
 
 from recgauntlet.card import TIERS
-from recgauntlet.rows import Row, TaskTable
+from recgauntlet.rows import Row, TaskTable, ThreatCells
 from recgauntlet.stats import LEVEL, Estimate
 
 Value = str | int | float | None
 FORMAT = "recgauntlet-tables-1"
+COLUMNS = {
+    "impressions": "attacked_impressions",
+    "ndcg10_before": "ndcg@10_before",
+    "ndcg10_after": "ndcg@10_after",
+    "rank_before": "target_rank_before",
+    "rank_after": "target_rank_after",
+    "overlap": "rank_biased_overlap",
+    "jaccard": "top10_jaccard",
+    "items": "promoted_items",
+    "users": "held_out_users",
+    "exposure10_before": "exposure@10_before",
+    "exposure10_after": "exposure@10_after",
+    "exposure50_before": "exposure@50_before",
+    "exposure50_after": "exposure@50_after",
+}
+"""What the CSV calls a field of a ranking or a promotion."""
 
 
 def to_json(tables: Sequence[TaskTable]) -> bytes:
@@ -72,6 +88,8 @@ def _line(table: TaskTable, row: Row) -> dict[str, Value]:
                 line |= _interval(f"retained:{cells.threat}:{tier}", cell.retained)
             elif not cells.applicable:
                 line[f"robust_accuracy:{cells.threat}:{tier}"] = "not applicable"
+    for cells in row.threats:
+        line |= _further(cells)
     return line | {
         "auc": quality.auc,
         "gauc": quality.gauc,
@@ -90,6 +108,21 @@ def _line(table: TaskTable, row: Row) -> dict[str, Value]:
         "inference_ms_per_1000": cost.inference_ms_per_1000,
         "attack_seconds": cost.attack_seconds,
     }
+
+
+def _further(cells: ThreatCells) -> dict[str, Value]:
+    """Curve, ranking under attack and exposure; nothing where the row has none."""
+    line: dict[str, Value] = {}
+    for point in cells.curve:
+        characters = f"/{point.characters}" if point.characters else ""
+        line |= _interval(f"curve_accuracy:{cells.threat}:{point.amount:g}{characters}", point.accuracy)
+    for part in (cells.ranking, cells.promotion):
+        if part is not None:
+            for field in fields(part):
+                value = getattr(part, field.name)
+                name = f"{COLUMNS.get(field.name, field.name)}:{cells.threat}"
+                line |= _interval(name, value) if isinstance(value, Estimate) else {name: value}
+    return line
 
 
 def _interval(name: str, estimate: Estimate) -> dict[str, Value]:

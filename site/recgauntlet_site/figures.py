@@ -1,19 +1,14 @@
-"""The plot of clean against robust accuracy and cost, as SVG that takes its colours from the page's style
-sheet.
+"""The plot of clean against robust accuracy and cost.
 
-Colours are classes, not values, so that one drawing serves light, dark and print, and so that the page can
-forbid inline styles. A defense has a shape as well as a colour; the numbers are in the table beside it.
+A defense has a shape as well as a colour; the numbers are in the table beside it.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-from xml.etree import ElementTree
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -24,27 +19,11 @@ from matplotlib.ticker import MultipleLocator
 from matplotlib.transforms import Bbox
 
 from recgauntlet.rows import RANKING_TIER, Cell, Row, TaskTable, ThreatColumn
-from recgauntlet_site.words import percent, times, visible
+from recgauntlet_site.drawing import INK, SERIES, SETTINGS, SHAPES, defense_series, for_page, plain_axes, short
+from recgauntlet_site.words import percent, times
 
-SHAPES = "osD^vPXph"
-SERIES = 6
-_INK = {"ink": "#010101", "faint": "#020202", "paper": "#030303"} | {
-    f"s{number}": f"#0400{number:02x}" for number in range(SERIES)
-}
-_CLASS_OF = {colour: name for name, colour in _INK.items()}
-_SVG = "http://www.w3.org/2000/svg"
-_XLINK = "{http://www.w3.org/1999/xlink}href"
 HorizontalAlignment = Literal["left", "center", "right"]
 VerticalAlignment = Literal["bottom", "center", "top"]
-_SETTINGS: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "recgauntlet",
-    "font.family": "DejaVu Sans",
-    "font.size": 10.0,
-    "axes.unicode_minus": False,
-    "path.simplify": False,
-    "text.parse_math": False,
-}
 
 
 @dataclass(frozen=True)
@@ -53,13 +32,6 @@ class _Point:
     cell: Cell
     series: int
     hollow: bool
-
-
-def defense_series(table: TaskTable) -> dict[str, int]:
-    """The number of each defense's colour and shape: 0 is plain training, the same on every plot of a
-    table."""
-    names = sorted({row.defense.name for row in table.rows} - {"standard"})
-    return {"standard": 0} | {name: number for number, name in enumerate(names, start=1)}
 
 
 def plot(table: TaskTable, column: ThreatColumn, name: str) -> str:
@@ -76,7 +48,7 @@ def plot(table: TaskTable, column: ThreatColumn, name: str) -> str:
     ]
     if not points:
         return ""
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(5.6, 4.3), dpi=100)
         canvas: Any = FigureCanvasAgg(figure)
         axes = figure.add_axes((0.1, 0.115, 0.88, 0.87))
@@ -84,9 +56,7 @@ def plot(table: TaskTable, column: ThreatColumn, name: str) -> str:
         for point in points:
             _draw(axes, point)
         _label(axes, points, canvas.get_renderer())
-        out = io.BytesIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _for_page(out.getvalue(), name)
+        return for_page(figure, name)
 
 
 def describe(table: TaskTable, column: ThreatColumn) -> str:
@@ -114,17 +84,12 @@ def _frame(axes: Axes, points: Sequence[_Point]) -> None:
     axes.set_ylim(bottom, top)
     axes.xaxis.set_major_locator(MultipleLocator(5 if high - low < 40 else 10))
     axes.yaxis.set_major_locator(MultipleLocator(5 if top - bottom < 40 else 10))
-    axes.set_xlabel("clean accuracy, %", color=_INK["ink"])
-    axes.set_ylabel("robust accuracy, %", color=_INK["ink"])
-    axes.tick_params(colors=_INK["faint"], labelcolor=_INK["ink"], length=3)
-    axes.patch.set_visible(False)
-    axes.figure.patch.set_visible(False)
-    for edge, spine in axes.spines.items():
-        spine.set_visible(edge in {"left", "bottom"})
-        spine.set_color(_INK["faint"])
-    axes.plot([0, 100], [0, 100], color=_INK["faint"], linewidth=1, dashes=(4, 3), zorder=1)
+    axes.set_xlabel("clean accuracy, %", color=INK["ink"])
+    axes.set_ylabel("robust accuracy, %", color=INK["ink"])
+    plain_axes(axes)
+    axes.plot([0, 100], [0, 100], color=INK["faint"], linewidth=1, dashes=(4, 3), zorder=1)
     if bottom + 1 < 50 < top - 3:
-        axes.axhline(50, color=_INK["faint"], linewidth=1, dashes=(1, 3), zorder=1)
+        axes.axhline(50, color=INK["faint"], linewidth=1, dashes=(1, 3), zorder=1)
         _remark(axes, "a constant answer", (high, 50 + 0.006 * (top - bottom)), "right", "bottom")
     start, end = max(low, bottom), min(high, top)
     if end - start > 3:
@@ -133,12 +98,12 @@ def _frame(axes: Axes, points: Sequence[_Point]) -> None:
 
 
 def _remark(axes: Axes, text: str, place: tuple[float, float], ha: HorizontalAlignment, va: VerticalAlignment) -> None:
-    axes.text(*place, text, color=_INK["faint"], fontsize=8.5, ha=ha, va=va)
+    axes.text(*place, text, color=INK["faint"], fontsize=8.5, ha=ha, va=va)
 
 
 def _draw(axes: Axes, point: _Point) -> None:
     clean, robust = point.row.clean, point.cell.robust
-    colour = _INK[f"s{point.series % SERIES}"]
+    colour = INK[f"s{point.series % SERIES}"]
     x, y = 100 * clean.value, 100 * robust.value
     axes.plot([100 * clean.low, 100 * clean.high], [y, y], color=colour, linewidth=1.2, alpha=0.55, zorder=2)
     axes.plot([x, x], [100 * robust.low, 100 * robust.high], color=colour, linewidth=1.2, alpha=0.55, zorder=2)
@@ -147,8 +112,8 @@ def _draw(axes: Axes, point: _Point) -> None:
         [y],
         s=_area(point.row),
         marker=SHAPES[point.series % len(SHAPES)],
-        facecolors=_INK["paper"] if point.hollow else colour,
-        edgecolors=colour if point.hollow else _INK["paper"],
+        facecolors=INK["paper"] if point.hollow else colour,
+        edgecolors=colour if point.hollow else INK["paper"],
         linewidths=1.6 if point.hollow else 1.0,
         zorder=3,
     )
@@ -181,14 +146,14 @@ def _label(axes: Axes, points: Sequence[_Point], renderer: RendererAgg) -> None:
     for number, point in enumerate(points):
         others = centres[:number] + centres[number + 1 :]
         text = axes.annotate(
-            _short(f"{point.row.model.name} + {point.row.defense.name}") + f"  {times(point.row.cost.seconds_ratio)}",
+            short(f"{point.row.model.name} + {point.row.defense.name}") + f"  {times(point.row.cost.seconds_ratio)}",
             (100 * point.row.clean.value, 100 * point.cell.robust.value),
             xytext=(0, 0),
             textcoords="offset points",
-            color=_INK["ink"],
+            color=INK["ink"],
             fontsize=9,
             zorder=4,
-            arrowprops={"arrowstyle": "-", "color": _INK["faint"], "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3},
+            arrowprops={"arrowstyle": "-", "color": INK["faint"], "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3},
         )
         best: tuple[float, _Place] | None = None
         for place in _places(_area(point.row) ** 0.5 / 2 + 4):
@@ -250,55 +215,3 @@ def _distance(box: Bbox, point: tuple[float, float]) -> float:
     across = max(box.x0 - point[0], 0.0, point[0] - box.x1)
     along = max(box.y0 - point[1], 0.0, point[1] - box.y1)
     return math.hypot(across, along)
-
-
-def _short(text: str) -> str:
-    text = visible(text)
-    return text if len(text) <= 28 else f"{text[:27]}…"
-
-
-def _for_page(drawing: bytes, name: str) -> str:
-    """The drawing without prolog, ids that nobody needs, inline styles and colours of its own."""
-    root = ElementTree.fromstring(drawing)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag.endswith(("metadata", "style")):
-                parent.remove(child)
-    used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", drawing.decode()))
-    for element in root.iter():
-        _restyle(element)
-        for key, value in list(element.attrib.items()):
-            if key == "id":
-                del element.attrib[key]
-                if value in used:
-                    element.set("id", f"{name}-{value}")
-            elif key == _XLINK:
-                del element.attrib[key]
-                element.set("href", value.replace("#", f"#{name}-"))
-            elif "url(#" in value:
-                element.set(key, value.replace("url(#", f"url(#{name}-"))
-    for key in ("width", "height", "version"):
-        root.attrib.pop(key, None)
-    root.set("class", "plot")
-    root.set("aria-hidden", "true")
-    root.set("focusable", "false")
-    ElementTree.register_namespace("", _SVG)
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _restyle(element: ElementTree.Element) -> None:
-    """Turn a style attribute into presentation attributes, and our stand-in colours into classes."""
-    classes = []
-    declared = dict(part.split(":", 1) for part in element.attrib.pop("style", "").split(";") if ":" in part) | {
-        key: element.attrib.pop(key) for key in ("fill", "stroke") if key in element.attrib
-    }
-    for key, value in ((key.strip(), value.strip()) for key, value in declared.items()):
-        if value in _CLASS_OF and key in {"fill", "stroke"}:
-            classes.append(f"{key}-{_CLASS_OF[value]}")
-        elif key == "font":
-            found = re.match(r"([\d.]+)px", value)
-            element.set("font-size", found.group(1) if found else "10")
-        else:
-            element.set(key, value)
-    if classes:
-        element.set("class", " ".join(classes))

@@ -18,9 +18,10 @@ from markupsafe import Markup
 from recgauntlet.card import TIERS, TaskCard, TrackCard
 from recgauntlet.record import RunRecord
 from recgauntlet.results import Results
-from recgauntlet.rows import RANKING_TIER, FailedCell, Row, TaskTable, ThreatColumn
+from recgauntlet.rows import RANKING_TIER, FailedCell, Row, TaskTable, ThreatCells, ThreatColumn
 from recgauntlet.table import build_table
 from recgauntlet_site import words
+from recgauntlet_site.curves import axis, budgets, describe_curves, plot_curves, point_at
 from recgauntlet_site.export import to_csv, to_json
 from recgauntlet_site.figures import describe, plot
 
@@ -47,6 +48,7 @@ class Section:
     title: str
     headline: str
     pictures: tuple[Picture, ...]
+    curves: tuple[Picture, ...]
     seeds: tuple[int, ...]
 
     @property
@@ -58,6 +60,31 @@ class Section:
     def defenses(self) -> list[str]:
         """The defenses' names, each once."""
         return sorted({row.defense.name for row in self.table.rows})
+
+    @property
+    def ranked_lists(self) -> list[tuple[ThreatColumn, list[tuple[Row, ThreatCells]]]]:
+        """The threats under which rankings or exposure were measured, each with the rows that have them."""
+        return self._having(lambda cells: cells.ranking is not None or cells.promotion is not None)
+
+    @property
+    def promoted(self) -> bool:
+        """Whether any row has exposure."""
+        return any(cells.promotion is not None for row in self.table.rows for cells in row.threats)
+
+    @property
+    def ablations(self) -> list[tuple[ThreatColumn, list[tuple[Row, ThreatCells]]]]:
+        """The threats whose attacks were run one by one, each with the rows that have them."""
+        return self._having(lambda cells: bool(cells.ablation))
+
+    def _having(
+        self, wanted: Callable[[ThreatCells], bool]
+    ) -> list[tuple[ThreatColumn, list[tuple[Row, ThreatCells]]]]:
+        found = []
+        for column in self.table.threats:
+            rows = [(row, c) for row in self.table.rows if (c := row.under(column.id)) is not None and wanted(c)]
+            if rows:
+                found.append((column, rows))
+        return found
 
     @property
     def shared(self) -> frozenset[int]:
@@ -124,11 +151,14 @@ def render_site(
 
 def _section(table: TaskTable, card: TaskCard | None, number: int) -> Section:
     anchor = f"{words.slug(table.task)}-{table.track}-{number + 1}"
-    pictures = []
+    pictures, curves = [], []
     for place, column in enumerate(table.threats):
         drawing = plot(table, column, f"{anchor}-plot{place}")
         if drawing:
             pictures.append(Picture(column, Markup(drawing), describe(table, column)))
+        drawing = plot_curves(table, column, f"{anchor}-curve{place}")
+        if drawing:
+            curves.append(Picture(column, Markup(drawing), describe_curves(table, column)))
     return Section(
         anchor=anchor,
         table=table,
@@ -137,6 +167,7 @@ def _section(table: TaskTable, card: TaskCard | None, number: int) -> Section:
         title=card.title if card else table.task,
         headline=words.headline(table),
         pictures=tuple(pictures),
+        curves=tuple(curves),
         seeds=tuple(sorted({seed for row in table.rows for seed in row.seeds})),
     )
 
@@ -170,6 +201,9 @@ def _environment() -> Environment:
         SURFACES=words.SURFACE_WORDS,
         GOALS=words.GOAL_WORDS,
         unlike=_unlike,
+        axis=axis,
+        budgets=budgets,
+        point_at=point_at,
     )
     return environment
 

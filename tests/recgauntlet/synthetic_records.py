@@ -12,11 +12,15 @@ from recgauntlet.record import (
     AttackEffort,
     AttackOutcome,
     Clean,
+    CurvePoint,
     Environment,
     Failure,
     Gate,
+    LoneAttack,
     Packed,
     PluginRef,
+    PromotionOutcome,
+    RankingOutcome,
     RunRecord,
     SuiteRef,
     TaskRef,
@@ -53,11 +57,12 @@ def make_record(
     failure: str = "",
     attack_error: str = "",
     violations: int = 0,
+    further: bool = False,
     started: str = "2026-01-02T03:04:05Z",
     finished: str = "2026-01-02T03:14:05Z",
 ) -> RunRecord:
     """A sealed record. `threats` gives the robust accuracy at each tier, None where the model reads no such
-    surface."""
+    surface. `further` adds curves, lone attacks, rankings and a promotion for the first threat that applies."""
     rng = np.random.default_rng([seed, *f"{model}/{defense}/{task}".encode()])
     common = {
         "task": TaskRef(
@@ -104,7 +109,7 @@ def make_record(
     right = (scores > 0) == labels
     sizes = np.random.default_rng(5).integers(2, 12, impressions)
     shown = np.concatenate([np.arange(size) < 1 + (size > 6) for size in sizes])
-    return RunRecord(
+    record = RunRecord(
         status="ok",
         clean=Clean(
             labels=Packed.bits(labels),
@@ -130,7 +135,8 @@ def make_record(
         ),
         weights_sha256="f" * 64,
         **common,
-    ).sealed()
+    )
+    return (with_further(record, seed) if further else record).sealed()
 
 
 def _threat(
@@ -181,6 +187,61 @@ def _threat(
         ranked=name != "embedding",
         applicable=robust is not None,
         tiers=tuple(tiers),
+    )
+
+
+def with_further(record: RunRecord, seed: int) -> RunRecord:
+    """The record with a security curve, lone attacks and a ranking for every threat that applies, and a promotion for
+    those that promote."""
+    assert record.clean is not None
+    rng = np.random.default_rng([seed, 7])
+    right = (record.clean.scores.to_float() > 0) == record.clean.labels.to_bool()
+    sizes = np.array(record.clean.impression_sizes)[:30]
+    scores = record.clean.impression_scores.to_float()[: sizes.sum()]
+    threats, ranking, promotion = [], [], []
+    for threat in record.threats:
+        if not threat.applicable:
+            threats.append(threat)
+            continue
+        subset = np.arange(1, 121, 2) if threat.goal == "promote" else np.arange(60)
+        high = BUDGETS[threat.surface][-1]
+        standing, curve = right[subset], []
+        for step in range(8):
+            curve.append(CurvePoint(amount=high * step / 3.5, characters=0, queries=100, robust=Packed.bits(standing)))
+            standing = standing & (rng.random(len(subset)) < 0.8)
+        alone = [
+            LoneAttack(attack=name, tier="standard", broken=Packed.bits(right[subset] & (rng.random(len(subset)) < p)))
+            for name, p in (("random", 0.1), ("gradient", 0.6), ("query", 0.4))
+        ]
+        threats.append(
+            threat.model_copy(update={"subset": tuple(subset.tolist()), "curve": tuple(curve), "alone": tuple(alone)})
+        )
+        targets = rng.integers(0, sizes)
+        after = scores.copy()
+        after[np.cumsum(sizes) - sizes + targets] += 3 if threat.goal == "promote" else -3
+        ranking.append(
+            RankingOutcome(
+                threat=threat.id,
+                impressions=tuple(range(len(sizes))),
+                targets=tuple(targets.tolist()),
+                scores=Packed.floats(after),
+            )
+        )
+        if threat.goal == "promote":
+            before = rng.integers(1, 102, (4, 15))
+            promotion.append(
+                PromotionOutcome(
+                    threat=threat.id,
+                    items=(3, 5, 8, 13),
+                    optimized_on=10,
+                    users=15,
+                    competitors=100,
+                    before=Packed.floats(before.ravel().astype(np.float64)),
+                    after=Packed.floats((1 + before // 3).ravel().astype(np.float64)),
+                )
+            )
+    return record.model_copy(
+        update={"threats": tuple(threats), "ranking": tuple(ranking), "promotion": tuple(promotion)}
     )
 
 

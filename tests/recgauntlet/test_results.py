@@ -114,3 +114,58 @@ def test_a_score_that_rounded_to_zero_may_have_been_right_and_one_that_is_no_num
     check_record(_clean(record, "scores", Packed.floats(np.zeros(400))))
     with pytest.raises(RecordError, match="wrong on the clean input"):
         check_record(_clean(record, "scores", Packed.floats(np.full(400, np.nan))))
+
+
+def _subset(record: RunRecord, column: str, value: object) -> RunRecord:
+    threat = record.threats[0].model_copy(update={column: value})
+    return record.model_copy(update={"threats": (threat, *record.threats[1:])})
+
+
+def _ranking(record: RunRecord, column: str, value: object) -> RunRecord:
+    return record.model_copy(update={"ranking": (record.ranking[0].model_copy(update={column: value}),)})
+
+
+def _promotion(record: RunRecord, column: str, value: object) -> RunRecord:
+    return record.model_copy(update={"promotion": (record.promotion[0].model_copy(update={column: value}),)})
+
+
+def _points(record: RunRecord, column: str, value: object) -> RunRecord:
+    points = tuple(point.model_copy(update={column: value}) for point in record.threats[0].curve)
+    return _subset(record, "curve", points)
+
+
+RANKS = np.ones(60)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda r: _subset(r, "subset", (400, *r.threats[0].subset[1:])), "threats.stuffing.subset"),
+        (lambda r: _subset(r, "subset", r.threats[0].subset[:1] * 60), "threats.stuffing.subset"),
+        (lambda r: _subset(r, "subset", ()), "threats.stuffing.subset"),
+        (lambda r: _subset(r, "curve", r.threats[0].curve[::-1]), "threats.stuffing.curve"),
+        (lambda r: _points(r, "amount", float("inf")), "threats.stuffing.curve"),
+        (lambda r: _points(r, "robust", Packed.bits(np.ones(60, dtype=bool))), "threats.stuffing.curve"),
+        (lambda r: _points(r, "robust", Packed.bits(np.zeros(3, dtype=bool))), "threats.stuffing.curve"),
+        (lambda r: _subset(r, "alone", r.threats[0].alone[:1] * 2), "threats.stuffing.alone"),
+        (
+            lambda r: _subset(r, "alone", (r.threats[0].alone[0].model_copy(update={"broken": ONES}),)),
+            "threats.stuffing.alone.random",
+        ),
+        (lambda r: r.model_copy(update={"ranking": r.ranking[:1] * 2}), "ranking"),
+        (lambda r: _ranking(r, "impressions", (0,) * 30), "ranking.stuffing.impressions"),
+        (lambda r: _ranking(r, "impressions", (*range(29), 40)), "ranking.stuffing.impressions"),
+        (lambda r: _ranking(r, "targets", (99,) * 30), "ranking.stuffing.targets"),
+        (lambda r: _ranking(r, "targets", (0,)), "ranking.stuffing.targets"),
+        (lambda r: _ranking(r, "scores", Packed.floats(RANKS)), "ranking.stuffing.scores"),
+        (lambda r: r.model_copy(update={"promotion": r.promotion * 2}), "promotion"),
+        (lambda r: _promotion(r, "before", Packed.floats(RANKS[1:])), "promotion.stuffing.before"),
+        (lambda r: _promotion(r, "after", Packed.floats(RANKS * 102)), "promotion.stuffing.after"),
+        (lambda r: _promotion(r, "after", Packed.floats(RANKS * np.nan)), "promotion.stuffing.after"),
+    ],
+)
+def test_curves_rankings_and_promotions_that_contradict_the_record_are_refused(change: Change, field: str) -> None:
+    check_record(make_record(further=True))
+    with pytest.raises(RecordError) as caught:
+        check_record(change(make_record(further=True)))
+    assert caught.value.field == field

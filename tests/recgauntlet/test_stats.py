@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recgauntlet.stats import Estimate, estimate, resampled_means, shared_ranks
+from recgauntlet.stats import Estimate, crossed_means, estimate, resampled_means, shared_ranks
 
 
 def interval(outcomes: np.ndarray) -> Estimate:
@@ -77,3 +77,22 @@ def test_in_a_chain_of_overlaps_only_a_clearly_better_row_pushes_down() -> None:
 def test_intervals_that_touch_share_a_rank() -> None:
     assert shared_ranks([Estimate(0.6, 0.5, 0.7), Estimate(0.4, 0.3, 0.5)]) == (1, 1)
     assert shared_ranks([]) == ()
+
+
+def test_crossed_means_vary_with_items_and_with_users_by_themselves() -> None:
+    """Outcomes that only items (or only users) tell apart have the spread of a mean of so many items (or users)."""
+    by_item = np.repeat(np.arange(9.0)[:, None], 25, axis=1)
+    by_user = np.repeat(np.arange(25.0)[None, :], 9, axis=0)
+    means = crossed_means([np.stack([by_item, by_user, np.ones((9, 25))], axis=2)])
+    assert means.mean(axis=0) == pytest.approx([4, 12, 1], abs=0.15)
+    expected = [np.arange(9).std() / 3, np.arange(25).std() / 5, 0]
+    assert means.std(axis=0) == pytest.approx(expected, rel=0.06, abs=1e-12)
+
+
+def test_crossed_means_resample_seeds_and_refuse_nothing_at_all() -> None:
+    means = crossed_means([np.full((3, 4, 1), value) for value in (0.0, 1.0)])
+    assert set(means.ravel().tolist()) == {0.0, 0.5, 1.0}
+    with pytest.raises(ValueError, match="at least one"):
+        crossed_means([])
+    with pytest.raises(ValueError, match="at least one"):
+        crossed_means([np.ones((0, 4, 1))])

@@ -94,9 +94,10 @@ def board_records() -> list[RunRecord]:
     records = []
     for seed in range(3):
         records += [
-            make_record(seed=seed),
+            make_record(seed=seed, further=True),
             make_record(
                 seed=seed,
+                further=True,
                 defense="pgd",
                 ratio=1.4,
                 hyperparameters={"epsilon": 0.2},
@@ -104,8 +105,9 @@ def board_records() -> list[RunRecord]:
             ),
             make_record(seed=seed, defense="pgd", ratio=2.4, hyperparameters={"epsilon": 0.4}, violations=1),
             make_record(seed=seed, defense="collapsed", ratio=1.1, clean=0.5, gates=(failed_gate(),)),
+            make_record(seed=seed, model="_mf", defense="_hidden", further=True),
             make_record(seed=seed, model="mf", threats={"stuffing": None, "embedding": (0.6, 0.5, 0.4)}),
-            make_record(seed=seed, model=HOSTILE, defense=REVERSED, attack_error="</td><b>crash</b>"),
+            make_record(seed=seed, model=HOSTILE, defense=REVERSED, further=True, attack_error="</td><b>crash</b>"),
             make_record(seed=seed, model="=HYPERLINK(1)", defense="long" * 60),
             make_record(seed=seed, task="news", threats={"tampering": (0.5, 0.4, 0.3), "embedding": (0.6, 0.5, 0.4)}),
         ]
