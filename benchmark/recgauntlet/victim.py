@@ -86,6 +86,8 @@ class Victim:
     _asked: Tensor = field(init=False)
     _history_vectors: Tensor | None = None
     _is_context_free: bool | None = None
+    _word_table: Tensor | None = None
+    _word_places: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._known = torch.unique(self.clean.example_ids.cpu())
@@ -199,7 +201,17 @@ class Victim:
 
     def word_vectors(self, words: Sequence[str]) -> Tensor:
         """On the CPU: the mean `[V, D]` of each word's token embeddings when it stands alone. Knowledge of
-        the model, no query of an example."""
+        the model, no query of an example; each word's is made once."""
+        new = [word for word in dict.fromkeys(words) if word not in self._word_places]
+        if new:
+            made = self._make_word_vectors(new)
+            self._word_table = made if self._word_table is None else torch.cat([self._word_table, made])
+            self._word_places |= {word: len(self._word_places) + n for n, word in enumerate(new)}
+        if self._word_table is None:
+            return torch.zeros((0, 1))
+        return self._word_table[torch.tensor([self._word_places[word] for word in words], dtype=torch.int64)]
+
+    def _make_word_vectors(self, words: Sequence[str]) -> Tensor:
         out = []
         with torch.no_grad():
             for start in range(0, len(words), self.chunk):
