@@ -166,11 +166,11 @@ def _ranked_words(round_: Round) -> list[list[Draft]]:
                 appended = rules.word_moves(draft, ((end, words[v]) for v in endings[k]), limit)
             flat = replacing[k, : counts[k]].tolist()
             moves = ((r // len(words), words[r % len(words)]) for r in flat)
-            out.append(_shared(appended, rules.word_moves(draft, moves, limit), limit))
+            out.append(shared(appended, rules.word_moves(draft, moves, limit), limit))
     return out
 
 
-def _shared(first: list[Draft], second: list[Draft], most: int) -> list[Draft]:
+def shared(first: list[Draft], second: list[Draft], most: int) -> list[Draft]:
     """At most `most` of two lists, half of each where both have enough."""
     half = max(most - len(second), most - most // 2)
     return [*first[:half], *second[: most - min(half, len(first))]]
@@ -210,7 +210,7 @@ class WordQuery(BeamText):
             appended = rules.word_moves(draft, ((len(draft.words), word) for word in words), most)
             places = round_.first_places(i, 2) if rules.may_replace else []
             moves = ((place, word) for word in words for place in places)
-            out.append(_shared(appended, rules.word_moves(draft, moves, most), most))
+            out.append(shared(appended, rules.word_moves(draft, moves, most), most))
         return out
 
 

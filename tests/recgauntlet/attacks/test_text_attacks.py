@@ -8,6 +8,7 @@ from toy_recommender import Run, ToyRecommender, headline_threat, make_victim, s
 
 from recgauntlet.attack import Attack, Budget
 from recgauntlet.attacks.text import CharacterSwap, RandomText, WordGradient, WordQuery
+from recgauntlet.attacks.text_keywords import Keywords
 from recgauntlet.attacks.text_moves import Draft, Rules
 from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.batch import Batch, Users
@@ -20,7 +21,7 @@ from recgauntlet.world import World
 
 WORDS = (RandomText, WordQuery, WordGradient)
 ALL = (*WORDS, CharacterSwap)
-CASES = [(kind, stuffing_threat()) for kind in WORDS] + [(kind, headline_threat()) for kind in ALL]
+CASES = [(kind, stuffing_threat()) for kind in (*WORDS, Keywords)] + [(kind, headline_threat()) for kind in ALL]
 NAMES = [f"{kind.__name__}-{threat.id}" for kind, threat in CASES]
 cases = pytest.mark.parametrize(("kind", "threat"), CASES, ids=NAMES)
 
@@ -51,7 +52,7 @@ def test_texts_stay_inside_the_budget(
 def test_greedy_stuffing_does_more_damage_than_random_edits(run: Run) -> None:
     budget = Budget.of(stuffing_threat(), "standard")
     random = run(RandomText(trials=20), budget)[1]
-    for kind in (WordQuery, WordGradient):
+    for kind in (WordQuery, WordGradient, Keywords):
         damage = run(kind(stop_when_fallen=False), budget)[1]
         assert damage.mean() > random.mean()
         assert broken(damage) >= broken(random)
@@ -127,7 +128,7 @@ def test_queries_stay_inside_the_budget(
     victim.reset(budget.queries)
     kind().perturb(victim, batch, budget, Randomness(0, "test"))
     assert (victim.remaining(batch.example_ids) >= 0).all()
-    assert victim.effort.forwards <= queries * len(batch)
+    assert victim.effort.queries <= queries * len(batch)
 
 
 def test_the_query_attack_needs_no_gradient(model: ToyRecommender, world: World, batch: Batch) -> None:
@@ -143,10 +144,10 @@ def test_the_query_attack_needs_no_gradient(model: ToyRecommender, world: World,
     target = make_victim(blind.eval(), world, batch)
     budget = Budget.of(stuffing_threat(), "standard")
     fallen = {}
-    for kind in (RandomText, WordQuery, WordGradient):
+    for kind in (RandomText, WordQuery, WordGradient, Keywords):
         found = kind().perturb(target, batch, budget, Randomness(0, "test"))
         fallen[kind.name] = broken((1 - 2 * batch.labels) * target.scores(found))
-    assert fallen["word-query"] > max(fallen["word-gradient"], fallen["random"])
+    assert min(fallen["word-query"], fallen["keywords"]) > max(fallen["word-gradient"], fallen["random"])
 
 
 def test_inputs_found_on_a_twin_carry_over_unchanged(
@@ -176,7 +177,7 @@ def test_a_catalog_without_words_to_stuff_with_leaves_the_texts_alone() -> None:
     two = torch.tensor([0, 1])
     batch = Batch(users, torch.tensor([0, 0]), two, two.float(), two)
     target = make_victim(ToyRecommender(bare.catalog).eval(), bare, batch)
-    for kind in WORDS:
+    for kind in (*WORDS, Keywords):
         found = kind().perturb(target, batch, Budget.of(stuffing_threat(), "high"), Randomness(0, "test"))
         assert texts_of(bare, found) == list(bare.catalog.texts)
 
