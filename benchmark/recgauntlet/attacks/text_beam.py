@@ -21,7 +21,8 @@ class BeamText(Attack):
     """Propose legal drafts one edit further, score them all in one call, keep the worst few of each example.
 
     What is left of an example's queries is shared evenly over the edits still to come and the drafts kept, so a large
-    limit makes the search wide. An example drops out as soon as it falls.
+    limit makes the search wide; where it is small, fewer drafts go on, so that each has at least half of `moves`. An
+    example drops out as soon as it falls.
 
     Parameters
     ----------
@@ -80,7 +81,8 @@ class BeamText(Attack):
         left = (victim.remaining(batch.example_ids[numbers]) // turns).tolist()
         plan: list[tuple[int, Draft, int]] = []
         for (b, drafts), queries in zip(kept.items(), left, strict=True):
-            going = [draft for draft in drafts if self._open(rules, draft)][: queries // 2]
+            afforded = max(min(1, queries // 2), 2 * queries // self.moves)  # a few tries each, or fewer drafts
+            going = [draft for draft in drafts if self._open(rules, draft)][:afforded]
             for draft in going:
                 share = min(self.beam * self.moves // len(going), queries // len(going) - 1)
                 plan.append((b, draft, share))
