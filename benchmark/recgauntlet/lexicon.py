@@ -105,15 +105,19 @@ class Lexicon:
         self._near: dict[str, tuple[tuple[str, float], ...]] = {}
 
     @cached_property
-    def popular(self) -> tuple[str, ...]:
-        """Up to 300 words that stand in most texts, letters only and at least two, most popular first, each
-        in the form that the catalog shows most often."""
+    def ranked(self) -> tuple[str, ...]:
+        """The words of at least two letters and nothing else, those that stand in most texts first, each in
+        the form that the catalog shows most often."""
         best: dict[str, str] = {}
         for form in sorted(self._forms, key=lambda form: (-self._forms[form], form)):
             if len(form) > 1 and form.isascii() and form.isalpha():
                 best.setdefault(form.lower(), form)
-        ranked = sorted(best, key=lambda core: (-self.counts[core], core))
-        return tuple(best[core] for core in ranked[:_MOST_POPULAR])
+        return tuple(best[core] for core in sorted(best, key=lambda core: (-self.counts[core], core)))
+
+    @cached_property
+    def popular(self) -> tuple[str, ...]:
+        """The 300 first of the ranked words."""
+        return self.ranked[:_MOST_POPULAR]
 
     @cached_property
     def popular_vectors(self) -> FloatArray:

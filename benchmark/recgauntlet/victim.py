@@ -22,6 +22,9 @@ LARGEST_LOOKUP = 512
 """Vectors of history items longer than this are not looked up: a batch of histories would outgrow the
 memory."""
 
+_REFERENCES = 32
+"""Users on whom it is learned what a word does."""
+
 
 @dataclass
 class Effort:
@@ -95,6 +98,9 @@ class Victim:
     _history_vectors: Tensor | None = None
     _clean_scores: Tensor | None = None
     _is_context_free: bool | None = None
+    _word_table: Tensor | None = None
+    _word_places: dict[str, int] = field(default_factory=dict)
+    _word_effects: tuple[tuple[str, ...], Tensor] | None = None
 
     def __post_init__(self) -> None:
         self._known = torch.unique(self.clean.example_ids.cpu())
@@ -280,7 +286,42 @@ class Victim:
 
     def word_vectors(self, words: Sequence[str]) -> Tensor:
         """On the CPU: the mean `[V, D]` of each word's token embeddings when it stands alone. Knowledge of
-        the model, no query of an example."""
+        the model, no query of an example; each word's is made once."""
+        new = [word for word in dict.fromkeys(words) if word not in self._word_places]
+        if new:
+            made = self._make_word_vectors(new)
+            self._word_table = made if self._word_table is None else torch.cat([self._word_table, made])
+            self._word_places |= {word: len(self._word_places) + n for n, word in enumerate(new)}
+        if self._word_table is None:
+            return torch.zeros((0, 1))
+        return self._word_table[torch.tensor([self._word_places[word] for word in words], dtype=torch.int64)]
+
+    def word_effects(self, words: Sequence[str]) -> Tensor:
+        """On the CPU: what each word adds to the logit of each reference example when it stands behind the text,
+        `[V, R]`; one example of each of the first 32 users of the clean batch. Knowledge of the model, no query of an
+        example that is attacked; made once for the same words."""
+        wanted = tuple(words)
+        if self._word_effects is None or self._word_effects[0] != wanted:
+            started = time.perf_counter()
+            seen: dict[int, int] = {}
+            for n, row in enumerate(self.clean.rows.tolist()):
+                seen.setdefault(row, n)
+            numbers = torch.tensor(list(seen.values())[:_REFERENCES], device=self.clean.items.device)
+            references = self.clean.select(numbers)
+            texts = references.texts or [self.world.catalog.texts[i] for i in references.items.tolist()]
+            columns = []
+            with torch.no_grad():
+                for n, text in enumerate(texts):
+                    longer = [text, *(f"{text} {word}" for word in wanted)]
+                    alike = references.select(torch.full((len(longer),), n, device=numbers.device)).with_texts(longer)
+                    logits = torch.cat([self._forward(part) for part in self._parts(alike)]).float().cpu()
+                    columns.append(logits[1:] - logits[0])
+            self._word_effects = wanted, torch.stack(columns, dim=1)
+            self.effort.forwards += sum(map(len, columns))
+            self.effort.seconds += time.perf_counter() - started
+        return self._word_effects[1]
+
+    def _make_word_vectors(self, words: Sequence[str]) -> Tensor:
         out = []
         with torch.no_grad():
             for start in range(0, len(words), self.chunk):

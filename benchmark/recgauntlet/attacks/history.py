@@ -21,7 +21,7 @@ from recgauntlet.attacks.history_moves import (
     allowed_items,
     best_moves,
 )
-from recgauntlet.attacks.search import Best, may_ask, wrong_way
+from recgauntlet.attacks.search import Best, first_of_each, may_ask, rank_within, worst_first, wrong_way
 from recgauntlet.batch import Batch
 from recgauntlet.card import HistoryThreat
 from recgauntlet.recommender import Surface
@@ -107,38 +107,60 @@ def _nth(eligible: Tensor, uniform: Tensor) -> Tensor:
     return ((eligible.cumsum(dim=1) == (wanted + 1)[:, None]) & eligible).int().argmax(dim=1)
 
 
-class _GreedyHistory(_HistoryAttack):
-    """One edit after the other: rank all legal moves to first order, score the `moves` most promising, keep
-    the worst."""
+class _BeamHistory(_HistoryAttack):
+    """One edit after the other: rank all legal moves to first order, score the most promising of all examples in one
+    call, keep the worst few of each example.
 
-    def __init__(self, *, moves: int = 48, stop_when_fallen: bool = True) -> None:
+    What is left of an example's queries is shared evenly over the edits still to come and the histories kept. Histories
+    that come out alike are scored once. An example drops out as soon as it falls.
+
+    Parameters
+    ----------
+    moves
+        The most moves an edit may try for each place in the beam, and one query more to rank them.
+    beam
+        How many histories are kept; 1 is a greedy search.
+    stop_when_fallen
+        Whether an example is left alone once the victim errs on it.
+    name
+        Another name for this setting.
+    """
+
+    def __init__(self, *, moves: int = 48, beam: int = 1, stop_when_fallen: bool = True, name: str = "") -> None:
         self.moves = moves
+        self.beam = beam
         self.stop_when_fallen = stop_when_fallen
+        self.name = name or type(self).name  # type: ignore[misc]  # two settings of one search are two attacks
 
     def _search(
         self, victim: Victim, batch: Batch, threat: HistoryThreat, edits: int, public: Tensor, rng: Randomness
     ) -> Tensor:
         clean = batch.histories()
-        state, best, chosen = Histories.of(clean, threat.window, edits), Best(batch), clean.clone()
+        width = clean.shape[1]
+        best, chosen = Best(batch), clean.clone()
         values = self._values(victim, public)
-        standing = torch.arange(len(batch), device=clean.device)
+        kept, rows = Histories.of(clean, threat.window, edits), torch.arange(len(batch), device=clean.device)
         for turn in range(edits):
-            rows = standing[~best.fallen()] if self.stop_when_fallen else standing
             left = victim.remaining(batch.example_ids[rows]).to(rows.device) // (edits - turn)
-            rows, left = rows[left > 1], left[left > 1]
+            going = rank_within(rows) < left // 2
+            if self.stop_when_fallen:
+                going &= ~best.fallen()[rows]
+            kept, rows, left = kept.select(going), rows[going], left[going]
             if not len(rows):
                 break
-            before = state.select(rows)
+            count = torch.bincount(rows, minlength=len(batch))[rows]
+            most = torch.minimum(self.beam * self.moves // count, left // count - 1)
             moves = [
-                best_moves(before.select(part), threat, public, slopes, values, self.moves)
-                for part, slopes in self._in_groups(victim, batch, public, rows, before, values)
+                best_moves(kept.select(part), threat, public, slopes, values, int(most[part].max()))
+                for part, slopes in self._in_groups(victim, batch, public, rows, kept, values)
             ]
-            after, damage = _try(victim, batch, rows, before, Moves.joined(moves), left - 1)
-            found = torch.isfinite(damage)
-            rows, after = rows[found], after.select(found)
-            state = state.put(rows, after)
-            better = best.improve(rows, damage[found] * best.sign[rows])
-            chosen[rows[better]] = after.shown(clean.shape[1])[better]
+            kept, rows, logits = _try(victim, batch, rows, kept, Moves.joined(moves), most)
+            order = worst_first(rows, best.sign[rows] * logits)
+            order = order[rank_within(rows[order]) < self.beam]
+            kept, rows, logits = kept.select(order), rows[order], logits[order]
+            first = rank_within(rows) == 0
+            better = best.improve(rows[first], logits[first])
+            chosen[rows[first][better]] = kept.shown(width)[first][better]
         return chosen
 
     def _in_groups(
@@ -165,22 +187,19 @@ class _GreedyHistory(_HistoryAttack):
 
 def _try(
     victim: Victim, batch: Batch, rows: Tensor, before: Histories, moves: Moves, most: Tensor
-) -> tuple[Histories, Tensor]:
-    """Score the first `most [K]` possible moves of the examples `rows [K]` in one call: what the worst move
-    makes of each, and its damage `[K]`, minus infinity where there was no move."""
+) -> tuple[Histories, Tensor, Tensor]:
+    """Score the first `most [K]` possible moves of the histories `before`, of the examples `rows [K]`, in one call:
+    the histories they lead to, each once an example, whose they are `[M]`, and their logits `[M]`."""
     possible = moves.possible & (moves.possible.cumsum(dim=1) <= most[:, None])
     b, k = torch.nonzero(possible, as_tuple=True)
     after = before.select(b).moved(moves.operation[b, k], moves.place[b, k], moves.item[b, k])
+    first = first_of_each(torch.cat([rows[b][:, None], after.items], dim=1))
+    after, rows = after.select(first), rows[b[first]]
     shown = after.shown(batch.users.histories.shape[1])
-    logits = victim.scores(batch.select(rows[b]).with_histories(shown))
-    damage = torch.full(possible.shape, -torch.inf, device=rows.device)
-    damage[b, k] = wrong_way(batch)[rows[b]] * logits
-    worst = damage.argmax(dim=1, keepdim=True)
-    operation, place, item = (part.gather(1, worst).squeeze(1) for part in (moves.operation, moves.place, moves.item))
-    return before.moved(operation, place, item), damage.amax(dim=1)
+    return after, rows, victim.scores(batch.select(rows).with_histories(shown))
 
 
-class HistoryGradient(_GreedyHistory):
+class HistoryGradient(_BeamHistory):
     """Greedy along the gradient of the logit with respect to the history's vectors (HotFlip, Ebrahimi et al.
     2018, carried over to item sequences; the substitution attack on sequential recommenders of Yue et al.
     2022).
@@ -202,7 +221,7 @@ class HistoryGradient(_GreedyHistory):
         return gradient * wrong_way(active)[:, None, None]
 
 
-class HistoryQuery(_GreedyHistory):
+class HistoryQuery(_BeamHistory):
     """Greedy by queries alone, for models whose gradients say nothing: places and items are ranked by public
     similarity to the candidate. To push a score up, items least like the candidate make way for ones most
     like it; to push it down, the reverse; deletions likewise.

@@ -42,3 +42,29 @@ class Best:
 def may_ask(victim: Victim, batch: Batch, rows: Tensor) -> Tensor:
     """Those of `rows` that have a query left."""
     return rows[(victim.remaining(batch.example_ids[rows]) > 0).to(rows.device)]
+
+
+def worst_first(rows: Tensor, damage: Tensor) -> Tensor:
+    """`[K]`: an order in which what belongs to one of the examples `rows [K]` stands together, the most damaging first
+    and what is alike as it stood."""
+    order = damage.argsort(descending=True, stable=True)
+    return order[rows[order].argsort(stable=True)]
+
+
+def rank_within(rows: Tensor) -> Tensor:
+    """`[K]`: how many of the same example stand before each of `rows [K]`, where those of one example stand
+    together."""
+    place = torch.arange(len(rows), device=rows.device)
+    starts = torch.ones_like(rows, dtype=torch.bool)
+    starts[1:] = rows[1:] != rows[:-1]
+    return place - torch.cummax(torch.where(starts, place, 0), dim=0).values if len(rows) else place
+
+
+def first_of_each(keys: Tensor) -> Tensor:
+    """The places, in order, of the first of each kind of row in `keys [K, C]`, integers."""
+    odd = torch.randint(-(2**62), 2**62, (keys.shape[1],), generator=torch.Generator().manual_seed(0)).to(keys.device)
+    hashed = (keys * (2 * odd + 1)).sum(dim=1)  # wraps around; two kinds share a sum once in about 2^63 pairs
+    _, kind = torch.unique(hashed, return_inverse=True)
+    place = torch.arange(len(keys), device=keys.device)
+    first = torch.full((int(kind.max()) + 1 if len(kind) else 0,), len(keys), device=keys.device)
+    return first.scatter_reduce(0, kind, place, "amin").sort().values

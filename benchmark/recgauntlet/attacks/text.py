@@ -1,26 +1,24 @@
-"""Attacks on the candidate's text: random, greedy along the gradient, greedy by queries, and character
-tricks.
-
-All candidates of all examples of a round are scored in one call. An example drops out as soon as it falls.
-"""
+"""Attacks on the candidate's text: random, along the gradient, by queries alone, and character tricks."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from recgauntlet.attack import Attack, Budget
-from recgauntlet.attacks.search import Best, may_ask, wrong_way
+from recgauntlet.attacks.search import Best, may_ask
+from recgauntlet.attacks.text_beam import BeamText
 from recgauntlet.attacks.text_moves import Draft, Rules
 from recgauntlet.attacks.text_round import Round
 from recgauntlet.batch import Batch
 from recgauntlet.recommender import Surface
 from recgauntlet.rng import Randomness
 from recgauntlet.victim import Victim
+
+_ELEMENTS = 2**24
+"""The most elements of one temporary tensor."""
 
 
 class RandomText(Attack):
@@ -49,8 +47,13 @@ class RandomText(Attack):
             rows = may_ask(victim, batch, torch.nonzero(~best.fallen()).flatten())
             tricks = budget.characters > 0 and (trial % 2 == 1 or not rules.may_replace)
             edit = _random_characters if tricks else _random_words
-            options = [[edit(clean[b], rules, generators[b])] for b in rows.tolist()]
-            _try(victim, batch, rows, options, best, chosen)
+            if not len(rows):
+                break
+            drafts = [edit(clean[b], rules, generators[b]) for b in rows.tolist()]
+            logits = victim.scores(batch.select(rows).with_texts([draft.text for draft in drafts]))
+            better = best.improve(rows, logits).tolist()
+            for b, draft, is_better in zip(rows.tolist(), drafts, better, strict=True):
+                chosen[b] = draft if is_better else chosen[b]
         return batch.with_texts([draft.text for draft in chosen])
 
 
@@ -85,52 +88,7 @@ def _random_characters(draft: Draft, rules: Rules, generator: np.random.Generato
     return draft
 
 
-class _GreedyText(Attack):
-    """One edit after the other: propose legal drafts, score them all, keep the worst of each example."""
-
-    surface: ClassVar[Surface] = "candidate-text"
-
-    def __init__(self, *, moves: int = 32, stop_when_fallen: bool = True) -> None:
-        self.moves = moves
-        self.stop_when_fallen = stop_when_fallen
-
-    def perturb(self, victim: Victim, batch: Batch, budget: Budget, rng: Randomness) -> Batch:
-        rules = Rules.of(victim.world, budget)
-        if not len(batch) or not rules.any_edit:
-            return batch
-        drafts = rules.drafts(victim.world, batch)
-        chosen, best, turns = list(drafts), Best(batch), self._turns(budget)
-        order: dict[int, list[int]] = {}
-        rows = torch.arange(len(batch), device=batch.items.device)
-        for turn in range(turns):
-            rows = rows[~best.fallen()[rows]] if self.stop_when_fallen else rows
-            left = (victim.remaining(batch.example_ids[rows]) // (turns - turn)).tolist()
-            kept = [i for i, b in enumerate(rows.tolist()) if left[i] > 1 and self._open(rules, drafts[b])]
-            rows = rows[kept]
-            if not len(rows):
-                break
-            most = [min(self.moves, left[i] - 1) for i in kept]
-            round_ = Round(victim, batch, rules, rows, [drafts[b] for b in rows.tolist()], most, order, rng)
-            worst = _try(victim, batch, rows, self._options(round_), best, chosen)
-            for b, draft in worst.items():
-                drafts[b] = draft
-            rows = rows[[b in worst for b in rows.tolist()]]
-        return batch.with_texts([draft.text for draft in chosen])
-
-    def _turns(self, budget: Budget) -> int:
-        """How many edits there may be, one after the other."""
-        return int(budget.amount)
-
-    def _open(self, rules: Rules, draft: Draft) -> bool:
-        """Whether another edit is allowed."""
-        return rules.edits_left(draft) > 0
-
-    @abstractmethod
-    def _options(self, round_: Round) -> list[list[Draft]]:
-        """Legal drafts one edit further for each example of the round."""
-
-
-class WordGradient(_GreedyText):
+class WordGradient(BeamText):
     """Greedy substitution and appending along the gradient (HotFlip, Ebrahimi et al. 2018; its use for word
     insertion follows Wallace et al. 2019).
 
@@ -179,40 +137,47 @@ def _neighbour_moves(rules: Rules, draft: Draft) -> list[tuple[int, str]]:
 
 
 def _ranked_words(round_: Round) -> list[list[Draft]]:
-    """Stuffing: half of the moves append, half replace, each the most promising of all popular words."""
-    rules, drafts = round_.rules, round_.drafts
-    popular = rules.popular
-    if not popular:
+    """Stuffing: half of the moves append, half replace, each the most promising of the whole vocabulary."""
+    rules, drafts, words = round_.rules, round_.drafts, round_.rules.vocabulary
+    if not words:
         return [[] for _ in drafts]
-    asked = [(rules.word_moves(d, ((len(d.words), w) for w in popular), 1) or [d])[0] for d in drafts]
+    asked = [(rules.word_moves(d, ((len(d.words), w) for w in words), 1) or [d])[0] for d in drafts]
     slopes, current = round_.slopes([draft.text for draft in asked])
-    gain = slopes @ round_.victim.word_vectors(popular).T - current.unsqueeze(-1)  # [K, W, V]
-    out = []
-    for k, (draft, most) in enumerate(zip(drafts, round_.most, strict=True)):
-        size, end = gain.shape[1], len(draft.words)
-        appended: list[Draft] = []
-        if len(asked[k].words) > end and end < size:
-            ranking = gain[k, end].argsort(descending=True, stable=True).tolist()
-            appended = rules.word_moves(draft, ((end, popular[v]) for v in ranking), most)
-        replaced: list[Draft] = []
-        places = [place for place in rules.open_places(draft) if place < size] if rules.may_replace else []
-        if places:
-            flat = gain[k, places].flatten()
-            ranking = flat.topk(min(2 * most + 8, len(flat))).indices.tolist()
-            count = len(popular)
-            moves = ((places[r // count], popular[r % count]) for r in ranking)
-            replaced = rules.word_moves(draft, moves, most)
-        out.append(_shared(appended, replaced, most))
+    vectors = round_.victim.word_vectors(words)
+    size, out = slopes.shape[1], []
+    step = max(1, _ELEMENTS // (size * len(words)))
+    for start in range(0, len(drafts), step):
+        part = range(start, min(start + step, len(drafts)))
+        gain = slopes[start : part.stop] @ vectors.T - current[start : part.stop].unsqueeze(-1)  # [k, W, V]
+        ends = torch.tensor([min(len(drafts[i].words), size - 1) for i in part])
+        places = [rules.open_places(drafts[i]) if rules.may_replace else [] for i in part]
+        open_ = torch.zeros(gain.shape[:2], dtype=torch.bool)
+        for k, several in enumerate(places):
+            open_[k, [place for place in several if place < size]] = True
+        most = 2 * max(round_.most[i] for i in part) + 8
+        appending = gain[torch.arange(len(part)), ends]
+        endings = appending.topk(min(most, appending.shape[1]), dim=1).indices.tolist()
+        replacing = gain.masked_fill(~open_.unsqueeze(-1), -torch.inf).flatten(1)
+        gains, replacing = replacing.topk(min(most, replacing.shape[1]), dim=1)
+        counts = torch.isfinite(gains).sum(dim=1).tolist()
+        for k, i in enumerate(part):
+            draft, limit, end = drafts[i], round_.most[i], len(drafts[i].words)
+            appended: list[Draft] = []
+            if len(asked[i].words) > end and end < size:
+                appended = rules.word_moves(draft, ((end, words[v]) for v in endings[k]), limit)
+            flat = replacing[k, : counts[k]].tolist()
+            moves = ((r // len(words), words[r % len(words)]) for r in flat)
+            out.append(shared(appended, rules.word_moves(draft, moves, limit), limit))
     return out
 
 
-def _shared(first: list[Draft], second: list[Draft], most: int) -> list[Draft]:
+def shared(first: list[Draft], second: list[Draft], most: int) -> list[Draft]:
     """At most `most` of two lists, half of each where both have enough."""
     half = max(most - len(second), most - most // 2)
     return [*first[:half], *second[: most - min(half, len(first))]]
 
 
-class WordQuery(_GreedyText):
+class WordQuery(BeamText):
     """Greedy by queries alone (after TextFooler, Jin et al. 2020), for models whose gradients say nothing.
 
     Words are ranked by what removing them does. For tampering, all neighbours of the most important words are
@@ -246,11 +211,11 @@ class WordQuery(_GreedyText):
             appended = rules.word_moves(draft, ((len(draft.words), word) for word in words), most)
             places = round_.first_places(i, 2) if rules.may_replace else []
             moves = ((place, word) for word in words for place in places)
-            out.append(_shared(appended, rules.word_moves(draft, moves, most), most))
+            out.append(shared(appended, rules.word_moves(draft, moves, most), most))
         return out
 
 
-class CharacterSwap(_GreedyText):
+class CharacterSwap(BeamText):
     """Greedy character tricks in the most important words (DeepWordBug, Gao et al. 2018; TextBugger, Li et
     al. 2019).
 
@@ -264,8 +229,10 @@ class CharacterSwap(_GreedyText):
     name = "character-swap"
     edits: ClassVar[str] = "characters"
 
-    def __init__(self, *, moves: int = 32, turns: int = 6, stop_when_fallen: bool = True) -> None:
-        super().__init__(moves=moves, stop_when_fallen=stop_when_fallen)
+    def __init__(
+        self, *, moves: int = 32, beam: int = 1, turns: int = 6, stop_when_fallen: bool = True, name: str = ""
+    ) -> None:
+        super().__init__(moves=moves, beam=beam, stop_when_fallen=stop_when_fallen, name=name)
         self.turns = turns
 
     def supports(self, budget: Budget) -> bool:
@@ -291,31 +258,3 @@ class CharacterSwap(_GreedyText):
                 options += [found[int(j)] for j in generator.permutation(len(found))[:share]]
             out.append(options)
         return out
-
-
-def _try(
-    victim: Victim,
-    batch: Batch,
-    rows: Tensor,
-    options: list[list[Draft]],
-    best: Best,
-    chosen: list[Draft],
-) -> dict[int, Draft]:
-    """Score every option of the examples `rows [K]` in one call and book the worst of each; returned by
-    example."""
-    flat = [(b, draft) for b, drafts in zip(rows.tolist(), options, strict=True) for draft in drafts]
-    if not flat:
-        return {}
-    index = torch.tensor([b for b, _ in flat], device=rows.device)
-    logits = victim.scores(batch.select(index).with_texts([draft.text for _, draft in flat]))
-    damage = (wrong_way(batch)[index] * logits).tolist()
-    worst: dict[int, int] = {}
-    for n, (b, _) in enumerate(flat):
-        if b not in worst or damage[n] > damage[worst[b]]:
-            worst[b] = n
-    kept = torch.tensor(list(worst), device=rows.device)
-    better = best.improve(kept, logits[list(worst.values())]).tolist()
-    for (b, n), is_better in zip(worst.items(), better, strict=True):
-        if is_better:
-            chosen[b] = flat[n][1]
-    return {b: flat[n][1] for b, n in worst.items()}

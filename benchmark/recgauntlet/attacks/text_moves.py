@@ -15,8 +15,10 @@ from recgauntlet.card import TextThreat
 from recgauntlet.lexicon import Lexicon, character_variants, core_of, is_number, words_of
 from recgauntlet.world import World
 
+_MOST_WORDS = 2000
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A text under edit: the clean text, its words now (appended ones last), how many it had, which places
     were touched, and what character edits have cost so far."""
@@ -77,6 +79,12 @@ class Rules:
     def may_replace(self) -> bool:
         """Whether whole words may be replaced."""
         return "replace-word" in self.threat.operations
+
+    @cached_property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Up to 2,000 words of the catalog, most popular first, no banned character."""
+        banned = set(self.threat.banned_characters)
+        return tuple(word for word in self.lexicon.ranked if not banned & set(word))[:_MOST_WORDS]
 
     @cached_property
     def popular(self) -> tuple[str, ...]:

@@ -1,24 +1,34 @@
-"""One turn of a greedy search on texts: what is asked of the victim to propose moves."""
+"""One turn of a search on texts: what is asked of the victim to propose drafts, and what the drafts are worth."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.search import wrong_way
+from recgauntlet.attacks.search import FALLEN, wrong_way
 from recgauntlet.attacks.text_moves import Draft, Rules
 from recgauntlet.batch import PAD, Batch
 from recgauntlet.rng import Randomness
 from recgauntlet.victim import Victim
 
 
+@dataclass
+class Memory:
+    """What a search knows of each example over its turns, by row of the batch: `order`, its places by importance, and
+    `promise [V]`, what each word of the vocabulary would do."""
+
+    order: dict[int, list[int]] = field(default_factory=dict)
+    promise: dict[int, Tensor] = field(default_factory=dict)
+
+
 class Round:
-    """One turn of a greedy search: the examples `rows [K]` of a batch, their drafts, and at most how many
-    queries each may use for its options. `order` is remembered over the turns: places by importance, per
-    row."""
+    """One turn of a search: `K` drafts, of the examples `rows [K]` of a batch, and at most how many options each may
+    try. An example with several drafts stands in several rows."""
 
     def __init__(
         self,
@@ -28,17 +38,55 @@ class Round:
         rows: Tensor,
         drafts: list[Draft],
         most: list[int],
-        order: dict[int, list[int]],
+        memory: Memory,
         rng: Randomness,
     ) -> None:
         self.victim = victim
         self.batch = batch
         self.rules = rules
         self.rows = rows
+        self.numbers: list[int] = rows.tolist()
         self.drafts = drafts
         self.most = most
-        self.order = order
+        self.memory = memory
         self.rng = rng
+        self._signs: list[float] = wrong_way(batch).tolist()
+        self._found: dict[int, dict[tuple[str, ...], tuple[Draft, float]]] = {}
+        self.fallen: set[int] = set()
+        """Rows of the examples that an option of this round has fooled the victim on."""
+
+    def ask(self, options: list[list[Draft]]) -> None:
+        """Score all `options [K, ...]` in one call; a text that an example was asked about in this turn is not scored
+        again, whatever order its edits were made in."""
+        rows: list[int] = []
+        new: list[Draft] = []
+        for b, drafts in zip(self.numbers, options, strict=True):
+            found = self._found.setdefault(b, {})
+            for draft in drafts:
+                if draft.words not in found:
+                    found[draft.words] = (draft, 0.0)
+                    rows.append(b)
+                    new.append(draft)
+        if not new:
+            return
+        index = torch.tensor(rows, device=self.rows.device)
+        logits = self.victim.scores(self.batch.select(index).with_texts([draft.text for draft in new]))
+        for b, draft, logit in zip(rows, new, logits.tolist(), strict=True):
+            self._found[b][draft.words] = (draft, logit)
+            if self._signs[b] * logit > FALLEN:
+                self.fallen.add(b)
+
+    def worst(self, count: int) -> dict[int, list[tuple[Draft, float]]]:
+        """The `count` most damaging of what was asked about each example, worst first, with their logits."""
+        out: dict[int, list[tuple[Draft, float]]] = {}
+        for b, found in self._found.items():
+            if found:
+                out[b] = sorted(found.values(), key=itemgetter(1), reverse=self._signs[b] > 0)[:count]
+        return out
+
+    def logit(self, i: int, draft: Draft) -> float:
+        """What was found of a draft that the round asked about."""
+        return self._found[self.numbers[i]][draft.words][1]
 
     def slopes(self, texts: Sequence[str], which: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
         """On the CPU: how the damage grows with each word's vector, `[K, W, D]`, and the slope's product with
@@ -52,7 +100,7 @@ class Round:
     def generator(self, i: int) -> np.random.Generator:
         """Draws for the example `i` in this state of its draft."""
         draft = self.drafts[i]
-        example = int(self.batch.example_ids[self.rows[i]])
+        example = int(self.batch.example_ids[self.numbers[i]])
         return self.rng.child("options").numpy(example, draft.cost, len(draft.touched))
 
     def find_order(self, which: Sequence[int]) -> None:
@@ -63,8 +111,9 @@ class Round:
         texts: list[str] = []
         places: list[tuple[int, list[int]]] = []
         for i in which:
-            row = int(self.rows[i])
-            if row not in self.order:
+            row = self.numbers[i]
+            if row not in self.memory.order:
+                self.memory.order[row] = []
                 asked = self.rules.open_places(self.drafts[i])[: self.most[i] // 2]
                 places.append((i, asked))
                 index += [row] * len(asked)
@@ -77,16 +126,16 @@ class Round:
         for i, asked in places:
             known = dict(zip(asked, damage[start : start + len(asked)], strict=True))
             start += len(asked)
-            self.order[int(self.rows[i])] = sorted(asked, key=lambda place: (-known[place], place))
+            self.memory.order[self.numbers[i]] = sorted(asked, key=lambda place: (-known[place], place))
 
     def first_places(self, i: int, most: int) -> list[int]:
         """The most important places of the example `i` that may still be changed."""
         open_ = set(self.rules.open_places(self.drafts[i]))
-        return [place for place in self.order[int(self.rows[i])] if place in open_][:most]
+        return [place for place in self.memory.order[self.numbers[i]] if place in open_][:most]
 
     def by_importance(self, i: int, moves: list[tuple[int, str]]) -> list[tuple[int, str]]:
         """Moves by the importance of their place, where it is known."""
-        rank = {place: r for r, place in enumerate(self.order.get(int(self.rows[i]), []))}
+        rank = {place: r for r, place in enumerate(self.memory.order.get(self.numbers[i], []))}
         return sorted(moves, key=lambda move: rank.get(move[0], len(rank)))
 
     def public_ranking(self) -> list[list[int]]:

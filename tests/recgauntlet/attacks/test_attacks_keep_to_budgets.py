@@ -14,7 +14,10 @@ from toy_recommender import (
     stuffing_threat,
 )
 
-from recgauntlet.attack import Budget
+from recgauntlet.attack import Attack, Budget
+from recgauntlet.attacks.history import HistoryGradient, HistoryQuery
+from recgauntlet.attacks.text import CharacterSwap, WordGradient, WordQuery
+from recgauntlet.attacks.text_keywords import Keywords
 from recgauntlet.batch import PAD, Batch, Users
 from recgauntlet.card import Threat
 from recgauntlet.data.tables import Catalog
@@ -29,6 +32,15 @@ WORDS = st.sampled_from(
 TEXTS = st.lists(WORDS, min_size=1, max_size=9).flatmap(
     lambda words: st.sampled_from([" ", "  "]).map(lambda space: space.join(words))
 )
+
+
+def beams(threat: Threat) -> tuple[Attack, ...]:
+    """Every search of the threat's surface with a beam."""
+    if threat.surface == "history":
+        return HistoryQuery(beam=3), HistoryGradient(beam=3)
+    if threat.surface == "candidate-text":
+        return CharacterSwap(beam=3), WordQuery(beam=3), WordGradient(beam=3), Keywords(), Keywords(beam=3)
+    return ()
 
 
 @st.composite
@@ -74,7 +86,7 @@ def test_no_attack_ever_breaks_its_budget(case: tuple[World, Batch, Threat], tie
     torch.manual_seed(0)
     model = ToyRecommender(world.catalog, token_length=6).eval()
     victim, twin = make_victim(model, world, batch), make_victim(model, world, batch)
-    for attack in (*attacks_for(threat), transfer_for(threat, twin)):
+    for attack in (*attacks_for(threat), *beams(threat), transfer_for(threat, twin)):
         if attack.supports(budget):
             victim.reset(queries)
             found = attack.perturb(victim, batch, budget, Randomness(0, "test"))

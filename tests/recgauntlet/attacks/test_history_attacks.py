@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toy_recommender import Run, ToyRecommender, history_threat, make_victim
+from toy_recommender import Run, ToyRecommender, history_threat, make_batch, make_victim
 
 from recgauntlet.attack import Attack, Budget
 from recgauntlet.attacks.history import HistoryGradient, HistoryQuery, RandomHistory
 from recgauntlet.attacks.history_moves import DELETE, INSERT, REPLACE, Histories, allowed_items
+from recgauntlet.attacks.search import first_of_each, rank_within, worst_first
 from recgauntlet.batch import PAD, Batch
+from recgauntlet.card import HistoryThreat
 from recgauntlet.rng import Randomness
 from recgauntlet.verify import verify
 from recgauntlet.victim import Victim
@@ -155,3 +157,79 @@ def test_a_single_item_is_never_deleted(run: Run, batch: Batch) -> None:
     for kind in ALL:
         found, _ = run(kind(), Budget.of(history_threat(operations=("delete",)), "high"), single)
         assert torch.equal(found.histories(), alone)
+
+
+def every_edit(items: list[int], vectors: torch.Tensor, threat: HistoryThreat) -> set[tuple[int, ...]]:
+    """All histories one legal edit away, by brute force and without the attacks' code."""
+    width, real = len(items), [item for item in items if item != PAD]
+    near = vectors @ vectors.T >= threat.min_cosine
+    found: set[tuple[int, ...]] = set()
+    for place in range(max(0, len(real) - threat.window), len(real)):
+        if len(real) > 1:
+            found.add((*real[:place], *real[place + 1 :]))
+        for item in torch.nonzero(near[real[place]]).flatten().tolist():
+            if item != real[place]:
+                found.add((*real[:place], item, *real[place + 1 :]))
+                found.add((*real[: place + 1], item, *real[place + 1 :]))
+    return {tuple([PAD] * (width - len(edit)) + list(edit[-width:])) for edit in found}
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_robust_accuracy_after_one_edit_is_within_a_point_of_exhaustive_search(
+    model: ToyRecommender, world: World, beam: int
+) -> None:
+    """200 examples, each against all of its legal edits (179 on average), with queries for about half of them."""
+    examples = make_batch(world.catalog, users=100, seed=77, first_id=5000)
+    victim = make_victim(model, world, examples)
+    budget = Budget.of(history_threat(queries=100), "low")
+    assert isinstance(budget.threat, HistoryThreat)
+    falls, tried = torch.zeros(len(examples), dtype=torch.bool), 0
+    for b in range(len(examples)):
+        edits = sorted(every_edit(examples.histories()[b].tolist(), world.item_vectors, budget.threat))
+        one = examples.select(torch.full((len(edits),), b)).with_histories(torch.tensor(edits))
+        falls[b] = ((1 - 2 * one.labels) * victim.scores(one) > 0).any()
+        tried += len(edits)
+    assert tried > 1.5 * budget.queries * len(examples), "the attack must not be able to try them all"
+    victim.reset(budget.queries)
+    found = HistoryGradient(beam=beam).perturb(victim, examples, budget, Randomness(0, "test"))
+    victim.reset(None)
+    reached = (1 - 2 * examples.labels) * victim.scores(found) > 0
+    clean = (1 - 2 * examples.labels) * victim.scores(examples) > 0
+    gap = falls.float().mean() - (reached | clean).float().mean()
+    assert falls.float().mean() > clean.float().mean() + 0.05, "one edit must be able to do something"
+    assert 0 <= gap <= 0.01
+
+
+@pytest.mark.parametrize("kind", GREEDY)
+def test_a_wider_beam_does_at_least_as_much_damage(run: Run, kind: type[HistoryGradient | HistoryQuery]) -> None:
+    budget = Budget.of(history_threat(queries=2000), "high")
+    greedy = run(kind(stop_when_fallen=False), budget)[1]
+    wide = run(kind(beam=6, stop_when_fallen=False), budget)[1]
+    assert wide.mean() > greedy.mean()
+    assert (wide >= greedy - 1e-4).float().mean() > 0.9
+
+
+def test_histories_that_come_out_alike_are_scored_once(victim: Victim, batch: Batch) -> None:
+    asked: list[tuple[int, ...]] = []
+    score = victim.scores
+
+    def listen(shown: Batch) -> torch.Tensor:
+        histories = shown.histories().tolist()
+        asked.extend((int(i), *items) for i, items in zip(shown.example_ids, histories, strict=True))
+        return score(shown)
+
+    victim.scores = listen  # type: ignore[method-assign]
+    budget = Budget.of(history_threat(queries=2000, operations=("delete",)), "standard")
+    victim.reset(budget.queries)
+    HistoryQuery(beam=8, stop_when_fallen=False).perturb(victim, batch, budget, Randomness(0, "test"))
+    assert len(set(asked)) == len(asked) > 15 * len(batch)
+
+
+def test_the_best_of_each_example_is_kept() -> None:
+    rows, damage = torch.tensor([2, 0, 2, 0, 2]), torch.tensor([1.0, 3.0, 5.0, 4.0, 5.0])
+    order = worst_first(rows, damage)
+    assert order.tolist() == [3, 1, 2, 4, 0]
+    assert rank_within(rows[order]).tolist() == [0, 1, 0, 1, 2]
+    keys = torch.tensor([[1, -1], [1, 2], [1, -1], [0, 2], [1, 2]])
+    assert first_of_each(keys).tolist() == [0, 1, 3]
+    assert first_of_each(keys[:0]).tolist() == rank_within(rows[:0]).tolist() == []

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toy_recommender import Run, ToyRecommender, headline_threat, make_victim, stuffing_threat
+from toy_recommender import Run, ToyRecommender, headline_threat, make_batch, make_victim, stuffing_threat
 
 from recgauntlet.attack import Attack, Budget
 from recgauntlet.attacks.text import CharacterSwap, RandomText, WordGradient, WordQuery
+from recgauntlet.attacks.text_keywords import Keywords
 from recgauntlet.attacks.text_moves import Draft, Rules
 from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.batch import Batch, Users
@@ -20,7 +21,7 @@ from recgauntlet.world import World
 
 WORDS = (RandomText, WordQuery, WordGradient)
 ALL = (*WORDS, CharacterSwap)
-CASES = [(kind, stuffing_threat()) for kind in WORDS] + [(kind, headline_threat()) for kind in ALL]
+CASES = [(kind, stuffing_threat()) for kind in (*WORDS, Keywords)] + [(kind, headline_threat()) for kind in ALL]
 NAMES = [f"{kind.__name__}-{threat.id}" for kind, threat in CASES]
 cases = pytest.mark.parametrize(("kind", "threat"), CASES, ids=NAMES)
 
@@ -51,7 +52,7 @@ def test_texts_stay_inside_the_budget(
 def test_greedy_stuffing_does_more_damage_than_random_edits(run: Run) -> None:
     budget = Budget.of(stuffing_threat(), "standard")
     random = run(RandomText(trials=20), budget)[1]
-    for kind in (WordQuery, WordGradient):
+    for kind in (WordQuery, WordGradient, Keywords):
         damage = run(kind(stop_when_fallen=False), budget)[1]
         assert damage.mean() > random.mean()
         assert broken(damage) >= broken(random)
@@ -127,7 +128,7 @@ def test_queries_stay_inside_the_budget(
     victim.reset(budget.queries)
     kind().perturb(victim, batch, budget, Randomness(0, "test"))
     assert (victim.remaining(batch.example_ids) >= 0).all()
-    assert victim.effort.forwards <= queries * len(batch)
+    assert victim.effort.queries <= queries * len(batch)
 
 
 def test_the_query_attack_needs_no_gradient(model: ToyRecommender, world: World, batch: Batch) -> None:
@@ -143,10 +144,10 @@ def test_the_query_attack_needs_no_gradient(model: ToyRecommender, world: World,
     target = make_victim(blind.eval(), world, batch)
     budget = Budget.of(stuffing_threat(), "standard")
     fallen = {}
-    for kind in (RandomText, WordQuery, WordGradient):
+    for kind in (RandomText, WordQuery, WordGradient, Keywords):
         found = kind().perturb(target, batch, budget, Randomness(0, "test"))
         fallen[kind.name] = broken((1 - 2 * batch.labels) * target.scores(found))
-    assert fallen["word-query"] > max(fallen["word-gradient"], fallen["random"])
+    assert min(fallen["word-query"], fallen["keywords"]) > max(fallen["word-gradient"], fallen["random"])
 
 
 def test_inputs_found_on_a_twin_carry_over_unchanged(
@@ -176,7 +177,7 @@ def test_a_catalog_without_words_to_stuff_with_leaves_the_texts_alone() -> None:
     two = torch.tensor([0, 1])
     batch = Batch(users, torch.tensor([0, 0]), two, two.float(), two)
     target = make_victim(ToyRecommender(bare.catalog).eval(), bare, batch)
-    for kind in WORDS:
+    for kind in (*WORDS, Keywords):
         found = kind().perturb(target, batch, Budget.of(stuffing_threat(), "high"), Randomness(0, "test"))
         assert texts_of(bare, found) == list(bare.catalog.texts)
 
@@ -197,3 +198,58 @@ def test_the_gradient_finds_good_words_to_append_with_few_tries(
     clean = (1 - 2 * examples.labels) * victim.scores(examples)
     _, reached = run(WordGradient(moves=4, stop_when_fallen=False), budget, examples)
     assert ((reached - clean) / (best - clean)).mean() > 0.9
+
+
+@pytest.mark.parametrize(("attack", "allowed"), [(WordGradient(beam=4), 0.01), (Keywords(beam=4), 0.05)])
+def test_robust_accuracy_after_one_word_is_close_to_exhaustive_search(
+    model: ToyRecommender, world: World, attack: Attack, allowed: float
+) -> None:
+    """100 examples, each against every catalog word at every place and behind the last; within a point where gradients
+    help, within five by 100 queries alone."""
+    examples = make_batch(world.catalog, users=50, seed=77, first_id=5000)
+    victim = make_victim(model, world, examples)
+    budget = Budget.of(stuffing_threat(), "low")
+    vocabulary = sorted({word for text in world.catalog.texts for word in text.split() if word.isalpha()})
+    falls = torch.zeros(len(examples), dtype=torch.bool)
+    for b, text in enumerate(texts_of(world, examples)):
+        words, edits = text.split(), set()
+        for place in range(len(words) + 1):
+            for new in vocabulary:
+                number = place < len(words) and any(character.isdigit() for character in words[place])
+                edited = [*words[:place], new, *words[place + 1 :]]
+                if not number and edited.count(new) <= max(2, words.count(new)):
+                    edits.add(" ".join(edited))
+        one = examples.select(torch.full((len(edits),), b)).with_texts(sorted(edits))
+        falls[b] = ((1 - 2 * one.labels) * victim.scores(one) > 0).any()
+    victim.reset(budget.queries)
+    found = attack.perturb(victim, examples, budget, Randomness(0, "test"))
+    victim.reset(None)
+    clean = (1 - 2 * examples.labels) * victim.scores(examples) > 0
+    reached = (1 - 2 * examples.labels) * victim.scores(found) > 0
+    gap = falls.float().mean() - (reached | clean).float().mean()
+    assert falls.float().mean() > clean.float().mean() + 0.05, "one word must be able to do something"
+    assert 0 <= gap <= allowed
+
+
+def test_a_wider_beam_of_texts_does_at_least_as_much_damage(run: Run) -> None:
+    budget = Budget.of(stuffing_threat(), "high")
+    for kind in (WordQuery, WordGradient, Keywords):
+        greedy = run(kind(stop_when_fallen=False), budget)[1]
+        wide = run(kind(beam=6, stop_when_fallen=False), budget)[1]
+        assert wide.mean() > greedy.mean()
+        assert (wide >= greedy - 1e-4).float().mean() > 0.9
+
+
+def test_a_text_is_scored_once_whatever_the_order_of_its_edits(victim: Victim, batch: Batch) -> None:
+    asked: list[tuple[int, str]] = []
+    score = victim.scores
+
+    def listen(shown: Batch) -> torch.Tensor:
+        asked.extend(zip(shown.example_ids.tolist(), shown.texts or (), strict=True))
+        return score(shown)
+
+    victim.scores = listen  # type: ignore[method-assign]
+    only_replace = replace(Budget.of(headline_threat(queries=2000), "standard"), characters=0)
+    victim.reset(only_replace.queries)
+    WordGradient(beam=8, stop_when_fallen=False).perturb(victim, batch, only_replace, Randomness(0, "test"))
+    assert len(set(asked)) == len(asked) > 2 * len(batch)
