@@ -61,8 +61,8 @@ def security_curve(
     """What stays right of the test examples at `index [n]` under each budget of `curve_budgets`.
 
     The suite's attacks run at each budget on the examples that still stand, and then, at the tiers' own budgets,
-    `extra` (transfer, which is searched for there anyway): what a smaller budget broke is legal inside a larger one. The
-    first point is clean. A point is one step of `journal`.
+    `extra` (transfer, which is searched for there anyway): what a smaller budget broke is legal inside a larger one.
+    The first point is clean. A point is one step of `journal`.
     """
     journal = journal or Journal()
     tiers = [Budget.of(threat, tier) for tier in TIERS]
