@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeVar
 
-from recgauntlet.batch import PAD
+from recgauntlet.batch import PAD, Batch
 from recgauntlet.data.tables import Catalog
 from recgauntlet.lexicon import words_of
+from recgauntlet.recommender import Surface
 from recgauntlet.record import Edit
 
 Element = TypeVar("Element", bound=Hashable)
@@ -52,6 +53,21 @@ def apply_history_edits(clean: Sequence[int], edits: Sequence[Edit], catalog: Ca
     """The perturbed row, as wide as the clean one: PAD in front, or cut to its newest items."""
     items = _applied(_items(clean), edits, catalog.ids.index)
     return [PAD] * (len(clean) - len(items)) + items[max(0, len(items) - len(clean)) :]
+
+
+def example_edits(catalog: Catalog, surface: Surface, clean: Batch, perturbed: Batch, row: int) -> tuple[Edit, ...]:
+    """The edits of the example at `row` of two batches of the same examples; none where embeddings move."""
+    if surface == "candidate-text":
+        before, after = (_text(catalog, batch, row) for batch in (clean, perturbed))
+        return text_edits(before, after)
+    if surface == "history":
+        before_row, after_row = (b.users.histories[b.rows[row]].tolist() for b in (clean, perturbed))
+        return history_edits(before_row, after_row, catalog)
+    return ()
+
+
+def _text(catalog: Catalog, batch: Batch, row: int) -> str:
+    return catalog.texts[int(batch.items[row])] if batch.texts is None else batch.texts[row]
 
 
 def _items(row: Sequence[int]) -> list[int]:
