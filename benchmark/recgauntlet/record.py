@@ -21,6 +21,7 @@ from recgauntlet.recommender import Scalar, Surface
 from recgauntlet.sealed import digest_of, load_json, to_bytes, validated
 
 SCHEMA_VERSION: Literal[2] = 2
+REMEDY = "restore it from its release, or delete it and run the cell again"
 MAX_PACKED = 64_000_000
 """Bytes that one packed column may unfold to: a record cannot blow up its reader."""
 
@@ -390,9 +391,12 @@ def read_record(path: Path) -> RunRecord:
     RecordError
         Where the file is truncated, has another schema version, unknown or missing fields, or was edited.
     """
-    remedy = "restore it from its release, or delete it and run the cell again"
-    content = load_json(path, "a record", remedy)
-    return validated(content, RunRecord, (1, SCHEMA_VERSION), path, "run the cell again", remedy)
+    return parse_record(load_json(path, "a record", REMEDY), path)
+
+
+def parse_record(content: dict[str, Any], path: Path) -> RunRecord:
+    """The content of the file `path`, checked; RecordError as `read_record`."""
+    return validated(content, RunRecord, (1, SCHEMA_VERSION), path, "run the cell again", REMEDY)
 
 
 def json_schema() -> dict[str, Any]:
