@@ -65,7 +65,8 @@ def parsed(line: str) -> tuple[click.Command, dict[str, Any]]:
         if parameter.required and not (isinstance(given, str | tuple) and given):
             raise click.UsageError(f"{parameter.name} is missing")
         if isinstance(parameter.type, click.Choice) and given is not None:
-            parameter.type.convert(given, parameter, context)
+            for value in given if isinstance(given, list | tuple) else [given]:
+                parameter.type.convert(value, parameter, context)
     return command, values
 
 
@@ -121,6 +122,14 @@ def test_the_readme_shows_the_example_defense_as_it_is() -> None:
     assert code in blocks(ROOT / "README.md", "python")
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     shown = [tomllib.loads(block) for block in blocks(ROOT / "README.md", "toml")]
+    assert [block["project"]["entry-points"] for block in shown] == [project["entry-points"]]
+
+
+def test_the_page_on_attacks_shows_the_example_attack_as_it_is() -> None:
+    example, page = ROOT / "examples" / "attack-plugin", ROOT / "docs" / "add-an-attack.md"
+    assert blocks(page, "python") == [(example / "patient_ascent.py").read_text(encoding="utf-8")]
+    project = tomllib.loads((example / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    shown = [tomllib.loads(block) for block in blocks(page, "toml")]
     assert [block["project"]["entry-points"] for block in shown] == [project["entry-points"]]
 
 

@@ -46,12 +46,13 @@ def open_cell(spec: CellSpec) -> OpenCell:
     """
     task = find_task_or_card(spec.task)
     model, defense = find_model(spec.model), find_defense(spec.defense)
-    options = _merged(model, spec.model_options)
-    chosen = _merged(defense, spec.defense_options)
+    options = merged_options(model, spec.model_options)
+    chosen = merged_options(defense, spec.defense_options)
     return OpenCell(spec, task, model, defense, defense.value(**chosen), options)
 
 
-def _merged(plugin: Plugin, options: Options) -> dict[str, Scalar]:
+def merged_options(plugin: Plugin, options: Options) -> dict[str, Scalar]:
+    """The defaults of a plugin's constructor with `options` in their place; PluginError where one does not fit."""
     known = constructor_defaults(plugin.value)
     for name, value in options:
         if name not in known:

@@ -26,14 +26,15 @@ from recgauntlet.cost import inference_latency
 from recgauntlet.data.prepare import prepare
 from recgauntlet.data.tables import TaskData
 from recgauntlet.device import choose_device, describe
-from recgauntlet.errors import OutputError, RecGauntletError, RecordError
+from recgauntlet.errors import OutputError, RecGauntletError
 from recgauntlet.evaluation import Trial
 from recgauntlet.gauntlet import Findings, run_gauntlet
 from recgauntlet.journal import Journal
+from recgauntlet.loading import load_cell, spec_of
 from recgauntlet.plugins import Plugin
 from recgauntlet.recommender import Recommender, Scalar
 from recgauntlet.record import Environment, Failure, PluginRef, RunRecord, TaskRef, TrainingCost, write_record
-from recgauntlet.spec import CellSpec, Options
+from recgauntlet.spec import CellSpec
 from recgauntlet.suite import suite_ref
 from recgauntlet.task import SourceOptions
 
@@ -120,32 +121,20 @@ def attack_checkpoint(
         Where a checkpoint cannot be read, or was trained on other data.
     """
     started = _now()
-    info = read_info(path)
-    cell = open_cell(_spec_of(info, path, task, sources, device, threads))
-    where = choose_device(device)
-    torch.set_num_threads(threads)
-    progress("reading data", 0.0)
-    data = prepare(cell.task, info.track, cell.spec.source)
-    if task is None and data.fingerprint != info.data_fingerprint:
-        raise RecordError(
-            "was trained on other data than this task has now",
-            where=path,
-            field="data_fingerprint",
-            remedy="name a task with --task to attack it there all the same, or train it again",
-        )
-    model = untrained(cell, data, where)
-    load_weights(model, path)
+    loaded = load_cell(path, sources, task=task, device=device, threads=threads, progress=progress)
+    cell, data, where = loaded.cell, loaded.data, loaded.device
     other = None
     if twin is not None:
         twin_info = read_info(twin)
-        other_cell = open_cell(_spec_of(twin_info, twin, task, sources, device, threads))
+        other_cell = open_cell(spec_of(twin_info, twin, task, sources, device, threads))
         other = untrained(other_cell, data, where)
         load_weights(other, twin)
         other.eval().requires_grad_(False)
-    served = cell.defense_object.wrap(model)
     kept = _twin_directory(cell.spec)
-    findings = run_gauntlet(served, cell.task.card, data, info.seed, twin=other, twin_directory=kept, progress=progress)
-    made = _Made("done", data.fingerprint, _parts(findings) | {"weights_sha256": weights_hash(model)})
+    findings = run_gauntlet(
+        loaded.served, cell.task.card, data, loaded.info.seed, twin=other, twin_directory=kept, progress=progress
+    )
+    made = _Made("done", data.fingerprint, _parts(findings) | {"weights_sha256": weights_hash(loaded.model)})
     return _record(cell, made, describe(where, "fp32"), started, None)
 
 
@@ -224,34 +213,6 @@ def _parts(findings: Findings) -> dict[str, Any]:
 def _part(progress: Progress, start: float, end: float) -> Progress:
     """Progress of a part that runs from `start` to `end` of the whole."""
     return lambda what, share: progress(what, start + (end - start) * share)
-
-
-def _spec_of(
-    info: CheckpointInfo,
-    path: Path,
-    task: str | None,
-    sources: Callable[[str], SourceOptions],
-    device: str,
-    threads: int,
-) -> CellSpec:
-    name = task or info.task
-    return CellSpec(
-        task=name,
-        track=info.track,
-        model=info.model,
-        defense=info.defense,
-        seed=info.seed,
-        out=path.parent,
-        source=sources(name),
-        device=device,
-        threads=threads,
-        model_options=_sorted(info.model_options),
-        defense_options=_sorted(info.defense_options),
-    )
-
-
-def _sorted(options: dict[str, Scalar]) -> Options:
-    return tuple(sorted(options.items()))
 
 
 def _in_words(error: Exception) -> str:

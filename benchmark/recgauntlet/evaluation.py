@@ -20,7 +20,7 @@ from recgauntlet.batch import Batch
 from recgauntlet.card import TIERS, TaskCard, Threat
 from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
 from recgauntlet.data.tables import BoolArray, TaskData
-from recgauntlet.edits import history_edits, text_edits
+from recgauntlet.edits import example_edits
 from recgauntlet.errors import RecGauntletError
 from recgauntlet.journal import Journal
 from recgauntlet.limits import SAME, SAMPLES
@@ -298,25 +298,17 @@ def _evidence(
     """The first few broken examples as edits; embeddings have none that could be read."""
     if threat.surface == "embedding":
         return ()
-    catalog = trial.world.catalog
+    clean = trial.batch.select(index)
     out = []
     for row in torch.nonzero(found.broken).squeeze(1).tolist()[:EVIDENCE_PER_ATTACK]:
         example = int(index[row])
-        if threat.surface == "candidate-text":
-            assert found.perturbed.texts is not None  # a legal flip by text has texts
-            clean_text = catalog.texts[int(trial.batch.items[example])]
-            edits = text_edits(clean_text, found.perturbed.texts[row])
-        else:
-            clean = trial.batch.users.histories[trial.batch.rows[example]].tolist()
-            new = found.perturbed.users.histories[found.perturbed.rows[row]].tolist()
-            edits = history_edits(clean, new, catalog)
         out.append(
             Evidence(
                 threat=threat.id,
                 tier=budget.tier,
                 attack=attack.name,
                 example=example,
-                edits=edits,
+                edits=example_edits(trial.world.catalog, threat.surface, clean, found.perturbed, row),
                 clean_score=float(trial.scores[example]),
                 score=float(found.scores[row]),
             )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import json
 import os
 import tempfile
 import zlib
@@ -14,14 +12,16 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from recgauntlet.card import Goal, Tier, Track
 from recgauntlet.data.tables import BoolArray
 from recgauntlet.errors import OutputError, RecordError
 from recgauntlet.recommender import Scalar, Surface
+from recgauntlet.sealed import digest_of, load_json, to_bytes, validated
 
 SCHEMA_VERSION: Literal[2] = 2
+REMEDY = "restore it from its release, or delete it and run the cell again"
 MAX_PACKED = 64_000_000
 """Bytes that one packed column may unfold to: a record cannot blow up its reader."""
 
@@ -345,12 +345,7 @@ class RunRecord(_Part):
 
     def sealed(self) -> RunRecord:
         """The same record with its digest, which tells a reader that nothing was changed since."""
-        return self.model_copy(update={"digest": _digest(self.model_dump(mode="json"))})
-
-
-def _digest(content: dict[str, Any]) -> str:
-    body = {key: value for key, value in content.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        return self.model_copy(update={"digest": digest_of(self.model_dump(mode="json"))})
 
 
 def write_record(record: RunRecord, path: Path) -> None:
@@ -361,8 +356,7 @@ def write_record(record: RunRecord, path: Path) -> None:
     OutputError
         Where the directory cannot be written or the disk is full; nothing is left behind.
     """
-    text = json.dumps(record.sealed().model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
-    write_atomically(path, text.encode())
+    write_atomically(path, to_bytes(record.sealed()))
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -397,45 +391,12 @@ def read_record(path: Path) -> RunRecord:
     RecordError
         Where the file is truncated, has another schema version, unknown or missing fields, or was edited.
     """
-    remedy = "restore it from its release, or delete it and run the cell again"
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise RecordError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from error
-    except UnicodeDecodeError as error:
-        raise RecordError("is not UTF-8 text", where=path, remedy=remedy) from error
-    except json.JSONDecodeError as error:
-        raise RecordError(
-            f"is not complete JSON (line {error.lineno}: {error.msg})", where=path, remedy=remedy
-        ) from error
-    if not isinstance(content, dict):
-        raise RecordError("is not a record (a JSON object is expected)", where=path, remedy=remedy)
-    version = content.get("schema_version")
-    if version not in {1, SCHEMA_VERSION}:
-        raise RecordError(
-            f"has schema version {version!r}, this program reads 1 to {SCHEMA_VERSION}",
-            where=path,
-            field="schema_version",
-            remedy="use the version of recgauntlet that wrote it, or run the cell again",
-        )
-    try:
-        record = RunRecord.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise RecordError(
-            "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5]),
-            where=path,
-            field=".".join(map(str, first["loc"])),
-            remedy=remedy,
-        ) from error
-    if record.digest != _digest(content):
-        raise RecordError(
-            "was changed after it was written (its digest does not match)",
-            where=path,
-            field="digest",
-            remedy=remedy,
-        )
-    return record
+    return parse_record(load_json(path, "a record", REMEDY), path)
+
+
+def parse_record(content: dict[str, Any], path: Path) -> RunRecord:
+    """The content of the file `path`, checked; RecordError as `read_record`."""
+    return validated(content, RunRecord, (1, SCHEMA_VERSION), path, "run the cell again", REMEDY)
 
 
 def json_schema() -> dict[str, Any]:

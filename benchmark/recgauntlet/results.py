@@ -1,4 +1,4 @@
-"""Reading a directory of run records, good and broken, and checking that no record contradicts itself."""
+"""Reading a directory of records and best known attacks, good and broken; no record may contradict itself."""
 
 from __future__ import annotations
 
@@ -8,29 +8,32 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from recgauntlet.best_known import BestKnown, is_best_known, parse_best_known
 from recgauntlet.data.tables import BoolArray
 from recgauntlet.errors import RecordError
 from recgauntlet.metrics import correct
-from recgauntlet.record import Clean, Packed, RunRecord, ThreatOutcome, read_record
+from recgauntlet.record import REMEDY, Clean, Packed, RunRecord, ThreatOutcome, parse_record
+from recgauntlet.sealed import load_json
 
 SKIPPED_DIRECTORY = "checkpoints"
 
 
 @dataclass(frozen=True)
 class Results:
-    """What a directory holds: `records` with the file of each, and the files that are `broken` with the
-    reason."""
+    """What a directory holds: `records` with the file of each, the files that are `broken` with the reason, and the
+    best known attacks, which are no records."""
 
     records: tuple[tuple[Path, RunRecord], ...]
     broken: tuple[tuple[Path, RecordError], ...]
+    best_known: tuple[tuple[Path, BestKnown], ...] = ()
 
 
 def read_results(directory: Path) -> Results:
-    """Every record (`*.json`) below `directory`, in order of path; directories named "checkpoints" are left
-    out.
+    """Every record and every best known attack (`*.json`) below `directory`, in order of path; directories named
+    "checkpoints" are left out.
 
-    A directory that does not exist holds no records. A broken record never hides the others: it is returned
-    with its error.
+    A directory that does not exist holds none. A broken file never hides the others: it is returned with its
+    error.
 
     Raises
     ------
@@ -43,15 +46,19 @@ def read_results(directory: Path) -> Results:
         )
     records: list[tuple[Path, RunRecord]] = []
     broken: list[tuple[Path, RecordError]] = []
+    best_known: list[tuple[Path, BestKnown]] = []
     for path in record_paths(directory):
         try:
-            record = read_record(path)
-            check_record(record, path)
+            content = load_json(path, "a record", REMEDY)
+            if is_best_known(content):
+                best_known.append((path, parse_best_known(content, path)))
+            else:
+                record = parse_record(content, path)
+                check_record(record, path)
+                records.append((path, record))
         except RecordError as error:
             broken.append((path, error))
-        else:
-            records.append((path, record))
-    return Results(tuple(records), tuple(broken))
+    return Results(tuple(records), tuple(broken), tuple(best_known))
 
 
 def record_paths(directory: Path) -> list[Path]:
@@ -210,5 +217,5 @@ def _fault(where: Path | None, field: str, problem: str) -> RecordError:
         problem,
         where=where,
         field=field,
-        remedy="restore it from its release, or delete it and run the cell again",
+        remedy=REMEDY,
     )

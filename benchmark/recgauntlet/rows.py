@@ -184,6 +184,28 @@ class Source:
 
 
 @dataclass(frozen=True)
+class BestKnownAttack:
+    """An attack from outside the suite: its name, who ships it, and how many of the suite's survivors it broke."""
+
+    name: str
+    distribution: str
+    version: str
+    broken: int
+
+
+@dataclass(frozen=True)
+class BestKnownCell:
+    """Robust accuracy under one threat at the standard tier, by the suite and with everything that attacks from outside
+    it broke, over the `seeds` that were challenged. Never ranked."""
+
+    threat: str
+    suite: float
+    best_known: float
+    seeds: tuple[int, ...]
+    attacks: tuple[BestKnownAttack, ...]
+
+
+@dataclass(frozen=True)
 class Row:
     """A model trained under a defense, over its seeds. `rank` is None where the row is not ranked: `flags`
     say why.
@@ -202,6 +224,7 @@ class Row:
     cost: Cost
     flags: tuple[Flag, ...]
     sources: tuple[Source, ...]
+    best_known: tuple[BestKnownCell, ...] = ()
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -41,7 +41,7 @@ class CellSpec:
     def name(self) -> str:
         """The cell's name in file names: unique in one results directory."""
         options = "".join(f"+{key}={value}" for key, value in (*self.model_options, *self.defense_options))
-        return f"{self.model}-{self.defense}-{self.seed}{_file_safe(options)}"
+        return f"{self.model}-{self.defense}-{self.seed}{file_safe(options)}"
 
     @property
     def task_id(self) -> str:
@@ -78,5 +78,6 @@ def task_id(task: str) -> str:
     return Path(task).stem if task.endswith(".toml") else task
 
 
-def _file_safe(text: str) -> str:
+def file_safe(text: str) -> str:
+    """`text` as a part of a file name: what might not be allowed there becomes "_"."""
     return "".join(c if c.isalnum() or c in "+=.-" else "_" for c in text)

@@ -26,6 +26,8 @@ from recgauntlet.attack import Budget
 from recgauntlet.card import TextThreat
 from recgauntlet.lexicon import Lexicon, core_of, is_number, parts_of, words_of
 
+_ROUNDING = 1e-9
+
 
 def text_fault(lexicon: Lexicon, threat: TextThreat, budget: Budget, clean: str, perturbed: str) -> str:
     """Why `perturbed` is not a legal change of `clean`; empty where it is."""
@@ -74,8 +76,10 @@ def _count_fault(lexicon: Lexicon, threat: TextThreat, budget: Budget, before: l
     if added and "insert-word" not in threat.operations:
         return "a word was added"
     touched = len(changed) + len(added)
-    if threat.max_changed_share is not None and touched > max(1, int(threat.max_changed_share * len(before))):
-        return f"{touched} of {len(before)} words changed, more than the share of {threat.max_changed_share}"
+    share = threat.max_changed_share
+    # a share of 0.58 allows 29 of 50 words, though 0.58 * 50 is below 29 in floating point
+    if share is not None and touched > max(1, int(share * len(before) + _ROUNDING)):
+        return f"{touched} of {len(before)} words changed, more than the share of {share}"
     by_words = _words_fault(lexicon, threat, budget, changed, added)
     if not by_words or "replace-character" not in threat.operations:
         return by_words

@@ -15,6 +15,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from recgauntlet.best_known import BestKnown
+from recgauntlet.best_known_rows import with_best_known, without_record
 from recgauntlet.card import TIERS, TaskCard, TrackCard
 from recgauntlet.record import RunRecord
 from recgauntlet.results import Results
@@ -25,6 +27,11 @@ from recgauntlet_site.curves import axis, budgets, describe_curves, plot_curves,
 from recgauntlet_site.export import to_csv, to_json
 from recgauntlet_site.figures import describe, plot
 
+_LOOSE = (
+    "is a best known attack on a model of which there is no record here",
+    "challenged",
+    "add the directory of its record with --results, or challenge the record that is here",
+)
 Cards = Callable[[TaskTable], TaskCard | None]
 
 
@@ -114,7 +121,10 @@ def render_site(
     """
     records = [(path, record) for _, _, results in found for path, record in results.records]
     copies = {record.digest: (_copy_name(record), path) for path, record in records}
-    tables = build_table([record for _, record in records])
+    known = [(name, path, directory, one) for name, directory, r in found for path, one in r.best_known]
+    loose = without_record([record for _, record in records], [one for *_, one in known])
+    built = build_table([record for _, record in records])
+    tables = with_best_known(built, [record for _, record in records], [one for *_, one in known])
     sections = [_section(table, cards(table), number) for number, table in enumerate(tables)]
     broken = sorted(
         {
@@ -123,6 +133,11 @@ def render_site(
             )
             for name, directory, results in found
             for path, error in results.broken
+        }
+        | {
+            Unreadable(f"{name}/{path.relative_to(directory).as_posix()}", *_LOOSE)
+            for name, path, directory, one in known
+            if one in loose
         },
         key=lambda unreadable: (unreadable.path, unreadable.problem),
     )
@@ -146,6 +161,7 @@ def render_site(
         "leaderboard.csv": to_csv(tables),
         "leaderboard.json": to_json(tables),
         **{name: path.read_bytes() for _, (name, path) in sorted(copies.items())},
+        **{_known_copy_name(one): path.read_bytes() for _, path, _, one in known if one not in loose},
     }
 
 
@@ -240,6 +256,13 @@ def _copy_name(record: RunRecord) -> str:
     """The path of a record's copy: readable, and its own whatever its names are."""
     parts = (record.model.name, record.defense.name, str(record.seed), record.digest[:10])
     return f"records/{words.slug(record.task.id)}-{record.task.track}/{'-'.join(map(words.slug, parts))}.json"
+
+
+def _known_copy_name(known: BestKnown) -> str:
+    """The path of a best known attack's copy, beside those of the records."""
+    cell = known.challenged
+    parts = ("best-known", known.attack.name, cell.model.name, cell.defense.name, str(cell.seed), known.digest[:10])
+    return f"records/{words.slug(cell.task.id)}-{cell.task.track}/{'-'.join(map(words.slug, parts))}.json"
 
 
 def _asset(name: str) -> str:

@@ -1,0 +1,212 @@
+"""`recgauntlet challenge`: a named attack on what the suite left standing, and its evidence checked again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from recgauntlet.best_known import BestKnown, broken_up_to, read_best_known, write_best_known
+from recgauntlet.card import TIERS, Tier
+from recgauntlet.challenge import challenge as run_challenge
+from recgauntlet.cli.options import check_owners, named, options_of, source_options
+from recgauntlet.errors import OutputError, RecordError
+from recgauntlet.plugins import find_attack
+from recgauntlet.recheck import Checked, recheck
+from recgauntlet.record import RunRecord, read_record
+from recgauntlet.spec import Options, file_safe
+
+FOLDER = "best_known"
+Report = Callable[[str, float], None]
+Done = TypeVar("Done")
+
+
+@click.command(short_help="Let your own attack loose on a record, or check such evidence.")
+@click.argument("record", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--attack", "name", help="A registered attack (recgauntlet list attacks). It runs only because you name it."
+)
+@click.option("--attack-option", "options", multiple=True, callback=named, help="An option of the attack: NAME=VALUE.")
+@click.option("--threat", "threats", multiple=True, help="A threat of the record. [all that the attack fits]")
+@click.option("--tier", "tiers", type=click.Choice(TIERS), multiple=True, help="A tier of the budget. [all three]")
+@click.option("--all", "everything", is_flag=True, help="Attack all right examples, not only the suite's survivors.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="The trained weights. [where run left them]")
+@click.option("--out", type=click.Path(path_type=Path), help="The file to write. [below best_known/ of the results]")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@click.option("--check", type=click.Path(path_type=Path), help="Check the evidence in this file instead of attacking.")
+@click.option("--task", help="The path of your own card, where the task is your own.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0 or mps.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads.")
+@click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
+@click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
+@click.option("--offline", is_flag=True, help="Never open a connection.")
+def challenge(
+    record: Path | None,
+    name: str | None,
+    options: dict[str, Options],
+    threats: tuple[str, ...],
+    tiers: tuple[Tier, ...],
+    everything: bool,
+    checkpoint: Path | None,
+    out: Path | None,
+    overwrite: bool,
+    check: Path | None,
+    task: str | None,
+    device: str,
+    threads: int,
+    directories: tuple[str, ...],
+    accept_licence: bool,
+    offline: bool,
+) -> None:
+    """Run an attack of your own on the model of RECORD (a JSON file of recgauntlet run) and keep what it breaks.
+
+    An attack is registered by an entry point (recgauntlet.attacks; docs/add-an-attack.md). It gets the examples that
+    the fixed suite left standing, tier by tier. The evaluator scores what it returns and the verifier checks the
+    budget. The result stands beside the records as "best known": the record and its rank are never changed.
+
+    \b
+    Attack:
+      recgauntlet challenge results/mine/video-watch/standard/nrms-pgd-0.json --attack patient-ascent
+    Check the evidence of such a file again, input by input:
+      recgauntlet challenge --check results/mine/best_known/patient-ascent/video-watch/standard/nrms-pgd-0.json
+    """
+    if (record is None) == (check is None) or (record is not None) != (name is not None):
+        raise click.UsageError("give RECORD and --attack NAME, or --check FILE")
+    console = Console(highlight=False)
+    sources = source_options(directories, accept_licence=accept_licence, offline=offline)
+    if check is not None:
+        found = read_best_known(check)
+        weights = _weights(checkpoint, check, below=FOLDER)
+        checked = _with_bar(
+            console,
+            lambda report: recheck(found, weights, sources, task=task, device=device, threads=threads, progress=report),
+        )
+        _print_checked(console, checked, check)
+        return
+    assert record is not None  # see the check of the usage above
+    assert name is not None
+    find_attack(name)
+    check_owners(options, [name], "--attack-option")
+    chosen = options_of(options, name)
+    cell = read_record(record)
+    path = out or _default_path(record, cell, name, chosen)
+    if path.exists() and not overwrite:
+        raise OutputError(
+            "is there already", where=path, field="--out", remedy="give --overwrite, or another file with --out"
+        )
+    weights = _weights(checkpoint, record)
+    found = _with_bar(
+        console,
+        lambda report: run_challenge(
+            cell,
+            weights,
+            name,
+            sources,
+            options=chosen,
+            threats=threats,
+            tiers=tiers or TIERS,
+            examples="right" if everything else "standing",
+            task=task,
+            device=device,
+            threads=threads,
+            progress=report,
+        ),
+    )
+    write_best_known(found, path)
+    _print_found(console, found)
+    console.print(f"evidence of {len(found.evidence)} inputs written to {path}", soft_wrap=True, markup=False)
+
+
+def _with_bar(console: Console, work: Callable[[Report], Done]) -> Done:
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+    with bars:
+        bar = bars.add_task("reading", total=1.0)
+        return work(lambda what, share: bars.update(bar, description=what, completed=share))
+
+
+def _default_path(path: Path, record: RunRecord, attack: str, options: Options) -> Path:
+    """Below `best_known` of the results directory that the record lies in."""
+    known = "".join(f"+{key}={value}" for key, value in options)
+    name = (file_safe(attack + known), record.task.id, record.task.track, path.name)
+    return _results(path).joinpath(FOLDER, *name)
+
+
+def _results(path: Path) -> Path:
+    """The results directory of a record at OUT/TASK/TRACK/CELL.json."""
+    if len(path.resolve().parents) < 3:
+        raise RecordError(
+            "does not lie in a results directory (OUT/TASK/TRACK/CELL.json)",
+            where=path,
+            remedy="name the places with --out and --checkpoint",
+        )
+    return path.resolve().parents[2]
+
+
+def _weights(given: Path | None, path: Path, *, below: str = "") -> Path:
+    """The checkpoint of the cell at `path`, a record or a file below `below`."""
+    if given is not None:
+        return given
+    whole = path.resolve()
+    out = whole.parents[4] if below and below in whole.parts[:-4] else _results(path)
+    weights = out.joinpath("checkpoints", *whole.parts[-3:-1], f"{path.name.removesuffix('.json')}.safetensors")
+    if not weights.is_file():
+        raise RecordError(
+            f"its trained weights are not at {weights}",
+            where=path,
+            field="--checkpoint",
+            remedy="name them with --checkpoint, or train the cell again (recgauntlet run leaves weights)",
+        )
+    return weights
+
+
+def _print_found(console: Console, found: BestKnown) -> None:
+    cell = found.challenged
+    head = f"{cell.task.id} ({cell.task.track}) / {cell.model.name} / {cell.defense.name} / seed {cell.seed}"
+    console.print(head, markup=False, style="bold", soft_wrap=True)
+    console.print(f"attack  {found.attack.name} ({found.attack.distribution} {found.attack.version})", markup=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("threat", "tier", "robust: suite", "best known", "broke", "refused"):
+        table.add_column(heading)
+    for outcome in found.outcomes:
+        robust, broken = outcome.robust.to_bool(), broken_up_to(found, outcome.threat, outcome.tier, TIERS)
+        assert broken is not None  # this very outcome is among those it looks at
+        attacked = int(outcome.attacked.to_bool().sum())
+        table.add_row(
+            outcome.threat,
+            outcome.tier,
+            f"{np.mean(robust):.1%}",
+            f"{np.mean(robust & ~broken):.1%}",
+            f"{int(outcome.broken.to_bool().sum())} of {attacked}",
+            str(outcome.violations),
+        )
+    console.print(table)
+    for outcome in found.outcomes:
+        if outcome.error:
+            console.print(f"  FAILED {outcome.threat}, {outcome.tier}: {outcome.error}", markup=False, soft_wrap=True)
+
+
+def _print_checked(console: Console, checked: Checked, path: Path) -> None:
+    for wrong in checked.mismatches:
+        line = f"  {wrong.threat}, {wrong.tier}, example {wrong.example}: {wrong.reason}"
+        console.print(line, markup=False, soft_wrap=True)
+    if checked.mismatches:
+        raise RecordError(
+            f"{len(checked.mismatches)} of {checked.entries} perturbed inputs do not check out (see the lines above)",
+            where=path,
+            field="evidence",
+            remedy="do not count this file; make it again with recgauntlet challenge",
+        )
+    console.print(f"{checked.entries} perturbed inputs: all inside the budget, all fool the model, all scores as said")

@@ -1,0 +1,86 @@
+"""JSON files that say by a digest that nothing was changed since they were written, and reading them with checks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from recgauntlet.errors import RecordError
+
+Content = TypeVar("Content", bound=BaseModel)
+
+
+def digest_of(content: dict[str, Any]) -> str:
+    """SHA-256 of everything in `content` but its field `digest`."""
+    body = {key: value for key, value in content.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def to_bytes(content: BaseModel) -> bytes:
+    """The file of `content`: the same content gives the same bytes."""
+    return (json.dumps(content.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode()
+
+
+def load_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
+    """The JSON object in a file; `what` names what it should hold ("a record").
+
+    Raises
+    ------
+    RecordError
+        Where there is no such file, or no whole JSON object in it.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise RecordError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from error
+    except UnicodeDecodeError as error:
+        raise RecordError("is not UTF-8 text", where=path, remedy=remedy) from error
+    except json.JSONDecodeError as error:
+        raise RecordError(
+            f"is not complete JSON (line {error.lineno}: {error.msg})", where=path, remedy=remedy
+        ) from error
+    if not isinstance(content, dict):
+        raise RecordError(f"is not {what} (a JSON object is expected)", where=path, remedy=remedy)
+    return content
+
+
+def validated(
+    content: dict[str, Any], kind: type[Content], versions: Collection[int], path: Path, again: str, remedy: str
+) -> Content:
+    """`content` as a `kind`, its schema version, fields and digest checked; `again` says how to make the file anew.
+
+    Raises
+    ------
+    RecordError
+        Naming the file, the field at fault and what to do.
+    """
+    version = content.get("schema_version")
+    if version not in versions:
+        raise RecordError(
+            f"has schema version {version!r}, this program reads {min(versions)} to {max(versions)}",
+            where=path,
+            field="schema_version",
+            remedy=f"use the version of recgauntlet that wrote it, or {again}",
+        )
+    try:
+        found = kind.model_validate(content)
+    except ValidationError as error:
+        raise RecordError(
+            "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5]),
+            where=path,
+            field=".".join(map(str, error.errors()[0]["loc"])),
+            remedy=remedy,
+        ) from error
+    if content.get("digest") != digest_of(content):
+        raise RecordError(
+            "was changed after it was written (its digest does not match)",
+            where=path,
+            field="digest",
+            remedy=remedy,
+        )
+    return found

@@ -1,0 +1,117 @@
+"""Best known attacks on the page: apart from the ranked numbers, computed again, and tied to a record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from board import HOSTILE
+from page_reader import read_page
+from synthetic_records import make_record
+
+from recgauntlet.best_known import BestKnown, Challenge, Challenged, write_best_known
+from recgauntlet.record import AttackEffort, Evidence, Packed, PluginRef, RunRecord, write_record
+from recgauntlet.results import read_results
+from recgauntlet_site.render import render_site
+
+RECORDS = [make_record(seed=seed, defense=defense) for seed in range(3) for defense in ("standard", "pgd")]
+
+
+def robust_of(record: RunRecord) -> np.ndarray:
+    (tiers,) = (threat.tiers for threat in record.threats if threat.id == "stuffing")
+    return tiers[1].robust.to_bool()
+
+
+def known_of(record: RunRecord, broken: np.ndarray, name: str = "adaptive") -> BestKnown:
+    examples = np.flatnonzero(broken).tolist()
+    outcome = Challenge(
+        threat="stuffing",
+        surface="candidate-text",
+        goal="promote",
+        tier="standard",
+        amount=2,
+        characters=0,
+        queries=500,
+        robust=Packed.bits(robust_of(record)),
+        attacked=Packed.bits(np.ones_like(broken)),
+        broken=Packed.bits(broken),
+        violations=0,
+        effort=AttackEffort(forwards=1, backwards=0, user_encodings=0, cache_hits=0, seconds=0.1),
+    )
+    return BestKnown(
+        challenged=Challenged.of(record),
+        attack=PluginRef(name=name, distribution="critics-package", version="1.0", hyperparameters={}),
+        examples="standing",
+        environment=record.environment,
+        started=record.started,
+        finished=record.finished,
+        outcomes=(outcome,),
+        evidence=tuple(
+            Evidence(threat="stuffing", tier="standard", attack=name, example=e, edits=(), clean_score=1, score=-1)
+            for e in examples
+        ),
+    )
+
+
+def first(bits: np.ndarray, count: int) -> np.ndarray:
+    found = np.zeros_like(bits)
+    found[np.flatnonzero(bits)[:count]] = True
+    return found
+
+
+def rendered(directory: Path, known: list[BestKnown]) -> dict[str, bytes]:
+    for number, record in enumerate(RECORDS):
+        write_record(record, directory / "shop" / f"{number}.json")
+    for number, one in enumerate(known):
+        write_best_known(one, directory / "best_known" / f"{number}.json")
+    return render_site([("mine", directory, read_results(directory))], cards=lambda table: None)
+
+
+def test_the_worst_of_all_attacks_counts_example_by_example_and_no_rank_moves(tmp_path: Path) -> None:
+    record = RECORDS[1]
+    robust = robust_of(record)
+    one, two = first(robust, 10), first(robust, 16) & ~first(robust, 4)
+    files = rendered(tmp_path / "with", [known_of(record, one), known_of(record, two, "another")])
+    plain = rendered(tmp_path / "plain", [])
+    (table,) = json.loads(files["leaderboard.json"])["tables"]
+    (row,) = (row for row in table["rows"] if row["defense"]["name"] == "pgd")
+    (cell,) = row["best_known"]
+    assert cell["suite"] == pytest.approx(robust.mean())
+    assert cell["best_known"] == pytest.approx((robust & ~one & ~two).mean())
+    assert cell["seeds"] == [record.seed]
+    assert {attack["name"]: attack["broken"] for attack in cell["attacks"]} == {"adaptive": 10, "another": 12}
+    rows = json.loads(plain["leaderboard.json"])["tables"][0]["rows"]
+    assert [{**row, "best_known": []} for row in table["rows"]] == rows
+    assert files["leaderboard.csv"] == plain["leaderboard.csv"]
+    document, faults = read_page(files["index.html"].decode())
+    assert not faults
+    (shown,) = document.all("table", class_="known")
+    (line,) = shown.all("tbody")[0].all("tr")
+    text = line.text()
+    assert all(word in text for word in ("pgd", "stuffing", "adaptive broke 10", "critics-package 1.0"))
+    assert f"{100 * robust.mean():.1f}" in text
+    assert f"{100 * (robust & ~one & ~two).mean():.1f}" in text
+    assert "Best known attacks" not in plain["index.html"].decode()
+
+
+def test_a_file_without_its_record_is_listed_and_counts_nowhere(tmp_path: Path) -> None:
+    record = RECORDS[1]
+    other = record.model_copy(update={"weights_sha256": "a" * 64})
+    page = rendered(tmp_path, [known_of(other, first(robust_of(record), 5))])["index.html"].decode()
+    assert "Best known attacks" not in page
+    assert "mine/best_known/0.json" in page
+    assert "no record here" in page
+
+
+def test_the_evidence_lies_beside_the_records_and_renders_again(tmp_path: Path) -> None:
+    files = rendered(tmp_path / "one", [known_of(RECORDS[0], first(robust_of(RECORDS[0]), 5), HOSTILE)])
+    assert HOSTILE not in files["index.html"].decode()
+    copies = tmp_path / "copies"
+    for name, content in files.items():
+        (copies / name).parent.mkdir(parents=True, exist_ok=True)
+        (copies / name).write_bytes(content)
+    again = read_results(copies / "records")
+    assert len(again.best_known) == 1
+    assert render_site([("mine", copies / "records", again)], cards=lambda table: None) == files
