@@ -14,6 +14,7 @@ from recgauntlet.errors import RecGauntletError
 
 _LAZY = {
     "attack": ("recgauntlet.cli.attack", "Point the gauntlet at a trained checkpoint and print its card."),
+    "audit": ("recgauntlet.cli.audit", "Try to fool the suite with fakes; fails if one passes undetected."),
     "data": ("recgauntlet.cli.data", "See, fetch and check the tasks' data."),
     "list": ("recgauntlet.cli.show", "List what is installed: tasks, models, defenses, attacks."),
     "run": ("recgauntlet.cli.run", "Train, attack and record: the benchmark itself."),
