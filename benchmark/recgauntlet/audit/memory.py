@@ -109,6 +109,40 @@ class _OriginalTexts(Served):
         return self.inner.candidates(items)
 
 
+class RestoredTexts(Fake):
+    """A text that is nearly the catalog's is taken for it: spelling correction with the answer at hand.
+
+    Where at least `least` of the words stand as they were, the edit is undone, and every edit inside the budget leaves
+    so many. Any other text is read, so that swapping the whole text shows nothing.
+    """
+
+    name = "restored-texts"
+
+    def __init__(self, *, least: float = 0.3) -> None:
+        self.least = least
+
+    def wrap(self, model: Recommender) -> Recommender:
+        return _RestoredTexts(model, self.least)
+
+
+class _RestoredTexts(Served):
+    def __init__(self, inner: Recommender, least: float) -> None:
+        super().__init__(inner)
+        self.least = least
+
+    def candidates(self, items: Tensor, texts: Sequence[str] | None = None) -> Candidates:
+        if texts is None:
+            return self.inner.candidates(items)
+        originals = [self.catalog.texts[item] for item in items.tolist()]
+        pairs = zip(originals, texts, strict=True)
+        return self.inner.candidates(items, [self._restored(original, text) for original, text in pairs])
+
+    def _restored(self, original: str, text: str) -> str:
+        words = original.split()
+        same = sum(a == b for a, b in zip(words, text.split(), strict=False))
+        return original if same >= self.least * len(words) else text
+
+
 class OriginalHistories(Fake):
     """Whatever history a user comes with, the model reads the one that the test has of that user: the edit is undone.
 

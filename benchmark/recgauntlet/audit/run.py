@@ -32,9 +32,12 @@ Verdict = Literal["harmless", "flagged", "UNDETECTED"]
 
 @dataclass(frozen=True)
 class Subject:
-    """What is audited with: a trained, undefended model and the task that it and its fakes are attacked on."""
+    """What is audited with: a trained, undefended model, the task that it and its fakes are attacked on, and the
+    undefended `twin` from which attacks are transferred. The model itself is the easy twin: it has the very weights
+    that a mask hides. A model of another seed is a twin such as a defense that trains otherwise meets."""
 
     model: Recommender
+    twin: Recommender
     card: TaskCard
     data: TaskData
     seed: int
@@ -83,8 +86,11 @@ class Audit:
         return not self.undetected and not self.honest.flags
 
 
-def train_subject(spec: CellSpec, examples: int, progress: Progress = lambda what, share: None) -> Subject:
-    """The undefended model of `spec`, trained, with `examples` test examples (two a pair) to be attacked.
+def train_subject(
+    spec: CellSpec, examples: int, *, twin_seed: int | None = None, progress: Progress = lambda what, share: None
+) -> Subject:
+    """The undefended model of `spec`, trained, with `examples` test examples (two a pair) to be attacked; its twin is
+    itself, or one trained with `twin_seed`.
 
     Surfaces that the task's card does not threaten are attacked inside the budget of another installed task's card,
     so that every mask meets the attacks that it is meant for.
@@ -106,8 +112,13 @@ def train_subject(spec: CellSpec, examples: int, progress: Progress = lambda wha
             remedy="ask for no more",
         )
     model, _ = train_cell(cell, data, torch.device("cpu"), "fp32", progress)
+    twin = model.eval().requires_grad_(False)
+    if twin_seed is not None and twin_seed != spec.seed:
+        other = replace(cell, spec=replace(cell.spec, seed=twin_seed))
+        twin, _ = train_cell(other, data, torch.device("cpu"), "fp32", progress)
+        twin.eval().requires_grad_(False)
     card = with_all_surfaces(cell.task.card, frozenset(model.surfaces))
-    return Subject(model.eval(), card, first_pairs(data, examples // 2), spec.seed)
+    return Subject(model, twin, card, first_pairs(data, examples // 2), spec.seed)
 
 
 def with_all_surfaces(card: TaskCard, surfaces: frozenset[str]) -> TaskCard:
@@ -135,14 +146,14 @@ def first_pairs(data: TaskData, pairs: int) -> TaskData:
 
 
 def audit(subject: Subject, fakes: Sequence[Fake], progress: Progress = lambda what, share: None) -> Audit:
-    """Send the model and every fake around it through the gauntlet; the model is everybody's undefended twin."""
+    """Send the model and every fake around it through the gauntlet, with one twin for all."""
     steps = len(fakes) + 1
 
     def measure(served: Recommender, name: str, number: int) -> Measured:
         def within(what: str, share: float) -> None:
             progress(f"{name}: {what}", (number + share) / steps)
 
-        findings = run_gauntlet(served, subject.card, subject.data, subject.seed, twin=subject.model, progress=within)
+        findings = run_gauntlet(served, subject.card, subject.data, subject.seed, twin=subject.twin, progress=within)
         return measured(findings)
 
     honest = measure(subject.model, "the honest model", 0)

@@ -26,7 +26,14 @@ from recgauntlet.audit.logits import (
     TinyLogits,
     TinyNoisyLogits,
 )
-from recgauntlet.audit.memory import FirstAnswers, MemorizedInputs, MemorizedPairs, OriginalHistories, OriginalTexts
+from recgauntlet.audit.memory import (
+    FirstAnswers,
+    MemorizedInputs,
+    MemorizedPairs,
+    OriginalHistories,
+    OriginalTexts,
+    RestoredTexts,
+)
 from recgauntlet.audit.serving import Fake
 from recgauntlet.data.tables import TaskData
 from recgauntlet.errors import PluginError
@@ -54,6 +61,7 @@ KINDS: tuple[type[Fake], ...] = (
     DeafEmbeddings,
     KnownWordsOnly,
     OriginalTexts,
+    RestoredTexts,
     OriginalHistories,
     MemorizedInputs,
     MemorizedPairs,

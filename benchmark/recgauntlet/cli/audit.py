@@ -36,6 +36,11 @@ TRAINING_SHARE = 0.1
 @click.option("--fake", "fakes", multiple=True, callback=words, help="Only these (repeat, or commas). [all]")
 @click.option("--examples", type=click.IntRange(20), default=EXAMPLES, show_default=True, help="Test examples, even.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the training and the attacks.")
+@click.option(
+    "--twin-seed",
+    type=click.IntRange(0),
+    help="Transfer attacks from an undefended twin of this seed: harder for the suite. [the model inside the fakes]",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the table as JSON too.")
 @click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
 @click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
@@ -47,6 +52,7 @@ def audit(
     fakes: tuple[str, ...],
     examples: int,
     seed: int,
+    twin_seed: int | None,
     out: Path | None,
     directories: tuple[str, ...],
     accept_licence: bool,
@@ -71,7 +77,7 @@ def audit(
     sources = source_options(directories, accept_licence=accept_licence, offline=offline, tasks=[task])
     spec = CellSpec(task, track, model, TWIN, seed, Path(), sources(task), device="cpu")
     with _Bar(console) as bar:
-        subject = train_subject(spec, examples, bar.part(0.0, TRAINING_SHARE))
+        subject = train_subject(spec, examples, twin_seed=twin_seed, progress=bar.part(0.0, TRAINING_SHARE))
         result = run_audit(subject, zoo(subject.data, fakes), bar.part(TRAINING_SHARE, 1.0))
     print_audit(console, result)
     if out is not None:
