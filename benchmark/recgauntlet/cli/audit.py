@@ -95,16 +95,21 @@ def print_audit(console: Console, result: Audit) -> None:
     console.print("tier, in brackets what it has above the honest model", soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     threats = list(result.honest.robust)
-    for heading in ("fake", "clean", *threats, "verdict", "flags"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "fake")
-    table.add_row("(the honest model)", *_figures(result.honest, None), "", _flags(result.honest))
+    for heading in ("fake", "clean", *threats, "verdict"):
+        table.add_column(heading, overflow="fold", no_wrap=heading in {"fake", "verdict"})
+    table.add_row("(the honest model)", *_figures(result.honest, None), "")
     for row in result.rows:
-        table.add_row(row.fake, *_figures(row.measured, row.gain), row.verdict, _flags(row.measured))
+        table.add_row(row.fake, *_figures(row.measured, row.gain), row.verdict)
     console.print(table)
+    for row in result.rows:
+        if row.measured.flags:
+            console.print(f"flags of {row.fake}: {', '.join(row.measured.flags)}", soft_wrap=True)
     for name in result.undetected:
-        console.print(f"UNDETECTED {name}: more than {MARGIN:.0%} above the honest model, and nothing flags it")
+        console.print(
+            f"UNDETECTED {name}: more than {MARGIN:.0%} above the honest model, and nothing flags it", soft_wrap=True
+        )
     if result.honest.flags:
-        console.print(f"FALSE ALARM: the honest model is flagged ({', '.join(result.honest.flags)})")
+        console.print(f"FALSE ALARM: the honest model is flagged ({', '.join(result.honest.flags)})", soft_wrap=True)
     caught = sum(row.verdict != "UNDETECTED" for row in result.rows)
     console.print(f"{caught} of {len(result.rows)} fakes found out: the suite is {'' if result.sound else 'NOT '}sound")
 
@@ -114,10 +119,6 @@ def _figures(found: Measured, gain: dict[str, float] | None) -> list[str]:
     for threat, robust in found.robust.items():
         cells.append(f"{robust:.1%}" if gain is None else f"{robust:.1%} ({100 * gain[threat]:+.1f})")
     return cells
-
-
-def _flags(found: Measured) -> str:
-    return ", ".join(found.flags)
 
 
 class _Bar:
