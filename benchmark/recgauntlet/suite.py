@@ -12,6 +12,7 @@ from recgauntlet.attacks.history import HistoryGradient, HistoryQuery, RandomHis
 from recgauntlet.attacks.minimal_norm import DDN
 from recgauntlet.attacks.square import Square
 from recgauntlet.attacks.text import CharacterSwap, RandomText, WordGradient, WordQuery
+from recgauntlet.attacks.text_keywords import Keywords
 from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.card import EmbeddingThreat, HistoryThreat, TextThreat
 from recgauntlet.limits import evaluator
@@ -89,8 +90,23 @@ def _attacks() -> dict[Surface, tuple[Attack, ...]]:
             Square(),
             RandomEmbedding(),
         ),
-        "candidate-text": (WordGradient(), WordQuery(), CharacterSwap(), RandomText()),
-        "history": (HistoryGradient(), HistoryQuery(), RandomHistory()),
+        "candidate-text": (
+            WordGradient(),
+            WordQuery(),
+            CharacterSwap(),
+            Keywords(),
+            WordGradient(beam=4, moves=64, name="word-gradient-beam"),
+            WordQuery(beam=4, moves=64, name="word-query-beam"),
+            CharacterSwap(beam=4, moves=64, name="character-beam"),
+            RandomText(),
+        ),
+        "history": (
+            HistoryGradient(),
+            HistoryQuery(),
+            HistoryGradient(beam=4, moves=64, name="history-gradient-beam"),
+            HistoryQuery(beam=4, moves=64, name="history-query-beam"),
+            RandomHistory(),
+        ),
     }
 
 

@@ -15,6 +15,7 @@ from recgauntlet.errors import RecGauntletError
 _LAZY = {
     "attack": ("recgauntlet.cli.attack", "Point the gauntlet at a trained checkpoint and print its card."),
     "challenge": ("recgauntlet.cli.challenge", "Let your own attack loose on a record, or check such evidence."),
+    "audit": ("recgauntlet.cli.audit", "Try to fool the suite with fakes; fails if one passes undetected."),
     "data": ("recgauntlet.cli.data", "See, fetch and check the tasks' data."),
     "list": ("recgauntlet.cli.show", "List what is installed: tasks, models, defenses, attacks."),
     "run": ("recgauntlet.cli.run", "Train, attack and record: the benchmark itself."),

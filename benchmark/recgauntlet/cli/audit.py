@@ -1,0 +1,159 @@
+"""`recgauntlet audit`: a zoo of fakes through the installed suite, to see whether it finds them out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from recgauntlet.audit.run import MARGIN, Audit, Measured, train_subject
+from recgauntlet.audit.run import audit as run_audit
+from recgauntlet.audit.zoo import check_names, zoo
+from recgauntlet.card import Track
+from recgauntlet.cli.options import source_options, words
+from recgauntlet.cli.progress import LINE_EVERY
+from recgauntlet.record import write_atomically
+from recgauntlet.spec import TWIN, CellSpec
+
+EXAMPLES = 60
+TRAINING_SHARE = 0.1
+"""Of the progress; a guess that only the bar uses."""
+
+
+@click.command(short_help="Try to fool the suite with fakes; fails if one passes undetected.")
+@click.option("--task", default="news-click", show_default=True, help="The task, or the path of your own card.")
+@click.option("--track", type=click.Choice(["demo", "standard"]), default="demo", show_default=True, help="Its data.")
+@click.option("--model", default="nrms", show_default=True, help="The model that the fakes are built around.")
+@click.option("--fake", "fakes", multiple=True, callback=words, help="Only these (repeat, or commas). [all]")
+@click.option("--examples", type=click.IntRange(20), default=EXAMPLES, show_default=True, help="Test examples, even.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the training and the attacks.")
+@click.option(
+    "--twin-seed",
+    type=click.IntRange(0),
+    help="Transfer attacks from an undefended twin of this seed: harder for the suite. [the model inside the fakes]",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Write the table as JSON too.")
+@click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
+@click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
+@click.option("--offline", is_flag=True, help="Never open a connection.")
+def audit(
+    task: str,
+    track: Track,
+    model: str,
+    fakes: tuple[str, ...],
+    examples: int,
+    seed: int,
+    twin_seed: int | None,
+    out: Path | None,
+    directories: tuple[str, ...],
+    accept_licence: bool,
+    offline: bool,
+) -> int:
+    """Prove that the installed suite is sound: no defense that only looks robust gets past it.
+
+    An undefended model is trained, then wrapped in fakes: scaled logits, quantized inputs, noise at inference,
+    gradients that lie, answers that are remembered. Each goes through the same gauntlet as a row of the board. A fake
+    is found out if its robust accuracy is within 2 points of that of the model inside, or if a gate flags it, so that
+    it is not ranked. The honest model itself must pass every gate.
+
+    The exit code is 1 if a fake passes undetected or the honest model is flagged. docs/audit.md says what each fake is.
+
+    \b
+    Examples:
+      recgauntlet audit
+      recgauntlet audit --fake noisy-logits,memorized-pairs --examples 150
+    """
+    check_names(fakes)
+    console = Console(highlight=False)
+    sources = source_options(directories, accept_licence=accept_licence, offline=offline, tasks=[task])
+    spec = CellSpec(task, track, model, TWIN, seed, Path(), sources(task), device="cpu")
+    with _Bar(console) as bar:
+        subject = train_subject(spec, examples, twin_seed=twin_seed, progress=bar.part(0.0, TRAINING_SHARE))
+        result = run_audit(subject, zoo(subject.data, fakes), bar.part(TRAINING_SHARE, 1.0))
+    print_audit(console, result)
+    if out is not None:
+        content = json.dumps(asdict(result) | {"sound": result.sound}, indent=1) + "\n"
+        write_atomically(out, content.encode())
+        console.print(f"table written to {out}", soft_wrap=True)
+    return 0 if result.sound else 1
+
+
+def print_audit(console: Console, result: Audit) -> None:
+    """The table: the honest model, then every fake with what it gained and what flagged it; and the outcome."""
+    console.print(
+        f"{result.task}, suite {result.suite}, {result.examples} test examples; robust accuracy at the standard"
+    )
+    console.print("tier, in brackets what it has above the honest model", soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    threats = list(result.honest.robust)
+    for heading in ("fake", "clean", *threats, "verdict"):
+        table.add_column(heading, overflow="fold", no_wrap=heading in {"fake", "verdict"})
+    table.add_row("(the honest model)", *_figures(result.honest, None), "")
+    for row in result.rows:
+        table.add_row(row.fake, *_figures(row.measured, row.gain), row.verdict)
+    console.print(table)
+    for row in result.rows:
+        if row.measured.flags:
+            console.print(f"flags of {row.fake}: {', '.join(row.measured.flags)}", soft_wrap=True)
+    for name in result.undetected:
+        console.print(
+            f"UNDETECTED {name}: more than {MARGIN:.0%} above the honest model, and nothing flags it", soft_wrap=True
+        )
+    if result.honest.flags:
+        console.print(f"FALSE ALARM: the honest model is flagged ({', '.join(result.honest.flags)})", soft_wrap=True)
+    caught = sum(row.verdict != "UNDETECTED" for row in result.rows)
+    console.print(f"{caught} of {len(result.rows)} fakes found out: the suite is {'' if result.sound else 'NOT '}sound")
+
+
+def _figures(found: Measured, gain: dict[str, float] | None) -> list[str]:
+    cells = [f"{found.clean:.1%}"]
+    for threat, robust in found.robust.items():
+        cells.append(f"{robust:.1%}" if gain is None else f"{robust:.1%} ({100 * gain[threat]:+.1f})")
+    return cells
+
+
+class _Bar:
+    """One bar on a terminal; elsewhere a line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last = time.monotonic()
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bars.add_task("starting", total=1.0)
+
+    def __enter__(self) -> Self:
+        self._bars.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.__exit__(kind, error, trace)
+
+    def part(self, start: float, end: float) -> Callable[[str, float], None]:
+        """Progress of a part that runs from `start` to `end` of the whole."""
+        return lambda what, share: self._update(what, start + (end - start) * share)
+
+    def _update(self, what: str, share: float) -> None:
+        self._bars.update(self._task, description=what, completed=share)
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._last > LINE_EVERY:
+            self._last = now
+            self._console.print(f"  {what}; {share:.0%}", soft_wrap=True)
