@@ -49,16 +49,17 @@ class Subject:
         """The threat of the task's card."""
         return next(threat for threat in self.cell.task.card.threats if threat.id == name)
 
-    def trial(self, pairs: int = PAIRS, *, skip: int = 0) -> Trial:
-        """The model before `pairs` pairs: test pairs first, then validation and training pairs where those are too
-        few. How a model fares on what it was trained on is no result, but all attacks face the same examples."""
+    def trial(self, pairs: int = PAIRS, *, times: int = 1) -> Trial:
+        """The model before `pairs` pairs, all of them `times` times under ids of their own: test pairs first, then
+        validation and training pairs where those are too few. How a model fares on what it was trained on is no
+        result, but all attacks face the same examples."""
         every = [self.data.test, self.data.valid, self.data.train]
-        chosen = slice(skip, skip + pairs)
+        rows = np.tile(np.arange(min(pairs, sum(map(len, every)))), times)
         joined = Pairs(
-            np.concatenate([p.users for p in every])[chosen],
-            np.concatenate([p.histories for p in every])[chosen],
-            np.concatenate([p.clicked for p in every])[chosen],
-            np.concatenate([p.unclicked for p in every])[chosen],
+            np.concatenate([p.users for p in every])[rows],
+            np.concatenate([p.histories for p in every])[rows],
+            np.concatenate([p.clicked for p in every])[rows],
+            np.concatenate([p.unclicked for p in every])[rows],
         )
         return Trial.of(self.model, replace(self.data, test=joined), self.world)
 

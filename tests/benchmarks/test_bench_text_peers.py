@@ -19,7 +19,7 @@ from recgauntlet.rng import Randomness
 from recgauntlet.suite import attacks_for, suite_ref
 from recgauntlet.verify import verify
 
-PAIRS, RACED = 150, 40
+PAIRS, RACED = 150, 120
 """Pairs that strength is measured on, and examples of them that are raced: textattack takes its time."""
 SEARCHES: dict[str, tuple[str, str, Callable[..., Attacker]]] = {
     "word-query": ("words alone", "TextFooler-like", words_search),
@@ -73,7 +73,7 @@ def test_a_text_search_is_as_strong_as_textattack_and_faster(
         )
     )
     raced = index[:RACED]
-    sides = side_by_side(benchmark, lambda: theirs(raced), lambda: ours(raced), rounds=5)
+    sides = side_by_side(benchmark, lambda: theirs(raced), lambda: ours(raced), rounds=3)
     book(
         Figure(
             speed,
