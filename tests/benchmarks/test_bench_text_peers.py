@@ -59,7 +59,7 @@ def test_a_text_search_is_as_strong_as_textattack_and_faster(
         return judged(trial, budget, examples, attacker)
 
     broken, peer_broken = ours(index), theirs(index)
-    robust, peer_robust = (float((~b).sum()) / len(trial.batch) for b in (broken, peer_broken))
+    robust, peer_robust = (int((~b).sum()) / len(trial.batch) for b in (broken, peer_broken))
     peer = f"textattack {release('textattack')}"
     book(
         Figure(
