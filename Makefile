@@ -2,10 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .venv-bench
+BENCH_TEXT := .venv-bench-text
+PIP := -m pip install --quiet --disable-pip-version-check
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types check site lock clean
+.PHONY: help install demo test bench lint types check site lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -28,6 +31,28 @@ demo: install ## Run the demo track of all three tasks and render the leaderboar
 test: install ## Run the whole suite
 	$(BIN)/python -m pytest
 
+# Peers are optional: where they cannot be installed, their benchmarks say so and are skipped.
+$(BENCH)/.installed: requirements.lock tests/benchmarks/requirements-peers.txt pyproject.toml
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python $(PIP) -r requirements.lock
+	$(BENCH)/bin/python $(PIP) --no-deps --no-build-isolation --editable .
+	@if $(BENCH)/bin/python $(PIP) --no-deps -r tests/benchmarks/requirements-peers.txt; then touch $@; fi
+
+$(BENCH_TEXT)/.installed: tests/benchmarks/requirements-peers-text.txt pyproject.toml
+	test -x $(BENCH_TEXT)/bin/python || $(PYTHON) -m venv $(BENCH_TEXT)
+	@if $(BENCH_TEXT)/bin/python $(PIP) -r tests/benchmarks/requirements-peers-text.txt \
+	&& $(BENCH_TEXT)/bin/python $(PIP) --no-deps --no-build-isolation --editable .; then touch $@; fi
+
+bench: $(BENCH)/.installed $(BENCH_TEXT)/.installed ## Race peer libraries and print one line a ratio (docs/performance.md)
+	rm -rf .benchmarks
+	@failed=0; \
+	$(BENCH)/bin/python -m pytest -q tests/benchmarks --benchmark-enable || failed=1; \
+	if test -e $(BENCH_TEXT)/.installed; then \
+		$(BENCH_TEXT)/bin/python -m pytest -q tests/benchmarks/test_bench_text_peers.py --benchmark-enable || failed=1; \
+	fi; \
+	$(BENCH)/bin/python tests/benchmarks/bench_figures.py; \
+	exit $$failed
+
 lint: install ## Style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,4 +70,4 @@ lock: ## Renew requirements.lock from what is installed in .venv
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/^torch==\([0-9.]*\)+.*/torch==\1/' > requirements.lock
 
 clean: ## Remove what make has made (records stay)
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH) $(BENCH_TEXT) .benchmarks build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,95 @@
+"""PGD against its floor: twenty bare forward and input-gradient passes of the same model on the same inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from bench_figures import Figure
+from bench_subject import Subject, untrained_subject
+from bench_timing import side_by_side
+
+from recgauntlet.attack import Budget
+from recgauntlet.attacks.embedding import PGD
+from recgauntlet.evaluation import Trial
+from recgauntlet.rng import Randomness
+from recgauntlet.suite import suite_ref
+from recgauntlet.victim import Victim
+
+STEPS = 20
+MODELS: dict[str, tuple[dict[str, int], int]] = {
+    "nrms": ({}, 250),
+    "bert": ({"layers": 2}, 8),
+}
+"""Options of the model, and pairs."""
+pytestmark = [pytest.mark.measures, pytest.mark.timeout(3600), pytest.mark.filterwarnings("ignore")]
+
+
+def bare_passes(trial: Trial, subject: Subject) -> Callable[[], None]:
+    """Twenty passes of the model alone: users encoded, candidates looked up, nothing counted and nothing moved."""
+    batch, model = trial.batch, subject.model
+    with torch.no_grad():
+        state = model.encode_user(batch.users).select(batch.rows)
+        candidates = model.candidates(batch.items)
+        embedded = model.embed(candidates)
+
+    def run() -> None:
+        for _ in range(STEPS):
+            handle = embedded.detach().requires_grad_(True)
+            torch.autograd.grad(model.score(state, candidates, handle).sum(), handle)
+
+    return run
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_pgd_costs_little_more_than_its_gradients(model: str, benchmark: Any, book: Callable[[Figure], None]) -> None:
+    options, pairs = MODELS[model]
+    subject = untrained_subject(model, options)
+    trial = subject.trial(pairs)
+    budget = Budget.of(subject.threat("embedding"), "standard")
+    attack = PGD(steps=STEPS, restarts=0, stop_when_fallen=False)
+    victim = Victim(trial.model, trial.world, trial.scale, trial.batch)
+
+    def ours() -> None:
+        victim.reset(None)
+        attack.perturb(victim, trial.batch, budget, Randomness(0, "benchmark"))
+
+    sides = side_by_side(benchmark, ours, bare_passes(trial, subject), rounds=9 if model == "nrms" else 3)
+    assert victim.effort.backwards == STEPS * len(trial.batch)
+    book(
+        Figure(
+            name=f"PGD-{STEPS} over its floor, {model}",
+            measured=sides.ratio,
+            at_most=1.2,
+            detail=f"{sides.first:.2f} s against {sides.second:.2f} s for {len(trial.batch)} examples",
+            subject=f"{model}, untrained, {subject.cell.spec.task_id} ({subject.cell.spec.track})",
+            suite=suite_ref().id,
+        )
+    )
+
+
+def test_early_exit_saves_time(subject: Subject, benchmark: Any, book: Callable[[Figure], None]) -> None:
+    trial = subject.trial()
+    batch = trial.batch.select(torch.nonzero(trial.right).squeeze(1))
+    budget = Budget.of(subject.threat("embedding"), "standard")
+    victim = Victim(trial.model, trial.world, trial.scale, trial.batch)
+
+    def run(*, stop: bool) -> int:
+        victim.reset(None)
+        attack = PGD(steps=STEPS, restarts=0, stop_when_fallen=stop)
+        attack.perturb(victim, batch, budget, Randomness(0, "benchmark"))
+        return victim.effort.backwards
+
+    saved = 1 - run(stop=True) / run(stop=False)
+    sides = side_by_side(benchmark, lambda: run(stop=True), lambda: run(stop=False))
+    book(
+        Figure(
+            name=f"PGD-{STEPS} with early exit over PGD-{STEPS} without",
+            measured=sides.ratio,
+            detail=f"{saved:.0%} of the gradients saved on {len(batch)} examples, standard tier",
+            subject=subject.name,
+            suite=suite_ref().id,
+        )
+    )
