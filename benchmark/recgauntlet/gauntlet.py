@@ -14,8 +14,8 @@ from recgauntlet.data.tables import TaskData
 from recgauntlet.evaluation import Trial, measure_clean, run_threats
 from recgauntlet.further import look_further
 from recgauntlet.gates.behaviour import behaviour_gates, zero_budget_gate
-from recgauntlet.gates.gradients import flat_gates, unlimited_gate
-from recgauntlet.gates.model import inflation_gate, memory_gate, score_gates
+from recgauntlet.gates.gradients import felt_gate, flat_gates, unlimited_gate
+from recgauntlet.gates.model import evenness_gate, inflation_gate, memory_gate, score_gates, words_gate
 from recgauntlet.gates.threat import order_gates
 from recgauntlet.journal import Journal
 from recgauntlet.lone import run_alone, subset_of
@@ -81,7 +81,9 @@ def run_gauntlet(
 
     threats, evidence = run_threats(trial, card, rng, extra=extra, journal=journal, progress=within)
     progress("sanity gates", 1 - GATES_SHARE - FURTHER_SHARE)
-    gates = [*score_gates(trial), memory_gate(trial, data), *behaviour_gates(trial)]
+    gates = [*score_gates(trial), memory_gate(trial, data), evenness_gate(trial), *behaviour_gates(trial)]
+    if "candidate-text" in trial.model.surfaces:
+        gates.append(words_gate(trial))
     if inputs is not None:
         gates.append(inflation_gate(trial, inputs.victim.scale))
     looked_at = []
@@ -114,6 +116,7 @@ def look_at(
     gates = [
         zero_budget_gate(trial, threat, index),
         *flat_gates(trial, threat, index),
+        *(felt_gate(trial, threat, attack, index, rng) for attack in attacks_for(threat) if attack.is_random),
         *order_gates(threat, suite, alone, trial.right[index].cpu().numpy()),
     ]
     if isinstance(threat, EmbeddingThreat):

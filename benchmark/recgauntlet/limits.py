@@ -30,6 +30,16 @@ LARGEST_LOGIT = 100.0
 """The cross-entropy's gradient is gone in single precision soon beyond it."""
 LARGEST_INFLATION = 4.0
 """How far the size of the embeddings may be from the undefended twin's, either way."""
+LEAST_SLOPE, LARGEST_SLOPE = 0.5, 2.0
+"""Between what a gradient promises and what a small step along it brings: 1 for a smooth score."""
+LEAST_FELT = 0.5
+"""Share of random legal changes that must move the score."""
+LEAST_EVENNESS = 0.5
+"""The median over the mean norm of an embedding."""
+LARGEST_LOST_SHARE = 0.05
+"""Share of the texts with one misspelt word that may lose a word's last token."""
+LARGEST_OFFSET = 0.1
+"""By how much accuracy may rise where another decision boundary than 0 is chosen."""
 UNLIMITED = 20.0
 """The radius, in mean norms of an embedding, at which nothing should be left standing."""
 LEFT_UNLIMITED = 0.25

@@ -11,11 +11,22 @@ from recgauntlet.attack import Attack, Budget
 from recgauntlet.attacks.search import wrong_way
 from recgauntlet.batch import Batch
 from recgauntlet.card import EmbeddingThreat, Threat
-from recgauntlet.evaluation import Trial, run_attack
-from recgauntlet.limits import FLAT, LARGEST_FLAT_SHARE, LEFT_UNLIMITED, UNLIMITED
+from recgauntlet.evaluation import Trial, run_attack, score_in_chunks
+from recgauntlet.limits import (
+    FLAT,
+    LARGEST_FLAT_SHARE,
+    LARGEST_SLOPE,
+    LEAST_FELT,
+    LEAST_SLOPE,
+    LEFT_UNLIMITED,
+    SAME,
+    UNLIMITED,
+)
 from recgauntlet.record import Gate
 from recgauntlet.rng import Randomness
 
+SMALL = 0.01
+"""The length of the step that tells whether a gradient says the truth, in the same unit as `STEP`."""
 STEP = 0.1
 """The length of the step that a gradient is judged by, in mean norms of an embedding."""
 
@@ -33,6 +44,7 @@ def flat_gates(trial: Trial, threat: Threat, index: Tensor) -> tuple[Gate, ...]:
     shares = {loss: float((gain * slope < FLAT).double().mean()) for loss, slope in slopes.items()}
     worst = max(shares, key=lambda loss: shares[loss])
     return (
+        _slope_gate(trial, threat, batch, finite.view_as(gradient), length),
         Gate(
             name="gradients-are-there",
             threat=threat.id,
@@ -46,6 +58,72 @@ def flat_gates(trial: Trial, threat: Threat, index: Tensor) -> tuple[Gate, ...]:
             "model stands up to attacks on a smooth version of it",
         ),
     )
+
+
+def _slope_gate(trial: Trial, threat: Threat, batch: Batch, gradient: Tensor, length: float) -> Gate:
+    """A small step along the gradient, forth and back, brings what the gradient promises."""
+    norm = gradient.double().flatten(1).norm(dim=1)
+    unit = torch.where(norm > 0, 1 / norm.clamp(min=1e-300), 0.0)[:, None, None] * gradient.double()
+    step = (SMALL * length * unit).to(gradient.dtype)
+    risen = (_moved(trial, threat, batch, step).double() - _moved(trial, threat, batch, -step).double()) / 2
+    ratio = torch.where(norm > 0, risen / (SMALL * length * norm).clamp(min=1e-300), 0.0)
+    value = float(ratio.median()) if len(ratio) else 1.0
+    return Gate(
+        name="gradients-tell-the-slope",
+        threat=threat.id,
+        passed=LEAST_SLOPE <= value <= LARGEST_SLOPE,
+        value=value,
+        limit=LEAST_SLOPE,
+        explanation=f"a small step along the gradient brings {value:.2f} times what the gradient promises (median), where "
+        f"a smooth score brings about 1 and {LEAST_SLOPE:g} to {LARGEST_SLOPE:g} is allowed; gradients that promise "
+        "something else mislead every attack that follows them",
+        remedy="let autograd differentiate what is computed: no rounding, no detached path, no gradient of its own",
+    )
+
+
+def _moved(trial: Trial, threat: Threat, batch: Batch, step: Tensor) -> Tensor:
+    """Logits `[B]` with `step [B, ...]` added to the surface's continuous handle; the mean of the model's samples."""
+    if threat.surface != "history":
+        return score_in_chunks(trial.model, batch.with_delta(step), trial.samples)
+    users = batch.users.select(batch.rows)
+    with torch.no_grad():
+        embedded = trial.model.embed_history(users)
+        candidates = trial.model.candidates(batch.items, batch.texts)
+        passes = [
+            trial.model.score(trial.model.encode_user(users, embedded + step), candidates) for _ in range(trial.samples)
+        ]
+    return torch.stack(passes).mean(dim=0)
+
+
+def felt_gate(trial: Trial, threat: Threat, random: Attack, index: Tensor, rng: Randomness) -> Gate:
+    """Random legal changes move the score: a model that does not feel them does not read what the attacker changes."""
+    clean = trial.batch.select(index)
+    found = run_attack(trial, random, Budget.of(threat, "standard"), index, rng.child("felt"))
+    changed = _changed(trial, clean, found.perturbed)
+    spread = max(float(trial.scores.double().std()), 1e-300)
+    moved = (found.scores - trial.scores[index]).double().abs() > SAME * spread
+    felt = float(moved[changed].double().mean()) if bool(changed.any()) else 1.0
+    return Gate(
+        name="changes-are-felt",
+        threat=threat.id,
+        passed=felt >= LEAST_FELT,
+        value=felt,
+        limit=LEAST_FELT,
+        explanation=f"{felt:.1%} of random legal changes move the score; a model that undoes or ignores them by what it "
+        "knows of the test withstands nothing that it would meet elsewhere",
+        remedy="let the score depend on the texts, histories and embeddings that are handed in",
+    )
+
+
+def _changed(trial: Trial, clean: Batch, perturbed: Batch) -> Tensor:
+    """`[B]`: which examples differ from the clean ones at all."""
+    if perturbed.delta is not None:
+        return perturbed.delta.flatten(1).ne(0).any(dim=1)
+    if perturbed.texts is not None:
+        texts = trial.world.catalog.texts
+        pairs = zip(perturbed.texts, clean.items.tolist(), strict=True)
+        return torch.tensor([text != texts[item] for text, item in pairs], device=clean.items.device)
+    return (perturbed.histories() != clean.histories()).any(dim=1)
 
 
 def _gradients(trial: Trial, threat: Threat, batch: Batch) -> tuple[Tensor, Tensor, float]:

@@ -5,12 +5,25 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 
 from recgauntlet.data.batches import pairs_to_batch
-from recgauntlet.data.tables import TaskData
+from recgauntlet.data.tables import BoolArray, TaskData
 from recgauntlet.evaluation import Trial, is_right, score_in_chunks
-from recgauntlet.limits import LARGEST_INFLATION, LARGEST_LOGIT, LARGEST_SHARE, STANDARD_ERRORS, TEST_ADVANTAGE
-from recgauntlet.metrics import auc, mcc
+from recgauntlet.lexicon import character_variants
+from recgauntlet.limits import (
+    LARGEST_INFLATION,
+    LARGEST_LOGIT,
+    LARGEST_LOST_SHARE,
+    LARGEST_OFFSET,
+    LARGEST_SHARE,
+    LEAST_EVENNESS,
+    STANDARD_ERRORS,
+    SUBSET,
+    TEST_ADVANTAGE,
+)
+from recgauntlet.metrics import Floats, auc, mcc
+from recgauntlet.recommender import embedding_mask
 from recgauntlet.record import Gate
 from recgauntlet.victim import EmbeddingScale
 
@@ -67,6 +80,7 @@ def score_gates(trial: Trial) -> tuple[Gate, ...]:
             f"standard errors give {correlation_limit:.3f}; the scores may be in order, but 0 does not divide them",
             remedy="train with a loss whose decision boundary is 0, such as the binary cross-entropy",
         ),
+        _boundary(labels, scores),
         Gate(
             name="logits-of-usual-size",
             threat="",
@@ -77,6 +91,74 @@ def score_gates(trial: Trial) -> tuple[Gate, ...]:
             "in single precision, and attacks that climb it see nothing",
             remedy="do not multiply logits; the decision is the same without",
         ),
+    )
+
+
+def _boundary(labels: BoolArray, scores: Floats) -> Gate:
+    """The decision boundary where it belongs: an attacker who must cross another one has further to go."""
+    order = np.argsort(scores, kind="stable")
+    # below the k-th lowest score nothing is clicked: right are the unclicked below and the clicked from there on
+    right = np.concatenate([[labels.sum()], labels.sum() + np.cumsum(np.where(labels[order], -1, 1))])
+    cuts = np.concatenate([[True], np.diff(scores[order]) > 0, [True]])
+    gain = float(right[cuts].max() - ((scores > 0) == labels).sum()) / len(labels)
+    return Gate(
+        name="boundary-at-zero",
+        threat="",
+        passed=gain <= LARGEST_OFFSET,
+        value=gain,
+        limit=LARGEST_OFFSET,
+        explanation=f"with another decision boundary than 0 accuracy would be {gain:.1%} higher; scores that are shifted "
+        "to one side are hard to push to the other",
+        remedy="train with a loss whose decision boundary is 0, and add nothing to its logits",
+    )
+
+
+def evenness_gate(trial: Trial) -> Gate:
+    """Embeddings that are of about one size, so that their mean norm is a measure of all."""
+    candidates = trial.model.candidates(trial.batch.items)
+    with torch.no_grad():
+        embedded = trial.model.embed(candidates)
+    norms = embedded.norm(dim=2)[embedding_mask(candidates, embedded)]
+    value = float(norms.median() / norms.mean()) if float(norms.mean()) > 0 else 0.0
+    return Gate(
+        name="embeddings-of-even-size",
+        threat="",
+        passed=value >= LEAST_EVENNESS,
+        value=value,
+        limit=LEAST_EVENNESS,
+        explanation=f"the median norm of an embedding is {value:.3g} times the mean; where a few are large and most are "
+        "small, a radius relative to the mean says little",
+        remedy="embed what the model reads, and nothing else",
+    )
+
+
+def words_gate(trial: Trial) -> Gate:
+    """Every word keeps a token when it is misspelt: a word that vanishes was not withstood but not read."""
+    texts = [trial.world.catalog.texts[i] for i in torch.unique(trial.batch.items).tolist()[:SUBSET]]
+    misspelt, places = [], []
+    for text in texts:
+        words = text.split()
+        for place in sorted(range(len(words)), key=lambda place: -len(words[place]))[:1]:
+            variants = character_variants(words[place])
+            if variants:
+                words[place] = variants[len(variants) // 2][0]
+                misspelt.append(" ".join(words))
+                places.append(place)
+    lost = 0.0
+    if misspelt:
+        read = trial.model.tokenize(misspelt).word_of_token
+        there = (read == torch.tensor(places, device=read.device)[:, None]).any(dim=1)
+        cut = (read >= 0).sum(dim=1) >= trial.model.token_length  # a long text ends before its last words anyway
+        lost = float((~there & ~cut).float().mean())
+    return Gate(
+        name="words-are-read",
+        threat="",
+        passed=lost <= LARGEST_LOST_SHARE,
+        value=lost,
+        limit=LARGEST_LOST_SHARE,
+        explanation=f"{lost:.1%} of the texts with one misspelt word lose that word altogether; what the tokenizer drops "
+        "cannot be attacked, and cannot help either",
+        remedy="give unknown words a token of their own",
     )
 
 
