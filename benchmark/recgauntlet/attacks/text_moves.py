@@ -5,6 +5,7 @@ Kept apart from the verifier on purpose: that one checks results by alignment an
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,6 +82,10 @@ class Rules:
         return "replace-word" in self.threat.operations
 
     @cached_property
+    def _banned(self) -> frozenset[str]:
+        return frozenset(self.threat.banned_characters)
+
+    @cached_property
     def vocabulary(self) -> tuple[str, ...]:
         """Up to 2,000 words of the catalog, most popular first, no banned character."""
         banned = set(self.threat.banned_characters)
@@ -128,6 +133,7 @@ class Rules:
         """The first `most` legal drafts one word away; a move is a place and the word to put there."""
         out: list[Draft] = []
         cores = [core_of(word) for word in draft.words]
+        times = Counter(cores)
         room = self._most_characters(draft) - len(" ".join(draft.words))
         for place, word in moves:
             if len(out) >= most:
@@ -137,7 +143,7 @@ class Rules:
             longer = len(word) - len(old) + appended
             if longer > room or self._adds_banned(old, word) or (not appended and cores[place] == core):
                 continue
-            if self._repeats_fit(draft, core, cores.count(core) + 1):
+            if self._repeats_fit(draft, core, times.get(core, 0) + 1):
                 out.append(draft.put(place, word))
         return out
 
@@ -161,7 +167,8 @@ class Rules:
 
     def _adds_banned(self, old: str, word: str) -> bool:
         """Whether the word would bring in a banned character that the old one has not."""
-        return any(c in word and word.count(c) > old.count(c) for c in self.threat.banned_characters)
+        brought = self._banned.intersection(word)
+        return any(word.count(character) > old.count(character) for character in brought)
 
     def _repeats_fit(self, draft: Draft, core: str, times: int) -> bool:
         if self.threat.max_repeats is None or times <= self.threat.max_repeats:
