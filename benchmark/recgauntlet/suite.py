@@ -94,8 +94,8 @@ def _attacks() -> dict[Surface, tuple[Attack, ...]]:
             WordGradient(),
             WordQuery(),
             CharacterSwap(),
-            Keywords(),
-            WordGradient(beam=4, moves=64, name="word-gradient-beam"),
+            Keywords(beam=4),
+            WordGradient(beam=8, name="word-gradient-beam"),
             WordQuery(beam=4, moves=64, name="word-query-beam"),
             CharacterSwap(beam=4, moves=64, name="character-beam"),
             RandomText(),
@@ -103,8 +103,8 @@ def _attacks() -> dict[Surface, tuple[Attack, ...]]:
         "history": (
             HistoryGradient(),
             HistoryQuery(),
-            HistoryGradient(beam=4, moves=64, name="history-gradient-beam"),
-            HistoryQuery(beam=4, moves=64, name="history-query-beam"),
+            HistoryGradient(beam=8, moves=32, name="history-gradient-beam"),
+            HistoryQuery(beam=4, name="history-query-beam"),
             RandomHistory(),
         ),
     }
@@ -117,6 +117,7 @@ def _on_twin() -> dict[Surface, tuple[Attack, ...]]:
             WordGradient(stop_when_fallen=False),
             WordQuery(stop_when_fallen=False),
             CharacterSwap(stop_when_fallen=False),
+            Keywords(beam=4, stop_when_fallen=False),
         ),
         "history": (HistoryGradient(stop_when_fallen=False), HistoryQuery(stop_when_fallen=False)),
     }

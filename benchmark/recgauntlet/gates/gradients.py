@@ -74,7 +74,7 @@ def _slope_gate(trial: Trial, threat: Threat, batch: Batch, gradient: Tensor, le
         passed=LEAST_SLOPE <= value <= LARGEST_SLOPE,
         value=value,
         limit=LEAST_SLOPE,
-        explanation=f"a small step along the gradient brings {value:.2f} times what the gradient promises (median), where "
+        explanation=f"a small step along the gradient brings {value:.2f} times what it promises (median), where "
         f"a smooth score brings about 1 and {LEAST_SLOPE:g} to {LARGEST_SLOPE:g} is allowed; gradients that promise "
         "something else mislead every attack that follows them",
         remedy="let autograd differentiate what is computed: no rounding, no detached path, no gradient of its own",
@@ -109,8 +109,8 @@ def felt_gate(trial: Trial, threat: Threat, random: Attack, index: Tensor, rng: 
         passed=felt >= LEAST_FELT,
         value=felt,
         limit=LEAST_FELT,
-        explanation=f"{felt:.1%} of random legal changes move the score; a model that undoes or ignores them by what it "
-        "knows of the test withstands nothing that it would meet elsewhere",
+        explanation=f"{felt:.1%} of random legal changes move the score; a model that undoes or ignores them by "
+        "what it knows of the test withstands nothing that it would meet elsewhere",
         remedy="let the score depend on the texts, histories and embeddings that are handed in",
     )
 

@@ -107,8 +107,8 @@ def _boundary(labels: BoolArray, scores: Floats) -> Gate:
         passed=gain <= LARGEST_OFFSET,
         value=gain,
         limit=LARGEST_OFFSET,
-        explanation=f"with another decision boundary than 0 accuracy would be {gain:.1%} higher; scores that are shifted "
-        "to one side are hard to push to the other",
+        explanation=f"with another decision boundary than 0 accuracy would be {gain:.1%} higher; scores that are "
+        "shifted to one side are hard to push to the other",
         remedy="train with a loss whose decision boundary is 0, and add nothing to its logits",
     )
 
@@ -126,8 +126,8 @@ def evenness_gate(trial: Trial) -> Gate:
         passed=value >= LEAST_EVENNESS,
         value=value,
         limit=LEAST_EVENNESS,
-        explanation=f"the median norm of an embedding is {value:.3g} times the mean; where a few are large and most are "
-        "small, a radius relative to the mean says little",
+        explanation=f"the median norm of an embedding is {value:.3g} times the mean; where a few are large and most "
+        "are small, a radius relative to the mean says little",
         remedy="embed what the model reads, and nothing else",
     )
 
@@ -156,8 +156,8 @@ def words_gate(trial: Trial) -> Gate:
         passed=lost <= LARGEST_LOST_SHARE,
         value=lost,
         limit=LARGEST_LOST_SHARE,
-        explanation=f"{lost:.1%} of the texts with one misspelt word lose that word altogether; what the tokenizer drops "
-        "cannot be attacked, and cannot help either",
+        explanation=f"{lost:.1%} of the texts with one misspelt word lose that word altogether; what the tokenizer "
+        "drops cannot be attacked, and cannot help either",
         remedy="give unknown words a token of their own",
     )
 
