@@ -119,9 +119,8 @@ def change(before: Tensor, after: Tensor) -> float:
     before, after = before.double().cpu(), after.double().cpu()
     if not (torch.isfinite(before).all() and torch.isfinite(after).all()):
         return float("inf")
-    spread = max(
-        float(before.std()) if len(before) > 1 else 0.0, 1e-300
-    )  # logits may be tiny: no floor that hides noise
+    # logits may be tiny: no floor that would hide their noise
+    spread = max(float(before.std()) if len(before) > 1 else 0.0, 1e-300)
     return float((before - after).abs().max()) / spread if len(before) else 0.0
 
 
