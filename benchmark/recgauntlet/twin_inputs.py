@@ -75,7 +75,7 @@ class TwinInputs:
             victim.reset(None)
             tried = torch.zeros_like(standing)
             tried[index] = True
-            variants.append(Variant(attack.name, tried, _spread(clean, index, perturbed)))
+            variants.append(Variant(attack.name, tried, _spread(victim, index, perturbed)))
             standing[index] = wrong_way(perturbed) * victim.scores(perturbed) <= DEEP
         return tuple(variants), effort
 
@@ -89,14 +89,15 @@ class TwinInputs:
         return self.directory / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}.safetensors"
 
 
-def _spread(clean: Batch, index: Tensor, perturbed: Batch) -> Batch:
-    """The clean batch with the examples at `index [K]` as `perturbed` has them."""
+def _spread(victim: Victim, index: Tensor, perturbed: Batch) -> Batch:
+    """The victim's clean batch with the examples at `index [K]` as `perturbed` has them."""
+    clean = victim.clean
     if perturbed.delta is not None:
         delta = perturbed.delta.new_zeros((len(clean), *perturbed.delta.shape[1:]))
         delta[index] = perturbed.delta
         return clean.with_delta(delta)
     if perturbed.texts is not None:
-        texts: list[str] = [""] * len(clean)
+        texts = list(clean.texts or (victim.world.catalog.texts[item] for item in clean.items.tolist()))
         for b, text in zip(index.tolist(), perturbed.texts, strict=True):
             texts[b] = text
         return clean.with_texts(texts)

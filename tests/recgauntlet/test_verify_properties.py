@@ -25,7 +25,7 @@ from generated import (
 )
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from toy_recommender import ToyRecommender, make_victim
+from toy_recommender import ToyRecommender, make_twin, make_victim
 
 from recgauntlet.attack import Budget
 from recgauntlet.batch import PAD, Batch
@@ -65,7 +65,7 @@ def no_attack_breaks_the_budget(surface: str, data: st.DataObject) -> None:
     batch, budget = data.draw(batches(world)), Budget.of(data.draw(THREATS[surface]), data.draw(TIER))
     torch.manual_seed(0)
     model = ToyRecommender(world.catalog, token_length=6).eval()
-    victim, twin = make_victim(model, world, batch), make_victim(model, world, batch)
+    victim, twin = make_victim(model, world, batch), make_twin(model, world, batch)
     for attack in (*suite_attacks(), transfer_for(budget.threat, twin)):
         if attack.surface != surface or not attack.supports(budget):
             continue

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recgauntlet.attack import Attack, Budget
-from recgauntlet.attacks.search import Best
+from recgauntlet.attacks.search import Best, may_ask
 from recgauntlet.batch import Batch
 from recgauntlet.recommender import Scalar, Surface
 from recgauntlet.rng import Randomness
@@ -67,7 +67,7 @@ class Transfer(Attack):
         shown = [_shown(batch, variant, place, ratio) for variant in variants]
         chosen = torch.zeros(len(batch), dtype=torch.int64, device=batch.items.device)
         for number, (variant, inputs) in enumerate(zip(variants, shown, strict=True)):
-            rows = torch.nonzero(variant.tried[place] & ~best.fallen()).flatten()
+            rows = may_ask(victim, batch, torch.nonzero(variant.tried[place] & ~best.fallen()).flatten())
             if len(rows):
                 better = best.improve(rows, victim.scores(inputs.select(rows)))
                 chosen[rows[better]] = number
@@ -92,7 +92,6 @@ def _shown(batch: Batch, variant: Variant, place: Tensor, ratio: float) -> Batch
     if found.delta is not None:
         return batch.with_delta(found.delta * ratio * variant.tried[place].to(found.delta.dtype)[:, None, None])
     if found.texts is not None:
-        # an example that the attack was not given has an empty text, which `_picked` never takes
         return batch.with_texts(found.texts)
     return batch.with_histories(found.histories())
 

@@ -10,6 +10,7 @@ from toy_recommender import (
     embedding_threat,
     headline_threat,
     history_threat,
+    make_twin,
     make_victim,
     stuffing_threat,
 )
@@ -85,7 +86,7 @@ def test_no_attack_ever_breaks_its_budget(case: tuple[World, Batch, Threat], tie
     budget = Budget.of(threat, tier)  # type: ignore[arg-type]
     torch.manual_seed(0)
     model = ToyRecommender(world.catalog, token_length=6).eval()
-    victim, twin = make_victim(model, world, batch), make_victim(model, world, batch)
+    victim, twin = make_victim(model, world, batch), make_twin(model, world, batch)
     for attack in (*attacks_for(threat), *beams(threat), transfer_for(threat, twin)):
         if attack.supports(budget):
             victim.reset(queries)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toy_recommender import Run, ToyRecommender, embedding_threat, make_victim, train
+from toy_recommender import Run, ToyRecommender, embedding_threat, make_twin, make_victim, train
 
 from recgauntlet.attack import Attack, Budget
 from recgauntlet.attacks.embedding import FGM, FGSM, PGD, RandomEmbedding, project, to_border
@@ -151,9 +151,9 @@ def test_transfer_finds_what_a_mask_hides(model: ToyRecommender, world: World, b
     masked.load_state_dict(model.state_dict())
     target = make_victim(masked.eval(), world, batch)
     budget = replace(Budget.of(embedding_threat(), "high"), amount=0.8)
-    twin = make_victim(model, world, batch)
+    twin = make_twin(model, world, batch)
     direct = PGD().perturb(target, batch, budget, Randomness(0, "test"))
-    transfer = Transfer(PGD(stop_when_fallen=False), twin)
+    transfer = Transfer([PGD(stop_when_fallen=False)], twin)
     carried = transfer.perturb(target, batch, budget, Randomness(0, "test"))
     sign = 1 - 2 * batch.labels
     assert broken(sign * target.scores(carried)) > broken(sign * target.scores(direct)) + 10
@@ -168,9 +168,9 @@ def test_transfer_rescales_the_delta_to_the_target_and_books_its_work(
     small.load_state_dict(model.state_dict())
     with torch.no_grad():
         small.words.weight *= 0.25
-    target, twin = make_victim(small, world, batch), make_victim(model, world, batch)
+    target, twin = make_victim(small, world, batch), make_twin(model, world, batch)
     target.reset(0)
-    attack = Transfer(FGM(), twin)
+    attack = Transfer([FGM()], twin)
     found = attack.perturb(target, batch, budget, Randomness(0, "test"))
     assert verify(world, target.scale, budget, batch, found).legal.all()
     assert found.delta is not None
@@ -178,7 +178,8 @@ def test_transfer_rescales_the_delta_to_the_target_and_books_its_work(
     assert largest == pytest.approx(budget.amount * target.scale.norm, rel=1e-3)
     assert target.effort.backwards == len(batch)
     assert attack.surface == "embedding"
-    assert attack.hyperparameters() == {"attack": "fgm"}
+    assert attack.hyperparameters() == {}
+    assert Transfer([PGD(), FGM()], twin).hyperparameters()["pgd.steps"] == 20
 
 
 def test_projection_keeps_points_inside_and_moves_points_outside_to_the_border() -> None:

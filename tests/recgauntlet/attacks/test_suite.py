@@ -7,6 +7,7 @@ from toy_recommender import (
     embedding_threat,
     headline_threat,
     history_threat,
+    make_twin,
     make_victim,
     stuffing_threat,
 )
@@ -24,9 +25,9 @@ THREATS = (embedding_threat(), stuffing_threat(), headline_threat(), history_thr
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.id)
-def test_every_threat_has_a_random_yardstick_first_and_searching_attacks_after(threat: Threat) -> None:
+def test_every_threat_has_a_random_yardstick_last_and_searching_attacks_before(threat: Threat) -> None:
     attacks = [a for a in attacks_for(threat) if a.supports(Budget.of(threat, "standard"))]
-    assert [attack.is_random for attack in attacks] == [True] + [False] * (len(attacks) - 1)
+    assert [attack.is_random for attack in attacks] == [False] * (len(attacks) - 1) + [True]
     assert len(attacks) >= 3
     assert all(attack.surface == threat.surface for attack in attacks)
     names = [attack.name for attack in attacks]
@@ -37,10 +38,11 @@ def test_every_threat_has_a_random_yardstick_first_and_searching_attacks_after(t
 def test_transfer_does_not_stop_where_the_twin_falls(
     threat: Threat, model: ToyRecommender, world: World, batch: Batch
 ) -> None:
-    transfer = transfer_for(threat, make_victim(model, world, batch))
+    transfer = transfer_for(threat, make_twin(model, world, batch))
     assert isinstance(transfer, Transfer)
     assert transfer.surface == threat.surface
-    assert transfer.hyperparameters()["stop_when_fallen"] is False
+    stops = [value for name, value in transfer.hyperparameters().items() if name.endswith("stop_when_fallen")]
+    assert stops == [False] * len(transfer.attacks)
     assert transfer.supports(Budget.of(threat, "standard"))
 
 
@@ -56,6 +58,9 @@ def test_the_fingerprint_names_the_suite_and_moves_with_any_parameter(monkeypatc
     first = suite_ref()
     assert first.id == SUITE_ID
     assert first == suite_ref()
+    monkeypatch.setattr("recgauntlet.limits.SUBSET", 99)
+    assert suite_ref().fingerprint != first.fingerprint
+    monkeypatch.undo()
     changed: dict[str, tuple[Attack, ...]] = {**suite._attacks(), "embedding": (FGM(), PGD(steps=21))}
     monkeypatch.setattr(suite, "_attacks", lambda: changed)
     assert suite_ref().fingerprint != first.fingerprint

@@ -13,6 +13,8 @@ from recgauntlet.batch import PAD, Batch, Candidates, Tokens, Users, UserState
 from recgauntlet.card import EmbeddingThreat, HistoryThreat, TextThreat, TierValues
 from recgauntlet.data.tables import Catalog
 from recgauntlet.recommender import Recommender, TrainingRecipe
+from recgauntlet.rng import Randomness
+from recgauntlet.twin_inputs import TwinInputs
 from recgauntlet.victim import Victim, embedding_scale
 from recgauntlet.world import World
 
@@ -140,6 +142,11 @@ def train(model: ToyRecommender, steps: int = 120) -> ToyRecommender:
 
 def make_victim(model: ToyRecommender, world: World, batch: Batch) -> Victim:
     return Victim(model, world, embedding_scale(model, world.catalog), batch)
+
+
+def make_twin(model: ToyRecommender, world: World, batch: Batch) -> TwinInputs:
+    """The model as the undefended twin of another, its inputs kept nowhere."""
+    return TwinInputs(make_victim(model, world, batch), (), Randomness(0, "twin"))
 
 
 def tiers(low: float, standard: float, high: float) -> TierValues:
