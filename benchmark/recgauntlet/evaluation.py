@@ -17,7 +17,7 @@ from torch import Tensor
 
 from recgauntlet.attack import Attack, Budget
 from recgauntlet.batch import Batch
-from recgauntlet.card import TIERS, TaskCard, Threat
+from recgauntlet.card import TIERS, TaskCard, Threat, Tier
 from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
 from recgauntlet.data.tables import BoolArray, TaskData
 from recgauntlet.edits import example_edits
@@ -191,10 +191,11 @@ def run_threat(
     rng: Randomness,
     *,
     extra: Sequence[Attack] = (),
+    tiers: Sequence[Tier] = TIERS,
     journal: Journal | None = None,
     progress: Progress = lambda what, share: None,
 ) -> tuple[ThreatOutcome, tuple[Evidence, ...]]:
-    """All tiers of one threat under the suite's attacks and then `extra` (transfer)."""
+    """The tiers of one threat (rising) under the suite's attacks and then `extra` (transfer)."""
     if threat.surface not in trial.model.surfaces:
         return ThreatOutcome(
             id=threat.id,
@@ -207,14 +208,14 @@ def run_threat(
     journal = journal or Journal()
     standing = trial.right.clone()
     touched = attackable(threat, trial.batch)
-    tiers: list[TierOutcome] = []
+    outcomes_by_tier: list[TierOutcome] = []
     evidence: list[Evidence] = []
-    for level, tier in enumerate(TIERS):
+    for level, tier in enumerate(tiers):
         budget = Budget.of(threat, tier)
         suite = [attack for attack in (*attacks_for(threat), *extra) if attack.supports(budget)]
         outcomes: list[AttackOutcome] = []
         for number, attack in enumerate(suite):
-            progress(f"{threat.id}, {tier}: {attack.name}", (level + number / len(suite)) / len(TIERS))
+            progress(f"{threat.id}, {tier}: {attack.name}", (level + number / len(suite)) / len(tiers))
             index = torch.nonzero(standing & touched).squeeze(1)
             if len(index) == 0:
                 break
@@ -231,7 +232,7 @@ def run_threat(
             standing &= ~torch.from_numpy(step.outcome.broken.to_bool()).to(standing.device)
             outcomes.append(step.outcome)
             evidence += step.evidence
-        tiers.append(
+        outcomes_by_tier.append(
             TierOutcome(
                 tier=tier,
                 amount=budget.amount,
@@ -247,7 +248,7 @@ def run_threat(
         goal=threat.goal,
         ranked=threat.ranked,
         applicable=True,
-        tiers=tuple(tiers),
+        tiers=tuple(outcomes_by_tier),
     ), tuple(evidence)
 
 
@@ -257,6 +258,7 @@ def run_threats(
     rng: Randomness,
     *,
     extra: Callable[[Threat], Sequence[Attack]] = lambda threat: (),
+    tiers: Sequence[Tier] = TIERS,
     journal: Journal | None = None,
     progress: Progress = lambda what, share: None,
 ) -> tuple[tuple[ThreatOutcome, ...], tuple[Evidence, ...]]:
@@ -268,7 +270,9 @@ def run_threats(
         def within(what: str, share: float, number: int = number) -> None:
             progress(what, (number + share) / len(card.threats))
 
-        outcome, found = run_threat(trial, threat, rng, extra=extra(threat), journal=journal, progress=within)
+        outcome, found = run_threat(
+            trial, threat, rng, extra=extra(threat), tiers=tiers, journal=journal, progress=within
+        )
         outcomes.append(outcome)
         evidence += found
     return tuple(outcomes), tuple(evidence)

@@ -55,12 +55,14 @@ def run_gauntlet(
     twin: Recommender | None = None,
     journal: Journal | None = None,
     twin_directory: Path | None = None,
+    brief: bool = False,
     progress: Progress = lambda what, share: None,
 ) -> Findings:
     """Send `model` (trained, on its device) through every threat of `card`.
 
     `twin` is the undefended model of the same task, architecture and seed: what fools it is shown to `model`
     too. Steps that `journal` has are not computed again;
+    `brief` runs the standard tier and the gates alone, no other tier, curve or ranking;
     what fools the twin is kept in `twin_directory` (None: nowhere) for its other defenses.
     """
     model.eval().requires_grad_(False)
@@ -79,7 +81,9 @@ def run_gauntlet(
     def beyond(what: str, share: float) -> None:
         progress(what, 1 - FURTHER_SHARE * (1 - share))
 
-    threats, evidence = run_threats(trial, card, rng, extra=extra, journal=journal, progress=within)
+    threats, evidence = run_threats(
+        trial, card, rng, extra=extra, tiers=("standard",) if brief else TIERS, journal=journal, progress=within
+    )
     progress("sanity gates", 1 - GATES_SHARE - FURTHER_SHARE)
     gates = [*score_gates(trial), memory_gate(trial, data), evenness_gate(trial), *behaviour_gates(trial)]
     if "candidate-text" in trial.model.surfaces:
@@ -95,6 +99,8 @@ def run_gauntlet(
             gates += found
         looked_at.append(outcome)
     clean = measure_clean(trial, data)
+    if brief:
+        return Findings(trial, clean, tuple(looked_at), tuple(gates), evidence, (), ())
     twin_victim = None if inputs is None else inputs.victim
     further = look_further(
         trial, card, data, clean, looked_at, rng, extra=extra, twin=twin_victim, journal=journal, progress=beyond

@@ -153,7 +153,9 @@ def audit(subject: Subject, fakes: Sequence[Fake], progress: Progress = lambda w
         def within(what: str, share: float) -> None:
             progress(f"{name}: {what}", (number + share) / steps)
 
-        findings = run_gauntlet(served, subject.card, subject.data, subject.seed, twin=subject.twin, progress=within)
+        findings = run_gauntlet(
+            served, subject.card, subject.data, subject.seed, twin=subject.twin, brief=True, progress=within
+        )
         return measured(findings)
 
     honest = measure(subject.model, "the honest model", 0)

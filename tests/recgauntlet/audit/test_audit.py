@@ -15,6 +15,8 @@ from recgauntlet.cli import main
 from recgauntlet.plugins import find_task
 from recgauntlet.record import Gate
 
+pytestmark = pytest.mark.timeout(900)  # the whole audit runs once, in the first test that needs it
+
 
 @pytest.mark.parametrize("name", fake_names())
 def test_the_fake_is_found_out(name: str, toy_audit: Audit) -> None:
