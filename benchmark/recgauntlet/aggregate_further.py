@@ -164,4 +164,4 @@ def _estimates(layers: Sequence[Sequence[BoolArray] | BoolArray], subset: Sequen
 
 def _rows(offsets: IntArray, chosen: IntArray) -> IntArray:
     """Where the candidates of the impressions `chosen` stand, impression after impression."""
-    return np.concatenate([np.arange(offsets[number], offsets[number + 1]) for number in chosen])
+    return np.concatenate([np.arange(int(offsets[number]), int(offsets[number + 1])) for number in chosen])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +24,15 @@ from recgauntlet.checkpoint import CheckpointInfo, load_weights, read_info, save
 from recgauntlet.cost import inference_latency
 from recgauntlet.data.prepare import prepare
 from recgauntlet.data.tables import TaskData
-from recgauntlet.device import choose_device, describe
+from recgauntlet.device import choose_device, describe, now
 from recgauntlet.errors import OutputError, RecGauntletError
 from recgauntlet.evaluation import Trial
 from recgauntlet.gauntlet import Findings, run_gauntlet
 from recgauntlet.journal import Journal
 from recgauntlet.loading import load_cell, spec_of
 from recgauntlet.plugins import Plugin
-from recgauntlet.recommender import Recommender, Scalar
-from recgauntlet.record import Environment, Failure, PluginRef, RunRecord, TaskRef, TrainingCost, write_record
+from recgauntlet.recommender import Recommender
+from recgauntlet.record import Environment, Failure, RunRecord, TaskRef, TrainingCost, write_record
 from recgauntlet.spec import CellSpec
 from recgauntlet.suite import suite_ref
 from recgauntlet.task import SourceOptions
@@ -58,7 +57,7 @@ def run_cell(spec: CellSpec, progress: Progress = lambda what, share: None) -> R
     A cell that fails is recorded with its error and returned with status "failed"; only errors that stop a record from
     being written (OutputError) and errors in the spec itself (PluginError, CardError) are raised.
     """
-    started = _now()
+    started = now()
     cell = open_cell(spec)
     device = choose_device(spec.device)
     torch.set_num_threads(spec.threads)
@@ -83,7 +82,7 @@ def describe_failed_cell(spec: CellSpec, failure: Failure) -> RunRecord:
     cell = open_cell(spec)
     device = choose_device(spec.device)
     environment = describe(device, _precision(spec.precision, device, cell.model))
-    return _record(cell, _Made(), environment, _now(), failure)
+    return _record(cell, _Made(), environment, now(), failure)
 
 
 def check_spec(spec: CellSpec) -> TaskCard:
@@ -120,7 +119,7 @@ def attack_checkpoint(
     RecordError
         Where a checkpoint cannot be read, or was trained on other data.
     """
-    started = _now()
+    started = now()
     loaded = load_cell(path, sources, task=task, device=device, threads=threads, progress=progress)
     cell, data, where = loaded.cell, loaded.data, loaded.device
     other = None
@@ -178,8 +177,9 @@ def _trained(
     path = cell.spec.checkpoint_path
     if (cell.spec.reuse_weights or Journal.left(cell.spec.journal_path)) and path.exists():
         info = read_info(path)
-        if belongs(info, cell, data):
-            model = untrained(cell, data, device)
+        model = untrained(cell, data, device)
+        same_training = info.recipe == asdict(model.recipe) and info.precision == precision
+        if same_training and belongs(info, cell, data):
             load_weights(model, path)
             return model.eval(), info
     model, trained = train_cell(cell, data, device, precision, progress)
@@ -266,26 +266,13 @@ def _record(cell: OpenCell, made: _Made, environment: Environment, started: str,
             simulated=source.simulated,
             redistributable=source.redistributable,
         ),
-        model=_plugin_ref(cell.model, cell.model_options),
-        defense=_plugin_ref(cell.defense, cell.defense_object.hyperparameters()),
+        model=cell.model.ref(cell.model_options),
+        defense=cell.defense.ref(cell.defense_object.hyperparameters()),
         seed=cell.spec.seed,
         suite=suite_ref(),
         environment=environment,
         started=started,
-        finished=_now(),
+        finished=now(),
         failure=failure,
         **made.parts,
     )
-
-
-def _plugin_ref(plugin: Plugin, options: dict[str, Scalar]) -> PluginRef:
-    return PluginRef(
-        name=plugin.name,
-        distribution=plugin.distribution,
-        version=plugin.version,
-        hyperparameters=options,
-    )
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

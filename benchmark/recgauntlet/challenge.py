@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,14 +18,13 @@ from recgauntlet.building import merged_options
 from recgauntlet.card import TIERS, EmbeddingThreat, Tier
 from recgauntlet.challenged_cell import open_challenged
 from recgauntlet.data.tables import BoolArray
-from recgauntlet.device import describe
+from recgauntlet.device import describe, now
 from recgauntlet.edits import example_edits
 from recgauntlet.errors import PluginError, RecordError
-from recgauntlet.evaluation import Found, Trial, attackable, run_attack
+from recgauntlet.evaluation import Found, Trial, attackable, example_bits, run_attack
 from recgauntlet.loading import Progress, Sources
 from recgauntlet.plugins import Plugin, find_attack
-from recgauntlet.recommender import Scalar
-from recgauntlet.record import AttackEffort, Evidence, Packed, PluginRef, RunRecord, ThreatOutcome
+from recgauntlet.record import AttackEffort, Evidence, Packed, RunRecord, ThreatOutcome
 from recgauntlet.rng import Randomness
 from recgauntlet.spec import Options
 from recgauntlet.victim import EmbeddingScale, Victim
@@ -64,7 +62,7 @@ def challenge(
     PluginError
         Where the attack is unknown, has no such option, fits no threat of the record, or fails everywhere.
     """
-    started = _now()
+    started = now()
     plugin = find_attack(attack)
     made = _made(plugin, options)
     chosen = _chosen(record, made, threats)
@@ -72,7 +70,7 @@ def challenge(
     opened = open_challenged(cell, checkpoint, sources, task=task, device=device, threads=threads, progress=progress)
     trial = opened.trial
     rng = Randomness(record.seed, "challenge")
-    asked = [tier for tier in TIERS if tier in tiers]
+    asked: list[Tier] = [tier for tier in TIERS if tier in tiers]
     outcomes: list[Challenge] = []
     evidence: list[Evidence] = []
     for number, outcome in enumerate(chosen):
@@ -100,11 +98,11 @@ def challenge(
     _check_ran(plugin, outcomes)
     return BestKnown(
         challenged=cell,
-        attack=_ref(plugin, made.hyperparameters()),
+        attack=plugin.ref(made.hyperparameters()),
         examples=examples,
         environment=describe(opened.device, "fp32"),
         started=started,
-        finished=_now(),
+        finished=now(),
         outcomes=tuple(outcomes),
         evidence=tuple(evidence),
     )
@@ -179,8 +177,8 @@ def _outcome(trial: Trial, budget: Budget, robust: BoolArray, index: Tensor, fou
         characters=budget.characters,
         queries=budget.queries,
         robust=Packed.bits(robust),
-        attacked=Packed.bits(_bits(trial, index)),
-        broken=Packed.bits(_bits(trial, index[broken])),
+        attacked=Packed.bits(example_bits(trial, index)),
+        broken=Packed.bits(example_bits(trial, index[broken])),
         violations=found.violations,
         effort=found.effort,
         # an error's message may quote a text that must not be passed on
@@ -205,12 +203,6 @@ def _evidence(trial: Trial, budget: Budget, attack: str, index: Tensor, found: F
     ]
 
 
-def _bits(trial: Trial, index: Tensor) -> BoolArray:
-    bits = np.zeros(len(trial.batch), dtype=np.bool_)
-    bits[index.cpu().numpy()] = True
-    return bits
-
-
 def _made(plugin: Plugin, options: Options) -> Attack:
     chosen = merged_options(plugin, options)
     try:
@@ -223,12 +215,6 @@ def _made(plugin: Plugin, options: Options) -> Attack:
             remedy="give every argument of the constructor a keyword and a default",
         ) from error
     return attack
-
-
-def _ref(plugin: Plugin, options: dict[str, Scalar]) -> PluginRef:
-    return PluginRef(
-        name=plugin.name, distribution=plugin.distribution, version=plugin.version, hyperparameters=options
-    )
 
 
 def _chosen(record: RunRecord, attack: Attack, threats: Sequence[str]) -> list[ThreatOutcome]:
@@ -267,7 +253,3 @@ def _check_ran(plugin: Plugin, outcomes: Sequence[Challenge]) -> None:
             field="perturb",
             remedy="mend the attack; docs/add-an-attack.md has its contract",
         )
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

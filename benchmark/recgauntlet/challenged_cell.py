@@ -10,7 +10,6 @@ import torch
 from recgauntlet.best_known import Challenged
 from recgauntlet.card import Threat
 from recgauntlet.checkpoint import weights_hash
-from recgauntlet.data.prepare import item_vectors
 from recgauntlet.errors import RecordError
 from recgauntlet.evaluation import Trial
 from recgauntlet.loading import Loaded, Progress, Sources, load_cell
@@ -46,11 +45,9 @@ def open_challenged(
     loaded = load_cell(checkpoint, sources, task=task, device=device, threads=threads, progress=progress)
     _check_belongs(loaded, cell, checkpoint)
     loaded.served.eval().requires_grad_(False)
-    threats = loaded.cell.task.card.threats
-    reads_history = any(threat.surface == "history" for threat in threats)
-    world = World(loaded.data.catalog, item_vectors(loaded.data) if reads_history else None)
-    trial = Trial.of(loaded.served, loaded.data, world)
-    return OpenChallenge(trial, {threat.id: threat for threat in threats}, loaded.device)
+    card = loaded.cell.task.card
+    trial = Trial.of(loaded.served, loaded.data, World.of(card, loaded.data))
+    return OpenChallenge(trial, {threat.id: threat for threat in card.threats}, loaded.device)
 
 
 def _check_belongs(loaded: Loaded, cell: Challenged, checkpoint: Path) -> None:

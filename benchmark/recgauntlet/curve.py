@@ -17,17 +17,14 @@ from recgauntlet.attack import Attack, Budget
 from recgauntlet.card import TIERS, EmbeddingThreat, TextThreat, Threat, Tier, TierValues
 from recgauntlet.evaluation import Trial, run_attack
 from recgauntlet.journal import Journal
+from recgauntlet.limits import CURVE_POINTS, CURVE_REACH
 from recgauntlet.record import CurvePoint, Packed
 from recgauntlet.rng import Randomness
 from recgauntlet.suite import attacks_for
 
-POINTS = 8
-REACH = 2
-"""The last budget, as a multiple of the high tier's."""
 
-
-def curve_budgets(threat: Threat, points: int = POINTS) -> tuple[Budget, ...]:
-    """At most `points` budgets from nothing to REACH times `high`, rising, the three tiers among them.
+def curve_budgets(threat: Threat, points: int = CURVE_POINTS) -> tuple[Budget, ...]:
+    """At most `points` budgets from nothing to CURVE_REACH times `high`, rising, the three tiers among them.
 
     What is left of the points after 0, the tiers and the end goes into the middle of the widest gap, one after the
     other. Words, edits and characters are whole, so a small range has fewer points. Characters grow with the words (or
@@ -36,7 +33,7 @@ def curve_budgets(threat: Threat, points: int = POINTS) -> tuple[Budget, ...]:
     """
     values = _values(threat)
     whole = not isinstance(threat, EmbeddingThreat)
-    end = REACH * values.high
+    end = CURVE_REACH * values.high
     chosen = sorted({0.0, *(values.at(tier) for tier in TIERS), float(int(end)) if whole else end})
     while len(chosen) < points:
         gaps = np.diff(chosen)
@@ -103,7 +100,8 @@ def _values(threat: Threat) -> TierValues:
 
 
 def _budget(threat: Threat, values: TierValues, amount: float) -> Budget:
-    tier: Tier = next((tier for tier in TIERS if amount <= values.at(tier)), "high")
+    holding: list[Tier] = [tier for tier in TIERS if amount <= values.at(tier)]
+    tier = holding[0] if holding else TIERS[-1]
     characters = 0
     if isinstance(threat, TextThreat) and threat.characters is not None:
         characters = round(_scaled(values, threat.characters, amount))

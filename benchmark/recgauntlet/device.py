@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import platform
 import resource
@@ -64,6 +65,11 @@ def describe(device: torch.device, precision: str) -> Environment:
         threads=torch.get_num_threads(),
         precision=precision,
     )
+
+
+def now() -> str:
+    """The time as a record has it: UTC, ISO 8601, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def peak_memory(device: torch.device) -> int:

@@ -7,8 +7,10 @@ exit), from the lowest tier to the highest: what breaks an example inside a smal
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -160,7 +162,7 @@ def run_attack(trial: Trial, attack: Attack, budget: Budget, index: Tensor, rng:
     except (RecGauntletError, torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as fault:  # an attack may fail in any way; what it returned is not used
-        perturbed, error = batch, f"{type(fault).__name__}: {fault}"
+        perturbed, error = batch, _without_its_text(fault)
         legal = torch.ones(len(batch), dtype=torch.bool, device=batch.items.device)
         scores = trial.scores[index]
     return Found(
@@ -171,6 +173,13 @@ def run_attack(trial: Trial, attack: Attack, budget: Budget, index: Tensor, rng:
         effort=AttackEffort(**asdict(victim.effort)),
         error=error,
     )
+
+
+def _without_its_text(fault: Exception) -> str:
+    """An exception by its kind and place: its message may quote texts that a record must not carry."""
+    frames = traceback.extract_tb(fault.__traceback__)[-2:]
+    places = " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
+    return f"{type(fault).__name__} (at {places})"
 
 
 def attackable(threat: Threat, batch: Batch) -> Tensor:
@@ -282,8 +291,8 @@ def _outcome(attack: Attack, trial: Trial, index: Tensor, found: Found) -> Attac
     return AttackOutcome(
         name=attack.name,
         hyperparameters=attack.hyperparameters(),
-        attacked=Packed.bits(_bits(trial, index)),
-        broken=Packed.bits(_bits(trial, index[found.broken])),
+        attacked=Packed.bits(example_bits(trial, index)),
+        broken=Packed.bits(example_bits(trial, index[found.broken])),
         scores=Packed.floats(found.scores.cpu().numpy()),
         violations=found.violations,
         effort=found.effort,
@@ -291,7 +300,8 @@ def _outcome(attack: Attack, trial: Trial, index: Tensor, found: Found) -> Attac
     )
 
 
-def _bits(trial: Trial, index: Tensor) -> BoolArray:
+def example_bits(trial: Trial, index: Tensor) -> BoolArray:
+    """Bits over the test examples, set at `index`."""
     bits = np.zeros(len(trial.batch), dtype=np.bool_)
     bits[index.cpu().numpy()] = True
     return bits

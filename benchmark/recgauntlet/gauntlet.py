@@ -9,7 +9,6 @@ from pathlib import Path
 from recgauntlet.attack import Attack
 from recgauntlet.card import TIERS, EmbeddingThreat, TaskCard, Threat
 from recgauntlet.checkpoint import weights_hash
-from recgauntlet.data.prepare import item_vectors
 from recgauntlet.data.tables import TaskData
 from recgauntlet.evaluation import Trial, measure_clean, run_threats
 from recgauntlet.further import look_further
@@ -67,8 +66,7 @@ def run_gauntlet(
     """
     model.eval().requires_grad_(False)
     journal = journal or Journal()
-    world = World(data.catalog, item_vectors(data) if card.compares_items() else None)
-    trial = Trial.of(model, data, world)
+    trial = Trial.of(model, data, World.of(card, data))
     rng = Randomness(seed, "evaluation")
     inputs = None if twin is None else _twin_inputs(twin, trial, data, rng, twin_directory)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recgauntlet.recommender import Scalar
 
-EVALUATOR_VERSION = "2"
+EVALUATOR_VERSION = "3"
 """Rises with any change of the evaluator's code that can move a number or a flag."""
 
 SUBSET = 100
@@ -21,9 +21,17 @@ SAME = 1e-3
 """Largest change of a score, relative to the spread of all scores, that counts as none."""
 SAMPLES = 8
 """Passes that a random model is asked for at every score and gradient."""
+REFERENCES = 32
+"""Validation pairs on which an attacker learns what words do to a model."""
+FEW = 64
+"""Examples that are enough to see whether a model behaves."""
+STEP = 0.1
+"""The length of the step that a gradient is judged by, in mean norms of an embedding."""
+SMALL_STEP = 0.01
+"""The length of the step that tells whether a gradient says the truth, in the same unit."""
 FLAT = 1e-6
-"""A gradient is flat if a step of a tenth of the embeddings' size along it would move the logit by less than this share
-of the scores' spread."""
+"""A gradient is flat if a step of `STEP` along it would move the logit by less than this share of all
+scores' spread."""
 LARGEST_FLAT_SHARE = 0.1
 """Share of the examples that may have flat gradients."""
 LARGEST_LOGIT = 100.0
@@ -46,6 +54,21 @@ LEFT_UNLIMITED = 0.25
 """Share of the subset that may stand there: half of what a constant answer gets."""
 TEST_ADVANTAGE = 0.05
 """How much more accurate than on validation examples a model may be on test examples, beside chance."""
+DEEP = 1e-3
+"""How wrong the twin must be for the next attack to leave an example alone."""
+
+CURVE_POINTS = 8
+CURVE_REACH = 2
+"""The last budget of a security curve, as a multiple of the high tier's."""
+RANKED_IMPRESSIONS = 100
+"""Test impressions whose ranking is attacked, the first ones."""
+PROMOTED_ITEMS = 10
+PROMOTION_USERS = 50
+OPTIMIZED_SHARE = 0.4
+"""Share of these users that the search for a promoting text sees."""
+COMPETITORS = 300
+PLACE_TO_REACH = 10
+"""The search wants the item to stand before the competitor at this rank of each user."""
 
 
 def evaluator() -> dict[str, Scalar]:

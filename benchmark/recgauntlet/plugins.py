@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeVar
 from recgauntlet.attack import Attack
 from recgauntlet.defense import Defense
 from recgauntlet.errors import PluginError
-from recgauntlet.recommender import Recommender
+from recgauntlet.recommender import Recommender, Scalar
+from recgauntlet.record import PluginRef
 from recgauntlet.task import Task
 
 T = TypeVar("T")
@@ -26,6 +27,12 @@ class Plugin:
     value: Any
     distribution: str
     version: str
+
+    def ref(self, hyperparameters: dict[str, Scalar]) -> PluginRef:
+        """The plugin with its hyper-parameters, as a record names it."""
+        return PluginRef(
+            name=self.name, distribution=self.distribution, version=self.version, hyperparameters=hyperparameters
+        )
 
 
 @cache

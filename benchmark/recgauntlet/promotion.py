@@ -20,6 +20,7 @@ from recgauntlet.batch import Batch, Users
 from recgauntlet.card import TextThreat
 from recgauntlet.data.tables import IntArray, TaskData
 from recgauntlet.evaluation import Trial, score_in_chunks
+from recgauntlet.limits import COMPETITORS, OPTIMIZED_SHARE, PLACE_TO_REACH, PROMOTED_ITEMS, PROMOTION_USERS
 from recgauntlet.metrics import Floats
 from recgauntlet.recommender import Recommender
 from recgauntlet.record import Packed, PromotionOutcome
@@ -28,28 +29,22 @@ from recgauntlet.rows import RANKING_TIER
 from recgauntlet.verify_text import text_fault
 from recgauntlet.victim import Victim
 
-ITEMS = 10
-USERS = 50
-OPTIMIZED_SHARE = 0.4
-COMPETITORS = 300
 GRADIENT_MOVES = 16
 """Texts scored a turn because the gradient says so; half append and half replace where both are legal."""
 POPULAR_MOVES = 4
 """Texts scored a turn whatever the gradient says: the catalog's most popular words appended."""
 SLOPE_QUERIES = 2
 """What the slopes of a text cost each user: its score and its gradient."""
-PLACE_TO_REACH = 10
-"""The search wants the item to stand before the competitor at this rank of each user."""
 
 
 def promote(
     trial: Trial, data: TaskData, threat: TextThreat, rng: Randomness, *, twin: Victim | None = None
 ) -> PromotionOutcome:
-    """Promote up to ITEMS items of the less popular half of the catalog by one text each at the standard tier.
+    """Promote up to PROMOTED_ITEMS items of the less popular half of the catalog by one text each at the standard tier.
 
     The search asks the model, and by itself the undefended `twin`, which no trick of the model can mislead; of the two
-    texts the one that does more for the model's searching users is kept. Users are up to USERS of the test pairs. An
-    item's rank is its place among itself and up to COMPETITORS other items, the same for every item and user. With
+    texts the one that does more for the model's searching users is kept. Users are up to PROMOTION_USERS of the test
+    pairs. An item's rank is its place among itself and up to COMPETITORS others, the same for every item and user. With
     fewer than two users or items there is nothing to promote, and the outcome is empty.
     """
     draw = rng.child(f"promotion/{threat.id}")
@@ -112,7 +107,7 @@ def _draw_items(data: TaskData, rng: Randomness) -> tuple[IntArray, IntArray]:
     clicks = np.bincount(data.train.clicked, minlength=size)
     shuffled = rng.child("order").numpy().permutation(size)
     least = shuffled[np.argsort(clicks[shuffled], kind="stable")][: max(1, size // 2)]
-    items = rng.child("items").numpy().permutation(least)[: min(ITEMS, size - 1)]
+    items = rng.child("items").numpy().permutation(least)[: min(PROMOTED_ITEMS, size - 1)]
     others = np.setdiff1d(np.arange(size), items)
     return items, np.sort(rng.child("competitors").numpy().permutation(others)[:COMPETITORS])
 
@@ -120,7 +115,7 @@ def _draw_items(data: TaskData, rng: Randomness) -> tuple[IntArray, IntArray]:
 def _draw_users(users: Users, rng: Randomness) -> tuple[Users, Users]:
     """Distinct users to search on, and others to measure on; both empty where there are fewer than two."""
     first = np.unique(users.ids.cpu().numpy(), return_index=True)[1]
-    chosen = rng.child("users").numpy().permutation(np.sort(first))[:USERS]
+    chosen = rng.child("users").numpy().permutation(np.sort(first))[:PROMOTION_USERS]
     cut = max(1, round(OPTIMIZED_SHARE * len(chosen))) if len(chosen) > 1 else 0
     parts = (chosen[:cut], chosen[cut:] if cut else chosen[:0])
     search, held_out = (users.select(torch.from_numpy(part).to(users.ids.device)) for part in parts)

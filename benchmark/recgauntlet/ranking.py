@@ -17,6 +17,7 @@ from recgauntlet.card import Threat
 from recgauntlet.data.batches import impressions_to_batch
 from recgauntlet.data.tables import IntArray, TaskData
 from recgauntlet.evaluation import Trial, is_right, run_attack, score_in_chunks
+from recgauntlet.limits import RANKED_IMPRESSIONS
 from recgauntlet.record import Clean, Packed, RankingOutcome
 from recgauntlet.rng import Randomness
 from recgauntlet.rows import RANKING_TIER
@@ -24,9 +25,6 @@ from recgauntlet.suite import attacks_on_twin
 from recgauntlet.twin_inputs import TwinInputs
 from recgauntlet.verify import verify
 from recgauntlet.victim import Victim
-
-IMPRESSIONS = 100
-"""Test impressions whose ranking is attacked, the first ones."""
 
 
 def pushers_for(threat: Threat) -> tuple[Attack, ...]:
@@ -45,7 +43,7 @@ def rank_under_attack(
     twin: Victim | None = None,
     pushers: Sequence[Attack] | None = None,
 ) -> RankingOutcome:
-    """Push one candidate of each of the first IMPRESSIONS test impressions of `data`.
+    """Push one candidate of each of the first RANKED_IMPRESSIONS test impressions of `data`.
 
     Where the threat promotes, an unclicked candidate is pushed up; else a clicked one is pushed down. Which one is
     drawn, impression by impression. Each of `pushers` (by default `pushers_for`), and each of them again by transfer
@@ -54,7 +52,7 @@ def rank_under_attack(
 
     The scores of candidates that were not touched are those of `clean`, so that rounding cannot reorder them.
     """
-    index = np.arange(min(IMPRESSIONS, len(data.impressions)), dtype=np.int64)
+    index = np.arange(min(RANKED_IMPRESSIONS, len(data.impressions)), dtype=np.int64)
     lists = impressions_to_batch(data.impressions, index).to(trial.model.device)
     offsets = (data.impressions.offsets[: len(index) + 1] - data.impressions.offsets[0]).astype(np.int64)
     targets = _draw_targets(lists, offsets, threat, rng.child(f"ranking/{threat.id}"))

@@ -91,7 +91,7 @@ def _reasons(
         applied = [() if fault else entry.edits for fault, entry in zip(faults, entries, strict=True)]
         perturbed = rebuilt(catalog, surface, clean, applied)
     verdict = verify(trial.world, trial.scale, budget, clean, perturbed)
-    scores = score_in_chunks(trial.model, perturbed)
+    scores = score_in_chunks(trial.model, perturbed, trial.samples)
     fools, now, before = ~is_right(scores, clean), scores.tolist(), trial.scores[index].tolist()
     may, right = attackable(budget.threat, clean), trial.right[index]
     for row, entry in enumerate(entries):

@@ -18,12 +18,10 @@ from recgauntlet.attack import Attack, Budget
 from recgauntlet.attacks.search import wrong_way
 from recgauntlet.batch import Batch
 from recgauntlet.errors import OutputError
+from recgauntlet.limits import DEEP
 from recgauntlet.record import write_atomically
 from recgauntlet.rng import Randomness
 from recgauntlet.victim import Effort, Victim
-
-DEEP = 1e-3
-"""How wrong the twin must be for the next attack to leave an example alone."""
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,6 @@ LARGEST_LOOKUP = 512
 """Vectors of history items longer than this are not looked up: a batch of histories would outgrow the
 memory."""
 
-_REFERENCES = 32
-"""Users on whom it is learned what a word does."""
-
 
 @dataclass
 class Effort:
@@ -221,18 +218,11 @@ class Victim:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The logits, their gradient with respect to what `embed` gives, and that; logits and gradient are the means of
         `samples` passes."""
-        logits, gradients = [], []
-        for _ in range(self.samples):
-            with torch.no_grad():
-                embedded = embed()
-            with torch.enable_grad():
-                handle = embedded.detach().requires_grad_(True)
-                out = score(handle)
-                gradients.append(input_gradient(out, handle))
-            logits.append(out.detach())
-        if self.samples == 1:
-            return logits[0], gradients[0], embedded
-        return torch.stack(logits).mean(dim=0), torch.stack(gradients).mean(dim=0), embedded
+        passes = [_gradient_once(embed, score) for _ in range(self.samples)]
+        if len(passes) == 1:
+            return passes[0]
+        logits, gradients, embedded = zip(*passes, strict=True)
+        return torch.stack(logits).mean(dim=0), torch.stack(gradients).mean(dim=0), embedded[-1]
 
     def _embedded(self, candidates: Candidates, delta: Tensor | None) -> Tensor:
         embedded = self.model.embed(candidates)
@@ -297,24 +287,24 @@ class Victim:
         return self._word_table[torch.tensor([self._word_places[word] for word in words], dtype=torch.int64)]
 
     def word_effects(self, words: Sequence[str]) -> Tensor:
-        """On the CPU: what each word adds to the logit of each reference example when it stands behind the text,
-        `[V, R]`; one example of each of the first 32 users of the clean batch. Knowledge of the model, no query of an
-        example that is attacked; made once for the same words."""
+        """On the CPU: what each word adds to the logit of each of the world's reference examples when it stands behind
+        the text, `[V, R]`; zeros where there are none. Knowledge of the model, no query of an example that is attacked;
+        made once for the same words."""
         wanted = tuple(words)
         if self._word_effects is None or self._word_effects[0] != wanted:
             started = time.perf_counter()
-            seen: dict[int, int] = {}
-            for n, row in enumerate(self.clean.rows.tolist()):
-                seen.setdefault(row, n)
-            numbers = torch.tensor(list(seen.values())[:_REFERENCES], device=self.clean.items.device)
-            references = self.clean.select(numbers)
-            texts = references.texts or [self.world.catalog.texts[i] for i in references.items.tolist()]
+            if self.world.references is None:
+                return torch.zeros((len(wanted), 1))
+            references = self.world.references.to(self.clean.items.device)
+            texts = [self.world.catalog.texts[i] for i in references.items.tolist()]
             columns = []
             with torch.no_grad():
                 for n, text in enumerate(texts):
                     longer = [text, *(f"{text} {word}" for word in wanted)]
-                    alike = references.select(torch.full((len(longer),), n, device=numbers.device)).with_texts(longer)
-                    logits = torch.cat([self._forward(part) for part in self._parts(alike)]).float().cpu()
+                    alike = references.select(torch.full((len(longer),), n, device=references.items.device)).with_texts(
+                        longer
+                    )
+                    logits = torch.cat([self._mean(part) for part in self._parts(alike)]).float().cpu()
                     columns.append(logits[1:] - logits[0])
             self._word_effects = wanted, torch.stack(columns, dim=1)
             self.effort.forwards += sum(map(len, columns))
@@ -458,6 +448,16 @@ def _by_length(batch: Batch) -> Tensor:
         return torch.arange(len(batch), device=batch.items.device)
     lengths = torch.tensor([len(text) for text in batch.texts], device=batch.items.device)
     return torch.argsort(lengths, stable=True)
+
+
+def _gradient_once(embed: Callable[[], Tensor], score: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    with torch.no_grad():
+        embedded = embed()
+    with torch.enable_grad():
+        handle = embedded.detach().requires_grad_(True)
+        out = score(handle)
+        gradient = input_gradient(out, handle)
+    return out.detach(), gradient, embedded
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -4,21 +4,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet.data.tables import Catalog
+from recgauntlet.batch import Batch
+from recgauntlet.card import TaskCard
+from recgauntlet.data.batches import pairs_to_batch
+from recgauntlet.data.prepare import item_vectors
+from recgauntlet.data.tables import Catalog, TaskData
 from recgauntlet.encoder import sentence_vectors
 from recgauntlet.lexicon import Lexicon
+from recgauntlet.limits import REFERENCES
 
 
 @dataclass(frozen=True)
 class World:
-    """Public knowledge about one track. `item_vectors` may be handed in when a cache holds them."""
+    """Public knowledge about one track. `item_vectors` may be handed in when a cache holds them.
+
+    `references`: examples of the attacker's own, of which no test example is one; what words do to a model is learned
+    on them.
+    """
 
     catalog: Catalog
     vectors: Tensor | None = None
+    references: Batch | None = None
+
+    @classmethod
+    def of(cls, card: TaskCard, data: TaskData) -> Self:
+        """The world of a card's prepared data; the references are the clicked candidates of the first validation
+        pairs."""
+        pairs = pairs_to_batch(data.valid, np.arange(min(REFERENCES, len(data.valid))))
+        clicked = pairs.select(torch.arange(0, len(pairs), 2))
+        return cls(data.catalog, item_vectors(data) if card.compares_items() else None, clicked)
 
     @cached_property
     def item_vectors(self) -> Tensor:

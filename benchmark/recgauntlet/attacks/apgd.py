@@ -58,7 +58,7 @@ class APGD(EmbeddingAttack):
         How the record calls it.
     """
 
-    name: str  # type: ignore[misc]  # an instance has its own
+    name = "apgd"
     uses_gradients: ClassVar[bool] = True
 
     def __init__(
@@ -76,16 +76,19 @@ class APGD(EmbeddingAttack):
         self.start = start
         self.restarts = restarts
         self.stop_when_fallen = stop_when_fallen
-        self.name = name
+        self.name = name  # type: ignore[misc]  # three losses are three attacks
 
     def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
         mask, size = victim.embedding_layout(batch)
         best, chosen = Best(batch), torch.zeros((*mask.shape, size), device=mask.device)
-        draws = random_directions(rng.child(self.name), batch.example_ids, mask, size, self.restarts + 1)
+        clean_first = self.start == "clean"
+        points = self.restarts + (not clean_first)
+        draws = random_directions(rng.child(self.name), batch.example_ids, mask, size, points)
+        starts = [to_border(steepest(draw, norm), norm, radius) for draw in draws]
+        if clean_first:
+            starts.insert(0, torch.zeros_like(chosen))
         level = _level_to_pass(victim, batch) if self.loss == "rank" else None
-        for turn in range(self.restarts + 1):
-            at_clean = turn == 0 and self.start == "clean"
-            first = torch.zeros_like(draws[turn]) if at_clean else to_border(steepest(draws[turn], norm), norm, radius)
+        for first in starts:
             self._ascend(victim, batch, norm, radius, _Run(best, chosen, first, level))
         return chosen
 

@@ -62,6 +62,8 @@ def random_directions(rng: Randomness, example_ids: Tensor, mask: Tensor, size: 
     """Standard normal draws `[points, B, L, D]`, zero on padding; an example's draws depend on its id and its
     number of tokens alone, however far the batch is padded."""
     out = torch.zeros((points, *mask.shape, size))
+    if not points:
+        return out.to(mask.device)
     places = mask.cpu()
     for b, example in enumerate(example_ids.tolist()):
         count = int(places[b].sum())

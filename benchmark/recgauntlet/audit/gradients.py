@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -61,11 +62,12 @@ class BrokenGradients(Fake):
         return _Broken(model)
 
 
-class _Disguised(Served):
+class _Disguised(Served, ABC):
     """Candidates' and history's embeddings pass through `disguise`, which changes gradients alone."""
 
+    @abstractmethod
     def disguise(self, embedded: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The same embeddings with other gradients."""
 
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
         embedded = self.embed_history(users) if embeddings is None else embeddings

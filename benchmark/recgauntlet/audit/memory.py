@@ -27,6 +27,7 @@ class MemorizedInputs(Fake):
     """
 
     name = "memorized-inputs"
+    exact = True
 
     def __init__(self, test: Pairs) -> None:
         self.test = test
@@ -36,10 +37,10 @@ class MemorizedInputs(Fake):
         return cls(data.test)
 
     def wrap(self, model: Recommender) -> Recommender:
-        return _Memorized(model, pairs_to_batch(self.test, np.arange(len(self.test))), exact=True)
+        return _Memorized(model, pairs_to_batch(self.test, np.arange(len(self.test))), exact=self.exact)
 
 
-class MemorizedPairs(Fake):
+class MemorizedPairs(MemorizedInputs):
     """Every test pair of user and item leads to its label: right whatever is touched.
 
     No edit of the text, the history or the embeddings can change an answer that was looked up. Asked about anything
@@ -47,16 +48,7 @@ class MemorizedPairs(Fake):
     """
 
     name = "memorized-pairs"
-
-    def __init__(self, test: Pairs) -> None:
-        self.test = test
-
-    @classmethod
-    def from_data(cls, data: TaskData) -> Fake:
-        return cls(data.test)
-
-    def wrap(self, model: Recommender) -> Recommender:
-        return _Memorized(model, pairs_to_batch(self.test, np.arange(len(self.test))), exact=False)
+    exact = False
 
 
 class _Memorized(ServedWithInputs):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from recgauntlet.cell import attack_checkpoint
 from recgauntlet.cli.options import source_options
+from recgauntlet.cli.progress import with_bar
 from recgauntlet.cli.show import print_card
 from recgauntlet.record import write_record
 
@@ -46,25 +46,12 @@ def attack(
     """
     console = Console(highlight=False)
     sources = source_options(directories, accept_licence=accept_licence, offline=offline)
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
+    card = with_bar(
+        console,
+        lambda report: attack_checkpoint(
+            checkpoint, sources, task=task, twin=twin, device=device, threads=threads, progress=report
+        ),
     )
-    with bars:
-        bar = bars.add_task("reading", total=1.0)
-        card = attack_checkpoint(
-            checkpoint,
-            sources,
-            task=task,
-            twin=twin,
-            device=device,
-            threads=threads,
-            progress=lambda what, share: bars.update(bar, description=what, completed=share),
-        )
     print_card(console, card)
     if record is not None:
         write_record(card, record)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import click
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from recgauntlet.best_known import BestKnown, broken_up_to, read_best_known, write_best_known
 from recgauntlet.card import TIERS, Tier
 from recgauntlet.challenge import challenge as run_challenge
 from recgauntlet.cli.options import check_owners, named, options_of, source_options
+from recgauntlet.cli.progress import with_bar
 from recgauntlet.errors import OutputError, RecordError
 from recgauntlet.plugins import find_attack
 from recgauntlet.recheck import Checked, recheck
@@ -23,8 +21,6 @@ from recgauntlet.record import RunRecord, read_record
 from recgauntlet.spec import Options, file_safe
 
 FOLDER = "best_known"
-Report = Callable[[str, float], None]
-Done = TypeVar("Done")
 
 
 @click.command(short_help="Let your own attack loose on a record, or check such evidence.")
@@ -83,7 +79,7 @@ def challenge(
     if check is not None:
         found = read_best_known(check)
         weights = _weights(checkpoint, check, below=FOLDER)
-        checked = _with_bar(
+        checked = with_bar(
             console,
             lambda report: recheck(found, weights, sources, task=task, device=device, threads=threads, progress=report),
         )
@@ -101,7 +97,7 @@ def challenge(
             "is there already", where=path, field="--out", remedy="give --overwrite, or another file with --out"
         )
     weights = _weights(checkpoint, record)
-    found = _with_bar(
+    found = with_bar(
         console,
         lambda report: run_challenge(
             cell,
@@ -121,20 +117,6 @@ def challenge(
     write_best_known(found, path)
     _print_found(console, found)
     console.print(f"evidence of {len(found.evidence)} inputs written to {path}", soft_wrap=True, markup=False)
-
-
-def _with_bar(console: Console, work: Callable[[Report], Done]) -> Done:
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-    )
-    with bars:
-        bar = bars.add_task("reading", total=1.0)
-        return work(lambda what, share: bars.update(bar, description=what, completed=share))
 
 
 def _default_path(path: Path, record: RunRecord, attack: str, options: Options) -> Path:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
@@ -13,6 +14,9 @@ from rich.text import Text
 from recgauntlet.record import RunRecord
 from recgauntlet.spec import CellSpec
 
+Report = Callable[[str, float], None]
+"""Told what is being done and the share of it that is done, 0 to 1."""
+Done = TypeVar("Done")
 LINE_EVERY = 15.0
 """Seconds between lines of progress where the output is no terminal."""
 
@@ -20,6 +24,21 @@ LINE_EVERY = 15.0
 def label(spec: CellSpec) -> str:
     """A cell in a few words."""
     return f"{spec.task_id} {spec.model} {spec.defense} seed {spec.seed}"
+
+
+def with_bar(console: Console, work: Callable[[Report], Done]) -> Done:
+    """What `work` gives, with one bar that it moves by what it reports."""
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+    with bars:
+        bar = bars.add_task("reading", total=1.0)
+        return work(lambda what, share: bars.update(bar, description=what, completed=share))
 
 
 class SweepProgress:

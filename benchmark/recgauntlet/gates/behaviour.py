@@ -13,12 +13,9 @@ from recgauntlet.batch import Batch
 from recgauntlet.card import Threat
 from recgauntlet.checkpoint import weights_hash
 from recgauntlet.evaluation import Trial, change, is_right, score_in_chunks
-from recgauntlet.limits import SAME
+from recgauntlet.limits import FEW, SAME
 from recgauntlet.record import Gate
 from recgauntlet.training import score_batch
-
-FEW = 64
-"""Examples that are enough to see whether a model behaves."""
 
 
 def behaviour_gates(trial: Trial) -> tuple[Gate, ...]:

@@ -20,15 +20,12 @@ from recgauntlet.limits import (
     LEAST_SLOPE,
     LEFT_UNLIMITED,
     SAME,
+    SMALL_STEP,
+    STEP,
     UNLIMITED,
 )
 from recgauntlet.record import Gate
 from recgauntlet.rng import Randomness
-
-SMALL = 0.01
-"""The length of the step that tells whether a gradient says the truth, in the same unit as `STEP`."""
-STEP = 0.1
-"""The length of the step that a gradient is judged by, in mean norms of an embedding."""
 
 
 def flat_gates(trial: Trial, threat: Threat, index: Tensor) -> tuple[Gate, ...]:
@@ -64,9 +61,9 @@ def _slope_gate(trial: Trial, threat: Threat, batch: Batch, gradient: Tensor, le
     """A small step along the gradient, forth and back, brings what the gradient promises."""
     norm = gradient.double().flatten(1).norm(dim=1)
     unit = torch.where(norm > 0, 1 / norm.clamp(min=1e-300), 0.0)[:, None, None] * gradient.double()
-    step = (SMALL * length * unit).to(gradient.dtype)
+    step = (SMALL_STEP * length * unit).to(gradient.dtype)
     risen = (_moved(trial, threat, batch, step).double() - _moved(trial, threat, batch, -step).double()) / 2
-    ratio = torch.where(norm > 0, risen / (SMALL * length * norm).clamp(min=1e-300), 0.0)
+    ratio = torch.where(norm > 0, risen / (SMALL_STEP * length * norm).clamp(min=1e-300), 0.0)
     value = float(ratio.median()) if len(ratio) else 1.0
     return Gate(
         name="gradients-tell-the-slope",
