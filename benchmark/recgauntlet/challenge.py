@@ -91,7 +91,7 @@ def challenge(
             else:
                 source = rng.child(f"{threat.id}/{tier}/{made.name}")
                 found = run_attack(trial, _AsKept(made, trial), budget, index, source)
-            outcomes.append(_outcome(trial, budget, robust, index, found, hide=not record.task.redistributable))
+            outcomes.append(_outcome(trial, budget, robust, index, found))
             evidence += _evidence(trial, budget, attack, index, found)
             broken |= outcomes[-1].broken.to_bool()
     progress("done", 1.0)
@@ -154,7 +154,7 @@ def _halves(delta: Tensor, unit: float) -> np.ndarray[tuple[int, ...], np.dtype[
     return np.where(too_large, np.nextafter(halves, np.float16(0)), halves)
 
 
-def _outcome(trial: Trial, budget: Budget, robust: BoolArray, index: Tensor, found: Found, *, hide: bool) -> Challenge:
+def _outcome(trial: Trial, budget: Budget, robust: BoolArray, index: Tensor, found: Found) -> Challenge:
     threat, broken = budget.threat, found.broken
     deltas = None
     if threat.surface == "embedding" and bool(broken.any()):
@@ -182,7 +182,7 @@ def _outcome(trial: Trial, budget: Budget, robust: BoolArray, index: Tensor, fou
         violations=found.violations,
         effort=found.effort,
         # an error's message may quote a text that must not be passed on
-        error=found.error.partition(":")[0] if hide else found.error,
+        error=found.error,
         deltas=deltas,
     )
 

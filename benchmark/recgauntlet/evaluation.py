@@ -23,7 +23,7 @@ from recgauntlet.card import TIERS, TaskCard, Threat, Tier
 from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
 from recgauntlet.data.tables import BoolArray, TaskData
 from recgauntlet.edits import example_edits
-from recgauntlet.errors import RecGauntletError
+from recgauntlet.errors import BudgetExceeded, RecGauntletError
 from recgauntlet.journal import Journal
 from recgauntlet.limits import SAME, SAMPLES
 from recgauntlet.recommender import Recommender
@@ -156,7 +156,7 @@ def run_attack(trial: Trial, attack: Attack, budget: Budget, index: Tensor, rng:
     try:
         perturbed = attack.perturb(victim, batch, budget, rng)
         if len(perturbed) != len(batch):
-            raise ValueError(f"{len(perturbed)} examples returned for {len(batch)}")
+            raise _Malformed(f"{len(perturbed)} examples returned for {len(batch)}")
         legal = verify(trial.world, trial.scale, budget, batch, perturbed).legal.to(batch.items.device)
         scores = score_in_chunks(trial.model, perturbed, trial.samples)
     except (RecGauntletError, torch.OutOfMemoryError, MemoryError):
@@ -175,8 +175,14 @@ def run_attack(trial: Trial, attack: Attack, budget: Budget, index: Tensor, rng:
     )
 
 
+class _Malformed(ValueError):  # noqa: N818  as BudgetExceeded
+    """What an attack returned has not the form of a batch."""
+
+
 def _without_its_text(fault: Exception) -> str:
-    """An exception by its kind and place: its message may quote texts that a record must not carry."""
+    """An exception by its kind and place: a stranger's message may quote texts that a record must not carry."""
+    if isinstance(fault, (_Malformed, BudgetExceeded)):
+        return f"{type(fault).__name__.lstrip('_')}: {fault}"
     frames = traceback.extract_tb(fault.__traceback__)[-2:]
     places = " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
     return f"{type(fault).__name__} (at {places})"

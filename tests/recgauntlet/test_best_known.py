@@ -257,8 +257,7 @@ def test_only_words_that_came_in_are_in_the_file(cell: Cell, tiny_card: Path, tm
         file = " ".join(strings(json.loads(saved(found, tmp_path).read_text())))
         words = {word for text in texts for word in text.split() if word.isalpha()}
         assert words & set(file.split()) <= came_in
-    assert found.outcomes[1].error == "ValueError"
-    assert cell.challenge("crash", examples="right").outcomes[1].error != "ValueError"
+    assert found.outcomes[1].error.startswith("ValueError (at ")
 
 
 def test_a_half_float_never_makes_a_delta_larger() -> None:

@@ -135,7 +135,12 @@ def test_illegal_inputs_break_nothing_and_are_counted(trial: Trial, lie: Perturb
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"), [(crash, "boom"), (overdraw, "BudgetExceeded"), (lose_examples, "examples returned")]
+    ("fault", "words"),
+    [
+        (crash, "RuntimeError (at test_evaluation.py"),
+        (overdraw, "BudgetExceeded"),
+        (lose_examples, "examples returned"),
+    ],
 )
 def test_an_attack_at_fault_finds_nothing_and_says_why(trial: Trial, fault: Perturb, words: str) -> None:
     found = run_attack(trial, Made(fault), Budget.of(embedding_threat(queries=5), "high"), standing(trial), RNG)

@@ -13,6 +13,7 @@ from recgauntlet.batch import Batch
 from recgauntlet.card import Threat
 from recgauntlet.checkpoint import weights_hash
 from recgauntlet.evaluation import Trial, change, is_right, score_in_chunks
+from recgauntlet.gates import at_most
 from recgauntlet.limits import FEW, SAME
 from recgauntlet.record import Gate
 from recgauntlet.training import score_batch
@@ -31,10 +32,8 @@ def behaviour_gates(trial: Trial) -> tuple[Gate, ...]:
     dependence = 0.0 if moved > SAME else change(once, apart)
     changed = weights_hash(trial.model) != weights
     return (
-        Gate(
+        at_most(
             name="deterministic",
-            threat="",
-            passed=moved <= SAME,
             value=moved,
             limit=SAME,
             explanation=f"scoring the same inputs twice moves scores by {moved:.1e} of their spread; randomness at "
@@ -42,20 +41,16 @@ def behaviour_gates(trial: Trial) -> tuple[Gate, ...]:
             remedy="serve the model without noise or dropout; the attacks average over "
             f"{trial.samples} passes, which is no proof",
         ),
-        Gate(
+        at_most(
             name="scores-each-by-itself",
-            threat="",
-            passed=dependence <= SAME,
             value=dependence,
             limit=SAME,
             explanation=f"the same inputs in smaller batches move scores by {dependence:.1e} of their spread; a score "
             "that depends on its neighbours in the batch can neither be attacked nor served reliably",
             remedy="use statistics of training, not of the batch, at inference",
         ),
-        Gate(
+        at_most(
             name="unchanged-by-scoring",
-            threat="",
-            passed=not changed,
             value=float(changed),
             limit=0.0,
             explanation="scoring changes the model's weights or buffers; what was attacked is not what was measured"
@@ -63,10 +58,8 @@ def behaviour_gates(trial: Trial) -> tuple[Gate, ...]:
             else "scoring leaves the weights and buffers as they were",
             remedy="serve the model in evaluation mode, without updates",
         ),
-        Gate(
+        at_most(
             name="no-optimization-at-inference",
-            threat="",
-            passed=not calls,
             value=float(len(calls)),
             limit=0.0,
             explanation=f"scoring calls autograd {len(calls)} times; a defense that optimizes at inference costs a "
@@ -91,10 +84,9 @@ def zero_budget_gate(trial: Trial, threat: Threat, index: Tensor) -> Gate:
     scores = score_in_chunks(trial.model, same, trial.samples)
     moved = 0.0 if trial.samples > 1 else change(trial.scores[index], scores)
     flips = int((is_right(scores, clean) != trial.right[index]).sum())
-    return Gate(
+    return at_most(
         name="zero-budget-is-clean",
         threat=threat.id,
-        passed=moved <= SAME,
         value=moved,
         limit=SAME,
         explanation=f"an unchanged input sent along the path of a perturbed one moves scores by {moved:.1e} of their "

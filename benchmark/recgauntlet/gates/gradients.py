@@ -12,6 +12,7 @@ from recgauntlet.attacks.search import wrong_way
 from recgauntlet.batch import Batch
 from recgauntlet.card import EmbeddingThreat, Threat
 from recgauntlet.evaluation import Trial, run_attack, score_in_chunks
+from recgauntlet.gates import at_least, at_most
 from recgauntlet.limits import (
     FLAT,
     LARGEST_FLAT_SHARE,
@@ -42,10 +43,9 @@ def flat_gates(trial: Trial, threat: Threat, index: Tensor) -> tuple[Gate, ...]:
     worst = max(shares, key=lambda loss: shares[loss])
     return (
         _slope_gate(trial, threat, batch, finite.view_as(gradient), length),
-        Gate(
+        at_most(
             name="gradients-are-there",
             threat=threat.id,
-            passed=shares[worst] <= LARGEST_FLAT_SHARE,
             value=shares[worst],
             limit=LARGEST_FLAT_SHARE,
             explanation="share of the examples whose gradient is zero, not a number or too small to follow: "
@@ -100,10 +100,9 @@ def felt_gate(trial: Trial, threat: Threat, random: Attack, index: Tensor, rng: 
     spread = max(float(trial.scores.double().std()), 1e-300)
     moved = (found.scores - trial.scores[index]).double().abs() > SAME * spread
     felt = float(moved[changed].double().mean()) if bool(changed.any()) else 1.0
-    return Gate(
+    return at_least(
         name="changes-are-felt",
         threat=threat.id,
-        passed=felt >= LEAST_FELT,
         value=felt,
         limit=LEAST_FELT,
         explanation=f"{felt:.1%} of random legal changes move the score; a model that undoes or ignores them by "
@@ -141,10 +140,9 @@ def unlimited_gate(trial: Trial, threat: EmbeddingThreat, attack: Attack, index:
     if len(standing):
         found = run_attack(trial, attack, budget, standing, rng.child("unlimited"))
         left = float((~found.broken).sum()) / len(index)
-    return Gate(
+    return at_most(
         name="falls-without-limits",
         threat=threat.id,
-        passed=left <= LEFT_UNLIMITED,
         value=left,
         limit=LEFT_UNLIMITED,
         explanation=f"{left:.1%} stand where every embedding may move by {UNLIMITED:g} times its size, so that an "

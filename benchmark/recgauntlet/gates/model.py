@@ -10,6 +10,7 @@ import torch
 from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.data.tables import BoolArray, TaskData
 from recgauntlet.evaluation import Trial, is_right, score_in_chunks
+from recgauntlet.gates import at_least, at_most
 from recgauntlet.lexicon import character_variants
 from recgauntlet.limits import (
     LARGEST_INFLATION,
@@ -41,39 +42,31 @@ def score_gates(trial: Trial) -> tuple[Gate, ...]:
     correlation, correlation_limit = mcc(labels, scores), 2.0 / math.sqrt(len(labels))
     usual = float(np.quantile(np.abs(scores[finite]), 0.95)) if finite.any() else math.inf
     return (
-        Gate(
+        at_most(
             name="finite-scores",
-            threat="",
-            passed=bool(finite.all()),
             value=float(np.mean(~finite)),
             limit=0.0,
             explanation=f"{np.mean(~finite):.1%} of the scores are not numbers",
             remedy="look for overflow, a division by zero or a logarithm of zero in the model",
         ),
-        Gate(
+        at_most(
             name="not-constant",
-            threat="",
-            passed=share <= LARGEST_SHARE,
             value=share,
             limit=LARGEST_SHARE,
             explanation=f"{share:.1%} of the predictions are the same on balanced examples; the nearer a model is to a "
             "constant, the less can be attacked, so its robustness means nothing",
             remedy="lower epsilon, lengthen the warm-up, or weigh the adversarial loss less",
         ),
-        Gate(
+        at_least(
             name="better-than-chance",
-            threat="",
-            passed=area > area_limit,
             value=area,
             limit=float(area_limit),
             explanation=f"the AUC of {area:.3f} must exceed {area_limit:.3f} (chance and two standard errors); the "
             "model has learned nothing that could be attacked",
             remedy="train longer, or lower epsilon",
         ),
-        Gate(
+        at_least(
             name="decides-better-than-chance",
-            threat="",
-            passed=correlation > correlation_limit,
             value=correlation,
             limit=correlation_limit,
             explanation=f"Matthews' correlation of decisions and labels is {correlation:.3f}, where chance and two "
@@ -81,11 +74,9 @@ def score_gates(trial: Trial) -> tuple[Gate, ...]:
             remedy="train with a loss whose decision boundary is 0, such as the binary cross-entropy",
         ),
         _boundary(labels, scores),
-        Gate(
+        at_most(
             name="logits-of-usual-size",
-            threat="",
-            passed=usual <= LARGEST_LOGIT,
-            value=min(usual, 1e300),
+            value=usual,
             limit=LARGEST_LOGIT,
             explanation=f"one logit in twenty exceeds {usual:.3g}; beyond about 100 the cross-entropy has no gradient "
             "in single precision, and attacks that climb it see nothing",
@@ -96,15 +87,14 @@ def score_gates(trial: Trial) -> tuple[Gate, ...]:
 
 def _boundary(labels: BoolArray, scores: Floats) -> Gate:
     """The decision boundary where it belongs: an attacker who must cross another one has further to go."""
+    scores = np.nan_to_num(scores)
     order = np.argsort(scores, kind="stable")
     # below the k-th lowest score nothing is clicked: right are the unclicked below and the clicked from there on
     right = np.concatenate([[labels.sum()], labels.sum() + np.cumsum(np.where(labels[order], -1, 1))])
     cuts = np.concatenate([[True], np.diff(scores[order]) > 0, [True]])
     gain = float(right[cuts].max() - ((scores > 0) == labels).sum()) / len(labels)
-    return Gate(
+    return at_most(
         name="boundary-at-zero",
-        threat="",
-        passed=gain <= LARGEST_OFFSET,
         value=gain,
         limit=LARGEST_OFFSET,
         explanation=f"with another decision boundary than 0 accuracy would be {gain:.1%} higher; scores that are "
@@ -120,10 +110,8 @@ def evenness_gate(trial: Trial) -> Gate:
         embedded = trial.model.embed(candidates)
     norms = embedded.norm(dim=2)[embedding_mask(candidates, embedded)]
     value = float(norms.median() / norms.mean()) if float(norms.mean()) > 0 else 0.0
-    return Gate(
+    return at_least(
         name="embeddings-of-even-size",
-        threat="",
-        passed=value >= LEAST_EVENNESS,
         value=value,
         limit=LEAST_EVENNESS,
         explanation=f"the median norm of an embedding is {value:.3g} times the mean; where a few are large and most "
@@ -150,10 +138,8 @@ def words_gate(trial: Trial) -> Gate:
         there = (read == torch.tensor(places, device=read.device)[:, None]).any(dim=1)
         cut = (read >= 0).sum(dim=1) >= trial.model.token_length  # a long text ends before its last words anyway
         lost = float((~there & ~cut).float().mean())
-    return Gate(
+    return at_most(
         name="words-are-read",
-        threat="",
-        passed=lost <= LARGEST_LOST_SHARE,
         value=lost,
         limit=LARGEST_LOST_SHARE,
         explanation=f"{lost:.1%} of the texts with one misspelt word lose that word altogether; what the tokenizer "
@@ -166,11 +152,9 @@ def inflation_gate(trial: Trial, twin: EmbeddingScale) -> Gate:
     """Embeddings of about the size of the undefended twin's: budgets are relative to it."""
     ratio = trial.scale.norm / twin.norm if twin.norm > 0 else math.inf
     value = max(ratio, 1 / ratio) if 0 < ratio < math.inf else math.inf
-    return Gate(
+    return at_most(
         name="embeddings-of-usual-size",
-        threat="",
-        passed=value <= LARGEST_INFLATION,
-        value=min(value, 1e300),
+        value=value,
         limit=LARGEST_INFLATION,
         explanation=f"the mean norm of an embedding is {ratio:.3g} times the undefended twin's; budgets are relative "
         "to it, and a mean that few large or many small embeddings make is no measure of what matters",
@@ -186,10 +170,8 @@ def memory_gate(trial: Trial, data: TaskData) -> Gate:
     gap = float(test.mean() - valid.mean())
     error = math.sqrt(float(test.var(correction=0)) / len(test) + float(valid.var(correction=0)) / len(valid))
     limit = TEST_ADVANTAGE + STANDARD_ERRORS * error
-    return Gate(
+    return at_most(
         name="no-better-on-test",
-        threat="",
-        passed=gap <= limit,
         value=gap,
         limit=limit,
         explanation=f"{float(test.mean()):.1%} of the test answers are right and {float(valid.mean()):.1%} of the "

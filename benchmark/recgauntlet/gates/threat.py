@@ -11,6 +11,7 @@ import numpy as np
 from recgauntlet.attack import Attack
 from recgauntlet.card import TIERS, Threat, Tier
 from recgauntlet.data.tables import BoolArray
+from recgauntlet.gates import at_most
 from recgauntlet.limits import DISCRETE_SLACK, SLACK, STANDARD_ERRORS
 from recgauntlet.record import Gate, LoneAttack
 
@@ -98,10 +99,9 @@ def damage_grows(threat: Threat, alone: Sequence[LoneAttack], right: BoolArray) 
     rises = [_rise(after, before) for before, after in itertools.pairwise(left)]
     gap, limit = max(rises, key=lambda rise: rise[0] - rise[1])
     shares = ", ".join(f"{float(bits.mean()):.1%}" for bits in left)
-    return Gate(
+    return at_most(
         name="damage-grows-with-budget",
         threat=threat.id,
-        passed=gap <= limit,
         value=max(gap, 0.0),
         limit=limit,
         explanation=f"{' and '.join(common) or 'nothing'}, run anew at the tiers {', '.join(TIERS)}, leaves {shares}; "
@@ -126,10 +126,9 @@ def no_weaker(
     """
     gap, limit = _rise(left_by_own, left_by_other, slack)
     shares = {"own": f"{float(left_by_own.mean()):.1%}", "other": f"{float(left_by_other.mean()):.1%}"}
-    return Gate(
+    return at_most(
         name=name,
         threat=threat.id,
-        passed=gap <= limit,
         value=gap,
         limit=limit,
         explanation=explanation.format(**shares),

@@ -15,7 +15,8 @@ from recgauntlet.world import World
 
 @pytest.fixture(scope="session")
 def world() -> World:
-    return World(make_catalog())
+    catalog = make_catalog()
+    return World(catalog, references=make_batch(catalog, seed=9, first_id=9000))
 
 
 @pytest.fixture(scope="session")
