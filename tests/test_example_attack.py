@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from example_wheel import EXAMPLES, unpacked_wheel
 
 from recgauntlet import Attack, Batch, Budget, Randomness, Victim
 from recgauntlet import plugins as registry
@@ -31,21 +30,12 @@ from toy_recommender import (
     train,
 )
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "attack-plugin"
+EXAMPLE = EXAMPLES / "attack-plugin"
 
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example's wheel, built and unpacked: a directory as pip would leave it."""
-    out = tmp_path_factory.mktemp("example")
-    flags = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "wheel", *flags, "-w", str(out), str(EXAMPLE)]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout + built.stderr
-    (wheel,) = out.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(out / "site")
-    return out / "site"
+    return unpacked_wheel(EXAMPLE, tmp_path_factory.mktemp("example"))
 
 
 @pytest.fixture

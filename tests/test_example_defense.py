@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from example_wheel import EXAMPLES, unpacked_wheel
 
 from recgauntlet import Batch, Catalog, Defense, Pairs, Randomness, TrainingContext
 from recgauntlet import plugins as registry
@@ -20,21 +19,12 @@ from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.training import Trainer
 from recgauntlet_baselines.models.nrms import NRMS
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "defense-plugin"
+EXAMPLE = EXAMPLES / "defense-plugin"
 
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example's wheel, built and unpacked: a directory as pip would leave it."""
-    out = tmp_path_factory.mktemp("example")
-    flags = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "wheel", *flags, "-w", str(out), str(EXAMPLE)]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout + built.stderr
-    (wheel,) = out.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(out / "site")
-    return out / "site"
+    return unpacked_wheel(EXAMPLE, tmp_path_factory.mktemp("example"))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -165,7 +166,7 @@ def checkpoints(steps: int) -> dict[int, int]:
     shares = [0.0, 0.22]
     while shares[-1] < 1:
         shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
-    places = sorted({-int(-share * steps // 1) for share in shares if share <= 1})
+    places = sorted({math.ceil(round(share * steps, 6)) for share in shares if share <= 1})
     return {place: before for before, place in itertools.pairwise(places) if place > before}
 
 

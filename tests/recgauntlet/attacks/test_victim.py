@@ -129,3 +129,66 @@ def test_the_scale_leaves_padding_out(model: ToyRecommender, world: World) -> No
         tokens = torch.cat([model.words(model.tokenize([text]).ids)[0] for text in world.catalog.texts])
     assert whole.norm == pytest.approx(float(tokens.norm(dim=1).mean()), rel=1e-5)
     assert whole.rms == pytest.approx(float(tokens.pow(2).mean().sqrt()), rel=1e-5)
+
+
+def test_a_random_model_is_asked_several_times_and_the_mean_given(
+    model: ToyRecommender, world: World, batch: Batch
+) -> None:
+    class Noisy(ToyRecommender):
+        def score(self, user, candidates, embeddings=None):  # type: ignore[no-untyped-def]
+            scores = super().score(user, candidates, embeddings)
+            return scores + torch.randn_like(scores)
+
+    noisy = Noisy(world.catalog)
+    noisy.load_state_dict(model.state_dict())
+    torch.manual_seed(0)
+    once, often = make_victim(noisy.eval(), world, batch), make_victim(noisy, world, batch)
+    often.samples = 64
+    clean = make_victim(model, world, batch).scores(batch)
+    assert (often.scores(batch) - clean).abs().mean() < (once.scores(batch) - clean).abs().mean() / 4
+    assert (often.effort.queries, often.effort.forwards) == (len(batch), 64 * len(batch))
+    often.embedding_gradient(batch)
+    assert often.effort.backwards == 64 * len(batch)
+
+
+def test_a_chunk_that_does_not_fit_is_halved_and_nothing_is_lost(
+    model: ToyRecommender, world: World, batch: Batch
+) -> None:
+    class Small(ToyRecommender):
+        def score(self, user, candidates, embeddings=None):  # type: ignore[no-untyped-def]
+            if len(candidates) > 10:
+                raise torch.OutOfMemoryError("no room")
+            return super().score(user, candidates, embeddings)
+
+    small = Small(world.catalog)
+    small.load_state_dict(model.state_dict())
+    victim, roomy = make_victim(small.eval(), world, batch), make_victim(model, world, batch)
+    assert torch.allclose(victim.scores(batch), roomy.scores(batch), atol=1e-6)
+    assert victim.chunk <= 10
+    assert victim.effort.queries == len(batch)
+    assert torch.allclose(victim.embedding_gradient(batch)[1], roomy.embedding_gradient(batch)[1], atol=1e-6)
+    assert torch.allclose(victim.history_gradient(batch)[2], roomy.history_gradient(batch)[2], atol=1e-6)
+
+
+def test_an_error_that_is_not_about_memory_is_raised(model: ToyRecommender, world: World, batch: Batch) -> None:
+    class Broken(ToyRecommender):
+        def score(self, user, candidates, embeddings=None):  # type: ignore[no-untyped-def]
+            raise RuntimeError("shape mismatch")
+
+    broken = Broken(world.catalog)
+    broken.load_state_dict(model.state_dict())
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        make_victim(broken.eval(), world, batch).scores(batch)
+
+
+def test_what_words_do_is_learned_on_references_that_are_no_test_examples(
+    model: ToyRecommender, world: World, batch: Batch
+) -> None:
+    victim = make_victim(model, world, batch)
+    victim.reset(0)
+    effects = victim.word_effects(["boat", "soup"])
+    assert world.references is not None
+    assert effects.shape == (2, len(world.references))
+    assert not set(world.references.example_ids.tolist()) & set(batch.example_ids.tolist())
+    assert effects.abs().sum() > 0
+    assert (Victim(model, World(world.catalog), victim.scale, batch).word_effects(["boat"]) == 0).all()

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from toy_recommender import Run, ToyRecommender, embedding_threat, make_victim
+
+from recgauntlet.attack import Attack, Budget
+from recgauntlet.attacks.apgd import APGD, checkpoints
+from recgauntlet.attacks.embedding import FGM, PGD, RandomEmbedding
+from recgauntlet.attacks.minimal_norm import DDN
+from recgauntlet.attacks.square import Square
+from recgauntlet.batch import Batch
+from recgauntlet.rng import Randomness
+from recgauntlet.verify import verify
+from recgauntlet.victim import Victim
+from recgauntlet.world import World
+
+NORMS = ("l2", "linf")
+SEARCHES: tuple[Attack, ...] = (
+    APGD(),
+    APGD(loss="ce", start="random", steps=25, name="apgd-ce"),
+    APGD(loss="rank", start="random", steps=25, name="apgd-rank"),
+    APGD(restarts=1, name="apgd-restarts"),
+    DDN(),
+    Square(),
+)
+
+
+def named(attack: Attack) -> str:
+    return attack.name
+
+
+def fallen(damage: torch.Tensor) -> int:
+    return int((damage > 0).sum())
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("attack", SEARCHES, ids=named)
+def test_every_search_is_legal_and_repeats_itself_in_any_order(
+    attack: Attack, norm: str, run: Run, victim: Victim, world: World, batch: Batch
+) -> None:
+    budget = Budget.of(embedding_threat(norm, queries=200), "standard")
+    found, damage = run(attack, budget)
+    assert verify(world, victim.scale, budget, batch, found).legal.all()
+    order = torch.arange(len(batch)).flip(0)[::2]
+    _, again = run(attack, budget, batch.select(order))
+    assert torch.allclose(again, damage[order], atol=1e-3)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("attack", [a for a in SEARCHES if a.uses_gradients], ids=named)
+def test_gradient_searches_find_what_pgd_finds(attack: Attack, norm: str, run: Run) -> None:
+    for tier in ("low", "standard", "high"):
+        budget = Budget.of(embedding_threat(norm, queries=200), tier)  # type: ignore[arg-type]
+        # DDN walks along the boundary: it finds other points, on a ball of corners a few less
+        fewer = 4 if attack.name == "ddn" and norm == "linf" else 1
+        assert fallen(run(attack, budget)[1]) >= fallen(run(PGD(restarts=0), budget)[1]) - fewer
+        assert fallen(run(attack, budget)[1]) >= fallen(run(FGM(), budget)[1])
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_black_box_search_beats_random_points_without_gradients(
+    norm: str, model: ToyRecommender, world: World, batch: Batch
+) -> None:
+    class Blind(ToyRecommender):
+        def score(self, user, candidates, embeddings=None):  # type: ignore[no-untyped-def]
+            return super().score(user, candidates, None if embeddings is None else embeddings.detach())
+
+    blind = Blind(world.catalog)
+    blind.load_state_dict(model.state_dict())
+    target = make_victim(blind.eval(), world, batch)
+    budget = Budget.of(embedding_threat(norm, queries=200), "high")
+    broken = {}
+    for attack in (Square(), RandomEmbedding(), PGD(restarts=0)):
+        found = attack.perturb(target, batch, budget, Randomness(0, "test"))
+        broken[attack.name] = fallen((1 - 2 * batch.labels) * target.scores(found))
+    assert broken["square"] > max(broken["random"], broken["pgd"])
+
+
+@pytest.mark.parametrize("attack", SEARCHES, ids=named)
+def test_a_search_ends_where_the_queries_end(attack: Attack, victim: Victim, batch: Batch) -> None:
+    budget = replace(Budget.of(embedding_threat(), "standard"), queries=7)
+    victim.reset(7)
+    attack.perturb(victim, batch, budget, Randomness(0, "test"))
+    assert (victim.remaining(batch.example_ids) >= 0).all()
+    assert victim.effort.queries > 0
+
+
+@pytest.mark.parametrize("attack", [APGD(stop_when_fallen=False), DDN(stop_when_fallen=False)], ids=named)
+def test_without_stopping_the_damage_is_larger(attack: Attack, run: Run) -> None:
+    budget = Budget.of(embedding_threat(queries=200), "high")
+    stopped = type(attack)(**{**attack.hyperparameters(), "stop_when_fallen": True})
+    assert run(attack, budget)[1].mean() > run(stopped, budget)[1].mean()
+
+
+def test_in_exact_arithmetic_the_losses_of_one_logit_take_the_same_steps(run: Run) -> None:
+    budget = Budget.of(embedding_threat(queries=200), "standard")
+    by_loss = [
+        run(APGD(loss=loss, steps=10, stop_when_fallen=False), budget)[1]  # type: ignore[arg-type]
+        for loss in ("margin", "ce", "rank")
+    ]
+    assert torch.allclose(by_loss[0], by_loss[1], atol=1e-3)
+    assert torch.allclose(by_loss[0], by_loss[2], atol=1e-3)
+
+
+def test_the_cross_entropy_stands_still_where_logits_are_huge_and_the_margin_does_not(
+    model: ToyRecommender, world: World, batch: Batch
+) -> None:
+    class Loud(ToyRecommender):
+        def score(self, user, candidates, embeddings=None):  # type: ignore[no-untyped-def]
+            return 1e4 * super().score(user, candidates, embeddings)
+
+    loud = Loud(world.catalog)
+    loud.load_state_dict(model.state_dict())
+    target = make_victim(loud.eval(), world, batch)
+    budget = Budget.of(embedding_threat(queries=200), "standard")
+    broken = {}
+    for loss in ("margin", "ce"):
+        found = APGD(loss=loss).perturb(target, batch, budget, Randomness(0, "test"))  # type: ignore[arg-type]
+        broken[loss] = fallen((1 - 2 * batch.labels) * target.scores(found))
+    assert broken["margin"] > broken["ce"]
+
+
+def test_checkpoints_come_ever_closer() -> None:
+    found = checkpoints(100)
+    assert list(found)[:4] == [22, 41, 57, 70]
+    gaps = [place - before for place, before in found.items()]
+    assert gaps == sorted(gaps, reverse=True)
+    assert min(gaps) >= 6
+    assert checkpoints(1) == {1: 0}
