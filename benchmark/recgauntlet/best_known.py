@@ -16,12 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from recgauntlet.card import Goal, Tier
 from recgauntlet.data.tables import BoolArray
 from recgauntlet.errors import RecordError
+from recgauntlet.packed import Packed
 from recgauntlet.recommender import Surface
 from recgauntlet.record import (
     AttackEffort,
     Environment,
     Evidence,
-    Packed,
     PluginRef,
     RunRecord,
     SuiteRef,

@@ -23,11 +23,13 @@ from recgauntlet.edits import example_edits
 from recgauntlet.errors import PluginError, RecordError
 from recgauntlet.evaluation import Found, Trial, attackable, example_bits, run_attack
 from recgauntlet.loading import Progress, Sources
+from recgauntlet.packed import Packed
 from recgauntlet.plugins import Plugin, find_attack
-from recgauntlet.record import AttackEffort, Evidence, Packed, RunRecord, ThreatOutcome
+from recgauntlet.record import AttackEffort, Evidence, RunRecord, ThreatOutcome
 from recgauntlet.rng import Randomness
+from recgauntlet.scale import EmbeddingScale
 from recgauntlet.spec import Options
-from recgauntlet.victim import EmbeddingScale, Victim
+from recgauntlet.victim import Victim
 
 Examples = Literal["standing", "right"]
 

@@ -18,7 +18,8 @@ from recgauntlet.card import TIERS, EmbeddingThreat, TextThreat, Threat, Tier, T
 from recgauntlet.evaluation import Trial, run_attack
 from recgauntlet.journal import Journal
 from recgauntlet.limits import CURVE_POINTS, CURVE_REACH
-from recgauntlet.record import CurvePoint, Packed
+from recgauntlet.packed import Packed
+from recgauntlet.record import CurvePoint
 from recgauntlet.rng import Randomness
 from recgauntlet.suite import attacks_for
 

@@ -26,21 +26,15 @@ from recgauntlet.edits import example_edits
 from recgauntlet.errors import BudgetExceeded, RecGauntletError
 from recgauntlet.journal import Journal
 from recgauntlet.limits import SAME, SAMPLES
+from recgauntlet.packed import Packed
 from recgauntlet.recommender import Recommender
-from recgauntlet.record import (
-    AttackEffort,
-    AttackOutcome,
-    Clean,
-    Evidence,
-    Packed,
-    ThreatOutcome,
-    TierOutcome,
-)
+from recgauntlet.record import AttackEffort, AttackOutcome, Clean, Evidence, ThreatOutcome, TierOutcome
 from recgauntlet.rng import Randomness
+from recgauntlet.scale import EmbeddingScale, embedding_scale
 from recgauntlet.suite import attacks_for
 from recgauntlet.training import score_batch
 from recgauntlet.verify import verify
-from recgauntlet.victim import EmbeddingScale, Victim, embedding_scale
+from recgauntlet.victim import Victim
 from recgauntlet.world import World
 
 EVIDENCE_PER_ATTACK = 5

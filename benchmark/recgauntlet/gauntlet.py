@@ -21,9 +21,10 @@ from recgauntlet.lone import run_alone, subset_of
 from recgauntlet.recommender import Recommender
 from recgauntlet.record import Clean, Evidence, Gate, PromotionOutcome, RankingOutcome, ThreatOutcome
 from recgauntlet.rng import Randomness
+from recgauntlet.scale import embedding_scale
 from recgauntlet.suite import attacks_for, probes_for, suite_ref, transfer_for
 from recgauntlet.twin_inputs import TwinInputs
-from recgauntlet.victim import Victim, embedding_scale
+from recgauntlet.victim import Victim
 from recgauntlet.world import World
 
 Progress = Callable[[str, float], None]

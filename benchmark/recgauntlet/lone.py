@@ -12,7 +12,8 @@ from recgauntlet.card import Threat, Tier
 from recgauntlet.evaluation import Trial, attackable, run_attack
 from recgauntlet.journal import Journal
 from recgauntlet.limits import SUBSET
-from recgauntlet.record import LoneAttack, Packed
+from recgauntlet.packed import Packed
+from recgauntlet.record import LoneAttack
 from recgauntlet.rng import Randomness
 
 

@@ -22,8 +22,9 @@ from recgauntlet.data.tables import IntArray, TaskData
 from recgauntlet.evaluation import Trial, score_in_chunks
 from recgauntlet.limits import COMPETITORS, OPTIMIZED_SHARE, PLACE_TO_REACH, PROMOTED_ITEMS, PROMOTION_USERS
 from recgauntlet.metrics import Floats
+from recgauntlet.packed import Packed
 from recgauntlet.recommender import Recommender
-from recgauntlet.record import Packed, PromotionOutcome
+from recgauntlet.record import PromotionOutcome
 from recgauntlet.rng import Randomness
 from recgauntlet.rows import RANKING_TIER
 from recgauntlet.verify_text import text_fault

@@ -18,7 +18,8 @@ from recgauntlet.data.batches import impressions_to_batch
 from recgauntlet.data.tables import IntArray, TaskData
 from recgauntlet.evaluation import Trial, is_right, run_attack, score_in_chunks
 from recgauntlet.limits import RANKED_IMPRESSIONS
-from recgauntlet.record import Clean, Packed, RankingOutcome
+from recgauntlet.packed import Packed
+from recgauntlet.record import Clean, RankingOutcome
 from recgauntlet.rng import Randomness
 from recgauntlet.rows import RANKING_TIER
 from recgauntlet.suite import attacks_on_twin

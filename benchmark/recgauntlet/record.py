@@ -2,81 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import tempfile
-import zlib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from recgauntlet.card import Goal, Tier, Track
-from recgauntlet.data.tables import BoolArray
-from recgauntlet.errors import OutputError, RecordError
+from recgauntlet.errors import OutputError
+from recgauntlet.packed import Packed
 from recgauntlet.recommender import Scalar, Surface
 from recgauntlet.sealed import digest_of, load_json, to_bytes, validated
 
 SCHEMA_VERSION: Literal[2] = 2
 REMEDY = "restore it from its release, or delete it and run the cell again"
-MAX_PACKED = 64_000_000
-"""Bytes that one packed column may unfold to: a record cannot blow up its reader."""
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Packed(_Part):
-    """A column of `n` values: zlib over packed bits ("bits") or little-endian half floats ("f2"), in base64."""
-
-    kind: Literal["bits", "f2"]
-    n: int = Field(ge=0, le=MAX_PACKED // 2)
-    data: str
-
-    @classmethod
-    def bits(cls, values: BoolArray) -> Self:
-        """Pack booleans `[n]`."""
-        return cls(kind="bits", n=len(values), data=_squeeze(np.packbits(values).tobytes()))
-
-    @classmethod
-    def floats(cls, values: npt.NDArray[np.floating[Any]]) -> Self:
-        """Pack floats `[n]` as half precision."""
-        limit = np.finfo(np.float16).max
-        return cls(
-            kind="f2",
-            n=len(values),
-            data=_squeeze(np.clip(values, -limit, limit).astype("<f2").tobytes()),
-        )
-
-    def to_bool(self) -> BoolArray:
-        """The booleans `[n]`; RecordError where the column is broken."""
-        raw = self._unfold("bits", (self.n + 7) // 8)
-        return np.unpackbits(np.frombuffer(raw, dtype=np.uint8), count=self.n).astype(np.bool_)
-
-    def to_float(self) -> npt.NDArray[np.float32]:
-        """The floats `[n]`; RecordError where the column is broken."""
-        return np.frombuffer(self._unfold("f2", 2 * self.n), dtype="<f2").astype(np.float32)
-
-    def _unfold(self, kind: str, size: int) -> bytes:
-        remedy = "restore the record from its release or run the cell again"
-        if self.kind != kind:
-            raise RecordError(f"a column of kind {self.kind} stands where {kind} belongs", remedy=remedy)
-        try:
-            unfolder = zlib.decompressobj()
-            raw = unfolder.decompress(base64.b64decode(self.data, validate=True), size + 1)
-        except (binascii.Error, zlib.error) as error:
-            raise RecordError(f"a packed column cannot be unfolded ({error})", remedy=remedy) from error
-        if len(raw) != size:
-            raise RecordError(f"a packed column does not hold {self.n} values", remedy=remedy)
-        return raw
-
-
-def _squeeze(raw: bytes) -> str:
-    return base64.b64encode(zlib.compress(raw, 9)).decode("ascii")
 
 
 class TaskRef(_Part):

@@ -12,7 +12,8 @@ from recgauntlet.best_known import BestKnown, is_best_known, parse_best_known
 from recgauntlet.data.tables import BoolArray
 from recgauntlet.errors import RecordError
 from recgauntlet.metrics import correct
-from recgauntlet.record import REMEDY, Clean, Packed, RunRecord, ThreatOutcome, parse_record
+from recgauntlet.packed import Packed
+from recgauntlet.record import REMEDY, Clean, RunRecord, ThreatOutcome, parse_record
 from recgauntlet.sealed import load_json
 
 SKIPPED_DIRECTORY = "checkpoints"

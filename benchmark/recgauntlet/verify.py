@@ -23,9 +23,9 @@ from torch import Tensor
 from recgauntlet.attack import Budget
 from recgauntlet.batch import Batch
 from recgauntlet.card import EmbeddingThreat, HistoryThreat, TextThreat
+from recgauntlet.scale import EmbeddingScale
 from recgauntlet.verify_history import history_fault
 from recgauntlet.verify_text import text_fault
-from recgauntlet.victim import EmbeddingScale
 from recgauntlet.world import World
 
 TOLERANCE = 1e-4

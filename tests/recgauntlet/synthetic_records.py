@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from recgauntlet.card import TIERS, Track
+from recgauntlet.packed import Packed
 from recgauntlet.record import (
     AttackEffort,
     AttackOutcome,
@@ -17,7 +18,6 @@ from recgauntlet.record import (
     Failure,
     Gate,
     LoneAttack,
-    Packed,
     PluginRef,
     PromotionOutcome,
     RankingOutcome,

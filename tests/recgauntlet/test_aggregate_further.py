@@ -9,7 +9,8 @@ import pytest
 from synthetic_records import make_record
 
 from recgauntlet.metrics import ndcg, offsets_of
-from recgauntlet.record import Packed, RunRecord
+from recgauntlet.packed import Packed
+from recgauntlet.record import RunRecord
 from recgauntlet.rows import ThreatCells
 from recgauntlet.table import build_table
 

@@ -17,8 +17,9 @@ from recgauntlet.best_known import BestKnown, broken_up_to, read_best_known, wri
 from recgauntlet.card import TIERS
 from recgauntlet.challenge import _halves, challenge
 from recgauntlet.errors import PluginError, RecordError
+from recgauntlet.packed import Packed
 from recgauntlet.recheck import Checked, recheck
-from recgauntlet.record import Edit, Packed, RunRecord, read_record, write_record
+from recgauntlet.record import Edit, RunRecord, read_record, write_record
 from recgauntlet.results import read_results
 from recgauntlet.spec import CellSpec
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from recgauntlet.errors import OutputError, RecordError
+from recgauntlet.packed import Packed
 from recgauntlet.record import (
     Clean,
     Environment,
     Gate,
-    Packed,
     PluginRef,
     RunRecord,
     SuiteRef,

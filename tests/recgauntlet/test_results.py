@@ -11,7 +11,8 @@ import pytest
 from synthetic_records import make_record
 
 from recgauntlet.errors import RecordError
-from recgauntlet.record import Clean, Packed, RunRecord, write_record
+from recgauntlet.packed import Packed
+from recgauntlet.record import Clean, RunRecord, write_record
 from recgauntlet.results import check_record, read_results
 
 Change = Callable[[RunRecord], RunRecord]

@@ -10,7 +10,8 @@ import pytest
 from synthetic_records import failed_gate, make_record
 
 from recgauntlet import metrics
-from recgauntlet.record import Clean, Packed, RunRecord
+from recgauntlet.packed import Packed
+from recgauntlet.record import Clean, RunRecord
 from recgauntlet.rows import Row, TaskTable
 from recgauntlet.table import build_table
 

@@ -12,10 +12,10 @@ from recgauntlet.batch import PAD, Batch, Users
 from recgauntlet.card import EmbeddingThreat, HistoryThreat, TextThreat, TierValues
 from recgauntlet.data.tables import Catalog
 from recgauntlet.lexicon import Lexicon, character_variants
+from recgauntlet.scale import EmbeddingScale
 from recgauntlet.verify import Verdict, verify
 from recgauntlet.verify_history import history_fault
 from recgauntlet.verify_text import levenshtein, text_fault
-from recgauntlet.victim import EmbeddingScale
 from recgauntlet.world import World
 
 TEXTS = (

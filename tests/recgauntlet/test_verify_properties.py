@@ -32,11 +32,11 @@ from recgauntlet.batch import PAD, Batch
 from recgauntlet.card import HistoryThreat, TextThreat, Threat, Tier
 from recgauntlet.lexicon import Lexicon
 from recgauntlet.rng import Randomness
+from recgauntlet.scale import EmbeddingScale
 from recgauntlet.suite import suite_attacks, transfer_for
 from recgauntlet.verify import Verdict, verify
 from recgauntlet.verify_history import history_fault
 from recgauntlet.verify_text import text_fault
-from recgauntlet.victim import EmbeddingScale
 from recgauntlet.world import World
 
 TIER = st.sampled_from(["low", "standard", "high"])

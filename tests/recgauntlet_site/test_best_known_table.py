@@ -12,7 +12,8 @@ from page_reader import read_page
 from synthetic_records import make_record
 
 from recgauntlet.best_known import BestKnown, Challenge, Challenged, write_best_known
-from recgauntlet.record import AttackEffort, Evidence, Packed, PluginRef, RunRecord, write_record
+from recgauntlet.packed import Packed
+from recgauntlet.record import AttackEffort, Evidence, PluginRef, RunRecord, write_record
 from recgauntlet.results import read_results
 from recgauntlet_site.render import render_site
 

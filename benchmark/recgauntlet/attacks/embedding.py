@@ -21,7 +21,8 @@ from recgauntlet.batch import Batch
 from recgauntlet.card import EmbeddingThreat
 from recgauntlet.recommender import Surface
 from recgauntlet.rng import Randomness
-from recgauntlet.victim import EmbeddingScale, Victim, fit
+from recgauntlet.scale import EmbeddingScale
+from recgauntlet.victim import Victim, fit
 
 Norm = Literal["l2", "linf"]
 _SAFE = 1.0 - 1e-5

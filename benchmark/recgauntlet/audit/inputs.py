@@ -11,7 +11,7 @@ from recgauntlet.audit.serving import Fake, Served
 from recgauntlet.batch import PAD, Candidates, Tokens, Users, UserState
 from recgauntlet.recommender import Recommender
 from recgauntlet.rng import Randomness
-from recgauntlet.victim import embedding_scale
+from recgauntlet.scale import embedding_scale
 
 
 class QuantizedEmbeddings(Fake):

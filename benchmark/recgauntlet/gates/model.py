@@ -26,7 +26,7 @@ from recgauntlet.limits import (
 from recgauntlet.metrics import Floats, auc, mcc
 from recgauntlet.recommender import embedding_mask
 from recgauntlet.record import Gate
-from recgauntlet.victim import EmbeddingScale
+from recgauntlet.scale import EmbeddingScale
 
 
 def score_gates(trial: Trial) -> tuple[Gate, ...]:

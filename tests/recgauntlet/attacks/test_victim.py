@@ -6,7 +6,8 @@ from toy_recommender import ToyRecommender, make_batch, make_victim
 
 from recgauntlet.batch import Batch
 from recgauntlet.errors import BudgetExceeded
-from recgauntlet.victim import Victim, embedding_scale
+from recgauntlet.scale import embedding_scale
+from recgauntlet.victim import Victim
 from recgauntlet.world import World
 
 

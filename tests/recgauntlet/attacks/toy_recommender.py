@@ -14,8 +14,9 @@ from recgauntlet.card import EmbeddingThreat, HistoryThreat, TextThreat, TierVal
 from recgauntlet.data.tables import Catalog
 from recgauntlet.recommender import Recommender, TrainingRecipe
 from recgauntlet.rng import Randomness
+from recgauntlet.scale import embedding_scale
 from recgauntlet.twin_inputs import TwinInputs
-from recgauntlet.victim import Victim, embedding_scale
+from recgauntlet.victim import Victim
 from recgauntlet.world import World
 
 Run = Callable[..., tuple[Batch, Tensor]]

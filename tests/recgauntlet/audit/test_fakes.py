@@ -17,7 +17,7 @@ from recgauntlet.data.tables import TaskData
 from recgauntlet.errors import PluginError
 from recgauntlet.evaluation import Trial, score_in_chunks
 from recgauntlet.recommender import Recommender
-from recgauntlet.victim import embedding_scale
+from recgauntlet.scale import embedding_scale
 from recgauntlet.world import World
 
 Wrap = Callable[[str], Recommender]

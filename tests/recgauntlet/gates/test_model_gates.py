@@ -14,7 +14,7 @@ from recgauntlet.evaluation import Trial
 from recgauntlet.gates import failed
 from recgauntlet.gates.behaviour import behaviour_gates
 from recgauntlet.gates.model import inflation_gate, memory_gate, score_gates
-from recgauntlet.victim import EmbeddingScale
+from recgauntlet.scale import EmbeddingScale
 
 
 def names(trial: Trial) -> set[str]:

@@ -15,7 +15,8 @@ from recgauntlet.gates import failed
 from recgauntlet.gates.threat import damage_grows, no_weaker
 from recgauntlet.gauntlet import look_at
 from recgauntlet.journal import Journal
-from recgauntlet.record import Gate, LoneAttack, Packed, ThreatOutcome
+from recgauntlet.packed import Packed
+from recgauntlet.record import Gate, LoneAttack, ThreatOutcome
 from recgauntlet.rng import Randomness
 
 Try = Callable[..., Trial]
