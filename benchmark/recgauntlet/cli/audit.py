@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from recgauntlet.audit.run import MARGIN, Audit, Measured, train_subject
@@ -20,7 +15,7 @@ from recgauntlet.audit.run import audit as run_audit
 from recgauntlet.audit.zoo import check_names, zoo
 from recgauntlet.card import Track
 from recgauntlet.cli.options import source_options, words
-from recgauntlet.cli.progress import LINE_EVERY
+from recgauntlet.cli.progress import OneBar
 from recgauntlet.record import write_atomically
 from recgauntlet.spec import TWIN, CellSpec
 
@@ -76,7 +71,7 @@ def audit(
     console = Console(highlight=False)
     sources = source_options(directories, accept_licence=accept_licence, offline=offline, tasks=[task])
     spec = CellSpec(task, track, model, TWIN, seed, Path(), sources(task), device="cpu")
-    with _Bar(console) as bar:
+    with OneBar(console) as bar:
         subject = train_subject(spec, examples, twin_seed=twin_seed, progress=bar.part(0.0, TRAINING_SHARE))
         result = run_audit(subject, zoo(subject.data, fakes), bar.part(TRAINING_SHARE, 1.0))
     print_audit(console, result)
@@ -119,41 +114,3 @@ def _figures(found: Measured, gain: dict[str, float] | None) -> list[str]:
     for threat, robust in found.robust.items():
         cells.append(f"{robust:.1%}" if gain is None else f"{robust:.1%} ({100 * gain[threat]:+.1f})")
     return cells
-
-
-class _Bar:
-    """One bar on a terminal; elsewhere a line now and then."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._last = time.monotonic()
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bars.add_task("starting", total=1.0)
-
-    def __enter__(self) -> Self:
-        self._bars.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.__exit__(kind, error, trace)
-
-    def part(self, start: float, end: float) -> Callable[[str, float], None]:
-        """Progress of a part that runs from `start` to `end` of the whole."""
-        return lambda what, share: self._update(what, start + (end - start) * share)
-
-    def _update(self, what: str, share: float) -> None:
-        self._bars.update(self._task, description=what, completed=share)
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._last > LINE_EVERY:
-            self._last = now
-            self._console.print(f"  {what}; {share:.0%}", soft_wrap=True)

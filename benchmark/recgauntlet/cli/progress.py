@@ -26,19 +26,48 @@ def label(spec: CellSpec) -> str:
     return f"{spec.task_id} {spec.model} {spec.defense} seed {spec.seed}"
 
 
+class OneBar:
+    """One bar on a terminal; elsewhere a line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last = time.monotonic()
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bars.add_task("reading", total=1.0)
+
+    def __enter__(self) -> Self:
+        self._bars.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.__exit__(kind, error, trace)
+
+    def part(self, start: float, end: float) -> Callable[[str, float], None]:
+        """Progress of a part that runs from `start` to `end` of the whole."""
+        return lambda what, share: self._update(what, start + (end - start) * share)
+
+    def _update(self, what: str, share: float) -> None:
+        self._bars.update(self._task, description=what, completed=share)
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._last > LINE_EVERY:
+            self._last = now
+            self._console.print(f"  {what}; {share:.0%}", soft_wrap=True)
+
+
 def with_bar(console: Console, work: Callable[[Report], Done]) -> Done:
     """What `work` gives, with one bar that it moves by what it reports."""
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-    )
-    with bars:
-        bar = bars.add_task("reading", total=1.0)
-        return work(lambda what, share: bars.update(bar, description=what, completed=share))
+    with OneBar(console) as bar:
+        return work(bar.part(0.0, 1.0))
 
 
 class SweepProgress:

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from recgauntlet.data.cleaning import table_of
+from recgauntlet.data.fingerprint import fingerprint
 from recgauntlet.data.tables import IMPRESSIONS, INTERACTIONS, ITEMS, Tables
 from recgauntlet.data.validate import validate
 from recgauntlet.errors import DataError
@@ -94,9 +95,11 @@ def test_a_broken_rule_names_table_column_and_id(name: str) -> None:
     assert caught.value.exit_code == 2
 
 
-def test_good_tables_pass() -> None:
-    validate(taken(), "toys")
-    validate(shown(*SHOWN), "toys")
+@pytest.mark.parametrize("tables", [taken(), shown(*SHOWN)], ids=["interactions", "impressions"])
+def test_good_tables_pass_and_stay_as_they_were(tables: Tables) -> None:
+    before = fingerprint(tables)
+    validate(tables, "toys")
+    assert fingerprint(tables) == before
 
 
 def test_many_ids_at_fault_are_cut_to_three() -> None:
