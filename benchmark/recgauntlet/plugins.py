@@ -57,7 +57,8 @@ def find(kind: Kind, name: str) -> Plugin:
     singular = {"defenses": "defense"}.get(kind, kind.removesuffix("s"))
     if entry is None:
         near = difflib.get_close_matches(name, names(kind), n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of: {', '.join(names(kind))}"
+        there = f"choose one of: {', '.join(names(kind))}" if names(kind) else "install a package that registers one"
+        hint = f"did you mean {' or '.join(near)}?" if near else there
         raise PluginError(
             f"there is no {singular} named {name!r}",
             field=f"--{singular}",

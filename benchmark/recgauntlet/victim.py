@@ -133,7 +133,9 @@ class Victim:
         """On the CPU, `[B]`: the clean score of the other candidate of each example's pair (ids 2p and 2p + 1), 0 where
         it is not in the clean batch. Knowledge of clean inputs, no query."""
         if self._clean_scores is None:
+            hits = self.effort.cache_hits
             scores = self._fitting(lambda: self._scores(self.clean)).float().cpu()
+            self.effort.cache_hits = hits  # once a victim, whichever attack asks first: booked to none
             self._clean_scores = torch.zeros(len(self._known)).index_copy(
                 0, self._places(self.clean.example_ids), scores
             )
