@@ -106,14 +106,16 @@ def untrained_subject(model: str, options: dict[str, int], task: str = "news-cli
     return Subject(cell, data, built.eval().requires_grad_(False), World(data.catalog, item_vectors(data)))
 
 
-def survivors(trial: Trial, threat: Threat, tier: Tier) -> torch.Tensor:
+def survivors(trial: Trial, threat: Threat, tier: Tier, enough: int = 0) -> torch.Tensor:
     """`[B]`: which examples stand after the suite's attacks, as the harness runs them at one tier: in order, each on
-    those that still stand, every returned input scored and verified."""
+    those that still stand, every returned input scored and verified; or as soon as no more than `enough` stand."""
     budget = Budget.of(threat, tier)
     standing = trial.right.clone()
     touched = attackable(threat, trial.batch)
     for attack in attacks_for(threat):
         index = torch.nonzero(standing & touched).squeeze(1)
+        if int(standing.sum()) <= enough:
+            break
         if not attack.supports(budget) or not len(index):
             continue
         found = run_attack(trial, attack, budget, index, Randomness(0, "benchmark").child(attack.name))

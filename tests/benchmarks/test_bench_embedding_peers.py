@@ -28,33 +28,37 @@ def test_the_suite_finds_what_peers_find_and_is_faster(
     trial, threat = subject.trial(), subject.threat("embedding")
     budget = Budget.of(threat, tier)
     strength = f"robust accuracy of the embedding suite less that of the best peer, {tier}"
-    speed = f"seconds of the fastest peer of equal strength over those of the embedding suite, {tier}"
+    speed = f"seconds of a peer over those of the embedding suite until it is as strong, the least of all peers, {tier}"
+    whole = f"seconds of the fastest peer over those of the whole embedding suite, {tier}"
     for peer in PEERS:
         if not peer.installed:
             book(Figure(f"{peer.name}, robust accuracy, {tier}", None, f"{peer.distribution} is not installed"))
     raced = [peer for peer in PEERS if peer.installed]
     if not raced:
-        for name in (strength, speed):
+        for name in (strength, speed, whole):
             book(Figure(name, None, "no peer is installed"))
         pytest.skip("no peer is installed")
     index = torch.nonzero(trial.right).squeeze(1)
     view = PeerView(trial, index, budget)
     ours = survivors(trial, threat, tier)
-    left: dict[Peer, float] = {}
+    left: dict[Peer, int] = {}
     seconds: dict[Peer, float] = {}
+    until: dict[Peer, float] = {}
     notes: list[str] = []
     for peer in raced:
         returned: list[torch.Tensor] = []
         seconds[peer] = seconds_of(lambda peer=peer, returned=returned: returned.append(peer.run(view)))
         findings = view.found(returned[0])
-        left[peer] = int((~findings.broken).sum()) / len(trial.batch)
+        left[peer] = int((~findings.broken).sum())
+        until[peer] = seconds_of(lambda peer=peer: survivors(trial, threat, tier, left[peer]))
         missed = int((findings.broken & ours[index]).sum())
         detail = f"{peer.distribution} {release(peer.distribution)}; {findings.illegal} inputs outside the ball"
         detail += f"; breaks {missed} examples that the suite does not"
-        notes.append(f"{peer.name} {left[peer]:.1%}")
-        book(_figure(f"{peer.name}, robust accuracy, {tier}", left[peer], detail, subject))
+        share = left[peer] / len(ours)
+        notes.append(f"{peer.name} {share:.1%}")
+        book(_figure(f"{peer.name}, robust accuracy, {tier}", share, detail, subject))
     robust = int(ours.sum()) / len(ours)
-    best = min(left.values())
+    best = min(left.values()) / len(ours)
     book(
         _figure(
             strength,
@@ -64,15 +68,22 @@ def test_the_suite_finds_what_peers_find_and_is_faster(
             at_most=0.0,
         )
     )
-    # as strong as the suite: they leave no more. Where the suite beats all of them, the strongest
-    equal = [peer for peer in raced if left[peer] <= max(robust, best)]
-    fastest = min(equal, key=seconds.__getitem__)
+    # a peer that the suite never equals is raced against all of it; the strength above has missed its promise then
+    closest = min(raced, key=lambda peer: seconds[peer] / until[peer])
     sides = side_by_side(
-        benchmark, lambda: fastest.run(view), lambda: survivors(trial, threat, tier), rounds=3, warm=False
+        benchmark,
+        lambda: closest.run(view),
+        lambda: survivors(trial, threat, tier, left[closest]),
+        rounds=3,
+        warm=False,
     )
-    told = ", ".join(f"{peer.name} {seconds[peer]:.1f} s" for peer in raced)
-    detail = f"suite {sides.second:.2f} s, {fastest.name} {sides.first:.2f} s; each once: {told}"
+    told = ", ".join(f"{peer.name} {seconds[peer]:.1f} s, suite {until[peer]:.1f} s" for peer in raced)
+    detail = f"suite {sides.second:.2f} s, {closest.name} {sides.first:.2f} s; each once: {told}"
     book(_figure(speed, sides.ratio, detail, subject, at_least=1.5))
+    fastest = min(raced, key=seconds.__getitem__)
+    in_full = seconds_of(lambda: survivors(trial, threat, tier))
+    detail = f"suite {in_full:.2f} s to the end, {fastest.name} {seconds[fastest]:.2f} s; once each"
+    book(_figure(whole, seconds[fastest] / in_full, detail, subject))
     assert robust <= best, f"the suite leaves {robust:.4f} where a peer leaves {best:.4f}"
 
 

@@ -50,7 +50,7 @@ def to_border(direction: Tensor, norm: Norm, radius: float) -> Tensor:
     largest = direction.flatten(1).abs().amax(dim=1)
     unit = direction / largest.clamp(min=1e-37)[:, None, None]  # before squaring, or small gradients vanish
     size = unit.flatten(1).norm(dim=1) if norm == "l2" else torch.ones_like(largest)
-    return torch.where((largest > 0)[:, None, None], unit * (radius / size.clamp(min=1.0))[:, None, None], 0.0)
+    return unit * (radius / size.clamp(min=1.0))[:, None, None]
 
 
 def steepest(gradient: Tensor, norm: Norm) -> Tensor:
@@ -176,27 +176,37 @@ class PGD(EmbeddingAttack):
         starts = random_directions(rng.child(self.name), batch.example_ids, mask, size, self.restarts)
         for start in range(1 + self.restarts):
             delta = to_border(steepest(starts[start - 1], norm), norm, radius) if start else chosen.clone()
+            rows, active = torch.arange(len(batch), device=mask.device), batch
             for turn in range(self.steps + 1):
-                rows = torch.arange(len(batch), device=mask.device)
-                rows = may_ask(victim, batch, rows[~best.fallen()] if self.stop_when_fallen else rows)
+                kept = torch.nonzero(~best.fallen()[rows]).flatten() if self.stop_when_fallen else None
+                kept = _may_ask_again(victim, batch, rows, kept)
+                if kept is not None:  # only then is anything copied
+                    rows, delta, active = rows[kept], delta[kept], active.select(kept)
                 if not len(rows):
                     break
-                active = batch.select(rows).with_delta(delta[rows])
+                asked = active.with_delta(delta)
                 if turn == self.steps:
-                    gradient, logits = None, victim.scores(active)
+                    gradient, logits = None, victim.scores(asked)
                 else:
-                    logits, gradient = climb(victim, active)
+                    logits, gradient = climb(victim, asked)
                 better = best.improve(rows, logits)
-                chosen[rows[better]] = delta[rows[better]]
+                chosen[rows[better]] = delta[better]
                 if gradient is not None:
                     move = self._length(turn) * radius * steepest(fit(gradient, mask.shape[1]), norm)
-                    delta[rows] = project(delta[rows] + move, norm, radius)
+                    delta = project(delta + move, norm, radius)
         return chosen
 
     def _length(self, turn: int) -> float:
         """The step of `turn` in radii."""
         halvings = (turn >= self.steps / 2) + (turn >= self.steps * 3 / 4)
         return self.step * 0.5**halvings
+
+
+def _may_ask_again(victim: Victim, batch: Batch, rows: Tensor, kept: Tensor | None) -> Tensor | None:
+    """The places in `rows` of those among `kept` (None: all) that have a query left; None where that is all of them."""
+    places = torch.arange(len(rows), device=rows.device) if kept is None else kept
+    asking = places[(victim.remaining(batch.example_ids[rows[places]]) > 0).to(rows.device)]
+    return None if len(asking) == len(rows) else asking
 
 
 def climb(victim: Victim, active: Batch) -> tuple[Tensor, Tensor]:
@@ -209,4 +219,4 @@ def _uphill(gradient: Tensor, mask: Tensor, batch: Batch) -> Tensor:
     """The gradient of the damage: the logit's, turned the wrong way, zero on padding and where it is not
     finite."""
     finite = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
-    return finite * mask.unsqueeze(-1) * wrong_way(batch)[:, None, None]
+    return finite * (mask * wrong_way(batch)[:, None]).unsqueeze(-1)
