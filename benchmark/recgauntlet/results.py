@@ -15,8 +15,9 @@ from recgauntlet.metrics import correct
 from recgauntlet.packed import Packed
 from recgauntlet.record import REMEDY, Clean, RunRecord, ThreatOutcome, parse_record
 from recgauntlet.sealed import load_json
+from recgauntlet.spec import WORKPLACES
 
-SKIPPED_DIRECTORY = "checkpoints"
+SKIPPED_DIRECTORIES = frozenset({"checkpoints", WORKPLACES})
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Results:
 
 
 def read_results(directory: Path) -> Results:
-    """Every record and every best known attack (`*.json`) below `directory`, in order of path; directories named
-    "checkpoints" are left out.
+    """Every record and every best known attack (`*.json`) below `directory`, in order of path; weights and the places
+    where cells work are left out.
 
     A directory that does not exist holds none. A broken file never hides the others: it is returned with its
     error.
@@ -67,7 +68,7 @@ def record_paths(directory: Path) -> list[Path]:
     paths = [
         path
         for path in directory.rglob("*.json")
-        if path.is_file() and SKIPPED_DIRECTORY not in path.relative_to(directory).parts[:-1]
+        if path.is_file() and SKIPPED_DIRECTORIES.isdisjoint(path.relative_to(directory).parts[:-1])
     ]
     return sorted(paths, key=lambda path: path.relative_to(directory).as_posix())
 

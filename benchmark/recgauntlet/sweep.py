@@ -11,21 +11,29 @@ import multiprocessing
 import multiprocessing.connection
 import multiprocessing.process
 import os
+import shutil
 import sys
 import time
-import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from recgauntlet.cell import check_spec, describe_failed_cell, run_cell
+from recgauntlet.cell import check_spec, describe_failed_cell, may_reuse
+from recgauntlet.data import prepare
+from recgauntlet.data.own import find_task_or_card
+from recgauntlet.device import now
 from recgauntlet.errors import CardError, OutputError, RecGauntletError, RecordError
+from recgauntlet.guard.allowance import Allowance, Meter, end_tree
 from recgauntlet.record import Failure, RunRecord, read_record, write_record
+from recgauntlet.results import check_record
 from recgauntlet.spec import CellSpec
 from recgauntlet.suite import suite_ref
+from recgauntlet.worker import Job, Phase, receive, work
 
+LOOKS_EVERY = 0.2
+"""Seconds between two looks at what cells take."""
 State = Literal["new", "done", "failed before"]
 
 
@@ -107,15 +115,36 @@ class Watcher(Protocol):
 
 @dataclass
 class _Running:
-    spec: CellSpec
+    """A cell in flight, in the process of its present phase."""
+
+    job: Job
     process: multiprocessing.process.BaseProcess
     pipe: Connection
-    started: float
+    meter: Meter
+    began: float
+    untrained: bool = False
+    fault: Failure | None = None
     error: RecGauntletError | None = None
 
+    @property
+    def spec(self) -> CellSpec:
+        """The cell."""
+        return self.job.spec
 
-def run_sweep(cells: Sequence[CellSpec], watcher: Watcher, *, workers: int = 1) -> tuple[RunRecord, ...]:
+
+def run_sweep(
+    cells: Sequence[CellSpec],
+    watcher: Watcher,
+    *,
+    workers: int = 1,
+    allowance: Allowance | None = None,
+    guarded: bool = True,
+) -> tuple[RunRecord, ...]:
     """Run `cells`, at most `workers` at a time, twins before what needs them; the records in order of finishing.
+
+    A cell is trained in one process, which never sees test data, and evaluated in another. Both are `guarded`: they
+    write nowhere but in the cell's own directory, start no process, open no connection, and are ended where they take
+    more than `allowance` (None: the machine's share).
 
     Raises
     ------
@@ -124,84 +153,140 @@ def run_sweep(cells: Sequence[CellSpec], watcher: Watcher, *, workers: int = 1) 
     KeyboardInterrupt
         The cells in flight are stopped; finished records stay.
     """
+    allowance = allowance or Allowance.of_machine(workers)
     waiting = list(cells)
     running: list[_Running] = []
     records: list[RunRecord] = []
+
+    def conclude(spec: CellSpec, record: RunRecord, began: float) -> None:
+        records.append(record)
+        watcher.finished(spec, record, time.monotonic() - began)
+
     with _importable(), _stopped_at_exit(running):
         while waiting or running:
             for spec in list(waiting):
                 if len(running) >= workers:
                     break
                 pending = {s.record_path for s in waiting} | {r.spec.record_path for r in running}
-                if spec.is_twin or spec.twin().record_path not in pending:
-                    waiting.remove(spec)
-                    running.append(_start(spec))
-                    watcher.started(spec)
-            ready = multiprocessing.connection.wait([r.pipe for r in running], timeout=1.0)
-            for cell in [r for r in running if r.pipe in ready]:
-                if _listen(cell, watcher):
+                if not spec.is_twin and spec.twin().record_path in pending:
+                    continue
+                waiting.remove(spec)
+                watcher.started(spec)
+                began = time.monotonic()
+                try:
+                    job = _first_job(spec, guarded=guarded)
+                except OutputError:
+                    raise
+                except RecGauntletError as error:
+                    failure = Failure(kind=type(error).__name__, message=str(error), stage="data")
+                    conclude(spec, _failed(spec, failure), began)
+                    continue
+                running.append(_start(job, allowance, began))
+            ready = multiprocessing.connection.wait([r.pipe for r in running], timeout=LOOKS_EVERY)
+            for cell in list(running):
+                if (cell.pipe in ready and _listen(cell, watcher)) or (cell.pipe not in ready and _is_fine(cell)):
                     continue
                 running.remove(cell)
-                record = _conclude(cell)
-                records.append(record)
-                watcher.finished(cell.spec, record, time.monotonic() - cell.started)
+                following = _follow(cell)
+                if isinstance(following, Job):
+                    running.append(_start(following, allowance, cell.began))
+                else:
+                    conclude(cell.spec, following, cell.began)
     return tuple(records)
 
 
-def _start(spec: CellSpec) -> _Running:
+def _first_job(spec: CellSpec, *, guarded: bool) -> Job:
+    """Training, or the evaluation where weights are there to be reused; the data is made ready before."""
+    task = find_task_or_card(spec.task)
+    where = prepare.ready(task, spec.track, spec.source)
+    if task.card.compares_items():
+        prepare.item_vectors(prepare.prepare(task, spec.track, spec.source))
+    _clean(spec)
+    phase: Phase = "evaluation" if may_reuse(spec) else "training"
+    return Job(spec, phase, where, now(), guarded)
+
+
+def _clean(spec: CellSpec) -> None:
+    """The cell's own directory, with nothing of an earlier run in it but its journal."""
+    try:
+        spec.workplace.mkdir(parents=True, exist_ok=True)
+        for path in spec.workplace.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path != spec.journal_path:
+                path.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror})",
+            where=spec.out,
+            remedy="free some disk space or choose another output directory (--out)",
+        ) from error
+
+
+def _start(job: Job, allowance: Allowance, began: float) -> _Running:
+    process, mine = _spawn(work, job)
+    return _Running(job, process, mine, Meter(process.pid or 0, allowance), began)
+
+
+def _spawn(function: Callable[[Any, Connection], None], argument: object) -> tuple[Any, Connection]:
     context: Any = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(["recgauntlet.cell", "recgauntlet_baselines", "transformers", "datasets"])
+        context.set_forkserver_preload(["recgauntlet.worker", "recgauntlet_baselines", "transformers", "datasets"])
     mine, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(spec, theirs), daemon=True)
+    process = context.Process(target=function, args=(argument, theirs), daemon=True)
     process.start()
     theirs.close()
-    return _Running(spec, process, mine, time.monotonic())
-
-
-def _work(spec: CellSpec, pipe: Connection) -> None:
-    """Runs in the cell's own process."""
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    last = [0.0]
-
-    def progress(what: str, share: float) -> None:
-        now = time.monotonic()
-        if now - last[0] < 0.1 and share < 1.0:
-            return
-        last[0] = now
-        try:
-            pipe.send((what, share))
-        except OSError:  # the sweep is gone: what it cannot collect need not be computed
-            os._exit(1)
-
-    try:
-        run_cell(spec, progress)
-    except RecGauntletError as error:
-        pipe.send(error)
-    pipe.close()
+    return process, mine
 
 
 def _listen(cell: _Running, watcher: Watcher) -> bool:
-    """Take one message of a cell; false once it has no more to say."""
-    try:
-        message = cell.pipe.recv()
-    except (EOFError, OSError):
+    """Take one message of a cell; false once it has no more to say, or has said what ends it."""
+    message = receive(cell.pipe)
+    if message is None:
         return False
-    if isinstance(message, RecGauntletError):
-        cell.error = message
-    else:
-        watcher.progress(cell.spec, *message)
-    return True
+    cell.meter.heard()
+    if message.refused:
+        cell.fault = Failure(kind="FenceError", message=message.refused, stage=cell.job.phase)
+        return False
+    cell.untrained = cell.untrained or message.untrained
+    if message.error is not None:
+        cell.error = message.error
+    elif message.what:
+        watcher.progress(cell.spec, message.what, message.share)
+    return _is_fine(cell)
 
 
-def _conclude(cell: _Running) -> RunRecord:
-    """The record that a finished process left, or one that says how the process ended."""
+def _is_fine(cell: _Running) -> bool:
+    """Whether a cell keeps to its limits."""
+    excess = cell.meter.look()
+    if excess is not None:
+        cell.fault = Failure(kind=excess.kind, message=excess.message, stage=cell.job.phase)
+    return excess is None
+
+
+def _follow(cell: _Running) -> Job | RunRecord:
+    """What comes after a process: the next phase, or the cell's record, now at its place."""
+    if cell.fault is not None:
+        end_tree(cell.process.pid or 0)
     cell.process.join()
+    end_tree(cell.process.pid or 0)
     cell.pipe.close()
+    spec, job = cell.spec, cell.job
     if isinstance(cell.error, OutputError):
         raise cell.error
-    if cell.process.exitcode == 0 and cell.error is None:
-        return read_record(cell.spec.record_path)
+    if cell.fault is None and cell.error is None and cell.process.exitcode == 0:
+        if cell.untrained:
+            return replace(job, phase="training")
+        if job.record.is_file():
+            return _collected(job)
+        if job.phase == "training" and job.weights.is_file() and not job.weights.is_symlink():
+            _move(job.weights, spec.checkpoint_path)
+            return replace(job, phase="evaluation")
+    return _failed(spec, cell.fault or _end_of(cell))
+
+
+def _end_of(cell: _Running) -> Failure:
+    """How a process ended that left nothing."""
     code = cell.process.exitcode or 0
     message = (
         str(cell.error)
@@ -210,10 +295,46 @@ def _conclude(cell: _Running) -> RunRecord:
         if code < 0
         else f"the process ended with exit code {code}"
     )
-    kind = type(cell.error).__name__ if cell.error else "ProcessDied"
-    record = describe_failed_cell(cell.spec, Failure(kind=kind, message=message, stage="process"))
-    write_record(record, cell.spec.record_path)
+    return Failure(kind=type(cell.error).__name__ if cell.error else "ProcessDied", message=message, stage="process")
+
+
+def _collected(job: Job) -> RunRecord:
+    """The record that a process left, checked to be this cell's and put at its place."""
+    spec = job.spec
+    try:
+        record = read_record(job.record)
+        check_record(record, job.record)
+    except RecordError as error:
+        return _failed(spec, Failure(kind="RecordError", message=error.problem, stage="process"))
+    said = (record.task.id, record.task.track, record.model.name, record.defense.name, record.seed, record.suite)
+    if said != (spec.task_id, spec.track, spec.model, spec.defense, spec.seed, suite_ref()):
+        return _failed(spec, Failure(kind="RecordError", message="it recorded another cell", stage="process"))
+    _put(record, spec)
     return record
+
+
+def _failed(spec: CellSpec, failure: Failure) -> RunRecord:
+    record = describe_failed_cell(spec, failure)
+    _put(record, spec)
+    return record
+
+
+def _put(record: RunRecord, spec: CellSpec) -> None:
+    write_record(record, spec.record_path)
+    if record.status == "ok":
+        shutil.rmtree(spec.workplace, ignore_errors=True)
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror})",
+            where=target,
+            remedy="free some disk space or choose another output directory (--out)",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -222,12 +343,8 @@ def _stopped_at_exit(running: list[_Running]) -> Iterator[None]:
         yield
     finally:
         for cell in running:
-            cell.process.terminate()
-        for cell in running:
-            cell.process.join(5)
-            if cell.process.is_alive():  # a plugin may have turned the first signal off
-                cell.process.kill()
-                cell.process.join()
+            end_tree(cell.process.pid or 0)
+            cell.process.join()
 
 
 @contextlib.contextmanager
