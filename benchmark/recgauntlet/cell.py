@@ -22,6 +22,7 @@ from recgauntlet.building import (
 from recgauntlet.card import TaskCard
 from recgauntlet.checkpoint import CheckpointInfo, load_weights, read_info, save_checkpoint, weights_hash
 from recgauntlet.cost import inference_latency
+from recgauntlet.data.own import find_task_or_card
 from recgauntlet.data.prepare import prepare
 from recgauntlet.data.tables import TaskData
 from recgauntlet.device import choose_device, describe, now
@@ -30,12 +31,12 @@ from recgauntlet.evaluation import Trial
 from recgauntlet.gauntlet import Findings, run_gauntlet
 from recgauntlet.journal import Journal
 from recgauntlet.loading import load_cell, spec_of
-from recgauntlet.plugins import Plugin
-from recgauntlet.recommender import Recommender
-from recgauntlet.record import Environment, Failure, RunRecord, TaskRef, TrainingCost, write_record
+from recgauntlet.plugins import Plugin, whose
+from recgauntlet.recommender import Recommender, Scalar
+from recgauntlet.record import Environment, Failure, PluginRef, RunRecord, TaskRef, TrainingCost, write_record
 from recgauntlet.spec import CellSpec
 from recgauntlet.suite import suite_ref
-from recgauntlet.task import SourceOptions, Task
+from recgauntlet.task import SourceOptions
 
 Progress = Callable[[str, float], None]
 TRAINING_SHARE = 0.6
@@ -87,20 +88,19 @@ def train_apart(
     made, environment, failure = _tried(cell, work)
     if failure is None:
         return None
-    failed = _record(cell, made, environment, started, failure)
+    failed = _record_of(cell, made, environment, started, failure)
     write_record(failed, record)
     return failed
 
 
-def evaluate_apart(spec: CellSpec, task: Task, record: Path, started: str, progress: Progress) -> RunRecord:
-    """The second half of `run_cell`: attack the weights at the spec's place and write the record to `record`.
+def evaluate_apart(cell: OpenCell, record: Path, started: str, progress: Progress) -> RunRecord:
+    """The second half of `run_cell`: attack the weights at the cell's place and write the record to `record`.
 
     Raises
     ------
     UntrainedError
         Where these weights are not there or not this cell's.
     """
-    cell = open_cell(spec, task)
 
     def work(made: _Made, device: torch.device, precision: str) -> None:
         data = _data(cell, made, progress)
@@ -114,7 +114,7 @@ def evaluate_apart(spec: CellSpec, task: Task, record: Path, started: str, progr
 
 def _concluded(cell: OpenCell, work: Callable[[_Made, torch.device, str], None], started: str, path: Path) -> RunRecord:
     made, environment, failure = _tried(cell, work)
-    record = _record(cell, made, environment, started, failure)
+    record = _record_of(cell, made, environment, started, failure)
     write_record(record, path)
     if failure is None:
         Journal(cell.spec.journal_path).remove()
@@ -139,12 +139,16 @@ def _tried(
     return made, describe(device, precision), failure
 
 
-def describe_failed_cell(spec: CellSpec, failure: Failure) -> RunRecord:
-    """The record of a cell whose process could not write its own."""
-    cell = open_cell(spec)
-    device = choose_device(spec.device)
-    environment = describe(device, _precision(spec.precision, device, cell.model))
-    return _record(cell, _Made(), environment, now(), failure)
+def describe_failed_cell(
+    spec: CellSpec, failure: Failure, model: dict[str, Scalar], defense: dict[str, Scalar]
+) -> RunRecord:
+    """The record of a cell whose process could not write its own; nothing of its plugins is loaded. `model` and
+    `defense` are their hyper-parameters, as far as they are known."""
+    card = find_task_or_card(spec.task).card
+    environment = describe(choose_device(spec.device), "fp32" if spec.precision == "auto" else spec.precision)
+    model_ref = PluginRef.named(spec.model, whose("models", spec.model), model)
+    defense_ref = PluginRef.named(spec.defense, whose("defenses", spec.defense), defense)
+    return _record(spec, card, model_ref, defense_ref, _Made(), environment, now(), failure)
 
 
 def check_spec(spec: CellSpec) -> TaskCard:
@@ -196,7 +200,7 @@ def attack_checkpoint(
         loaded.served, cell.task.card, data, loaded.info.seed, twin=other, twin_directory=kept, progress=progress
     )
     made = _Made("done", data.fingerprint, _parts(findings) | {"weights_sha256": weights_hash(loaded.model)})
-    return _record(cell, made, describe(where, "fp32"), started, None)
+    return _record_of(cell, made, describe(where, "fp32"), started, None)
 
 
 def _data(cell: OpenCell, made: _Made, progress: Progress) -> TaskData:
@@ -341,8 +345,24 @@ def _precision(wanted: str, device: torch.device, model: Plugin) -> str:
     return "bf16" if device.type == "cuda" and model.value.trains_in_bf16 else "fp32"
 
 
-def _record(cell: OpenCell, made: _Made, environment: Environment, started: str, failure: Failure | None) -> RunRecord:
-    card, track = cell.task.card, cell.spec.track
+def _record_of(
+    cell: OpenCell, made: _Made, environment: Environment, started: str, failure: Failure | None
+) -> RunRecord:
+    model, defense = cell.model.ref(cell.model_options), cell.defense.ref(cell.defense_object.hyperparameters())
+    return _record(cell.spec, cell.task.card, model, defense, made, environment, started, failure)
+
+
+def _record(
+    spec: CellSpec,
+    card: TaskCard,
+    model: PluginRef,
+    defense: PluginRef,
+    made: _Made,
+    environment: Environment,
+    started: str,
+    failure: Failure | None,
+) -> RunRecord:
+    track = spec.track
     source = card.track(track).source
     return RunRecord(
         status="failed" if failure else "ok",
@@ -355,9 +375,9 @@ def _record(cell: OpenCell, made: _Made, environment: Environment, started: str,
             simulated=source.simulated,
             redistributable=source.redistributable,
         ),
-        model=cell.model.ref(cell.model_options),
-        defense=cell.defense.ref(cell.defense_object.hyperparameters()),
-        seed=cell.spec.seed,
+        model=model,
+        defense=defense,
+        seed=spec.seed,
         suite=suite_ref(),
         environment=environment,
         started=started,

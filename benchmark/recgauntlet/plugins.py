@@ -81,6 +81,13 @@ def find(kind: Kind, name: str) -> Plugin:
     )
 
 
+def whose(kind: Kind, name: str) -> tuple[str, str]:
+    """The distribution that registers a name, and its version, without loading anything of it."""
+    entry = _entries(kind).get(name)
+    distribution = entry.dist if entry else None
+    return (distribution.name, distribution.version) if distribution else ("unknown", "unknown")
+
+
 def find_task(name: str) -> Task:
     """The task `name`; PluginError where it is no Task."""
     plugin = find("tasks", name)

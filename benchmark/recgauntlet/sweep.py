@@ -13,25 +13,29 @@ import multiprocessing.process
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from recgauntlet.cell import check_spec, describe_failed_cell, may_reuse
+from recgauntlet.cell import describe_failed_cell, may_reuse
 from recgauntlet.data import prepare
 from recgauntlet.data.own import find_task_or_card
 from recgauntlet.device import now
-from recgauntlet.errors import CardError, OutputError, RecGauntletError, RecordError
+from recgauntlet.errors import CardError, OutputError, PluginError, RecGauntletError, RecordError
 from recgauntlet.guard.allowance import Allowance, Meter, end_tree
+from recgauntlet.recommender import Scalar
 from recgauntlet.record import Failure, RunRecord, read_record, write_record
 from recgauntlet.results import check_record
 from recgauntlet.spec import CellSpec
 from recgauntlet.suite import suite_ref
-from recgauntlet.worker import Job, Phase, receive, work
+from recgauntlet.worker import Job, Look, Phase, check_apart, receive, work
 
+LOOKING_UP = 300.0
+"""Seconds that the plugins of a plan may take to be imported."""
 LOOKS_EVERY = 0.2
 """Seconds between two looks at what cells take."""
 State = Literal["new", "done", "failed before"]
@@ -72,11 +76,33 @@ def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned
     ordered += [twin for path, twin in twins.items() if path not in asked]
     ordered += [s for s in asked.values() if not s.is_twin]
     planned = []
-    for spec in ordered:
-        fingerprint = check_spec(spec).fingerprint(spec.track)
+    for spec, fingerprint in zip(ordered, _checked(ordered), strict=True):
         reason = "" if spec.record_path in asked else "the undefended twin that the others are compared with"
         planned.append(Planned(spec, _state(spec, fingerprint, overwrite), reason))
     return tuple(planned)
+
+
+def _checked(specs: Sequence[CellSpec]) -> tuple[str, ...]:
+    """The fingerprints of the specs' cards, after everything that they name was looked up in a process of its own:
+    to look a plugin up is to run its code."""
+    with tempfile.TemporaryDirectory(prefix="recgauntlet-") as scratch:
+        with _importable():
+            process, pipe = _spawn(check_apart, Look(tuple(specs), Path(scratch)))
+        try:
+            message = receive(pipe) if pipe.poll(LOOKING_UP) else None
+        finally:
+            end_tree(process.pid or 0)
+            process.join()
+            pipe.close()
+    if message is not None and message.error is not None:
+        raise message.error
+    if message is None or len(message.fingerprints) != len(specs):
+        raise PluginError(
+            message.refused if message and message.refused else "ended the process in which it was looked up",
+            where=", ".join(sorted({name for spec in specs for name in (spec.model, spec.defense)})),
+            remedy="a package must not do this where it is imported; mend or uninstall the one that registers it",
+        )
+    return message.fingerprints
 
 
 def _state(spec: CellSpec, fingerprint: str, overwrite: bool) -> State:
@@ -122,6 +148,7 @@ class _Running:
     pipe: Connection
     meter: Meter
     began: float
+    opened: tuple[dict[str, Scalar], dict[str, Scalar]] = field(default_factory=lambda: ({}, {}))
     untrained: bool = False
     fault: Failure | None = None
     error: RecGauntletError | None = None
@@ -179,7 +206,7 @@ def run_sweep(
                     raise
                 except RecGauntletError as error:
                     failure = Failure(kind=type(error).__name__, message=str(error), stage="data")
-                    conclude(spec, _failed(spec, failure), began)
+                    conclude(spec, _failed(spec, failure, {}, {}), began)
                     continue
                 running.append(_start(job, allowance, began))
             ready = multiprocessing.connection.wait([r.pipe for r in running], timeout=LOOKS_EVERY)
@@ -249,6 +276,7 @@ def _listen(cell: _Running, watcher: Watcher) -> bool:
         cell.fault = Failure(kind="FenceError", message=message.refused, stage=cell.job.phase)
         return False
     cell.untrained = cell.untrained or message.untrained
+    cell.opened = message.opened or cell.opened
     if message.error is not None:
         cell.error = message.error
     elif message.what:
@@ -278,11 +306,11 @@ def _follow(cell: _Running) -> Job | RunRecord:
         if cell.untrained:
             return replace(job, phase="training")
         if job.record.is_file():
-            return _collected(job)
+            return _collected(cell)
         if job.phase == "training" and job.weights.is_file() and not job.weights.is_symlink():
             _move(job.weights, spec.checkpoint_path)
             return replace(job, phase="evaluation")
-    return _failed(spec, cell.fault or _end_of(cell))
+    return _failed(spec, cell.fault or _end_of(cell), *cell.opened)
 
 
 def _end_of(cell: _Running) -> Failure:
@@ -298,23 +326,25 @@ def _end_of(cell: _Running) -> Failure:
     return Failure(kind=type(cell.error).__name__ if cell.error else "ProcessDied", message=message, stage="process")
 
 
-def _collected(job: Job) -> RunRecord:
+def _collected(cell: _Running) -> RunRecord:
     """The record that a process left, checked to be this cell's and put at its place."""
-    spec = job.spec
+    spec, job = cell.spec, cell.job
     try:
         record = read_record(job.record)
         check_record(record, job.record)
     except RecordError as error:
-        return _failed(spec, Failure(kind="RecordError", message=error.problem, stage="process"))
+        return _failed(spec, Failure(kind="RecordError", message=error.problem, stage="process"), *cell.opened)
     said = (record.task.id, record.task.track, record.model.name, record.defense.name, record.seed, record.suite)
     if said != (spec.task_id, spec.track, spec.model, spec.defense, spec.seed, suite_ref()):
-        return _failed(spec, Failure(kind="RecordError", message="it recorded another cell", stage="process"))
+        return _failed(
+            spec, Failure(kind="RecordError", message="it recorded another cell", stage="process"), *cell.opened
+        )
     _put(record, spec)
     return record
 
 
-def _failed(spec: CellSpec, failure: Failure) -> RunRecord:
-    record = describe_failed_cell(spec, failure)
+def _failed(spec: CellSpec, failure: Failure, model: dict[str, Scalar], defense: dict[str, Scalar]) -> RunRecord:
+    record = describe_failed_cell(spec, failure, model, defense)
     _put(record, spec)
     return record
 

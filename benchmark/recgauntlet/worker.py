@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 
 from recgauntlet import errors
-from recgauntlet.building import open_cell
+from recgauntlet.building import OpenCell, open_cell
 from recgauntlet.cell import UntrainedError, check_spec, evaluate_apart, train_apart
 from recgauntlet.data import store
 from recgauntlet.data.own import SUFFIXES, find_task_or_card
@@ -27,7 +27,9 @@ from recgauntlet.device import describe
 from recgauntlet.errors import RecGauntletError
 from recgauntlet.guard.fence import Fence, raise_fence
 from recgauntlet.paths import downloads, prepared
+from recgauntlet.recommender import Scalar
 from recgauntlet.spec import WORKPLACES, CellSpec
+from recgauntlet.task import Task
 
 Phase = Literal["training", "evaluation"]
 LONGEST_MESSAGE = 65536
@@ -60,14 +62,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Message:
-    """What a cell's process said: progress, that its weights are not there (`untrained`), what it was `refused`, or the
-    `error` that stopped it."""
+    """What a cell's process said: progress, the hyper-parameters of its model and defense (`opened`), that its weights
+    are not there (`untrained`), what it was `refused`, the `error` that stopped it, or the `fingerprints` of cards."""
 
     what: str = ""
     share: float = 0.0
+    opened: tuple[dict[str, Scalar], dict[str, Scalar]] | None = None
     untrained: bool = False
     refused: str = ""
     error: RecGauntletError | None = None
+    fingerprints: tuple[str, ...] = ()
 
 
 def work(job: Job, pipe: Connection) -> None:
@@ -90,11 +94,9 @@ def work(job: Job, pipe: Connection) -> None:
         task = find_task_or_card(spec.task)
         if job.phase == "training":
             data = store.load_training(job.prepared)
-            _go_inside(job, pipe)
-            train_apart(open_cell(spec, task), data, job.weights, job.record, job.started, progress)
+            train_apart(_open_inside(job, task, pipe), data, job.weights, job.record, job.started, progress)
         else:
-            _go_inside(job, pipe)
-            evaluate_apart(spec, task, job.record, job.started, progress)
+            evaluate_apart(_open_inside(job, task, pipe), job.record, job.started, progress)
     except UntrainedError:
         _send(pipe, {"untrained": True})
     except RecGauntletError as error:
@@ -102,11 +104,24 @@ def work(job: Job, pipe: Connection) -> None:
     pipe.close()
 
 
-def check_apart(specs: tuple[CellSpec, ...], pipe: Connection) -> None:
+@dataclass(frozen=True)
+class Look:
+    """Specs to be looked up by a process that may write to `scratch`."""
+
+    specs: tuple[CellSpec, ...]
+    scratch: Path
+
+
+def check_apart(look: Look, pipe: Connection) -> None:
     """Send the fingerprints of the specs' cards, after looking up all that they name, or the first error."""
     try:
-        fingerprints = [check_spec(spec).fingerprint(spec.track) for spec in specs]
-        pipe.send_bytes(json.dumps({"fingerprints": fingerprints}).encode())
+        cards = [find_task_or_card(spec.task).card for spec in look.specs]
+        _settle(look.scratch)
+        raise_fence(Fence((look.scratch,)), _reporter(pipe))
+        for spec in look.specs:
+            check_spec(spec)
+        fingerprints = [card.fingerprint(spec.track) for card, spec in zip(cards, look.specs, strict=True)]
+        _send(pipe, {"fingerprints": fingerprints})
     except RecGauntletError as error:
         _send(pipe, {"error": _fields(error)})
     pipe.close()
@@ -125,6 +140,8 @@ def receive(pipe: Connection) -> Message | None:
             untrained=content.get("untrained") is True,
             refused=str(content.get("refused", "")),
             error=rebuilt(fault) if isinstance(fault, dict) else None,
+            opened=_options(content.get("opened")),
+            fingerprints=tuple(str(name) for name in content.get("fingerprints", ())),
         )
     except (EOFError, OSError, ValueError, TypeError, RecursionError):
         return None
@@ -144,6 +161,17 @@ def rebuilt(fields: dict[str, Any]) -> RecGauntletError:
     )
 
 
+def _options(said: Any) -> tuple[dict[str, Scalar], dict[str, Scalar]] | None:
+    """Hyper-parameters that a process sent, plain values alone."""
+    if not (isinstance(said, list) and len(said) == 2 and all(isinstance(part, dict) for part in said)):
+        return None
+    model, defense = (
+        {str(name): value for name, value in part.items() if isinstance(value, (bool, int, float, str, type(None)))}
+        for part in said
+    )
+    return model, defense
+
+
 def _fields(error: RecGauntletError) -> dict[str, Any]:
     return {
         "kind": type(error).__name__,
@@ -158,27 +186,36 @@ def _send(pipe: Connection, content: dict[str, Any]) -> None:
     pipe.send_bytes(json.dumps(content).encode())
 
 
-def _go_inside(job: Job, pipe: Connection) -> None:
-    """Raise the fence; nothing of a plugin has run in this process yet."""
-    if not job.guarded:
-        return
+def _open_inside(job: Job, task: Task, pipe: Connection) -> OpenCell:
+    """Raise the fence, then look up the plugins: nothing of theirs has run in this process yet."""
+    if job.guarded:
+        spec = job.spec
+        describe(torch.device("cpu"), "fp32")  # asks git and the platform, which starts processes, and remembers
+        _limit_files()
+        _settle(spec.workplace / "tmp")
+        _quiet(spec.workplace / "output.txt")
+        raise_fence(_fence(job), _reporter(pipe))
+    cell = open_cell(job.spec, task)
+    _send(pipe, {"opened": [cell.model_options, cell.defense_object.hyperparameters()]})
+    return cell
+
+
+def _fence(job: Job) -> Fence:
     spec = job.spec
-    describe(torch.device("cpu"), "fp32")  # asks git and the platform, which starts processes, and remembers
-    _limit_files()
-    scratch = spec.workplace / "tmp"
+    if job.phase == "training":
+        return Fence((spec.workplace,), tuple(_with_labels(spec)))
+    shared = tuple(spec.source.cache / name for name in ("twins", "vectors"))
+    for directory in shared:
+        directory.mkdir(parents=True, exist_ok=True)
+    return Fence((spec.workplace, *shared))
+
+
+def _settle(scratch: Path) -> None:
+    """Let temporary files, and what libraries compile, go to `scratch`."""
     scratch.mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
     for name in _CACHES:
         os.environ[name] = str(scratch / name.lower())
-    _quiet(spec.workplace / "output.txt")
-    if job.phase == "training":
-        fence = Fence((spec.workplace,), tuple(_with_labels(spec)))
-    else:
-        twins, vectors = spec.source.cache / "twins", spec.source.cache / "vectors"
-        for directory in (twins, vectors):
-            directory.mkdir(parents=True, exist_ok=True)
-        fence = Fence((spec.workplace, twins, vectors))
-    raise_fence(fence, _reporter(pipe))
 
 
 def _with_labels(spec: CellSpec) -> Iterator[Path]:
