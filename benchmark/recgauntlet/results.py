@@ -17,6 +17,8 @@ from recgauntlet.record import REMEDY, Clean, RunRecord, ThreatOutcome, parse_re
 from recgauntlet.sealed import load_json
 
 SKIPPED_DIRECTORY = "checkpoints"
+MANIFEST = "manifest.json"
+"""Of a release, which is no record."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def record_paths(directory: Path) -> list[Path]:
     paths = [
         path
         for path in directory.rglob("*.json")
-        if path.is_file() and SKIPPED_DIRECTORY not in path.relative_to(directory).parts[:-1]
+        if path.is_file() and SKIPPED_DIRECTORY not in path.relative_to(directory).parts[:-1] and path.name != MANIFEST
     ]
     return sorted(paths, key=lambda path: path.relative_to(directory).as_posix())
 
