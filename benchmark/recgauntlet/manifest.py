@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from recgauntlet.card import Track
+from recgauntlet.comparable import Ground
 from recgauntlet.errors import RecordError
 from recgauntlet.record import PluginRef, SuiteRef
 from recgauntlet.sealed import digest_of, load_json, to_bytes, validated
@@ -43,7 +44,8 @@ class FrozenFile(_Part):
 
 
 class FrozenTask(_Part):
-    """The one version of a task that the release holds records of."""
+    """The one ground (`recgauntlet.comparable`) on which the release's records of a task were measured, and how many
+    there are."""
 
     id: str
     version: int
@@ -51,8 +53,25 @@ class FrozenTask(_Part):
     fingerprint: str
     data_fingerprint: str
     simulated: bool
+    redistributable: bool
     suite: SuiteRef
+    examples: str
     records: int = Field(ge=0)
+
+    @property
+    def ground(self) -> Ground:
+        """What every number of the task was measured on."""
+        return Ground(
+            self.id,
+            self.version,
+            self.track,
+            self.fingerprint,
+            self.data_fingerprint,
+            self.simulated,
+            self.redistributable,
+            self.suite,
+            self.examples,
+        )
 
 
 class Interval(_Part):
