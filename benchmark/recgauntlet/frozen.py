@@ -48,14 +48,14 @@ def changed_files(directory: Path) -> list[Finding]:
     try:
         manifest = read_manifest(directory / MANIFEST)
     except RecordError as error:
-        return [Finding(_shown(directory / MANIFEST), error.field or "", error.problem)]
+        return [Finding(shown(directory / MANIFEST), error.field or "", error.problem)]
     found = []
     if manifest.name != directory.resolve().name:
         problem = f"says {manifest.name!r}, the directory is {directory.resolve().name!r}"
-        found.append(Finding(_shown(directory / MANIFEST), "name", problem))
+        found.append(Finding(shown(directory / MANIFEST), "name", problem))
     found += _against(directory, manifest)
     found += [
-        Finding(_shown(path), "", "is not listed in the manifest: a stray") for path in strays(directory, manifest)
+        Finding(shown(path), "", "is not listed in the manifest: a stray") for path in strays(directory, manifest)
     ]
     return found + _submissions(directory / SUBMISSIONS)
 
@@ -83,9 +83,9 @@ def changes_in_history(root: Path, *, only: str = "") -> History:
     for commit, changes in _commits(log):
         releases.take(commit, changes)
     releases.take("the working tree", list(_changes(tree.split("\0"))))
-    shown = Path(top).resolve()
+    checkout = Path(top).resolve()
     found = [
-        Finding(_shown(shown / change.path), "", f"was {change.how} after it was frozen, in {change.commit}")
+        Finding(shown(checkout / change.path), "", f"was {change.how} after it was frozen, in {change.commit}")
         for change in releases.found
         if not only or change.release == only
     ]
@@ -166,7 +166,7 @@ def _against(directory: Path, manifest: Manifest) -> list[Finding]:
         try:
             vouched_for(directory, file)
         except RecordError as error:
-            found.append(Finding(_shown(directory / file.path), error.field or "", error.problem))
+            found.append(Finding(shown(directory / file.path), error.field or "", error.problem))
     return found
 
 
@@ -176,9 +176,9 @@ def _submissions(directory: Path) -> list[Finding]:
     found = []
     for path in sorted(directory.iterdir()) if directory.is_dir() else []:
         if not path.is_dir():
-            found.append(Finding(_shown(path), "", "is no directory of a submission: a stray"))
+            found.append(Finding(shown(path), "", "is no directory of a submission: a stray"))
         elif not (path / MANIFEST).is_file():
-            found.append(Finding(_shown(path), "", f"is a submission without its own {MANIFEST}"))
+            found.append(Finding(shown(path), "", f"is a submission without its own {MANIFEST}"))
         else:
             found += _submission(path)
     return found
@@ -192,9 +192,9 @@ def _submission(directory: Path) -> list[Finding]:
             return changed_files(directory)
         sums = {str(file["path"]): str(file["sha256"]) for file in content["files"]}
     except RecordError as error:
-        return [Finding(_shown(manifest), error.field or "", error.problem)]
+        return [Finding(shown(manifest), error.field or "", error.problem)]
     except (KeyError, TypeError, json.JSONDecodeError):
-        return [Finding(_shown(manifest), "files", "is no list of objects with path and sha256")]
+        return [Finding(shown(manifest), "files", "is no list of objects with path and sha256")]
     found = []
     there = {
         path.relative_to(directory).as_posix(): path
@@ -204,16 +204,16 @@ def _submission(directory: Path) -> list[Finding]:
     for name, wanted in sorted(sums.items()):
         path = there.pop(name, None)
         if path is None:
-            found.append(Finding(_shown(directory / name), "", "is in the submission's manifest and missing"))
+            found.append(Finding(shown(directory / name), "", "is in the submission's manifest and missing"))
         elif hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
-            found.append(Finding(_shown(path), "sha256", "was changed after it was submitted"))
+            found.append(Finding(shown(path), "sha256", "was changed after it was submitted"))
     return found + [
-        Finding(_shown(path), "", "is not listed in the submission's manifest: a stray")
+        Finding(shown(path), "", "is not listed in the submission's manifest: a stray")
         for _, path in sorted(there.items())
     ]
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """The path as a reader sees it: from where they stand, if it lies below."""
     try:
         return path.resolve().relative_to(Path.cwd().resolve()).as_posix()

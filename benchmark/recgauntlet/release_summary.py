@@ -17,6 +17,10 @@ from recgauntlet.table import build_table
 
 Key = tuple[str, ...]
 Thing = TypeVar("Thing")
+INTERVAL_TOLERANCE = 5e-3
+"""How far a bound of an interval may lie from that of the same row elsewhere. Bounds are quantiles of 2,000 draws, and
+NumPy does not promise the same draws for ever; means are not drawn, and must be the same."""
+_SAME = 1e-9
 
 
 def summary_rows(tables: Sequence[TaskTable]) -> tuple[SummaryRow, ...]:
@@ -110,6 +114,24 @@ def key_of(row: SummaryRow) -> Key:
     plugins may differ."""
     plugins = [plugin.model_dump(exclude={"version"}) for plugin in (row.model, row.defense)]
     return (row.task, row.track, *(json.dumps(plugin, sort_keys=True) for plugin in plugins))
+
+
+def row_name(row: SummaryRow) -> str:
+    """ "news-click: nrms + pgd"."""
+    track = "" if row.track == "standard" else f" ({row.track})"
+    return f"{row.task}{track}: {row.model.name} + {row.defense.name}"
+
+
+def differing(was: SummaryRow, now: SummaryRow) -> tuple[str, ...]:
+    """The fields in which two rows differ; means by more than rounding, bounds by more than INTERVAL_TOLERANCE."""
+    return tuple(name for name in SummaryRow.model_fields if not _alike(getattr(was, name), getattr(now, name)))
+
+
+def _alike(was: object, now: object) -> bool:
+    if isinstance(was, Interval) and isinstance(now, Interval):
+        bounds = max(abs(was.low - now.low), abs(was.high - now.high))
+        return abs(was.value - now.value) <= _SAME and bounds <= INTERVAL_TOLERANCE
+    return was == now
 
 
 def _usual(grounds: Sequence[Ground], suite: object) -> Ground:
