@@ -114,4 +114,7 @@ def _without_collections() -> Iterator[None]:
         yield
     finally:
         if was_on:
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()  # all that was made now counts as old, so that it is not searched at once
             gc.enable()
