@@ -18,6 +18,7 @@ _LAZY = {
     "audit": ("recgauntlet.cli.audit", "Try to fool the suite with fakes; fails if one passes undetected."),
     "data": ("recgauntlet.cli.data", "See, fetch and check the tasks' data."),
     "list": ("recgauntlet.cli.show", "List what is installed: tasks, models, defenses, attacks."),
+    "release": ("recgauntlet.cli.release", "Freeze results for good; verify, compare and list releases."),
     "run": ("recgauntlet.cli.run", "Train, attack and record: the benchmark itself."),
     "show": ("recgauntlet.cli.show", "Print one record in words."),
 }

@@ -63,9 +63,7 @@ from recgauntlet.sweep import Planned, plan, run_sweep
     help="Attack the weights that an earlier run left in --out instead of training again; the record says which code "
     "trained them.",
 )
-@click.option(
-    "--time-limit", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES", help="Of one cell. [720]"
-)
+@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES", help="Of one cell. [720]")
 @click.option(
     "--memory-limit",
     type=click.FloatRange(min=0, min_open=True),
