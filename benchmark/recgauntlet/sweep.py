@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from recgauntlet.cell import describe_failed_cell, may_reuse
+from recgauntlet.consistency import check_record
 from recgauntlet.data import prepare
 from recgauntlet.data.own import find_task_or_card
 from recgauntlet.device import now
@@ -29,7 +30,6 @@ from recgauntlet.errors import CardError, OutputError, PluginError, RecGauntletE
 from recgauntlet.guard.allowance import Allowance, Meter, end_tree
 from recgauntlet.recommender import Scalar
 from recgauntlet.record import Failure, RunRecord, read_record, write_record
-from recgauntlet.results import check_record
 from recgauntlet.spec import CellSpec
 from recgauntlet.suite import suite_ref
 from recgauntlet.worker import Job, Look, Phase, check_apart, receive, work

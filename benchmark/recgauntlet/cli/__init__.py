@@ -19,8 +19,11 @@ _LAZY = {
     "data": ("recgauntlet.cli.data", "See, fetch and check the tasks' data."),
     "list": ("recgauntlet.cli.show", "List what is installed: tasks, models, defenses, attacks."),
     "release": ("recgauntlet.cli.release", "Freeze results for good; verify, compare and list releases."),
+    "merge": ("recgauntlet.cli.submit", "Add a checked submission to a release, as files."),
     "run": ("recgauntlet.cli.run", "Train, attack and record: the benchmark itself."),
     "show": ("recgauntlet.cli.show", "Print one record in words."),
+    "submit": ("recgauntlet.cli.submit", "Run the fixed recipe on your plugin and pack the result."),
+    "verify": ("recgauntlet.cli.submit", "Check a submission: everything that is wrong, at once."),
 }
 """Commands whose modules are loaded when they are called: torch takes seconds to import, `--help` should not."""
 

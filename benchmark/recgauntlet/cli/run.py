@@ -142,7 +142,7 @@ def run(
         for defense in defenses
     ]
     planned = plan(specs, overwrite=overwrite)
-    _print_plan(console, planned, out)
+    print_plan(console, planned, out)
     todo = [cell.spec for cell in planned if cell.state != "done"]
     if dry_run or not todo:
         return 0
@@ -168,7 +168,8 @@ def run(
 _INPUT = {"CardError", "DataError", "RecordError", "PluginError", "DeviceError", "OutputError"}
 
 
-def _print_plan(console: Console, planned: tuple[Planned, ...], out: Path) -> None:
+def print_plan(console: Console, planned: tuple[Planned, ...], out: Path) -> None:
+    """The cells of a plan as a table, seeds of a row together."""
     table = Table(title=f"Plan: {len(planned)} cells, records in {out}", title_justify="left", box=None, pad_edge=False)
     for heading in ("task", "track", "model", "defense", "seeds", "to do", "note"):
         table.add_column(heading)
