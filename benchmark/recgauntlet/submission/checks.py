@@ -127,7 +127,7 @@ def _outcomes(record: RunRecord) -> Iterator[tuple[str, str]]:
     if record.clean is None:
         return
     labels, scores = record.clean.labels.to_bool(), record.clean.scores.to_float()
-    right = correct(labels, scores)
+    right = correct(labels, scores) & (scores != 0)  # 0 may be a small score, rounded
     for threat in record.threats:
         yield from _threat_outcomes(threat, labels, right)
 
@@ -142,11 +142,10 @@ def _threat_outcomes(threat: ThreatOutcome, labels: np.ndarray, right: np.ndarra
             if len(given) not in (0, int(attacked.sum())):
                 yield f"{place}.{attack.name}.scores", "are not one an attacked example"
             elif len(given):
-                wrong = ~correct(labels[attacked], given)
+                wrong = ~correct(labels[attacked], given) | (given == 0)  # 0 may be a small score, rounded
                 if (broken[attacked] & ~wrong).any():
                     yield f"{place}.{attack.name}", "broke examples by scores on the right side"
             broken_before = broken_before | broken
-        # a score of exactly 0 may have been rounded to it: right or wrong
         if (tier.robust.to_bool() & broken_before).any():
             yield f"{place}.robust", "counts examples that an attack broke"
         missing = right & ~broken_before & ~tier.robust.to_bool()
