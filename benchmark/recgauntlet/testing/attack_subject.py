@@ -1,0 +1,129 @@
+"""An attack under test, the tiny victims it is let loose on, and what it returns for every threat that it supports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from recgauntlet.attack import Attack, Budget
+from recgauntlet.batch import Batch
+from recgauntlet.card import TIERS, Tier
+from recgauntlet.data.tables import TaskData
+from recgauntlet.defense import click_loss, model_scores
+from recgauntlet.device import make_deterministic
+from recgauntlet.errors import BudgetExceeded
+from recgauntlet.recommender import Recommender, Scalar
+from recgauntlet.rng import Randomness
+from recgauntlet.scale import embedding_scale
+from recgauntlet.testing.check import CheckSkipped, ConformanceError
+from recgauntlet.testing.defense_subject import tiny_model
+from recgauntlet.testing.process import Globals
+from recgauntlet.testing.tiny import tiny_data, tiny_threats, tiny_world, whole
+from recgauntlet.testing.tiny_models import TinyTitles
+from recgauntlet.victim import Victim
+from recgauntlet.world import World
+
+STEPS = 60
+"""Training steps of the victim: enough to be right about the clean examples."""
+
+
+@dataclass(frozen=True)
+class AttackSubject:
+    """The class, its options, and the state of its globals before anything ran."""
+
+    plugin: type[Attack]
+    name: str
+    options: Mapping[str, Scalar]
+    globals_before: Globals
+
+    @cached_property
+    def data(self) -> TaskData:
+        """The tiny task."""
+        return tiny_data()
+
+    @cached_property
+    def world(self) -> World:
+        """What an attacker knows of it."""
+        return tiny_world(self.data)
+
+    @cached_property
+    def model(self) -> Recommender:
+        """A trained victim."""
+        return trained_victim(self.data)
+
+    @cached_property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets of the attack's surface that it supports, every tier of every threat."""
+        attack = self.make()
+        every = [Budget.of(threat, tier) for threat in tiny_threats() for tier in TIERS]
+        return tuple(b for b in every if b.threat.surface == self.plugin.surface and attack.supports(b))
+
+    def at(self, tier: Tier) -> tuple[Budget, ...]:
+        """The supported budgets of one tier; CheckSkipped where there are none."""
+        found = tuple(budget for budget in self.budgets if budget.tier == tier)
+        if not found:
+            raise CheckSkipped("the attack supports none of the threats that it is tried on")
+        return found
+
+    def make(self, **options: Scalar) -> Attack:
+        """A new object."""
+        return self.plugin(**{**self.options, **options})
+
+    def victim(self) -> Victim:
+        """A fresh victim over the test pairs, its users encoded and its clean scores known."""
+        batch = whole(self.data.test)
+        victim = Victim(self.model, self.world, embedding_scale(self.model, self.data.catalog), batch)
+        victim.prepare()
+        victim.partner_scores(batch.example_ids)
+        return victim
+
+    def perturb(
+        self, budget: Budget, *, victim: Victim | None = None, on: Batch | None = None, seed: int = 0
+    ) -> tuple[Batch, Victim]:
+        """What a new object returns within `budget`, and the victim that it asked.
+
+        Raises
+        ------
+        ConformanceError
+            Where it asks for more than the budget has.
+        """
+        victim = self.victim() if victim is None else victim
+        victim.reset(budget.queries)
+        make_deterministic(0)
+        try:
+            found = self.make().perturb(
+                victim, victim.clean if on is None else on, budget, Randomness(seed, "conformance")
+            )
+        except BudgetExceeded as error:
+            raise ConformanceError(
+                f"{budget.threat.id}, {budget.tier} tier, {budget.queries} queries: it asks for more ({error})",
+                "count what you ask for (a gradient is one query an example), or look at victim.remaining",
+            ) from error
+        return found, victim
+
+
+def trained_victim(data: TaskData) -> Recommender:
+    """A tiny model of titles after plain training, as the evaluation hands it to attacks."""
+    model = tiny_model(TinyTitles, data)
+    batch = whole(data.train)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        torch.autograd.backward(click_loss(model_scores(model, batch), batch))
+        optimizer.step()
+    return model.eval().requires_grad_(False)
+
+
+def damage(victim: Victim, batch: Batch) -> Tensor:
+    """`[B]`: how far each example is on the wrong side of 0."""
+    victim.reset(None)
+    return (1 - 2 * batch.labels) * victim.scores(batch)
+
+
+def shown(batch: Batch, world: World) -> tuple[str, ...]:
+    """The candidates' texts as shown."""
+    return batch.texts if batch.texts is not None else tuple(world.catalog.texts[i] for i in batch.items.tolist())
