@@ -13,12 +13,12 @@ from recgauntlet.batch import Batch
 from recgauntlet.cost import count_passes
 from recgauntlet.recommender import Surface, constructor_defaults
 from recgauntlet.rng import Randomness
-from recgauntlet.testing.attack_subject import AttackSubject, damage, shown
+from recgauntlet.testing.attack_subject import AttackSubject, damage, trained_victim, unlike
 from recgauntlet.testing.check import require
 from recgauntlet.testing.constructor import require_constructor, require_hyperparameters
-from recgauntlet.testing.process import Globals, Trace, empty_directory, live_tensors, scramble
+from recgauntlet.testing.leftovers import require_nothing_left
+from recgauntlet.testing.process import Globals, apart, live_tensors, scramble
 from recgauntlet.verify import verify
-from recgauntlet.victim import fit
 from recgauntlet.world import World
 
 SURFACES = get_args(Surface)
@@ -38,7 +38,7 @@ def constructor(subject: AttackSubject) -> None:
     require_constructor(plugin)
     name = getattr(subject.make(), "name", None)
     require(
-        name == subject.name or (not subject.name and isinstance(name, str) and bool(name)),
+        isinstance(name, str) and bool(name) and subject.name in ("", name),
         f"its name is {name!r}, it is registered as {subject.name!r}",
         "write the registered name into the class: name = ...",
     )
@@ -68,7 +68,7 @@ def returns_inputs(subject: AttackSubject) -> None:
     """perturb gives a Batch of the same examples in the same order, one for each it got: inputs, never verdicts."""
     for budget in subject.at("standard"):
         found: Any
-        found, victim = subject.perturb(budget)
+        found, victim = subject.ask(budget)
         require(isinstance(found, Batch), f"perturb gives {type(found).__name__}", "return a recgauntlet.Batch")
         require(
             torch.equal(found.example_ids, victim.clean.example_ids) and torch.equal(found.items, victim.clean.items),
@@ -139,12 +139,14 @@ def _seeded_state() -> Tensor:
 
 def batch_order(subject: AttackSubject) -> None:
     """What an example becomes does not depend on the others: in reverse, and in batches of a third."""
+    subject.require_repeatable()
     for each in subject.at("standard"):
         together, victim = subject.perturb(each)
         size = len(together)
         radius = each.amount * victim.scale.norm
         order = torch.arange(size).flip(0)
-        reverse, _ = subject.perturb(each, on=subject.victim().clean.select(order))
+        fresh = subject.victim()
+        reverse, _ = subject.perturb(each, victim=fresh, on=fresh.clean.select(order))
         back = reverse.select(order)
         _require_equal(together, back, each, subject.world, radius, "in order and in reverse")
         for start in range(0, size, size // 3):
@@ -157,15 +159,7 @@ def batch_order(subject: AttackSubject) -> None:
 
 
 def _require_equal(first: Batch, second: Batch, budget: Budget, world: World, radius: float, how: str) -> None:
-    """ConformanceError where two results differ: texts and histories at all, embeddings by more than rounding."""
-    differ = torch.tensor([a != b for a, b in zip(shown(first, world), shown(second, world), strict=True)])
-    differ |= (first.histories() != second.histories()).any(dim=1)
-    if first.delta is not None or second.delta is not None:
-        parts = [batch.delta for batch in (first, second) if batch.delta is not None]
-        require(len(parts) == 2, f"{budget.threat.id}: {how}, the embeddings are changed in one case only")
-        width = max(part.shape[1] for part in parts)
-        gap = (fit(parts[0], width) - fit(parts[1], width)).flatten(1).norm(dim=1)
-        differ |= gap > NEAR * radius
+    differ = unlike(first, second, world, NEAR * radius)
     count = int(differ.sum())
     require(count == 0, f"{budget.threat.id}: {count} of {len(differ)} examples differ, {how}")
 
@@ -173,16 +167,15 @@ def _require_equal(first: Batch, second: Batch, budget: Budget, world: World, ra
 def unchanged(subject: AttackSubject) -> None:
     """The batch that it was given, the victim's clean batch and the model's weights are left as they were."""
     for each in subject.at("standard"):
-        victim = subject.victim()
+        victim = subject.victim(trained_victim(subject.data))  # the shared one may have been changed already
         given = victim.clean.select(torch.arange(len(victim.clean)))
         given = replace(given, users=replace(given.users, histories=given.users.histories.clone()))
         kept = _copies(given, victim.clean)
         weights = {name: value.clone() for name, value in victim.model.state_dict().items()}
-        training = victim.model.training
         subject.perturb(each, victim=victim, on=given)
         changed = [name for name, tensor in _copies(given, victim.clean).items() if not torch.equal(tensor, kept[name])]
         changed += [name for name, value in victim.model.state_dict().items() if not torch.equal(value, weights[name])]
-        changed += ["the model's mode"] if victim.model.training != training else []
+        changed += ["the model's mode"] if victim.model.training else []
         changed += ["requires_grad"] if any(value.requires_grad for value in victim.model.parameters()) else []
         require(not changed, f"{each.threat.id}: {', '.join(changed)} changed in place")
 
@@ -216,25 +209,23 @@ def wrong_side(subject: AttackSubject) -> str:
 def no_leaks(subject: AttackSubject) -> None:
     """Nothing is remembered from one run to the next: after another seed and budget the result is the same, and class
     attributes and module variables are as they were."""
+    runs = []
     for each in subject.at("standard"):
         first, _ = subject.perturb(each)
         subject.perturb(subject.at("high")[0], seed=1)
         second, _ = subject.perturb(each)
-        _require_equal(first, second, each, subject.world, 0.0, "before and after another run")
+        runs.append((first, second, each))
     changed = subject.globals_before.changed(Globals.of(subject.plugin))
     require(not changed, f"running it changed {', '.join(changed)}, which the next run will find")
+    subject.require_repeatable()
+    for first, second, each in runs:
+        _require_equal(first, second, each, subject.world, 0.0, "before and after another run")
 
 
 def leaves_nothing(subject: AttackSubject) -> None:
     """Afterwards the process is as it was: settings, environment, threads, open files, the working directory."""
     each = subject.at("standard")[0]
-    subject.perturb(each)  # what is made once for good, is made now
-    with empty_directory() as here:
-        before = Trace.now()
-        subject.perturb(each)
-        left = before.left_by(Trace.now())
-        left += [f"the file {path.name} was written" for path in sorted(here.iterdir())]
-    require(not left, "; ".join(left))
+    require_nothing_left(lambda: subject.perturb(each))
 
 
 def resources(subject: AttackSubject) -> str:
@@ -242,11 +233,12 @@ def resources(subject: AttackSubject) -> str:
     each = subject.at("standard")[0]
     attack, victim = subject.make(), subject.victim()
     held = []
-    for run in range(4):
-        victim.reset(each.queries)
-        attack.perturb(victim, victim.clean, each, Randomness(0, "conformance"))
-        if run in (1, 3):
-            held.append(live_tensors())
+    with apart():
+        for run in range(4):
+            victim.reset(each.queries)
+            attack.perturb(victim, victim.clean, each, Randomness(0, "conformance"))
+            if run in (1, 3):
+                held.append(live_tensors())
     growth = (held[1] - held[0]) / 2
     require(growth < 1, f"every run leaves {growth:.1f} tensors behind")
     size = len(victim.clean)

@@ -24,7 +24,7 @@ from recgauntlet.testing.defense_subject import tiny_model
 from recgauntlet.testing.process import Globals
 from recgauntlet.testing.tiny import tiny_data, tiny_threats, tiny_world, whole
 from recgauntlet.testing.tiny_models import TinyTitles
-from recgauntlet.victim import Victim
+from recgauntlet.victim import Victim, fit
 from recgauntlet.world import World
 
 STEPS = 60
@@ -33,12 +33,20 @@ STEPS = 60
 
 @dataclass(frozen=True)
 class AttackSubject:
-    """The class, its options, and the state of its globals before anything ran."""
+    """The class and its options."""
 
     plugin: type[Attack]
     name: str
     options: Mapping[str, Scalar]
-    globals_before: Globals
+
+    def begin(self) -> None:
+        """Note the state of the plugin's globals, once."""
+        _ = self.globals_before
+
+    @cached_property
+    def globals_before(self) -> Globals:
+        """Class attributes and module variables before anything ran."""
+        return Globals.of(self.plugin)
 
     @cached_property
     def data(self) -> TaskData:
@@ -73,13 +81,24 @@ class AttackSubject:
         """A new object."""
         return self.plugin(**{**self.options, **options})
 
-    def victim(self) -> Victim:
+    def victim(self, model: Recommender | None = None) -> Victim:
         """A fresh victim over the test pairs, its users encoded and its clean scores known."""
-        batch = whole(self.data.test)
-        victim = Victim(self.model, self.world, embedding_scale(self.model, self.data.catalog), batch)
+        model, batch = self.model if model is None else model, whole(self.data.test)
+        victim = Victim(model, self.world, embedding_scale(model, self.data.catalog), batch)
         victim.prepare()
         victim.partner_scores(batch.example_ids)
         return victim
+
+    def require_repeatable(self) -> None:
+        """CheckSkipped where one seed gives different inputs: then a difference between two runs says nothing."""
+        if not self.repeatable:
+            raise CheckSkipped("the attack is not deterministic, so results cannot be compared (see determinism)")
+
+    @cached_property
+    def repeatable(self) -> bool:
+        """Whether the same question gets the same answer, at the standard tier."""
+        pairs = [(self.perturb(budget)[0], self.perturb(budget)[0]) for budget in self.at("standard")]
+        return not any(bool(unlike(first, second, self.world, 0.0).any()) for first, second in pairs)
 
     def perturb(
         self, budget: Budget, *, victim: Victim | None = None, on: Batch | None = None, seed: int = 0
@@ -90,7 +109,19 @@ class AttackSubject:
         ------
         ConformanceError
             Where it asks for more than the budget has.
+        CheckSkipped
+            Where it returns no inputs of the same examples (the check `returns-inputs` says what).
         """
+        found, asked = self.ask(budget, victim=victim, on=on, seed=seed)
+        given = asked.clean if on is None else on
+        if not isinstance(found, Batch) or not torch.equal(found.example_ids, given.example_ids):
+            raise CheckSkipped("it does not return the examples that it was given (see returns-inputs)")
+        return found, asked
+
+    def ask(
+        self, budget: Budget, *, victim: Victim | None = None, on: Batch | None = None, seed: int = 0
+    ) -> tuple[Batch, Victim]:
+        """What a new object returns, whatever it is, and the victim that it asked."""
         victim = self.victim() if victim is None else victim
         victim.reset(budget.queries)
         make_deterministic(0)
@@ -122,6 +153,18 @@ def damage(victim: Victim, batch: Batch) -> Tensor:
     """`[B]`: how far each example is on the wrong side of 0."""
     victim.reset(None)
     return (1 - 2 * batch.labels) * victim.scores(batch)
+
+
+def unlike(first: Batch, second: Batch, world: World, most: float) -> Tensor:
+    """`[B]`: which examples differ: texts and histories at all, embedding changes by an L2 norm of more than `most`."""
+    differ = torch.tensor([a != b for a, b in zip(shown(first, world), shown(second, world), strict=True)])
+    differ |= (first.histories() != second.histories()).any(dim=1)
+    deltas = [batch.delta for batch in (first, second) if batch.delta is not None]
+    if deltas:
+        width = max(delta.shape[1] for delta in deltas)
+        gap = fit(deltas[0], width) - (fit(deltas[1], width) if len(deltas) > 1 else 0.0)
+        differ |= gap.flatten(1).norm(dim=1) > most
+    return differ
 
 
 def shown(batch: Batch, world: World) -> tuple[str, ...]:

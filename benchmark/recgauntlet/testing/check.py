@@ -5,16 +5,25 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 from unittest import SkipTest
 
 from recgauntlet.errors import RecGauntletError
 from recgauntlet.testing.process import steady
 
-Subject = TypeVar("Subject")
+
+class Begins(Protocol):
+    """A plugin under test."""
+
+    def begin(self) -> None:
+        """Told before each of its checks, when everything of the plugin is imported and before it runs."""
+        ...
+
+
+Subject = TypeVar("Subject", bound=Begins)
 
 
 class ConformanceError(AssertionError):
@@ -57,7 +66,7 @@ class Check:
 
     name: str
     about: str
-    run: Callable[[], str | None]
+    run: Callable[[], str | None] = field(repr=False)
     remedy: str
 
     def __call__(self) -> str:
@@ -72,15 +81,16 @@ class Check:
         CheckSkipped
             Where there is nothing to look at.
         """
+        __tracebackhide__ = True  # pytest then shows the author's own line and what is wrong
         try:
             with steady():
                 return self.run() or ""
         except ConformanceError as error:
-            raise ConformanceError(error.problem, error.remedy or self.remedy) from error
+            raise ConformanceError(error.problem, error.remedy or self.remedy) from None
         except CheckSkipped:
             raise
         except RecGauntletError as error:
-            raise ConformanceError(error.problem, error.remedy) from error
+            raise ConformanceError(error.problem, error.remedy) from None
         except Exception as error:  # a plugin may fail in any way
             raise ConformanceError(f"it raised {in_words(error)}", self.remedy) from error
 
@@ -100,7 +110,12 @@ class Rule(Generic[Subject]):
 
     def of(self, subject: Subject) -> Check:
         """The check of one plugin."""
-        return Check(self.name, self.about, partial(self.body, subject), self.remedy)
+        return Check(self.name, self.about, partial(_begin_and_run, self.body, subject), self.remedy)
+
+
+def _begin_and_run(body: Callable[[Subject], str | None], subject: Subject) -> str | None:
+    subject.begin()
+    return body(subject)
 
 
 def in_words(error: Exception) -> str:

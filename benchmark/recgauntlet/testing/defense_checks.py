@@ -46,7 +46,7 @@ def constant_hyperparameters(subject: DefenseSubject) -> None:
 
 
 def returns(subject: DefenseSubject) -> None:
-    """What the methods give: a finite scalar loss at any progress, a loss from step, a bool from ready (at last True)."""
+    """What the methods give: a finite scalar loss at any progress, a loss from step, ready a bool that ends True."""
     for progress in (0.0, 0.5, 1.0):
         model, defense = tiny_model(TinyTitles, subject.data), subject.make()
         context = TrainingContext(round(20 * progress), progress, Randomness(0, "conformance"))

@@ -16,7 +16,8 @@ from recgauntlet.device import make_deterministic
 from recgauntlet.plugins import Plugin
 from recgauntlet.recommender import Recommender, Scalar
 from recgauntlet.rng import Randomness, derive
-from recgauntlet.testing.process import Globals
+from recgauntlet.testing.check import CheckSkipped
+from recgauntlet.testing.process import Globals, scramble
 from recgauntlet.testing.tiny import TOKENS, tiny_data, whole
 from recgauntlet.testing.tiny_models import TinyTitles
 from recgauntlet.training import Trainer, score_batch, train
@@ -27,11 +28,19 @@ LATE = 0.75
 
 @dataclass(frozen=True)
 class DefenseSubject:
-    """The class, its options, and the state of its globals before anything ran."""
+    """The class and its options."""
 
     plugin: type[Defense]
     options: Mapping[str, Scalar]
-    globals_before: Globals
+
+    def begin(self) -> None:
+        """Note the state of the plugin's globals, once."""
+        _ = self.globals_before
+
+    @cached_property
+    def globals_before(self) -> Globals:
+        """Class attributes and module variables before anything ran."""
+        return Globals.of(self.plugin)
 
     @cached_property
     def data(self) -> TaskData:
@@ -42,6 +51,18 @@ class DefenseSubject:
     def weights(self) -> dict[str, Tensor]:
         """The weights after training with seed 0."""
         return weights_of(self.train(0))
+
+    @cached_property
+    def unlike_again(self) -> list[str]:
+        """Which weights differ when seed 0 is trained again, the generators that no cell seeds being elsewhere."""
+        first = self.weights
+        scramble(1)
+        return differing(first, weights_of(self.train(0)))
+
+    def require_repeatable(self) -> None:
+        """CheckSkipped where training is not deterministic: then a difference between two trainings says nothing."""
+        if self.unlike_again:
+            raise CheckSkipped("training is not deterministic, so weights cannot be compared (see determinism)")
 
     def make(self, **options: Scalar) -> Defense:
         """A new object."""

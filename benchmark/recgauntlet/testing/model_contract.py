@@ -195,16 +195,17 @@ def padding(subject: ModelSubject) -> None:
         embedded = model.embed(candidates)
         noise = 3.0 * torch.ones_like(embedded) * ~embedding_mask(candidates, embedded).unsqueeze(-1)
         require_same(
-            direct,
+            model.score(state.select(batch.rows), candidates, embedded.clone()),
             model.score(state.select(batch.rows), candidates, embedded + noise),
             "with other embeddings where the tokens' mask is false",
             "mask the attention and the mean with candidates.tokens.mask",
         )
         past = model.embed_history(batch.users)
         noise = 3.0 * torch.ones_like(past) * (batch.users.histories == PAD).unsqueeze(-1)
+        plain = model.encode_user(batch.users, past.clone())
         changed = model.encode_user(batch.users, past + noise)
         require_same(
-            direct,
+            model.score(plain.select(batch.rows), candidates),
             model.score(changed.select(batch.rows), candidates),
             "with other history embeddings where the history is empty",
             "mask the history with users.histories >= 0",

@@ -20,18 +20,27 @@ from recgauntlet.plugins import Plugin
 from recgauntlet.recommender import Recommender, Scalar
 from recgauntlet.rng import Randomness, derive
 from recgauntlet.testing.check import require
-from recgauntlet.testing.process import Globals
+from recgauntlet.testing.defense_subject import differing, weights_of
+from recgauntlet.testing.process import Globals, scramble
 from recgauntlet.testing.tiny import SHORT, TOKENS, tiny_data, whole
 from recgauntlet.training import score_batch, train
 
 
 @dataclass(frozen=True)
 class ModelSubject:
-    """The class, its options, and the state of its globals before anything ran."""
+    """The class and its options."""
 
     plugin: type[Recommender]
     options: Mapping[str, Scalar]
-    globals_before: Globals
+
+    def begin(self) -> None:
+        """Note the state of the plugin's globals, once."""
+        _ = self.globals_before
+
+    @cached_property
+    def globals_before(self) -> Globals:
+        """Class attributes and module variables before anything ran."""
+        return Globals.of(self.plugin)
 
     @cached_property
     def data(self) -> TaskData:
@@ -42,6 +51,19 @@ class ModelSubject:
     def model(self) -> Recommender:
         """A trained model in evaluation mode. Shared between checks: look, and change nothing."""
         return self.train(0)
+
+    @cached_property
+    def unlike_again(self) -> list[str]:
+        """Which weights differ when seed 0 is trained again, the generators that no cell seeds being elsewhere."""
+        first = weights_of(self.model)
+        scramble(1)
+        return differing(first, weights_of(self.train(0)))
+
+    def twin(self) -> Recommender:
+        """A copy of the trained model that may be changed."""
+        model = self.build(0)
+        model.load_state_dict(weights_of(self.model))
+        return model.eval()
 
     @cached_property
     def batch(self) -> Batch:

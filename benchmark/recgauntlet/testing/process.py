@@ -85,7 +85,7 @@ class Trace:
     @classmethod
     def now(cls) -> Trace:
         """The process as it stands, garbage collected first: what nobody holds is not left behind."""
-        gc.collect()
+        gc.collect()  # quick inside `apart`
         settings = {
             "the working directory": str(Path.cwd()),
             "the environment variables": str(sorted(os.environ.items())),
@@ -99,10 +99,13 @@ class Trace:
         running = frozenset(f"{thread.name} ({thread.ident})" for thread in threading.enumerate())
         return cls(settings, running, _open_files())
 
+    def changed_settings(self, later: Trace) -> list[str]:
+        """The settings that differ, in words."""
+        return [f"{name} changed" for name, value in self.settings.items() if later.settings[name] != value]
+
     def left_by(self, later: Trace) -> list[str]:
-        """What `later` has that was not there, in words."""
-        found = [f"{name} changed" for name, value in self.settings.items() if later.settings[name] != value]
-        found += [f"the thread {name} is still running" for name in sorted(later.threads - self.threads)]
+        """What runs or is open in `later` and was not, in words."""
+        found = [f"the thread {name} is still running" for name in sorted(later.threads - self.threads)]
         before = list(self.files)
         for name in later.files:
             if name in before:
@@ -124,8 +127,18 @@ def _open_files() -> tuple[str, ...]:
     return ()
 
 
+@contextmanager
+def apart() -> Iterator[None]:
+    """Leave everything that exists out of garbage collection and counting: both are quick then, in any process."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 def live_tensors() -> int:
-    """How many tensors somebody holds, the nodes of their graphs counted too."""
+    """How many tensors somebody holds (inside `apart`: of those made there), the nodes of their graphs counted too."""
     gc.collect()
     tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor)]
     seen: set[Any] = set()

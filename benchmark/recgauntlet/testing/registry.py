@@ -23,7 +23,6 @@ from recgauntlet.testing.attack_subject import AttackSubject
 from recgauntlet.testing.check import Check, Rule
 from recgauntlet.testing.defense_subject import DefenseSubject
 from recgauntlet.testing.model_subject import ModelSubject
-from recgauntlet.testing.process import Globals
 from recgauntlet.testing.task_subject import TaskSubject
 
 Kind = Literal["defenses", "models", "tasks", "attacks"]
@@ -223,11 +222,11 @@ def checks_for(kind: Kind, plugin: Any, *, options: Mapping[str, Scalar] | None 
     chosen = dict(options or {})
     if kind == "defenses":
         value = find_defense(plugin).value if isinstance(plugin, str) else plugin
-        subject = DefenseSubject(value, chosen, Globals.of(value))
+        subject = DefenseSubject(value, chosen)
         return tuple(rule.of(subject) for rule in DEFENSES)
     if kind == "models":
         value = find_model(plugin).value if isinstance(plugin, str) else plugin
-        model = ModelSubject(value, chosen, Globals.of(value))
+        model = ModelSubject(value, chosen)
         return tuple(rule.of(model) for rule in MODELS)
     if kind == "attacks":
         attack = _attack(plugin, chosen)
@@ -244,12 +243,12 @@ def _attack(plugin: str | type[Attack] | Attack, options: dict[str, Scalar]) -> 
     """A registered attack, or one of the suite by its name."""
     if isinstance(plugin, Attack):
         given = plugin.hyperparameters() | options
-        return AttackSubject(type(plugin), plugin.name, given, Globals.of(type(plugin)))
+        return AttackSubject(type(plugin), plugin.name, given)
     if not isinstance(plugin, str):
-        return AttackSubject(plugin, "", options, Globals.of(plugin))
+        return AttackSubject(plugin, "", options)
     if plugin not in names("attacks"):
         for attack in suite_attacks():
             if attack.name == plugin:
                 return _attack(attack, options)
     value = find_attack(plugin).value
-    return AttackSubject(value, plugin, options, Globals.of(value))
+    return AttackSubject(value, plugin, options)

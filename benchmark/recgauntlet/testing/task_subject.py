@@ -28,6 +28,9 @@ class TaskSubject:
     attempts: list[str] = field(default_factory=list)
     """Connections that the loader tried to open."""
 
+    def begin(self) -> None:
+        """Nothing is to be noted."""
+
     @property
     def track(self) -> Track:
         """The demo track, where there is one: small, and meant for this."""
