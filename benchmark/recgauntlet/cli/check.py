@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -103,13 +104,24 @@ def guess_kind(name: str) -> Kind:
         having = ["attack"] if name in {attack.name for attack in suite_attacks()} else []
     if len(having) == 1:
         return KINDS[having[0]]
+    if having:
+        raise PluginError(
+            f"{name!r} is the name of {' and of '.join(f'{_article(word)} {word}' for word in having)}",
+            field="NAME",
+            remedy=f"say --kind {' or --kind '.join(having)}",
+        )
+    near = difflib.get_close_matches(name, [each for kind in KINDS.values() for each in names(kind)], n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? Else " if near else ""
     raise PluginError(
-        f"{name!r} is the name of {' and of '.join(f'a {word}' for word in having) if having else 'no plugin'}",
+        f"{name!r} is the name of no plugin",
         field="NAME",
-        remedy=f"say --kind {having[0]}"
-        if having
-        else "install the package that registers it, then see recgauntlet list defenses (models, tasks, attacks)",
+        remedy=f"{hint}install the package that registers it; recgauntlet list defenses (models, tasks, attacks) shows "
+        "what is installed",
     )
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
 
 
 def list_checks(console: Console, kinds: Sequence[Kind]) -> None:

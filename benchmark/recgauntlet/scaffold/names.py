@@ -62,7 +62,10 @@ def names_of(kind: Kind, name: str) -> Names:
         )
     for word, group in KINDS.items():
         if name in _registered(word, group):
-            raise _refused(name, f"is the name of a {word} that is installed", "take a name that nobody has yet")
+            article = "an" if word == "attack" else "a"
+            raise _refused(
+                name, f"is the name of {article} {word} that is installed", "take a name that nobody has yet"
+            )
     class_name = "".join(part.capitalize() for part in name.split("-"))
     if class_name in _TAKEN_CLASSES:
         class_name += kind.capitalize()

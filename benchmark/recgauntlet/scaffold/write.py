@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from dataclasses import asdict
@@ -68,7 +67,7 @@ def write_package(names: Names, target: Path) -> tuple[str, ...]:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(content, encoding="utf-8", newline="\n")
             folder.chmod(0o755)  # mkdtemp's are private
-            os.rename(folder, target)
+            folder.rename(target)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
