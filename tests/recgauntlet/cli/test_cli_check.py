@@ -56,7 +56,7 @@ def test_expected_failures_are_told_apart_and_must_come(call: Call) -> None:
     code, text, _ = call("cheat", "--expect-failure", "budget=it cheats by design")
     assert "it cheats by design (history, low tier: 24 of 24 inputs are illegal" in text
     assert "FAILED budget" not in text
-    code, text, _ = call("drop-one", "--expect-failure", "budget=it cheats by design")
+    code, text, _ = call("history-query", "--expect-failure", "budget=it cheats by design")
     assert code == 1
     assert "FAILED budget: it passes, a failure was expected (it cheats by design)" in text
 
