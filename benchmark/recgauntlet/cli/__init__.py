@@ -14,12 +14,14 @@ from recgauntlet.errors import RecGauntletError
 
 _LAZY = {
     "attack": ("recgauntlet.cli.attack", "Point the gauntlet at a trained checkpoint and print its card."),
-    "challenge": ("recgauntlet.cli.challenge", "Let your own attack loose on a record, or check such evidence."),
     "audit": ("recgauntlet.cli.audit", "Try to fool the suite with fakes; fails if one passes undetected."),
+    "challenge": ("recgauntlet.cli.challenge", "Let your own attack loose on a record, or check such evidence."),
+    "check": ("recgauntlet.cli.check", "Check a defense, model, task or attack of yours against its contract."),
     "data": ("recgauntlet.cli.data", "See, fetch and check the tasks' data."),
     "list": ("recgauntlet.cli.show", "List what is installed: tasks, models, defenses, attacks."),
-    "release": ("recgauntlet.cli.release", "Freeze results for good; verify, compare and list releases."),
     "merge": ("recgauntlet.cli.submit", "Add a checked submission to a release, as files."),
+    "new": ("recgauntlet.cli.new", "Write a package for a defense, model, task or attack of yours, tests included."),
+    "release": ("recgauntlet.cli.release", "Freeze results for good; verify, compare and list releases."),
     "run": ("recgauntlet.cli.run", "Train, attack and record: the benchmark itself."),
     "show": ("recgauntlet.cli.show", "Print one record in words."),
     "submit": ("recgauntlet.cli.submit", "Run the fixed recipe on your plugin and pack the result."),
