@@ -23,6 +23,9 @@ SUBMISSIONS = "submissions"
 REMEDY = "restore the release from where it was published: a frozen file never changes"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""What no file on Windows may be called."""
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -170,4 +173,4 @@ def is_manifest(content: dict[str, Any]) -> bool:
 def is_file_safe(name: str) -> bool:
     """Whether a release may have this name: letters, digits, dots, hyphens and underscores, 64 at most, the first and
     the last a letter or a digit. It is a directory on every system, and no path."""
-    return _NAME.fullmatch(name) is not None and ".." not in name
+    return _NAME.fullmatch(name) is not None and ".." not in name and not _DEVICE.fullmatch(name)
