@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from recgauntlet.card import Track
 from recgauntlet.comparable import Ground
-from recgauntlet.errors import RecordError
+from recgauntlet.errors import OutputError, RecordError
 from recgauntlet.record import PluginRef, SuiteRef
 from recgauntlet.sealed import digest_of, load_json, to_bytes, validated
 from recgauntlet.stats import Estimate
@@ -168,6 +168,25 @@ def parse_manifest(content: dict[str, Any], path: Path) -> Manifest:
 def is_manifest(content: dict[str, Any]) -> bool:
     """Whether a JSON object says that it is the manifest of a release."""
     return content.get("kind") == KIND
+
+
+def check_not_frozen(path: Path, option: str) -> None:
+    """OutputError where `path` lies in a frozen release, in which nothing is written any more."""
+    for place in (path.absolute(), *path.absolute().parents):
+        if _has_manifest(place):
+            raise OutputError(
+                f"lies in the frozen release {place.name}, whose files never change",
+                where=path,
+                field=option,
+                remedy="choose a directory elsewhere",
+            )
+
+
+def _has_manifest(directory: Path) -> bool:
+    try:
+        return is_manifest(load_json(directory / MANIFEST, "a manifest", REMEDY))
+    except RecordError:
+        return False  # none, or another program's
 
 
 def is_file_safe(name: str) -> bool:

@@ -71,7 +71,11 @@ def pack(record: RunRecord) -> tuple[bytes, bytes]:
     parts = [_halved(raw) if one.kind == "f2" else raw for one, raw in zip(columns, raws, strict=True)]
     packed = words, b"".join(part.tobytes() for part in parts)
     if to_bytes(unpack(*packed)) != to_bytes(record):
-        raise _fault("it does not come out as it went in; has a plugin options named data, kind and n?")
+        raise RecordError(
+            "cannot be packed: it would not come out as it went in",
+            field="hyperparameters",
+            remedy="rename a plugin's options if they are data, kind and n, which make a column of a record",
+        )
     return packed
 
 

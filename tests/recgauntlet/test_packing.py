@@ -112,7 +112,7 @@ def test_a_ranking_that_barely_changes_scores_takes_little_room() -> None:
 
 def test_options_of_a_plugin_that_look_like_a_column_are_refused_and_not_mixed_up() -> None:
     record = make_record(hyperparameters={"data": None, "kind": "bits", "n": 8}, **SMALL)  # type: ignore[arg-type]
-    with pytest.raises(RecordError, match=r"named data, kind and n|do not go together"):
+    with pytest.raises(RecordError, match=r"are data, kind and n|do not go together"):
         pack(as_released(record))
 
 

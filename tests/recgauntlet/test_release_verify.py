@@ -16,6 +16,7 @@ from recgauntlet.frozen import Finding
 from recgauntlet.manifest import MANIFEST, Manifest, read_manifest
 from recgauntlet.packed import Packed
 from recgauntlet.packed_cells import packed_cells, read_cell
+from recgauntlet.packing import as_released
 from recgauntlet.record import RunRecord
 from recgauntlet.release import open_release
 from recgauntlet.release_verify import verify_release
@@ -164,7 +165,7 @@ def test_columns_that_contradict_each_other_are_found_though_the_sums_fit(releas
         threat = first.model_copy(update={"tiers": (tier, *first.tiers[1:])})
         return record.model_copy(update={"threats": (threat, *record.threats[1:])})
 
-    forged(release, contradictory)
+    forged(release, lambda record: as_released(contradictory(record)))
     assert ("nrms-standard-0.cell", "threats.stuffing.low.robust") in told(release)
 
 
