@@ -176,7 +176,8 @@ def _collected(wanted: Wanted) -> _Found:
     faults += [f"{path}: challenges no record here" for path, one in best_known.values() if one.digest in loose]
     if faults:
         raise RecordError(
-            f"cannot be frozen, {len(faults)} things stand against it:\n" + "\n".join(f"  {f}" for f in sorted(faults)),
+            f"cannot be frozen, for {len(faults)} {'reasons' if len(faults) > 1 else 'reason'}:\n"
+            + "\n".join(f"  {fault}" for fault in sorted(faults)),
             where=wanted.name,
             remedy="mend, move or leave out each of them: a release holds what may be compared, and nothing else",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -83,9 +84,8 @@ def changes_in_history(root: Path, *, only: str = "") -> History:
     for commit, changes in _commits(log):
         releases.take(commit, changes)
     releases.take("the working tree", list(_changes(tree.split("\0"))))
-    checkout = Path(top).resolve()
     found = [
-        Finding(shown(checkout / change.path), "", f"was {change.how} after it was frozen, in {change.commit}")
+        Finding(shown(Path(top) / change.path), "", f"was {change.how} after it was frozen, in {change.commit}")
         for change in releases.found
         if not only or change.release == only
     ]
@@ -214,8 +214,6 @@ def _submission(directory: Path) -> list[Finding]:
 
 
 def shown(path: Path) -> str:
-    """The path as a reader sees it: from where they stand, if it lies below."""
-    try:
-        return path.resolve().relative_to(Path.cwd().resolve()).as_posix()
-    except ValueError:
-        return str(path)
+    """The path as a reader sees it: from where they stand, if it lies below. Links are not followed."""
+    whole = Path(os.path.abspath(path))  # noqa: PTH100  resolve() would name what a link points to
+    return whole.relative_to(Path.cwd()).as_posix() if whole.is_relative_to(Path.cwd()) else str(whole)

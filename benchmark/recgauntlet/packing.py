@@ -26,8 +26,7 @@ from recgauntlet.sealed import digest_of, to_bytes
 Bytes = npt.NDArray[np.uint8]
 REMEDY = "restore the release from where it was published"
 _EMPTY = Packed.floats(np.zeros(0))
-_LEFT_OUT = b'"data":null'
-_COLUMN = re.compile(_LEFT_OUT + rb',"kind":"(bits|f2)","n":(\d{1,8})\}')
+_COLUMN = re.compile(rb'"data":null(?=,"kind":"(bits|f2)","n":(\d{1,8})\})')
 """No text of a record looks like that: a quotation mark within a text has a backslash in front of it."""
 
 
@@ -72,7 +71,11 @@ def pack(record: RunRecord) -> tuple[bytes, bytes]:
     parts = [_halved(raw) if one.kind == "f2" else raw for one, raw in zip(columns, raws, strict=True)]
     packed = words, b"".join(part.tobytes() for part in parts)
     if to_bytes(unpack(*packed)) != to_bytes(record):
-        raise _fault("it does not come out as it went in; has a plugin options named data, kind and n?")
+        raise RecordError(
+            "cannot be packed: it would not come out as it went in",
+            field="hyperparameters",
+            remedy="rename a plugin's options if they are data, kind and n, which make a column of a record",
+        )
     return packed
 
 
@@ -88,10 +91,11 @@ def unpack(words: bytes, columns: bytes) -> RunRecord:
     known: dict[bytes, bytes] = {}
     floats: dict[str, bytes] = {}
     at = 0
-    for kind, digits in _COLUMN.findall(words):
-        count = int(digits)
-        raw = columns[at : at + ((count + 7) // 8 if kind == b"bits" else 2 * count)]
-        at += len(raw)
+    texts = _COLUMN.split(words)  # a text, a kind, a number, a text, ...
+    for kind, digits in zip(texts[1::3], texts[2::3], strict=True):
+        size = (int(digits) + 7) // 8 if kind == b"bits" else 2 * int(digits)
+        raw = columns[at : at + size]
+        at += size
         if kind == b"f2":
             raw = _joined(raw)
         data = known.get(raw)  # many columns of a record are alike: nothing broken, all attacked
@@ -101,11 +105,10 @@ def unpack(words: bytes, columns: bytes) -> RunRecord:
             if kind == b"f2":
                 floats[stored.decode()] = raw
         datas.append(data)
-    texts = words.split(_LEFT_OUT)
-    if at != len(columns) or len(texts) != len(datas) + 1:
+    if at != len(columns):
         raise _fault("its words and its columns do not go together")
     parts = [b""] * (2 * len(datas) + 1)
-    parts[0::2], parts[1::2] = texts, datas
+    parts[0::2], parts[1::2] = texts[0::3], datas
     try:
         record = RunRecord.model_validate_json(b"".join(parts))
     except ValidationError as error:
@@ -143,9 +146,10 @@ def _halved(raw: Bytes) -> Bytes:
 
 
 def _joined(halves: bytes) -> bytes:
-    """The inverse of `_halved`; a byte too many is left out, which the column's length then tells."""
-    half = len(halves) // 2
-    return np.frombuffer(halves[: 2 * half], dtype=np.uint8).reshape(2, half)[::-1].T.tobytes()
+    """The inverse of `_halved`; nothing for an odd number of bytes, which are the rest of columns that are cut off."""
+    if len(halves) % 2:
+        return b""
+    return np.frombuffer(halves, dtype=np.uint8).reshape(2, -1)[::-1].T.tobytes()
 
 
 def _bases(record: RunRecord, known: Mapping[str, bytes]) -> dict[int, Bytes]:
