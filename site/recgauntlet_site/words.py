@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
+from recgauntlet import escaping
 from recgauntlet.card import EmbeddingThreat, HistoryThreat, TaskCard, TextThreat
 from recgauntlet.plugins import find_task, names
 from recgauntlet.recommender import Scalar
 from recgauntlet.rows import Row, TaskTable, ThreatColumn
-
-_JOINERS = "\u200c\u200d"
-"""Parts of ordinary words in some scripts, so they stay."""
 
 
 def percent(share: float) -> str:
@@ -51,13 +48,8 @@ def joined(parts: Sequence[str]) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` with characters that hide, reorder or break what follows written out as escapes."""
-    return "".join(
-        character
-        if character in "\n\t" + _JOINERS or unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
-        else f"\\u{ord(character):04x}"
-        for character in text
-    )
+    """`text` with characters that hide, reorder or break what follows written out as escapes; lines may break."""
+    return escaping.visible(text, keep="\n\t")
 
 
 def slug(text: str) -> str:
