@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from recgauntlet.best_known import BestKnown
 from recgauntlet.best_known_rows import with_best_known, without_record
+from recgauntlet.board import row_anchor
 from recgauntlet.card import TIERS, TaskCard, TrackCard
 from recgauntlet.record import RunRecord
 from recgauntlet.results import Results
@@ -217,6 +218,7 @@ def _environment() -> Environment:
         SURFACES=words.SURFACE_WORDS,
         GOALS=words.GOAL_WORDS,
         unlike=_unlike,
+        anchor=row_anchor,
         axis=axis,
         budgets=budgets,
         point_at=point_at,

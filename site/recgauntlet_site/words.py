@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from recgauntlet import escaping
+from recgauntlet.board import slug as slug
 from recgauntlet.card import EmbeddingThreat, HistoryThreat, TaskCard, TextThreat
 from recgauntlet.plugins import find_task, names
 from recgauntlet.recommender import Scalar
@@ -50,11 +50,6 @@ def joined(parts: Sequence[str]) -> str:
 def visible(text: str) -> str:
     """`text` with characters that hide, reorder or break what follows written out as escapes; lines may break."""
     return escaping.visible(text, keep="\n\t")
-
-
-def slug(text: str) -> str:
-    """`text` as a part of a file name or an anchor."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "unnamed"
 
 
 def installed_card(table: TaskTable) -> TaskCard | None:
