@@ -23,9 +23,10 @@ from recgauntlet.record import RunRecord
 from recgauntlet.results import Results
 from recgauntlet.rows import RANKING_TIER, FailedCell, Row, TaskTable, ThreatCells, ThreatColumn
 from recgauntlet.table import build_table
+from recgauntlet.table_csv import to_csv
 from recgauntlet_site import words
 from recgauntlet_site.curves import axis, budgets, describe_curves, plot_curves, point_at
-from recgauntlet_site.export import to_csv, to_json
+from recgauntlet_site.export import to_json
 from recgauntlet_site.figures import describe, plot
 
 _LOOSE = (
