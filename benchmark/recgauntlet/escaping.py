@@ -17,7 +17,7 @@ _JOINERS = "\u200c\u200d"
 """Parts of ordinary words in some scripts, so they stay."""
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _FORMULA = frozenset("=+-@＝＋－＠")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~$&!@:]|(?<=www)\.)", flags=re.IGNORECASE)
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~$&!@]|:(?=\S)|(?<=www)\.)", flags=re.IGNORECASE)
 _LIGATURE = re.compile(r"([-'])(?=\1)")
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -35,6 +35,10 @@ _LATEX = {
     "|": r"\textbar{}",
     '"': r"\textquotedblright{}",
     "`": r"\textasciigrave{}",
+    # behind a line break of a table these would be its arguments
+    "[": "{[}",
+    "]": "{]}",
+    "*": "{*}",
     "ß": r"\ss{}",
     "æ": r"\ae{}",
     "Æ": r"\AE{}",
@@ -54,6 +58,7 @@ _LATEX = {
     "”": r"\textquotedblright{}",
     "\u00a0": "~",
     "\u2060": "{}",
+    "†": r"$^\dagger$",
 }
 _ACCENTS = {
     "\u0300": "`",
@@ -129,6 +134,11 @@ def latex(text: str) -> str:
     """
     plain = unicodedata.normalize("NFC", _LIGATURE.sub("\\1\u2060", visible(text)))
     return "".join(_letter(character) for character in plain)
+
+
+def label(text: str) -> str:
+    r"""`text` as the argument of `\label` or the id of an element: letters, digits, `:`, `.` and `-` alone."""
+    return re.sub(r"[^A-Za-z0-9:.-]+", "-", text)[:LONGEST]
 
 
 def _letter(character: str) -> str:

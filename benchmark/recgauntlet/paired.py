@@ -13,8 +13,11 @@ from recgauntlet.board import RowAt
 from recgauntlet.card import TIERS, Tier
 from recgauntlet.errors import RecordError
 from recgauntlet.record import RunRecord
-from recgauntlet.rows import RANKING_TIER, TaskTable
+from recgauntlet.rows import RANKING_TIER, Row, TaskTable
 from recgauntlet.stats import Floats
+
+STANDARD = "standard"
+"""The defense that is none."""
 
 
 @dataclass(frozen=True)
@@ -98,3 +101,10 @@ def check_comparable(a: RowAt, b: RowAt) -> None:
             where=a.address,
             remedy="compare rows that were measured on the same task, data, suite and examples",
         )
+
+
+def twin_of(table: TaskTable, row: Row) -> Row | None:
+    """The undefended twin of `row`: the same model with the same options, trained plainly; None for the twin itself,
+    and where there is none or more than one."""
+    twins = [other for other in table.rows if other.model == row.model and other.defense.name == STANDARD]
+    return twins[0] if len(twins) == 1 and twins[0] is not row and row.defense.name != STANDARD else None

@@ -22,6 +22,7 @@ from recgauntlet.card import TIERS, TaskCard, TrackCard
 from recgauntlet.record import RunRecord
 from recgauntlet.results import Results
 from recgauntlet.rows import RANKING_TIER, FailedCell, Row, TaskTable, ThreatCells, ThreatColumn
+from recgauntlet.sheet import options_apart
 from recgauntlet.table import build_table
 from recgauntlet.table_csv import to_csv
 from recgauntlet_site import words
@@ -218,7 +219,7 @@ def _environment() -> Environment:
         RANKING_TIER=RANKING_TIER,
         SURFACES=words.SURFACE_WORDS,
         GOALS=words.GOAL_WORDS,
-        unlike=_unlike,
+        unlike=options_apart,
         anchor=row_anchor,
         axis=axis,
         budgets=budgets,
@@ -230,22 +231,6 @@ def _environment() -> Environment:
 def _shown(value: Any) -> Any:
     """What a template prints: foreign text cannot hide or reorder what stands around it."""
     return words.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _unlike(row: Row, table: TaskTable) -> list[str]:
-    """What tells a row from others of the same model and defense: the options in which they differ."""
-    twins = [
-        other for other in table.rows if (other.model.name, other.defense.name) == (row.model.name, row.defense.name)
-    ]
-    found = []
-    for kind in ("model", "defense"):
-        own, others = getattr(row, kind), [getattr(other, kind) for other in twins]
-        if len({(other.distribution, other.version) for other in others}) > 1:
-            found.append(f"{own.distribution} {own.version}")
-        for name, value in sorted(own.hyperparameters.items()):
-            if any(other.hyperparameters.get(name) != value for other in others):
-                found.append(f"{name} = {words.scalar(value)}")
-    return found
 
 
 def _reason(cell: FailedCell) -> str:

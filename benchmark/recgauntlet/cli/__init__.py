@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from recgauntlet.errors import RecGauntletError
+from recgauntlet.escaping import visible
 
 _LAZY = {
     "attack": ("recgauntlet.cli.attack", "Point the gauntlet at a trained checkpoint and print its card."),
@@ -19,6 +20,7 @@ _LAZY = {
     "data": ("recgauntlet.cli.data", "See, fetch and check the tasks' data."),
     "list": ("recgauntlet.cli.show", "List what is installed: tasks, models, defenses, attacks."),
     "run": ("recgauntlet.cli.run", "Train, attack and record: the benchmark itself."),
+    "table": ("recgauntlet.cli.table", "Print chosen rows as LaTeX, Markdown, HTML or CSV."),
     "show": ("recgauntlet.cli.show", "Print one record in words."),
 }
 """Commands whose modules are loaded when they are called: torch takes seconds to import, `--help` should not."""
@@ -82,7 +84,7 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
     except RecGauntletError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo("error: " + visible(str(error), keep="\n"), err=True)  # names in it may be anybody's
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
