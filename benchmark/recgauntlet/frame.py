@@ -141,11 +141,12 @@ def _table_lines(board: Board, table: TaskTable) -> Iterator[dict[str, Any]]:
     for row in table.rows:
         at = RowAt(board, table, row)
         for record in at.records:
-            common = _cell(board, table, record) | _whole(record) | {"row": row_id(table, row)}
+            whole = _whole(record)
+            common = {**_cell(board, table, record), **whole, "row": row_id(table, row)}
             for threat in record.threats:
                 tiers = {outcome.tier: outcome for outcome in threat.tiers}
                 for tier in TIERS if not threat.applicable else [tier for tier in TIERS if tier in tiers]:
-                    yield common | _under(threat, tiers.get(tier), common["clean_accuracy"]) | {"tier": tier}
+                    yield common | _under(threat, tiers.get(tier), whole["clean_accuracy"]) | {"tier": tier}
     for lost in table.failed:
         yield _failed(board, table, lost)
 

@@ -58,7 +58,7 @@ def layers(records: Sequence[RunRecord], quantity: Quantity) -> Floats | None:
 
 def quantities(table: TaskTable, tiers: Sequence[Tier] = (RANKING_TIER,)) -> tuple[Quantity, ...]:
     """Clean accuracy and every threat of the table at each of `tiers`."""
-    order = [tier for tier in TIERS if tier in tiers]
+    order: list[Tier] = [tier for tier in TIERS if tier in tiers]
     return (CLEAN, *(Quantity(column.id, tier) for column in table.threats for tier in order))
 
 

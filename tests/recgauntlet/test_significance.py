@@ -131,3 +131,13 @@ def test_too_little_to_test_is_refused(shape: tuple[int, int]) -> None:
 def test_p_values_in_words() -> None:
     assert [stars(p) for p in (0.0005, 0.001, 0.01, 0.049, 0.05)] == ["***", "**", "*", "*", ""]
     assert [p_text(p) for p in (0.0001, 0.034, 0.5)] == ["p < 0.001", "p = 0.034", "p = 0.50"]
+
+
+def test_seeds_that_happen_to_agree_do_not_make_a_difference_sure() -> None:
+    """Three seeds, each with one pair more and another pair less right than wrong by chance: the same means."""
+    differences = np.zeros((3, 500))
+    for seed in range(3):
+        differences[seed, 10 * seed : 10 * seed + 6] = [1, 1, 1, -1, -1, 0.5]
+    found = crossed_test(differences)
+    assert found.difference == pytest.approx(0.003)
+    assert found.p > 0.05
