@@ -17,7 +17,6 @@ from recgauntlet.card import Goal, Tier
 from recgauntlet.data.tables import BoolArray
 from recgauntlet.errors import RecordError
 from recgauntlet.packed import Packed
-from recgauntlet.recommender import Surface
 from recgauntlet.record import (
     AttackEffort,
     Environment,
@@ -29,6 +28,7 @@ from recgauntlet.record import (
     write_atomically,
 )
 from recgauntlet.sealed import digest_of, load_json, to_bytes, validated
+from recgauntlet.terms import Surface
 
 SCHEMA_VERSION: Literal[1] = 1
 KIND: Literal["best-known"] = "best-known"

@@ -14,9 +14,10 @@ from urllib.parse import quote, unquote
 
 from recgauntlet.card import Track
 from recgauntlet.errors import RecordError
+from recgauntlet.manifest import MANIFEST
 from recgauntlet.record import RunRecord
 from recgauntlet.release import ROOT, find_release, open_release
-from recgauntlet.results import MANIFEST, Results
+from recgauntlet.results import Results
 from recgauntlet.rows import Row, TaskTable
 from recgauntlet.table import build_table
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from recgauntlet.card import Track
+from recgauntlet.comparable import Ground
+from recgauntlet.errors import RecordError
 from recgauntlet.record import PluginRef, SuiteRef
-from recgauntlet.results import MANIFEST as MANIFEST
 from recgauntlet.sealed import digest_of, load_json, to_bytes, validated
 from recgauntlet.stats import Estimate
 
 SCHEMA_VERSION: Literal[1] = 1
 KIND: Literal["release"] = "release"
-
+MANIFEST = "manifest.json"
+SUBMISSIONS = "submissions"
+"""The directory of a release in which merged submissions are added, one directory each, after it was frozen."""
 REMEDY = "restore the release from where it was published: a frozen file never changes"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 
@@ -26,16 +29,23 @@ class _Part(BaseModel):
 
 
 class FrozenFile(_Part):
-    """A file of the release: its path below the release's directory, with `/`, its SHA-256 and its size in bytes."""
+    """A file of the release: its path below the release's directory, with `/`, its SHA-256 and its size in bytes.
+
+    The columns of a cell have two digests more: `record` is that of the record as released, `source` that of the run
+    record that was frozen.
+    """
 
     path: str
-    kind: Literal["record", "best-known"]
+    kind: Literal["words", "columns", "best-known"]
     sha256: str
     bytes: int = Field(ge=0)
+    record: str = ""
+    source: str = ""
 
 
 class FrozenTask(_Part):
-    """The one version of a task that the release holds records of."""
+    """The one ground (`recgauntlet.comparable`) on which the release's records of a task were measured, and how many
+    there are."""
 
     id: str
     version: int
@@ -43,8 +53,25 @@ class FrozenTask(_Part):
     fingerprint: str
     data_fingerprint: str
     simulated: bool
+    redistributable: bool
     suite: SuiteRef
+    examples: str
     records: int = Field(ge=0)
+
+    @property
+    def ground(self) -> Ground:
+        """What every number of the task was measured on."""
+        return Ground(
+            self.id,
+            self.version,
+            self.track,
+            self.fingerprint,
+            self.data_fingerprint,
+            self.simulated,
+            self.redistributable,
+            self.suite,
+            self.examples,
+        )
 
 
 class Interval(_Part):
@@ -99,6 +126,9 @@ class Manifest(_Part):
     recgauntlet: str
     supersedes: str = ""
     reason: str = ""
+    attack_scores: bool
+    """Whether the records hold the scores of every perturbed input; where not, the columns `scores` of attacks are
+    empty."""
     tasks: tuple[FrozenTask, ...]
     counts: Counts
     files: tuple[FrozenFile, ...]
@@ -122,8 +152,19 @@ def read_manifest(path: Path) -> Manifest:
     RecordError
         Where the file is truncated, edited, of another schema version, or none of a release.
     """
-    content = load_json(path, "the manifest of a release", REMEDY)
+    return parse_manifest(load_json(path, "the manifest of a release", REMEDY), path)
+
+
+def parse_manifest(content: dict[str, Any], path: Path) -> Manifest:
+    """The content of the file `path`, checked; RecordError as `read_manifest`."""
+    if not is_manifest(content):
+        raise RecordError("is no manifest of a release", where=path, field="kind", remedy=REMEDY)
     return validated(content, Manifest, (SCHEMA_VERSION,), path, "freeze the records again under a new name", REMEDY)
+
+
+def is_manifest(content: dict[str, Any]) -> bool:
+    """Whether a JSON object says that it is the manifest of a release."""
+    return content.get("kind") == KIND
 
 
 def is_file_safe(name: str) -> bool:

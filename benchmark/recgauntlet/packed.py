@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import struct
 import zlib
 from typing import Any, Literal, Self
 
@@ -16,6 +17,8 @@ from recgauntlet.errors import RecordError
 
 MAX_PACKED = 64_000_000
 """Bytes that one packed column may unfold to: a record cannot blow up its reader."""
+_STORED = 0xFFFF
+"""Bytes that a stored block of zlib holds at most."""
 
 
 class Packed(BaseModel):
@@ -50,6 +53,26 @@ class Packed(BaseModel):
     def to_float(self) -> npt.NDArray[np.float32]:
         """The floats `[n]`; RecordError where the column is broken."""
         return np.frombuffer(self._unfold("f2", 2 * self.n), dtype="<f2").astype(np.float32)
+
+    @property
+    def size(self) -> int:
+        """Bytes that the column unfolds to."""
+        return (self.n + 7) // 8 if self.kind == "bits" else 2 * self.n
+
+    def raw(self) -> bytes:
+        """The bytes of the column as it unfolds; RecordError where it is broken."""
+        return self._unfold(self.kind, self.size)
+
+    @staticmethod
+    def stored(raw: bytes) -> str:
+        """`raw` as the `data` of a column, not squeezed: the same characters whichever zlib is installed, and quickly
+        made."""
+        chunks = [raw[start : start + _STORED] for start in range(0, len(raw), _STORED)] or [b""]
+        parts = [b"\x78\x01"]
+        for number, chunk in enumerate(chunks, start=1):
+            parts += [struct.pack("<BHH", number == len(chunks), len(chunk), len(chunk) ^ 0xFFFF), chunk]
+        parts.append(struct.pack(">I", zlib.adler32(raw)))
+        return base64.b64encode(b"".join(parts)).decode("ascii")
 
     def _unfold(self, kind: str, size: int) -> bytes:
         remedy = "restore the record from its release or run the cell again"

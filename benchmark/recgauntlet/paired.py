@@ -83,21 +83,10 @@ def check_comparable(a: RowAt, b: RowAt) -> None:
     RecordError
         Naming all that differs.
     """
-    one, two = a.table, b.table
-    parts = {
-        "task": (one.task, two.task),
-        "track": (one.track, two.track),
-        "version of the task": (str(one.version), str(two.version)),
-        "fingerprint of the card": (one.fingerprint, two.fingerprint),
-        "fingerprint of the data": (one.data_fingerprint, two.data_fingerprint),
-        "suite": (f"{one.suite.id} {one.suite.version}", f"{two.suite.id} {two.suite.version}"),
-        "fingerprint of the suite": (one.suite.fingerprint, two.suite.fingerprint),
-        "test examples": (one.examples_fingerprint, two.examples_fingerprint),
-    }
-    unlike = [f"{what} ({x[:24]} and {y[:24]})" for what, (x, y) in parts.items() if x != y]
+    unlike = a.table.ground.unlike(b.table.ground)
     if unlike:
         raise RecordError(
-            f"cannot be compared with {b.address}: they differ in {', '.join(unlike)}",
+            f"cannot be compared with {b.address}: {', '.join(unlike)}",
             where=a.address,
             remedy="compare rows that were measured on the same task, data, suite and examples",
         )

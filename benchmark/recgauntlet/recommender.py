@@ -6,16 +6,15 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from recgauntlet.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.data.tables import Catalog
-
-Surface = Literal["candidate-text", "history", "embedding"]
-Scalar = str | int | float | bool | None
+from recgauntlet.terms import Scalar as Scalar
+from recgauntlet.terms import Surface as Surface
 
 
 @dataclass(frozen=True)

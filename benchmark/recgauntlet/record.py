@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from recgauntlet.card import Goal, Tier, Track
 from recgauntlet.errors import OutputError
 from recgauntlet.packed import Packed
-from recgauntlet.recommender import Scalar, Surface
 from recgauntlet.sealed import digest_of, load_json, to_bytes, validated
+from recgauntlet.terms import Scalar, Surface
 
 SCHEMA_VERSION: Literal[2] = 2
 REMEDY = "restore it from its release, or delete it and run the cell again"
@@ -328,13 +328,17 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def read_record(path: Path) -> RunRecord:
-    """Read and check a record.
+    """Read and check a record: a JSON file, or a cell of a frozen release (`*.cell`).
 
     Raises
     ------
     RecordError
         Where the file is truncated, has another schema version, unknown or missing fields, or was edited.
     """
+    if path.suffix == ".cell":
+        from recgauntlet.packed_cells import read_cell  # which is made of records
+
+        return read_cell(path)
     return parse_record(load_json(path, "a record", REMEDY), path)
 
 

@@ -42,8 +42,7 @@ def open_release(where: str | Path, root: Path = ROOT) -> Release:
         Where there is no such directory (names that are close are suggested), or its manifest is broken.
     """
     directory = find_release(where, root)
-    path = directory / MANIFEST
-    manifest = read_manifest(path) if path.is_file() else None
+    manifest = open_manifest(directory)
     name = directory.resolve().name if manifest is None else manifest.name
     return Release(name, directory, manifest, read_results(directory))
 
@@ -66,6 +65,26 @@ def find_release(where: str | Path, root: Path = ROOT) -> Path:
     else:
         remedy = f"give the path of a directory: there are no releases below {root}"
     raise RecordError("is no release and no directory", where=text, remedy=remedy)
+
+
+def open_manifest(directory: Path) -> Manifest | None:
+    """The manifest of the release in `directory`, None where nobody froze it; RecordError where it is broken."""
+    path = directory / MANIFEST
+    return read_manifest(path) if path.is_file() else None
+
+
+def superseded_by(name: str, root: Path = ROOT) -> list[str]:
+    """The names of the releases below `root` that correct the release `name`, in order; manifests that are broken say
+    nothing."""
+    found = []
+    for other in release_names(root):
+        try:
+            manifest = open_manifest(root / other)
+        except RecordError:
+            continue
+        if manifest is not None and manifest.supersedes == name:
+            found.append(manifest.name)
+    return found
 
 
 def release_names(root: Path = ROOT) -> list[str]:

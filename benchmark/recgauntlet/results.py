@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +12,16 @@ import numpy.typing as npt
 from recgauntlet.best_known import BestKnown, is_best_known, parse_best_known
 from recgauntlet.data.tables import BoolArray
 from recgauntlet.errors import RecordError
+from recgauntlet.frozen_results import read_frozen
+from recgauntlet.manifest import MANIFEST, is_manifest, parse_manifest
+from recgauntlet.manifest import REMEDY as MANIFEST_REMEDY
 from recgauntlet.metrics import correct
 from recgauntlet.packed import Packed
+from recgauntlet.packed_cells import CELL, read_cell, read_words
 from recgauntlet.record import REMEDY, Clean, RunRecord, ThreatOutcome, parse_record
 from recgauntlet.sealed import load_json
 
 SKIPPED_DIRECTORY = "checkpoints"
-MANIFEST = "manifest.json"
-"""Of a release, which is no record."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,12 @@ class Results:
 
 
 def read_results(directory: Path) -> Results:
-    """Every record and every best known attack (`*.json`) below `directory`, in order of path; directories named
-    "checkpoints" are left out.
+    """Every record and every best known attack below `directory`, in order of path; directories named "checkpoints" are
+    left out.
 
-    A directory that does not exist holds none. A broken file never hides the others: it is returned with its
-    error.
+    They are `*.json` and `*.json.xz` files, and packed cells (`*.cell`). Of a frozen release (a directory with a
+    manifest) only the files count that its manifest lists, by their sums. A directory that does not exist holds none. A
+    broken file never hides the others: it is returned with its error.
 
     Raises
     ------
@@ -50,28 +54,57 @@ def read_results(directory: Path) -> Results:
     records: list[tuple[Path, RunRecord]] = []
     broken: list[tuple[Path, RecordError]] = []
     best_known: list[tuple[Path, BestKnown]] = []
-    for path in record_paths(directory):
+    frozen: list[Path] = []
+    for path in sorted(directory.rglob(MANIFEST)):
+        if _is_skipped(path, directory) or any(path.is_relative_to(place) for place in frozen):
+            continue
         try:
-            content = load_json(path, "a record", REMEDY)
-            if is_best_known(content):
-                best_known.append((path, parse_best_known(content, path)))
-            else:
-                record = parse_record(content, path)
-                check_record(record, path)
-                records.append((path, record))
+            content = load_json(path, "a manifest", MANIFEST_REMEDY)
+            if not is_manifest(content):
+                continue
+            found = read_frozen(path.parent, parse_manifest(content, path))
         except RecordError as error:
             broken.append((path, error))
-    return Results(tuple(records), tuple(broken), tuple(best_known))
+            continue
+        frozen.append(path.parent)
+        records += found[0]
+        broken += found[1]
+        best_known += found[2]
+    words: dict[Path, dict[str, bytes]] = {}
+    for path in record_paths(directory):
+        if any(path.is_relative_to(place) for place in frozen):
+            continue
+        try:
+            if path.suffix == CELL:
+                if path.parent not in words:
+                    words[path.parent] = read_words(path.parent)
+                record = read_cell(path, words[path.parent])
+            else:
+                content = load_json(path, "a record", REMEDY)
+                if is_best_known(content):
+                    best_known.append((path, parse_best_known(content, path)))
+                    continue
+                record = parse_record(content, path)
+            check_record(record, path)
+            records.append((path, record))
+        except RecordError as error:
+            broken.append((path, error))
+
+    def in_order(pairs: list[tuple[Path, Any]]) -> tuple[tuple[Path, Any], ...]:
+        return tuple(sorted(pairs, key=lambda pair: pair[0].relative_to(directory).as_posix()))
+
+    return Results(in_order(records), in_order(broken), in_order(best_known))
 
 
 def record_paths(directory: Path) -> list[Path]:
-    """The files that `read_results` reads, sorted by their path below `directory`."""
-    paths = [
-        path
-        for path in directory.rglob("*.json")
-        if path.is_file() and SKIPPED_DIRECTORY not in path.relative_to(directory).parts[:-1] and path.name != MANIFEST
-    ]
+    """The files outside of frozen releases that `read_results` reads, sorted by their path below `directory`."""
+    paths = {path for ending in ("*.json", "*.json.xz", f"*{CELL}") for path in directory.rglob(ending)}
+    paths = {path for path in paths if path.is_file() and path.name != MANIFEST and not _is_skipped(path, directory)}
     return sorted(paths, key=lambda path: path.relative_to(directory).as_posix())
+
+
+def _is_skipped(path: Path, directory: Path) -> bool:
+    return SKIPPED_DIRECTORY in path.relative_to(directory).parts[:-1]
 
 
 def check_record(record: RunRecord, where: Path | None = None) -> None:

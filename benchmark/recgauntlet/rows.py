@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recgauntlet.card import Goal, Tier, Track
+from recgauntlet.comparable import Ground
 from recgauntlet.flags import Flag
-from recgauntlet.recommender import Surface
 from recgauntlet.record import PluginRef, SuiteRef
 from recgauntlet.stats import Estimate
+from recgauntlet.terms import Surface
 
 RANKING_TIER: Tier = "standard"
 
@@ -273,6 +274,21 @@ class TaskTable:
     threats: tuple[ThreatColumn, ...]
     rows: tuple[Row, ...]
     failed: tuple[FailedCell, ...]
+
+    @property
+    def ground(self) -> Ground:
+        """What every number of the table was measured on."""
+        return Ground(
+            self.task,
+            self.version,
+            self.track,
+            self.fingerprint,
+            self.data_fingerprint,
+            self.simulated,
+            self.redistributable,
+            self.suite,
+            self.examples_fingerprint,
+        )
 
     @property
     def ranked(self) -> bool:

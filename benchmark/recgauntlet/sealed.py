@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from recgauntlet.errors import RecordError
+from recgauntlet.squeezed import SQUEEZED, unsqueezed
 
 Content = TypeVar("Content", bound=BaseModel)
 
@@ -27,7 +28,7 @@ def to_bytes(content: BaseModel) -> bytes:
 
 
 def load_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
-    """The JSON object in a file; `what` names what it should hold ("a record").
+    """The JSON object in a file, squeezed or not (`.xz`); `what` names what it should hold ("a record").
 
     Raises
     ------
@@ -35,7 +36,8 @@ def load_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
         Where there is no such file, or no whole JSON object in it.
     """
     try:
-        content = json.loads(path.read_bytes())
+        raw = path.read_bytes()
+        content = json.loads(unsqueezed(raw, path) if path.suffix == SQUEEZED else raw)
     except OSError as error:
         raise RecordError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from error
     except UnicodeDecodeError as error:

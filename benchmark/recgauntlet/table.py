@@ -7,7 +7,6 @@ rows are ranked, and why some are not.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,8 +16,9 @@ import numpy as np
 
 from recgauntlet.aggregate import cost, outcomes, quality
 from recgauntlet.card import TIERS
+from recgauntlet.comparable import Ground
 from recgauntlet.flags import row_flags
-from recgauntlet.record import Clean, RunRecord
+from recgauntlet.record import RunRecord
 from recgauntlet.rows import RANKING_TIER, FailedCell, Row, Source, TaskTable, ThreatColumn, TierBudget
 from recgauntlet.stats import shared_ranks
 
@@ -26,63 +26,66 @@ from recgauntlet.stats import shared_ranks
 def build_table(records: Sequence[RunRecord]) -> tuple[TaskTable, ...]:
     """The tables of `records`, standard track first, whatever order they come in.
 
-    The records must have passed `results.check_record`. Two records of one cell: a finished one counts before
-    a failed one, then the one that finished last; the row says so. A failed cell stands in the table of its
-    task, even where it failed too early to know its data; where there is no such table it gets one without
-    rows.
+    The records must have passed `results.check_record`. Records of different grounds (`recgauntlet.comparable`) are
+    never in one table, so never in one ranking: `apart` says why two tables of a task are two. Two records of one
+    cell: a finished one counts before a failed one, then the one that finished last; the row says so. A failed cell
+    stands in the table of its ground, even where it failed too early to know its data; where there is no such table it
+    gets one without rows.
     """
-    done: dict[str, list[RunRecord]] = defaultdict(list)
-    failed: dict[str, list[RunRecord]] = defaultdict(list)
+    done: dict[Ground, list[RunRecord]] = defaultdict(list)
+    failed: dict[Ground, list[RunRecord]] = defaultdict(list)
     in_order = sorted((r if r.digest else r.sealed() for r in records), key=lambda record: record.digest)
-    for record in in_order:
+    grounds = [Ground.of(record) for record in in_order]
+    for record, ground in zip(in_order, grounds, strict=True):
         if record.clean is not None:
-            done[_text(*_comparable(record), _examples_fingerprint(record.clean))].append(record)
-    for record in in_order:
+            done[ground].append(record)
+    for record, ground in zip(in_order, grounds, strict=True):
         if record.clean is None:
-            exact = [key for key in done if _comparable(done[key][0]) == _comparable(record)]
-            close = [key for key in done if _same_track(done[key][0]) == _same_track(record)]
-            home = min(exact or close or [_text(*_comparable(record))])
-            failed[home].append(record)
-    tables = [_table(done[key], failed[key]) for key in sorted({*done, *failed})]
-    return tuple(sorted(tables, key=_table_order))
+            homes = sorted((known for known in done if ground.may_be(known)), key=_ground_order)
+            failed[homes[0] if homes else ground].append(record)
+    return tuple(_table(ground, done[ground], failed[ground]) for ground in sorted({*done, *failed}, key=_ground_order))
 
 
-def _comparable(record: RunRecord) -> tuple[object, ...]:
-    return (record.task.model_dump(), record.suite.model_dump())
+def apart(tables: Sequence[TaskTable]) -> dict[int, tuple[tuple[int, tuple[str, ...]], ...]]:
+    """For each table (by its place) the others of the same task and track, and in words why they are not one table."""
+    found = {}
+    for place, table in enumerate(tables):
+        found[place] = tuple(
+            (other, table.ground.unlike(tables[other].ground))
+            for other in range(len(tables))
+            if other != place and (tables[other].task, tables[other].track) == (table.task, table.track)
+        )
+    return found
 
 
-def _same_track(record: RunRecord) -> tuple[object, ...]:
-    return (record.task.id, record.task.version, record.task.track)
-
-
-def _table_order(table: TaskTable) -> tuple[object, ...]:
+def _ground_order(ground: Ground) -> tuple[object, ...]:
     return (
-        table.track != "standard",
-        table.task,
-        table.version,
-        table.fingerprint,
-        table.data_fingerprint,
-        table.suite.fingerprint,
-        table.examples_fingerprint,
+        ground.track != "standard",
+        ground.task,
+        ground.version,
+        ground.fingerprint,
+        ground.data_fingerprint,
+        ground.suite.fingerprint,
+        ground.examples,
+        repr(ground),
     )
 
 
-def _table(done: Sequence[RunRecord], failed: Sequence[RunRecord]) -> TaskTable:
+def _table(ground: Ground, done: Sequence[RunRecord], failed: Sequence[RunRecord]) -> TaskTable:
     cells: dict[str, list[RunRecord]] = defaultdict(list)
     for record in [*done, *failed]:
         cells[_plugins_of(record)].append(record)
-    first = (done or failed)[0]
     clean = done[0].clean if done else None
     table = TaskTable(
-        task=first.task.id,
-        version=first.task.version,
-        track=first.task.track,
-        fingerprint=first.task.fingerprint,
-        data_fingerprint=first.task.data_fingerprint,
-        suite=first.suite,
-        examples_fingerprint=_examples_fingerprint(clean) if clean else "",
-        simulated=first.task.simulated,
-        redistributable=first.task.redistributable,
+        task=ground.task,
+        version=ground.version,
+        track=ground.track,
+        fingerprint=ground.fingerprint,
+        data_fingerprint=ground.data_fingerprint,
+        suite=ground.suite,
+        examples_fingerprint=ground.examples,
+        simulated=ground.simulated,
+        redistributable=ground.redistributable,
         examples=clean.labels.n if clean else 0,
         impressions=len(clean.impression_sizes) if clean else 0,
         threats=_columns(done),
@@ -197,16 +200,6 @@ def _failed_cell(record: RunRecord) -> FailedCell:
 
 def _plugins_of(cell: RunRecord | Row) -> str:
     return _text(cell.model.model_dump(), cell.defense.model_dump())
-
-
-def _examples_fingerprint(clean: Clean) -> str:
-    """A hash of what was scored: rows over different examples are never compared."""
-    parts = [
-        clean.labels.to_bool().tobytes(),
-        clean.impression_labels.to_bool().tobytes(),
-        _text(clean.impression_sizes, clean.impression_users).encode(),
-    ]
-    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 def _text(*parts: object) -> str:

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from recgauntlet.card import TIERS, TaskCard, TrackCard
 from recgauntlet.record import RunRecord
 from recgauntlet.results import Results
 from recgauntlet.rows import RANKING_TIER, FailedCell, Row, TaskTable, ThreatCells, ThreatColumn
+from recgauntlet.sealed import to_bytes
 from recgauntlet.sheet import options_apart
-from recgauntlet.table import build_table
+from recgauntlet.table import apart, build_table
 from recgauntlet.table_csv import to_csv
 from recgauntlet_site import words
 from recgauntlet_site.curves import axis, budgets, describe_curves, plot_curves, point_at
@@ -60,6 +61,8 @@ class Section:
     pictures: tuple[Picture, ...]
     curves: tuple[Picture, ...]
     seeds: tuple[int, ...]
+    apart: tuple[tuple[str, str], ...] = ()
+    """The anchors of other tables of the same task and track, each with why it is not one table with this."""
 
     @property
     def models(self) -> list[str]:
@@ -123,12 +126,12 @@ def render_site(
     they lie.
     """
     records = [(path, record) for _, _, results in found for path, record in results.records]
-    copies = {record.digest: (_copy_name(record), path) for path, record in records}
+    copies = {record.digest: (_copy_name(record), path, record) for path, record in records}
     known = [(name, path, directory, one) for name, directory, r in found for path, one in r.best_known]
     loose = without_record([record for _, record in records], [one for *_, one in known])
     built = build_table([record for _, record in records])
     tables = with_best_known(built, [record for _, record in records], [one for *_, one in known])
-    sections = [_section(table, cards(table), number) for number, table in enumerate(tables)]
+    sections = _told_apart([_section(table, cards(table), number) for number, table in enumerate(tables)])
     broken = sorted(
         {
             Unreadable(
@@ -149,7 +152,7 @@ def render_site(
     page = environment.get_template("page.html.j2").render(
         sections=sections,
         broken=broken,
-        links={digest: name for digest, (name, _) in copies.items()},
+        links={digest: name for digest, (name, *_) in copies.items()},
         records=len(copies),
         names=sorted({name for name, _, _ in found}),
         docs=docs,
@@ -163,8 +166,8 @@ def render_site(
         "index.html": page.encode(),
         "leaderboard.csv": to_csv(tables),
         "leaderboard.json": to_json(tables),
-        **{name: path.read_bytes() for _, (name, path) in sorted(copies.items())},
-        **{_known_copy_name(one): path.read_bytes() for _, path, _, one in known if one not in loose},
+        **{name: _as_json(path, record) for _, (name, path, record) in sorted(copies.items())},
+        **{_known_copy_name(one): _as_json(path, one) for _, path, _, one in known if one not in loose},
     }
 
 
@@ -189,6 +192,20 @@ def _section(table: TaskTable, card: TaskCard | None, number: int) -> Section:
         curves=tuple(curves),
         seeds=tuple(sorted({seed for row in table.rows for seed in row.seeds})),
     )
+
+
+def _told_apart(sections: Sequence[Section]) -> list[Section]:
+    """The sections, each saying why it is not one with another of its task."""
+    others = apart([section.table for section in sections])
+    return [
+        replace(section, apart=tuple((sections[other].anchor, "; ".join(why)) for other, why in others[number]))
+        for number, section in enumerate(sections)
+    ]
+
+
+def _as_json(path: Path, content: RunRecord | BestKnown) -> bytes:
+    """The copy that a row links to: the very file, or what it unpacks to where it is packed (in a release)."""
+    return path.read_bytes() if path.suffix == ".json" else to_bytes(content)
 
 
 def _environment() -> Environment:

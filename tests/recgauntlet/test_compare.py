@@ -120,7 +120,7 @@ def test_one_common_seed_speaks_of_two_models_only(release: str) -> None:
 @pytest.mark.parametrize(
     ("a", "b", "problem"),
     [
-        ("shop/nrms/pgd", "film/nrms/standard", "differ in task"),
+        ("shop/nrms/pgd", "film/nrms/standard", "another task"),
         ("shop/nrms/pgd", "shop/nrms/pgd", "compared with itself"),
         ("shop/nrms/other", "shop/nrms/standard", "no seed in common"),
     ],

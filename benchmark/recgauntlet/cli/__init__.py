@@ -21,6 +21,7 @@ _LAZY = {
     "power": ("recgauntlet.cli.power", "How many examples and seeds a difference needs."),
     "data": ("recgauntlet.cli.data", "See, fetch and check the tasks' data."),
     "list": ("recgauntlet.cli.show", "List what is installed: tasks, models, defenses, attacks."),
+    "release": ("recgauntlet.cli.release", "Freeze results for good; verify, compare and list releases."),
     "run": ("recgauntlet.cli.run", "Train, attack and record: the benchmark itself."),
     "table": ("recgauntlet.cli.table", "Print chosen rows as LaTeX, Markdown, HTML or CSV."),
     "show": ("recgauntlet.cli.show", "Print one record in words."),

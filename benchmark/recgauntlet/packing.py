@@ -1,0 +1,183 @@
+"""A record split in two for a frozen release: its words as JSON, its columns as bytes that squeeze well.
+
+The words are the record's own JSON, fields sorted by name, without spaces, in which every column that is not empty has
+`"data":null`. The columns follow one another in the order in which they stand there: bits as they are, half floats as
+all their high bytes and then all their low bytes, since the high ones repeat and the low ones do not. The scores of a
+ranking under attack are stored as their bits XOR those of the clean scores of the same candidates: most did not change.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from itertools import chain, zip_longest
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ValidationError
+
+from recgauntlet.errors import RecordError
+from recgauntlet.packed import Packed
+from recgauntlet.record import Clean, RankingOutcome, RunRecord, ThreatOutcome
+from recgauntlet.sealed import digest_of, to_bytes
+
+Bytes = npt.NDArray[np.uint8]
+REMEDY = "restore the release from where it was published"
+_EMPTY = Packed.floats(np.zeros(0))
+_LEFT_OUT = b'"data":null'
+_COLUMN = re.compile(_LEFT_OUT + rb',"kind":"(bits|f2)","n":(\d{1,8})\}')
+"""No text of a record looks like that: a quotation mark within a text has a backslash in front of it."""
+
+
+def as_released(record: RunRecord, *, attack_scores: bool = False) -> RunRecord:
+    """The record as a release holds it: sealed anew, its columns written so that any zlib writes them alike.
+
+    No number that is computed from a record changes. Unless `attack_scores` is set, the columns
+    `threats[].tiers[].attacks[].scores` are emptied: they are more than half of a record, and no table or page is
+    computed from them (`attacked`, `broken` and `robust` say what fell).
+    """
+
+    def column(one: Packed) -> dict[str, Any]:
+        return {"kind": one.kind, "n": one.n, "data": Packed.stored(one.raw())}
+
+    if not attack_scores:
+        record = record.model_copy(update={"threats": tuple(_without_scores(threat) for threat in record.threats)})
+    content = _plain(record, column)
+    content["digest"] = digest_of(content)
+    return RunRecord.model_validate(content)
+
+
+def pack(record: RunRecord) -> tuple[bytes, bytes]:
+    """The words of a record that `as_released` made, and its columns. The same record gives the same bytes.
+
+    Raises
+    ------
+    RecordError
+        Where `unpack` would not make the same record of them: an option of a plugin looks like a column.
+    """
+    columns: list[Packed] = []
+
+    def taken(one: Packed) -> dict[str, Any]:
+        if one.n == 0:
+            return one.model_dump(mode="json")
+        columns.append(one)
+        return {"kind": one.kind, "n": one.n, "data": None}
+
+    words = json.dumps(_plain(record, taken), sort_keys=True, separators=(",", ":")).encode()
+    bases = _bases(record)
+    raws = [np.frombuffer(one.raw(), dtype=np.uint8) for one in columns]
+    raws = [raw if (base := bases.get(id(one))) is None else raw ^ base for one, raw in zip(columns, raws, strict=True)]
+    parts = [_halved(raw) if one.kind == "f2" else raw for one, raw in zip(columns, raws, strict=True)]
+    packed = words, b"".join(part.tobytes() for part in parts)
+    if to_bytes(unpack(*packed)) != to_bytes(record):
+        raise _fault("it does not come out as it went in; has a plugin options named data, kind and n?")
+    return packed
+
+
+def unpack(words: bytes, columns: bytes) -> RunRecord:
+    """The record, checked against the schema; neither its digest nor its columns against each other.
+
+    Raises
+    ------
+    RecordError
+        Where the words are no record, or do not go with the columns.
+    """
+    datas: list[bytes] = []
+    known: dict[bytes, bytes] = {}
+    at = 0
+    for kind, digits in _COLUMN.findall(words):
+        count = int(digits)
+        raw = columns[at : at + ((count + 7) // 8 if kind == b"bits" else 2 * count)]
+        at += len(raw)
+        if kind == b"f2":
+            raw = _joined(raw)
+        data = known.get(raw)  # many columns of a record are alike: nothing broken, all attacked
+        if data is None:
+            data = known[raw] = b'"data":"%b"' % Packed.stored(raw).encode()
+        datas.append(data)
+    texts = words.split(_LEFT_OUT)
+    if at != len(columns) or len(texts) != len(datas) + 1:
+        raise _fault("its words and its columns do not go together")
+    try:
+        record = RunRecord.model_validate_json(b"".join(chain(*zip_longest(texts, datas, fillvalue=b""))))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise _fault(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    bases = _bases(record)
+    if not bases:
+        return record
+    return record.model_copy(update={"ranking": tuple(_changed_by(bases, outcome) for outcome in record.ranking)})
+
+
+def _without_scores(threat: ThreatOutcome) -> ThreatOutcome:
+    tiers = [
+        tier.model_copy(update={"attacks": tuple(a.model_copy(update={"scores": _EMPTY}) for a in tier.attacks)})
+        for tier in threat.tiers
+    ]
+    return threat.model_copy(update={"tiers": tuple(tiers)})
+
+
+def _plain(part: Any, column: Callable[[Packed], dict[str, Any]]) -> Any:
+    """`part` as JSON has it, each packed column as `column` makes it, asked in order of the fields' names."""
+    if isinstance(part, Packed):
+        return column(part)
+    if isinstance(part, BaseModel):
+        return {name: _plain(getattr(part, name), column) for name in sorted(type(part).model_fields)}
+    if isinstance(part, tuple):
+        return [_plain(one, column) for one in part]
+    return dict(part) if isinstance(part, dict) else part
+
+
+def _halved(raw: Bytes) -> Bytes:
+    """Little-endian half floats: all high bytes, then all low ones."""
+    return np.concatenate([raw[1::2], raw[0::2]])
+
+
+def _joined(halves: bytes) -> bytes:
+    """The inverse of `_halved`; a byte too many is left out, which the column's length then tells."""
+    half = len(halves) // 2
+    return np.frombuffer(halves[: 2 * half], dtype=np.uint8).reshape(2, half)[::-1].T.tobytes()
+
+
+def _bases(record: RunRecord) -> dict[int, Bytes]:
+    """By the identity of each ranking's column the bytes of the clean scores of the same candidates; nothing for one
+    whose impressions are not those of the record."""
+    if record.clean is None or not record.ranking:
+        return {}
+    scores = np.frombuffer(record.clean.impression_scores.raw(), dtype=np.uint8)
+    if record.clean.impression_scores.kind != "f2":
+        return {}
+    scores = scores.reshape(-1, 2)
+    found = {id(outcome.scores): _base(record.clean, outcome, scores) for outcome in record.ranking}
+    return {column: base for column, base in found.items() if base is not None}
+
+
+def _base(clean: Clean, outcome: RankingOutcome, scores: Bytes) -> Bytes | None:
+    try:
+        sizes = np.array(clean.impression_sizes, dtype=np.int64)
+        chosen = np.array(outcome.impressions, dtype=np.int64)
+    except OverflowError:
+        return None
+    if not len(chosen) or ((sizes < 0) | (sizes > len(scores))).any() or ((chosen < 0) | (chosen >= len(sizes))).any():
+        return None
+    ends, lengths = np.cumsum(sizes), sizes[chosen]
+    if int(lengths.sum()) != outcome.scores.n or outcome.scores.kind != "f2" or int(ends[chosen].max()) > len(scores):
+        return None
+    before = np.cumsum(lengths) - lengths
+    rows = np.repeat(ends[chosen] - lengths - before, lengths) + np.arange(outcome.scores.n)
+    return scores[rows].ravel()
+
+
+def _changed_by(bases: dict[int, Bytes], outcome: RankingOutcome) -> RankingOutcome:
+    base = bases.get(id(outcome.scores))
+    if base is None:
+        return outcome
+    raw = np.frombuffer(outcome.scores.raw(), dtype=np.uint8) ^ base
+    column = outcome.scores.model_copy(update={"data": Packed.stored(raw.tobytes())})
+    return outcome.model_copy(update={"scores": column})
+
+
+def _fault(problem: str) -> RecordError:
+    return RecordError(f"cannot be unpacked: {problem}", remedy=REMEDY)
