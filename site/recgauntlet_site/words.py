@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from recgauntlet import escaping
 from recgauntlet.board import slug as slug
 from recgauntlet.card import EmbeddingThreat, HistoryThreat, TaskCard, TextThreat
-from recgauntlet.plugins import find_task, names
+from recgauntlet.citation import installed_card as installed_card
 from recgauntlet.recommender import Scalar
 from recgauntlet.rows import Row, TaskTable, ThreatColumn
 
@@ -50,15 +50,6 @@ def joined(parts: Sequence[str]) -> str:
 def visible(text: str) -> str:
     """`text` with characters that hide, reorder or break what follows written out as escapes; lines may break."""
     return escaping.visible(text, keep="\n\t")
-
-
-def installed_card(table: TaskTable) -> TaskCard | None:
-    """The installed task's card if it is the very card that the records were made with, else None."""
-    if table.task not in names("tasks"):
-        return None
-    card = find_task(table.task).card
-    same = table.track in card.tracks and card.fingerprint(table.track) == table.fingerprint
-    return card if same else None
 
 
 def row_name(row: Row) -> str:

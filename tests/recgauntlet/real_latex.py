@@ -36,7 +36,7 @@ def bibliography(entries: str, where: Path) -> str:
     """Let BibTeX set all `entries` in its plain style; what it made of them (`t.bbl`). Warnings are errors."""
     where.mkdir(exist_ok=True)
     (where / "t.bib").write_text(entries, encoding="utf-8")
-    body = r"\nocite{*}\bibliographystyle{plain}\bibliography{t}"
+    body = r"References\nocite{*}\bibliographystyle{plain}\bibliography{t}"
     compiled(body, where)
     done = subprocess.run(["bibtex", "t"], cwd=where, capture_output=True, check=False, timeout=60)
     said = done.stdout.decode("utf-8", "replace")

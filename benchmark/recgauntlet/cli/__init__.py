@@ -17,6 +17,7 @@ _LAZY = {
     "attack": ("recgauntlet.cli.attack", "Point the gauntlet at a trained checkpoint and print its card."),
     "challenge": ("recgauntlet.cli.challenge", "Let your own attack loose on a record, or check such evidence."),
     "audit": ("recgauntlet.cli.audit", "Try to fool the suite with fakes; fails if one passes undetected."),
+    "cite": ("recgauntlet.cli.cite", "Cite the software, a release or a row: BibTeX and a sentence."),
     "compare": ("recgauntlet.cli.compare", "Compare two rows: differences, intervals, p values."),
     "power": ("recgauntlet.cli.power", "How many examples and seeds a difference needs."),
     "data": ("recgauntlet.cli.data", "See, fetch and check the tasks' data."),
