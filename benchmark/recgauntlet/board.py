@@ -143,11 +143,23 @@ def locate(address: str, root: Path = ROOT) -> Scope:
 
 def locate_row(address: str, root: Path = ROOT) -> RowAt:
     """The one row at `address`; RecordError as `locate`, or where the address stops before a defense."""
-    scope = locate(address, root)
-    if scope.row is None:
-        some = [at.address for at in scope.rows[:5]]
-        raise RecordError("names no single row", where=address, remedy=f"give one of its rows: {', '.join(some)}")
-    return scope.row
+    return locate_rows(address, root=root)[0]
+
+
+def locate_rows(*addresses: str, root: Path = ROOT) -> tuple[RowAt, ...]:
+    """The one row at each address, as `locate_row`; a release that several share is read once."""
+    boards: dict[str, Board] = {}
+    found = []
+    for address in addresses:
+        where, tail = _cut(address, root)
+        if where not in boards:
+            boards[where] = open_board(where, root)
+        scope = _scope(boards[where], [unquote(part) for part in tail], address)
+        if scope.row is None:
+            some = [at.address for at in scope.rows[:5]]
+            raise RecordError("names no single row", where=address, remedy=f"give one of its rows: {', '.join(some)}")
+        found.append(scope.row)
+    return tuple(found)
 
 
 def _cut(address: str, root: Path) -> tuple[str, list[str]]:

@@ -107,7 +107,7 @@ def compare(a: RowAt, b: RowAt, *, threats: Sequence[str] = (), tiers: Sequence[
 
 
 def sentence(comparison: Comparison, line: Difference) -> str:
-    """What `line` says, in words: "A keeps 2.3 points more than B right under ..."."""
+    """What `line` says, in words: "A keeps 2.3 points more than B under ..."."""
     name, other = _names(comparison)
     points, low, high = (100 * x for x in (line.difference.value, line.difference.low, line.difference.high))
     if points < 0:
@@ -116,11 +116,11 @@ def sentence(comparison: Comparison, line: Difference) -> str:
         word = "more"
     same = f"{points:.1f}" == "0.0"
     if line.quantity.threat:
-        much = f"keeps as much as {other}" if same else f"keeps {points:.1f} points {word} than {other}"
-        what = f"{much} right under {line.quantity.threat} ({line.quantity.tier} tier"
-    else:
         much = f"as much as {other}" if same else f"{points:.1f} points {word} than {other}"
-        what = f"has {much} right on clean inputs ("
+        what = f"keeps {much} under {line.quantity.threat} ({line.quantity.tier} tier; "
+    else:
+        much = "the same clean accuracy as" if same else f"{points:.1f} points {word} clean accuracy than"
+        what = f"has {much} {other} ("
     count = len(comparison.differences)
     parts = [
         f"{100 * line.a:.1f} % against {100 * line.b:.1f} %",
@@ -128,7 +128,7 @@ def sentence(comparison: Comparison, line: Difference) -> str:
         p_text(line.p) + (f", corrected for {count} comparisons" if count > 1 else ""),
         *([] if line.significant else ["this may be chance"]),
     ]
-    return f"{name} {what}{'; ' if line.quantity.threat else ''}{'; '.join(parts)})."
+    return f"{name} {what}{'; '.join(parts)})."
 
 
 def _names(comparison: Comparison) -> tuple[str, str]:

@@ -89,7 +89,7 @@ def test_a_sentence_names_the_difference_its_interval_and_p(release: str) -> Non
     said = sentence(found, found.differences[1])
     line = found.differences[1]
     points = f"{100 * line.difference.value:.1f}"
-    assert said.startswith(f"pgd keeps {points} points more than standard right under stuffing")
+    assert said.startswith(f"pgd keeps {points} points more than standard under stuffing")
     assert f"{100 * line.difference.low:.1f} to {100 * line.difference.high:.1f}" in said
     assert "corrected for 3 comparisons" in said
     turned = of(release, "shop/nrms/standard", "shop/nrms/pgd")

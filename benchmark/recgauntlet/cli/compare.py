@@ -35,10 +35,10 @@ def compare(a: str, b: str, threats: tuple[str, ...], tiers: tuple[Tier, ...], a
       recgauntlet compare preview/news-click/nrms/fgm preview/news-click/nrms/pgd --tier low --tier high --json
     """
     from recgauntlet import compare as rows
-    from recgauntlet.board import locate_row
+    from recgauntlet.board import locate_rows
     from recgauntlet.escaping import terminal
 
-    found = rows.compare(locate_row(a), locate_row(b), threats=threats, tiers=tiers or ("standard",))
+    found = rows.compare(*locate_rows(a, b), threats=threats, tiers=tiers or ("standard",))
     if as_json:
         click.echo(json.dumps(_content(found), indent=1))
         return

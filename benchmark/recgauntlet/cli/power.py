@@ -122,13 +122,13 @@ def power(
 
 def _measured(a: str, b: str, threat: str | None, tier: Tier) -> tuple[Components, int, str]:
     """The variances of the difference of two rows, their number of test pairs, and where all that is from."""
-    from recgauntlet.board import locate_row
+    from recgauntlet.board import locate_rows
     from recgauntlet.errors import RecordError
     from recgauntlet.escaping import terminal
     from recgauntlet.paired import Quantity, check_comparable, differences
     from recgauntlet.significance import components
 
-    first, second = locate_row(a), locate_row(b)
+    first, second = locate_rows(a, b)
     check_comparable(first, second)
     quantity = Quantity(threat if threat is not None else first.row.worst or "", tier)
     found = differences(first.records, second.records, quantity)
