@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from recgauntlet.data.tables import Catalog, Pairs, Tables
     from recgauntlet.defense import Defense, TrainingContext, click_loss, model_scores
     from recgauntlet.errors import RecGauntletError
+    from recgauntlet.frame import load
     from recgauntlet.recommender import Recommender, TrainingRecipe
     from recgauntlet.record import RunRecord, read_record
     from recgauntlet.rng import Randomness
@@ -46,6 +47,7 @@ _HOME = {
     "Users": "batch",
     "Victim": "victim",
     "click_loss": "defense",
+    "load": "frame",
     "load_card": "card",
     "model_scores": "defense",
     "read_record": "record",
@@ -76,6 +78,7 @@ __all__ = [
     "Users",
     "Victim",
     "click_loss",
+    "load",
     "load_card",
     "model_scores",
     "read_record",

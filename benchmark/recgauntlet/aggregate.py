@@ -132,10 +132,15 @@ def _applicable(records: Sequence[RunRecord], threat: str) -> bool:
     return any(t.applicable for record in records for t in record.threats if t.id == threat)
 
 
-def _stack(right: Sequence[BoolArray]) -> Floats:
-    """`[S, P]`: the mean outcome of the two examples of each pair, from one `[2 P]` a seed."""
-    means: Floats = np.stack(right).reshape(len(right), -1, 2).mean(axis=2)
+def pair_means(right: BoolArray) -> Floats:
+    """`[P]`: the mean outcome of the two examples of each pair, from `right [2 P]`."""
+    means: Floats = right.reshape(-1, 2).mean(axis=1)
     return means
+
+
+def _stack(right: Sequence[BoolArray]) -> Floats:
+    """`[S, P]`: the mean outcomes of pairs, from one `[2 P]` a seed."""
+    return np.stack([pair_means(part) for part in right])
 
 
 def _share(part: float, whole: float) -> float:

@@ -61,6 +61,9 @@ class Attack(ABC):
     """What it changes, where a surface can be changed in several ways ("characters"): only attacks that make the same
     changes are compared."""
 
+    citation: ClassVar[str] = ""
+    """BibTeX of the papers it comes from, printed by `recgauntlet cite`."""
+
     def hyperparameters(self) -> dict[str, Scalar]:
         """Every constructor argument and its value on this object."""
         return {name: getattr(self, name) for name in constructor_defaults(type(self))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -36,6 +36,9 @@ class Defense:
     attacks, or a record. Hyper-parameters are keyword-only arguments with plain defaults, kept as attributes of
     the same names.
     """
+
+    citation: ClassVar[str] = ""
+    """BibTeX of the papers it comes from, printed by `recgauntlet cite`."""
 
     def hyperparameters(self) -> dict[str, Scalar]:
         """Every constructor argument and its value on this object."""

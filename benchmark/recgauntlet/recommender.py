@@ -64,6 +64,9 @@ class Recommender(nn.Module, ABC):
     trains_in_bf16: ClassVar[bool] = False
     """Whether `--precision auto` may train it in bfloat16 on a GPU: true where that stays within seed noise."""
 
+    citation: ClassVar[str] = ""
+    """BibTeX of the papers it comes from, printed by `recgauntlet cite`."""
+
     def __init__(self, catalog: Catalog, *, token_length: int) -> None:
         super().__init__()
         self.catalog = catalog

@@ -17,15 +17,18 @@ from markupsafe import Markup
 
 from recgauntlet.best_known import BestKnown
 from recgauntlet.best_known_rows import with_best_known, without_record
+from recgauntlet.board import row_anchor
 from recgauntlet.card import TIERS, TaskCard, TrackCard
 from recgauntlet.record import RunRecord
 from recgauntlet.results import Results
 from recgauntlet.rows import RANKING_TIER, FailedCell, Row, TaskTable, ThreatCells, ThreatColumn
 from recgauntlet.sealed import to_bytes
+from recgauntlet.sheet import options_apart
 from recgauntlet.table import apart, build_table
+from recgauntlet.table_csv import to_csv
 from recgauntlet_site import words
 from recgauntlet_site.curves import axis, budgets, describe_curves, plot_curves, point_at
-from recgauntlet_site.export import to_csv, to_json
+from recgauntlet_site.export import to_json
 from recgauntlet_site.figures import describe, plot
 
 _LOOSE = (
@@ -233,7 +236,8 @@ def _environment() -> Environment:
         RANKING_TIER=RANKING_TIER,
         SURFACES=words.SURFACE_WORDS,
         GOALS=words.GOAL_WORDS,
-        unlike=_unlike,
+        unlike=options_apart,
+        anchor=row_anchor,
         axis=axis,
         budgets=budgets,
         point_at=point_at,
@@ -244,22 +248,6 @@ def _environment() -> Environment:
 def _shown(value: Any) -> Any:
     """What a template prints: foreign text cannot hide or reorder what stands around it."""
     return words.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _unlike(row: Row, table: TaskTable) -> list[str]:
-    """What tells a row from others of the same model and defense: the options in which they differ."""
-    twins = [
-        other for other in table.rows if (other.model.name, other.defense.name) == (row.model.name, row.defense.name)
-    ]
-    found = []
-    for kind in ("model", "defense"):
-        own, others = getattr(row, kind), [getattr(other, kind) for other in twins]
-        if len({(other.distribution, other.version) for other in others}) > 1:
-            found.append(f"{own.distribution} {own.version}")
-        for name, value in sorted(own.hyperparameters.items()):
-            if any(other.hyperparameters.get(name) != value for other in others):
-                found.append(f"{name} = {words.scalar(value)}")
-    return found
 
 
 def _reason(cell: FailedCell) -> str:

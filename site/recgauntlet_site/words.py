@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 
+from recgauntlet import escaping
+from recgauntlet.board import slug as slug
 from recgauntlet.card import EmbeddingThreat, HistoryThreat, TaskCard, TextThreat
-from recgauntlet.plugins import find_task, names
+from recgauntlet.citation import installed_card as installed_card
 from recgauntlet.recommender import Scalar
 from recgauntlet.rows import Row, TaskTable, ThreatColumn
-
-_JOINERS = "\u200c\u200d"
-"""Parts of ordinary words in some scripts, so they stay."""
 
 
 def percent(share: float) -> str:
@@ -51,27 +48,8 @@ def joined(parts: Sequence[str]) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` with characters that hide, reorder or break what follows written out as escapes."""
-    return "".join(
-        character
-        if character in "\n\t" + _JOINERS or unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
-        else f"\\u{ord(character):04x}"
-        for character in text
-    )
-
-
-def slug(text: str) -> str:
-    """`text` as a part of a file name or an anchor."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "unnamed"
-
-
-def installed_card(table: TaskTable) -> TaskCard | None:
-    """The installed task's card if it is the very card that the records were made with, else None."""
-    if table.task not in names("tasks"):
-        return None
-    card = find_task(table.task).card
-    same = table.track in card.tracks and card.fingerprint(table.track) == table.fingerprint
-    return card if same else None
+    """`text` with characters that hide, reorder or break what follows written out as escapes; lines may break."""
+    return escaping.visible(text, keep="\n\t")
 
 
 def row_name(row: Row) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from recgauntlet import references
 from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner, l2_unit
 
 
@@ -13,6 +14,8 @@ class FGM(AdversarialTraining):
     Deviation from the paper: embeddings are not normalized beforehand; instead the radius is relative to the mean norm
     of a token's embedding, so a model cannot escape by inflating them.
     """
+
+    citation = references.MIYATO_2017
 
     def __init__(self, *, epsilon: float = 0.25, lam: float = 1.0, warmup: float = 0.3) -> None:
         super().__init__(epsilon=epsilon, lam=lam, warmup=warmup)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from recgauntlet import references
 from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner, l2_unit
 
 
@@ -13,6 +14,8 @@ class FGSM(AdversarialTraining):
     Deviations from the paper: embeddings are perturbed instead of inputs, and the step is scaled to the L2 ball of FGM
     and PGD, so that one `epsilon` means one size of perturbation under all three.
     """
+
+    citation = references.GOODFELLOW_2015
 
     def __init__(self, *, epsilon: float = 0.25, lam: float = 1.0, warmup: float = 0.3) -> None:
         super().__init__(epsilon=epsilon, lam=lam, warmup=warmup)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from recgauntlet import references
 from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner, l2_clip, l2_unit
 
 
@@ -13,6 +14,8 @@ class PGD(AdversarialTraining):
     Deviations from the paper: L2 ball with a relative radius, no random start (with so few steps it costs strength),
     and the clean loss is kept beside the adversarial one.
     """
+
+    citation = references.MADRY_2018
 
     def __init__(
         self,

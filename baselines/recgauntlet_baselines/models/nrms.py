@@ -44,6 +44,15 @@ class NRMS(Recommender):
     """
 
     surfaces: ClassVar[frozenset[Surface]] = frozenset({"candidate-text", "history", "embedding"})
+    citation = """
+@inproceedings{wu2019neural,
+  title = {Neural News Recommendation with Multi-Head Self-Attention},
+  author = {Wu, Chuhan and Wu, Fangzhao and Ge, Suyu and Qi, Tao and Huang, Yongfeng and Xie, Xing},
+  booktitle = {Proceedings of the 2019 Conference on Empirical Methods in Natural Language Processing ({EMNLP-IJCNLP})},
+  pages = {6389--6394}, year = {2019},
+  doi = {10.18653/v1/D19-1671}
+}
+"""
     recipe = TrainingRecipe(epochs=6, batch_size=256, learning_rate=8e-3, weight_decay=1e-4, patience=2)
 
     def __init__(

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from recgauntlet import references
 from recgauntlet.attacks.embedding import (
     EmbeddingAttack,
     Norm,
@@ -60,6 +61,7 @@ class APGD(EmbeddingAttack):
     """
 
     name = "apgd"
+    citation = references.CROCE_2020
     uses_gradients: ClassVar[bool] = True
 
     def __init__(

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from recgauntlet import references
 from recgauntlet.attack import Attack, Budget
 from recgauntlet.attacks.search import Best, may_ask, wrong_way
 from recgauntlet.batch import Batch
@@ -123,6 +124,7 @@ class FGM(EmbeddingAttack):
     """
 
     name = "fgm"
+    citation = references.MIYATO_2017
     uses_gradients: ClassVar[bool] = True
 
     def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
@@ -138,6 +140,7 @@ class FGSM(EmbeddingAttack):
     """
 
     name = "fgsm"
+    citation = references.GOODFELLOW_2015
     uses_gradients: ClassVar[bool] = True
 
     def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
@@ -160,6 +163,7 @@ class PGD(EmbeddingAttack):
     """
 
     name = "pgd"
+    citation = references.MADRY_2018
     uses_gradients: ClassVar[bool] = True
 
     def __init__(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recgauntlet import references
 from recgauntlet.attack import Attack, Budget
 from recgauntlet.attacks.history_moves import (
     DELETE,
@@ -210,6 +211,7 @@ class HistoryGradient(_BeamHistory):
     """
 
     name = "history-gradient"
+    citation = references.EBRAHIMI_2018 + references.YUE_2022
     uses_gradients: ClassVar[bool] = True
 
     def _values(self, victim: Victim, public: Tensor) -> Tensor:

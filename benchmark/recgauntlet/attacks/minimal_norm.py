@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from recgauntlet import references
 from recgauntlet.attacks.embedding import EmbeddingAttack, Norm, climb, project, random_directions, steepest, to_border
 from recgauntlet.attacks.search import FALLEN, Best, may_ask
 from recgauntlet.batch import Batch
@@ -33,6 +34,7 @@ class DDN(EmbeddingAttack):
     """
 
     name = "ddn"
+    citation = references.RONY_2019 + references.PINTOR_2021
     uses_gradients: ClassVar[bool] = True
 
     def __init__(

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recgauntlet import references
 from recgauntlet.attacks.embedding import EmbeddingAttack, Norm, to_border
 from recgauntlet.attacks.search import Best, may_ask
 from recgauntlet.batch import Batch
@@ -29,6 +30,7 @@ class Square(EmbeddingAttack):
     """
 
     name = "square"
+    citation = references.ANDRIUSHCHENKO_2020
 
     def __init__(self, *, steps: int = 100, share: float = 0.5, stop_when_fallen: bool = True) -> None:
         self.steps = steps

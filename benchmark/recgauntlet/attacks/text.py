@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from recgauntlet import references
 from recgauntlet.attack import Attack, Budget
 from recgauntlet.attacks.search import Best, may_ask
 from recgauntlet.attacks.text_beam import BeamText
@@ -103,6 +104,7 @@ class WordGradient(BeamText):
     """
 
     name = "word-gradient"
+    citation = references.EBRAHIMI_2018 + references.WALLACE_2019
     uses_gradients: ClassVar[bool] = True
 
     def supports(self, budget: Budget) -> bool:
@@ -190,6 +192,7 @@ class WordQuery(BeamText):
     """
 
     name = "word-query"
+    citation = references.JIN_2020
 
     def supports(self, budget: Budget) -> bool:
         return budget.amount >= 1
@@ -227,6 +230,7 @@ class CharacterSwap(BeamText):
     """
 
     name = "character-swap"
+    citation = references.GAO_2018 + references.LI_2019
     edits: ClassVar[str] = "characters"
 
     def __init__(

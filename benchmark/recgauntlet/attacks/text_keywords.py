@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from recgauntlet import references
 from recgauntlet.attack import Budget
 from recgauntlet.attacks.search import wrong_way
 from recgauntlet.attacks.text import shared
@@ -31,6 +32,7 @@ class Keywords(BeamText):
     """
 
     name = "keywords"
+    citation = references.WALLACE_2019
 
     def supports(self, budget: Budget) -> bool:
         return (

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from recgauntlet import references
 from recgauntlet.attack import Attack, Budget
 from recgauntlet.attacks.search import Best, may_ask
 from recgauntlet.batch import Batch
@@ -36,6 +37,7 @@ class Transfer(Attack):
     """
 
     name = "transfer"
+    citation = references.PAPERNOT_2016
     surface: ClassVar[Surface] = "candidate-text"
 
     def __init__(self, attacks: Sequence[Attack], twin: TwinInputs) -> None:

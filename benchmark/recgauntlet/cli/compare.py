@@ -1,0 +1,122 @@
+"""`recgauntlet compare`: whether two rows differ, by how much, and how sure that is."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recgauntlet.card import TIERS, Tier
+
+if TYPE_CHECKING:
+    from recgauntlet.board import RowAt
+    from recgauntlet.compare import Comparison
+
+
+@click.command(short_help="Compare two rows: differences, intervals, p values.")
+@click.argument("a")
+@click.argument("b")
+@click.option("--threat", "threats", multiple=True, help="A threat of the rows. [all that both have]")
+@click.option("--tier", "tiers", type=click.Choice(TIERS), multiple=True, help="A tier of the budget. [standard]")
+@click.option("--json", "as_json", is_flag=True, help="Everything, unrounded, as JSON.")
+def compare(a: str, b: str, threats: tuple[str, ...], tiers: tuple[Tier, ...], as_json: bool) -> None:
+    """Compare the rows A and B, each given as RELEASE/TASK/MODEL/DEFENSE.
+
+    Both must have been measured on the same task, data, suite and test examples; the command refuses other rows and
+    says what differs. Differences are paired: the same test pairs, the same seeds. The interval is a bootstrap over
+    seeds and pairs. "p (models)" asks whether these trained models differ (sign flips over pairs, seeds kept together),
+    "p (trainings)" whether new trainings would (a t test in which seeds and pairs are both random). Both are corrected
+    for the number of lines (Holm). The sentences rest on the second, where there are several seeds.
+
+    \b
+    Examples:
+      recgauntlet compare preview/video-watch/nrms/pgd preview/video-watch/nrms/standard
+      recgauntlet compare preview/news-click/nrms/fgm preview/news-click/nrms/pgd --tier low --tier high --json
+    """
+    from recgauntlet import compare as rows
+    from recgauntlet.board import locate_rows
+    from recgauntlet.escaping import terminal
+
+    found = rows.compare(*locate_rows(a, b), threats=threats, tiers=tiers or ("standard",))
+    if as_json:
+        click.echo(json.dumps(_content(found), indent=1))
+        return
+    for caution in found.cautions:
+        click.echo(f"note: {terminal(caution)}")
+    _print_table(found)
+    click.echo()
+    for line in found.differences:
+        click.echo(terminal(rows.sentence(found, line)))
+    seeds = "one seed" if len(found.seeds) == 1 else f"{len(found.seeds)} seeds"
+    click.echo(f"{found.examples:,} test examples ({found.examples // 2:,} pairs), {seeds}. Differences are A - B.")
+
+
+def _print_table(found: Comparison) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from recgauntlet.escaping import shortened, terminal
+
+    table = Table(box=None, pad_edge=False)
+    for place, heading in enumerate(("", "A, %", "B, %", "A - B, points", "95 %", "p (models)", "p (trainings)")):
+        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
+    for line in found.differences:
+        name = f"{shortened(line.quantity.threat, 40)} {line.quantity.tier}" if line.quantity.threat else "clean"
+        low, high = 100 * line.difference.low, 100 * line.difference.high
+        table.add_row(
+            terminal(name),
+            f"{100 * line.a:.1f}",
+            f"{100 * line.b:.1f}",
+            f"{100 * line.difference.value:+.1f}",
+            f"{low:+.1f} to {high:+.1f}",
+            _p(line.holm_models),
+            _p(line.holm_trainings),
+        )
+    Console(highlight=False, width=200, markup=False).print(table)
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else "< 0.0001" if value < 1e-4 else f"{value:.4f}"
+
+
+def _content(found: Comparison) -> dict[str, Any]:
+    def row(at: RowAt) -> dict[str, Any]:
+        return {
+            "address": at.address,
+            "anchor": at.anchor,
+            "release_sha256": at.board.digest,
+            "frozen": at.board.frozen,
+            "model": at.row.model.model_dump(),
+            "defense": at.row.defense.model_dump(),
+            "rank": at.row.rank,
+            "records": [source.digest for source in at.row.sources],
+        }
+
+    return {
+        "a": row(found.a),
+        "b": row(found.b),
+        "task": found.a.table.task,
+        "track": found.a.table.track,
+        "suite": found.a.table.suite.model_dump(),
+        "examples": found.examples,
+        "seeds": list(found.seeds),
+        "cautions": list(found.cautions),
+        "differences": [
+            {
+                "quantity": "robust_accuracy" if line.quantity.threat else "clean_accuracy",
+                "threat": line.quantity.threat or None,
+                "tier": line.quantity.tier if line.quantity.threat else None,
+                "a": line.a,
+                "b": line.b,
+                "difference": line.difference.value,
+                "low": line.difference.low,
+                "high": line.difference.high,
+                "p_models": line.p_models,
+                "p_models_holm": line.holm_models,
+                "p_trainings": line.p_trainings,
+                "p_trainings_holm": line.holm_trainings,
+            }
+            for line in found.differences
+        ],
+    }
