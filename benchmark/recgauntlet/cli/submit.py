@@ -20,6 +20,7 @@ from recgauntlet.cli.run import print_plan
 from recgauntlet.data.own import find_task_or_card
 from recgauntlet.data.prepare import prepare
 from recgauntlet.errors import PluginError, RecordError
+from recgauntlet.escaping import visible
 from recgauntlet.guard.allowance import Allowance
 from recgauntlet.plugins import find, names
 from recgauntlet.record import RunRecord, read_record, write_atomically
@@ -225,12 +226,7 @@ def _again(console: Console, path: str, record: RunRecord, sources: Sources, dev
 def _tell(console: Console, what: str, findings: Sequence[Finding], said: str) -> None:
     console.print(f"WRONG {what}:" if findings else f"ok    {what}: {said}")
     for finding in findings:
-        console.print(f"  {_visible(str(finding))}", soft_wrap=True, markup=False)
-
-
-def _visible(text: str) -> str:
-    """A stranger's words without what a terminal would obey."""
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+        console.print(f"  {visible(str(finding))}", soft_wrap=True, markup=False)
 
 
 def _kind_of(name: str) -> SubmittedKind:
