@@ -1,4 +1,4 @@
-"""Many cells: a plan of what there is to do, then each cell in a process of its own.
+"""Many cells, each in processes of its own.
 
 A cell's process may crash, hang or be killed without taking the sweep down; a killed sweep starts again where it
 stopped, because finished cells are found by their records.
@@ -10,120 +10,32 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.process
-import os
 import shutil
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
+from recgauntlet.card import Track
 from recgauntlet.cell import describe_failed_cell, may_reuse
 from recgauntlet.consistency import check_record
 from recgauntlet.data import prepare
 from recgauntlet.data.own import find_task_or_card
 from recgauntlet.device import now
-from recgauntlet.errors import CardError, OutputError, PluginError, RecGauntletError, RecordError
+from recgauntlet.errors import OutputError, RecGauntletError, RecordError
 from recgauntlet.guard.allowance import Allowance, Meter, end_tree
+from recgauntlet.processes import importable, spawn
 from recgauntlet.recommender import Scalar
 from recgauntlet.record import Failure, RunRecord, read_record, write_record
 from recgauntlet.spec import CellSpec
 from recgauntlet.suite import suite_ref
-from recgauntlet.worker import Job, Look, Phase, check_apart, receive, work
+from recgauntlet.task import SourceOptions
+from recgauntlet.worker import Job, Phase, receive, work
 
-LOOKING_UP = 300.0
-"""Seconds that the plugins of a plan may take to be imported."""
 LOOKS_EVERY = 0.2
 """Seconds between two looks at what cells take."""
-State = Literal["new", "done", "failed before"]
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A cell and what is known of it before the sweep; `reason` says why an unasked cell is in the plan."""
-
-    spec: CellSpec
-    state: State
-    reason: str = ""
-
-
-def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned, ...]:
-    """The cells of `specs` and the undefended twins that they need, twins first.
-
-    Raises
-    ------
-    PluginError, CardError, DeviceError
-        Where a spec names something wrong.
-    RecordError
-        Where a record stands in the way that is broken, or was made under another card, suite or set of options,
-        unless `overwrite`.
-    """
-    asked: dict[Path, CellSpec] = {}
-    for spec in specs:
-        first = asked.setdefault(spec.record_path, spec)
-        if first.task != spec.task:
-            raise CardError(
-                f"has the file name of {first.task}, so their records would replace each other",
-                where=spec.task,
-                field="--task",
-                remedy="rename one of the two cards, or run them into different directories (--out)",
-            )
-    twins = {spec.twin().record_path: spec.twin() for spec in specs if not spec.is_twin}
-    ordered = [*(s for s in asked.values() if s.is_twin)]
-    ordered += [twin for path, twin in twins.items() if path not in asked]
-    ordered += [s for s in asked.values() if not s.is_twin]
-    planned = []
-    for spec, fingerprint in zip(ordered, _checked(ordered), strict=True):
-        reason = "" if spec.record_path in asked else "the undefended twin that the others are compared with"
-        planned.append(Planned(spec, _state(spec, fingerprint, overwrite), reason))
-    return tuple(planned)
-
-
-def _checked(specs: Sequence[CellSpec]) -> tuple[str, ...]:
-    """The fingerprints of the specs' cards, after everything that they name was looked up in a process of its own:
-    to look a plugin up is to run its code."""
-    with tempfile.TemporaryDirectory(prefix="recgauntlet-") as scratch:
-        with _importable():
-            process, pipe = _spawn(check_apart, Look(tuple(specs), Path(scratch)))
-        try:
-            message = receive(pipe) if pipe.poll(LOOKING_UP) else None
-        finally:
-            end_tree(process.pid or 0)
-            process.join()
-            pipe.close()
-    if message is not None and message.error is not None:
-        raise message.error
-    if message is None or len(message.fingerprints) != len(specs):
-        raise PluginError(
-            message.refused if message and message.refused else "ended the process in which it was looked up",
-            where=", ".join(sorted({name for spec in specs for name in (spec.model, spec.defense)})),
-            remedy="a package must not do this where it is imported; mend or uninstall the one that registers it",
-        )
-    return message.fingerprints
-
-
-def _state(spec: CellSpec, fingerprint: str, overwrite: bool) -> State:
-    path = spec.record_path
-    if overwrite or not path.exists():
-        return "new"
-    record = read_record(path)
-    if record.status == "failed":
-        return "failed before"
-    for name, found, wanted in (
-        ("task.fingerprint", record.task.fingerprint, fingerprint),
-        ("suite.fingerprint", record.suite.fingerprint, suite_ref().fingerprint),
-    ):
-        if found != wanted:
-            raise RecordError(
-                "was made under another version of the task or the attack suite; it is kept",
-                where=path,
-                field=name,
-                remedy="write to another directory (--out), or replace the old records (--overwrite)",
-            )
-    return "done"
 
 
 class Watcher(Protocol):
@@ -184,12 +96,13 @@ def run_sweep(
     waiting = list(cells)
     running: list[_Running] = []
     records: list[RunRecord] = []
+    places: dict[tuple[str, Track, SourceOptions], Path] = {}
 
     def conclude(spec: CellSpec, record: RunRecord, began: float) -> None:
         records.append(record)
         watcher.finished(spec, record, time.monotonic() - began)
 
-    with _importable(), _stopped_at_exit(running):
+    with importable(), _stopped_at_exit(running):
         while waiting or running:
             for spec in list(waiting):
                 if len(running) >= workers:
@@ -201,7 +114,9 @@ def run_sweep(
                 watcher.started(spec)
                 began = time.monotonic()
                 try:
-                    job = _first_job(spec, guarded=guarded)
+                    key = (spec.task, spec.track, spec.source)
+                    places[key] = places.get(key) or _made_ready(spec)
+                    job = _first_job(spec, places[key], guarded=guarded)
                 except OutputError:
                     raise
                 except RecGauntletError as error:
@@ -222,15 +137,19 @@ def run_sweep(
     return tuple(records)
 
 
-def _first_job(spec: CellSpec, *, guarded: bool) -> Job:
-    """Training, or the evaluation where weights are there to be reused; the data is made ready before."""
+def _made_ready(spec: CellSpec) -> Path:
+    """Where the prepared data of a spec's track lies, made ready here: no cell could, behind its fence."""
     task = find_task_or_card(spec.task)
-    where = prepare.ready(task, spec.track, spec.source)
     if task.card.compares_items():
         prepare.item_vectors(prepare.prepare(task, spec.track, spec.source))
+    return prepare.ready(task, spec.track, spec.source)
+
+
+def _first_job(spec: CellSpec, prepared: Path, *, guarded: bool) -> Job:
+    """Training, or the evaluation where weights are there to be reused."""
     _clean(spec)
     phase: Phase = "evaluation" if may_reuse(spec) else "training"
-    return Job(spec, phase, where, now(), guarded)
+    return Job(spec, phase, prepared, now(), guarded)
 
 
 def _clean(spec: CellSpec) -> None:
@@ -251,19 +170,8 @@ def _clean(spec: CellSpec) -> None:
 
 
 def _start(job: Job, allowance: Allowance, began: float) -> _Running:
-    process, mine = _spawn(work, job)
+    process, mine = spawn(work, job)
     return _Running(job, process, mine, Meter(process.pid or 0, allowance), began)
-
-
-def _spawn(function: Callable[[Any, Connection], None], argument: object) -> tuple[Any, Connection]:
-    context: Any = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(["recgauntlet.worker", "recgauntlet_baselines", "transformers", "datasets"])
-    mine, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=function, args=(argument, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    return process, mine
 
 
 def _listen(cell: _Running, watcher: Watcher) -> bool:
@@ -294,10 +202,10 @@ def _is_fine(cell: _Running) -> bool:
 
 def _follow(cell: _Running) -> Job | RunRecord:
     """What comes after a process: the next phase, or the cell's record, now at its place."""
-    if cell.fault is not None:
+    if cell.fault is not None and cell.process.is_alive():
         end_tree(cell.process.pid or 0)
     cell.process.join()
-    end_tree(cell.process.pid or 0)
+    cell.meter.end_rest()
     cell.pipe.close()
     spec, job = cell.spec, cell.job
     if isinstance(cell.error, OutputError):
@@ -373,21 +281,6 @@ def _stopped_at_exit(running: list[_Running]) -> Iterator[None]:
         yield
     finally:
         for cell in running:
-            end_tree(cell.process.pid or 0)
+            if cell.process.is_alive():
+                end_tree(cell.process.pid or 0)
             cell.process.join()
-
-
-@contextlib.contextmanager
-def _importable() -> Iterator[None]:
-    """Children do not need the parent's main module; a console script's could run twice."""
-    main = sys.modules["__main__"]
-    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-    try:
-        main.__spec__ = None
-        if file is not None:
-            del main.__file__
-        yield
-    finally:
-        main.__spec__ = spec
-        if file is not None:
-            main.__file__ = file

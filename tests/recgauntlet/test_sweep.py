@@ -18,9 +18,10 @@ import pytest
 from tiny_task import make_spec, write_task
 
 from recgauntlet.errors import CardError, OutputError, RecordError
+from recgauntlet.plan import plan
 from recgauntlet.record import RunRecord, read_record, write_record
 from recgauntlet.spec import CellSpec
-from recgauntlet.sweep import plan, run_sweep
+from recgauntlet.sweep import run_sweep
 
 COMMAND = [
     "run",

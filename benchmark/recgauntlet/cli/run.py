@@ -18,9 +18,10 @@ from recgauntlet.device import choose_device
 from recgauntlet.errors import OutputError
 from recgauntlet.guard.allowance import GIB, Allowance
 from recgauntlet.manifest import check_not_frozen
+from recgauntlet.plan import Planned, plan
 from recgauntlet.plugins import names
 from recgauntlet.spec import CellSpec, Options
-from recgauntlet.sweep import Planned, plan, run_sweep
+from recgauntlet.sweep import run_sweep
 
 
 @click.command(short_help="Train, attack and record: the benchmark itself.")

@@ -22,6 +22,7 @@ from recgauntlet.data.prepare import prepare
 from recgauntlet.errors import PluginError, RecordError
 from recgauntlet.escaping import visible
 from recgauntlet.guard.allowance import Allowance
+from recgauntlet.plan import plan
 from recgauntlet.plugins import find, names
 from recgauntlet.record import RunRecord, read_record, write_atomically
 from recgauntlet.spec import TWIN, CellSpec, Options
@@ -32,7 +33,7 @@ from recgauntlet.submission.merge import merge as merge_archive
 from recgauntlet.submission.opened import Finding, open_archive, open_merged
 from recgauntlet.submission.pack import GROUPS, SubmittedKind, pack
 from recgauntlet.submission.rerun import Rerun, draw, rerun, source_finding
-from recgauntlet.sweep import plan, run_sweep
+from recgauntlet.sweep import run_sweep
 
 TASKS = ("ecommerce-purchase", "news-click", "video-watch")
 MODELS = ("nrms",)

@@ -51,6 +51,7 @@ class Meter:
     def __init__(self, pid: int, allowance: Allowance) -> None:
         self._allowance = allowance
         self._started = self._heard = time.monotonic()
+        self._seen: set[psutil.Process] = set()
         try:
             self._process: psutil.Process | None = psutil.Process(pid)
         except psutil.NoSuchProcess:
@@ -68,6 +69,7 @@ class Meter:
         if now - self._heard > allowed.silence:
             return Excess("TimeLimit", f"gave no sign of life for {allowed.silence / 60:.4g} minutes")
         tree = _tree(self._process)
+        self._seen.update(tree[1:])
         if len(tree) - 1 > allowed.processes:
             return Excess("ProcessLimit", f"started more than {allowed.processes} processes")
         held = sum(_resident(process) for process in tree)
@@ -77,6 +79,12 @@ class Meter:
                 f"held {held / GIB:.2f} GiB of memory where {allowed.memory / GIB:.4g} are allowed (--memory-limit)",
             )
         return None
+
+    def end_rest(self) -> None:
+        """Kill what the process started and left behind; psutil takes no new process of the same number for it."""
+        for process in self._seen:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
 def end_tree(pid: int) -> None:

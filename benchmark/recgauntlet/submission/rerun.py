@@ -12,6 +12,7 @@ import numpy as np
 from recgauntlet.errors import PluginError
 from recgauntlet.guard.allowance import Allowance
 from recgauntlet.metrics import correct
+from recgauntlet.plan import plan
 from recgauntlet.plugins import names
 from recgauntlet.record import RunRecord
 from recgauntlet.spec import CellSpec
@@ -20,7 +21,7 @@ from recgauntlet.submission.manifest import Submission
 from recgauntlet.submission.opened import Finding, Opened
 from recgauntlet.submission.pack import GROUPS
 from recgauntlet.submission.source import source_files, source_hash
-from recgauntlet.sweep import Watcher, plan, run_sweep
+from recgauntlet.sweep import Watcher, run_sweep
 
 CLEAN_POINTS = 2.0
 ROBUST_POINTS = 4.0
