@@ -157,7 +157,7 @@ def _together(opened: Opened) -> Iterator[Finding]:
     """In what records of one task contradict each other, or the seeds of one row."""
     grounds: dict[str, tuple[str, Ground]] = {}
     options: dict[tuple[str, str, str], tuple[str, object]] = {}
-    weights: dict[str, str] = {}
+    weights: dict[tuple[object, str], str] = {}
     for path, record in opened.records.items():
         ground = Ground.of(record)
         first = grounds.setdefault(record.task.id, (path, ground))
@@ -168,10 +168,11 @@ def _together(opened: Opened) -> Iterator[Finding]:
         known = options.setdefault(row, (path, said))
         if known[1] != said:
             yield Finding(path, "defense.hyperparameters", f"are not those of {known[0]}, a seed of the same row")
-        if record.weights_sha256 in weights:
-            yield Finding(path, "weights_sha256", f"are the very weights of {weights[record.weights_sha256]}")
-        elif record.weights_sha256:
-            weights[record.weights_sha256] = path
+        # a defense at inference alone has the weights of its twin, but no seed has those of another
+        drawn = (row, record.weights_sha256)
+        if record.weights_sha256 and drawn in weights:
+            yield Finding(path, "weights_sha256", f"are the very weights of {weights[drawn]}, another seed")
+        weights.setdefault(drawn, path)
 
 
 def _summary(manifest: Submission, again: Sequence[SummaryRow]) -> Iterator[Finding]:

@@ -155,6 +155,15 @@ def test_robust_outcomes_that_do_not_follow_from_the_attacks_are_told(packed: by
     assert told(findings, "nrms-standard-1", "threats.stuffing", "that nothing broke")
 
 
+@pytest.mark.parametrize(("other", "told_of"), [(f"{NAME}1", True), ("standard0", False)])
+def test_seeds_with_the_same_weights_are_told_and_those_of_the_twin_are_not(
+    packed: bytes, tmp_path: Path, other: str, told_of: bool
+) -> None:
+    same = {"weights_sha256": sum_of(other.encode())}
+    content = with_record(packed, f"nrms-{NAME}-0.json.xz", lambda record: record.model_copy(update=same))
+    assert told(checked(content, tmp_path), f"{NAME}-", "weights_sha256", "another seed") == told_of
+
+
 def test_a_changed_record_is_told_by_its_sum_and_its_digest(packed: bytes, tmp_path: Path) -> None:
     files = files_of(packed)
     path = next(path for path in files if path.endswith(f"{NAME}-2.json.xz"))
