@@ -54,6 +54,9 @@ def changed_files(directory: Path) -> list[Finding]:
     if manifest.name != directory.resolve().name:
         problem = f"says {manifest.name!r}, the directory is {directory.resolve().name!r}"
         found.append(Finding(shown(directory / MANIFEST), "name", problem))
+    paths = [file.path for file in manifest.files]
+    for path in sorted({path for path in paths if paths.count(path) > 1}):
+        found.append(Finding(shown(directory / MANIFEST), "files", f"lists {path} more than once"))
     found += _against(directory, manifest)
     found += [
         Finding(shown(path), "", "is not listed in the manifest: a stray") for path in strays(directory, manifest)

@@ -12,7 +12,8 @@ import pytest
 from bench_figures import Figure
 from bench_release import MOULDED, many_records
 
-from recgauntlet.freeze import Wanted, freeze
+from recgauntlet.freezable import Wanted
+from recgauntlet.freeze import freeze
 from recgauntlet.record import write_record
 from recgauntlet.release import open_release
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from synthetic_records import failed_gate, make_record
 
-from recgauntlet.freeze import Wanted, freeze
+from recgauntlet.freezable import Wanted
+from recgauntlet.freeze import freeze
 from recgauntlet.record import RunRecord, write_record
 
 SMALL = {"pairs": 60, "impressions": 40}

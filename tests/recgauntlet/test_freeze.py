@@ -14,7 +14,8 @@ from synthetic_records import make_record
 from recgauntlet import freeze as freezing
 from recgauntlet.best_known import BestKnown, Challenge, Challenged, write_best_known
 from recgauntlet.errors import OutputError, RecordError
-from recgauntlet.freeze import Wanted, freeze
+from recgauntlet.freezable import Wanted
+from recgauntlet.freeze import freeze
 from recgauntlet.manifest import MANIFEST, read_manifest
 from recgauntlet.packed import Packed
 from recgauntlet.packing import as_released

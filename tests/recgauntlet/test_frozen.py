@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -12,7 +14,7 @@ import pytest
 from made_releases import make_release, small
 
 from recgauntlet.frozen import changed_files, changes_in_history, frozen_releases
-from recgauntlet.manifest import MANIFEST
+from recgauntlet.manifest import MANIFEST, read_manifest
 
 CELL = "shop/standard/nrms-standard-0.cell"
 
@@ -45,8 +47,6 @@ class Repository:
         ]
 
     def submit(self, name: str, **files: str) -> None:
-        import hashlib
-
         folder = self.release / "submissions" / name
         folder.mkdir(parents=True, exist_ok=True)
         for file, text in files.items():
@@ -168,6 +168,31 @@ def test_a_change_that_a_merge_brings_is_found(repository: Repository) -> None:
     assert repository.told() == [f"{CELL} was changed"]
 
 
+def test_a_change_that_is_made_in_a_merge_itself_is_found(repository: Repository) -> None:
+    repository.git("checkout", "-q", "-b", "side")
+    (repository.folder / "side").write_text("x")
+    repository.commit("side")
+    repository.git("checkout", "-q", "main")
+    (repository.folder / "readme").write_text("x")
+    repository.commit("main")
+    repository.git("merge", "-q", "--no-ff", "--no-commit", "side")
+    change(repository)
+    repository.commit("merge")
+    assert repository.told() == [f"{CELL} was changed"]
+
+
+def test_what_a_branch_put_back_before_it_was_merged_never_reached_anybody(repository: Repository) -> None:
+    before = (repository.release / CELL).read_bytes()
+    repository.git("checkout", "-q", "-b", "side")
+    change(repository)
+    repository.commit("spoil")
+    (repository.release / CELL).write_bytes(before)
+    repository.commit("put back")
+    repository.git("checkout", "-q", "main")
+    repository.git("merge", "-q", "--no-ff", "-m", "merge", "side")
+    assert repository.told() == []
+
+
 def test_what_was_there_before_the_release_was_frozen_could_change(repository: Repository) -> None:
     loose = repository.root / "loose"
     loose.mkdir()
@@ -251,13 +276,37 @@ def test_a_change_that_keeps_the_size_is_found_by_the_sum(repository: Repository
 
 
 def test_a_manifest_that_names_files_elsewhere_reads_none_of_them(repository: Repository) -> None:
-    from recgauntlet.manifest import read_manifest
-
     path = repository.release / MANIFEST
     manifest = read_manifest(path)
     files = [file.model_copy(update={"path": f"../../{file.path}"}) for file in manifest.files]
     path.write_bytes(manifest.model_copy(update={"files": tuple(files)}).sealed().to_bytes())
     assert sum("no file below it" in finding.problem for finding in changed_files(repository.release)) == len(files)
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "C:/x", "a\\b", "../x"])
+def test_a_path_that_is_none_below_the_release_is_refused(repository: Repository, path: str) -> None:
+    manifest = read_manifest(repository.release / MANIFEST)
+    files = (manifest.files[0].model_copy(update={"path": path}), *manifest.files[1:])
+    forged = manifest.model_copy(update={"files": files}).sealed()
+    (repository.release / MANIFEST).write_bytes(forged.to_bytes())
+    told = [finding.problem for finding in changed_files(repository.release)]
+    assert any(f"names {path!r}, no file below it" in problem for problem in told)
+
+
+def test_a_linked_directory_is_a_stray_and_a_pipe_no_file(repository: Repository) -> None:
+    (repository.release / "more").symlink_to(repository.folder, target_is_directory=True)
+    (repository.release / CELL).unlink()
+    os.mkfifo(repository.release / CELL)
+    told = {Path(finding.path).name: finding.problem for finding in changed_files(repository.release)}
+    assert told == {"more": "is not listed in the manifest: a stray", Path(CELL).name: "is no plain file"}
+
+
+def test_a_file_that_is_listed_twice_is_told(repository: Repository) -> None:
+    manifest = read_manifest(repository.release / MANIFEST)
+    forged = manifest.model_copy(update={"files": (*manifest.files, manifest.files[0])}).sealed()
+    (repository.release / MANIFEST).write_bytes(forged.to_bytes())
+    (finding,) = changed_files(repository.release)
+    assert finding.problem == f"lists {manifest.files[0].path} more than once"
 
 
 def test_a_release_under_another_name_is_told(repository: Repository) -> None:

@@ -10,14 +10,10 @@ from rich.text import Text
 
 from recgauntlet.errors import RecordError
 from recgauntlet.manifest import Interval, SummaryRow
+from recgauntlet.plain import plain
 from recgauntlet.release import Release, open_manifest, release_names, superseded_by
 from recgauntlet.release_diff import ReleaseDiff, RowChange
 from recgauntlet.release_summary import plugins_of
-
-
-def plain(text: str) -> str:
-    """Foreign text for a terminal: what would steer it, or hide or reorder what stands around it, is spelled out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_summary(console: Console, release: Release) -> None:
