@@ -10,7 +10,7 @@ from torch import Tensor
 from recgauntlet.batch import PAD, Tokens, Users, UserState
 from recgauntlet.evaluation import change
 from recgauntlet.limits import SAME
-from recgauntlet.recommender import Recommender, Surface, TrainingRecipe, embedding_mask
+from recgauntlet.recommender import Recommender, Surface, TrainingRecipe, constructor_defaults, embedding_mask
 from recgauntlet.testing.check import require
 from recgauntlet.testing.constructor import require_constructor
 from recgauntlet.testing.model_subject import ModelSubject, require_same, scores, single, texts_of
@@ -29,6 +29,11 @@ def constructor(subject: ModelSubject) -> None:
         "let the class inherit from recgauntlet.Recommender, and the entry point name the class",
     )
     require_constructor(plugin, ("catalog",), ("token_length",))
+    require(
+        plugin.hyperparameters() == constructor_defaults(plugin),
+        f"hyperparameters() gives {plugin.hyperparameters()}, the arguments are {constructor_defaults(plugin)}",
+        "do not override hyperparameters(); it repeats the constructor's arguments",
+    )
     surfaces = getattr(plugin, "surfaces", None)
     require(
         isinstance(surfaces, frozenset) and bool(surfaces) and surfaces <= set(SURFACES),

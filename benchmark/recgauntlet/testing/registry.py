@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from recgauntlet.attack import Attack
+from recgauntlet.building import merged_options
 from recgauntlet.data.own import find_task_or_card
-from recgauntlet.plugins import find_attack, find_defense, find_model, names
+from recgauntlet.errors import PluginError
+from recgauntlet.plugins import Plugin, find_attack, find_defense, find_model, names
 from recgauntlet.recommender import Scalar
 from recgauntlet.suite import suite_attacks
 from recgauntlet.testing import (
@@ -82,7 +84,7 @@ DEFENSES: tuple[Rule[DefenseSubject], ...] = (
     Rule(
         "no-leaks",
         defense_isolation.no_leaks,
-        "keep state on the object, or compute it from context; nothing on the class or in the module",
+        "keep state on the object; what depends on nothing of a cell may be kept with functools.cache",
     ),
     Rule("data-unchanged", defense_isolation.data_unchanged, "copy an array before you write to it"),
     Rule(
@@ -131,7 +133,7 @@ MODELS: tuple[Rule[ModelSubject], ...] = (
     Rule(
         "no-leaks",
         model_training.no_leaks,
-        "keep vocabularies and caches on the object, or key a shared cache by everything it depends on",
+        "keep vocabularies on the object; what depends on nothing of a cell may be kept with functools.cache",
     ),
     Rule(
         "leaves-nothing",
@@ -217,9 +219,11 @@ def checks_for(kind: Kind, plugin: Any, *, options: Mapping[str, Scalar] | None 
     Raises
     ------
     PluginError
-        Where there is no such plugin.
+        Where there is no such plugin, or it has no such option.
     """
     chosen = dict(options or {})
+    if chosen:
+        _require_options(kind, plugin, chosen)
     if kind == "defenses":
         value = find_defense(plugin).value if isinstance(plugin, str) else plugin
         subject = DefenseSubject(value, chosen)
@@ -237,6 +241,17 @@ def checks_for(kind: Kind, plugin: Any, *, options: Mapping[str, Scalar] | None 
         else TaskSubject(plugin, "")
     )
     return tuple(rule.of(task) for rule in TASKS)
+
+
+def _require_options(kind: Kind, plugin: Any, options: dict[str, Scalar]) -> None:
+    """PluginError where a plugin has no such option, or another type of value."""
+    if kind == "tasks":
+        raise PluginError("a task has no options", field="options", remedy="change its card")
+    find = {"defenses": find_defense, "models": find_model, "attacks": find_attack}[kind]
+    if isinstance(plugin, str) and plugin in names(kind):
+        merged_options(find(plugin), tuple(options.items()))
+    elif isinstance(plugin, type):
+        merged_options(Plugin(plugin.__name__, plugin, "", ""), tuple(options.items()))
 
 
 def _attack(plugin: str | type[Attack] | Attack, options: dict[str, Scalar]) -> AttackSubject:

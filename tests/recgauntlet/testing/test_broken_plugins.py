@@ -39,7 +39,7 @@ BROKEN: tuple[tuple[Kind, Any, str, str], ...] = (
     ("defenses", broken_defenses.WritesToTheData, "data-unchanged", "changed in place"),
     ("defenses", broken_defenses.KeepsItToItself, "save-and-load", "after saving and loading"),
     ("defenses", broken_defenses.WritesALog, "leaves-nothing", "the file training.log was written"),
-    ("defenses", broken_defenses.SetsTheEnvironment, "leaves-nothing", "the environment variables changed"),
+    ("defenses", broken_defenses.SetsTheEnvironment, "leaves-nothing", "RECGAUNTLET_BROKEN_DEFENSE changed"),
     ("defenses", broken_defenses.KeepsLosses, "resources", "every step leaves"),
     ("defenses", broken_defenses.NeverStops, "resources", "251 x the forward"),
     ("models", broken_models.TakesAnything, "constructor", "**kwargs (more)"),
@@ -56,7 +56,7 @@ BROKEN: tuple[tuple[Kind, Any, str, str], ...] = (
     ("models", broken_models.SaysBfloat16, "precision", "TypeError"),
     ("models", broken_models.ForgetsANumber, "save-and-load", "after loading"),
     ("models", broken_models.SharesAVocabulary, "no-leaks", "SharesAVocabulary.vocabulary"),
-    ("models", broken_models.SetsTheEnvironment, "leaves-nothing", "the environment variables changed"),
+    ("models", broken_models.SetsTheEnvironment, "leaves-nothing", "RECGAUNTLET_BROKEN_MODEL changed"),
     ("models", broken_models.KeepsScores, "resources", "every batch leaves"),
     ("tasks", broken_tasks.task(question=" "), "card", "question is empty"),
     ("tasks", broken_tasks.task(citation="Smith 2020"), "licence", "no BibTeX entry"),
@@ -95,7 +95,7 @@ BROKEN: tuple[tuple[Kind, Any, str, str], ...] = (
     ("attacks", broken_attacks.SwitchesTheModel, "unchanged", "the model's mode"),
     ("attacks", broken_attacks.PushesTheRightWay, "wrong-side", "no further on the wrong side"),
     ("attacks", broken_attacks.Remembers, "no-leaks", "Remembers.runs"),
-    ("attacks", broken_attacks.SetsTheEnvironment, "leaves-nothing", "the environment variables changed"),
+    ("attacks", broken_attacks.SetsTheEnvironment, "leaves-nothing", "RECGAUNTLET_BROKEN_ATTACK changed"),
     ("attacks", broken_attacks.KeepsResults, "resources", "every run leaves"),
 )
 HONEST: tuple[tuple[Kind, Any], ...] = (
