@@ -57,7 +57,7 @@ def tokens(subject: ModelSubject) -> None:
     """tokenize: whole numbers of one shape, at least one real token a text and at most token_length, and the word each
     token came from."""
     texts = [*subject.data.catalog.texts[:8], *STRANGE]
-    found: Any = subject.model.tokenize(texts)
+    found: Any = subject.untrained.tokenize(texts)
     require(isinstance(found, Tokens), f"tokenize gives {type(found).__name__}", "return recgauntlet.Tokens")
     shapes = {tuple(part.shape) for part in (found.ids, found.mask, found.word_of_token)}
     require(
@@ -94,7 +94,7 @@ def tokens(subject: ModelSubject) -> None:
 
 def shapes(subject: ModelSubject) -> None:
     """embed [B, L, D], embed_history [U, H, D], encode_user tensors of U rows, score [B]: finite, for one or many."""
-    model = subject.model
+    model = subject.untrained
     for batch in (subject.batch, single(subject.batch, 0)):
         users, count = batch.users, len(batch)
         candidates = model.candidates(batch.items)

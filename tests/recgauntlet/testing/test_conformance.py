@@ -19,7 +19,7 @@ from recgauntlet import Defense
 from recgauntlet.errors import PluginError
 from recgauntlet.recommender import Scalar
 from recgauntlet.testing import KINDS, Check, CheckSkipped, ConformanceError, Kind, checks_for, run_checks
-from recgauntlet.testing.registry import rules
+from recgauntlet.testing.rules import rules
 from recgauntlet.testing.tiny_models import TinyTitles
 
 
