@@ -107,6 +107,14 @@ def test_stars_are_the_corrected_paired_test_against_the_undefended_twin(board: 
     assert not cells_of(sheet_of(board), "stuffing")["standard"].stars
 
 
+def test_another_model_is_no_twin(tmp_path: Path) -> None:
+    records = [make_record(seed=s) for s in range(2)] + [
+        make_record(model="mf", defense="pgd", seed=s) for s in range(2)
+    ]
+    (table,) = board_of(tmp_path, records).tables
+    assert [twin_of(table, row) for row in table.rows] == [None, None]
+
+
 def test_one_seed_earns_no_star(tmp_path: Path) -> None:
     board = board_of(tmp_path, [make_record(), make_record(defense="pgd", threats=STRONG)])
     sheet = sheet_of(board)
@@ -156,7 +164,7 @@ def test_the_csv_is_the_pages_and_tells_p_and_the_release(board: Board) -> None:
 def test_the_csv_can_be_narrowed_and_refuses_columns_that_are_not_there(board: Board) -> None:
     chosen = Selection(tasks=("shop",), tiers=("standard",))
     (first, *_) = csv.DictReader(io.StringIO(csv_of(board, chosen, ("robust_accuracy",)).decode()))
-    assert "robust_accuracy:stuffing:standard" in first
+    assert {"task", "model", "defense_hyperparameters", "robust_accuracy:stuffing:standard"} <= first.keys()
     assert not {"clean_accuracy", "robust_accuracy:stuffing:low"} & first.keys()
     with pytest.raises(RecordError, match="no column 'robst'"):
         csv_of(board, chosen, ("robst",))
