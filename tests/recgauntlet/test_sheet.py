@@ -14,7 +14,7 @@ from real_latex import compiled, needs_latex
 from synthetic_records import make_record
 from test_escaping import HOSTILE
 
-from recgauntlet.board import Board, open_board
+from recgauntlet.board import Board, locate, open_board
 from recgauntlet.cli import cli
 from recgauntlet.errors import RecordError
 from recgauntlet.paired import CLEAN, Quantity, differences, twin_of
@@ -208,6 +208,18 @@ def test_hostile_names_break_no_row_of_a_markdown_table(hostile: Board) -> None:
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == len(sheet.lines) + 2
     assert {len(re.findall(r"(?<!\\)\|", row.replace("\\\\", ""))) for row in rows} == {len(sheet.heads) + 3}
+
+
+def test_hostile_rows_have_addresses_and_move_nothing_on_a_terminal(hostile: Board) -> None:
+    rows = [at for at in locate(str(hostile.directory)).rows if at.row.model.name and at.row.defense.name == "standard"]
+    assert len(rows) == len(HOSTILE) - 1
+    for at in rows[::4]:
+        other = at.address.rpartition("/")[0]
+        twin = next(b for b in locate(other).rows if b.row.defense.name != "standard")
+        for arguments in (["cite", at.address], ["compare", at.address, twin.address]):
+            result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+            assert result.exit_code == 0
+            assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", result.output)
 
 
 @needs_latex
