@@ -62,7 +62,7 @@ def parsed(line: str) -> tuple[click.Command, dict[str, Any]]:
         raise click.UsageError(f"{left} is left over")
     for parameter in command.params:
         given = values.get(parameter.name or "")
-        if parameter.required and not (isinstance(given, str | tuple) and given):
+        if parameter.required and not (isinstance(given, str | tuple | list) and given):
             raise click.UsageError(f"{parameter.name} is missing")
         if isinstance(parameter.type, click.Choice) and given is not None:
             for value in given if isinstance(given, list | tuple) else [given]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -53,6 +54,9 @@ def changed_files(directory: Path) -> list[Finding]:
     if manifest.name != directory.resolve().name:
         problem = f"says {manifest.name!r}, the directory is {directory.resolve().name!r}"
         found.append(Finding(shown(directory / MANIFEST), "name", problem))
+    paths = [file.path for file in manifest.files]
+    for path in sorted({path for path in paths if paths.count(path) > 1}):
+        found.append(Finding(shown(directory / MANIFEST), "files", f"lists {path} more than once"))
     found += _against(directory, manifest)
     found += [
         Finding(shown(path), "", "is not listed in the manifest: a stray") for path in strays(directory, manifest)
@@ -83,9 +87,8 @@ def changes_in_history(root: Path, *, only: str = "") -> History:
     for commit, changes in _commits(log):
         releases.take(commit, changes)
     releases.take("the working tree", list(_changes(tree.split("\0"))))
-    checkout = Path(top).resolve()
     found = [
-        Finding(shown(checkout / change.path), "", f"was {change.how} after it was frozen, in {change.commit}")
+        Finding(shown(Path(top) / change.path), "", f"was {change.how} after it was frozen, in {change.commit}")
         for change in releases.found
         if not only or change.release == only
     ]
@@ -214,8 +217,6 @@ def _submission(directory: Path) -> list[Finding]:
 
 
 def shown(path: Path) -> str:
-    """The path as a reader sees it: from where they stand, if it lies below."""
-    try:
-        return path.resolve().relative_to(Path.cwd().resolve()).as_posix()
-    except ValueError:
-        return str(path)
+    """The path as a reader sees it: from where they stand, if it lies below. Links are not followed."""
+    whole = Path(os.path.abspath(path))  # noqa: PTH100  resolve() would name what a link points to
+    return whole.relative_to(Path.cwd()).as_posix() if whole.is_relative_to(Path.cwd()) else str(whole)

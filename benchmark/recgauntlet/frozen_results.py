@@ -69,9 +69,11 @@ def vouched_for(directory: Path, file: FrozenFile) -> bytes:
     """
     path = directory / file.path
     place = PurePosixPath(file.path)
-    if place.is_absolute() or ".." in place.parts or "\\" in file.path:
+    if place.is_absolute() or ".." in place.parts or "\\" in file.path or ":" in file.path:
         raise RecordError(f"names {file.path!r}, no file below it", where=directory / MANIFEST, remedy=REMEDY)
     try:
+        if path.exists() and not path.is_file():
+            raise RecordError("is no plain file", where=path, remedy=REMEDY)
         if path.stat().st_size != file.bytes:
             raise RecordError(
                 f"has {path.stat().st_size:,} bytes, the manifest says {file.bytes:,}",
@@ -100,7 +102,8 @@ def strays(directory: Path, manifest: Manifest) -> list[Path]:
     found = []
     for path in sorted(directory.rglob("*")):
         place = path.relative_to(directory)
-        if not path.is_dir() and place.parts[0] != SUBMISSIONS and place.as_posix() not in listed:
+        is_file = path.is_symlink() or not path.is_dir()
+        if is_file and place.parts[0] != SUBMISSIONS and place.as_posix() not in listed:
             found.append(path)
     return found
 
@@ -114,4 +117,7 @@ def _without_collections() -> Iterator[None]:
         yield
     finally:
         if was_on:
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()  # all that was made now counts as old, so that it is not searched at once
             gc.enable()

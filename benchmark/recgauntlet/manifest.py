@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from recgauntlet.card import Track
 from recgauntlet.comparable import Ground
-from recgauntlet.errors import RecordError
+from recgauntlet.errors import OutputError, RecordError
 from recgauntlet.record import PluginRef, SuiteRef
 from recgauntlet.sealed import digest_of, load_json, to_bytes, validated
 from recgauntlet.stats import Estimate
@@ -22,6 +22,9 @@ SUBMISSIONS = "submissions"
 """The directory of a release in which merged submissions are added, one directory each, after it was frozen."""
 REMEDY = "restore the release from where it was published: a frozen file never changes"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""What no file on Windows may be called."""
 
 
 class _Part(BaseModel):
@@ -167,7 +170,26 @@ def is_manifest(content: dict[str, Any]) -> bool:
     return content.get("kind") == KIND
 
 
+def check_not_frozen(path: Path, option: str) -> None:
+    """OutputError where `path` lies in a frozen release, in which nothing is written any more."""
+    for place in (path.absolute(), *path.absolute().parents):
+        if _has_manifest(place):
+            raise OutputError(
+                f"lies in the frozen release {place.name}, whose files never change",
+                where=path,
+                field=option,
+                remedy="choose a directory elsewhere",
+            )
+
+
+def _has_manifest(directory: Path) -> bool:
+    try:
+        return is_manifest(load_json(directory / MANIFEST, "a manifest", REMEDY))
+    except RecordError:
+        return False  # none, or another program's
+
+
 def is_file_safe(name: str) -> bool:
     """Whether a release may have this name: letters, digits, dots, hyphens and underscores, 64 at most, the first and
     the last a letter or a digit. It is a directory on every system, and no path."""
-    return _NAME.fullmatch(name) is not None and ".." not in name
+    return _NAME.fullmatch(name) is not None and ".." not in name and not _DEVICE.fullmatch(name)

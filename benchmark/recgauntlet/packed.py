@@ -17,8 +17,10 @@ from recgauntlet.errors import RecordError
 
 MAX_PACKED = 64_000_000
 """Bytes that one packed column may unfold to: a record cannot blow up its reader."""
+_ZLIB = b"\x78\x01"
+"""How a zlib stream begins (RFC 1950)."""
 _STORED = 0xFFFF
-"""Bytes that a stored block of zlib holds at most."""
+"""Bytes that a stored block holds at most (RFC 1951)."""
 
 
 class Packed(BaseModel):
@@ -64,15 +66,17 @@ class Packed(BaseModel):
         return self._unfold(self.kind, self.size)
 
     @staticmethod
-    def stored(raw: bytes) -> str:
-        """`raw` as the `data` of a column, not squeezed: the same characters whichever zlib is installed, and quickly
-        made."""
-        chunks = [raw[start : start + _STORED] for start in range(0, len(raw), _STORED)] or [b""]
-        parts = [b"\x78\x01"]
-        for number, chunk in enumerate(chunks, start=1):
-            parts += [struct.pack("<BHH", number == len(chunks), len(chunk), len(chunk) ^ 0xFFFF), chunk]
-        parts.append(struct.pack(">I", zlib.adler32(raw)))
-        return base64.b64encode(b"".join(parts)).decode("ascii")
+    def stored(raw: bytes) -> bytes:
+        """`raw` as the `data` of a column (ASCII), not squeezed: the same characters whichever zlib is installed, and
+        quickly made."""
+        end = zlib.adler32(raw).to_bytes(4, "big")
+        if len(raw) <= _STORED:
+            return binascii.b2a_base64(b"".join((_ZLIB, _block(raw, last=True), raw, end)), newline=False)
+        parts = [_ZLIB]
+        for start in range(0, len(raw), _STORED):
+            chunk = raw[start : start + _STORED]
+            parts += [_block(chunk, last=start + _STORED >= len(raw)), chunk]
+        return binascii.b2a_base64(b"".join([*parts, end]), newline=False)
 
     def _unfold(self, kind: str, size: int) -> bytes:
         remedy = "restore the record from its release or run the cell again"
@@ -90,3 +94,7 @@ class Packed(BaseModel):
 
 def _squeeze(raw: bytes) -> str:
     return base64.b64encode(zlib.compress(raw, 9)).decode("ascii")
+
+
+def _block(chunk: bytes, *, last: bool) -> bytes:
+    return struct.pack("<BHH", last, len(chunk), len(chunk) ^ _STORED)

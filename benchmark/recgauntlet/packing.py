@@ -10,24 +10,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from itertools import chain, zip_longest
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ValidationError
 
+from recgauntlet.data.tables import IntArray
 from recgauntlet.errors import RecordError
 from recgauntlet.packed import Packed
-from recgauntlet.record import Clean, RankingOutcome, RunRecord, ThreatOutcome
+from recgauntlet.record import RankingOutcome, RunRecord, ThreatOutcome
 from recgauntlet.sealed import digest_of, to_bytes
 
 Bytes = npt.NDArray[np.uint8]
 REMEDY = "restore the release from where it was published"
 _EMPTY = Packed.floats(np.zeros(0))
-_LEFT_OUT = b'"data":null'
-_COLUMN = re.compile(_LEFT_OUT + rb',"kind":"(bits|f2)","n":(\d{1,8})\}')
+_COLUMN = re.compile(rb'"data":null(?=,"kind":"(bits|f2)","n":(\d{1,8})\})')
 """No text of a record looks like that: a quotation mark within a text has a backslash in front of it."""
 
 
@@ -40,7 +39,7 @@ def as_released(record: RunRecord, *, attack_scores: bool = False) -> RunRecord:
     """
 
     def column(one: Packed) -> dict[str, Any]:
-        return {"kind": one.kind, "n": one.n, "data": Packed.stored(one.raw())}
+        return {"kind": one.kind, "n": one.n, "data": Packed.stored(one.raw()).decode()}
 
     if not attack_scores:
         record = record.model_copy(update={"threats": tuple(_without_scores(threat) for threat in record.threats)})
@@ -66,13 +65,17 @@ def pack(record: RunRecord) -> tuple[bytes, bytes]:
         return {"kind": one.kind, "n": one.n, "data": None}
 
     words = json.dumps(_plain(record, taken), sort_keys=True, separators=(",", ":")).encode()
-    bases = _bases(record)
+    bases = _bases(record, {})
     raws = [np.frombuffer(one.raw(), dtype=np.uint8) for one in columns]
     raws = [raw if (base := bases.get(id(one))) is None else raw ^ base for one, raw in zip(columns, raws, strict=True)]
     parts = [_halved(raw) if one.kind == "f2" else raw for one, raw in zip(columns, raws, strict=True)]
     packed = words, b"".join(part.tobytes() for part in parts)
     if to_bytes(unpack(*packed)) != to_bytes(record):
-        raise _fault("it does not come out as it went in; has a plugin options named data, kind and n?")
+        raise RecordError(
+            "cannot be packed: it would not come out as it went in",
+            field="hyperparameters",
+            remedy="rename a plugin's options if they are data, kind and n, which make a column of a record",
+        )
     return packed
 
 
@@ -86,29 +89,36 @@ def unpack(words: bytes, columns: bytes) -> RunRecord:
     """
     datas: list[bytes] = []
     known: dict[bytes, bytes] = {}
+    floats: dict[str, bytes] = {}
     at = 0
-    for kind, digits in _COLUMN.findall(words):
-        count = int(digits)
-        raw = columns[at : at + ((count + 7) // 8 if kind == b"bits" else 2 * count)]
-        at += len(raw)
+    texts = _COLUMN.split(words)  # a text, a kind, a number, a text, ...
+    for kind, digits in zip(texts[1::3], texts[2::3], strict=True):
+        size = (int(digits) + 7) // 8 if kind == b"bits" else 2 * int(digits)
+        raw = columns[at : at + size]
+        at += size
         if kind == b"f2":
             raw = _joined(raw)
         data = known.get(raw)  # many columns of a record are alike: nothing broken, all attacked
         if data is None:
-            data = known[raw] = b'"data":"%b"' % Packed.stored(raw).encode()
+            stored = Packed.stored(raw)
+            data = known[raw] = b'"data":"%b"' % stored
+            if kind == b"f2":
+                floats[stored.decode()] = raw
         datas.append(data)
-    texts = words.split(_LEFT_OUT)
-    if at != len(columns) or len(texts) != len(datas) + 1:
+    if at != len(columns):
         raise _fault("its words and its columns do not go together")
+    parts = [b""] * (2 * len(datas) + 1)
+    parts[0::2], parts[1::2] = texts[0::3], datas
     try:
-        record = RunRecord.model_validate_json(b"".join(chain(*zip_longest(texts, datas, fillvalue=b""))))
+        record = RunRecord.model_validate_json(b"".join(parts))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise _fault(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    bases = _bases(record)
+    bases = _bases(record, floats)
     if not bases:
         return record
-    return record.model_copy(update={"ranking": tuple(_changed_by(bases, outcome) for outcome in record.ranking)})
+    ranking = tuple(_changed_by(bases, outcome, floats) for outcome in record.ranking)
+    return record.model_copy(update={"ranking": ranking})
 
 
 def _without_scores(threat: ThreatOutcome) -> ThreatOutcome:
@@ -136,46 +146,58 @@ def _halved(raw: Bytes) -> Bytes:
 
 
 def _joined(halves: bytes) -> bytes:
-    """The inverse of `_halved`; a byte too many is left out, which the column's length then tells."""
-    half = len(halves) // 2
-    return np.frombuffer(halves[: 2 * half], dtype=np.uint8).reshape(2, half)[::-1].T.tobytes()
+    """The inverse of `_halved`; nothing for an odd number of bytes, which are the rest of columns that are cut off."""
+    if len(halves) % 2:
+        return b""
+    return np.frombuffer(halves, dtype=np.uint8).reshape(2, -1)[::-1].T.tobytes()
 
 
-def _bases(record: RunRecord) -> dict[int, Bytes]:
+def _bases(record: RunRecord, known: Mapping[str, bytes]) -> dict[int, Bytes]:
     """By the identity of each ranking's column the bytes of the clean scores of the same candidates; nothing for one
-    whose impressions are not those of the record."""
-    if record.clean is None or not record.ranking:
+    whose impressions are not those of the record. `known` has columns that are unfolded already, by their data."""
+    clean = record.clean
+    if clean is None or not record.ranking or clean.impression_scores.kind != "f2":
         return {}
-    scores = np.frombuffer(record.clean.impression_scores.raw(), dtype=np.uint8)
-    if record.clean.impression_scores.kind != "f2":
-        return {}
-    scores = scores.reshape(-1, 2)
-    found = {id(outcome.scores): _base(record.clean, outcome, scores) for outcome in record.ranking}
-    return {column: base for column, base in found.items() if base is not None}
-
-
-def _base(clean: Clean, outcome: RankingOutcome, scores: Bytes) -> Bytes | None:
+    scores = np.frombuffer(_raw(clean.impression_scores, known), dtype=np.uint8).reshape(-1, 2)
     try:
         sizes = np.array(clean.impression_sizes, dtype=np.int64)
-        chosen = np.array(outcome.impressions, dtype=np.int64)
+        chosen = [np.array(outcome.impressions, dtype=np.int64) for outcome in record.ranking]
     except OverflowError:
-        return None
-    if not len(chosen) or ((sizes < 0) | (sizes > len(scores))).any() or ((chosen < 0) | (chosen >= len(sizes))).any():
-        return None
-    ends, lengths = np.cumsum(sizes), sizes[chosen]
-    if int(lengths.sum()) != outcome.scores.n or outcome.scores.kind != "f2" or int(ends[chosen].max()) > len(scores):
-        return None
+        return {}
+    if ((sizes < 0) | (sizes > len(scores))).any():
+        return {}
+    ends = np.cumsum(sizes)
+    found = {}
+    for outcome, numbers in zip(record.ranking, chosen, strict=True):
+        rows = _rows(sizes, ends, numbers)
+        if outcome.scores.kind == "f2" and len(rows) == outcome.scores.n > 0 and int(rows.max()) < len(scores):
+            found[id(outcome.scores)] = scores[rows].ravel()
+    return found
+
+
+def _rows(sizes: IntArray, ends: IntArray, chosen: IntArray) -> IntArray:
+    """Where the candidates of the impressions `chosen` stand, impression by impression; none where one is not there, or
+    where they are more than there are candidates."""
+    if not len(chosen) or int(chosen.min()) < 0 or int(chosen.max()) >= len(sizes):
+        return np.zeros(0, dtype=np.int64)
+    lengths = sizes[chosen]
+    if int(lengths.sum()) > int(ends[-1]):
+        return np.zeros(0, dtype=np.int64)
     before = np.cumsum(lengths) - lengths
-    rows = np.repeat(ends[chosen] - lengths - before, lengths) + np.arange(outcome.scores.n)
-    return scores[rows].ravel()
+    return np.repeat(ends[chosen] - lengths - before, lengths) + np.arange(int(lengths.sum()))
 
 
-def _changed_by(bases: dict[int, Bytes], outcome: RankingOutcome) -> RankingOutcome:
+def _raw(column: Packed, known: Mapping[str, bytes]) -> bytes:
+    raw = known.get(column.data)
+    return column.raw() if raw is None or len(raw) != column.size else raw
+
+
+def _changed_by(bases: Mapping[int, Bytes], outcome: RankingOutcome, known: Mapping[str, bytes]) -> RankingOutcome:
     base = bases.get(id(outcome.scores))
     if base is None:
         return outcome
-    raw = np.frombuffer(outcome.scores.raw(), dtype=np.uint8) ^ base
-    column = outcome.scores.model_copy(update={"data": Packed.stored(raw.tobytes())})
+    raw = np.frombuffer(_raw(outcome.scores, known), dtype=np.uint8) ^ base
+    column = outcome.scores.model_copy(update={"data": Packed.stored(raw.tobytes()).decode()})
     return outcome.model_copy(update={"scores": column})
 
 

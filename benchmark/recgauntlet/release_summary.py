@@ -119,7 +119,12 @@ def key_of(row: SummaryRow) -> Key:
 def row_name(row: SummaryRow) -> str:
     """ "news-click: nrms + pgd"."""
     track = "" if row.track == "standard" else f" ({row.track})"
-    return f"{row.task}{track}: {row.model.name} + {row.defense.name}"
+    return f"{row.task}{track}: {plugins_of(row)}"
+
+
+def plugins_of(row: SummaryRow) -> str:
+    """ "nrms + pgd"."""
+    return f"{row.model.name} + {row.defense.name}"
 
 
 def differing(was: SummaryRow, now: SummaryRow) -> tuple[str, ...]:

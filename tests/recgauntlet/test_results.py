@@ -14,6 +14,7 @@ from recgauntlet.errors import RecordError
 from recgauntlet.packed import Packed
 from recgauntlet.record import Clean, RunRecord, write_record
 from recgauntlet.results import check_record, read_results
+from recgauntlet.squeezed import squeezed
 
 Change = Callable[[RunRecord], RunRecord]
 
@@ -27,6 +28,15 @@ def test_records_are_read_in_order_of_path_and_broken_ones_told(tmp_path: Path) 
     assert [record.seed for _, record in found.records] == [0, 1]
     assert [path.name for path, _ in found.broken] == ["cut.json"]
     assert "not complete JSON" in str(found.broken[0][1])
+
+
+def test_a_squeezed_record_is_read_like_any_other(tmp_path: Path) -> None:
+    write_record(make_record(), tmp_path / "one.json")
+    (tmp_path / "two.json.xz").write_bytes(squeezed((tmp_path / "one.json").read_bytes()))
+    (tmp_path / "three.json.xz").write_bytes(b"no xz")
+    found = read_results(tmp_path)
+    assert [record for _, record in found.records] == [make_record()] * 2
+    assert [path.name for path, _ in found.broken] == ["three.json.xz"]
 
 
 def test_checkpoints_are_not_records(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from recgauntlet import metrics
 from recgauntlet.packed import Packed
 from recgauntlet.record import Clean, RunRecord
 from recgauntlet.rows import Row, TaskTable
-from recgauntlet.table import build_table
+from recgauntlet.table import apart, build_table
 
 
 def seeds(count: int = 3, **options: object) -> list[RunRecord]:
@@ -82,6 +82,38 @@ def test_the_interval_of_a_retained_share_knows_that_both_accuracies_go_together
 def test_what_may_not_be_compared_is_never_in_one_table(other: dict[str, object]) -> None:
     tables = build_table(seeds() + seeds(defense="pgd", ratio=2.0, **other))
     assert [len(table.rows) for table in tables] == [1, 1]
+
+
+def test_why_two_tables_of_a_task_are_not_one_is_said_of_both() -> None:
+    tables = build_table([*seeds(), *seeds(suite_fingerprint="3" * 64), *seeds(track="demo"), *seeds(task="news")])
+    told = apart(tables)
+    assert [(table.task, table.track) for table in tables] == [
+        ("news", "standard"),
+        ("shop", "standard"),
+        ("shop", "standard"),
+        ("shop", "demo"),
+    ]
+    assert (told[0], told[3]) == ((), ())
+    ((first, why),), ((second, _),) = told[2], told[1]
+    assert (first, second) == (1, 2)
+    assert len(why) == 1
+    assert "another attack suite" in why[0]
+
+
+def test_what_may_not_be_compared_shares_no_rank() -> None:
+    weak = {"stuffing": (0.2, 0.1, 0.1), "embedding": (0.6, 0.5, 0.4)}
+    tables = build_table(seeds() + seeds(defense="pgd", suite_fingerprint="3" * 64, threats=weak))
+    assert [[row.rank for row in table.rows] for table in tables] == [[1], [1]]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"version": 2}, {"fingerprint": "1" * 64}, {"data_fingerprint": "2" * 64}, {"suite_fingerprint": "3" * 64}],
+)
+def test_a_failed_cell_of_another_ground_marks_no_row(other: dict[str, object]) -> None:
+    tables = build_table([*seeds(), make_record(seed=3, failure="lost", **other)])  # type: ignore[arg-type]
+    assert sorted((len(table.rows), len(table.failed)) for table in tables) == [(0, 1), (1, 0)]
+    assert [flag for table in tables for row in table.rows for flag in row.flags] == []
 
 
 def test_rows_are_ranked_on_the_worst_ranked_threat_and_never_on_a_diagnostic() -> None:

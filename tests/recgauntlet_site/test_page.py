@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from board import HOSTILE, Board, board_records, shop_card
 from page_reader import Element, read_page
+from synthetic_records import make_record
 
-from recgauntlet.record import RunRecord
-from recgauntlet.results import Results
+from recgauntlet.record import RunRecord, write_record
+from recgauntlet.results import Results, read_results
 from recgauntlet_site.render import render_site
 
 
@@ -305,3 +307,18 @@ def test_a_page_without_records_says_so() -> None:
     page, faults = read_page(render_site([])["index.html"].decode())
     assert faults == []
     assert "There are no records yet" in page.text()
+
+
+def test_tables_of_one_task_that_may_not_be_compared_say_why_and_link_each_other(tmp_path: Path) -> None:
+    for seed in range(3):
+        for suite in "12":
+            write_record(make_record(seed=seed, suite_fingerprint=suite * 64), tmp_path / f"{suite}-{seed}.json")
+    files = render_site([("mine", tmp_path, read_results(tmp_path))], cards=lambda table: None)
+    page, faults = read_page(files["index.html"].decode())
+    assert faults == []
+    sections = page.all("section", class_="task")
+    assert len(sections) == 2
+    for part, other in zip(sections, reversed(sections), strict=True):
+        (told,) = [p for p in part.all("p", class_="banner") if "Not in one ranking" in p.text()]
+        assert "another attack suite" in told.text()
+        assert told.all("a")[0].attributes["href"] == "#" + other.all("h2")[0].attributes["id"]

@@ -15,6 +15,7 @@ from recgauntlet.challenge import challenge as run_challenge
 from recgauntlet.cli.options import check_owners, named, options_of, source_options
 from recgauntlet.cli.progress import with_bar
 from recgauntlet.errors import OutputError, RecordError
+from recgauntlet.manifest import check_not_frozen
 from recgauntlet.plugins import find_attack
 from recgauntlet.recheck import Checked, recheck
 from recgauntlet.record import RunRecord, read_record
@@ -92,6 +93,7 @@ def challenge(
     chosen = options_of(options, name)
     cell = read_record(record)
     path = out or _default_path(record, cell, name, chosen)
+    check_not_frozen(path, "--out")
     if path.exists() and not overwrite:
         raise OutputError(
             "is there already", where=path, field="--out", remedy="give --overwrite, or another file with --out"

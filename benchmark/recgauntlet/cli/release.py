@@ -79,7 +79,8 @@ def freeze(
       recgauntlet release freeze 2026.1.1 --results results/2026.1 --results results/again --newest --supersedes 2026.1 --reason "wrong labels in news-click"
     """  # noqa: E501  an example is one line
     from recgauntlet.cli.release_words import print_diff, print_summary
-    from recgauntlet.freeze import Wanted, freeze
+    from recgauntlet.freezable import Wanted
+    from recgauntlet.freeze import freeze
     from recgauntlet.release import open_release
     from recgauntlet.release_diff import diff_releases
 
@@ -109,10 +110,10 @@ def verify(ctx: click.Context, name: str, root: Path) -> None:
       recgauntlet release verify 2026.1
       recgauntlet release verify elsewhere/2026.1
     """
-    from recgauntlet.cli.release_words import plain
     from recgauntlet.errors import RecordError
     from recgauntlet.frozen import changes_in_history
     from recgauntlet.manifest import MANIFEST
+    from recgauntlet.plain import plain
     from recgauntlet.release import find_release, superseded_by
     from recgauntlet.release_verify import verify_release
 

@@ -10,24 +10,23 @@ from rich.text import Text
 
 from recgauntlet.errors import RecordError
 from recgauntlet.manifest import Interval, SummaryRow
+from recgauntlet.plain import plain
 from recgauntlet.release import Release, open_manifest, release_names, superseded_by
 from recgauntlet.release_diff import ReleaseDiff, RowChange
-from recgauntlet.release_summary import row_name
-
-
-def plain(text: str) -> str:
-    """Foreign text for a terminal: what would steer it, or hide or reorder what stands around it, is spelled out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+from recgauntlet.release_summary import plugins_of
 
 
 def print_summary(console: Console, release: Release) -> None:
     """A frozen release: its rows, what it holds and how large it is."""
     manifest = release.manifest
     assert manifest is not None  # it has just been frozen
-    table = _table("row", "rank", "clean", "robust", "under", "seeds", "flags")
-    for row in manifest.summary:
-        _add(table, row_name(row), *_figures(row))
-    console.print(table)
+    for task in dict.fromkeys((row.task, row.track) for row in manifest.summary):
+        console.print(plain(f"{task[0]}, {task[1]} track"), markup=False, style="bold", soft_wrap=True)
+        table = _table("row", "rank", "clean", "robust", "under", "seeds", "flags")
+        for row in manifest.summary:
+            if (row.task, row.track) == task:
+                _add(table, plugins_of(row), *_figures(row))
+        console.print(table)
     size = sum(file.bytes for file in manifest.files)
     counts = manifest.counts
     console.print(
@@ -79,10 +78,12 @@ def print_diff(console: Console, found: ReleaseDiff) -> None:
             markup=False,
             soft_wrap=True,
         )
-    if found.changes:
+    for task in dict.fromkeys((change.row.task, change.row.track) for change in found.changes):
+        console.print(plain(f"{task[0]}, {task[1]} track"), markup=False, style="bold", soft_wrap=True)
         table = _table("", "row", "rank", "clean", "robust", "under", "seeds", "flags")
         for change in found.changes:
-            _add(table, change.kind, _name(change), *_both(change))
+            if (change.row.task, change.row.track) == task:
+                _add(table, change.kind, _name(change), *_both(change))
         console.print(table)
     count = {kind: sum(change.kind == kind for change in found.changes) for kind in ("new", "gone", "changed")}
     console.print(
@@ -94,7 +95,7 @@ def print_diff(console: Console, found: ReleaseDiff) -> None:
 
 
 def _name(change: RowChange) -> str:
-    told = [row_name(change.row)]
+    told = [plugins_of(change.row)]
     if change.was is not None and change.now is not None:
         for kind in ("model", "defense"):
             versions = (getattr(change.was, kind).version, getattr(change.now, kind).version)
@@ -127,13 +128,13 @@ def _figures(row: SummaryRow, *, exact: bool = False) -> list[str]:
 def _percent(interval: Interval, exact: bool) -> str:
     digits = 2 if exact else 1
     values = (f"{100 * value:.{digits}f}" for value in (interval.value, interval.low, interval.high))
-    return "{} [{}, {}]".format(*values)
+    return "{} [{},{}]".format(*values)
 
 
 def _table(*headings: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in headings:
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading in {"", "rank", "clean", "robust", "seeds"})
     return table
 
 

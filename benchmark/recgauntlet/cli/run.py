@@ -16,6 +16,7 @@ from recgauntlet.data.own import find_task_or_card
 from recgauntlet.data.prepare import item_vectors, prepare
 from recgauntlet.device import choose_device
 from recgauntlet.errors import OutputError
+from recgauntlet.manifest import check_not_frozen
 from recgauntlet.plugins import names
 from recgauntlet.spec import CellSpec, Options
 from recgauntlet.sweep import Planned, plan, run_sweep
@@ -98,6 +99,7 @@ def run(
     """
     console = Console(highlight=False)
     out = out or Path("demo" if track == "demo" else "results/local")
+    check_not_frozen(out, "--out")
     tasks, models = tasks or tuple(names("tasks")), models or ("nrms",)
     defenses = defenses or ("standard", "pgd")
     check_owners(model_options, models, "--model-option")
