@@ -36,15 +36,15 @@ class OpenCell:
     model_options: dict[str, Scalar]
 
 
-def open_cell(spec: CellSpec) -> OpenCell:
-    """Look up everything that `spec` names.
+def open_cell(spec: CellSpec, task: Task | None = None) -> OpenCell:
+    """Look up everything that `spec` names; `task` is its task where that was opened before.
 
     Raises
     ------
     PluginError, CardError
         Where a name or an option is wrong.
     """
-    task = find_task_or_card(spec.task)
+    task = task or find_task_or_card(spec.task)
     model, defense = find_model(spec.model), find_defense(spec.defense)
     options = merged_options(model, spec.model_options)
     chosen = merged_options(defense, spec.defense_options)

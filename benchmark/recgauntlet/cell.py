@@ -22,6 +22,7 @@ from recgauntlet.building import (
 from recgauntlet.card import TaskCard
 from recgauntlet.checkpoint import CheckpointInfo, load_weights, read_info, save_checkpoint, weights_hash
 from recgauntlet.cost import inference_latency
+from recgauntlet.data.own import find_task_or_card
 from recgauntlet.data.prepare import prepare
 from recgauntlet.data.tables import TaskData
 from recgauntlet.device import choose_device, describe, now
@@ -30,9 +31,9 @@ from recgauntlet.evaluation import Trial
 from recgauntlet.gauntlet import Findings, run_gauntlet
 from recgauntlet.journal import Journal
 from recgauntlet.loading import load_cell, spec_of
-from recgauntlet.plugins import Plugin
-from recgauntlet.recommender import Recommender
-from recgauntlet.record import Environment, Failure, RunRecord, TaskRef, TrainingCost, write_record
+from recgauntlet.plugins import Plugin, whose
+from recgauntlet.recommender import Recommender, Scalar
+from recgauntlet.record import Environment, Failure, PluginRef, RunRecord, TaskRef, TrainingCost, write_record
 from recgauntlet.spec import CellSpec
 from recgauntlet.suite import suite_ref
 from recgauntlet.task import SourceOptions
@@ -51,38 +52,103 @@ class _Made:
     parts: dict[str, Any] = field(default_factory=dict)
 
 
+class UntrainedError(Exception):
+    """The weights of a cell that is to be evaluated are not there, or are another cell's."""
+
+
 def run_cell(spec: CellSpec, progress: Progress = lambda what, share: None) -> RunRecord:
-    """Train, evaluate and record one cell; writes the record and the weights, nothing else.
+    """Train, evaluate and record one cell in this process; writes the record and the weights, nothing else.
 
     A cell that fails is recorded with its error and returned with status "failed"; only errors that stop a record from
-    being written (OutputError) and errors in the spec itself (PluginError, CardError) are raised.
+    being written (OutputError) and errors in the spec itself (PluginError, CardError) are raised. Nothing keeps the
+    plugin's code from the rest of the machine here; a sweep does (`recgauntlet.sweep`).
     """
-    started = now()
     cell = open_cell(spec)
-    device = choose_device(spec.device)
-    torch.set_num_threads(spec.threads)
-    precision = _precision(spec.precision, device, cell.model)
+
+    def work(made: _Made, device: torch.device, precision: str) -> None:
+        data = _data(cell, made, progress)
+        model, info = _trained(cell, made, data, device, precision, _part(progress, 0.0, TRAINING_SHARE))
+        _evaluate(cell, made, data, model, info, device, precision, progress)
+
+    return _concluded(cell, work, now(), spec.record_path)
+
+
+def train_apart(
+    cell: OpenCell, data: TaskData, weights: Path, record: Path, started: str, progress: Progress
+) -> RunRecord | None:
+    """The first half of `run_cell`: train on `data`, whose test part may be empty, and write the weights to `weights`;
+    where that fails, write the failed cell's record to `record` and return it."""
+
+    def work(made: _Made, device: torch.device, precision: str) -> None:
+        made.data_fingerprint, made.stage = data.fingerprint, "training"
+        model, trained = train_cell(cell, data, device, precision, _part(progress, 0.0, TRAINING_SHARE))
+        info = checkpoint_info(cell, trained, data, model.recipe, describe(device, precision))
+        save_checkpoint(model, info, weights)
+
+    made, environment, failure = _tried(cell, work)
+    if failure is None:
+        return None
+    failed = _record_of(cell, made, environment, started, failure)
+    write_record(failed, record)
+    return failed
+
+
+def evaluate_apart(cell: OpenCell, record: Path, started: str, progress: Progress) -> RunRecord:
+    """The second half of `run_cell`: attack the weights at the cell's place and write the record to `record`.
+
+    Raises
+    ------
+    UntrainedError
+        Where these weights are not there or not this cell's.
+    """
+
+    def work(made: _Made, device: torch.device, precision: str) -> None:
+        data = _data(cell, made, progress)
+        kept = _kept_weights(cell, data, device, precision)
+        if kept is None:
+            raise UntrainedError
+        _evaluate(cell, made, data, *kept, device, precision, progress)
+
+    return _concluded(cell, work, started, record)
+
+
+def _concluded(cell: OpenCell, work: Callable[[_Made, torch.device, str], None], started: str, path: Path) -> RunRecord:
+    made, environment, failure = _tried(cell, work)
+    record = _record_of(cell, made, environment, started, failure)
+    write_record(record, path)
+    if failure is None:
+        Journal(cell.spec.journal_path).remove()
+    return record
+
+
+def _tried(
+    cell: OpenCell, work: Callable[[_Made, torch.device, str], None]
+) -> tuple[_Made, Environment, Failure | None]:
+    """What `work` made; where it failed, how."""
+    device = choose_device(cell.spec.device)
+    torch.set_num_threads(cell.spec.threads)
+    precision = _precision(cell.spec.precision, device, cell.model)
     made, failure = _Made(), None
     try:
-        _run(cell, made, device, precision, progress)
-    except OutputError:
+        work(made, device, precision)
+    except (OutputError, UntrainedError):
         raise
     except Exception as error:  # whatever a plugin raises ends this cell, not the sweep
         failure = Failure(kind=type(error).__name__, message=_in_words(error), stage=made.stage)
         made.parts = {}
-    record = _record(cell, made, describe(device, precision), started, failure)
-    write_record(record, spec.record_path)
-    if failure is None:
-        Journal(spec.journal_path).remove()
-    return record
+    return made, describe(device, precision), failure
 
 
-def describe_failed_cell(spec: CellSpec, failure: Failure) -> RunRecord:
-    """The record of a cell whose process could not write its own."""
-    cell = open_cell(spec)
-    device = choose_device(spec.device)
-    environment = describe(device, _precision(spec.precision, device, cell.model))
-    return _record(cell, _Made(), environment, now(), failure)
+def describe_failed_cell(
+    spec: CellSpec, failure: Failure, model: dict[str, Scalar], defense: dict[str, Scalar]
+) -> RunRecord:
+    """The record of a cell whose process could not write its own; nothing of its plugins is loaded. `model` and
+    `defense` are their hyper-parameters, as far as they are known."""
+    card = find_task_or_card(spec.task).card
+    environment = describe(choose_device(spec.device), "fp32" if spec.precision == "auto" else spec.precision)
+    model_ref = PluginRef.named(spec.model, whose("models", spec.model), model)
+    defense_ref = PluginRef.named(spec.defense, whose("defenses", spec.defense), defense)
+    return _record(spec, card, model_ref, defense_ref, _Made(), environment, now(), failure)
 
 
 def check_spec(spec: CellSpec) -> TaskCard:
@@ -134,17 +200,28 @@ def attack_checkpoint(
         loaded.served, cell.task.card, data, loaded.info.seed, twin=other, twin_directory=kept, progress=progress
     )
     made = _Made("done", data.fingerprint, _parts(findings) | {"weights_sha256": weights_hash(loaded.model)})
-    return _record(cell, made, describe(where, "fp32"), started, None)
+    return _record_of(cell, made, describe(where, "fp32"), started, None)
 
 
-def _run(cell: OpenCell, made: _Made, device: torch.device, precision: str, progress: Progress) -> None:
-    spec, card = cell.spec, cell.task.card
+def _data(cell: OpenCell, made: _Made, progress: Progress) -> TaskData:
     made.stage = "data"
     progress("reading data", 0.0)
-    data = prepare(cell.task, spec.track, spec.source)
+    data = prepare(cell.task, cell.spec.track, cell.spec.source)
     made.data_fingerprint = data.fingerprint
-    made.stage = "training"
-    model, info = _trained(cell, data, device, precision, _part(progress, 0.0, TRAINING_SHARE))
+    return data
+
+
+def _evaluate(
+    cell: OpenCell,
+    made: _Made,
+    data: TaskData,
+    model: Recommender,
+    info: CheckpointInfo,
+    device: torch.device,
+    precision: str,
+    progress: Progress,
+) -> None:
+    spec = cell.spec
     made.stage = "twin"
     twin: Recommender | None = None
     twin_info: CheckpointInfo | None = None
@@ -156,8 +233,9 @@ def _run(cell: OpenCell, made: _Made, device: torch.device, precision: str, prog
     weights = weights_hash(model)
     journal = Journal(spec.journal_path, _belonging(cell, data, weights))
     rest = _part(progress, TRAINING_SHARE, 1.0)
+    kept = _twin_directory(spec)
     findings = run_gauntlet(
-        served, card, data, spec.seed, twin=twin, journal=journal, twin_directory=_twin_directory(spec), progress=rest
+        served, cell.task.card, data, spec.seed, twin=twin, journal=journal, twin_directory=kept, progress=rest
     )
     made.stage = "recording"
     made.parts = _parts(findings) | {
@@ -170,22 +248,37 @@ def _run(cell: OpenCell, made: _Made, device: torch.device, precision: str, prog
 
 
 def _trained(
-    cell: OpenCell, data: TaskData, device: torch.device, precision: str, progress: Progress
+    cell: OpenCell, made: _Made, data: TaskData, device: torch.device, precision: str, progress: Progress
 ) -> tuple[Recommender, CheckpointInfo]:
     """The trained model, its weights saved: trained here, or as the checkpoint has it where an evaluation was
     interrupted or the spec asks for it."""
-    path = cell.spec.checkpoint_path
-    if (cell.spec.reuse_weights or Journal.left(cell.spec.journal_path)) and path.exists():
-        info = read_info(path)
-        model = untrained(cell, data, device)
-        same_training = info.recipe == asdict(model.recipe) and info.precision == precision
-        if same_training and belongs(info, cell, data):
-            load_weights(model, path)
-            return model.eval(), info
+    made.stage = "training"
+    if may_reuse(cell.spec) and (kept := _kept_weights(cell, data, device, precision)):
+        return kept
     model, trained = train_cell(cell, data, device, precision, progress)
     info = checkpoint_info(cell, trained, data, model.recipe, describe(device, precision))
-    save_checkpoint(model, info, path)
+    save_checkpoint(model, info, cell.spec.checkpoint_path)
     return model, info
+
+
+def may_reuse(spec: CellSpec) -> bool:
+    """Whether weights at the spec's place are to be attacked as they are, if they are this cell's."""
+    return (spec.reuse_weights or Journal.left(spec.journal_path)) and spec.checkpoint_path.exists()
+
+
+def _kept_weights(
+    cell: OpenCell, data: TaskData, device: torch.device, precision: str
+) -> tuple[Recommender, CheckpointInfo] | None:
+    """The trained model as the cell's checkpoint has it; None where there is none of this training."""
+    path = cell.spec.checkpoint_path
+    if not path.exists():
+        return None
+    info = read_info(path)
+    model = untrained(cell, data, device)
+    if info.recipe != asdict(model.recipe) or info.precision != precision or not belongs(info, cell, data):
+        return None
+    load_weights(model, path)
+    return model.eval(), info
 
 
 def _twin_directory(spec: CellSpec) -> Path:
@@ -252,8 +345,24 @@ def _precision(wanted: str, device: torch.device, model: Plugin) -> str:
     return "bf16" if device.type == "cuda" and model.value.trains_in_bf16 else "fp32"
 
 
-def _record(cell: OpenCell, made: _Made, environment: Environment, started: str, failure: Failure | None) -> RunRecord:
-    card, track = cell.task.card, cell.spec.track
+def _record_of(
+    cell: OpenCell, made: _Made, environment: Environment, started: str, failure: Failure | None
+) -> RunRecord:
+    model, defense = cell.model.ref(cell.model_options), cell.defense.ref(cell.defense_object.hyperparameters())
+    return _record(cell.spec, cell.task.card, model, defense, made, environment, started, failure)
+
+
+def _record(
+    spec: CellSpec,
+    card: TaskCard,
+    model: PluginRef,
+    defense: PluginRef,
+    made: _Made,
+    environment: Environment,
+    started: str,
+    failure: Failure | None,
+) -> RunRecord:
+    track = spec.track
     source = card.track(track).source
     return RunRecord(
         status="failed" if failure else "ok",
@@ -266,9 +375,9 @@ def _record(cell: OpenCell, made: _Made, environment: Environment, started: str,
             simulated=source.simulated,
             redistributable=source.redistributable,
         ),
-        model=cell.model.ref(cell.model_options),
-        defense=cell.defense.ref(cell.defense_object.hyperparameters()),
-        seed=cell.spec.seed,
+        model=model,
+        defense=defense,
+        seed=spec.seed,
         suite=suite_ref(),
         environment=environment,
         started=started,

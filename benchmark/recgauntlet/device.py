@@ -8,6 +8,7 @@ import platform
 import resource
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -96,6 +97,7 @@ def _version(name: str) -> str:
         return ""
 
 
+@cache
 def _commit() -> str:
     here = Path(__file__).resolve().parent
     try:

@@ -81,6 +81,26 @@ def find(kind: Kind, name: str) -> Plugin:
     )
 
 
+def whose(kind: Kind, name: str) -> tuple[str, str]:
+    """The distribution that registers a name, and its version, without loading anything of it."""
+    entry = _entries(kind).get(name)
+    distribution = entry.dist if entry else None
+    return (distribution.name, distribution.version) if distribution else ("unknown", "unknown")
+
+
+def module_of(kind: Kind, name: str) -> str:
+    """The module that a registered name stands in, without importing it.
+
+    Raises
+    ------
+    PluginError
+        Where there is no such name.
+    """
+    if name not in _entries(kind):
+        find(kind, name)  # says what is there instead
+    return _entries(kind)[name].module
+
+
 def find_task(name: str) -> Task:
     """The task `name`; PluginError where it is no Task."""
     plugin = find("tasks", name)

@@ -43,6 +43,11 @@ class PluginRef(_Part):
     version: str
     hyperparameters: dict[str, Scalar]
 
+    @classmethod
+    def named(cls, name: str, shipped: tuple[str, str], hyperparameters: dict[str, Scalar]) -> PluginRef:
+        """The plugin `name`; `shipped` is the distribution and its version."""
+        return cls(name=name, distribution=shipped[0], version=shipped[1], hyperparameters=hyperparameters)
+
 
 class SuiteRef(_Part):
     """The attack suite and the evaluator: name, version and a hash of all parameters."""

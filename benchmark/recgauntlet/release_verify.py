@@ -7,13 +7,13 @@ from pathlib import Path, PurePosixPath
 
 from recgauntlet.best_known import parse_best_known
 from recgauntlet.best_known_rows import without_record
+from recgauntlet.consistency import check_record
 from recgauntlet.errors import RecordError
 from recgauntlet.frozen import Finding, changed_files, changes_in_history, shown
 from recgauntlet.manifest import MANIFEST, Counts, FrozenFile, Interval, Manifest, SummaryRow, read_manifest
 from recgauntlet.packed_cells import read_cell, read_words
 from recgauntlet.record import RunRecord
 from recgauntlet.release_summary import differing, frozen_tasks, key_of, mixed_grounds, row_name, summary_rows
-from recgauntlet.results import check_record
 from recgauntlet.sealed import load_json
 from recgauntlet.table import build_table
 

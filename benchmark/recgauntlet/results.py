@@ -1,27 +1,29 @@
-"""Reading a directory of records and best known attacks, good and broken; no record may contradict itself."""
+"""Reading a directory of records, best known attacks and merged submissions, good and broken."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from recgauntlet.best_known import BestKnown, is_best_known, parse_best_known
-from recgauntlet.data.tables import BoolArray
+from recgauntlet.consistency import check_record
 from recgauntlet.errors import RecordError
 from recgauntlet.frozen_results import read_frozen
 from recgauntlet.manifest import MANIFEST, is_manifest, parse_manifest
 from recgauntlet.manifest import REMEDY as MANIFEST_REMEDY
-from recgauntlet.metrics import correct
-from recgauntlet.packed import Packed
 from recgauntlet.packed_cells import CELL, read_cell, read_words
-from recgauntlet.record import REMEDY, Clean, RunRecord, ThreatOutcome, parse_record
+from recgauntlet.record import REMEDY, RunRecord, parse_record
 from recgauntlet.sealed import load_json
+from recgauntlet.spec import WORKPLACES
+from recgauntlet.submission.manifest import KIND as SUBMISSION
+from recgauntlet.submission.merged import merged_records
 
-SKIPPED_DIRECTORY = "checkpoints"
+SKIPPED_DIRECTORIES = frozenset({"checkpoints", WORKPLACES})
+
+
+_Found = tuple[Sequence[tuple[Path, RunRecord]], Sequence[tuple[Path, RecordError]], Sequence[tuple[Path, BestKnown]]]
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,12 @@ class Results:
 
 
 def read_results(directory: Path) -> Results:
-    """Every record and every best known attack below `directory`, in order of path; directories named "checkpoints" are
-    left out.
+    """Every record and every best known attack below `directory`, in order of path; weights and the places where cells
+    work are left out.
 
     They are `*.json` and `*.json.xz` files, and packed cells (`*.cell`). Of a frozen release (a directory with a
-    manifest) only the files count that its manifest lists, by their sums. A directory that does not exist holds none. A
+    manifest) only the files count that its manifest lists, by their sums; so it is with the submissions merged into it,
+    of which the plugin's own records count. A directory that does not exist holds none. A
     broken file never hides the others: it is returned with its error.
 
     Raises
@@ -54,25 +57,28 @@ def read_results(directory: Path) -> Results:
     records: list[tuple[Path, RunRecord]] = []
     broken: list[tuple[Path, RecordError]] = []
     best_known: list[tuple[Path, BestKnown]] = []
-    frozen: list[Path] = []
+    closed: list[Path] = []
     for path in sorted(directory.rglob(MANIFEST)):
-        if _is_skipped(path, directory) or any(path.is_relative_to(place) for place in frozen):
+        if _is_skipped(path, directory):
             continue
         try:
             content = load_json(path, "a manifest", MANIFEST_REMEDY)
-            if not is_manifest(content):
+            if content.get("kind") == SUBMISSION:
+                found: _Found = (*merged_records(path.parent), ())
+            elif is_manifest(content) and not any(path.is_relative_to(place) for place in closed):
+                found = read_frozen(path.parent, parse_manifest(content, path))
+            else:
                 continue
-            found = read_frozen(path.parent, parse_manifest(content, path))
         except RecordError as error:
             broken.append((path, error))
             continue
-        frozen.append(path.parent)
+        closed.append(path.parent)
         records += found[0]
         broken += found[1]
         best_known += found[2]
     words: dict[Path, dict[str, bytes]] = {}
     for path in record_paths(directory):
-        if any(path.is_relative_to(place) for place in frozen):
+        if any(path.is_relative_to(place) for place in closed):
             continue
         try:
             if path.suffix == CELL:
@@ -104,154 +110,4 @@ def record_paths(directory: Path) -> list[Path]:
 
 
 def _is_skipped(path: Path, directory: Path) -> bool:
-    return SKIPPED_DIRECTORY in path.relative_to(directory).parts[:-1]
-
-
-def check_record(record: RunRecord, where: Path | None = None) -> None:
-    """Check what the schema cannot: that every packed column unfolds and that no column contradicts another.
-
-    Raises
-    ------
-    RecordError
-        Naming `where`, the first column at fault and what is wrong with it.
-    """
-    if record.status == "failed":
-        if record.failure is None:
-            raise _fault(where, "failure", "is missing in a record of a failed cell")
-        return
-    if record.clean is None:
-        raise _fault(where, "clean", "is missing in a record of a finished cell")
-    if record.cost is None:
-        raise _fault(where, "cost", "is missing in a record of a finished cell")
-    right = _check_clean(record.clean, where)
-    ids = [threat.id for threat in record.threats]
-    if len(set(ids)) != len(ids):
-        raise _fault(where, "threats", "names one threat twice")
-    for threat in record.threats:
-        _check_threat(threat, right, where)
-        _check_subset(threat, right, where)
-    _check_ranking(record, record.clean, where)
-    _check_promotion(record, where)
-
-
-def _check_clean(clean: Clean, where: Path | None) -> BoolArray:
-    """`[P]`: true where the clean score may count as right. A score that rounded to 0 may, on either side."""
-    labels = _bits(clean.labels, where, "clean.labels")
-    scores = _floats(clean.scores, where, "clean.scores")
-    if len(labels) == 0 or len(labels) != len(scores):
-        raise _fault(where, "clean.scores", f"has {len(scores)} values for {len(labels)} labels")
-    if len(labels) % 2 or not labels[0::2].all() or labels[1::2].any():
-        raise _fault(where, "clean.labels", "must be pairs: clicked, unclicked, clicked, ...")
-    sizes = np.asarray(clean.impression_sizes, dtype=np.int64)
-    shown = _bits(clean.impression_labels, where, "clean.impression_labels")
-    shown_scores = _floats(clean.impression_scores, where, "clean.impression_scores")
-    if len(sizes) == 0 or (sizes < 1).any() or not int(sizes.sum()) == len(shown) == len(shown_scores):
-        raise _fault(where, "clean.impression_sizes", "do not add up to the labels and scores of the impressions")
-    if len(clean.impression_users) != len(sizes):
-        raise _fault(where, "clean.impression_users", "must name one user an impression")
-    clicks = np.add.reduceat(shown.astype(np.int64), np.concatenate([[0], np.cumsum(sizes)[:-1]]))
-    if ((clicks < 1) | (clicks >= sizes)).any():
-        raise _fault(
-            where,
-            "clean.impression_labels",
-            "must have a clicked and an unclicked candidate in every impression",
-        )
-    rounded: BoolArray = scores == 0
-    return correct(labels, scores) | rounded
-
-
-def _check_threat(threat: ThreatOutcome, right: BoolArray, where: Path | None) -> None:
-    place = f"threats.{threat.id}"
-    tiers = [outcome.tier for outcome in threat.tiers]
-    if len(set(tiers)) != len(tiers) or threat.applicable != bool(tiers):
-        raise _fault(where, place, "must have each tier once, and tiers exactly where it is applicable")
-    for outcome in threat.tiers:
-        robust = _bits(outcome.robust, where, f"{place}.{outcome.tier}.robust")
-        if len(robust) != len(right):
-            raise _fault(where, f"{place}.{outcome.tier}.robust", f"has {len(robust)} bits for {len(right)} examples")
-        if (robust & ~right).any():
-            raise _fault(where, f"{place}.{outcome.tier}.robust", "counts examples that are wrong on the clean input")
-        for attack in outcome.attacks:
-            name = f"{place}.{outcome.tier}.{attack.name}"
-            attacked, broken = _bits(attack.attacked, where, name), _bits(attack.broken, where, name)
-            if len(attacked) != len(right) or len(broken) != len(right) or (broken & ~attacked).any():
-                raise _fault(where, name, "must have a bit an example, and break none that it did not attack")
-            if (broken & robust).any():
-                raise _fault(where, name, "broke examples that are counted as robust")
-
-
-def _check_subset(threat: ThreatOutcome, right: BoolArray, where: Path | None) -> None:
-    """The security curve and the lone attacks."""
-    place, size = f"threats.{threat.id}", len(threat.subset)
-    if len(set(threat.subset)) != size or not all(0 <= example < len(right) for example in threat.subset):
-        raise _fault(where, f"{place}.subset", "must name test examples, each once")
-    if (threat.curve or threat.alone) and not size:
-        raise _fault(where, f"{place}.subset", "is missing, but a curve or a lone attack speaks of it")
-    standing = right[list(threat.subset)]
-    budgets = [(point.amount, point.characters) for point in threat.curve]
-    if budgets != sorted(set(budgets)) or not all(np.isfinite(amount) and amount >= 0 for amount, _ in budgets):
-        raise _fault(where, f"{place}.curve", "must have rising budgets")
-    for point in threat.curve:
-        robust = _bits(point.robust, where, f"{place}.curve")
-        if len(robust) != size or (robust & ~standing).any():
-            raise _fault(where, f"{place}.curve", "must have a bit an example, and none that a smaller budget broke")
-        standing = robust
-    runs = [(lone.attack, lone.tier) for lone in threat.alone]
-    if len(set(runs)) != len(runs):
-        raise _fault(where, f"{place}.alone", "names an attack twice at one tier")
-    for lone in threat.alone:
-        if len(_bits(lone.broken, where, f"{place}.alone.{lone.attack}")) != size:
-            raise _fault(where, f"{place}.alone.{lone.attack}", f"does not have {size} bits")
-
-
-def _check_ranking(record: RunRecord, clean: Clean, where: Path | None) -> None:
-    if len({outcome.threat for outcome in record.ranking}) != len(record.ranking):
-        raise _fault(where, "ranking", "names one threat twice")
-    count = len(clean.impression_sizes)
-    for outcome in record.ranking:
-        place, chosen = f"ranking.{outcome.threat}", outcome.impressions
-        if len(set(chosen)) != len(chosen) or not all(0 <= number < count for number in chosen):
-            raise _fault(where, f"{place}.impressions", "must name impressions of the record, each once")
-        sizes = [clean.impression_sizes[number] for number in chosen]
-        if len(outcome.targets) != len(chosen) or not all(
-            0 <= target < size for target, size in zip(outcome.targets, sizes, strict=True)
-        ):
-            raise _fault(where, f"{place}.targets", "must name a candidate of each impression")
-        if len(_floats(outcome.scores, where, f"{place}.scores")) != sum(sizes):
-            raise _fault(where, f"{place}.scores", f"must have {sum(sizes)} values, one a candidate")
-
-
-def _check_promotion(record: RunRecord, where: Path | None) -> None:
-    if len({outcome.threat for outcome in record.promotion}) != len(record.promotion):
-        raise _fault(where, "promotion", "names one threat twice")
-    for outcome in record.promotion:
-        for name, column in (("before", outcome.before), ("after", outcome.after)):
-            place = f"promotion.{outcome.threat}.{name}"
-            ranks = _floats(column, where, place)
-            if len(ranks) != len(outcome.items) * outcome.users:
-                raise _fault(where, place, "must have a rank for each item and user")
-            if not ((ranks >= 1) & (ranks <= outcome.competitors + 1)).all():
-                raise _fault(where, place, f"must have ranks from 1 to {outcome.competitors + 1}")
-
-
-def _bits(column: Packed, where: Path | None, field: str) -> BoolArray:
-    try:
-        return column.to_bool()
-    except RecordError as error:
-        raise _fault(where, field, error.problem) from error
-
-
-def _floats(column: Packed, where: Path | None, field: str) -> npt.NDArray[np.float32]:
-    try:
-        return column.to_float()
-    except RecordError as error:
-        raise _fault(where, field, error.problem) from error
-
-
-def _fault(where: Path | None, field: str, problem: str) -> RecordError:
-    return RecordError(
-        problem,
-        where=where,
-        field=field,
-        remedy=REMEDY,
-    )
+    return not SKIPPED_DIRECTORIES.isdisjoint(path.relative_to(directory).parts[:-1])

@@ -12,6 +12,8 @@ from recgauntlet.task import SourceOptions
 Options = tuple[tuple[str, Scalar], ...]
 TWIN = "standard"
 """The defense that is none: what every other row is compared with."""
+WORKPLACES = ".cells"
+"""The directory below a results directory in which cells work."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,14 @@ class CellSpec:
         return self.out / self.task_id / self.track / f"{self.name}.json"
 
     @property
+    def workplace(self) -> Path:
+        """The cell's own directory while it runs."""
+        return self.out / WORKPLACES / self.task_id / self.track / self.name
+
+    @property
     def journal_path(self) -> Path:
         """Where an evaluation in flight keeps what it has found."""
-        return self.record_path.with_suffix(".journal")
+        return self.workplace / "journal"
 
     @property
     def checkpoint_path(self) -> Path:

@@ -84,9 +84,9 @@ def _attacks() -> dict[Surface, tuple[Attack, ...]]:
             FGSM(),
             PGD(restarts=0),
             APGD(),
+            DDN(),
             APGD(loss="ce", start="random", steps=25, name="apgd-ce"),
             APGD(loss="rank", start="random", steps=25, name="apgd-rank"),
-            DDN(),
             Square(),
             RandomEmbedding(),
         ),
@@ -112,7 +112,11 @@ def _attacks() -> dict[Surface, tuple[Attack, ...]]:
 
 def _on_twin() -> dict[Surface, tuple[Attack, ...]]:
     return {
-        "embedding": (APGD(stop_when_fallen=False), DDN(stop_when_fallen=False), Square(stop_when_fallen=False)),
+        "embedding": (
+            APGD(stop_when_fallen=False),
+            DDN(rounds=1, stop_when_fallen=False),
+            Square(stop_when_fallen=False),
+        ),
         "candidate-text": (
             WordGradient(stop_when_fallen=False),
             WordQuery(stop_when_fallen=False),

@@ -1,4 +1,4 @@
-"""Many cells: a plan of what there is to do, then each cell in a process of its own.
+"""Many cells, each in processes of its own.
 
 A cell's process may crash, hang or be killed without taking the sweep down; a killed sweep starts again where it
 stopped, because finished cells are found by their records.
@@ -10,86 +10,32 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.process
-import os
-import sys
+import shutil
 import time
-import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
-from recgauntlet.cell import check_spec, describe_failed_cell, run_cell
-from recgauntlet.errors import CardError, OutputError, RecGauntletError, RecordError
+from recgauntlet.card import Track
+from recgauntlet.cell import describe_failed_cell, may_reuse
+from recgauntlet.consistency import check_record
+from recgauntlet.data import prepare
+from recgauntlet.data.own import find_task_or_card
+from recgauntlet.device import now
+from recgauntlet.errors import OutputError, RecGauntletError, RecordError
+from recgauntlet.guard.allowance import Allowance, Meter, end_tree
+from recgauntlet.processes import importable, spawn
+from recgauntlet.recommender import Scalar
 from recgauntlet.record import Failure, RunRecord, read_record, write_record
 from recgauntlet.spec import CellSpec
 from recgauntlet.suite import suite_ref
+from recgauntlet.task import SourceOptions
+from recgauntlet.worker import Job, Phase, receive, work
 
-State = Literal["new", "done", "failed before"]
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A cell and what is known of it before the sweep; `reason` says why an unasked cell is in the plan."""
-
-    spec: CellSpec
-    state: State
-    reason: str = ""
-
-
-def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned, ...]:
-    """The cells of `specs` and the undefended twins that they need, twins first.
-
-    Raises
-    ------
-    PluginError, CardError, DeviceError
-        Where a spec names something wrong.
-    RecordError
-        Where a record stands in the way that is broken, or was made under another card, suite or set of options,
-        unless `overwrite`.
-    """
-    asked: dict[Path, CellSpec] = {}
-    for spec in specs:
-        first = asked.setdefault(spec.record_path, spec)
-        if first.task != spec.task:
-            raise CardError(
-                f"has the file name of {first.task}, so their records would replace each other",
-                where=spec.task,
-                field="--task",
-                remedy="rename one of the two cards, or run them into different directories (--out)",
-            )
-    twins = {spec.twin().record_path: spec.twin() for spec in specs if not spec.is_twin}
-    ordered = [*(s for s in asked.values() if s.is_twin)]
-    ordered += [twin for path, twin in twins.items() if path not in asked]
-    ordered += [s for s in asked.values() if not s.is_twin]
-    planned = []
-    for spec in ordered:
-        fingerprint = check_spec(spec).fingerprint(spec.track)
-        reason = "" if spec.record_path in asked else "the undefended twin that the others are compared with"
-        planned.append(Planned(spec, _state(spec, fingerprint, overwrite), reason))
-    return tuple(planned)
-
-
-def _state(spec: CellSpec, fingerprint: str, overwrite: bool) -> State:
-    path = spec.record_path
-    if overwrite or not path.exists():
-        return "new"
-    record = read_record(path)
-    if record.status == "failed":
-        return "failed before"
-    for name, found, wanted in (
-        ("task.fingerprint", record.task.fingerprint, fingerprint),
-        ("suite.fingerprint", record.suite.fingerprint, suite_ref().fingerprint),
-    ):
-        if found != wanted:
-            raise RecordError(
-                "was made under another version of the task or the attack suite; it is kept",
-                where=path,
-                field=name,
-                remedy="write to another directory (--out), or replace the old records (--overwrite)",
-            )
-    return "done"
+LOOKS_EVERY = 0.2
+"""Seconds between two looks at what cells take."""
 
 
 class Watcher(Protocol):
@@ -107,15 +53,37 @@ class Watcher(Protocol):
 
 @dataclass
 class _Running:
-    spec: CellSpec
+    """A cell in flight, in the process of its present phase."""
+
+    job: Job
     process: multiprocessing.process.BaseProcess
     pipe: Connection
-    started: float
+    meter: Meter
+    began: float
+    opened: tuple[dict[str, Scalar], dict[str, Scalar]] = field(default_factory=lambda: ({}, {}))
+    untrained: bool = False
+    fault: Failure | None = None
     error: RecGauntletError | None = None
 
+    @property
+    def spec(self) -> CellSpec:
+        """The cell."""
+        return self.job.spec
 
-def run_sweep(cells: Sequence[CellSpec], watcher: Watcher, *, workers: int = 1) -> tuple[RunRecord, ...]:
+
+def run_sweep(
+    cells: Sequence[CellSpec],
+    watcher: Watcher,
+    *,
+    workers: int = 1,
+    allowance: Allowance | None = None,
+    guarded: bool = True,
+) -> tuple[RunRecord, ...]:
     """Run `cells`, at most `workers` at a time, twins before what needs them; the records in order of finishing.
+
+    A cell is trained in one process, which never sees test data, and evaluated in another. Both are `guarded`: they
+    write nowhere but in the cell's own directory, start no process, open no connection, and are ended where they take
+    more than `allowance` (None: the machine's share).
 
     Raises
     ------
@@ -124,84 +92,137 @@ def run_sweep(cells: Sequence[CellSpec], watcher: Watcher, *, workers: int = 1) 
     KeyboardInterrupt
         The cells in flight are stopped; finished records stay.
     """
+    allowance = allowance or Allowance.of_machine(workers)
     waiting = list(cells)
     running: list[_Running] = []
     records: list[RunRecord] = []
-    with _importable(), _stopped_at_exit(running):
+    places: dict[tuple[str, Track, SourceOptions], Path] = {}
+
+    def conclude(spec: CellSpec, record: RunRecord, began: float) -> None:
+        records.append(record)
+        watcher.finished(spec, record, time.monotonic() - began)
+
+    with importable(), _stopped_at_exit(running):
         while waiting or running:
             for spec in list(waiting):
                 if len(running) >= workers:
                     break
                 pending = {s.record_path for s in waiting} | {r.spec.record_path for r in running}
-                if spec.is_twin or spec.twin().record_path not in pending:
-                    waiting.remove(spec)
-                    running.append(_start(spec))
-                    watcher.started(spec)
-            ready = multiprocessing.connection.wait([r.pipe for r in running], timeout=1.0)
-            for cell in [r for r in running if r.pipe in ready]:
-                if _listen(cell, watcher):
+                if not spec.is_twin and spec.twin().record_path in pending:
+                    continue
+                waiting.remove(spec)
+                watcher.started(spec)
+                began = time.monotonic()
+                try:
+                    key = (spec.task, spec.track, spec.source)
+                    places[key] = places.get(key) or _made_ready(spec)
+                    job = _first_job(spec, places[key], guarded=guarded)
+                except OutputError:
+                    raise
+                except RecGauntletError as error:
+                    failure = Failure(kind=type(error).__name__, message=str(error), stage="data")
+                    conclude(spec, _failed(spec, failure, {}, {}), began)
+                    continue
+                running.append(_start(job, allowance, began))
+            ready = multiprocessing.connection.wait([r.pipe for r in running], timeout=LOOKS_EVERY)
+            for cell in list(running):
+                if (cell.pipe in ready and _listen(cell, watcher)) or (cell.pipe not in ready and _is_fine(cell)):
                     continue
                 running.remove(cell)
-                record = _conclude(cell)
-                records.append(record)
-                watcher.finished(cell.spec, record, time.monotonic() - cell.started)
+                following = _follow(cell)
+                if isinstance(following, Job):
+                    running.append(_start(following, allowance, cell.began))
+                else:
+                    conclude(cell.spec, following, cell.began)
     return tuple(records)
 
 
-def _start(spec: CellSpec) -> _Running:
-    context: Any = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(["recgauntlet.cell", "recgauntlet_baselines", "transformers", "datasets"])
-    mine, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(spec, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    return _Running(spec, process, mine, time.monotonic())
+def _made_ready(spec: CellSpec) -> Path:
+    """Where the prepared data of a spec's track lies, made ready here: no cell could, behind its fence."""
+    task = find_task_or_card(spec.task)
+    if task.card.compares_items():
+        prepare.item_vectors(prepare.prepare(task, spec.track, spec.source))
+    return prepare.ready(task, spec.track, spec.source)
 
 
-def _work(spec: CellSpec, pipe: Connection) -> None:
-    """Runs in the cell's own process."""
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    last = [0.0]
+def _first_job(spec: CellSpec, prepared: Path, *, guarded: bool) -> Job:
+    """Training, or the evaluation where weights are there to be reused."""
+    _clean(spec)
+    phase: Phase = "evaluation" if may_reuse(spec) else "training"
+    return Job(spec, phase, prepared, now(), guarded)
 
-    def progress(what: str, share: float) -> None:
-        now = time.monotonic()
-        if now - last[0] < 0.1 and share < 1.0:
-            return
-        last[0] = now
-        try:
-            pipe.send((what, share))
-        except OSError:  # the sweep is gone: what it cannot collect need not be computed
-            os._exit(1)
 
+def _clean(spec: CellSpec) -> None:
+    """The cell's own directory, with nothing of an earlier run in it but its journal."""
     try:
-        run_cell(spec, progress)
-    except RecGauntletError as error:
-        pipe.send(error)
-    pipe.close()
+        spec.workplace.mkdir(parents=True, exist_ok=True)
+        for path in spec.workplace.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path != spec.journal_path:
+                path.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror})",
+            where=spec.out,
+            remedy="free some disk space or choose another output directory (--out)",
+        ) from error
+
+
+def _start(job: Job, allowance: Allowance, began: float) -> _Running:
+    process, mine = spawn(work, job)
+    return _Running(job, process, mine, Meter(process.pid or 0, allowance), began)
 
 
 def _listen(cell: _Running, watcher: Watcher) -> bool:
-    """Take one message of a cell; false once it has no more to say."""
-    try:
-        message = cell.pipe.recv()
-    except (EOFError, OSError):
+    """Take one message of a cell; false once it has no more to say, or has said what ends it."""
+    message = receive(cell.pipe)
+    if message is None:
         return False
-    if isinstance(message, RecGauntletError):
-        cell.error = message
-    else:
-        watcher.progress(cell.spec, *message)
-    return True
+    cell.meter.heard()
+    if message.refused:
+        cell.fault = Failure(kind="FenceError", message=message.refused, stage=cell.job.phase)
+        return False
+    cell.untrained = cell.untrained or message.untrained
+    cell.opened = message.opened or cell.opened
+    if message.error is not None:
+        cell.error = message.error
+    elif message.what:
+        watcher.progress(cell.spec, message.what, message.share)
+    return _is_fine(cell)
 
 
-def _conclude(cell: _Running) -> RunRecord:
-    """The record that a finished process left, or one that says how the process ended."""
+def _is_fine(cell: _Running) -> bool:
+    """Whether a cell keeps to its limits."""
+    excess = cell.meter.look()
+    if excess is not None:
+        cell.fault = Failure(kind=excess.kind, message=excess.message, stage=cell.job.phase)
+    return excess is None
+
+
+def _follow(cell: _Running) -> Job | RunRecord:
+    """What comes after a process: the next phase, or the cell's record, now at its place."""
+    if cell.fault is not None and cell.process.is_alive():
+        end_tree(cell.process.pid or 0)
     cell.process.join()
+    cell.meter.end_rest()
     cell.pipe.close()
+    spec, job = cell.spec, cell.job
     if isinstance(cell.error, OutputError):
         raise cell.error
-    if cell.process.exitcode == 0 and cell.error is None:
-        return read_record(cell.spec.record_path)
+    if cell.fault is None and cell.error is None and cell.process.exitcode == 0:
+        if cell.untrained:
+            return replace(job, phase="training")
+        if job.record.is_file():
+            return _collected(cell)
+        if job.phase == "training" and job.weights.is_file() and not job.weights.is_symlink():
+            _move(job.weights, spec.checkpoint_path)
+            return replace(job, phase="evaluation")
+    return _failed(spec, cell.fault or _end_of(cell), *cell.opened)
+
+
+def _end_of(cell: _Running) -> Failure:
+    """How a process ended that left nothing."""
     code = cell.process.exitcode or 0
     message = (
         str(cell.error)
@@ -210,10 +231,48 @@ def _conclude(cell: _Running) -> RunRecord:
         if code < 0
         else f"the process ended with exit code {code}"
     )
-    kind = type(cell.error).__name__ if cell.error else "ProcessDied"
-    record = describe_failed_cell(cell.spec, Failure(kind=kind, message=message, stage="process"))
-    write_record(record, cell.spec.record_path)
+    return Failure(kind=type(cell.error).__name__ if cell.error else "ProcessDied", message=message, stage="process")
+
+
+def _collected(cell: _Running) -> RunRecord:
+    """The record that a process left, checked to be this cell's and put at its place."""
+    spec, job = cell.spec, cell.job
+    try:
+        record = read_record(job.record)
+        check_record(record, job.record)
+    except RecordError as error:
+        return _failed(spec, Failure(kind="RecordError", message=error.problem, stage="process"), *cell.opened)
+    said = (record.task.id, record.task.track, record.model.name, record.defense.name, record.seed, record.suite)
+    if said != (spec.task_id, spec.track, spec.model, spec.defense, spec.seed, suite_ref()):
+        return _failed(
+            spec, Failure(kind="RecordError", message="it recorded another cell", stage="process"), *cell.opened
+        )
+    _put(record, spec)
     return record
+
+
+def _failed(spec: CellSpec, failure: Failure, model: dict[str, Scalar], defense: dict[str, Scalar]) -> RunRecord:
+    record = describe_failed_cell(spec, failure, model, defense)
+    _put(record, spec)
+    return record
+
+
+def _put(record: RunRecord, spec: CellSpec) -> None:
+    write_record(record, spec.record_path)
+    if record.status == "ok":
+        shutil.rmtree(spec.workplace, ignore_errors=True)
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror})",
+            where=target,
+            remedy="free some disk space or choose another output directory (--out)",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -222,25 +281,6 @@ def _stopped_at_exit(running: list[_Running]) -> Iterator[None]:
         yield
     finally:
         for cell in running:
-            cell.process.terminate()
-        for cell in running:
-            cell.process.join(5)
-            if cell.process.is_alive():  # a plugin may have turned the first signal off
-                cell.process.kill()
-                cell.process.join()
-
-
-@contextlib.contextmanager
-def _importable() -> Iterator[None]:
-    """Children do not need the parent's main module; a console script's could run twice."""
-    main = sys.modules["__main__"]
-    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-    try:
-        main.__spec__ = None
-        if file is not None:
-            del main.__file__
-        yield
-    finally:
-        main.__spec__ = spec
-        if file is not None:
-            main.__file__ = file
+            if cell.process.is_alive():
+                end_tree(cell.process.pid or 0)
+            cell.process.join()

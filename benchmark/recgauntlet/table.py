@@ -26,7 +26,7 @@ from recgauntlet.stats import shared_ranks
 def build_table(records: Sequence[RunRecord]) -> tuple[TaskTable, ...]:
     """The tables of `records`, standard track first, whatever order they come in.
 
-    The records must have passed `results.check_record`. Records of different grounds (`recgauntlet.comparable`) are
+    The records must have passed `consistency.check_record`. Records of different grounds (`recgauntlet.comparable`) are
     never in one table, so never in one ranking: `apart` says why two tables of a task are two. Two records of one
     cell: a finished one counts before a failed one, then the one that finished last; the row says so. A failed cell
     stands in the table of its ground, even where it failed too early to know its data; where there is no such table it

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from recgauntlet.consistency import check_record
 from recgauntlet.packed import Packed
 from recgauntlet.record import RunRecord
-from recgauntlet.results import check_record, read_results
+from recgauntlet.results import read_results
 
 MOULDED = 27
 """How many records the published preview has: three tasks, three defenses, three seeds."""

@@ -243,7 +243,8 @@ def test_options_are_part_of_the_cells_name(alone: Any) -> None:
 
 
 def test_a_process_that_died_is_described(alone: Any) -> None:
-    record = describe_failed_cell(alone("pgd"), Failure(kind="ProcessDied", message="gone", stage="process"))
+    failure = Failure(kind="ProcessDied", message="gone", stage="process")
+    record = describe_failed_cell(alone("pgd"), failure, {"heads": 2}, {"steps": 3})
     assert record.status == "failed"
     assert record.defense.name == "pgd"
     assert record.environment.torch == torch.__version__

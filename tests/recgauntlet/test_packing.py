@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from made_releases import SMALL
 from synthetic_records import make_record
 
+from recgauntlet.consistency import check_record
 from recgauntlet.errors import RecordError
 from recgauntlet.packed import Packed
 from recgauntlet.packing import as_released, pack, unpack
 from recgauntlet.record import RunRecord
-from recgauntlet.results import check_record
 from recgauntlet.sealed import digest_of, to_bytes
 from recgauntlet.table import build_table
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from synthetic_records import make_record
 
+from recgauntlet.consistency import check_record
 from recgauntlet.errors import RecordError
 from recgauntlet.packed import Packed
 from recgauntlet.record import Clean, RunRecord, write_record
-from recgauntlet.results import check_record, read_results
+from recgauntlet.results import read_results
 from recgauntlet.squeezed import squeezed
 
 Change = Callable[[RunRecord], RunRecord]

@@ -18,9 +18,10 @@ import pytest
 from tiny_task import make_spec, write_task
 
 from recgauntlet.errors import CardError, OutputError, RecordError
+from recgauntlet.plan import plan
 from recgauntlet.record import RunRecord, read_record, write_record
 from recgauntlet.spec import CellSpec
-from recgauntlet.sweep import plan, run_sweep
+from recgauntlet.sweep import run_sweep
 
 COMMAND = [
     "run",
@@ -72,7 +73,8 @@ def spec(tiny_card: Path, tiny_cache: Path, out: Path) -> Callable[..., CellSpec
 
 
 def leftovers(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.suffix == ".part" or path.name == ".writable"]
+    parts = [path for path in folder.rglob("*") if path.suffix == ".part" or path.name == ".writable"]
+    return [path for path in parts if ".cells" not in path.parts]
 
 
 def reseal(path: Path, change: Callable[[RunRecord], RunRecord]) -> bytes:
@@ -204,6 +206,17 @@ def waits_until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
+def waiting(swept: Path) -> int:
+    """The process id of the cell that waits for its gate, once it is there."""
+
+    def notes() -> list[int]:
+        found = [path.read_text() for path in swept.glob(".cells/**/waiting.pid")]
+        return [int(text) for text in found if text]
+
+    waits_until(lambda: bool(notes()))
+    return notes()[0]
+
+
 def alive(process: int) -> bool:
     """Whether a process runs: a zombie that nobody has collected does not."""
     try:
@@ -220,10 +233,9 @@ def states(folder: Path) -> dict[str, str]:
 
 
 def test_a_killed_sweep_loses_the_cell_in_flight_alone(command: Any, tmp_path: Path) -> None:
-    swept, note = tmp_path / "swept", tmp_path / "gate.pid"
+    swept = tmp_path / "swept"
     process = command("--defense", "standard,waits,fgm")
-    waits_until(note.exists)
-    worker = int(note.read_text())
+    worker = waiting(swept)
     assert states(swept) == {"nrms-standard-0": "ok"}
     before = {path: path.read_bytes() for path in swept.rglob("*.json")}
     process.kill()
@@ -242,10 +254,9 @@ def test_a_killed_sweep_loses_the_cell_in_flight_alone(command: Any, tmp_path: P
 
 
 def test_an_interrupted_sweep_says_so_and_keeps_what_is_finished(command: Any, tmp_path: Path) -> None:
-    swept, note = tmp_path / "swept", tmp_path / "gate.pid"
+    swept = tmp_path / "swept"
     process = command("--defense", "standard,waits")
-    waits_until(note.exists)
-    worker = int(note.read_text())
+    worker = waiting(swept)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -20,13 +21,16 @@ class DDN(EmbeddingAttack):
     """Decoupling direction and norm (Rony et al. 2019, algorithm 1): a gradient step, then the ball around the clean
     input shrinks by `gamma` if the point fools the model and grows if it does not, and the point moves to its border.
 
-    Because the ball may grow beyond the budget, the search crosses the decision boundary from outside where it cannot
-    be reached directly, and comes back along it; only points inside the budget count.
+    Because the ball begins and may grow beyond the budget, the search crosses the decision boundary where it is far
+    away too, and comes back along it; only points inside the budget count. `rounds` searches begin at balls of
+    `nearest` to `furthest` radii in equal ratios, each from a random point: they come upon different parts of the
+    boundary, and find examples that ascents inside the ball do not.
 
     Deviations: in an Linf ball the step is the gradient's sign and the point is clipped instead of rescaled, as in the
-    fast minimum-norm attack (Pintor et al. 2021); the ball starts at the budget's radius, where a decision is asked
-    for, and never exceeds `furthest` times it; the steps' size falls by a cosine from one radius to a hundredth; the
-    start is a random point; an example is dropped as soon as a point inside the budget fools (`stop_when_fallen`).
+    fast minimum-norm attack (Pintor et al. 2021); several rounds; balls in units of the budget's radius that never
+    exceed twice `furthest`; the steps' size falls by a cosine from the first ball's radius to a hundredth of the
+    budget's; the start is a random point; an example is dropped as soon as a point inside the budget fools
+    (`stop_when_fallen`).
     """
 
     name = "ddn"
@@ -34,25 +38,42 @@ class DDN(EmbeddingAttack):
     uses_gradients: ClassVar[bool] = True
 
     def __init__(
-        self, *, steps: int = 40, gamma: float = 0.05, furthest: float = 4.0, stop_when_fallen: bool = True
+        self,
+        *,
+        steps: int = 50,
+        gamma: float = 0.08,
+        rounds: int = 3,
+        nearest: float = 2.0,
+        furthest: float = 10.0,
+        stop_when_fallen: bool = True,
     ) -> None:
         self.steps = steps
         self.gamma = gamma
+        self.rounds = rounds
+        self.nearest = nearest
         self.furthest = furthest
         self.stop_when_fallen = stop_when_fallen
 
     def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
         mask, size = victim.embedding_layout(batch)
         best = Best(batch)
-        (start,) = random_directions(rng.child(self.name), batch.example_ids, mask, size, 1)
-        delta = to_border(steepest(start, norm), norm, radius) * 0.1
-        chosen = torch.zeros_like(delta)
-        reach = torch.full((len(batch),), radius, device=mask.device)
-        rows = torch.arange(len(batch), device=mask.device)
+        starts = random_directions(rng.child(self.name), batch.example_ids, mask, size, self.rounds)
+        chosen = torch.zeros((*mask.shape, size), device=mask.device)
+        for number, start in enumerate(starts):
+            ratio = (self.furthest / self.nearest) ** (number / max(1, self.rounds - 1))
+            delta = to_border(steepest(start, norm), norm, radius) * 0.1
+            self._search(victim, batch, norm, radius, _Search(best, chosen, delta, self.nearest * ratio))
+        return project(chosen, norm, radius)
+
+    def _search(self, victim: Victim, batch: Batch, norm: Norm, radius: float, search: _Search) -> None:
+        """One round; the worst points inside the budget are left in `search.chosen`."""
+        best, chosen, delta = search.best, search.chosen, search.delta
+        reach = torch.full((len(batch),), search.first * radius, device=delta.device)
+        rows = torch.arange(len(batch), device=delta.device)
         for turn in range(self.steps + 1):
             rows = may_ask(victim, batch, rows[~best.fallen()[rows]] if self.stop_when_fallen else rows)
             if not len(rows):
-                break
+                return
             active = batch.select(rows).with_delta(delta[rows])
             if turn == self.steps:
                 logits, gradient = victim.scores(active), None
@@ -63,14 +84,25 @@ class DDN(EmbeddingAttack):
             kept = rows[inside][better]
             chosen[kept] = delta[kept]
             if gradient is None:
-                break
+                return
             fools = best.sign[rows] * logits > FALLEN
             reach[rows] *= torch.where(fools, 1 - self.gamma, 1 + self.gamma)
-            reach[rows] = reach[rows].clamp(max=self.furthest * radius)
-            length = radius * (0.01 + 0.99 * (1 + math.cos(math.pi * turn / self.steps)) / 2)
+            reach[rows] = reach[rows].clamp(max=2 * self.furthest * radius)
+            falling = (1 + math.cos(math.pi * turn / self.steps)) / 2
+            length = radius * (0.01 + (search.first - 0.01) * falling)
             moved = delta[rows] + length * steepest(fit(gradient, delta.shape[1]), norm)
             delta[rows] = _onto(moved, norm, reach[rows])
-        return project(chosen, norm, radius)
+
+
+@dataclass
+class _Search:
+    """What a round starts from and leaves behind: the worst points `chosen [B, L, D]` and how bad they are; `first` is
+    the first ball's radius in radii of the budget."""
+
+    best: Best
+    chosen: Tensor
+    delta: Tensor
+    first: float
 
 
 def _size(delta: Tensor, norm: Norm) -> Tensor:

@@ -15,17 +15,22 @@ from recgauntlet.escaping import visible
 
 _LAZY = {
     "attack": ("recgauntlet.cli.attack", "Point the gauntlet at a trained checkpoint and print its card."),
-    "challenge": ("recgauntlet.cli.challenge", "Let your own attack loose on a record, or check such evidence."),
     "audit": ("recgauntlet.cli.audit", "Try to fool the suite with fakes; fails if one passes undetected."),
+    "challenge": ("recgauntlet.cli.challenge", "Let your own attack loose on a record, or check such evidence."),
+    "check": ("recgauntlet.cli.check", "Check a defense, model, task or attack of yours against its contract."),
     "cite": ("recgauntlet.cli.cite", "Cite the software, a release or a row: BibTeX and a sentence."),
     "compare": ("recgauntlet.cli.compare", "Compare two rows: differences, intervals, p values."),
-    "power": ("recgauntlet.cli.power", "How many examples and seeds a difference needs."),
     "data": ("recgauntlet.cli.data", "See, fetch and check the tasks' data."),
     "list": ("recgauntlet.cli.show", "List what is installed: tasks, models, defenses, attacks."),
+    "merge": ("recgauntlet.cli.submit", "Add a checked submission to a release, as files."),
+    "new": ("recgauntlet.cli.new", "Write a package for a defense, model, task or attack of yours, tests included."),
+    "power": ("recgauntlet.cli.power", "How many examples and seeds a difference needs."),
     "release": ("recgauntlet.cli.release", "Freeze results for good; verify, compare and list releases."),
     "run": ("recgauntlet.cli.run", "Train, attack and record: the benchmark itself."),
-    "table": ("recgauntlet.cli.table", "Print chosen rows as LaTeX, Markdown, HTML or CSV."),
     "show": ("recgauntlet.cli.show", "Print one record in words."),
+    "submit": ("recgauntlet.cli.submit", "Run the fixed recipe on your plugin and pack the result."),
+    "table": ("recgauntlet.cli.table", "Print chosen rows as LaTeX, Markdown, HTML or CSV."),
+    "verify": ("recgauntlet.cli.submit", "Check a submission: everything that is wrong, at once."),
 }
 """Commands whose modules are loaded when they are called: torch takes seconds to import, `--help` should not."""
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from recgauntlet.escaping import visible
 from recgauntlet.record import RunRecord
 from recgauntlet.spec import CellSpec
 
@@ -130,7 +131,7 @@ class SweepProgress:
         self._bars.remove_task(self._of.pop(key))
         self._move()
         if record.failure:
-            reason = record.failure.message.strip().splitlines()[-1]
+            reason = visible(record.failure.message.strip().splitlines()[-1])  # a plugin's words
             self._console.print(
                 f"[bold]failed[/bold]  {label(spec)} ({record.failure.stage}): ", end="", soft_wrap=True
             )

@@ -16,10 +16,12 @@ from recgauntlet.data.own import find_task_or_card
 from recgauntlet.data.prepare import item_vectors, prepare
 from recgauntlet.device import choose_device
 from recgauntlet.errors import OutputError
+from recgauntlet.guard.allowance import GIB, Allowance
 from recgauntlet.manifest import check_not_frozen
+from recgauntlet.plan import Planned, plan
 from recgauntlet.plugins import names
 from recgauntlet.spec import CellSpec, Options
-from recgauntlet.sweep import Planned, plan, run_sweep
+from recgauntlet.sweep import run_sweep
 
 
 @click.command(short_help="Train, attack and record: the benchmark itself.")
@@ -63,6 +65,18 @@ from recgauntlet.sweep import Planned, plan, run_sweep
     help="Attack the weights that an earlier run left in --out instead of training again; the record says which code "
     "trained them.",
 )
+@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES", help="Of one cell. [720]")
+@click.option(
+    "--memory-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GIB",
+    help="Of one cell. [its share of nine tenths of the machine's]",
+)
+@click.option(
+    "--unguarded",
+    is_flag=True,
+    help="Let cells write anywhere, start processes and open connections. For plugins that you trust and that must.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
 def run(
     tasks: tuple[str, ...],
@@ -82,12 +96,16 @@ def run(
     offline: bool,
     overwrite: bool,
     reuse_weights: bool,
+    time_limit: float | None,
+    memory_limit: float | None,
+    unguarded: bool,
     dry_run: bool,
 ) -> int:
     """Train every model under every defense on every task, attack it inside the budgets, and write one record a cell.
 
     The undefended twin of each defended cell is run too, because attacks found on it are replayed and costs are
     compared with it. Finished cells are skipped; a failed cell is recorded with its error and the sweep goes on.
+    Each cell works in processes of its own, which write nowhere else and never see test data while they train.
     Stop it at any time: the same command goes on where it stopped.
 
     \b
@@ -127,7 +145,7 @@ def run(
         for defense in defenses
     ]
     planned = plan(specs, overwrite=overwrite)
-    _print_plan(console, planned, out)
+    print_plan(console, planned, out)
     todo = [cell.spec for cell in planned if cell.state != "done"]
     if dry_run or not todo:
         return 0
@@ -136,8 +154,13 @@ def run(
     if workers is None:
         on_cpu = choose_device(device).type == "cpu"
         workers = max(1, (os.cpu_count() or 1) // threads) if on_cpu else 1
+    allowance = Allowance.of_machine(
+        workers,
+        seconds=None if time_limit is None else time_limit * 60,
+        memory=None if memory_limit is None else int(memory_limit * GIB),
+    )
     with SweepProgress(console, len(todo)) as progress:
-        records = run_sweep(todo, progress, workers=workers)
+        records = run_sweep(todo, progress, workers=workers, allowance=allowance, guarded=not unguarded)
     failed = [record for record in records if record.status == "failed"]
     console.print(f"{len(records) - len(failed)} cells done, {len(failed)} failed; records in {out}", soft_wrap=True)
     console.print(f"next: recgauntlet site --results {out} --out {out}-site", soft_wrap=True)
@@ -148,7 +171,8 @@ def run(
 _INPUT = {"CardError", "DataError", "RecordError", "PluginError", "DeviceError", "OutputError"}
 
 
-def _print_plan(console: Console, planned: tuple[Planned, ...], out: Path) -> None:
+def print_plan(console: Console, planned: tuple[Planned, ...], out: Path) -> None:
+    """The cells of a plan as a table, seeds of a row together."""
     table = Table(title=f"Plan: {len(planned)} cells, records in {out}", title_justify="left", box=None, pad_edge=False)
     for heading in ("task", "track", "model", "defense", "seeds", "to do", "note"):
         table.add_column(heading)

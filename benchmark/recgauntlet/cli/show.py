@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from recgauntlet.escaping import terminal, visible
+from recgauntlet.escaping import visible
 from recgauntlet.metrics import accuracy
 from recgauntlet.plugins import Kind, find_attack, find_defense, find_model, find_task, names
 from recgauntlet.recommender import Scalar
@@ -97,12 +97,12 @@ def show(record: Path) -> None:
 def print_card(console: Console, record: RunRecord) -> None:
     """A record in words, every number computed from its per-example outcomes."""
     head = f"{record.task.id} ({record.task.track}) / {record.model.name} / {record.defense.name} / seed {record.seed}"
-    console.print(terminal(head), markup=False, style="bold", soft_wrap=True)
+    console.print(visible(head), markup=False, style="bold", soft_wrap=True)
     if record.task.simulated:
         console.print("simulated data: never ranked")
     if record.failure is not None:
-        told = visible(f"failed while {record.failure.stage}: {record.failure.message}", keep="\n")
-        console.print(told, markup=False, soft_wrap=True)
+        said = f"failed while {record.failure.stage}: {record.failure.message}"
+        console.print(visible(said, keep="\n"), markup=False, soft_wrap=True)
         return
     assert record.clean is not None  # a record without a failure has clean results
     labels, scores = record.clean.labels.to_bool(), record.clean.scores.to_float()
@@ -111,14 +111,14 @@ def print_card(console: Console, record: RunRecord) -> None:
     for heading in ("threat", "goal", "low", "standard", "high", "attacks that broke something (standard tier)"):
         table.add_column(heading)
     for threat in record.threats:
-        table.add_row(*(escape(terminal(text)) for text in _threat_row(threat)))
+        table.add_row(*(escape(visible(text)) for text in _threat_row(threat)))
     console.print(table)
     _print_cost(console, record)
     failed = [gate for gate in record.gates if not gate.passed]
     console.print(f"sanity gates    {len(record.gates) - len(failed)} of {len(record.gates)} passed")
     for gate in failed:
         name = f"{gate.name} ({gate.threat})" if gate.threat else gate.name
-        console.print(terminal(f"  FLAGGED {name}: {gate.explanation}"), markup=False, soft_wrap=True)
+        console.print(visible(f"  FLAGGED {name}: {gate.explanation}"), markup=False, soft_wrap=True)
 
 
 def _threat_row(threat: ThreatOutcome) -> tuple[str, ...]:

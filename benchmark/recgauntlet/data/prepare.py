@@ -63,6 +63,14 @@ def prepare(task: Task, track: Track, options: SourceOptions, *, progress: Progr
     return data
 
 
+def ready(task: Task, track: Track, options: SourceOptions) -> Path:
+    """Where the prepared track lies, after preparing it where it was not; raises as `prepare`."""
+    kept = prepared_at(task.card, track, options.cache)
+    if kept is not None and kept.exists():
+        return kept
+    return place(task.card, track, prepare(task, track, options).fingerprint, options.cache)
+
+
 def prepared_at(card: TaskCard, track: Track, cache: Path) -> Path | None:
     """Where the prepared track lies or would lie under `cache`; None where the card names no fingerprint."""
     named = card.track(track).fingerprint

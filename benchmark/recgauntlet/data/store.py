@@ -89,6 +89,36 @@ def load(target: Path) -> TaskData | None:
     return data
 
 
+def load_training(target: Path) -> TaskData:
+    """What was saved at `target` without the test pairs and the impressions: no label of the test period is read.
+
+    Raises
+    ------
+    DataError
+        Where it is not there or damaged; whether it was changed is seen when all of it is loaded.
+    """
+    try:
+        meta = json.loads((target / _META).read_text(encoding="utf-8"))
+        tables = {name: _read(target / name) for name in ("catalog", "train", "valid")}
+        train = _pairs_of(tables["train"])
+        nobody, nothing = train.users[:0], np.zeros(0, dtype=bool)
+        return TaskData(
+            fingerprint=str(meta["fingerprint"]),
+            catalog=_catalog_of(tables["catalog"]),
+            user_count=int(meta["user_count"]),
+            train=train,
+            valid=_pairs_of(tables["valid"]),
+            test=Pairs(nobody, train.histories[:0], nobody, nobody),
+            impressions=Impressions(nobody, train.histories[:0], nobody, nothing, np.zeros(1, dtype=np.int64)),
+        )
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise DataError(
+            f"the prepared data is damaged ({type(error).__name__})",
+            where=target,
+            remedy="delete the directory; the next run prepares it again",
+        ) from error
+
+
 def content_hash(data: TaskData) -> str:
     """SHA-256 over everything in `data`."""
     digest = hashlib.sha256(f"{data.fingerprint} {data.user_count}".encode())
@@ -144,7 +174,7 @@ def _from_tables(tables: dict[str, pa.Table], fingerprint: str, user_count: int)
     items = _array(impressions["items"])
     return TaskData(
         fingerprint=fingerprint,
-        catalog=Catalog(*(tuple(tables["catalog"][name].to_pylist()) for name in ("id", "text", "category"))),
+        catalog=_catalog_of(tables["catalog"]),
         user_count=user_count,
         train=_pairs_of(tables["train"]),
         valid=_pairs_of(tables["valid"]),
@@ -157,6 +187,10 @@ def _from_tables(tables: dict[str, pa.Table], fingerprint: str, user_count: int)
             _numbers(items.offsets),
         ),
     )
+
+
+def _catalog_of(table: pa.Table) -> Catalog:
+    return Catalog(*(tuple(table[name].to_pylist()) for name in ("id", "text", "category")))
 
 
 def _pairs_table(pairs: Pairs) -> pa.Table:

@@ -87,12 +87,12 @@ class Killed(Defense):
 
 
 class Waits(Defense):
-    """Trains slowly while the file named by $TEST_GATE is missing; leaves its process id in <file>.pid."""
+    """Trains slowly while the file named by $TEST_GATE is missing; leaves its process id where it may write."""
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
         gate = Path(os.environ["TEST_GATE"])
         if not gate.exists():
-            gate.with_suffix(".pid").write_text(str(os.getpid()))
+            Path(os.environ["TMPDIR"], "waiting.pid").write_text(str(os.getpid()))
             time.sleep(0.3)
         return super().training_loss(model, batch, context)
 

@@ -1,0 +1,163 @@
+"""`recgauntlet check`: the conformance suite on one plugin, with what to change for every check that fails."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from recgauntlet.cli.options import EVERY, named, options_of
+from recgauntlet.cli.progress import with_bar
+from recgauntlet.errors import PluginError
+from recgauntlet.plugins import names
+from recgauntlet.spec import Options
+
+if TYPE_CHECKING:
+    from recgauntlet.testing import Kind, Outcome
+
+KINDS: dict[str, Kind] = {"defense": "defenses", "model": "models", "task": "tasks", "attack": "attacks"}
+STYLES = {"passed": "green", "failed": "bold red", "expected": "yellow", "skipped": "cyan", "unexpected": "bold red"}
+
+
+def expected(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
+    """`CHECK=REASON`, the reason in words."""
+    found = {}
+    for item in value:
+        name, equals, reason = item.partition("=")
+        if not (name.strip() and equals and reason.strip()):
+            raise click.BadParameter(f"{item!r}: give CHECK=REASON")
+        found[name.strip()] = reason.strip()
+    return found
+
+
+@click.command(short_help="Check a defense, model, task or attack of yours against its contract.")
+@click.argument("name", required=False)
+@click.option("--kind", type=click.Choice(list(KINDS)), help="What NAME is. [the only kind that has the name]")
+@click.option("--option", "options", multiple=True, callback=named, help="A hyper-parameter of the plugin: NAME=VALUE.")
+@click.option(
+    "--expect-failure",
+    "failures",
+    multiple=True,
+    callback=expected,
+    metavar="CHECK=REASON",
+    help="A check that the plugin cannot pass, and why. It is an error where it passes.",
+)
+@click.option("--list", "listing", is_flag=True, help="List the checks and what each looks at.")
+def check(
+    name: str | None, kind: str | None, options: dict[str, Options], failures: dict[str, str], listing: bool
+) -> int:
+    """Check the plugin NAME against its contract, on a tiny task and tiny models, in well under a minute.
+
+    NAME is a registered defense, model, task or attack (recgauntlet list defenses, and so on), an attack of the suite,
+    or the card of a task of your own (docs/own-data.md). For every check that fails, the command says what to change.
+    The exit code is 1 if one fails, 2 if there is no such plugin. docs/conformance.md explains every check; the same
+    checks run in your own tests with recgauntlet.testing.
+
+    \b
+    Examples:
+      recgauntlet check my-defense
+      recgauntlet check pgd --kind attack
+      recgauntlet check bert --option layers=1
+      recgauntlet check my-model --expect-failure "padding=positions count from the oldest item"
+      recgauntlet check --list --kind defense
+    """
+    console = Console(highlight=False)
+    if listing:
+        list_checks(console, [KINDS[kind]] if kind else list(KINDS.values()))
+        return 0
+    if name is None:
+        raise click.UsageError("give the NAME of a plugin, or --list")
+    strange = sorted(set(options) - {EVERY, name})
+    if strange:
+        raise click.UsageError(f"--option: {strange[0]} is not what is checked; give NAME=VALUE")
+    # a bar for every model that is loaded would tear the table apart
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from recgauntlet.testing import checks_for, run_checks
+
+    what = KINDS[kind] if kind else guess_kind(name)
+    checks = checks_for(what, name, options=dict(options_of(options, name)))
+    found = with_bar(console, lambda report: run_checks(checks, expected_failures=failures, progress=report))
+    print_outcomes(console, name, next(word for word, kind_ in KINDS.items() if kind_ == what), found)
+    return 1 if any(outcome.bad for outcome in found) else 0
+
+
+def guess_kind(name: str) -> Kind:
+    """The only kind that has a plugin of that name; attacks of the suite come last.
+
+    Raises
+    ------
+    PluginError
+        Where none or several have.
+    """
+    if name.endswith(".toml"):
+        return "tasks"
+    having = [word for word, kind in KINDS.items() if name in names(kind)]
+    if not having:
+        from recgauntlet.suite import suite_attacks
+
+        having = ["attack"] if name in {attack.name for attack in suite_attacks()} else []
+    if len(having) == 1:
+        return KINDS[having[0]]
+    if having:
+        raise PluginError(
+            f"{name!r} is the name of {' and of '.join(f'{_article(word)} {word}' for word in having)}",
+            field="NAME",
+            remedy=f"say --kind {' or --kind '.join(having)}",
+        )
+    near = difflib.get_close_matches(name, [each for kind in KINDS.values() for each in names(kind)], n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? Else " if near else ""
+    raise PluginError(
+        f"{name!r} is the name of no plugin",
+        field="NAME",
+        remedy=f"{hint}install the package that registers it; recgauntlet list defenses (models, tasks, attacks) shows "
+        "what is installed",
+    )
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
+
+
+def list_checks(console: Console, kinds: Sequence[Kind]) -> None:
+    """Every check of the kinds: its name and what it looks at."""
+    from recgauntlet.testing.registry import rules
+
+    singular = {kind: word for word, kind in KINDS.items()}
+    table = Table(box=None, pad_edge=False)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("check", no_wrap=True)
+    table.add_column("what it looks at", overflow="fold")
+    for kind in kinds:
+        for rule in rules(kind):
+            table.add_row(singular[kind], rule.name, Text(rule.about))
+    console.print(table)
+
+
+def print_outcomes(console: Console, name: str, kind: str, outcomes: Sequence[Outcome]) -> None:
+    """A row a check, then what to change for each that failed, and the sum."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("check", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("s", justify="right", no_wrap=True)
+    table.add_column("measured, or why", overflow="fold")
+    for outcome in outcomes:
+        words = "" if outcome.status == "failed" else outcome.words
+        status = Text(outcome.status, style=STYLES[outcome.status])
+        table.add_row(outcome.check.name, status, f"{outcome.seconds:.1f}", Text(words))
+    console.print(table)
+    for outcome in outcomes:
+        if outcome.bad:
+            console.print(f"FAILED {outcome.check.name}: {outcome.words}", markup=False, soft_wrap=True)
+            console.print(f"  what to change: {outcome.remedy}", markup=False, soft_wrap=True)
+            console.print(f"  what it looks at: {outcome.check.about}", markup=False, soft_wrap=True)
+    statuses = [outcome.status for outcome in outcomes]
+    counts = [f"{statuses.count(status)} {status}" for status in STYLES if status in statuses]
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    verdict = "does NOT conform" if any(outcome.bad for outcome in outcomes) else "conforms"
+    console.print(f"{name} ({kind}) {verdict}: {', '.join(counts)}; {seconds:.0f} s", markup=False, soft_wrap=True)

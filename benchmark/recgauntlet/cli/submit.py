@@ -1,0 +1,254 @@
+"""`recgauntlet submit`, `verify` and `merge`: from a plugin on its author's desk to files in a release."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import click
+from pydantic import ValidationError
+from rich.console import Console
+
+from recgauntlet.card import Track
+from recgauntlet.cli.options import named, options_of, seeds, source_options, words
+from recgauntlet.cli.progress import SweepProgress, with_bar
+from recgauntlet.cli.run import print_plan
+from recgauntlet.data.own import find_task_or_card
+from recgauntlet.data.prepare import prepare
+from recgauntlet.errors import PluginError, RecordError
+from recgauntlet.escaping import visible
+from recgauntlet.guard.allowance import Allowance
+from recgauntlet.plan import plan
+from recgauntlet.plugins import find, names
+from recgauntlet.record import RunRecord, read_record, write_atomically
+from recgauntlet.spec import TWIN, CellSpec, Options
+from recgauntlet.submission.checks import static_findings
+from recgauntlet.submission.evidence import Sources, evidence_findings
+from recgauntlet.submission.manifest import Sender
+from recgauntlet.submission.merge import merge as merge_archive
+from recgauntlet.submission.opened import Finding, open_archive, open_merged
+from recgauntlet.submission.pack import GROUPS, SubmittedKind, pack
+from recgauntlet.submission.rerun import Rerun, draw, rerun, source_finding
+from recgauntlet.sweep import run_sweep
+
+TASKS = ("ecommerce-purchase", "news-click", "video-watch")
+MODELS = ("nrms",)
+SEEDS = "0,1,2"
+"""The fixed recipe: the ranked tasks, the baseline recommender, and the seeds that a rank needs."""
+
+
+@click.command(short_help="Run the fixed recipe on your plugin and pack the result.")
+@click.argument("name")
+@click.option("--kind", type=click.Choice(get_args(SubmittedKind)), help="What NAME is. [whichever is registered]")
+@click.option("--task", "tasks", multiple=True, callback=words, help="Tasks of the recipe. [the three ranked tasks]")
+@click.option("--model", "models", multiple=True, callback=words, help="Models under a submitted defense. [nrms]")
+@click.option("--seeds", "seed_list", default=SEEDS, show_default=True, callback=seeds, help="Seeds. Ranks need three.")
+@click.option(
+    "--track", type=click.Choice(["standard", "demo"]), default="standard", show_default=True, help="demo: to try it."
+)
+@click.option("--option", "options", multiple=True, callback=named, help="A hyper-parameter of NAME: OPTION=VALUE.")
+@click.option("--authors", default="", help="Who submits it, as the page shall say it.")
+@click.option("--link", default="", help="Where it is described: an address.")
+@click.option("--note", default="", help="What readers should know.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where records go. [submissions/NAME]")
+@click.option("--archive", type=click.Path(path_type=Path), help="The file to write. [NAME.zip beside --out]")
+@click.option("--workers", type=click.IntRange(1), help="Cells at a time. [one a core]")
+@click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
+@click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
+@click.option("--offline", is_flag=True, help="Never open a connection.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
+def submit(
+    name: str,
+    kind: SubmittedKind | None,
+    tasks: tuple[str, ...],
+    models: tuple[str, ...],
+    seed_list: tuple[int, ...],
+    track: Track,
+    options: dict[str, Options],
+    authors: str,
+    link: str,
+    note: str,
+    out: Path | None,
+    archive: Path | None,
+    workers: int | None,
+    directories: tuple[str, ...],
+    accept_licence: bool,
+    offline: bool,
+    dry_run: bool,
+) -> int:
+    """Run the fixed recipe on the plugin NAME and pack records, its source and the perturbed inputs into one archive.
+
+    A defense is trained on every task with every seed, beside its undefended twin; a model undefended and under pgd.
+    Finished cells are skipped, so a run that was stopped goes on. Cells are always guarded (docs/untrusted-plugins.md).
+    Send the archive as docs/submit.md says; whoever receives it runs `recgauntlet verify` on it.
+
+    \b
+    Try it in minutes, then do it for real:
+      recgauntlet submit my-defense --track demo --task video-watch --seeds 0
+      recgauntlet submit my-defense --authors "A. Author" --link https://example.org/paper
+    """
+    console = Console(highlight=False)
+    kind = kind or _kind_of(name)
+    find(GROUPS[kind], name)
+    sender = _sender(authors, link, note)
+    out = out or Path("submissions") / name
+    target = archive or out.parent / f"{name}.zip"
+    chosen = models or MODELS
+    models_of = (name,) if kind == "model" else chosen
+    defenses = (TWIN, name) if kind == "defense" else (TWIN, "pgd")
+    sources = source_options(directories, accept_licence=accept_licence, offline=offline, tasks=tasks or TASKS)
+    own = options_of(options, name)
+    specs = [
+        CellSpec(
+            task=task,
+            track=track,
+            model=model,
+            defense=defense,
+            seed=seed,
+            out=out,
+            source=sources(task),
+            model_options=own if kind == "model" else (),
+            defense_options=own if kind == "defense" and defense == name else (),
+        )
+        for seed in seed_list
+        for task in tasks or TASKS
+        for model in models_of
+        for defense in defenses
+    ]
+    planned = plan(specs)
+    print_plan(console, planned, out)
+    todo = [cell.spec for cell in planned if cell.state != "done"]
+    if dry_run:
+        return 0
+    for spec in {spec.task: spec for spec in todo}.values():
+        with console.status(f"preparing the data of {spec.task_id} ({track})"):
+            prepare(find_task_or_card(spec.task), track, spec.source)
+    workers = workers or max(1, os.cpu_count() or 1)
+    if todo:
+        with SweepProgress(console, len(todo)) as progress:
+            run_sweep(todo, progress, workers=workers, allowance=Allowance.of_machine(workers))
+    records = [
+        (spec.record_path.relative_to(out), read_record(spec.record_path)) for spec in (cell.spec for cell in planned)
+    ]
+    content = pack(kind, name, specs, records, sender)
+    write_atomically(target, content)
+    console.print(f"{target}: {len(records)} records, {len(content) / 1e6:.2f} MB", soft_wrap=True)
+    console.print(f"next: recgauntlet verify {target}", soft_wrap=True)
+    return 0
+
+
+@click.command(short_help="Check a submission: everything that is wrong, at once.")
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.option("--lot", type=click.IntRange(0), help="The number that draws the cell to be run again. [at random]")
+@click.option("--no-rerun", is_flag=True, help="Run no cell: nothing of the plugin is executed.")
+@click.option("--no-data", is_flag=True, help="Do not check perturbed inputs: no data is needed.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0 or mps, for the cell.")
+@click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
+@click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
+@click.option("--offline", is_flag=True, help="Never open a connection.")
+def verify(
+    archive: Path,
+    lot: int | None,
+    no_rerun: bool,
+    no_data: bool,
+    device: str,
+    directories: tuple[str, ...],
+    accept_licence: bool,
+    offline: bool,
+) -> int:
+    """Check the submission in ARCHIVE, a zip file or the directory of one that was merged.
+
+    Checked are: names, sizes and sums of all files; every record's schema, digest and columns; task, data and suite
+    fingerprints; that the recipe's cells and seeds are all there; outcomes against scores; the summary, computed again;
+    the budgets of the perturbed inputs that the records keep, rebuilt beside the data; and one cell, drawn by lot, run
+    again. Only that last step runs the plugin, behind its fence, and only if the same source is installed here.
+
+    Exit code 0: all is well. 1: something is not; everything found is printed. 2: there is nothing to check.
+
+    \b
+    Examples:
+      recgauntlet verify my-defense.zip
+      recgauntlet verify my-defense.zip --no-rerun --no-data
+      recgauntlet verify results/2026.1/submissions/my-defense --lot 7
+    """
+    console = Console(highlight=False)
+    opened = open_merged(archive) if archive.is_dir() else open_archive(archive)
+    findings = list(static_findings(opened))
+    _tell(console, "files, records, recipe, outcomes, summary", findings, f"{len(opened.records)} records")
+    sources = source_options(directories, accept_licence=accept_licence, offline=offline)
+    if not no_data and opened.records:
+        found, checked = with_bar(console, lambda progress: evidence_findings(opened, sources, progress=progress))
+        _tell(console, "budgets of perturbed inputs", found, f"{checked} inputs")
+        findings += found
+    if not no_rerun and opened.manifest is not None and not opened.findings:
+        lot = secrets.randbelow(1_000_000) if lot is None else lot
+        missing = source_finding(opened.manifest)
+        if missing is None:
+            path = draw(opened, opened.manifest, lot)
+            console.print(f"lot {lot} falls on {path}", soft_wrap=True)
+            again = _again(console, path, opened.records[path], sources, device)
+            said = "every score the same to the last bit" if again.same else "within the stated tolerance"
+            _tell(console, "the cell run again", again.findings, said)
+            findings += again.findings
+        else:
+            _tell(console, "the cell run again", [missing], "")
+            findings.append(missing)
+    console.print(f"{len(findings)} findings" if findings else "all is well")
+    return 1 if findings else 0
+
+
+@click.command(short_help="Add a checked submission to a release, as files.")
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.argument("release", type=click.Path(path_type=Path))
+def merge(archive: Path, release: Path) -> None:
+    """Put the files of the submission ARCHIVE into RELEASE/submissions/<name>/, for a commit of its own.
+
+    It is checked first as by `recgauntlet verify --no-rerun --no-data`. Nothing else in RELEASE changes, and what was
+    merged never changes afterwards.
+
+    \b
+    Example:
+      recgauntlet merge my-defense.zip results/2026.1
+    """
+    target = merge_archive(archive, release)
+    click.echo(f"merged as {target}")
+    click.echo(f"next: recgauntlet site --results {release} --out {release}-site")
+
+
+def _again(console: Console, path: str, record: RunRecord, sources: Sources, device: str) -> Rerun:
+    with tempfile.TemporaryDirectory(prefix="recgauntlet-") as out, SweepProgress(console, 2) as progress:
+        return rerun(path, record, Path(out), sources, progress, device=device)
+
+
+def _tell(console: Console, what: str, findings: Sequence[Finding], said: str) -> None:
+    console.print(f"WRONG {what}:" if findings else f"ok    {what}: {said}")
+    for finding in findings:
+        console.print(f"  {visible(str(finding))}", soft_wrap=True, markup=False)
+
+
+def _kind_of(name: str) -> SubmittedKind:
+    there: list[SubmittedKind] = [kind for kind, group in GROUPS.items() if name in names(group)]
+    if len(there) != 1:
+        raise PluginError(
+            f"{name!r} is {'a model and a defense' if there else 'no model and no defense that is installed'}",
+            field="NAME",
+            remedy="say --kind" if there else "install its package first: pip install ./NAME",
+        )
+    return there[0]
+
+
+def _sender(authors: str, link: str, note: str) -> Sender:
+    try:
+        return Sender(authors=authors, link=link, note=note)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0]) if first["loc"] else "authors"
+        raise RecordError(
+            first["msg"].removeprefix("Value error, "),
+            field=f"--{field}",
+            remedy="give one line of plain text (--note: several), and an address that begins with https://",
+        ) from error

@@ -1,0 +1,1 @@
+"""What keeps a cell to itself: where its process may write and look, what it may start, and how much it may take."""

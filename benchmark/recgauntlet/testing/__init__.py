@@ -1,0 +1,30 @@
+"""The public conformance suite: what every defense, model, task and attack must do, to be checked at the author's desk.
+
+    from recgauntlet.testing import Check, parametrize_with_checks
+
+    @parametrize_with_checks("defenses", "my-defense")
+    def test_conforms(check: Check) -> None:
+        check()
+
+Without pytest: `for check in checks_for("defenses", "my-defense"): check()`, or `recgauntlet check my-defense`.
+docs/conformance.md explains every check.
+"""
+
+from __future__ import annotations
+
+from recgauntlet.testing.check import Check, CheckSkipped, ConformanceError
+from recgauntlet.testing.outcomes import Outcome, run_checks
+from recgauntlet.testing.parametrize import parametrize_with_checks
+from recgauntlet.testing.registry import KINDS, Kind, checks_for
+
+__all__ = [
+    "KINDS",
+    "Check",
+    "CheckSkipped",
+    "ConformanceError",
+    "Kind",
+    "Outcome",
+    "checks_for",
+    "parametrize_with_checks",
+    "run_checks",
+]

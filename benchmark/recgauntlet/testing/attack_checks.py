@@ -1,0 +1,246 @@
+"""The checks of an attack: inside the budget, inside the queries, the same whatever the batch, and inputs alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from recgauntlet.attack import Attack, Budget
+from recgauntlet.batch import Batch
+from recgauntlet.cost import count_passes
+from recgauntlet.recommender import Surface, constructor_defaults
+from recgauntlet.rng import Randomness
+from recgauntlet.testing.attack_subject import AttackSubject, damage, trained_victim, unlike
+from recgauntlet.testing.check import require
+from recgauntlet.testing.constructor import require_constructor, require_hyperparameters
+from recgauntlet.testing.leftovers import require_nothing_left
+from recgauntlet.testing.process import Globals, apart, live_tensors, scramble
+from recgauntlet.verify import verify
+from recgauntlet.world import World
+
+SURFACES = get_args(Surface)
+NEAR = 1e-3
+"""Largest difference of two embedding changes that are meant to be one, relative to the radius."""
+
+
+def constructor(subject: AttackSubject) -> None:
+    """The class: a subclass of Attack with its registered name and a known surface, keyword-only arguments with plain
+    defaults, no **kwargs."""
+    plugin: Any = subject.plugin
+    require(
+        isinstance(plugin, type) and issubclass(plugin, Attack),
+        f"{plugin!r} is no subclass of Attack",
+        "let the class inherit from recgauntlet.Attack, and the entry point name the class",
+    )
+    require_constructor(plugin)
+    name = getattr(subject.make(), "name", None)
+    require(
+        isinstance(name, str) and bool(name) and subject.name in ("", name),
+        f"its name is {name!r}, it is registered as {subject.name!r}",
+        "write the registered name into the class: name = ...",
+    )
+    require(
+        getattr(plugin, "surface", None) in SURFACES,
+        f"its surface is {getattr(plugin, 'surface', None)!r}",
+        f"write surface = ... with one of: {', '.join(SURFACES)}",
+    )
+
+
+def supports(subject: AttackSubject) -> str:
+    """supports says yes or no to every budget of the surface, and yes to at least one."""
+    attack = subject.make()
+    for budget in subject.budgets:
+        answer: Any = attack.supports(budget)
+        require(isinstance(answer, bool), f"supports gives {answer!r}", "return True or False")
+    require(bool(subject.budgets), f"the attack supports none of the threats on {subject.plugin.surface}")
+    return f"tried on {', '.join(dict.fromkeys(budget.threat.id for budget in subject.budgets))}"
+
+
+def hyperparameters(subject: AttackSubject) -> None:
+    """Every constructor argument is an attribute of the same name with the value given, and the evidence names it."""
+    require_hyperparameters(subject.make, constructor_defaults(subject.plugin) | dict(subject.options))
+
+
+def returns_inputs(subject: AttackSubject) -> None:
+    """perturb gives a Batch of the same examples in the same order, one for each it got: inputs, never verdicts."""
+    for budget in subject.at("standard"):
+        found: Any
+        found, victim = subject.ask(budget)
+        require(isinstance(found, Batch), f"perturb gives {type(found).__name__}", "return a recgauntlet.Batch")
+        require(
+            torch.equal(found.example_ids, victim.clean.example_ids) and torch.equal(found.items, victim.clean.items),
+            f"{budget.threat.id}: the examples are not those that were given, in their order",
+            "change the batch with with_texts, with_histories or with_delta, and drop and sort nothing",
+        )
+
+
+def budget(subject: AttackSubject) -> str:
+    """Every input is legal: an independent verifier checks it against the budget, in every tier of every threat."""
+    count = 0
+    for each in subject.budgets:
+        found, victim = subject.perturb(each)
+        verdict = verify(subject.world, victim.scale, each, victim.clean, found)
+        bad = [reason for reason in verdict.reasons if reason]
+        require(
+            not bad,
+            f"{each.threat.id}, {each.tier} tier: {len(bad)} of {len(verdict.reasons)} inputs are illegal "
+            f"({'; '.join(sorted(set(bad))[:2])})",
+        )
+        count += len(verdict.reasons)
+    return f"{count} inputs verified"
+
+
+def query_limit(subject: AttackSubject) -> str:
+    """It never asks for more than the budget's queries, however few: 1, 2, 7, and as many as the tier has."""
+    most = 0
+    for each in subject.at("standard"):
+        for queries in (1, 2, 7, each.queries):
+            found, victim = subject.perturb(replace(each, queries=queries))
+            most = max(most, queries - int(victim.remaining(found.example_ids).min()))
+    return f"at most {most} queries an example"
+
+
+def no_back_door(subject: AttackSubject) -> None:
+    """Everything it asks the model goes through the victim and is counted: victim.model is not scored directly."""
+    for each in subject.at("standard"):
+        victim = subject.victim()
+        with count_passes(victim.model) as passes:
+            subject.perturb(each, victim=victim)
+        # word_effects scores the references' own texts too, and books only those with a word more
+        unbooked = 0 if subject.world.references is None else len(subject.world.references)
+        require(
+            passes.forwards <= victim.effort.forwards + unbooked,
+            f"{each.threat.id}: the model scored {passes.forwards} inputs, the victim counted {victim.effort.forwards}",
+        )
+
+
+def determinism(subject: AttackSubject) -> None:
+    """The same seed gives the same inputs: draws come from rng alone, and no global generator is touched."""
+    for each in subject.at("standard"):
+        scramble(1)
+        first, _ = subject.perturb(each)
+        scramble(2)
+        second, _ = subject.perturb(each)
+        _require_equal(first, second, each, subject.world, 0.0, "asked twice with one seed")
+        require(
+            torch.equal(_seeded_state(), torch.get_rng_state()),
+            f"{each.threat.id}: the global generator of torch was drawn from or seeded",
+            "pass generator=rng.torch(example_id), or use rng.normal(batch.example_ids, shape)",
+        )
+
+
+def _seeded_state() -> Tensor:
+    """The global generator as `AttackSubject.perturb` leaves it to an attack."""
+    return torch.Generator().manual_seed(0).get_state()
+
+
+def batch_order(subject: AttackSubject) -> None:
+    """What an example becomes does not depend on the others: in reverse, and in batches of a third."""
+    subject.require_repeatable()
+    for each in subject.at("standard"):
+        together, victim = subject.perturb(each)
+        size = len(together)
+        radius = each.amount * victim.scale.norm
+        order = torch.arange(size).flip(0)
+        fresh = subject.victim()
+        reverse, _ = subject.perturb(each, victim=fresh, on=fresh.clean.select(order))
+        back = reverse.select(order)
+        _require_equal(together, back, each, subject.world, radius, "in order and in reverse")
+        for start in range(0, size, size // 3):
+            index = torch.arange(start, min(start + size // 3, size))
+            fresh = subject.victim()
+            part, _ = subject.perturb(each, victim=fresh, on=fresh.clean.select(index))
+            _require_equal(
+                together.select(index), part, each, subject.world, radius, f"all together and {len(index)} at a time"
+            )
+
+
+def _require_equal(first: Batch, second: Batch, budget: Budget, world: World, radius: float, how: str) -> None:
+    differ = unlike(first, second, world, NEAR * radius)
+    count = int(differ.sum())
+    require(count == 0, f"{budget.threat.id}: {count} of {len(differ)} examples differ, {how}")
+
+
+def unchanged(subject: AttackSubject) -> None:
+    """The batch that it was given, the victim's clean batch and the model's weights are left as they were."""
+    for each in subject.at("standard"):
+        victim = subject.victim(trained_victim(subject.data))  # the shared one may have been changed already
+        given = victim.clean.select(torch.arange(len(victim.clean)))
+        given = replace(given, users=replace(given.users, histories=given.users.histories.clone()))
+        kept = _copies(given, victim.clean)
+        weights = {name: value.clone() for name, value in victim.model.state_dict().items()}
+        subject.perturb(each, victim=victim, on=given)
+        changed = [name for name, tensor in _copies(given, victim.clean).items() if not torch.equal(tensor, kept[name])]
+        changed += [name for name, value in victim.model.state_dict().items() if not torch.equal(value, weights[name])]
+        changed += ["the model's mode"] if victim.model.training else []
+        changed += ["requires_grad"] if any(value.requires_grad for value in victim.model.parameters()) else []
+        require(not changed, f"{each.threat.id}: {', '.join(changed)} changed in place")
+
+
+def _copies(given: Batch, clean: Batch) -> dict[str, Tensor]:
+    parts = {}
+    for name, batch in (("the batch", given), ("the victim's clean batch", clean)):
+        for what in ("items", "labels", "rows", "example_ids"):
+            parts[f"{name}'s {what}"] = getattr(batch, what).clone()
+        parts[f"{name}'s histories"] = batch.users.histories.clone()
+    return parts
+
+
+def wrong_side(subject: AttackSubject) -> str:
+    """It does harm in the high tier: the mean score moves to the wrong side, up for label 0 and down for label 1."""
+    told = []
+    for each in subject.at("high"):
+        found, victim = subject.perturb(each)
+        before, after = damage(victim, victim.clean), damage(victim, found)
+        gain = float((after - before).mean() / before.std())
+        for label in (0.0, 1.0):
+            of = victim.clean.labels == label
+            require(
+                float(after[of].mean()) > float(before[of].mean()),
+                f"{each.threat.id}: examples with label {label:.0f} are no further on the wrong side of 0 than before",
+            )
+        told.append(f"{each.threat.id} {gain:+.1f}")
+    return f"in standard deviations of the clean scores: {', '.join(told)}"
+
+
+def no_leaks(subject: AttackSubject) -> None:
+    """Nothing is remembered from one run to the next: after another seed and budget the result is the same, and class
+    attributes and module variables are as they were."""
+    runs = []
+    for each in subject.at("standard"):
+        first, _ = subject.perturb(each)
+        subject.perturb(subject.at("high")[0], seed=1)
+        second, _ = subject.perturb(each)
+        runs.append((first, second, each))
+    changed = subject.globals_before.changed(Globals.of(subject.plugin))
+    require(not changed, f"running it changed {', '.join(changed)}, which the next run will find")
+    subject.require_repeatable()
+    for first, second, each in runs:
+        _require_equal(first, second, each, subject.world, 0.0, "before and after another run")
+
+
+def leaves_nothing(subject: AttackSubject) -> None:
+    """Afterwards the process is as it was: settings, environment, threads, open files, the working directory."""
+    each = subject.at("standard")[0]
+    require_nothing_left(lambda: subject.perturb(each))
+
+
+def resources(subject: AttackSubject) -> str:
+    """Passes an example, and memory that grows with every run of one object."""
+    each = subject.at("standard")[0]
+    attack, victim = subject.make(), subject.victim()
+    held = []
+    with apart():
+        for run in range(4):
+            victim.reset(each.queries)
+            attack.perturb(victim, victim.clean, each, Randomness(0, "conformance"))
+            if run in (1, 3):
+                held.append(live_tensors())
+    growth = (held[1] - held[0]) / 2
+    require(growth < 1, f"every run leaves {growth:.1f} tensors behind")
+    size = len(victim.clean)
+    forwards, backwards = victim.effort.forwards / size, victim.effort.backwards / size
+    return f"{forwards:.0f} forward and {backwards:.0f} backward passes an example"

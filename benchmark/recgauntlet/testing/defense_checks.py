@@ -1,0 +1,156 @@
+"""The checks of a defense's contract: what it takes and gives, and how it trains a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recgauntlet.data.tables import Pairs
+from recgauntlet.defense import Defense, TrainingContext
+from recgauntlet.recommender import Recommender, constructor_defaults
+from recgauntlet.rng import Randomness
+from recgauntlet.testing.check import require
+from recgauntlet.testing.constructor import require_constructor, require_hyperparameters
+from recgauntlet.testing.defense_subject import DefenseSubject, scores_of, take_steps, tiny_model, trainer_at
+from recgauntlet.testing.tiny import whole
+from recgauntlet.testing.tiny_models import TinyItems, TinyTitles
+
+
+def constructor(subject: DefenseSubject) -> None:
+    """The class and its constructor: a subclass of Defense, keyword-only arguments with plain defaults, no **kwargs."""
+    require(
+        isinstance(subject.plugin, type) and issubclass(subject.plugin, Defense),
+        f"{subject.plugin!r} is no subclass of Defense",
+        "let the class inherit from recgauntlet.Defense, and the entry point name the class",
+    )
+    require_constructor(subject.plugin)
+    subject.make()
+
+
+def hyperparameters(subject: DefenseSubject) -> None:
+    """Every constructor argument is an attribute of the same name with the value given, and the record reads it."""
+    require_hyperparameters(subject.make, constructor_defaults(subject.plugin) | dict(subject.options))
+
+
+def constant_hyperparameters(subject: DefenseSubject) -> None:
+    """Training leaves the hyper-parameters as they were: the record is written after it."""
+    defense = subject.make()
+    before = defense.hyperparameters()
+    take_steps(defense, tiny_model(TinyTitles, subject.data), subject.data)
+    after = defense.hyperparameters()
+    changed = [name for name in before if before[name] != after[name]]
+    require(not changed, f"training changed {', '.join(changed)}: the record would name values that nobody chose")
+
+
+def returns(subject: DefenseSubject) -> None:
+    """What the methods give: a finite scalar loss at any progress, a loss from step, ready a bool that ends True."""
+    for progress in (0.0, 0.5, 1.0):
+        model, defense = tiny_model(TinyTitles, subject.data), subject.make()
+        context = TrainingContext(round(20 * progress), progress, Randomness(0, "conformance"))
+        loss: Any = defense.training_loss(model, whole(subject.data.train), context)
+        require(
+            isinstance(loss, Tensor) and loss.ndim == 0 and bool(torch.isfinite(loss.detach())),
+            f"training_loss gives {_shown(loss)} at progress {progress}",
+            "return one finite number: the mean over the batch",
+        )
+        ready: Any = defense.ready(context)
+        require(isinstance(ready, bool), f"ready gives {_shown(ready)}", "return True or False")
+        require(
+            ready or progress < 1.0,
+            "ready is false at the end of training: no weights would ever be kept as the best",
+            "end the warm-up before progress 1",
+        )
+    stepped: Any = subject.make().step(
+        trainer_at(tiny_model(TinyTitles, subject.data), 0.75), whole(subject.data.train)
+    )
+    require(
+        isinstance(stepped, float) or (isinstance(stepped, Tensor) and stepped.numel() == 1),
+        f"step gives {_shown(stepped)}",
+        "return the loss of the step, detached",
+    )
+
+
+def filter_(subject: DefenseSubject) -> None:
+    """What filter gives: at least one training pair, all of the catalog, histories as wide as they were."""
+    data = subject.data
+    found: Any = subject.make().filter(data.train)
+    require(isinstance(found, Pairs), f"filter gives {_shown(found)}", "return a recgauntlet.Pairs")
+    arrays = {name: np.asarray(getattr(found, name)) for name in ("users", "histories", "clicked", "unclicked")}
+    count = len(arrays["users"])
+    require(count > 0, "filter left nothing to learn from", "keep at least one pair")
+    wrong = [name for name, array in arrays.items() if len(array) != count or array.dtype.kind != "i"]
+    require(not wrong, f"filter gives {', '.join(wrong)} of another length or type", "select whole pairs by their rows")
+    require(
+        arrays["histories"].shape == (count, data.train.histories.shape[1]),
+        f"filter gives histories of shape {arrays['histories'].shape}",
+        "keep the width of the histories; -1 stands in empty places, in front",
+    )
+    for name, least in (("clicked", 0), ("unclicked", 0), ("histories", -1)):
+        require(
+            bool((arrays[name] >= least).all() and (arrays[name] < len(data.catalog)).all()),
+            f"filter gives {name} that are not in the catalog",
+            "keep to the items that there are",
+        )
+
+
+def wrap(subject: DefenseSubject) -> None:
+    """What wrap gives: a Recommender that reads known surfaces and gives one finite logit a candidate."""
+    model = tiny_model(TinyTitles, subject.data).eval()
+    served: Any = subject.make().wrap(model)
+    require(isinstance(served, Recommender), f"wrap gives {_shown(served)}", "return a recgauntlet.Recommender")
+    require(
+        set(served.surfaces) <= {"candidate-text", "history", "embedding"},
+        f"the wrapped model reads {sorted(served.surfaces)}",
+        "pass on the surfaces of the model inside",
+    )
+    served.eval().requires_grad_(False)
+    scores = scores_of(served, subject.data)
+    require(bool(torch.isfinite(scores).all()), "the wrapped model's scores are not finite", "look for a division by 0")
+
+
+def gradient_flow(subject: DefenseSubject) -> None:
+    """The loss reaches the weights: what plain training moves, the defense moves too once its warm-up is over."""
+    expected = take_steps(Defense(), tiny_model(TinyTitles, subject.data), subject.data)
+    model = tiny_model(TinyTitles, subject.data)
+    moved = take_steps(subject.make(), model, subject.data)
+    bad = [name for name, value in model.named_parameters() if not torch.isfinite(value).all()]
+    require(not bad, f"after two steps {', '.join(bad)} are not finite", "lower the radius or the weight of the loss")
+    still = [name for name in expected if name not in moved]
+    require(not still, f"plain training moves {', '.join(still)}, the defense does not")
+
+
+def any_model(subject: DefenseSubject) -> None:
+    """It trains a model of item ids too, whose embeddings are [B, 1, D] whatever tokens the text has."""
+    moved = take_steps(subject.make(), tiny_model(TinyItems, subject.data), subject.data)
+    require(bool(moved), "nothing of a model of item ids moves")
+
+
+def precision(subject: DefenseSubject) -> None:
+    """It trains under bfloat16 autocast, as `--precision bf16` does: the weights stay finite and single precision."""
+    model = subject.train(0, precision="bf16")
+    bad = [n for n, w in model.named_parameters() if w.dtype != torch.float32 or not torch.isfinite(w).all()]
+    require(not bad, f"trained in bfloat16, {', '.join(bad)} are not finite or of another type")
+
+
+def devices(subject: DefenseSubject) -> str | None:
+    """Tensors are made where the model is: in double precision on the CPU, and on the GPU where there is one."""
+    model = tiny_model(TinyTitles, subject.data).double()
+    take_steps(subject.make(), model, subject.data)
+    other = {str(value.dtype) for value in model.parameters()}
+    require(other == {"torch.float64"}, f"a step on a model in double precision leaves weights in {', '.join(other)}")
+    if not torch.cuda.is_available():
+        return "the GPU was skipped: there is none"
+    model = tiny_model(TinyTitles, subject.data).to("cuda")
+    defense, trainer = subject.make(), trainer_at(model, 0.75)
+    for _ in range(2):
+        trainer.advance(defense, whole(subject.data.train).to(torch.device("cuda")))
+    require(all(value.is_cuda for value in model.parameters()), "a step moves weights from the GPU")
+    require(all(bool(torch.isfinite(value).all()) for value in model.parameters()), "weights on the GPU are not finite")
+    return "on the CPU and on the GPU"
+
+
+def _shown(value: object) -> str:
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r:.80}"

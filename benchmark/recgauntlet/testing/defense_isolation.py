@@ -1,0 +1,174 @@
+"""The checks of what a defense may see, draw, keep and use up: nothing passes between a cell and what is around it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from recgauntlet.checkpoint import load_weights
+from recgauntlet.cost import Passes, count_passes
+from recgauntlet.data.tables import Pairs, TaskData
+from recgauntlet.defense import Defense
+from recgauntlet.testing.check import require
+from recgauntlet.testing.defense_subject import (
+    LATE,
+    DefenseSubject,
+    differing,
+    scores_of,
+    tiny_model,
+    trainer_at,
+    weights_of,
+)
+from recgauntlet.testing.leftovers import require_nothing_left
+from recgauntlet.testing.process import Globals, apart, live_tensors
+from recgauntlet.testing.tiny import tiny_data, whole, with_other_test
+from recgauntlet.testing.tiny_models import TinyTitles
+
+MOST_PASSES = 200
+"""A step may score this many times the candidates that a step of plain training scores: no cost is forbidden, an
+endless loop is."""
+FORBIDDEN = ("attacks", "evaluation", "gates", "gauntlet", "record", "results", "suite")
+"""Modules of recgauntlet that a defense has no business with."""
+FORBIDDEN_NAMES = {"RunRecord", "read_record", "run_cell"}
+
+
+def determinism(subject: DefenseSubject) -> None:
+    """The same seed gives the same weights, bit for bit: the clock and unseeded draws have no part in them."""
+    different = subject.unlike_again
+    require(not different, f"two trainings with one seed differ in {', '.join(different)}")
+
+
+def own_randomness(subject: DefenseSubject) -> None:
+    """Draws come from context.rng alone: torch's global generator, which drives the models' dropout, is not touched."""
+    model, defense = tiny_model(TinyTitles, subject.data), subject.make()
+    trainer, batch = trainer_at(model, LATE), whole(subject.data.train)
+    before = torch.get_rng_state()
+    defense.filter(subject.data.train)
+    trainer.advance(defense, batch)
+    defense.wrap(model)
+    require(torch.equal(before, torch.get_rng_state()), "the global generator of torch was drawn from or seeded")
+
+
+def no_test_data(subject: DefenseSubject) -> None:
+    """The weights are the same whatever the test period holds: a defense sees training data only."""
+    subject.require_repeatable()
+    other = weights_of(subject.train(0, data=with_other_test(subject.data)))
+    different = differing(subject.weights, other)
+    require(not different, f"with other test examples {', '.join(different)} differ: the defense has seen them")
+
+
+def imports(subject: DefenseSubject) -> None:
+    """Its module imports nothing of the evaluation: not the suite's attacks, not the records, not the gates."""
+    modules = {base.__module__ for base in subject.plugin.__mro__ if not base.__module__.startswith("recgauntlet.")}
+    found = []
+    for name in sorted(modules - {"builtins"}):
+        try:
+            tree = ast.parse(inspect.getsource(sys.modules[name]))
+        except (OSError, TypeError, KeyError, SyntaxError):
+            continue  # no source (a compiled module): nothing to look at
+        found += [f"{name} imports {what}" for what in _imported(tree) if _is_forbidden(what)]
+    require(not found, "; ".join(found))
+
+
+def _imported(tree: ast.AST) -> list[str]:
+    out = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            out += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            out += [f"{node.module}.{alias.name}" for alias in node.names]
+    return out
+
+
+def _is_forbidden(name: str) -> bool:
+    parts = name.split(".")
+    return parts[0] == "recgauntlet" and len(parts) > 1 and (parts[1] in FORBIDDEN or parts[-1] in FORBIDDEN_NAMES)
+
+
+def no_leaks(subject: DefenseSubject) -> None:
+    """No state passes from cell to cell: after another cell in the process the weights are those of the cell alone, and
+    class attributes and module variables are as they were."""
+    alone, repeatable = subject.weights, not subject.unlike_again
+    subject.train(1, data=tiny_data(seed=1))
+    after = weights_of(subject.train(0))
+    changed = subject.globals_before.changed(Globals.of(subject.plugin))
+    require(not changed, f"training changed {', '.join(changed)}, which the next cell will find")
+    different = differing(alone, after) if repeatable else []  # else the check `determinism` says so
+    require(not different, f"after another cell {', '.join(different)} differ from those of the cell alone")
+
+
+def data_unchanged(subject: DefenseSubject) -> None:
+    """Training data are read, not written: the next defense of the same process gets the same pairs."""
+    data = tiny_data()
+    kept = [array.copy() for array in _arrays(data)]
+    subject.train(0, data=data)
+    same = all(np.array_equal(before, now) for before, now in zip(kept, _arrays(data), strict=True))
+    require(same, "the arrays of the data were changed in place")
+
+
+def _arrays(data: TaskData) -> list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
+    parts: tuple[Pairs, ...] = (data.train, data.valid, data.test)
+    return [getattr(pairs, name) for pairs in parts for name in ("users", "histories", "clicked", "unclicked")]
+
+
+def save_and_load(subject: DefenseSubject) -> None:
+    """Weights that go through a safetensors file and are served by a new object give the same scores, bit for bit."""
+    data = subject.data
+    model, defense = tiny_model(TinyTitles, data), subject.make()
+    trainer = trainer_at(model, LATE)
+    for _ in range(2):
+        trainer.advance(defense, whole(data.train))
+    scores = scores_of(defense.wrap(model.eval()), data)
+    loaded = tiny_model(TinyTitles, data, seed=1)
+    with tempfile.TemporaryDirectory(prefix="recgauntlet-check-") as folder:
+        path = Path(folder, "weights.safetensors")
+        save_file({name: value.clone() for name, value in weights_of(model).items()}, path)
+        load_weights(loaded, path)
+    again = scores_of(subject.make().wrap(loaded.eval()), data)
+    worst = float((scores - again).abs().max())
+    require(torch.equal(scores, again), f"scores differ by up to {worst:.3g} after saving and loading")
+
+
+def leaves_nothing(subject: DefenseSubject) -> None:
+    """After training, the process is as it was: settings, environment, threads, open files, the working directory."""
+    require_nothing_left(lambda: subject.train(0))
+
+
+def resources(subject: DefenseSubject) -> str:
+    """Passes a step beside plain training (200 times as many are absurd), and memory that grows with every step."""
+    plain, _ = _passes(subject, Defense(), 2)
+    used, growth = _passes(subject, subject.make(), 8)
+    forwards, backwards = used.forwards / 4 / plain.forwards, used.backwards / 4 / max(1, plain.backwards)
+    require(
+        forwards <= MOST_PASSES and backwards <= MOST_PASSES,
+        f"a step takes {forwards:.0f} x the forward and {backwards:.0f} x the backward passes of plain training",
+        f"stay below {MOST_PASSES} times: nobody could run it",
+    )
+    require(
+        growth < 1,
+        f"every step leaves {growth:.1f} tensors or graph nodes behind",
+        "detach what you keep from step to step (loss.detach(), float(loss)), and keep one value, not a list",
+    )
+    return f"{forwards:.1f} x the forward and {backwards:.1f} x the backward passes of plain training"
+
+
+def _passes(subject: DefenseSubject, defense: Defense, steps: int) -> tuple[Passes, float]:
+    """Passes of `steps` steps, and how many tensors each of the second half of them leaves alive."""
+    model = tiny_model(TinyTitles, subject.data)
+    trainer, batch = trainer_at(model, LATE), whole(subject.data.train)
+    half = steps // 2
+    with apart(), count_passes(model) as passes:
+        for _ in range(half):
+            trainer.advance(defense, batch)
+        held = live_tensors()
+        for _ in range(half):
+            trainer.advance(defense, batch)
+        grown = live_tensors() - held
+    return passes, grown / half

@@ -1,0 +1,183 @@
+"""The checks of how a model learns, moves, is saved, and of what it leaves behind."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from recgauntlet.batch import Tokens
+from recgauntlet.checkpoint import load_weights
+from recgauntlet.evaluation import change
+from recgauntlet.recommender import Recommender, embedding_mask
+from recgauntlet.testing.check import CheckSkipped, require
+from recgauntlet.testing.defense_subject import differing, weights_of
+from recgauntlet.testing.leftovers import require_nothing_left
+from recgauntlet.testing.model_subject import ModelSubject, require_same, scores
+from recgauntlet.testing.process import Globals, apart, live_tensors, scramble
+from recgauntlet.testing.tiny import tiny_data, whole
+from recgauntlet.victim import input_gradient
+
+NEAR = 0.05
+"""Largest difference of scores on another device or in another precision, in their own spread."""
+
+
+def gradient_flow(subject: ModelSubject) -> str:
+    """Gradients flow: with respect to embeddings and history embeddings they are finite and not zero, and training
+    moves weights."""
+    model, batch = subject.model, subject.batch
+    candidates, state = model.candidates(batch.items), model.encode_user(batch.users).select(batch.rows)
+    state = state.detach()
+    embedded = model.embed(candidates).detach().requires_grad_(True)
+    mask = embedding_mask(candidates, embedded)
+    if "embedding" in model.surfaces:
+        _require_gradient(
+            model.score(state, candidates, embedded),
+            embedded,
+            mask.any(dim=1),
+            "the candidate's embeddings",
+            "compute the score from `embeddings`, without detach, rounding or torch.no_grad",
+        )
+    if "history" in model.surfaces:
+        past = model.embed_history(batch.users).detach().requires_grad_(True)
+        _require_gradient(
+            model.score(model.encode_user(batch.users, past).select(batch.rows), candidates),
+            past,
+            torch.ones(len(past), dtype=torch.bool),
+            "the history's embeddings",
+            "compute the user's state from `embeddings`, without detach, rounding or torch.no_grad",
+        )
+    first, trained = weights_of(subject.build(0)), weights_of(model)
+    moved = differing(first, trained)
+    require(bool(moved), "training moved no weight", "register layers and parameters as attributes of the module")
+    bad = [name for name, value in trained.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    require(not bad, f"after training {', '.join(bad)} are not finite", "lower the learning rate of the recipe")
+    return f"training moves {len(moved)} of {len(first)} tensors"
+
+
+def _require_gradient(score: Tensor, handle: Tensor, rows: Tensor, what: str, remedy: str) -> None:
+    gradient = input_gradient(score, handle)
+    require(bool(torch.isfinite(gradient).all()), f"the gradient with respect to {what} is not finite", remedy)
+    flat = int((gradient.flatten(1).abs().amax(dim=1) == 0)[rows].sum())
+    require(2 * flat <= int(rows.sum()), f"the gradient with respect to {what} is zero in {flat} rows", remedy)
+
+
+def determinism(subject: ModelSubject) -> None:
+    """One seed gives the same first and the same trained weights, bit for bit; in evaluation scores do not vary."""
+    scramble(1)
+    different = differing(weights_of(subject.build(0)), weights_of(subject.build(0)))
+    require(
+        not different,
+        f"built twice with one seed, {', '.join(different)} differ",
+        "draw first weights with torch's own initializers, whose generator is seeded, not with numpy or random",
+    )
+    different = subject.unlike_again
+    require(not different, f"trained twice with one seed, {', '.join(different)} differ")
+    first, second = (scores(subject.model, subject.batch) for _ in range(2))
+    require(
+        torch.equal(first, second),
+        f"scored twice, scores differ by {change(first, second):.2g} of their spread",
+        "draw nothing in evaluation: use nn.Dropout, or look at self.training",
+    )
+
+
+def devices(subject: ModelSubject) -> str:
+    """The whole model moves with .to: in double precision on the CPU, on a GPU where there is one; no tensor stays
+    behind."""
+    model = subject.twin()
+    loose = sorted(_loose_tensors(model))
+    require(
+        not loose,
+        f"{', '.join(loose)} is a tensor that .to does not move and a file does not hold",
+        "register it: nn.Parameter, or self.register_buffer(name, tensor)",
+    )
+    before = scores(model, subject.batch)
+    model.double()
+    after = scores(model, subject.batch)
+    require(
+        change(before, after) <= NEAR,
+        f"in double precision scores differ by {change(before, after):.2g} of their spread",
+        "make tensors with the device and dtype of the weights",
+    )
+    if not torch.cuda.is_available():
+        return "the GPU was skipped: there is none"
+    model.float().to("cuda")
+    after = scores(model, subject.batch)
+    require(
+        change(before, after) <= NEAR,
+        f"on the GPU scores differ by {change(before, after):.2g} of their spread",
+        "make tensors with the device and dtype of the weights",
+    )
+    return "on the CPU and on the GPU"
+
+
+def _loose_tensors(model: Recommender) -> list[str]:
+    """Attributes that are tensors, or plain containers of them, and registered nowhere."""
+    found = []
+    for prefix, module in model.named_modules():
+        for name, value in vars(module).items():
+            if name.startswith("_") and name in vars(nn.Module()):
+                continue  # where torch keeps parameters, buffers and modules
+            parts = list(value.values()) if isinstance(value, dict) else value
+            parts = parts if isinstance(parts, list | tuple) else [parts]
+            if any(isinstance(part, Tensor) for part in parts) and not isinstance(value, Tokens):
+                found.append(f"{prefix}.{name}" if prefix else name)
+    return found
+
+
+def precision(subject: ModelSubject) -> None:
+    """A model that says it trains in bfloat16 does: after a few steps under autocast, weights and scores are finite."""
+    if not subject.plugin.trains_in_bf16:
+        raise CheckSkipped("the model does not say that it trains in bfloat16")
+    model = subject.train(0, precision="bf16")
+    bad = [n for n, w in model.named_parameters() if w.dtype != torch.float32 or not torch.isfinite(w).all()]
+    require(not bad, f"trained in bfloat16, {', '.join(bad)} are not finite or of another type")
+    require(bool(torch.isfinite(scores(model, subject.batch)).all()), "trained in bfloat16, scores are not finite")
+
+
+def save_and_load(subject: ModelSubject) -> None:
+    """Weights that go through a safetensors file into a model of another seed give the same scores, bit for bit."""
+    loaded = subject.build(1)
+    with tempfile.TemporaryDirectory(prefix="recgauntlet-check-") as folder:
+        path = Path(folder, "weights.safetensors")
+        save_file({name: value.contiguous() for name, value in weights_of(subject.model).items()}, path)
+        load_weights(loaded, path)
+    before, after = scores(subject.model, subject.batch), scores(loaded.eval(), subject.batch)
+    require(torch.equal(before, after), f"scores differ by {change(before, after):.2g} of their spread after loading")
+
+
+def no_leaks(subject: ModelSubject) -> None:
+    """No state passes from cell to cell: after a model of another catalog the weights and scores are those of the model
+    alone, and class attributes and module variables are as they were."""
+    alone, repeatable = subject.model, not subject.unlike_again
+    before = scores(alone, subject.batch)
+    other = tiny_data(seed=1, size=28)
+    scores(subject.train(1, other), whole(other.test))
+    after = subject.train(0)
+    changed = subject.globals_before.changed(Globals.of(subject.plugin))
+    require(not changed, f"building and training changed {', '.join(changed)}, which the next cell will find")
+    require_same(before, scores(alone, subject.batch), "before and after another model was built")
+    # where it is not, the check `determinism` says so
+    different = differing(weights_of(alone), weights_of(after)) if repeatable else []
+    require(not different, f"after another model {', '.join(different)} differ from those of the model alone")
+
+
+def leaves_nothing(subject: ModelSubject) -> None:
+    """Afterwards the process is as it was: settings, environment, threads, open files, the working directory."""
+    require_nothing_left(lambda: scores(subject.train(0), subject.batch))
+
+
+def resources(subject: ModelSubject) -> str:
+    """The size of the model, and memory that grows with every batch that is scored."""
+    model = subject.model
+    with apart():
+        scores(model, subject.batch)
+        held = live_tensors()
+        for _ in range(4):
+            scores(model, subject.batch)
+        growth = (live_tensors() - held) / 4
+    require(growth < 1, f"every batch leaves {growth:.1f} tensors behind")
+    return f"{sum(value.numel() for value in model.parameters()):,} weights"

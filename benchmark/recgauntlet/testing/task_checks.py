@@ -1,0 +1,241 @@
+"""The checks of a task: a complete card, data without a connection, a stable fingerprint, and no future in the past."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from recgauntlet.batch import PAD
+from recgauntlet.card import TaskCard
+from recgauntlet.data.fingerprint import fingerprint
+from recgauntlet.data.prepare import build
+from recgauntlet.data.split import boundaries
+from recgauntlet.data.tables import BoolArray, IntArray, Pairs, Tables
+from recgauntlet.data.validate import validate
+from recgauntlet.errors import DataError
+from recgauntlet.task import Task
+from recgauntlet.testing.check import CheckSkipped, ConformanceError, require
+from recgauntlet.testing.leftovers import require_nothing_left
+from recgauntlet.testing.process import scramble
+from recgauntlet.testing.task_subject import TaskSubject, offline_load
+
+MOST_ROWS = 100_000
+"""A demo track that is larger than this is no demonstration."""
+MOST_LEAKED = 0.05
+"""Share of the examples that may look like a leak by chance."""
+LONG = 3
+"""Items that a history must have for two equal ones to be no chance."""
+
+
+def card(subject: TaskSubject) -> str:
+    """The card: a Task whose id is the registered name, with metrics, threats, a demo track, and one ranked threat."""
+    task: Any = subject.task
+    require(
+        isinstance(task, Task) and isinstance(getattr(task, "card", None), TaskCard) and callable(task.load),
+        f"the entry point names {type(task).__name__}",
+        "let it name an object Task(load_card(path), load)",
+    )
+    require(
+        subject.name in ("", task.card.id),
+        f"the card's id is {task.card.id!r}, it is registered as {subject.name!r}",
+        "write the registered name on the card: id = ...",
+    )
+    require("demo" in task.card.tracks, "there is no demo track", "add tracks.demo: small, offline, never ranked")
+    require(bool(task.card.metrics), "there are no metrics", 'write metrics = ["accuracy", "auc", ...]')
+    require(bool(task.card.threats), "there is no threat", "add [[threats]]: what may be touched, and how much of it")
+    require(
+        any(threat.ranked for threat in task.card.threats),
+        "no threat is ranked: no row could ever have a rank",
+        "set ranked = true on the threat that the task is about",
+    )
+    blank = [name for name in ("title", "question", "description", "clicked") if not getattr(task.card, name).strip()]
+    require(not blank, f"{', '.join(blank)} is empty", "say it in words: the page shows it")
+    return f"version {task.card.version}, threats: {', '.join(threat.id for threat in task.card.threats)}"
+
+
+def licence(subject: TaskSubject) -> str:
+    """Source and licence of every track: a name, an address, a licence, a BibTeX entry; every threat says where its
+    budget comes from."""
+    for name, track in subject.task.card.tracks.items():
+        source = track.source
+        for field in ("name", "licence"):
+            require(
+                bool(getattr(source, field).strip()),
+                f"tracks.{name}.source.{field} is empty",
+                "say whose data it is and what may be done with it",
+            )
+        require(
+            re.match(r"https?://\S+$", source.url) is not None,
+            f"tracks.{name}.source.url is {source.url!r}",
+            "give the address of the data's own page",
+        )
+        require(
+            re.match(r"\s*@\w+\s*\{[^,\s]+,.*\}\s*$", source.citation, flags=re.DOTALL) is not None,
+            f"tracks.{name}.source.citation is no BibTeX entry",
+            "write citation = '@misc{key, title = {...}, ...}'",
+        )
+    silent = [threat.id for threat in subject.task.card.threats if not threat.source.strip()]
+    require(not silent, f"the source of {', '.join(silent)} is empty", 'write source = "ours" for decisions of yours')
+    return "; ".join(f"{name}: {track.source.licence}" for name, track in subject.task.card.tracks.items())
+
+
+def offline(subject: TaskSubject) -> str:
+    """The demo track loads without a connection, from what is on this machine; skipped where it was never fetched."""
+    found = offline_load(subject)
+    require(
+        not subject.attempts,
+        f"offline, the loader tried to connect to {', '.join(sorted(set(subject.attempts))[:2])}",
+        "look at options.offline before you open a connection",
+    )
+    if isinstance(found, DataError):
+        raise CheckSkipped(
+            f"the {subject.track} data are not here ({found.problem.splitlines()[0]}): "
+            f"recgauntlet data fetch {subject.name} --track {subject.track}"
+        )
+    require(isinstance(found, Tables), f"load gives {type(found).__name__}", "return recgauntlet.Tables")
+    rows = max(len(table) for table in (found.interactions, found.impressions) if table is not None)
+    require(
+        subject.track != "demo" or rows <= MOST_ROWS,
+        f"the demo track has {rows:,} rows",
+        f"take a sample: at most {MOST_ROWS:,} rows",
+    )
+    return f"{len(found.items):,} items, {rows:,} rows"
+
+
+def tables(subject: TaskSubject) -> None:
+    """The tables keep to the rules: columns and types, unique ids, texts not empty, known items, times in seconds."""
+    try:
+        validate(subject.tables, subject.name or subject.task.card.id)
+    except DataError as error:
+        raise ConformanceError(str(error).splitlines()[0], error.remedy) from error
+
+
+def fingerprints(subject: TaskSubject) -> None:
+    """Loaded twice, with the global generators elsewhere, the tables have one fingerprint: the one on the card."""
+    first = fingerprint(subject.valid_tables).sha256
+    scramble(1)
+    second = fingerprint(subject.load()).sha256
+    require(
+        first == second,
+        "loaded twice, the tables have two fingerprints",
+        "draw with recgauntlet.Randomness, and never from the clock or an unseeded generator",
+    )
+    written = subject.card.fingerprint
+    require(
+        written == first,
+        f"the card's fingerprint is {written or 'empty'}",
+        f'write fingerprint = "{first}" below [tracks.{subject.track}], and a new version if the old one was published',
+    )
+
+
+def examples(subject: TaskSubject) -> str:
+    """The examples: as many as the card says, indices of the catalog, two candidates a pair, padding in front, and
+    in every impression something clicked and something not."""
+    name = subject.name or subject.task.card.id
+    try:
+        data = build(subject.card, subject.valid_tables, "0" * 64, name)
+    except CheckSkipped:
+        raise
+    except Exception as error:
+        raise ConformanceError(f"no examples can be made: {error}", getattr(error, "remedy", "")) from error
+    sizes = {"train": subject.card.train_pairs, "valid": subject.card.valid_pairs, "test": subject.card.test_pairs}
+    for part, wanted in sizes.items():
+        pairs: Pairs = getattr(data, part)
+        require(len(pairs) == wanted, f"{part} has {len(pairs)} pairs, the card says {wanted}")
+        require(
+            pairs.histories.shape == (wanted, subject.card.history_length),
+            f"the histories of {part} have the shape {pairs.histories.shape}",
+        )
+        for field in ("clicked", "unclicked"):
+            values = getattr(pairs, field)
+            require(bool(((values >= 0) & (values < len(data.catalog))).all()), f"{part}.{field} leaves the catalog")
+        same = int((pairs.clicked == pairs.unclicked).sum())
+        require(
+            same == 0,
+            f"in {same} pairs of {part} the clicked and the unclicked candidate are one item",
+            "an item is shown once in an impression: clicked or not",
+        )
+        there = pairs.histories != PAD
+        require(
+            bool((there[:, 1:] >= there[:, :-1]).all() and there[:, -1].all()),
+            f"histories of {part} have padding behind items, or are empty",
+        )
+    shown = data.impressions
+    clicks = np.add.reduceat(shown.labels.astype(np.int64), shown.offsets[:-1])
+    require(
+        len(shown) == subject.card.test_impressions and bool(((clicks > 0) & (clicks < np.diff(shown.offsets))).all()),
+        "impressions lack a clicked or an unclicked candidate, or are not as many as the card says",
+    )
+    return f"{len(data.train)} / {len(data.valid)} / {len(data.test)} pairs, {len(shown)} impressions"
+
+
+def no_leakage(subject: TaskSubject) -> None:
+    """The past knows nothing of the future: what was clicked is not in its own history, no training history holds what
+    the user took only in the test period, and no test example is a training example."""
+    data, where = subject.data, subject.name or subject.task.card.id
+    for part in ("train", "test"):
+        pairs: Pairs = getattr(data, part)
+        own, other = _holds(pairs, pairs.clicked), _holds(pairs, pairs.unclicked)
+        require(
+            own.mean() - other.mean() <= MOST_LEAKED,
+            f"in {own.mean():.0%} of the {part} pairs the clicked item stands in its own history "
+            f"({other.mean():.0%} for the unclicked)",
+            "let a history end before its click",
+        )
+    late = _first_taken_late(subject.valid_tables, data.catalog.ids, subject, where)
+    held = np.array(
+        [bool(late.get(int(user), set()) & set(row.tolist())) for user, row in _rows(data.train)], dtype=np.bool_
+    )
+    require(
+        held.mean() <= MOST_LEAKED,
+        f"{held.mean():.0%} of the training histories hold items that the user took only in the test period",
+        "give every impression the history as it was then, not the user's whole history",
+    )
+    long = (data.test.histories != PAD).sum(axis=1) >= LONG
+    trained = {(*row.tolist(), int(item)) for row, item in zip(data.train.histories, data.train.clicked, strict=True)}
+    twice = np.array(
+        [
+            (*row.tolist(), int(item)) in trained
+            for row, item in zip(data.test.histories[long], data.test.clicked[long], strict=True)
+        ],
+        dtype=np.bool_,
+    )
+    share = float(twice.mean()) if len(twice) else 0.0
+    require(
+        share <= MOST_LEAKED,
+        f"{share:.0%} of the test examples with at least {LONG} items of history are training examples too",
+        "drop copied rows and users before the split",
+    )
+
+
+def _holds(pairs: Pairs, items: IntArray) -> BoolArray:
+    found: BoolArray = (pairs.histories == items[:, None]).any(axis=1)
+    return found
+
+
+def _rows(pairs: Pairs) -> list[tuple[int, IntArray]]:
+    return list(zip(pairs.users.tolist(), pairs.histories, strict=True))
+
+
+def _first_taken_late(tables: Tables, ids: tuple[str, ...], subject: TaskSubject, where: str) -> dict[int, set[int]]:
+    """By user index: the items that the user took in the test period and never before."""
+    table = tables.interactions if tables.interactions is not None else tables.impressions
+    assert table is not None  # valid tables have one of them
+    place = {item: index for index, item in enumerate(ids)}
+    number = {user: index for index, user in enumerate(sorted(set(table["user"].to_pylist())))}
+    _, test_from = boundaries(subject.card.split, table["time"].to_numpy(), where)
+    early: dict[int, set[int]] = {}
+    late: dict[int, set[int]] = {}
+    for row in table.to_pylist():
+        taken = [row["item"]] if "item" in row else [i for i, c in zip(row["shown"], row["clicked"], strict=True) if c]
+        kept = late if row["time"] >= test_from else early
+        kept.setdefault(number[row["user"]], set()).update(place[item] for item in taken)
+    return {user: items - early.get(user, set()) for user, items in late.items()}
+
+
+def leaves_nothing(subject: TaskSubject) -> None:
+    """Loading leaves the process as it was (settings, threads, open files) and writes nowhere but into the cache."""
+    _ = subject.tables  # skipped where they cannot be had
+    require_nothing_left(subject.load)

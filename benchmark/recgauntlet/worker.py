@@ -1,0 +1,254 @@
+"""What runs in a cell's own process, behind its fence: training, which never sees test data, or the evaluation.
+
+The process talks to the sweep in lines of JSON, never in pickles: what a plugin's process sends is data to the sweep.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from recgauntlet import errors
+from recgauntlet.building import OpenCell, open_cell
+from recgauntlet.cell import UntrainedError, check_spec, evaluate_apart, train_apart
+from recgauntlet.data import store
+from recgauntlet.data.own import SUFFIXES, find_task_or_card
+from recgauntlet.device import describe
+from recgauntlet.errors import RecGauntletError
+from recgauntlet.guard.fence import Fence, raise_fence
+from recgauntlet.paths import downloads, prepared
+from recgauntlet.recommender import Scalar
+from recgauntlet.spec import WORKPLACES, CellSpec
+from recgauntlet.task import Task
+
+Phase = Literal["training", "evaluation"]
+LONGEST_MESSAGE = 65536
+_CACHES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH", "MPLCONFIGDIR", "NUMBA_CACHE_DIR")
+"""Environment variables by which libraries are told where to keep what they compile."""
+LARGEST_FILE = 8 * 2**30
+"""Bytes that one file of a cell may hold."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A phase of a cell. `prepared` is where the track's prepared data lies; `started` is when the cell began."""
+
+    spec: CellSpec
+    phase: Phase
+    prepared: Path
+    started: str
+    guarded: bool = True
+
+    @property
+    def weights(self) -> Path:
+        """Where training leaves the weights."""
+        return self.spec.workplace / "weights.safetensors"
+
+    @property
+    def record(self) -> Path:
+        """Where the record is left."""
+        return self.spec.workplace / "record.json"
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a cell's process said: progress, the hyper-parameters of its model and defense (`opened`), that its weights
+    are not there (`untrained`), what it was `refused`, the `error` that stopped it, or the `fingerprints` of cards."""
+
+    what: str = ""
+    share: float = 0.0
+    opened: tuple[dict[str, Scalar], dict[str, Scalar]] | None = None
+    untrained: bool = False
+    refused: str = ""
+    error: RecGauntletError | None = None
+    fingerprints: tuple[str, ...] = ()
+
+
+def work(job: Job, pipe: Connection) -> None:
+    """Do a job in this process and tell the sweep how it goes."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    spec = job.spec
+    last = [0.0]
+
+    def progress(what: str, share: float) -> None:
+        now = time.monotonic()
+        if now - last[0] < 0.1 and share < 1.0:
+            return
+        last[0] = now
+        try:
+            _send(pipe, {"what": what, "share": share})
+        except OSError:  # the sweep is gone: what it cannot collect need not be computed
+            os._exit(1)
+
+    try:
+        task = find_task_or_card(spec.task)
+        if job.phase == "training":
+            data = store.load_training(job.prepared)
+            train_apart(_open_inside(job, task, pipe), data, job.weights, job.record, job.started, progress)
+        else:
+            evaluate_apart(_open_inside(job, task, pipe), job.record, job.started, progress)
+    except UntrainedError:
+        _send(pipe, {"untrained": True})
+    except RecGauntletError as error:
+        _send(pipe, {"error": _fields(error)})
+    pipe.close()
+
+
+@dataclass(frozen=True)
+class Look:
+    """Specs to be looked up by a process that may write to `scratch`."""
+
+    specs: tuple[CellSpec, ...]
+    scratch: Path
+
+
+def check_apart(look: Look, pipe: Connection) -> None:
+    """Send the fingerprints of the specs' cards, after looking up all that they name, or the first error."""
+    try:
+        cards = [find_task_or_card(spec.task).card for spec in look.specs]
+        _settle(look.scratch)
+        raise_fence(Fence((look.scratch,)), _reporter(pipe))
+        for spec in look.specs:
+            check_spec(spec)
+        fingerprints = [card.fingerprint(spec.track) for card, spec in zip(cards, look.specs, strict=True)]
+        _send(pipe, {"fingerprints": fingerprints})
+    except RecGauntletError as error:
+        _send(pipe, {"error": _fields(error)})
+    pipe.close()
+
+
+def receive(pipe: Connection) -> Message | None:
+    """The next message of a cell's process; None once there is no more, or what came is none."""
+    try:
+        content = json.loads(pipe.recv_bytes(LONGEST_MESSAGE))
+        if not isinstance(content, dict):
+            return None
+        fault = content.get("error")
+        return Message(
+            what=str(content.get("what", "")),
+            share=min(1.0, max(0.0, float(content.get("share", 0.0)))),
+            untrained=content.get("untrained") is True,
+            refused=str(content.get("refused", "")),
+            error=rebuilt(fault) if isinstance(fault, dict) else None,
+            opened=_options(content.get("opened")),
+            fingerprints=tuple(str(name) for name in content.get("fingerprints", ())),
+        )
+    except (EOFError, OSError, ValueError, TypeError, RecursionError):
+        return None
+
+
+def rebuilt(fields: dict[str, Any]) -> RecGauntletError:
+    """The error whose fields a process sent; a plain one where its kind is none of ours."""
+    kind = getattr(errors, str(fields.get("kind")), None)
+    if not (isinstance(kind, type) and issubclass(kind, RecGauntletError)):
+        kind = RecGauntletError
+    where, field = fields.get("where"), fields.get("field")
+    return kind(
+        str(fields.get("problem", "")),
+        where=None if where is None else str(where),
+        field=None if field is None else str(field),
+        remedy=str(fields.get("remedy", "")),
+    )
+
+
+def _options(said: Any) -> tuple[dict[str, Scalar], dict[str, Scalar]] | None:
+    """Hyper-parameters that a process sent, plain values alone."""
+    if not (isinstance(said, list) and len(said) == 2 and all(isinstance(part, dict) for part in said)):
+        return None
+    model, defense = (
+        {str(name): value for name, value in part.items() if isinstance(value, (bool, int, float, str, type(None)))}
+        for part in said
+    )
+    return model, defense
+
+
+def _fields(error: RecGauntletError) -> dict[str, Any]:
+    return {
+        "kind": type(error).__name__,
+        "problem": error.problem[:4096],
+        "where": error.where,
+        "field": error.field,
+        "remedy": error.remedy[:4096],
+    }
+
+
+def _send(pipe: Connection, content: dict[str, Any]) -> None:
+    pipe.send_bytes(json.dumps(content).encode())
+
+
+def _open_inside(job: Job, task: Task, pipe: Connection) -> OpenCell:
+    """Raise the fence, then look up the plugins: nothing of theirs has run in this process yet."""
+    if job.guarded:
+        spec = job.spec
+        describe(torch.device("cpu"), "fp32")  # asks git and the platform, which starts processes, and remembers
+        _limit_files()
+        _settle(spec.workplace / "tmp")
+        _quiet(spec.workplace / "output.txt")
+        raise_fence(_fence(job), _reporter(pipe))
+    cell = open_cell(job.spec, task)
+    _send(pipe, {"opened": [cell.model_options, cell.defense_object.hyperparameters()]})
+    return cell
+
+
+def _fence(job: Job) -> Fence:
+    spec = job.spec
+    if job.phase == "training":
+        return Fence((spec.workplace,), tuple(_with_labels(spec)))
+    shared = tuple(spec.source.cache / name for name in ("twins", "vectors"))
+    for directory in shared:
+        directory.mkdir(parents=True, exist_ok=True)
+    return Fence((spec.workplace, *shared))
+
+
+def _settle(scratch: Path) -> None:
+    """Let temporary files, and what libraries compile, go to `scratch`."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
+    for name in _CACHES:
+        os.environ[name] = str(scratch / name.lower())
+
+
+def _with_labels(spec: CellSpec) -> Iterator[Path]:
+    """What holds labels of the test period: prepared and raw data, and other cells' results."""
+    cache, own = spec.source.cache, spec.source.directory
+    yield from (prepared(cache), downloads(cache), cache / "twins")
+    yield from (spec.out / spec.task_id, spec.out / "checkpoints", spec.out / WORKPLACES)
+    if own is not None and own.is_dir():
+        yield from (path for path in own.iterdir() if path.is_file())
+    if spec.task.endswith(".toml"):
+        beside = Path(spec.task).absolute().parent
+        yield from (path for path in beside.iterdir() if path.suffix in SUFFIXES)
+
+
+def _reporter(pipe: Connection) -> Callable[[str], None]:
+    def report(what: str) -> None:
+        _send(pipe, {"refused": what})
+
+    return report
+
+
+def _quiet(path: Path) -> None:
+    """What the process prints goes to a file: a plugin's words could write on the terminal what they like."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    for stream in (1, 2):
+        os.dup2(handle, stream)
+    os.close(handle)
+
+
+def _limit_files() -> None:
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

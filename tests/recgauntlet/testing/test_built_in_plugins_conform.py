@@ -1,0 +1,109 @@
+"""All that ships with the benchmark passes its own conformance suite: built-in plugins, attacks of the suite, the
+examples, and the tiny models that the conformance suite itself is made of."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recgauntlet.recommender import Scalar
+from recgauntlet.suite import suite_attacks
+from recgauntlet.testing import Check, checks_for, parametrize_with_checks, run_checks
+from recgauntlet.testing.tiny_models import TinyItems, TinyTitles
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+BERT: dict[str, Scalar] = {"layers": 1, "max_length": 64}
+
+
+@parametrize_with_checks("defenses", "standard")
+def test_standard(check: Check) -> None:
+    check()
+
+
+@parametrize_with_checks("defenses", "fgsm")
+def test_fgsm(check: Check) -> None:
+    check()
+
+
+@parametrize_with_checks("defenses", "fgm")
+def test_fgm(check: Check) -> None:
+    check()
+
+
+@parametrize_with_checks("defenses", "pgd")
+def test_pgd(check: Check) -> None:
+    check()
+
+
+@parametrize_with_checks("models", "nrms")
+def test_nrms(check: Check) -> None:
+    check()
+
+
+@parametrize_with_checks("models", "bert", options=BERT)
+def test_bert(check: Check) -> None:
+    check()
+
+
+@parametrize_with_checks("models", TinyTitles)
+def test_the_tiny_model_of_titles(check: Check) -> None:
+    check()
+
+
+@parametrize_with_checks("models", TinyItems)
+def test_the_tiny_model_of_item_ids(check: Check) -> None:
+    check()
+
+
+@parametrize_with_checks("tasks", "news-click")
+def test_news_click(check: Check) -> None:
+    check()
+
+
+@parametrize_with_checks("tasks", "ecommerce-purchase")
+def test_ecommerce_purchase(check: Check) -> None:
+    check()
+
+
+@parametrize_with_checks("tasks", "video-watch")
+def test_video_watch(check: Check) -> None:
+    check()
+
+
+def test_the_simulated_task_needs_nothing_that_was_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECGAUNTLET_CACHE", str(tmp_path))
+    assert {outcome.status for outcome in run_checks(checks_for("tasks", "news-click"))} == {"passed"}
+
+
+@pytest.mark.parametrize(
+    "name", ["pgd", "apgd", "ddn", "square", "word-gradient", "keywords", "character-swap", "history-query"]
+)
+def test_one_attack_of_the_suite_for_every_way_of_searching(name: str) -> None:
+    assert {outcome.status for outcome in run_checks(checks_for("attacks", name))} == {"passed"}
+
+
+def test_an_attack_may_be_given_as_an_object() -> None:
+    (random,) = (attack for attack in suite_attacks() if attack.name == "random" and attack.surface == "history")
+    found = {outcome.check.name: outcome for outcome in run_checks(checks_for("attacks", random))}
+    assert found["supports"].words == "tried on history"
+    assert {outcome.status for outcome in found.values()} == {"passed"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "directory", "module", "name"),
+    [
+        ("defenses", "defense-plugin", "embedding_noise", "EmbeddingNoise"),
+        ("attacks", "attack-plugin", "patient_ascent", "PatientAscent"),
+    ],
+)
+def test_the_examples(kind: Any, directory: str, module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES / directory)
+    plugin = getattr(importlib.import_module(module), name)
+    try:
+        assert {outcome.status for outcome in run_checks(checks_for(kind, plugin))} == {"passed"}
+    finally:
+        sys.modules.pop(module)
