@@ -49,6 +49,7 @@ def site(directories: tuple[Path, ...], out: Path, docs: str) -> None:
       recgauntlet site --results results/preview --results results/mine --out both
     """
     # torch and matplotlib take seconds to import, `recgauntlet --help` should not
+    from recgauntlet.escaping import terminal
     from recgauntlet.record import write_atomically
     from recgauntlet.results import read_results
     from recgauntlet_site.render import render_site
@@ -68,7 +69,7 @@ def site(directories: tuple[Path, ...], out: Path, docs: str) -> None:
     records = sum(len(results.records) for _, _, results in found)
     for _, _, results in found:
         for path, error in results.broken:
-            click.echo(f"warning: {path} is left out: {error.problem}", err=True)
+            click.echo(f"warning: {terminal(f'{path} is left out: {error.problem}')}", err=True)
     if not records:
         click.echo("warning: there are no records yet, so the page has no tables", err=True)
     click.echo(f"{records} records, {out / 'index.html'}")

@@ -51,6 +51,7 @@ def test_what_was_read_is_written_so_that_it_reads_the_same() -> None:
         "@misc{a, {x}}",
         "@misc{a, title = {x\x1b[2J}}",
         '@misc{a, title = "x}"}',
+        '@misc{a, title = "x} and {y"}',
     ],
 )
 def test_what_is_no_bibtex_is_refused(text: str) -> None:

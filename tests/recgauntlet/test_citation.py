@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +18,7 @@ from recgauntlet.board import locate
 from recgauntlet.citation import Citation, cite, cite_software
 from recgauntlet.cli import cli
 from recgauntlet.defense import Defense
+from recgauntlet.freeze import Wanted, freeze
 from recgauntlet.plugins import Plugin, find_task
 from recgauntlet.record import Gate, RunRecord, write_record
 
@@ -91,6 +93,37 @@ def test_the_release_is_named_by_its_hash_and_said_not_to_be_frozen(release: Pat
     assert "not a frozen release" in entry.fields["title"]
     assert any("not a frozen release" in caution for caution in found.cautions)
     assert found.rows == ()
+
+
+def frozen(name: str, release: Path, root: Path, **more: str) -> Path:
+    """`release` frozen, but for its demo record."""
+    standard = root / f"from-{name}"
+    standard.mkdir()
+    for path in release.glob("*.json"):
+        if json.loads(path.read_bytes())["task"]["track"] == "standard":
+            (standard / path.name).write_bytes(path.read_bytes())
+    return freeze(Wanted(name, (standard,), root=root / "results", **more))
+
+
+def test_a_frozen_release_is_cited_by_name_date_and_the_manifests_hash(release: Path, tmp_path: Path) -> None:
+    first = frozen("2026.1", release, tmp_path)
+    found = of(first)
+    (entry,) = (entry for entry in found.entries if entry.key == "recgauntlet-2026.1")
+    manifest = (first / "manifest.json").read_bytes()
+    assert hashlib.sha256(manifest).hexdigest() in entry.fields["note"]
+    assert entry.fields["title"] == "RecGauntlet release 2026.1"
+    date = json.loads(manifest)["date"]
+    assert (entry.fields["year"], entry.fields["month"]) == (date[:4], date[5:7])
+    assert not any("frozen" in caution for caution in found.cautions)
+    (text,) = of(first, "/shop/nrms/pgd").rows
+    assert "RecGauntlet release 2026.1 (SHA-256" in text.sentence
+    assert text.page == of(release, "/shop/nrms/pgd").rows[0].page  # the same row has the same place in every release
+
+
+def test_a_release_that_was_corrected_says_by_which(release: Path, tmp_path: Path) -> None:
+    first = frozen("2026.1", release, tmp_path)
+    frozen("2026.2", release, tmp_path, supersedes="2026.1", reason="a test")
+    assert any("was corrected by 2026.2" in caution for caution in of(first).cautions)
 
 
 def test_the_sentence_has_the_tables_numbers(release: Path) -> None:

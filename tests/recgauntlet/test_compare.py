@@ -14,6 +14,7 @@ from recgauntlet.board import locate_row
 from recgauntlet.cli import cli
 from recgauntlet.compare import Comparison, compare, sentence
 from recgauntlet.errors import RecordError
+from recgauntlet.metrics import accuracy
 from recgauntlet.record import Gate, RunRecord, write_record
 from recgauntlet.significance import crossed_test, flip_test, holm
 
@@ -33,8 +34,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> str:
             make_record(seed=seed, model="mf", threats={"stuffing": None, "embedding": (0.6, 0.5, 0.4)}),
             make_record(seed=seed, task="film", threats={"swap": (0.6, 0.5, 0.4)}),
         ]
-    records += [make_record(defense="lone"), make_record(defense="late", seed=7), make_record(defense="late", seed=2)]
-    records += [make_record(defense="other", seed=9)]
+    records += [make_record(defense="lone", seed=1), make_record(defense="other", seed=9)]
     directory = tmp_path_factory.mktemp("first")
     for number, record in enumerate(records):
         write_record(record, directory / f"{number}.json")
@@ -93,7 +93,9 @@ def test_a_sentence_names_the_difference_its_interval_and_p(release: str) -> Non
     assert f"{100 * line.difference.low:.1f} to {100 * line.difference.high:.1f}" in said
     assert "corrected for 3 comparisons" in said
     turned = of(release, "shop/nrms/standard", "shop/nrms/pgd")
-    assert "points less than pgd" in sentence(turned, turned.differences[1])
+    said = sentence(turned, turned.differences[1])
+    assert "points less than pgd" in said
+    assert f"{100 * line.difference.low:.1f} to {100 * line.difference.high:.1f}" in said
     assert "may be chance" in sentence(found, found.differences[0])
 
 
@@ -111,10 +113,15 @@ def test_a_flagged_row_is_told_before_anything_else(release: str) -> None:
 
 def test_one_common_seed_speaks_of_two_models_only(release: str) -> None:
     found = of(release, "shop/nrms/lone", "shop/nrms/standard")
-    assert found.seeds == (0,)
+    assert found.seeds == (1,)
+    for line in found.differences:
+        assert line.difference.value == pytest.approx(line.a - line.b)
+    clean = found.b.records[1].clean
+    assert clean is not None
+    assert found.differences[0].b == pytest.approx(accuracy(clean.labels.to_bool(), clean.scores.to_float()))
     assert all(d.p_trainings is None and d.p == d.holm_models for d in found.differences)
     assert any("One common seed" in caution for caution in found.cautions)
-    assert any("seeds 1, 2 of" in caution for caution in found.cautions)
+    assert any("seeds 0, 2 of" in caution for caution in found.cautions)
 
 
 @pytest.mark.parametrize(

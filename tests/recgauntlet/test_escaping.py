@@ -127,6 +127,7 @@ def test_latex_is_ascii_balanced_and_calls_known_commands_only(text: str) -> Non
         ("模", r"\texttt{U+6A21}"),
         ("ą", r"\texttt{U+0105}"),
         ("a--b", "a-{}-b"),
+        ("*[x]", "{*}{[}x{]}"),
         ("nrms-pgd_2", r"nrms-pgd\_2"),
     ],
 )

@@ -77,11 +77,12 @@ def test_more_pairs_seeds_and_difference_give_more_power() -> None:
     assert at(difference=1.0) == pytest.approx(1.0)
 
 
-def test_the_number_of_pairs_is_the_least_that_is_enough() -> None:
-    pairs = pairs_needed(PARTS, seeds=5, difference=0.03, power=0.9, alpha=0.05)
+@pytest.mark.parametrize("difference", [0.025, 0.027, 0.03, 0.034, 0.041])
+def test_the_number_of_pairs_is_the_least_that_is_enough(difference: float) -> None:
+    pairs = pairs_needed(PARTS, seeds=5, difference=difference, power=0.9, alpha=0.05)
     assert pairs is not None
-    assert power_of(PARTS, seeds=5, pairs=pairs, difference=0.03, alpha=0.05) >= 0.9
-    assert power_of(PARTS, seeds=5, pairs=pairs - 1, difference=0.03, alpha=0.05) < 0.9
+    assert power_of(PARTS, seeds=5, pairs=pairs, difference=difference, alpha=0.05) >= 0.9
+    assert power_of(PARTS, seeds=5, pairs=pairs - 1, difference=difference, alpha=0.05) < 0.9
 
 
 def test_no_number_of_pairs_makes_up_for_trainings_that_vary_too_much() -> None:

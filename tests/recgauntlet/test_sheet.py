@@ -14,7 +14,7 @@ from real_latex import compiled, needs_latex
 from synthetic_records import make_record
 from test_escaping import HOSTILE
 
-from recgauntlet.board import Board, open_board
+from recgauntlet.board import Board, locate, open_board
 from recgauntlet.cli import cli
 from recgauntlet.errors import RecordError
 from recgauntlet.paired import CLEAN, Quantity, differences, twin_of
@@ -107,6 +107,14 @@ def test_stars_are_the_corrected_paired_test_against_the_undefended_twin(board: 
     assert not cells_of(sheet_of(board), "stuffing")["standard"].stars
 
 
+def test_another_model_is_no_twin(tmp_path: Path) -> None:
+    records = [make_record(seed=s) for s in range(2)] + [
+        make_record(model="mf", defense="pgd", seed=s) for s in range(2)
+    ]
+    (table,) = board_of(tmp_path, records).tables
+    assert [twin_of(table, row) for row in table.rows] == [None, None]
+
+
 def test_one_seed_earns_no_star(tmp_path: Path) -> None:
     board = board_of(tmp_path, [make_record(), make_record(defense="pgd", threats=STRONG)])
     sheet = sheet_of(board)
@@ -156,7 +164,7 @@ def test_the_csv_is_the_pages_and_tells_p_and_the_release(board: Board) -> None:
 def test_the_csv_can_be_narrowed_and_refuses_columns_that_are_not_there(board: Board) -> None:
     chosen = Selection(tasks=("shop",), tiers=("standard",))
     (first, *_) = csv.DictReader(io.StringIO(csv_of(board, chosen, ("robust_accuracy",)).decode()))
-    assert "robust_accuracy:stuffing:standard" in first
+    assert {"task", "model", "defense_hyperparameters", "robust_accuracy:stuffing:standard"} <= first.keys()
     assert not {"clean_accuracy", "robust_accuracy:stuffing:low"} & first.keys()
     with pytest.raises(RecordError, match="no column 'robst'"):
         csv_of(board, chosen, ("robst",))
@@ -200,6 +208,18 @@ def test_hostile_names_break_no_row_of_a_markdown_table(hostile: Board) -> None:
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == len(sheet.lines) + 2
     assert {len(re.findall(r"(?<!\\)\|", row.replace("\\\\", ""))) for row in rows} == {len(sheet.heads) + 3}
+
+
+def test_hostile_rows_have_addresses_and_move_nothing_on_a_terminal(hostile: Board) -> None:
+    rows = [at for at in locate(str(hostile.directory)).rows if at.row.model.name and at.row.defense.name == "standard"]
+    assert len(rows) == len(HOSTILE) - 1
+    for at in rows[::4]:
+        other = at.address.rpartition("/")[0]
+        twin = next(b for b in locate(other).rows if b.row.defense.name != "standard")
+        for arguments in (["cite", at.address], ["compare", at.address, twin.address]):
+            result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+            assert result.exit_code == 0
+            assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", result.output)
 
 
 @needs_latex

@@ -74,6 +74,7 @@ def table(
       recgauntlet table preview --format csv --columns clean_accuracy,robust_accuracy,p_twin --out rows.csv
     """
     from recgauntlet.board import open_board
+    from recgauntlet.escaping import terminal
     from recgauntlet.record import write_atomically
     from recgauntlet.selection import Selection
     from recgauntlet.sheet import COLUMNS, DEFAULT, build_sheets, csv_of
@@ -83,7 +84,7 @@ def table(
         raise click.BadParameter(f"there is no column {strange[0]!r}; there are: {', '.join(COLUMNS)}")
     board = open_board(release)
     for path, error in board.results.broken:
-        click.echo(f"warning: {path} is left out: {error.problem}", err=True)
+        click.echo(f"warning: {terminal(f'{path} is left out: {error.problem}')}", err=True)
     selection = Selection(**chosen)
     if form == "csv":
         content = csv_of(board, selection, wanted)
