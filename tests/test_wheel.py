@@ -62,6 +62,8 @@ def test_the_wheel_holds_the_four_packages_with_their_data_and_nothing_else(whee
     assert held == wanted
     assert held >= {
         "recgauntlet/py.typed",
+        "recgauntlet/scaffold/templates/common/pyproject.toml.j2",
+        "recgauntlet/scaffold/templates/task/interactions.csv.j2",
         "recgauntlet_tasks/video_watch.toml",
         "recgauntlet_tasks/ecommerce_purchase.toml",
         "recgauntlet_tasks/news_click.toml",
@@ -105,6 +107,13 @@ def test_the_installed_command_runs_a_cell_and_renders_the_page(clean: Path, tmp
     _succeeds([clean / "recgauntlet", *words], cwd=tmp_path)
     page = tmp_path / words[words.index("--out") + 1] / "index.html"
     assert "bookshop" in page.read_text(encoding="utf-8")
+
+
+def test_the_installed_command_starts_a_plugin_and_checks_one(clean: Path, tmp_path: Path) -> None:
+    _succeeds([clean / "recgauntlet", "new", "defense", "brand-new"], cwd=tmp_path)
+    assert (tmp_path / "brand-new" / "brand_new.py").is_file()
+    checked = _succeeds([clean / "recgauntlet", "check", "fgm", "--kind", "defense"], cwd=tmp_path).stdout
+    assert "fgm (defense) conforms" in checked
 
 
 def _succeeds(command: list[str | Path], *, cwd: Path) -> subprocess.CompletedProcess[str]:

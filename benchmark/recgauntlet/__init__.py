@@ -1,6 +1,6 @@
 """RecGauntlet: how robust is a recommender system, and what does robustness cost?
 
-The names here are the public interface of plugins; everything else may change.
+The names here and in `recgauntlet.testing` are the public interface of plugins; everything else may change.
 """
 
 from __future__ import annotations

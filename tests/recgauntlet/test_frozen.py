@@ -168,6 +168,31 @@ def test_a_change_that_a_merge_brings_is_found(repository: Repository) -> None:
     assert repository.told() == [f"{CELL} was changed"]
 
 
+def test_a_change_that_is_made_in_a_merge_itself_is_found(repository: Repository) -> None:
+    repository.git("checkout", "-q", "-b", "side")
+    (repository.folder / "side").write_text("x")
+    repository.commit("side")
+    repository.git("checkout", "-q", "main")
+    (repository.folder / "readme").write_text("x")
+    repository.commit("main")
+    repository.git("merge", "-q", "--no-ff", "--no-commit", "side")
+    change(repository)
+    repository.commit("merge")
+    assert repository.told() == [f"{CELL} was changed"]
+
+
+def test_what_a_branch_put_back_before_it_was_merged_never_reached_anybody(repository: Repository) -> None:
+    before = (repository.release / CELL).read_bytes()
+    repository.git("checkout", "-q", "-b", "side")
+    change(repository)
+    repository.commit("spoil")
+    (repository.release / CELL).write_bytes(before)
+    repository.commit("put back")
+    repository.git("checkout", "-q", "main")
+    repository.git("merge", "-q", "--no-ff", "-m", "merge", "side")
+    assert repository.told() == []
+
+
 def test_what_was_there_before_the_release_was_frozen_could_change(repository: Repository) -> None:
     loose = repository.root / "loose"
     loose.mkdir()

@@ -86,9 +86,9 @@ def _first_line(thing: type) -> str:
 @click.command(short_help="Print one record in words.")
 @click.argument("record", type=click.Path(path_type=Path))
 def show(record: Path) -> None:
-    """Print the record RECORD in words: what ran, clean and robust accuracy, cost, gates.
+    """Print the record RECORD (a JSON file) in words: what ran, clean and robust accuracy, cost, gates.
 
-    RECORD is a JSON file, or a .cell file of a frozen release. It is checked first: a truncated, edited or foreign
+    A .cell file of a frozen release is read in the same way. The file is checked first: a truncated, edited or foreign
     record ends in an error that says so.
     """
     print_card(Console(highlight=False), read_record(record))

@@ -15,7 +15,8 @@ from __future__ import annotations
 from recgauntlet.testing.check import Check, CheckSkipped, ConformanceError
 from recgauntlet.testing.outcomes import Outcome, run_checks
 from recgauntlet.testing.parametrize import parametrize_with_checks
-from recgauntlet.testing.registry import KINDS, Kind, checks_for
+from recgauntlet.testing.registry import checks_for
+from recgauntlet.testing.rules import KINDS, Kind
 
 __all__ = [
     "KINDS",

@@ -59,6 +59,12 @@ def supports(subject: AttackSubject) -> str:
     return f"tried on {', '.join(dict.fromkeys(budget.threat.id for budget in subject.budgets))}"
 
 
+def runs(subject: AttackSubject) -> None:
+    """It runs on every threat that it supports, at the standard tier, without an error."""
+    for each in subject.at("standard"):
+        subject.ask(each)
+
+
 def hyperparameters(subject: AttackSubject) -> None:
     """Every constructor argument is an attribute of the same name with the value given, and the evidence names it."""
     require_hyperparameters(subject.make, constructor_defaults(subject.plugin) | dict(subject.options))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -38,6 +38,8 @@ class AttackSubject:
     plugin: type[Attack]
     name: str
     options: Mapping[str, Scalar]
+    known: dict[str, bool] = field(default_factory=dict)
+    """Which checks that others need it has passed."""
 
     def begin(self) -> None:
         """Note the state of the plugin's globals, once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,15 +16,20 @@ from recgauntlet.errors import RecGauntletError
 from recgauntlet.testing.process import steady
 
 
-class Begins(Protocol):
+class UnderTest(Protocol):
     """A plugin under test."""
+
+    @property
+    def known(self) -> dict[str, bool]:
+        """Which checks that others need it has passed."""
+        ...
 
     def begin(self) -> None:
         """Told before each of its checks, when everything of the plugin is imported and before it runs."""
         ...
 
 
-Subject = TypeVar("Subject", bound=Begins)
+Subject = TypeVar("Subject", bound=UnderTest)
 
 
 class ConformanceError(AssertionError):
@@ -97,11 +103,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Rule(Generic[Subject]):
-    """A check of any plugin of a kind: `body` is a plain function, its docstring says what it looks at."""
+    """A check of any plugin of a kind: `body` is a plain function, its docstring says what it looks at.
+
+    `needs` is a check without which this one would fail for the same reason: it is then skipped, so that one fault is
+    told once.
+    """
 
     name: str
     body: Callable[[Subject], str | None]
     remedy: str
+    needs: Rule[Subject] | None = None
 
     @property
     def about(self) -> str:
@@ -110,12 +121,23 @@ class Rule(Generic[Subject]):
 
     def of(self, subject: Subject) -> Check:
         """The check of one plugin."""
-        return Check(self.name, self.about, partial(_begin_and_run, self.body, subject), self.remedy)
+        return Check(self.name, self.about, partial(self._run, subject), self.remedy)
 
+    def _run(self, subject: Subject) -> str | None:
+        subject.begin()
+        if self.needs is not None and not self.needs._passes(subject):
+            raise CheckSkipped(f"the check {self.needs.name} fails")
+        subject.known[self.name] = False
+        measured = self.body(subject)
+        subject.known[self.name] = True
+        return measured
 
-def _begin_and_run(body: Callable[[Subject], str | None], subject: Subject) -> str | None:
-    subject.begin()
-    return body(subject)
+    def _passes(self, subject: Subject) -> bool:
+        """Whether it passes; looked at once."""
+        if self.name not in subject.known:
+            with suppress(Exception):  # its own check tells what is wrong
+                self._run(subject)
+        return subject.known.get(self.name, False)
 
 
 def in_words(error: Exception) -> str:

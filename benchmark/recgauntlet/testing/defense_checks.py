@@ -30,6 +30,13 @@ def constructor(subject: DefenseSubject) -> None:
     subject.make()
 
 
+def runs(subject: DefenseSubject) -> None:
+    """It trains a tiny model from the first step to the last, and serves it, without an error."""
+    model = subject.train(0)
+    take_steps(subject.make(), tiny_model(TinyTitles, subject.data), subject.data)
+    scores_of(subject.make().wrap(model), subject.data)
+
+
 def hyperparameters(subject: DefenseSubject) -> None:
     """Every constructor argument is an attribute of the same name with the value given, and the record reads it."""
     require_hyperparameters(subject.make, constructor_defaults(subject.plugin) | dict(subject.options))

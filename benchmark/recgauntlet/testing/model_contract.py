@@ -10,7 +10,7 @@ from torch import Tensor
 from recgauntlet.batch import PAD, Tokens, Users, UserState
 from recgauntlet.evaluation import change
 from recgauntlet.limits import SAME
-from recgauntlet.recommender import Recommender, Surface, TrainingRecipe, embedding_mask
+from recgauntlet.recommender import Recommender, Surface, TrainingRecipe, constructor_defaults, embedding_mask
 from recgauntlet.testing.check import require
 from recgauntlet.testing.constructor import require_constructor
 from recgauntlet.testing.model_subject import ModelSubject, require_same, scores, single, texts_of
@@ -29,6 +29,11 @@ def constructor(subject: ModelSubject) -> None:
         "let the class inherit from recgauntlet.Recommender, and the entry point name the class",
     )
     require_constructor(plugin, ("catalog",), ("token_length",))
+    require(
+        plugin.hyperparameters() == constructor_defaults(plugin),
+        f"hyperparameters() gives {plugin.hyperparameters()}, the arguments are {constructor_defaults(plugin)}",
+        "do not override hyperparameters(); it repeats the constructor's arguments",
+    )
     surfaces = getattr(plugin, "surfaces", None)
     require(
         isinstance(surfaces, frozenset) and bool(surfaces) and surfaces <= set(SURFACES),
@@ -52,7 +57,7 @@ def tokens(subject: ModelSubject) -> None:
     """tokenize: whole numbers of one shape, at least one real token a text and at most token_length, and the word each
     token came from."""
     texts = [*subject.data.catalog.texts[:8], *STRANGE]
-    found: Any = subject.model.tokenize(texts)
+    found: Any = subject.untrained.tokenize(texts)
     require(isinstance(found, Tokens), f"tokenize gives {type(found).__name__}", "return recgauntlet.Tokens")
     shapes = {tuple(part.shape) for part in (found.ids, found.mask, found.word_of_token)}
     require(
@@ -89,7 +94,7 @@ def tokens(subject: ModelSubject) -> None:
 
 def shapes(subject: ModelSubject) -> None:
     """embed [B, L, D], embed_history [U, H, D], encode_user tensors of U rows, score [B]: finite, for one or many."""
-    model = subject.model
+    model = subject.untrained
     for batch in (subject.batch, single(subject.batch, 0)):
         users, count = batch.users, len(batch)
         candidates = model.candidates(batch.items)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -32,6 +32,8 @@ class ModelSubject:
 
     plugin: type[Recommender]
     options: Mapping[str, Scalar]
+    known: dict[str, bool] = field(default_factory=dict)
+    """Which checks that others need it has passed."""
 
     def begin(self) -> None:
         """Note the state of the plugin's globals, once."""
@@ -46,6 +48,11 @@ class ModelSubject:
     def data(self) -> TaskData:
         """The tiny task."""
         return tiny_data()
+
+    @cached_property
+    def untrained(self) -> Recommender:
+        """A model with its first weights, in evaluation mode. Shared between checks too."""
+        return self.build(0).eval()
 
     @cached_property
     def model(self) -> Recommender:

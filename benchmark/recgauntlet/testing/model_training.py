@@ -25,6 +25,12 @@ NEAR = 0.05
 """Largest difference of scores on another device or in another precision, in their own spread."""
 
 
+def runs(subject: ModelSubject) -> None:
+    """It can be built, trained for a few steps and asked for scores without an error."""
+    found = scores(subject.model, subject.batch)
+    require(bool(torch.isfinite(found).all()), "after a few steps of training the scores are not finite")
+
+
 def gradient_flow(subject: ModelSubject) -> str:
     """Gradients flow: with respect to embeddings and history embeddings they are finite and not zero, and training
     moves weights."""

@@ -8,7 +8,8 @@ from typing import Any
 from recgauntlet.recommender import Scalar
 from recgauntlet.testing.check import ConformanceError
 from recgauntlet.testing.outcomes import require_known
-from recgauntlet.testing.registry import Kind, checks_for
+from recgauntlet.testing.registry import checks_for
+from recgauntlet.testing.rules import Kind
 
 
 def parametrize_with_checks(

@@ -88,20 +88,21 @@ class Trace:
         gc.collect()  # quick inside `apart`
         settings = {
             "the working directory": str(Path.cwd()),
-            "the environment variables": str(sorted(os.environ.items())),
             "torch's number of threads": str(torch.get_num_threads()),
             "torch's gradient mode": str(torch.is_grad_enabled()),
             "torch's default type": str(torch.get_default_dtype()),
             "torch's deterministic kernels": str(torch.are_deterministic_algorithms_enabled()),
             "the recursion limit": str(sys.getrecursionlimit()),
             "the module search path": str(sys.path),
+            **{f"the environment variable {name}": value for name, value in os.environ.items()},
         }
         running = frozenset(f"{thread.name} ({thread.ident})" for thread in threading.enumerate())
         return cls(settings, running, _open_files())
 
     def changed_settings(self, later: Trace) -> list[str]:
         """The settings that differ, in words."""
-        return [f"{name} changed" for name, value in self.settings.items() if later.settings[name] != value]
+        names = self.settings.keys() | later.settings.keys()
+        return [f"{name} changed" for name in sorted(names) if self.settings.get(name) != later.settings.get(name)]
 
     def left_by(self, later: Trace) -> list[str]:
         """What runs or is open in `later` and was not, in words."""
@@ -160,7 +161,8 @@ class Globals:
     @classmethod
     def of(cls, plugin: type) -> Globals:
         """The classes that `plugin` is made of and their modules, recgauntlet's own contracts left out."""
-        own = [base for base in plugin.__mro__ if base.__module__.partition(".")[0] not in _NOT_THE_PLUGINS]
+        bases = getattr(plugin, "__mro__", ())  # whatever is no class fails its check of the constructor
+        own = [base for base in bases if base.__module__.partition(".")[0] not in _NOT_THE_PLUGINS]
         values: dict[str, bytes] = {}
         for base in own:
             for name, value in vars(base).items():

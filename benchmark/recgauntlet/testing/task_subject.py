@@ -27,6 +27,8 @@ class TaskSubject:
     name: str
     attempts: list[str] = field(default_factory=list)
     """Connections that the loader tried to open."""
+    known: dict[str, bool] = field(default_factory=dict)
+    """Which checks that others need it has passed."""
 
     def begin(self) -> None:
         """Nothing is to be noted."""

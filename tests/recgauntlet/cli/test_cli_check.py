@@ -10,7 +10,7 @@ import pytest
 from recgauntlet import plugins
 from recgauntlet.cli import main
 from recgauntlet.testing import KINDS
-from recgauntlet.testing.registry import rules
+from recgauntlet.testing.rules import rules
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -45,10 +45,10 @@ def test_a_plugin_that_conforms_exits_with_0_and_a_row_a_check(call: Call) -> No
 def test_a_plugin_that_fails_exits_with_1_and_says_what_to_change(call: Call) -> None:
     code, text, _ = call("nan-loss")
     assert code == 1
-    assert "FAILED returns: training_loss gives a tensor of shape () at progress 0.0" in text
-    assert "  what to change: return one finite number: the mean over the batch" in text
-    assert "  what it looks at: What the methods give" in text
-    assert "nan-loss (defense) does NOT conform" in text
+    assert "FAILED runs: the training loss is nan at step 0" in text
+    assert "  what to change: lower epsilon, lam or the learning rate" in text
+    assert "  what it looks at: It trains a tiny model from the first step to the last" in text
+    assert f"nan-loss (defense) does NOT conform: 1 passed, 1 failed, {len(rules('defenses')) - 2} skipped" in text
 
 
 @pytest.mark.usefixtures("test_plugins")

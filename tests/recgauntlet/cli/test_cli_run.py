@@ -72,7 +72,8 @@ def test_the_module_runs_as_the_command(tmp_path: Path) -> None:
         ("site", "recgauntlet site --results"),
         ("data", "recgauntlet data fetch video-watch"),
         ("list", "entry point"),
-        ("show", "RECORD is a JSON file"),
+        ("show", "RECORD (a JSON file)"),
+        ("release", "recgauntlet release verify 2026.1"),
     ],
 )
 def test_every_commands_help_teaches(good: Call, command: str, teaches: str) -> None:

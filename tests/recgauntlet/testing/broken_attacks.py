@@ -42,6 +42,11 @@ class SaysOne(Step):
         return 1 if super().supports(budget) else 0  # type: ignore[return-value]
 
 
+class Crashes(Step):
+    def direction(self, gradient: Tensor) -> Tensor:
+        return gradient[:, 999]
+
+
 class Clips(Step):
     """Keeps another value than the one it was given."""
 

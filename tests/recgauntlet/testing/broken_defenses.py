@@ -20,6 +20,20 @@ class Positional(Defense):
         self.epsilon = epsilon
 
 
+class Crashes(Defense):
+    """Forgets that there may be a batch of another size."""
+
+    def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
+        return super().training_loss(model, batch, context) + (batch.labels * torch.ones(3)).mean()
+
+
+class LosesEverything(Defense):
+    def filter(self, pairs: Pairs) -> Pairs:
+        return replace(
+            pairs, **{name: getattr(pairs, name)[:0] for name in ("users", "histories", "clicked", "unclicked")}
+        )
+
+
 class Clips(Defense):
     """Keeps another value than the one it was given."""
 
@@ -188,7 +202,8 @@ class NeverStops(Defense):
     """Hundreds of passes a step, late in training."""
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
-        with torch.no_grad():
-            for _ in range(250 if context.step >= 15 else 0):
-                model_scores(model, batch)
+        if context.step >= 15:
+            with torch.no_grad():
+                again = torch.arange(len(batch)).repeat(250)
+                model_scores(model, batch.select(again))
         return super().training_loss(model, batch, context)

@@ -22,6 +22,13 @@ class TakesAnything(TinyTitles):
         super().__init__(catalog, token_length=token_length)
 
 
+class CrashesInTraining(TinyTitles):
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        if self.training:
+            raise ValueError("expected more than one value")
+        return super().score(user, candidates, embeddings)
+
+
 class CountsWordsFromOne(TinyTitles):
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         tokens = super().tokenize(texts)

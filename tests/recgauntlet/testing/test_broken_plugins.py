@@ -17,10 +17,12 @@ import broken_tasks
 import nosy_defense
 
 from recgauntlet.testing import KINDS, Kind, checks_for, run_checks
-from recgauntlet.testing.registry import rules
+from recgauntlet.testing.rules import rules
 
 BROKEN: tuple[tuple[Kind, Any, str, str], ...] = (
     ("defenses", broken_defenses.Positional, "constructor", "takes epsilon by position"),
+    ("defenses", broken_defenses.Crashes, "runs", "RuntimeError"),
+    ("defenses", broken_defenses.LosesEverything, "runs", "filter left no training pairs"),
     ("defenses", broken_defenses.Clips, "hyper-parameters", "epsilon=0.25 became the attribute 0.2"),
     ("defenses", broken_defenses.Anneals, "constant-hyper-parameters", "training changed epsilon"),
     ("defenses", broken_defenses.NeverReady, "returns", "ready is false at the end"),
@@ -39,10 +41,11 @@ BROKEN: tuple[tuple[Kind, Any, str, str], ...] = (
     ("defenses", broken_defenses.WritesToTheData, "data-unchanged", "changed in place"),
     ("defenses", broken_defenses.KeepsItToItself, "save-and-load", "after saving and loading"),
     ("defenses", broken_defenses.WritesALog, "leaves-nothing", "the file training.log was written"),
-    ("defenses", broken_defenses.SetsTheEnvironment, "leaves-nothing", "the environment variables changed"),
+    ("defenses", broken_defenses.SetsTheEnvironment, "leaves-nothing", "RECGAUNTLET_BROKEN_DEFENSE changed"),
     ("defenses", broken_defenses.KeepsLosses, "resources", "every step leaves"),
     ("defenses", broken_defenses.NeverStops, "resources", "251 x the forward"),
     ("models", broken_models.TakesAnything, "constructor", "**kwargs (more)"),
+    ("models", broken_models.CrashesInTraining, "runs", "expected more than one value"),
     ("models", broken_models.CountsWordsFromOne, "tokens", "name the words [1, 2"),
     ("models", broken_models.DividesByNothing, "shapes", "for a user without history"),
     ("models", broken_models.TreatsHandedEmbeddingsOtherwise, "consistent", "encode_user with embeddings"),
@@ -56,7 +59,7 @@ BROKEN: tuple[tuple[Kind, Any, str, str], ...] = (
     ("models", broken_models.SaysBfloat16, "precision", "TypeError"),
     ("models", broken_models.ForgetsANumber, "save-and-load", "after loading"),
     ("models", broken_models.SharesAVocabulary, "no-leaks", "SharesAVocabulary.vocabulary"),
-    ("models", broken_models.SetsTheEnvironment, "leaves-nothing", "the environment variables changed"),
+    ("models", broken_models.SetsTheEnvironment, "leaves-nothing", "RECGAUNTLET_BROKEN_MODEL changed"),
     ("models", broken_models.KeepsScores, "resources", "every batch leaves"),
     ("tasks", broken_tasks.task(question=" "), "card", "question is empty"),
     ("tasks", broken_tasks.task(citation="Smith 2020"), "licence", "no BibTeX entry"),
@@ -82,6 +85,7 @@ BROKEN: tuple[tuple[Kind, Any, str, str], ...] = (
     ("tasks", broken_tasks.task(broken_tasks.writes_a_log), "leaves-nothing", "the file loading.log was written"),
     ("attacks", broken_attacks.Nameless, "constructor", "its name is ''"),
     ("attacks", broken_attacks.SaysOne, "supports", "supports gives 1"),
+    ("attacks", broken_attacks.Crashes, "runs", "IndexError"),
     ("attacks", broken_attacks.Clips, "hyper-parameters", "length=1.0 became the attribute 0.9"),
     ("attacks", broken_attacks.Reverses, "returns-inputs", "in their order"),
     ("attacks", broken_attacks.GivesVerdicts, "returns-inputs", "perturb gives Tensor"),
@@ -95,7 +99,7 @@ BROKEN: tuple[tuple[Kind, Any, str, str], ...] = (
     ("attacks", broken_attacks.SwitchesTheModel, "unchanged", "the model's mode"),
     ("attacks", broken_attacks.PushesTheRightWay, "wrong-side", "no further on the wrong side"),
     ("attacks", broken_attacks.Remembers, "no-leaks", "Remembers.runs"),
-    ("attacks", broken_attacks.SetsTheEnvironment, "leaves-nothing", "the environment variables changed"),
+    ("attacks", broken_attacks.SetsTheEnvironment, "leaves-nothing", "RECGAUNTLET_BROKEN_ATTACK changed"),
     ("attacks", broken_attacks.KeepsResults, "resources", "every run leaves"),
 )
 HONEST: tuple[tuple[Kind, Any], ...] = (
