@@ -21,7 +21,7 @@ from recgauntlet.cli import cli
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
 EXAMPLE = ROOT / "examples" / "defense-plugin"
-TAUGHT = {"--defense": {"embedding-noise"}, "--model": {"word-average"}, "--task": set[str]()}
+TAUGHT = {"--defense": {"embedding-noise", "my-noise"}, "--model": {"word-average"}, "--task": set[str]()}
 """Names that the documentation itself teaches to register."""
 
 

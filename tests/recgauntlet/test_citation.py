@@ -178,7 +178,6 @@ class Broken(Defense):
     [
         (Plugin("pgd", Nameless, "recgauntlet", "1"), "The defense pgd names no reference"),
         (Plugin("pgd", Broken, "recgauntlet", "1"), "The reference for the defense pgd cannot be read"),
-        (Plugin("pgd", Broken, "stranger", "1"), "is not that of recgauntlet"),
     ],
 )
 def test_a_plugin_that_does_not_say_what_to_cite_is_told(
@@ -188,6 +187,19 @@ def test_a_plugin_that_does_not_say_what_to_cite_is_told(
     found = of(release, "/shop/nrms/pgd")
     assert any(told in caution for caution in found.cautions)
     assert keys(found) == [*OURS, "wu2019neural"]
+
+
+def test_a_plugin_of_that_name_from_another_package_is_not_loaded(
+    release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(name: str) -> Plugin:
+        raise AssertionError(name)
+
+    monkeypatch.setattr(citation, "whose", lambda kind, name: ("stranger", "1"))
+    monkeypatch.setattr(citation, "find_defense", never)
+    monkeypatch.setattr(citation, "find_model", never)
+    cautions = of(release, "/shop/nrms/pgd").cautions
+    assert any("The defense pgd here is not that of recgauntlet" in caution for caution in cautions)
 
 
 def test_the_attacks_papers_come_when_asked_for(tmp_path: Path) -> None:
