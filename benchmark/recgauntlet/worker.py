@@ -76,6 +76,7 @@ class Message:
 
 def work(job: Job, pipe: Connection) -> None:
     """Do a job in this process and tell the sweep how it goes."""
+    _lead_a_group()
     warnings.filterwarnings("ignore", category=FutureWarning)
     spec = job.spec
     last = [0.0]
@@ -114,6 +115,7 @@ class Look:
 
 def check_apart(look: Look, pipe: Connection) -> None:
     """Send the fingerprints of the specs' cards, after looking up all that they name, or the first error."""
+    _lead_a_group()
     try:
         cards = [find_task_or_card(spec.task).card for spec in look.specs]
         _settle(look.scratch)
@@ -228,6 +230,12 @@ def _with_labels(spec: CellSpec) -> Iterator[Path]:
     if spec.task.endswith(".toml"):
         beside = Path(spec.task).absolute().parent
         yield from (path for path in beside.iterdir() if path.suffix in SUFFIXES)
+
+
+def _lead_a_group() -> None:
+    """So that this process can be killed with all that it starts, at once."""
+    if os.name == "posix":
+        os.setsid()
 
 
 def _reporter(pipe: Connection) -> Callable[[str], None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import time
 from dataclasses import dataclass
 
@@ -46,9 +48,11 @@ class Excess:
 
 
 class Meter:
-    """Watches the process `pid` from outside; `look` is cheap enough for several times a second."""
+    """Watches the process `pid`, which leads a group of its own, from outside; `look` is cheap enough for several
+    times a second."""
 
     def __init__(self, pid: int, allowance: Allowance) -> None:
+        self._pid = pid
         self._allowance = allowance
         self._started = self._heard = time.monotonic()
         self._seen: set[psutil.Process] = set()
@@ -82,6 +86,7 @@ class Meter:
 
     def end_rest(self) -> None:
         """Kill what the process started and left behind; psutil takes no new process of the same number for it."""
+        _kill_group(self._pid)
         for process in self._seen:
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -98,10 +103,18 @@ def end_tree(pid: int) -> None:
             grown = {p.pid for p in _tree(process)} - {p.pid for p in tree}
             if not grown:
                 break
+        _kill_group(pid)
         for member in reversed(tree):
             with contextlib.suppress(psutil.Error):
                 member.kill()
         psutil.wait_procs(tree, timeout=5)
+
+
+def _kill_group(pid: int) -> None:
+    """Kill the group that `pid` leads or led, all at once; nothing where it leads none."""
+    if os.name == "posix" and pid > 1:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def _tree(process: psutil.Process | None) -> list[psutil.Process]:
