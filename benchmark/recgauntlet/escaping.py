@@ -17,7 +17,7 @@ _JOINERS = "\u200c\u200d"
 """Parts of ordinary words in some scripts, so they stay."""
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _FORMULA = frozenset("=+-@＝＋－＠")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~$&!@]|:(?=\S)|(?<=www)\.)", flags=re.IGNORECASE)
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~$&!@]|:(?=\S|\Z)|(?<=www)\.)", flags=re.IGNORECASE)
 _LIGATURE = re.compile(r"([-'])(?=\1)")
 _LATEX = {
     "\\": r"\textbackslash{}",
