@@ -206,10 +206,9 @@ def _fence(job: Job) -> Fence:
     spec = job.spec
     if job.phase == "training":
         return Fence((spec.workplace,), tuple(_with_labels(spec)))
-    shared = tuple(spec.source.cache / name for name in ("twins", "vectors"))
-    for directory in shared:
-        directory.mkdir(parents=True, exist_ok=True)
-    return Fence((spec.workplace, *shared))
+    twins = spec.source.cache / "twins"
+    twins.mkdir(parents=True, exist_ok=True)
+    return Fence((spec.workplace, twins))
 
 
 def _settle(scratch: Path) -> None:

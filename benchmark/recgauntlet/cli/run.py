@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from recgauntlet.card import Track
 from recgauntlet.cli.options import check_owners, named, options_of, seeds, source_options, words
-from recgauntlet.cli.progress import SweepProgress
-from recgauntlet.data.own import find_task_or_card
-from recgauntlet.data.prepare import item_vectors, prepare
-from recgauntlet.device import choose_device
-from recgauntlet.errors import OutputError
-from recgauntlet.guard.allowance import GIB, Allowance
+from recgauntlet.cli.sweeping import Allowed, carry_out, print_plan
 from recgauntlet.manifest import check_not_frozen
-from recgauntlet.plan import Planned, plan
+from recgauntlet.plan import plan
 from recgauntlet.plugins import names
 from recgauntlet.spec import CellSpec, Options
-from recgauntlet.sweep import run_sweep
 
 
 @click.command(short_help="Train, attack and record: the benchmark itself.")
@@ -146,21 +138,10 @@ def run(
     ]
     planned = plan(specs, overwrite=overwrite)
     print_plan(console, planned, out)
-    todo = [cell.spec for cell in planned if cell.state != "done"]
-    if dry_run or not todo:
+    if dry_run or all(cell.state == "done" for cell in planned):
         return 0
-    _check_writable(out)
-    _prepare(console, todo)
-    if workers is None:
-        on_cpu = choose_device(device).type == "cpu"
-        workers = max(1, (os.cpu_count() or 1) // threads) if on_cpu else 1
-    allowance = Allowance.of_machine(
-        workers,
-        seconds=None if time_limit is None else time_limit * 60,
-        memory=None if memory_limit is None else int(memory_limit * GIB),
-    )
-    with SweepProgress(console, len(todo)) as progress:
-        records = run_sweep(todo, progress, workers=workers, allowance=allowance, guarded=not unguarded)
+    allowed = Allowed(workers, time_limit, memory_limit, guarded=not unguarded)
+    records = carry_out(console, planned, out, allowed)
     failed = [record for record in records if record.status == "failed"]
     console.print(f"{len(records) - len(failed)} cells done, {len(failed)} failed; records in {out}", soft_wrap=True)
     console.print(f"next: recgauntlet site --results {out} --out {out}-site", soft_wrap=True)
@@ -169,60 +150,3 @@ def run(
 
 
 _INPUT = {"CardError", "DataError", "RecordError", "PluginError", "DeviceError", "OutputError"}
-
-
-def print_plan(console: Console, planned: tuple[Planned, ...], out: Path) -> None:
-    """The cells of a plan as a table, seeds of a row together."""
-    table = Table(title=f"Plan: {len(planned)} cells, records in {out}", title_justify="left", box=None, pad_edge=False)
-    for heading in ("task", "track", "model", "defense", "seeds", "to do", "note"):
-        table.add_column(heading)
-    groups: dict[tuple[str, ...], list[Planned]] = {}
-    for cell in planned:
-        spec = cell.spec
-        groups.setdefault((spec.task_id, spec.track, spec.model, spec.defense, cell.reason), []).append(cell)
-    for (task, track, model, defense, reason), cells in groups.items():
-        done = sum(cell.state == "done" for cell in cells)
-        again = sum(cell.state == "failed before" for cell in cells)
-        notes = [f"{done} exist already" if done else "", f"{again} failed before" if again else "", reason]
-        table.add_row(
-            task,
-            track,
-            model,
-            defense,
-            ",".join(str(cell.spec.seed) for cell in cells),
-            str(len(cells) - done),
-            "; ".join(note for note in notes if note),
-        )
-    console.print(table)
-
-
-def _check_writable(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".writable"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written ({error.strerror})",
-            where=out,
-            field="--out",
-            remedy="choose another directory, or change its permissions",
-        ) from error
-
-
-def _prepare(console: Console, todo: list[CellSpec]) -> None:
-    """Make each track's data ready once, before the cells' processes look for it."""
-    firsts = {(spec.task, spec.track, spec.source): spec for spec in todo}
-    for spec in firsts.values():
-        task, track, source = find_task_or_card(spec.task), spec.track, spec.source
-        with console.status(f"preparing the data of {task.card.id} ({track})"):
-            data = prepare(task, track, source)
-            if task.card.compares_items():
-                item_vectors(data)
-        note = " (simulated)" if task.card.track(track).source.simulated else ""
-        console.print(
-            f"data    {task.card.id} {track}{note}: {len(data.catalog)} items, {len(data.train)} training pairs, "
-            f"{len(data.test)} test pairs",
-            soft_wrap=True,
-        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import tempfile
 from collections.abc import Sequence
@@ -14,16 +13,14 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from recgauntlet.card import Track
-from recgauntlet.cli.options import named, options_of, seeds, source_options, words
+from recgauntlet.cli.options import check_owners, named, options_of, seeds, source_options, words
 from recgauntlet.cli.progress import SweepProgress, with_bar
-from recgauntlet.cli.run import print_plan
-from recgauntlet.data.own import find_task_or_card
-from recgauntlet.data.prepare import prepare
+from recgauntlet.cli.sweeping import Allowed, carry_out, print_plan
 from recgauntlet.errors import PluginError, RecordError
 from recgauntlet.escaping import visible
-from recgauntlet.guard.allowance import Allowance
+from recgauntlet.manifest import check_not_frozen
 from recgauntlet.plan import plan
-from recgauntlet.plugins import find, names
+from recgauntlet.plugins import names
 from recgauntlet.record import RunRecord, read_record, write_atomically
 from recgauntlet.spec import TWIN, CellSpec, Options
 from recgauntlet.submission.checks import static_findings
@@ -31,14 +28,8 @@ from recgauntlet.submission.evidence import Sources, evidence_findings
 from recgauntlet.submission.manifest import Sender
 from recgauntlet.submission.merge import merge as merge_archive
 from recgauntlet.submission.opened import Finding, open_archive, open_merged
-from recgauntlet.submission.pack import GROUPS, SubmittedKind, pack
+from recgauntlet.submission.pack import GROUPS, MODELS, SEEDS, TASKS, SubmittedKind, pack
 from recgauntlet.submission.rerun import Rerun, draw, rerun, source_finding
-from recgauntlet.sweep import run_sweep
-
-TASKS = ("ecommerce-purchase", "news-click", "video-watch")
-MODELS = ("nrms",)
-SEEDS = "0,1,2"
-"""The fixed recipe: the ranked tasks, the baseline recommender, and the seeds that a rank needs."""
 
 
 @click.command(short_help="Run the fixed recipe on your plugin and pack the result.")
@@ -46,7 +37,14 @@ SEEDS = "0,1,2"
 @click.option("--kind", type=click.Choice(get_args(SubmittedKind)), help="What NAME is. [whichever is registered]")
 @click.option("--task", "tasks", multiple=True, callback=words, help="Tasks of the recipe. [the three ranked tasks]")
 @click.option("--model", "models", multiple=True, callback=words, help="Models under a submitted defense. [nrms]")
-@click.option("--seeds", "seed_list", default=SEEDS, show_default=True, callback=seeds, help="Seeds. Ranks need three.")
+@click.option(
+    "--seeds",
+    "seed_list",
+    default=",".join(map(str, SEEDS)),
+    show_default=True,
+    callback=seeds,
+    help="Seeds. Ranks need three.",
+)
 @click.option(
     "--track", type=click.Choice(["standard", "demo"]), default="standard", show_default=True, help="demo: to try it."
 )
@@ -93,9 +91,10 @@ def submit(
     """
     console = Console(highlight=False)
     kind = kind or _kind_of(name)
-    find(GROUPS[kind], name)
+    check_owners(options, (name,), "--option")
     sender = _sender(authors, link, note)
     out = out or Path("submissions") / name
+    check_not_frozen(out, "--out")
     target = archive or out.parent / f"{name}.zip"
     chosen = models or MODELS
     models_of = (name,) if kind == "model" else chosen
@@ -121,16 +120,9 @@ def submit(
     ]
     planned = plan(specs)
     print_plan(console, planned, out)
-    todo = [cell.spec for cell in planned if cell.state != "done"]
     if dry_run:
         return 0
-    for spec in {spec.task: spec for spec in todo}.values():
-        with console.status(f"preparing the data of {spec.task_id} ({track})"):
-            prepare(find_task_or_card(spec.task), track, spec.source)
-    workers = workers or max(1, os.cpu_count() or 1)
-    if todo:
-        with SweepProgress(console, len(todo)) as progress:
-            run_sweep(todo, progress, workers=workers, allowance=Allowance.of_machine(workers))
+    carry_out(console, planned, out, Allowed(workers))
     records = [
         (spec.record_path.relative_to(out), read_record(spec.record_path)) for spec in (cell.spec for cell in planned)
     ]

@@ -17,11 +17,9 @@ from recgauntlet.release_summary import differing, key_of, row_name
 from recgauntlet.spec import TWIN
 from recgauntlet.submission.manifest import Submission
 from recgauntlet.submission.opened import Finding, Opened
-from recgauntlet.submission.pack import summary_of_records
+from recgauntlet.submission.pack import MODELS, SEEDS, TASKS, summary_of_records
 from recgauntlet.submission.source import source_hash
 from recgauntlet.suite import suite_ref
-
-SEEDS_OF_A_RANK = 3
 
 
 def static_findings(opened: Opened, *, current: bool = True) -> tuple[Finding, ...]:
@@ -78,8 +76,21 @@ def _recipe(opened: Opened, manifest: Submission) -> Iterator[Finding]:
         values = getattr(recipe, field)
         if not values or len(set(values)) != len(values):
             yield Finding(MANIFEST, f"recipe.{field}", "is empty or names something twice")
-    if recipe.track == "standard" and len(recipe.seeds) < SEEDS_OF_A_RANK:
-        yield Finding(MANIFEST, "recipe.seeds", f"are fewer than {SEEDS_OF_A_RANK}, which a rank needs")
+    if recipe.track == "standard":
+        yield from _left_out(manifest)
+
+
+def _left_out(manifest: Submission) -> Iterator[Finding]:
+    """What the fixed recipe asks for and the submission leaves out: nobody chooses where their plugin shines."""
+    recipe = manifest.recipe
+    for field, there, asked in (
+        ("tasks", recipe.tasks, TASKS),
+        ("seeds", recipe.seeds, SEEDS),
+        ("models", recipe.models, MODELS if manifest.plugin.kind == "defense" else ()),
+    ):
+        lacking = [str(value) for value in asked if value not in there]
+        if lacking:
+            yield Finding(MANIFEST, f"recipe.{field}", f"lacks {', '.join(lacking)} of the fixed recipe")
 
 
 def _record(record: RunRecord, path: str, manifest: Submission) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,10 @@ from recgauntlet.suite import suite_ref
 from recgauntlet.table import build_table
 
 SubmittedKind = Literal["defense", "model"]
+TASKS = ("ecommerce-purchase", "news-click", "video-watch")
+MODELS = ("nrms",)
+SEEDS = (0, 1, 2)
+"""The fixed recipe of the standard track: the ranked tasks, the model under a submitted defense, and the seeds."""
 GROUPS: dict[SubmittedKind, Kind] = {"defense": "defenses", "model": "models"}
 
 

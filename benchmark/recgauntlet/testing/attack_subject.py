@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -21,8 +20,8 @@ from recgauntlet.rng import Randomness
 from recgauntlet.scale import embedding_scale
 from recgauntlet.testing.check import CheckSkipped, ConformanceError
 from recgauntlet.testing.defense_subject import tiny_model
-from recgauntlet.testing.process import Globals
-from recgauntlet.testing.tiny import tiny_data, tiny_threats, tiny_world, whole
+from recgauntlet.testing.subject import Subject
+from recgauntlet.testing.tiny import tiny_threats, tiny_world, whole
 from recgauntlet.testing.tiny_models import TinyTitles
 from recgauntlet.victim import Victim, fit
 from recgauntlet.world import World
@@ -32,28 +31,11 @@ STEPS = 60
 
 
 @dataclass(frozen=True)
-class AttackSubject:
-    """The class and its options."""
+class AttackSubject(Subject[Attack]):
+    """An attack, let loose on a small trained model, under test."""
 
-    plugin: type[Attack]
-    name: str
-    options: Mapping[str, Scalar]
-    known: dict[str, bool] = field(default_factory=dict)
-    """Which checks that others need it has passed."""
-
-    def begin(self) -> None:
-        """Note the state of the plugin's globals, once."""
-        _ = self.globals_before
-
-    @cached_property
-    def globals_before(self) -> Globals:
-        """Class attributes and module variables before anything ran."""
-        return Globals.of(self.plugin)
-
-    @cached_property
-    def data(self) -> TaskData:
-        """The tiny task."""
-        return tiny_data()
+    name: str = ""
+    """The registered one; empty for a class that was handed in."""
 
     @cached_property
     def world(self) -> World:

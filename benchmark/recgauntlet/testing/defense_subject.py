@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -17,8 +17,9 @@ from recgauntlet.plugins import Plugin
 from recgauntlet.recommender import Recommender, Scalar
 from recgauntlet.rng import Randomness, derive
 from recgauntlet.testing.check import CheckSkipped
-from recgauntlet.testing.process import Globals, scramble
-from recgauntlet.testing.tiny import TOKENS, tiny_data, whole
+from recgauntlet.testing.process import scramble
+from recgauntlet.testing.subject import Subject
+from recgauntlet.testing.tiny import TOKENS, whole
 from recgauntlet.testing.tiny_models import TinyTitles
 from recgauntlet.training import Trainer, score_batch, train
 
@@ -27,27 +28,8 @@ LATE = 0.75
 
 
 @dataclass(frozen=True)
-class DefenseSubject:
-    """The class and its options."""
-
-    plugin: type[Defense]
-    options: Mapping[str, Scalar]
-    known: dict[str, bool] = field(default_factory=dict)
-    """Which checks that others need it has passed."""
-
-    def begin(self) -> None:
-        """Note the state of the plugin's globals, once."""
-        _ = self.globals_before
-
-    @cached_property
-    def globals_before(self) -> Globals:
-        """Class attributes and module variables before anything ran."""
-        return Globals.of(self.plugin)
-
-    @cached_property
-    def data(self) -> TaskData:
-        """The tiny task."""
-        return tiny_data()
+class DefenseSubject(Subject[Defense]):
+    """A defense under test."""
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:

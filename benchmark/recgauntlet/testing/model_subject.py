@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -17,37 +16,19 @@ from recgauntlet.device import make_deterministic
 from recgauntlet.evaluation import change
 from recgauntlet.limits import SAME
 from recgauntlet.plugins import Plugin
-from recgauntlet.recommender import Recommender, Scalar
+from recgauntlet.recommender import Recommender
 from recgauntlet.rng import Randomness, derive
 from recgauntlet.testing.check import require
 from recgauntlet.testing.defense_subject import differing, weights_of
-from recgauntlet.testing.process import Globals, scramble
-from recgauntlet.testing.tiny import SHORT, TOKENS, tiny_data, whole
+from recgauntlet.testing.process import scramble
+from recgauntlet.testing.subject import Subject
+from recgauntlet.testing.tiny import SHORT, TOKENS, whole
 from recgauntlet.training import score_batch, train
 
 
 @dataclass(frozen=True)
-class ModelSubject:
-    """The class and its options."""
-
-    plugin: type[Recommender]
-    options: Mapping[str, Scalar]
-    known: dict[str, bool] = field(default_factory=dict)
-    """Which checks that others need it has passed."""
-
-    def begin(self) -> None:
-        """Note the state of the plugin's globals, once."""
-        _ = self.globals_before
-
-    @cached_property
-    def globals_before(self) -> Globals:
-        """Class attributes and module variables before anything ran."""
-        return Globals.of(self.plugin)
-
-    @cached_property
-    def data(self) -> TaskData:
-        """The tiny task."""
-        return tiny_data()
+class ModelSubject(Subject[Recommender]):
+    """A recommender under test."""
 
     @cached_property
     def untrained(self) -> Recommender:

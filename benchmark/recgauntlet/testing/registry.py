@@ -75,12 +75,12 @@ def _attack(plugin: str | type[Attack] | Attack, options: dict[str, Scalar]) -> 
     """A registered attack, or one of the suite by its name."""
     if isinstance(plugin, Attack):
         given = plugin.hyperparameters() | options
-        return AttackSubject(type(plugin), plugin.name, given)
+        return AttackSubject(type(plugin), given, name=plugin.name)
     if not isinstance(plugin, str):
-        return AttackSubject(plugin, "", options)
+        return AttackSubject(plugin, options)
     if plugin not in names("attacks"):
         for attack in suite_attacks():
             if attack.name == plugin:
                 return _attack(attack, options)
     value = find_attack(plugin).value
-    return AttackSubject(value, plugin, options)
+    return AttackSubject(value, options, name=plugin)

@@ -28,7 +28,7 @@ from recgauntlet.submission.checks import static_findings
 from recgauntlet.submission.manifest import Sender
 from recgauntlet.submission.merge import merge
 from recgauntlet.submission.opened import Finding, open_archive, open_merged
-from recgauntlet.submission.pack import pack
+from recgauntlet.submission.pack import SEEDS, TASKS, pack
 from recgauntlet.task import SourceOptions
 
 Change = Callable[[dict[str, bytes]], None]
@@ -36,25 +36,24 @@ NAME = "nan-loss"
 MANIFEST = "manifest.json"
 
 
-def records(seeds: tuple[int, ...] = (0, 1, 2)) -> list[tuple[Path, RunRecord]]:
-    """Cells of one task: the twin's and those of a registered defense."""
+def records(seeds: tuple[int, ...] = SEEDS) -> list[tuple[Path, RunRecord]]:
+    """Cells of the ranked tasks: the twin's and those of a registered defense."""
     found = []
-    for seed in seeds:
-        for defense in ("standard", NAME):
-            record = make_record(task="video-watch", defense=defense, seed=seed)
-            ref = record.defense.model_copy(update={"distribution": "recgauntlet-test-plugins", "version": "1.0"})
-            update = {"defense": ref, "weights_sha256": sum_of(f"{defense}{seed}".encode())}
-            found.append(
-                (Path("video-watch", "standard", f"nrms-{defense}-{seed}.json"), record.model_copy(update=update))
-            )
+    for spec in specs(seeds):
+        record = make_record(task=spec.task, defense=spec.defense, seed=spec.seed, pairs=60)
+        ref = record.defense.model_copy(update={"distribution": "recgauntlet-test-plugins", "version": "1.0"})
+        weights = sum_of(f"{spec.task}{spec.defense}{spec.seed}".encode())
+        path = spec.record_path.relative_to(spec.out)
+        found.append((path, record.model_copy(update={"defense": ref, "weights_sha256": weights})))
     return found
 
 
-def specs(seeds: tuple[int, ...] = (0, 1, 2)) -> list[CellSpec]:
+def specs(seeds: tuple[int, ...] = SEEDS) -> list[CellSpec]:
     source = SourceOptions(directory=None, cache=Path("cache"))
     return [
-        CellSpec("video-watch", "standard", "nrms", defense, seed, Path("out"), source)
+        CellSpec(task, "standard", "nrms", defense, seed, Path("out"), source)
         for seed in seeds
+        for task in TASKS
         for defense in ("standard", NAME)
     ]
 
@@ -84,7 +83,7 @@ def reseal(content: bytes, change: Callable[[dict[str, object]], object]) -> byt
 def with_record(content: bytes, name: str, change: Callable[[RunRecord], RunRecord]) -> bytes:
     """The archive with a record changed and everything sealed again, as a liar would."""
     files = files_of(content)
-    path = next(path for path in files if path.endswith(name))
+    path = next(path for path in files if path.endswith(name) and "video-watch" in path)
     record = change(RunRecord.model_validate_json(lzma.decompress(files[path])))
     files[path] = squeezed(to_bytes(record.sealed()))
 
@@ -155,7 +154,7 @@ def test_robust_outcomes_that_do_not_follow_from_the_attacks_are_told(packed: by
     assert told(findings, "nrms-standard-1", "threats.stuffing", "that nothing broke")
 
 
-@pytest.mark.parametrize(("other", "told_of"), [(f"{NAME}1", True), ("standard0", False)])
+@pytest.mark.parametrize(("other", "told_of"), [(f"video-watch{NAME}1", True), ("video-watchstandard0", False)])
 def test_seeds_with_the_same_weights_are_told_and_those_of_the_twin_are_not(
     packed: bytes, tmp_path: Path, other: str, told_of: bool
 ) -> None:
@@ -178,7 +177,8 @@ def test_a_changed_record_is_told_by_its_sum_and_its_digest(packed: bytes, tmp_p
     [
         (lambda m: m["recipe"].update(seeds=[0, 1, 2, 3]), MANIFEST, "recipe", "without a record"),
         (lambda m: m["recipe"].update(seeds=[0, 1]), "-2.json", "", "no cell of the recipe"),
-        (lambda m: m["recipe"].update(seeds=[0, 1]), MANIFEST, "recipe.seeds", "fewer than 3"),
+        (lambda m: m["recipe"].update(seeds=[0, 1]), MANIFEST, "recipe.seeds", "lacks 2"),
+        (lambda m: m["recipe"].update(tasks=["video-watch"]), MANIFEST, "recipe.tasks", "lacks ecommerce-purchase"),
         (lambda m: m["recipe"].update(defenses=[NAME]), MANIFEST, "recipe.defenses", "the undefended twin"),
         (lambda m: m["plugin"].update(source_sha256="0" * 64), MANIFEST, "plugin.source_sha256", "is not the hash"),
         (lambda m: m["plugin"].update(version="2.0"), "records/", "defense", "was shipped by"),
@@ -285,7 +285,7 @@ def test_a_bomb_that_lies_about_its_size_is_cut(tmp_path: Path, monkeypatch: pyt
 def test_a_bomb_within_a_record_is_not_unfolded(packed: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recgauntlet.submission.opened.LARGEST_RECORD", 1000)
     findings = checked(packed, tmp_path)
-    assert sum("unfolds to more than" in f.problem for f in findings) == 6
+    assert sum("unfolds to more than" in f.problem for f in findings) == 18
 
 
 def test_the_whole_has_a_limit_too(packed: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +332,8 @@ def test_a_merged_submission_is_files_whose_own_records_count(merged: Path, rele
     assert {path.suffix for path in merged.rglob("*") if path.is_file()} == {".json", ".xz", ".py"}
     found = read_results(release)
     assert found.broken == ()
-    assert [(r.defense.name, r.seed) for _, r in found.records] == [(NAME, 0), (NAME, 1), (NAME, 2)]
+    cells = [(record.task.id, record.defense.name, record.seed) for _, record in found.records]
+    assert cells == [(task, NAME, seed) for task in TASKS for seed in SEEDS]
     assert static_findings(open_merged(merged), current=False) == ()
 
 
@@ -360,7 +361,7 @@ def test_a_link_among_merged_files_is_told(merged: Path) -> None:
 def test_a_failed_cell_is_not_packed(test_plugins: Path) -> None:
     found = records()
     failed = make_record(task="video-watch", defense=NAME, seed=0, failure="it broke")
-    with pytest.raises(RecordError, match="1 of 6 cells failed"):
+    with pytest.raises(RecordError, match="1 of 18 cells failed"):
         pack("defense", NAME, specs(), [*found[1:], (found[0][0], failed)], Sender())
 
 

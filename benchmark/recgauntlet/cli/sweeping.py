@@ -1,0 +1,119 @@
+"""What the commands that run cells share: showing a plan, making its data ready, and carrying it out with progress."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from recgauntlet.cli.progress import SweepProgress
+from recgauntlet.data.own import find_task_or_card
+from recgauntlet.data.prepare import item_vectors, prepare
+from recgauntlet.device import choose_device
+from recgauntlet.errors import OutputError
+from recgauntlet.guard.allowance import GIB, Allowance
+from recgauntlet.plan import Planned
+from recgauntlet.record import RunRecord
+from recgauntlet.spec import CellSpec
+from recgauntlet.sweep import run_sweep
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What the user allows: cells at a time, minutes and GiB of a cell (None: the defaults), and whether cells stand
+    behind their fence."""
+
+    workers: int | None = None
+    minutes: float | None = None
+    gib: float | None = None
+    guarded: bool = True
+
+
+def carry_out(console: Console, planned: tuple[Planned, ...], out: Path, allowed: Allowed) -> tuple[RunRecord, ...]:
+    """Run what of the plan is not done, with bars; the records in order of finishing.
+
+    Raises
+    ------
+    OutputError, DataError, CardError, DeviceError
+        Before anything runs, where it could not.
+    """
+    todo = [cell.spec for cell in planned if cell.state != "done"]
+    if not todo:
+        return ()
+    _check_writable(out)
+    _prepare(console, todo)
+    workers = allowed.workers or _workers(todo[0])
+    allowance = Allowance.of_machine(
+        workers,
+        seconds=None if allowed.minutes is None else allowed.minutes * 60,
+        memory=None if allowed.gib is None else int(allowed.gib * GIB),
+    )
+    with SweepProgress(console, len(todo)) as progress:
+        return run_sweep(todo, progress, workers=workers, allowance=allowance, guarded=allowed.guarded)
+
+
+def _workers(spec: CellSpec) -> int:
+    """One cell a core, counted with its threads; one on a GPU."""
+    if choose_device(spec.device).type != "cpu":
+        return 1
+    return max(1, (os.cpu_count() or 1) // spec.threads)
+
+
+def print_plan(console: Console, planned: tuple[Planned, ...], out: Path) -> None:
+    """The cells of a plan as a table, seeds of a row together."""
+    table = Table(title=f"Plan: {len(planned)} cells, records in {out}", title_justify="left", box=None, pad_edge=False)
+    for heading in ("task", "track", "model", "defense", "seeds", "to do", "note"):
+        table.add_column(heading)
+    groups: dict[tuple[str, ...], list[Planned]] = {}
+    for cell in planned:
+        spec = cell.spec
+        groups.setdefault((spec.task_id, spec.track, spec.model, spec.defense, cell.reason), []).append(cell)
+    for (task, track, model, defense, reason), cells in groups.items():
+        done = sum(cell.state == "done" for cell in cells)
+        again = sum(cell.state == "failed before" for cell in cells)
+        notes = [f"{done} exist already" if done else "", f"{again} failed before" if again else "", reason]
+        table.add_row(
+            task,
+            track,
+            model,
+            defense,
+            ",".join(str(cell.spec.seed) for cell in cells),
+            str(len(cells) - done),
+            "; ".join(note for note in notes if note),
+        )
+    console.print(table)
+
+
+def _check_writable(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror})",
+            where=out,
+            field="--out",
+            remedy="choose another directory, or change its permissions",
+        ) from error
+
+
+def _prepare(console: Console, todo: list[CellSpec]) -> None:
+    """Make each track's data ready once, before the cells' processes look for it."""
+    firsts = {(spec.task, spec.track, spec.source): spec for spec in todo}
+    for spec in firsts.values():
+        task, track, source = find_task_or_card(spec.task), spec.track, spec.source
+        with console.status(f"preparing the data of {task.card.id} ({track})"):
+            data = prepare(task, track, source)
+            if task.card.compares_items():
+                item_vectors(data)
+        note = " (simulated)" if task.card.track(track).source.simulated else ""
+        console.print(
+            f"data    {task.card.id} {track}{note}: {len(data.catalog)} items, {len(data.train)} training pairs, "
+            f"{len(data.test)} test pairs",
+            soft_wrap=True,
+        )
