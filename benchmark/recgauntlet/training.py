@@ -20,10 +20,10 @@ from recgauntlet.data.tables import Pairs, TaskData
 from recgauntlet.defense import Defense, TrainingContext
 from recgauntlet.errors import PluginError
 from recgauntlet.metrics import auc
+from recgauntlet.passes import fit
 from recgauntlet.recommender import Recommender
 from recgauntlet.record import Epoch
 from recgauntlet.rng import Randomness
-from recgauntlet.victim import fit
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done, 0 to 1."""

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from recgauntlet.batch import PAD, Batch, Candidates, Users, UserState
 from recgauntlet.errors import BudgetExceeded
+from recgauntlet.passes import fit, gradient_once, is_out_of_memory
 from recgauntlet.recommender import Recommender, embedding_mask
 from recgauntlet.scale import EmbeddingScale
+from recgauntlet.word_vectors import WordVectors
 from recgauntlet.world import World
 
 Result = TypeVar("Result")
@@ -67,13 +69,13 @@ class Victim:
     _history_vectors: Tensor | None = None
     _clean_scores: Tensor | None = None
     _is_context_free: bool | None = None
-    _word_table: Tensor | None = None
-    _word_places: dict[str, int] = field(default_factory=dict)
+    _words: WordVectors = field(init=False)
     _word_effects: tuple[tuple[str, ...], Tensor] | None = None
 
     def __post_init__(self) -> None:
         self._known = torch.unique(self.clean.example_ids.cpu())
         self._asked = torch.zeros(len(self._known), dtype=torch.int64)
+        self._words = WordVectors(self.model, self.clean.items.device)
 
     def reset(self, limit: int | None) -> None:
         """A new attack begins: nothing asked yet, `limit` queries an example."""
@@ -192,7 +194,7 @@ class Victim:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The logits, their gradient with respect to what `embed` gives, and that; logits and gradient are the means of
         `samples` passes."""
-        passes = [_gradient_once(embed, score) for _ in range(self.samples)]
+        passes = [gradient_once(embed, score) for _ in range(self.samples)]
         if len(passes) == 1:
             return passes[0]
         logits, gradients, embedded = zip(*passes, strict=True)
@@ -249,16 +251,9 @@ class Victim:
         return torch.cat([fit(s, width) for s in slopes]), torch.cat([fit(p, width) for p in products])
 
     def word_vectors(self, words: Sequence[str]) -> Tensor:
-        """On the CPU: the mean `[V, D]` of each word's token embeddings when it stands alone. Knowledge of
-        the model, no query of an example; each word's is made once."""
-        new = [word for word in dict.fromkeys(words) if word not in self._word_places]
-        if new:
-            made = self._make_word_vectors(new)
-            self._word_table = made if self._word_table is None else torch.cat([self._word_table, made])
-            self._word_places |= {word: len(self._word_places) + n for n, word in enumerate(new)}
-        if self._word_table is None:
-            return torch.zeros((0, 1))
-        return self._word_table[torch.tensor([self._word_places[word] for word in words], dtype=torch.int64)]
+        """On the CPU: the mean `[V, D]` of each word's token embeddings when it stands alone. Knowledge of the
+        model, no query of an example; each word's is made once."""
+        return self._words.of(words, self.chunk)
 
     def word_effects(self, words: Sequence[str]) -> Tensor:
         """On the CPU: what each word adds to the logit of each of the world's reference examples when it stands behind
@@ -284,18 +279,6 @@ class Victim:
             self.effort.forwards += sum(map(len, columns))
             self.effort.seconds += time.perf_counter() - started
         return self._word_effects[1]
-
-    def _make_word_vectors(self, words: Sequence[str]) -> Tensor:
-        out = []
-        with torch.no_grad():
-            for start in range(0, len(words), self.chunk):
-                texts = words[start : start + self.chunk]
-                items = torch.zeros(len(texts), dtype=torch.int64, device=self.clean.items.device)
-                candidates = self.model.candidates(items, texts)
-                embedded = self.model.embed(candidates).float()
-                own = (candidates.tokens.word_of_token >= 0).unsqueeze(-1)
-                out.append(((embedded * own).sum(dim=1) / own.sum(dim=1).clamp(min=1)).cpu())
-        return torch.cat(out)
 
     def history_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Logits `[B]`, the history's embeddings `[B, H, D]` and the logits' gradient with respect to
@@ -422,36 +405,3 @@ def _by_length(batch: Batch) -> Tensor:
         return torch.arange(len(batch), device=batch.items.device)
     lengths = torch.tensor([len(text) for text in batch.texts], device=batch.items.device)
     return torch.argsort(lengths, stable=True)
-
-
-def _gradient_once(embed: Callable[[], Tensor], score: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    with torch.no_grad():
-        embedded = embed()
-    with torch.enable_grad():
-        handle = embedded.detach().requires_grad_(True)
-        out = score(handle)
-        gradient = input_gradient(out, handle)
-    return out.detach(), gradient, embedded
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the memory does not suffice, on a device or on the CPU."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
-def input_gradient(score: Tensor, handle: Tensor) -> Tensor:
-    """The gradient of `score.sum()` with respect to `handle`, zero where the graph does not reach it."""
-    if not score.requires_grad:
-        return torch.zeros_like(handle)
-    (gradient,) = torch.autograd.grad(score.sum(), handle, allow_unused=True)
-    return torch.zeros_like(handle) if gradient is None else gradient
-
-
-def fit(tensor: Tensor, width: int) -> Tensor:
-    """`[B, L, ...]` cut or zero-padded to `[B, width, ...]`."""
-    if tensor.shape[1] >= width:
-        return tensor[:, :width]
-    shape = (tensor.shape[0], width - tensor.shape[1], *tensor.shape[2:])
-    return torch.cat([tensor, tensor.new_zeros(shape)], dim=1)

@@ -35,6 +35,7 @@ def size_of(directory: Path) -> int:
 
 def test_a_release_of_500_records_stays_small(frozen: Path, book: Callable[[Figure], None]) -> None:
     plain = size_of(frozen.parents[1] / "records")
+    assert size_of(frozen) < 20e6
     preview = Path(__file__).resolve().parents[2] / "results" / "preview"
     book(
         Figure(

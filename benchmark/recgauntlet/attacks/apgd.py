@@ -22,8 +22,9 @@ from recgauntlet.attacks.embedding import (
 )
 from recgauntlet.attacks.search import Best, may_ask
 from recgauntlet.batch import Batch
+from recgauntlet.passes import fit
 from recgauntlet.rng import Randomness
-from recgauntlet.victim import Victim, fit
+from recgauntlet.victim import Victim
 
 Loss = Literal["margin", "ce", "rank"]
 _MOMENTUM = 0.75

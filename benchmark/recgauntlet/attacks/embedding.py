@@ -20,10 +20,11 @@ from recgauntlet.attack import Attack, Budget
 from recgauntlet.attacks.search import Best, may_ask, wrong_way
 from recgauntlet.batch import Batch
 from recgauntlet.card import EmbeddingThreat
+from recgauntlet.passes import fit
 from recgauntlet.recommender import Surface
 from recgauntlet.rng import Randomness
 from recgauntlet.scale import EmbeddingScale
-from recgauntlet.victim import Victim, fit
+from recgauntlet.victim import Victim
 
 Norm = Literal["l2", "linf"]
 _SAFE = 1.0 - 1e-5

@@ -13,8 +13,9 @@ from recgauntlet import references
 from recgauntlet.attacks.embedding import EmbeddingAttack, Norm, climb, project, random_directions, steepest, to_border
 from recgauntlet.attacks.search import FALLEN, Best, may_ask
 from recgauntlet.batch import Batch
+from recgauntlet.passes import fit
 from recgauntlet.rng import Randomness
-from recgauntlet.victim import Victim, fit
+from recgauntlet.victim import Victim
 
 
 class DDN(EmbeddingAttack):

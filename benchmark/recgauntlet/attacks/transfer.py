@@ -12,10 +12,11 @@ from recgauntlet import references
 from recgauntlet.attack import Attack, Budget
 from recgauntlet.attacks.search import Best, may_ask
 from recgauntlet.batch import Batch
+from recgauntlet.passes import fit
 from recgauntlet.recommender import Scalar, Surface
 from recgauntlet.rng import Randomness
 from recgauntlet.twin_inputs import TwinInputs, Variant
-from recgauntlet.victim import Victim, fit
+from recgauntlet.victim import Victim
 
 
 class Transfer(Attack):

@@ -15,6 +15,7 @@ from recgauntlet.data.tables import TaskData
 from recgauntlet.defense import click_loss, model_scores
 from recgauntlet.device import make_deterministic
 from recgauntlet.errors import BudgetExceeded
+from recgauntlet.passes import fit
 from recgauntlet.recommender import Recommender, Scalar
 from recgauntlet.rng import Randomness
 from recgauntlet.scale import embedding_scale
@@ -23,7 +24,7 @@ from recgauntlet.testing.defense_subject import tiny_model
 from recgauntlet.testing.subject import Subject
 from recgauntlet.testing.tiny import tiny_threats, tiny_world, whole
 from recgauntlet.testing.tiny_models import TinyTitles
-from recgauntlet.victim import Victim, fit
+from recgauntlet.victim import Victim
 from recgauntlet.world import World
 
 STEPS = 60

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from recgauntlet.batch import Tokens
 from recgauntlet.checkpoint import load_weights
 from recgauntlet.evaluation import change
+from recgauntlet.passes import input_gradient
 from recgauntlet.recommender import Recommender, embedding_mask
 from recgauntlet.testing.check import CheckSkipped, require
 from recgauntlet.testing.defense_subject import differing, weights_of
@@ -19,7 +20,6 @@ from recgauntlet.testing.leftovers import require_nothing_left
 from recgauntlet.testing.model_subject import ModelSubject, require_same, scores
 from recgauntlet.testing.process import Globals, apart, live_tensors, scramble
 from recgauntlet.testing.tiny import tiny_data, whole
-from recgauntlet.victim import input_gradient
 
 NEAR = 0.05
 """Largest difference of scores on another device or in another precision, in their own spread."""
