@@ -81,9 +81,7 @@ def train_apart(
 
     def work(made: _Made, device: torch.device, precision: str) -> None:
         made.data_fingerprint, made.stage = data.fingerprint, "training"
-        model, trained = train_cell(cell, data, device, precision, _part(progress, 0.0, TRAINING_SHARE))
-        info = checkpoint_info(cell, trained, data, model.recipe, describe(device, precision))
-        save_checkpoint(model, info, weights)
+        _train(cell, data, device, precision, weights, _part(progress, 0.0, TRAINING_SHARE))
 
     made, environment, failure = _tried(cell, work)
     if failure is None:
@@ -255,9 +253,16 @@ def _trained(
     made.stage = "training"
     if may_reuse(cell.spec) and (kept := _kept_weights(cell, data, device, precision)):
         return kept
+    return _train(cell, data, device, precision, cell.spec.checkpoint_path, progress)
+
+
+def _train(
+    cell: OpenCell, data: TaskData, device: torch.device, precision: str, weights: Path, progress: Progress
+) -> tuple[Recommender, CheckpointInfo]:
+    """The cell's model, trained here, its weights saved as `weights`."""
     model, trained = train_cell(cell, data, device, precision, progress)
     info = checkpoint_info(cell, trained, data, model.recipe, describe(device, precision))
-    save_checkpoint(model, info, cell.spec.checkpoint_path)
+    save_checkpoint(model, info, weights)
     return model, info
 
 

@@ -17,23 +17,25 @@ from recgauntlet.guard import landlock
 
 Report = Callable[[str], None]
 
-_CHANGED_PATHS = {
-    "os.chflags": (0,),
-    "os.chmod": (0,),
-    "os.chown": (0,),
-    "os.link": (1,),
-    "os.mkdir": (0,),
-    "os.remove": (0,),
-    "os.removexattr": (0,),
-    "os.rename": (0, 1),
-    "os.rmdir": (0,),
-    "os.setxattr": (0,),
-    "os.symlink": (1,),
-    "os.truncate": (0,),
-    "os.utime": (0,),
-    "shutil.rmtree": (0,),
+_NOWHERE = -1
+"""What an event has where no directory is given as a file descriptor."""
+_CHANGED_PATHS: dict[str, tuple[tuple[int, int | None], ...]] = {
+    "os.chflags": ((0, None),),
+    "os.chmod": ((0, 2),),
+    "os.chown": ((0, 3),),
+    "os.link": ((1, 3),),
+    "os.mkdir": ((0, 2),),
+    "os.remove": ((0, 1),),
+    "os.removexattr": ((0, None),),
+    "os.rename": ((0, 2), (1, 3)),
+    "os.rmdir": ((0, 1),),
+    "os.setxattr": ((0, None),),
+    "os.symlink": ((1, 2),),
+    "os.truncate": ((0, None),),
+    "os.utime": ((0, 3),),
 }
-"""Which arguments of an audit event are paths that change."""
+"""Which arguments of an audit event are paths that change, each with the argument that says which open directory it is
+relative to. (`shutil.rmtree` and its like are told by what they do.)"""
 _PROGRAMS = frozenset(
     {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.startfile", "os.system", "pty.spawn"}
     | {"subprocess.Popen"}
@@ -85,8 +87,8 @@ class _Watch:
         elif event == "os.mkdir" and Path(os.fsdecode(arguments[0])).is_dir():
             return  # libraries do so to see whether it is there; it fails by itself
         elif event in _CHANGED_PATHS:
-            for place in _CHANGED_PATHS[event]:
-                self._judge_change(arguments[place])
+            for place, base in _CHANGED_PATHS[event]:
+                self._judge_change(arguments[place], _NOWHERE if base is None else arguments[base])
         elif event in _PROGRAMS:
             self._refuse("tried to start a process")
         elif event in _CONNECTIONS:
@@ -106,8 +108,8 @@ class _Watch:
             if where and _below(where, self._fence.unreadable) and not _below(where, self._fence.writable):
                 self._refuse(f"tried to read {where.name!r}, which is out of its reach")
 
-    def _judge_change(self, path: Any) -> None:
-        where = _place(path)
+    def _judge_change(self, path: Any, base: int = _NOWHERE) -> None:
+        where = _place(path, base)
         if where and not _below(where, (*self._fence.writable, _DEVICES)):
             self._refuse(f"tried to write {where.name!r} outside its own directory")
 
@@ -116,11 +118,21 @@ class _Watch:
         raise FenceError(what)
 
 
-def _place(path: Any) -> Path | None:
-    """Where a path leads, or None for a file that is open already (an int)."""
+def _place(path: Any, base: int = _NOWHERE) -> Path | None:
+    """Where a path leads, seen from the open directory `base`, or None for a file that is open already (an int). What a
+    link at its end leads to counts, since that is what is opened."""
     if isinstance(path, int) or path is None:
         return None
-    return Path(os.path.realpath(os.fsdecode(path)))
+    text = os.fsdecode(path)
+    return Path(os.path.realpath(text if base == _NOWHERE else Path(_directory(base), text)))
+
+
+def _directory(handle: int) -> Path:
+    """The path of an open directory; the root, which is nobody's to change, where the system does not tell."""
+    try:
+        return Path(f"/proc/self/fd/{handle}").readlink()
+    except OSError:
+        return Path(os.sep)
 
 
 def _below(path: Path, directories: tuple[Path, ...]) -> bool:

@@ -83,7 +83,7 @@ def words(record: RunRecord) -> tuple[str, str]:
 
 def test_a_cell_that_writes_outside_its_directory_ends(run: Run, target: Path) -> None:
     before = {path: path.read_bytes() for path in target.iterdir()}
-    for defense in ("writes-outside", "hides-its-writing", "replaces-a-record"):
+    for defense in ("writes-outside", "hides-its-writing", "replaces-a-record", "removes-by-handle"):
         kind, message = words(run(defense))
         assert kind == "FenceError"
         assert "outside its own directory" in message

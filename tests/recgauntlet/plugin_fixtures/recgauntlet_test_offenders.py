@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -45,6 +46,17 @@ class HidesItsWriting(Offender):
     def deed(self) -> None:
         with contextlib.suppress(Exception):
             Path(os.environ["TEST_TARGET"], "graffiti.txt").write_text("here I was")
+
+
+class RemovesByHandle(Defense):
+    """Deletes the records of others by names relative to an open directory, once it may read them."""
+
+    def wrap(self, model: Recommender) -> Recommender:
+        target = Path(os.environ["TEST_TARGET"])
+        handle = os.open(target, os.O_RDONLY)
+        for path in target.iterdir():
+            os.unlink(path.name, dir_fd=handle)
+        return model
 
 
 class WritesNatively(Offender):
@@ -147,6 +159,9 @@ class WritesInside(Offender):
 
     def deed(self) -> None:
         Path(os.environ["TMPDIR"], "notes.txt").write_text("fine")
+        with tempfile.TemporaryDirectory() as scratch:  # removed by names relative to an open directory
+            Path(scratch, "deep", "er").mkdir(parents=True)
+            Path(scratch, "deep", "er", "more.txt").write_text("fine")
 
 
 class PaintsTheTerminal(Offender):
