@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from tqdm import tqdm
 
 from recgauntlet import errors
 from recgauntlet.building import OpenCell, open_cell
@@ -77,6 +79,7 @@ class Message:
 def work(job: Job, pipe: Connection) -> None:
     """Do a job in this process and tell the sweep how it goes."""
     _lead_a_group()
+    tqdm.set_lock(threading.RLock())  # its own is a system semaphore, which a killed process leaves behind
     warnings.filterwarnings("ignore", category=FutureWarning)
     spec = job.spec
     last = [0.0]
