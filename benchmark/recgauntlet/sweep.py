@@ -261,6 +261,9 @@ def _put(record: RunRecord, spec: CellSpec) -> None:
     write_record(record, spec.record_path)
     if record.status == "ok":
         shutil.rmtree(spec.workplace, ignore_errors=True)
+        with contextlib.suppress(OSError):  # until one is not empty
+            for place in (spec.workplace.parent, spec.workplace.parents[1], spec.workplace.parents[2]):
+                place.rmdir()
 
 
 def _move(source: Path, target: Path) -> None:
