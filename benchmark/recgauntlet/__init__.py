@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from recgauntlet.batch import Batch, Candidates, Tokens, Users, UserState
     from recgauntlet.card import TaskCard, load_card
     from recgauntlet.cell import run_cell
-    from recgauntlet.data.tables import Catalog, Pairs, Tables
+    from recgauntlet.data.tables import Catalog, Pairs, Tables, TrainingPeriod
     from recgauntlet.defense import Defense, TrainingContext, click_loss, model_scores
     from recgauntlet.errors import RecGauntletError
     from recgauntlet.frame import load
     from recgauntlet.recommender import Recommender, TrainingRecipe
     from recgauntlet.record import RunRecord, read_record
     from recgauntlet.rng import Randomness
+    from recgauntlet.search_space import Between, OneOf
     from recgauntlet.spec import CellSpec
     from recgauntlet.task import SourceOptions, Task
     from recgauntlet.victim import Victim
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
 _HOME = {
     "Attack": "attack",
     "Batch": "batch",
+    "Between": "search_space",
     "Budget": "attack",
     "Candidates": "batch",
     "Catalog": "data.tables",
     "CellSpec": "spec",
     "Defense": "defense",
+    "OneOf": "search_space",
     "Pairs": "data.tables",
     "Randomness": "rng",
     "RecGauntletError": "errors",
@@ -42,6 +45,7 @@ _HOME = {
     "TaskCard": "card",
     "Tokens": "batch",
     "TrainingContext": "defense",
+    "TrainingPeriod": "data.tables",
     "TrainingRecipe": "recommender",
     "UserState": "batch",
     "Users": "batch",
@@ -57,11 +61,13 @@ _HOME = {
 __all__ = [
     "Attack",
     "Batch",
+    "Between",
     "Budget",
     "Candidates",
     "Catalog",
     "CellSpec",
     "Defense",
+    "OneOf",
     "Pairs",
     "Randomness",
     "RecGauntletError",
@@ -73,6 +79,7 @@ __all__ = [
     "TaskCard",
     "Tokens",
     "TrainingContext",
+    "TrainingPeriod",
     "TrainingRecipe",
     "UserState",
     "Users",

@@ -9,17 +9,17 @@ import torch
 
 from recgauntlet.checkpoint import CheckpointInfo, load_weights, read_info
 from recgauntlet.data.own import find_task_or_card
-from recgauntlet.data.tables import TaskData
+from recgauntlet.data.tables import TaskData, TrainingPeriod
 from recgauntlet.defense import Defense
 from recgauntlet.device import describe, make_deterministic, peak_memory
 from recgauntlet.errors import PluginError
 from recgauntlet.plugins import Plugin, find_defense, find_model
-from recgauntlet.recommender import Recommender, Scalar, TrainingRecipe, constructor_defaults
+from recgauntlet.recommender import Origin, Recommender, Scalar, TrainingRecipe, constructor_defaults
 from recgauntlet.record import Environment
 from recgauntlet.rng import Randomness, derive
 from recgauntlet.spec import CellSpec, Options
 from recgauntlet.task import Task
-from recgauntlet.training import Trained, train
+from recgauntlet.training import Trained, filtered, train
 
 Progress = Callable[[str, float], None]
 
@@ -76,16 +76,18 @@ def merged_options(plugin: Plugin, options: Options) -> dict[str, Scalar]:
 def build_model(
     plugin: Plugin, data: TaskData, token_length: int, options: dict[str, Scalar], seed: int
 ) -> Recommender:
-    """An untrained model whose first weights depend on `seed` alone.
+    """An untrained model whose first weights depend on `seed` and the training period alone.
 
     Raises
     ------
     PluginError
         Where the constructor fails.
     """
-    make_deterministic(derive(seed, f"weights/{plugin.name}"))
+    first = derive(seed, f"weights/{plugin.name}")
+    make_deterministic(first)
+    origin = Origin(data.catalog, token_length, options, TrainingPeriod(data.train, data.user_count))
     try:
-        model: Recommender = plugin.value(data.catalog, token_length=token_length, **options)
+        model: Recommender = plugin.value.build(origin, first)
     except TypeError as error:
         raise PluginError(
             f"the model {plugin.name!r} cannot be built: {error}",
@@ -96,8 +98,17 @@ def build_model(
 
 
 def untrained(cell: OpenCell, data: TaskData, device: torch.device) -> Recommender:
-    """The cell's model with its first weights, on `device`."""
-    length = cell.task.card.track(cell.spec.track).token_length
+    """The cell's model with its first weights, on `device`, and its defense prepared for the task.
+
+    Raises
+    ------
+    PluginError
+        Where the model cannot be built, or the defense's filter leaves no training pairs.
+    """
+    card, defense = cell.task.card, cell.defense_object
+    defense.prepare(card.threats, data.catalog)
+    data = replace(data, train=filtered(defense, data.train))
+    length = card.track(cell.spec.track).token_length
     return build_model(cell.model, data, length, cell.model_options, cell.spec.seed).to(device)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,9 +12,11 @@ from torch.nn import functional as F
 from recgauntlet.batch import Batch
 from recgauntlet.recommender import Recommender, Scalar, constructor_defaults
 from recgauntlet.rng import Randomness
+from recgauntlet.search_space import SearchSpace
 
 if TYPE_CHECKING:
-    from recgauntlet.data.tables import Pairs
+    from recgauntlet.card import Threat
+    from recgauntlet.data.tables import Catalog, Pairs
     from recgauntlet.training import Trainer
 
 
@@ -40,13 +43,20 @@ class Defense:
     citation: ClassVar[str] = ""
     """BibTeX of the papers it comes from, printed by `recgauntlet cite`."""
 
+    search_space: ClassVar[SearchSpace] = {}
+    """What `recgauntlet tune` may choose."""
+
+    def prepare(self, threats: Sequence[Threat], catalog: Catalog) -> None:
+        """Called once before anything else: the task's threats as its card has them, and its catalog. For defenses that
+        train on legal edits, or that repair texts."""
+
     def hyperparameters(self) -> dict[str, Scalar]:
         """Every constructor argument and its value on this object."""
         return {name: getattr(self, name) for name in constructor_defaults(type(self))}
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
-        """The scalar to be minimized on `batch`; plain training: the binary cross-entropy."""
-        return click_loss(model_scores(model, batch), batch)
+        """The scalar to be minimized on `batch`; plain training: the model's own loss."""
+        return model.click_loss(model_scores(model, batch), batch)
 
     def step(self, trainer: Trainer, batch: Batch) -> Tensor:
         """One optimizer step; override to steer it. Returns the loss."""
@@ -74,5 +84,6 @@ def model_scores(model: Recommender, batch: Batch) -> Tensor:
 
 
 def click_loss(scores: Tensor, batch: Batch) -> Tensor:
-    """The mean binary cross-entropy of logits `[B]` against the batch's labels."""
+    """The mean binary cross-entropy of logits `[B]` against the batch's labels. A model may have a loss of its own:
+    `model.click_loss(scores, batch)`."""
     return F.binary_cross_entropy_with_logits(scores, batch.labels)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from recgauntlet.batch import Candidates, Tokens, Users, UserState
-from recgauntlet.data.tables import Catalog
+from recgauntlet.batch import Batch, Candidates, Tokens, Users, UserState
+from recgauntlet.data.tables import Catalog, TrainingPeriod
+from recgauntlet.errors import PluginError
+from recgauntlet.search_space import SearchSpace
 from recgauntlet.terms import Scalar as Scalar
 from recgauntlet.terms import Surface as Surface
 
@@ -49,6 +52,16 @@ class TrainingRecipe:
         return max(1, min(self.batch_size, pairs // self.least_steps))
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a model was built from, its seed left out."""
+
+    catalog: Catalog
+    token_length: int
+    options: Mapping[str, Scalar]
+    training: TrainingPeriod
+
+
 class Recommender(nn.Module, ABC):
     """A model that scores how likely a user is to take a candidate.
 
@@ -67,11 +80,57 @@ class Recommender(nn.Module, ABC):
     citation: ClassVar[str] = ""
     """BibTeX of the papers it comes from, printed by `recgauntlet cite`."""
 
+    search_space: ClassVar[SearchSpace] = {}
+    """What `recgauntlet tune` may choose."""
+
     def __init__(self, catalog: Catalog, *, token_length: int) -> None:
         super().__init__()
         self.catalog = catalog
         self.token_length = token_length
         self._catalog_tokens: Tokens | None = None
+        self.origin: Origin | None = None
+
+    @classmethod
+    def build(cls, origin: Origin, seed: int) -> Self:
+        """A model with its first weights, which depend on `seed` and `origin` alone; torch's global generator is left
+        as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = cls(origin.catalog, token_length=origin.token_length, **origin.options)
+            model.prepare(origin.training)
+        model.origin = origin
+        return model
+
+    def sibling(self, seed: int) -> Self:
+        """An untrained model that differs from this one's first state by the seed of its weights alone; on the same
+        device.
+
+        Raises
+        ------
+        PluginError
+            Where this model was not made by `build`.
+        """
+        if self.origin is None:
+            raise PluginError(
+                f"{type(self).__name__} was built by its constructor, so a sibling cannot be",
+                remedy="build it with Recommender.build",
+            )
+        return type(self).build(self.origin, seed).to(self.device)
+
+    def prepare(self, training: TrainingPeriod) -> None:
+        """Called once after the constructor, before training and before weights are loaded: the place for what depends
+        on the users or on who took what (a row a user, a graph). Draw first weights from torch's global generator."""
+
+    def click_loss(self, scores: Tensor, batch: Batch) -> Tensor:
+        """The scalar that logits `[B]` of `batch` are trained with, whatever the defense: the mean binary
+        cross-entropy. A model of another objective (a pairwise one, say) overrides it; 0 must stay the decision
+        boundary."""
+        return F.binary_cross_entropy_with_logits(scores, batch.labels)
+
+    def auxiliary_loss(self, batch: Batch, generator: torch.Generator) -> Tensor | None:
+        """A further scalar of the model's own (masked items, a penalty), added to what a defense minimizes on a
+        training batch; None for none. `generator`: of this step alone, on the CPU."""
+        return None
 
     @classmethod
     def hyperparameters(cls) -> dict[str, Scalar]:

@@ -49,6 +49,7 @@ class Trainer:
         self.context = TrainingContext(0, 0.0, rng)
         self.total_steps = total_steps
         self._precision = precision
+        self._batch: Batch | None = None
         recipe = model.recipe
         trainable = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trainable, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -58,8 +59,15 @@ class Trainer:
             lambda step: min((step + 1) / rising, max(0.0, (total_steps - step) / max(1, total_steps - rising))),
         )
 
+    def auxiliary_loss(self) -> Tensor | None:
+        """The model's own further loss on the batch of this step, None where it has none; `minimize` adds it."""
+        if self._batch is None:
+            return None
+        generator = self.context.rng.child("model").torch(self.context.step)
+        return self.model.auxiliary_loss(self._batch, generator)
+
     def minimize(self, loss: Tensor) -> None:
-        """Backward, clip, step.
+        """Add the model's auxiliary loss; backward, clip, step.
 
         Raises
         ------
@@ -85,8 +93,9 @@ class Trainer:
                 field="training_loss",
                 remedy="compute it from the model's scores, outside torch.no_grad and without detach",
             )
+        auxiliary = self.auxiliary_loss()
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
+        torch.autograd.backward(loss if auxiliary is None else loss + auxiliary)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.model.recipe.clip_norm)
         self.optimizer.step()
 
@@ -95,8 +104,10 @@ class Trainer:
         context = (
             torch.autocast(self.model.device.type, dtype=torch.bfloat16) if self._precision == "bf16" else nullcontext()
         )
+        self._batch = batch
         with context:
             loss = defense.step(self, batch)
+        self._batch = None
         self.schedule.step()
         step = self.context.step + 1
         self.context = TrainingContext(step, step / self.total_steps, self.context.rng)
@@ -120,8 +131,7 @@ def train(
         Where the defense breaks its contract.
     """
     recipe = model.recipe
-    pairs = defense.filter(data.train)
-    _check_filtered(pairs)
+    pairs = filtered(defense, data.train)
     size = recipe.pairs_a_step(len(pairs))
     per_epoch = math.ceil(len(pairs) / size)
     trainer = Trainer(model, per_epoch * recipe.epochs, rng.child("defense"), precision)
@@ -201,10 +211,13 @@ def score_batch(model: Recommender, batch: Batch) -> Tensor:
     return scores.float()
 
 
-def _check_filtered(pairs: Pairs) -> None:
+def filtered(defense: Defense, pairs: Pairs) -> Pairs:
+    """The training pairs that a defense learns from; PluginError where there are none."""
+    pairs = defense.filter(pairs)
     if not isinstance(pairs, Pairs) or len(pairs) == 0:
         raise PluginError(
             "the defense's filter left no training pairs",
             field="filter",
             remedy="return a Pairs with at least one pair",
         )
+    return pairs

@@ -11,10 +11,10 @@ from toy_recommender import ToyRecommender
 
 from recgauntlet.batch import Batch
 from recgauntlet.checkpoint import weights_hash
-from recgauntlet.data.tables import Pairs, TaskData
+from recgauntlet.data.tables import Catalog, Pairs, TaskData, TrainingPeriod
 from recgauntlet.defense import Defense, TrainingContext
 from recgauntlet.errors import PluginError
-from recgauntlet.recommender import Recommender, TrainingRecipe
+from recgauntlet.recommender import Origin, Recommender, TrainingRecipe
 from recgauntlet.rng import Randomness
 from recgauntlet.training import Trained, train, validate
 from recgauntlet_baselines.defenses.fgm import FGM
@@ -216,3 +216,64 @@ def test_bfloat16_learns_about_as_well(data: TaskData) -> None:
 def test_a_model_of_chance_validates_at_one_half(data: TaskData) -> None:
     assert validate(ToyRecommender(data.catalog, gain=0.0), data.valid) == pytest.approx(0.5)
     assert np.isfinite(validate(ToyRecommender(data.catalog), data.valid))
+
+
+class Penalized(ToyRecommender):
+    """Pulls a weight of its own to 3 and nothing else, and keeps what it drew."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        super().__init__(catalog)
+        self.pulled = torch.nn.Parameter(torch.zeros(()))
+        self.drawn: list[float] = []
+
+    def click_loss(self, scores: Tensor, batch: Batch) -> Tensor:
+        return scores.sum() * 0.0
+
+    def auxiliary_loss(self, batch: Batch, generator: torch.Generator) -> Tensor | None:
+        self.drawn.append(float(torch.rand((), generator=generator)))
+        return (self.pulled - 3.0) ** 2
+
+
+@pytest.mark.parametrize("defense", [Standard(), FGM(warmup=0.25)])
+def test_a_model_may_have_a_loss_of_its_own_and_a_further_one_under_every_defense(
+    data: TaskData, defense: Defense
+) -> None:
+    model = Penalized(data.catalog)
+    model.recipe = dataclasses.replace(RECIPE, learning_rate=0.2)
+    others = {name: value.clone() for name, value in model.state_dict().items() if name != "pulled"}
+    train(model, defense, data, Randomness(0, "training"))
+    assert float(model.pulled) == pytest.approx(3.0, abs=0.5)
+    assert all(torch.equal(others[name], value) for name, value in model.state_dict().items() if name != "pulled")
+    assert len(set(model.drawn)) == len(model.drawn)
+
+
+def test_the_further_loss_draws_the_same_under_every_defense(data: TaskData) -> None:
+    drawn = []
+    for defense in (Standard(), FGM(warmup=0.25)):
+        model = Penalized(data.catalog)
+        model.recipe = RECIPE
+        train(model, defense, data, Randomness(0, "training"))
+        drawn.append(model.drawn[:8])
+    assert drawn[0] == drawn[1]
+
+
+class Knowing(ToyRecommender):
+    """Has a row a user."""
+
+    def prepare(self, training: TrainingPeriod) -> None:
+        self.rows = torch.nn.Parameter(torch.randn(training.user_count, 2))
+
+
+def test_a_sibling_is_the_same_model_with_other_first_weights(data: TaskData) -> None:
+    origin = Origin(data.catalog, 12, {}, TrainingPeriod(data.train, data.user_count))
+    before = torch.random.get_rng_state()
+    model = Knowing.build(origin, 7)
+    other = model.sibling(8)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert weights_hash(model.sibling(7)) == weights_hash(model) != weights_hash(other)
+    assert other.rows.shape == (data.user_count, 2)
+
+
+def test_a_model_of_unknown_origin_has_no_sibling(data: TaskData) -> None:
+    with pytest.raises(PluginError, match="a sibling cannot be"):
+        ToyRecommender(data.catalog).sibling(0)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from recgauntlet.batch import Batch, Candidates, UserState
-from recgauntlet.defense import Defense, TrainingContext, click_loss
+from recgauntlet.defense import Defense, TrainingContext
 from recgauntlet.recommender import Recommender, embedding_mask
 
 
@@ -37,7 +37,7 @@ class Inner:
         """The gradient `[B, L, D]` of the loss at `delta`; parameters get none."""
         with torch.enable_grad():
             handle = (self.embedded + delta).requires_grad_(True)
-            loss = click_loss(self.model.score(self.state, self.candidates, handle), self.batch)
+            loss = self.model.click_loss(self.model.score(self.state, self.candidates, handle), self.batch)
             (gradient,) = torch.autograd.grad(loss, handle)
         return gradient * self.mask.unsqueeze(-1)
 
@@ -69,12 +69,12 @@ class AdversarialTraining(Defense):
         state = model.encode_user(batch.users).select(batch.rows)
         candidates = model.candidates(batch.items, batch.texts)
         embedded = model.embed(candidates)
-        clean = click_loss(model.score(state, candidates, embedded), batch)
+        clean = model.click_loss(model.score(state, candidates, embedded), batch)
         radius = self.epsilon * min(1.0, context.progress / self.warmup if self.warmup else 1.0)
         if radius == 0.0:
             return clean
         delta = self.perturb(self._inner(model, state, candidates, batch, embedded), radius)
-        return clean + self.lam * click_loss(model.score(state, candidates, embedded + delta), batch)
+        return clean + self.lam * model.click_loss(model.score(state, candidates, embedded + delta), batch)
 
     def ready(self, context: TrainingContext) -> bool:
         return context.progress >= self.warmup

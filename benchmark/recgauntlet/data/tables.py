@@ -66,6 +66,15 @@ class Pairs:
 
 
 @dataclass(frozen=True)
+class TrainingPeriod:
+    """What a recommender may know before it is trained: the training pairs, and the bound of the user indices. Users
+    of later periods are among them only if they were there before."""
+
+    pairs: Pairs
+    user_count: int
+
+
+@dataclass(frozen=True)
 class Impressions:
     """`I` lists of candidates as shown: `users [I]`, `histories [I, H]`, and ragged `items`/`labels` cut by
     `offsets [I + 1]`. Each has at least one clicked and one unclicked candidate."""

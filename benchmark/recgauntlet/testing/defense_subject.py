@@ -19,7 +19,7 @@ from recgauntlet.rng import Randomness, derive
 from recgauntlet.testing.check import CheckSkipped
 from recgauntlet.testing.process import scramble
 from recgauntlet.testing.subject import Subject
-from recgauntlet.testing.tiny import TOKENS, whole
+from recgauntlet.testing.tiny import TOKENS, tiny_threats, whole
 from recgauntlet.testing.tiny_models import TinyTitles
 from recgauntlet.training import Trainer, score_batch, train
 
@@ -49,8 +49,10 @@ class DefenseSubject(Subject[Defense]):
             raise CheckSkipped("training is not deterministic, so weights cannot be compared (see determinism)")
 
     def make(self, **options: Scalar) -> Defense:
-        """A new object."""
-        return self.plugin(**{**self.options, **options})
+        """A new object, prepared for the tiny task."""
+        defense = self.plugin(**{**self.options, **options})
+        defense.prepare(tiny_threats(), self.data.catalog)
+        return defense
 
     def train(
         self, seed: int, *, data: TaskData | None = None, model: type[Recommender] = TinyTitles, precision: str = "fp32"
