@@ -6,9 +6,10 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 from recgauntlet.recommender import Scalar
+from recgauntlet.search_space import Between, OneOf
 from recgauntlet.testing.check import require
 
 PLAIN = (bool, int, float, str, type(None))
@@ -99,6 +100,39 @@ def require_hyperparameters(make: Callable[..., Configured], defaults: Mapping[s
         f"after another object was changed, a new one has {again}",
         "keep hyper-parameters on the object, not on the class",
     )
+
+
+def require_search_space(plugin: Any, defaults: Mapping[str, Scalar]) -> str:
+    """ConformanceError unless `search_space` names constructor arguments, with values of the defaults' types."""
+    for name, choice in plugin.search_space.items():
+        require(name in defaults, f"the search space names {name}, which the constructor does not take")
+        default = defaults[name]
+        require(
+            isinstance(choice, Between | OneOf),
+            f"the search space of {name} is {choice!r}",
+            "use recgauntlet.Between or recgauntlet.OneOf",
+        )
+        if isinstance(choice, Between):
+            require(
+                choice.low < choice.high
+                and math.isfinite(choice.high - choice.low)
+                and (choice.low > 0 or not choice.log),
+                f"the range of {name} is {choice.low} to {choice.high}",
+                "let low be below high, both finite; a logarithmic range begins above 0",
+            )
+            whole = isinstance(choice.low, int) and isinstance(choice.high, int)
+            wanted: type = int if whole else float
+        else:
+            require(len(choice.values) > 1, f"the search space of {name} has nothing to choose from")
+            wanted = type(default)
+            whole = all(type(value) is wanted for value in choice.values)
+            require(whole, f"the search space of {name} mixes types: {choice.values}")
+        require(
+            type(default) is wanted,
+            f"the search space of {name} gives a {wanted.__name__}, its default is {default!r}",
+            "let the default and what may be chosen be of one type",
+        )
+    return f"{len(plugin.search_space)} of {len(defaults)} may be tuned"
 
 
 def _same(found: object, expected: object) -> bool:

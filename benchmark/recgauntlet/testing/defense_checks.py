@@ -13,7 +13,7 @@ from recgauntlet.defense import Defense, TrainingContext
 from recgauntlet.recommender import Recommender, constructor_defaults
 from recgauntlet.rng import Randomness
 from recgauntlet.testing.check import require
-from recgauntlet.testing.constructor import require_constructor, require_hyperparameters
+from recgauntlet.testing.constructor import require_constructor, require_hyperparameters, require_search_space
 from recgauntlet.testing.defense_subject import DefenseSubject, scores_of, take_steps, tiny_model, trainer_at
 from recgauntlet.testing.tiny import whole
 from recgauntlet.testing.tiny_models import TinyItems, TinyTitles
@@ -28,6 +28,11 @@ def constructor(subject: DefenseSubject) -> None:
     )
     require_constructor(subject.plugin)
     subject.make()
+
+
+def search_space(subject: DefenseSubject) -> str:
+    """What may be tuned: constructor arguments, in ranges or lists of their own type."""
+    return require_search_space(subject.plugin, constructor_defaults(subject.plugin))
 
 
 def runs(subject: DefenseSubject) -> None:
@@ -83,7 +88,8 @@ def returns(subject: DefenseSubject) -> None:
 def filter_(subject: DefenseSubject) -> None:
     """What filter gives: at least one training pair, all of the catalog, histories as wide as they were."""
     data = subject.data
-    found: Any = subject.make().filter(data.train)
+    defense = subject.make()
+    found: Any = defense.filter(data.train)
     require(isinstance(found, Pairs), f"filter gives {_shown(found)}", "return a recgauntlet.Pairs")
     arrays = {name: np.asarray(getattr(found, name)) for name in ("users", "histories", "clicked", "unclicked")}
     count = len(arrays["users"])
@@ -94,6 +100,12 @@ def filter_(subject: DefenseSubject) -> None:
         arrays["histories"].shape == (count, data.train.histories.shape[1]),
         f"filter gives histories of shape {arrays['histories'].shape}",
         "keep the width of the histories; -1 stands in empty places, in front",
+    )
+    again: Any = defense.filter(data.train)
+    require(
+        all(np.array_equal(array, np.asarray(getattr(again, name))) for name, array in arrays.items()),
+        "filter gives other pairs the second time",
+        "let it depend on the pairs alone: it is called again where weights are loaded",
     )
     for name, least in (("clicked", 0), ("unclicked", 0), ("histories", -1)):
         require(

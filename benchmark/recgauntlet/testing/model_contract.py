@@ -12,7 +12,7 @@ from recgauntlet.evaluation import change
 from recgauntlet.limits import SAME
 from recgauntlet.recommender import Recommender, Surface, TrainingRecipe, constructor_defaults, embedding_mask
 from recgauntlet.testing.check import require
-from recgauntlet.testing.constructor import require_constructor
+from recgauntlet.testing.constructor import require_constructor, require_search_space
 from recgauntlet.testing.model_subject import ModelSubject, require_same, scores, single, texts_of
 from recgauntlet.testing.tiny import TOKENS
 
@@ -51,6 +51,11 @@ def constructor(subject: ModelSubject) -> None:
         "the model does not know its catalog or its token_length",
         "call super().__init__(catalog, token_length=token_length) first",
     )
+
+
+def search_space(subject: ModelSubject) -> str:
+    """What may be tuned: constructor arguments, in ranges or lists of their own type."""
+    return require_search_space(subject.plugin, constructor_defaults(subject.plugin))
 
 
 def tokens(subject: ModelSubject) -> None:

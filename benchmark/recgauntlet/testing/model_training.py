@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from recgauntlet.batch import Tokens
 from recgauntlet.checkpoint import load_weights
+from recgauntlet.defense import model_scores
 from recgauntlet.evaluation import change
 from recgauntlet.passes import input_gradient
 from recgauntlet.recommender import Recommender, embedding_mask
 from recgauntlet.testing.check import CheckSkipped, require
 from recgauntlet.testing.defense_subject import differing, weights_of
 from recgauntlet.testing.leftovers import require_nothing_left
-from recgauntlet.testing.model_subject import ModelSubject, require_same, scores
+from recgauntlet.testing.model_subject import ModelSubject, require_same, scores, single
 from recgauntlet.testing.process import Globals, apart, live_tensors, scramble
 from recgauntlet.testing.tiny import tiny_data, whole
 
@@ -69,6 +70,40 @@ def _require_gradient(score: Tensor, handle: Tensor, rows: Tensor, what: str, re
     require(bool(torch.isfinite(gradient).all()), f"the gradient with respect to {what} is not finite", remedy)
     flat = int((gradient.flatten(1).abs().amax(dim=1) == 0)[rows].sum())
     require(2 * flat <= int(rows.sum()), f"the gradient with respect to {what} is zero in {flat} rows", remedy)
+
+
+def losses(subject: ModelSubject) -> str:
+    """The model's own losses: `click_loss` is a finite scalar with a gradient, for a batch in any order and in parts;
+    `auxiliary_loss` is None or a finite scalar that draws from the generator it is given alone."""
+    model, batch = subject.twin().train(), subject.batch
+    reverse = batch.select(torch.arange(len(batch) - 1, -1, -1))
+    for part, words in ((batch, "a batch"), (reverse, "a batch in reverse"), (single(batch, 0), "one example")):
+        loss = model.click_loss(model_scores(model, part), part)
+        require(_is_scalar(loss), f"click_loss of {words} is no finite scalar", "return the mean over the examples")
+        require(
+            loss.requires_grad,
+            f"click_loss of {words} does not depend on the model",
+            "compute it from the scores; an example whose partner is not there needs a loss too",
+        )
+    model.eval()  # dropout draws from the global generator, as it should
+    scramble(1)
+    first = model.auxiliary_loss(batch, torch.Generator().manual_seed(7))
+    scramble(2)
+    second = model.auxiliary_loss(batch, torch.Generator().manual_seed(7))
+    if first is None or second is None:
+        require(first is second, "auxiliary_loss is sometimes None")
+        return "no auxiliary loss"
+    require(_is_scalar(first), "auxiliary_loss is no finite scalar", "return the mean over what it counts")
+    require(
+        bool(torch.isclose(first.detach(), second.detach(), rtol=1e-4)),
+        "auxiliary_loss differs although its generator was the same",
+        "pass generator=generator to every draw",
+    )
+    return "with an auxiliary loss"
+
+
+def _is_scalar(loss: object) -> bool:
+    return isinstance(loss, Tensor) and loss.ndim == 0 and bool(torch.isfinite(loss))
 
 
 def determinism(subject: ModelSubject) -> None:

@@ -44,6 +44,7 @@ DEFENSES: tuple[Rule[DefenseSubject], ...] = (
         "compute a value that changes from context.progress and keep it in a local variable",
         needs=_DEFENSE_RUNS,
     ),
+    Rule("search-space", defense_checks.search_space, "see docs/add-a-defense.md for search_space"),
     Rule(
         "returns", defense_checks.returns, "see docs/add-a-defense.md for what each method gives", needs=_DEFENSE_RUNS
     ),
@@ -146,6 +147,10 @@ MODELS: tuple[Rule[ModelSubject], ...] = (
         "keep every step from embeddings to score differentiable",
         needs=_MODEL_RUNS,
     ),
+    Rule(
+        "losses", model_training.losses, "see docs/add-a-model.md for click_loss and auxiliary_loss", needs=_MODEL_RUNS
+    ),
+    Rule("search-space", model_contract.search_space, "see docs/add-a-model.md for search_space"),
     Rule(
         "determinism",
         model_training.determinism,

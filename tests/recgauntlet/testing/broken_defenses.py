@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet import Batch, Defense, Pairs, Recommender, TrainingContext, click_loss, model_scores
+from recgauntlet import Batch, Between, Defense, Pairs, Recommender, TrainingContext, click_loss, model_scores
+from recgauntlet.search_space import SearchSpace
 
 
 class Positional(Defense):
@@ -60,6 +61,29 @@ class NeverReady(Defense):
 class CutsHistories(Defense):
     def filter(self, pairs: Pairs) -> Pairs:
         return replace(pairs, histories=pairs.histories[:, 1:])
+
+
+class FiltersOnce(Defense):
+    """Drops a pair from what it is given first, and nothing afterwards."""
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def filter(self, pairs: Pairs) -> Pairs:
+        first, self.done = not self.done, True
+        names = ("users", "histories", "clicked", "unclicked")
+        return replace(pairs, **{name: getattr(pairs, name)[1:] for name in names}) if first else pairs
+
+
+class TunesWhatIsNotThere(Defense):
+    search_space: ClassVar[SearchSpace] = {"rate": Between(0.1, 0.5)}
+
+
+class TunesAnotherType(Defense):
+    search_space: ClassVar[SearchSpace] = {"epsilon": Between(1, 4)}
+
+    def __init__(self, *, epsilon: float = 0.25) -> None:
+        self.epsilon = epsilon
 
 
 class InventsASurface(Defense):

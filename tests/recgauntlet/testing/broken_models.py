@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet import Candidates, Catalog, Tokens, Users, UserState
+from recgauntlet import Batch, Between, Candidates, Catalog, Tokens, Users, UserState
 from recgauntlet.batch import PAD
 from recgauntlet.recommender import Scalar, Surface
+from recgauntlet.search_space import SearchSpace
 from recgauntlet.testing.tiny_models import TinyTitles, masked_mean
 
 
@@ -79,6 +80,24 @@ class CutsTheGradient(TinyTitles):
     def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
         embedded = self.embed(candidates) if embeddings is None else embeddings
         return super().score(user, candidates, embedded.detach())
+
+
+class NeedsPairs(TinyTitles):
+    """A pairwise loss, and nothing where the partner is missing."""
+
+    def click_loss(self, scores: Tensor, batch: Batch) -> Tensor:
+        clicked, other = scores[batch.labels > 0.5], scores[batch.labels < 0.5]
+        count = min(len(clicked), len(other))
+        return -(clicked[:count] - other[:count]).sigmoid().log().sum() if count else torch.zeros(())
+
+
+class DrawsItsOwnNegatives(TinyTitles):
+    def auxiliary_loss(self, batch: Batch, generator: torch.Generator) -> Tensor | None:
+        return self.words.weight[torch.randint(1, 200, (5,))].square().mean()
+
+
+class TunesBackwards(TinyTitles):
+    search_space: ClassVar[SearchSpace] = {"size": Between(16, 8)}
 
 
 class DrawsWithNumpy(TinyTitles):
