@@ -47,6 +47,7 @@ from recgauntlet.spec import CellSpec, Options
 @click.option(
     "--defense-option", "defense_options", multiple=True, callback=named, help="NAME=VALUE or DEFENSE.NAME=VALUE."
 )
+@click.option("--untuned", is_flag=True, help="Take the constructors' defaults where packages ship tuned values.")
 @click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
 @click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
 @click.option("--offline", is_flag=True, help="Never open a connection.")
@@ -83,6 +84,7 @@ def run(
     threads: int,
     model_options: dict[str, Options],
     defense_options: dict[str, Options],
+    untuned: bool,
     directories: tuple[str, ...],
     accept_licence: bool,
     offline: bool,
@@ -129,6 +131,7 @@ def run(
             threads=threads,
             model_options=options_of(model_options, model),
             defense_options=options_of(defense_options, defense),
+            untuned=untuned,
             reuse_weights=reuse_weights,
         )
         for seed in seed_list

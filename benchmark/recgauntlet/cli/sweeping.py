@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,9 +44,9 @@ def carry_out(console: Console, planned: tuple[Planned, ...], out: Path, allowed
     todo = [cell.spec for cell in planned if cell.state != "done"]
     if not todo:
         return ()
-    _check_writable(out)
-    _prepare(console, todo)
-    workers = allowed.workers or _workers(todo[0])
+    check_writable(out)
+    make_ready(console, todo)
+    workers = allowed.workers or workers_for(todo[0])
     allowance = Allowance.of_machine(
         workers,
         seconds=None if allowed.minutes is None else allowed.minutes * 60,
@@ -55,7 +56,7 @@ def carry_out(console: Console, planned: tuple[Planned, ...], out: Path, allowed
         return run_sweep(todo, progress, workers=workers, allowance=allowance, guarded=allowed.guarded)
 
 
-def _workers(spec: CellSpec) -> int:
+def workers_for(spec: CellSpec) -> int:
     """One cell a core, counted with its threads; one on a GPU."""
     if choose_device(spec.device).type != "cpu":
         return 1
@@ -87,7 +88,8 @@ def print_plan(console: Console, planned: tuple[Planned, ...], out: Path) -> Non
     console.print(table)
 
 
-def _check_writable(out: Path) -> None:
+def check_writable(out: Path) -> None:
+    """OutputError where nothing can be written to `out`, which is made where it is not there."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".writable"
@@ -102,7 +104,7 @@ def _check_writable(out: Path) -> None:
         ) from error
 
 
-def _prepare(console: Console, todo: list[CellSpec]) -> None:
+def make_ready(console: Console, todo: Sequence[CellSpec]) -> None:
     """Make each track's data ready once, before the cells' processes look for it."""
     firsts = {(spec.task, spec.track, spec.source): spec for spec in todo}
     for spec in firsts.values():
