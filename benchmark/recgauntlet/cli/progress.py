@@ -182,3 +182,13 @@ class _TimeLeft(ProgressColumn):
 def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def rounded(seconds: float) -> str:
+    """A time to the precision that an estimate has: seconds below a minute, minutes below ten hours."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours >= 10:
+        return f"{seconds / 3600:.0f} h"
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
