@@ -83,7 +83,9 @@ def read_tuned(path: Path) -> tuple[Tuned, ...]:
     """
     remedy = "correct the field that is named, or write the file again (recgauntlet tune)"
     try:
-        content = _File.model_validate_json(json.dumps(tomllib.loads(path.read_text(encoding="utf-8")), default=str))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        # by way of JSON, where a strict check takes lists for tuples; TOML's dates are not among the values
+        entries = _File.model_validate_json(json.dumps(content, default=lambda value: {"is": str(value)})).tuned
     except OSError as error:
         raise PluginError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from error
     except UnicodeDecodeError as error:
@@ -94,13 +96,13 @@ def read_tuned(path: Path) -> tuple[Tuned, ...]:
         faults = [(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()[:5]]
         said = "; ".join(f"{field}: {problem}" for field, problem in faults)
         raise PluginError(said, where=path, field=faults[0][0] or None, remedy=remedy) from error
-    keys = [entry.key for entry in content.tuned]
+    keys = [entry.key for entry in entries]
     for number, key in enumerate(keys):
         if key in keys[:number]:
             raise PluginError(
                 f"is a second entry of {' '.join(key)}", where=path, field=f"tuned.{number}", remedy="keep one of them"
             )
-    return content.tuned
+    return entries
 
 
 def write_tuned(path: Path, entries: Sequence[Tuned]) -> None:
