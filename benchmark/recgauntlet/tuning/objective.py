@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ class Judged:
         """The mean of clean accuracy and of the mean robust accuracy; 0 for a model that is near a constant."""
         if self.one_sided > LARGEST_SHARE:
             return 0.0
-        return float(np.mean([self.clean, np.mean(list(self.robust.values()))])) if self.robust else self.clean
+        return (self.clean + fmean(self.robust.values())) / 2 if self.robust else self.clean
 
 
 def attacks_of() -> dict[Surface, tuple[Attack, ...]]:
