@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 
 import torch
 
@@ -20,6 +21,7 @@ from recgauntlet.rng import Randomness, derive
 from recgauntlet.spec import CellSpec, Options
 from recgauntlet.task import Task
 from recgauntlet.training import Trained, filtered, train
+from recgauntlet.tuned import Method, tuned_for
 
 Progress = Callable[[str, float], None]
 
@@ -35,6 +37,16 @@ class OpenCell:
     defense_object: Defense
     model_options: dict[str, Scalar]
 
+    @property
+    def options(self) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
+        """The hyper-parameters of the model and of the defense, as the record repeats them."""
+        return self.model_options, self.defense_object.hyperparameters()
+
+    @property
+    def defaults(self) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
+        """The same as the constructors have them."""
+        return constructor_defaults(self.model.value), constructor_defaults(self.defense.value)
+
 
 def open_cell(spec: CellSpec, task: Task | None = None) -> OpenCell:
     """Look up everything that `spec` names; `task` is its task where that was opened before.
@@ -46,14 +58,46 @@ def open_cell(spec: CellSpec, task: Task | None = None) -> OpenCell:
     """
     task = task or find_task_or_card(spec.task)
     model, defense = find_model(spec.model), find_defense(spec.defense)
-    options = merged_options(model, spec.model_options)
-    chosen = merged_options(defense, spec.defense_options)
+    options = merged_options(model, spec.model_options, tuned_values(model, "model", spec))
+    chosen = merged_options(defense, spec.defense_options, tuned_values(defense, "defense", spec))
     return OpenCell(spec, task, model, defense, defense.value(**chosen), options)
 
 
-def merged_options(plugin: Plugin, options: Options) -> dict[str, Scalar]:
-    """The defaults of a plugin's constructor with `options` in their place; PluginError where one does not fit."""
+def tuned_values(plugin: Plugin, method: Method, spec: CellSpec) -> dict[str, Scalar]:
+    """What the plugin's own package ships as tuned for the cell; nothing where it ships none or `spec` wants none.
+
+    Raises
+    ------
+    PluginError
+        Where the file is broken, or a value is none that the plugin takes.
+    """
+    if spec.untuned:
+        return {}
+    found = tuned_for(method, plugin.name, task=spec.task_id, track=spec.track, model=spec.model)
+    if found is None:
+        return {}
+    entry, path = found
+    try:
+        merged_options(plugin, tuple(entry.values.items()))
+    except PluginError as error:
+        remedy = f"correct the file, or leave it out (--untuned); {error.remedy}"
+        field = f"tuned.values.{error.field}"
+        raise PluginError(error.problem, where=path, field=field, remedy=remedy) from error
+    return dict(entry.values)
+
+
+def merged_options(
+    plugin: Plugin, options: Options, tuned: Mapping[str, Scalar] = MappingProxyType({})
+) -> dict[str, Scalar]:
+    """The defaults of a plugin's constructor, with what is `tuned` in their place, and `options` in the place of both.
+
+    Raises
+    ------
+    PluginError
+        Where an option does not fit.
+    """
     known = constructor_defaults(plugin.value)
+    merged = known | dict(tuned)
     for name, value in options:
         if name not in known:
             raise PluginError(
@@ -69,8 +113,8 @@ def merged_options(plugin: Plugin, options: Options) -> dict[str, Scalar]:
                 field=name,
                 remedy=f"give a {type(default).__name__}, for example {default!r}",
             )
-        known[name] = value
-    return known
+        merged[name] = value
+    return merged
 
 
 def build_model(
@@ -113,10 +157,18 @@ def untrained(cell: OpenCell, data: TaskData, device: torch.device) -> Recommend
 
 
 def train_cell(
-    cell: OpenCell, data: TaskData, device: torch.device, precision: str, progress: Progress
+    cell: OpenCell,
+    data: TaskData,
+    device: torch.device,
+    precision: str,
+    progress: Progress,
+    *,
+    most_epochs: int | None = None,
 ) -> tuple[Recommender, Trained]:
-    """The cell's model, trained under its defense."""
+    """The cell's model, trained under its defense; for at most `most_epochs` epochs, its schedule shortened alike."""
     model = untrained(cell, data, device)
+    if most_epochs is not None:
+        model.recipe = replace(model.recipe, epochs=min(most_epochs, model.recipe.epochs))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     # the global generator drives dropout: the same stream under every defense

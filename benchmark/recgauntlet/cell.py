@@ -125,7 +125,7 @@ def _tried(
     """What `work` made; where it failed, how."""
     device = choose_device(cell.spec.device)
     torch.set_num_threads(cell.spec.threads)
-    precision = _precision(cell.spec.precision, device, cell.model)
+    precision = precision_of(cell.spec.precision, device, cell.model)
     made, failure = _Made(), None
     try:
         work(made, device, precision)
@@ -149,8 +149,8 @@ def describe_failed_cell(
     return _record(spec, card, model_ref, defense_ref, _Made(), environment, now(), failure)
 
 
-def check_spec(spec: CellSpec) -> TaskCard:
-    """The task's card, after looking up everything that the spec names.
+def check_spec(spec: CellSpec) -> OpenCell:
+    """The cell, after looking up everything that the spec names.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def check_spec(spec: CellSpec) -> TaskCard:
     cell = open_cell(spec)
     choose_device(spec.device)
     cell.task.card.track(spec.track)
-    return cell.task.card
+    return cell
 
 
 def attack_checkpoint(
@@ -343,7 +343,7 @@ def _cost(
     )
 
 
-def _precision(wanted: str, device: torch.device, model: Plugin) -> str:
+def precision_of(wanted: str, device: torch.device, model: Plugin) -> str:
     """`auto` is bf16 on CUDA for models that say they train well in it, fp32 everywhere else."""
     if wanted != "auto":
         return wanted

@@ -34,14 +34,23 @@ class Journal:
 
     def do(self, key: str, kind: type[Result], compute: Callable[[], Result]) -> Result:
         """The result of the step `key`: as the journal has it, or computed and written down."""
-        if key in self._done:
-            try:
-                return kind.model_validate_json(self._done[key])
-            except ValidationError:  # written by other code: compute it again
-                pass
+        found = self.found(key, kind)
+        if found is not None:
+            return found
         result = compute()
-        self._write(json.dumps([key, result.model_dump_json()]))
+        self.keep(key, result)
         return result
+
+    def found(self, key: str, kind: type[Result]) -> Result | None:
+        """The result of the step `key` as the journal has it; None where it has none, or one that other code wrote."""
+        try:
+            return kind.model_validate_json(self._done[key]) if key in self._done else None
+        except ValidationError:
+            return None
+
+    def keep(self, key: str, result: BaseModel) -> None:
+        """Write down the result of the step `key`."""
+        self._write(json.dumps([key, result.model_dump_json()]))
 
     def remove(self) -> None:
         """The evaluation is over: what it found stands in the record."""

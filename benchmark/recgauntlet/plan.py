@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from recgauntlet.processes import importable, spawn
 from recgauntlet.record import read_record
 from recgauntlet.spec import CellSpec
 from recgauntlet.suite import suite_ref
-from recgauntlet.worker import Look, check_apart, receive
+from recgauntlet.terms import Scalar
+from recgauntlet.worker import Look, Message, Pair, check_apart, receive
 
 LOOKING_UP = 300.0
 """Seconds that the plugins of a plan may take to be imported."""
@@ -56,20 +58,37 @@ def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned
     ordered += [twin for path, twin in twins.items() if path not in asked]
     ordered += [s for s in asked.values() if not s.is_twin]
     planned = []
-    for spec, fingerprint in zip(ordered, _checked(ordered), strict=True):
+    for spec, known in zip(ordered, _checked(ordered), strict=True):
         reason = "" if spec.record_path in asked else "the undefended twin that the others are compared with"
-        planned.append(Planned(spec, _state(spec, fingerprint, overwrite), reason))
+        planned.append(Planned(spec, _state(spec, known, overwrite), reason))
     return tuple(planned)
 
 
-def _checked(specs: Sequence[CellSpec]) -> tuple[str, ...]:
-    """The fingerprints of the specs' cards, after everything that they name was looked up in a process of its own:
-    to look a plugin up is to run its code."""
+@dataclass(frozen=True)
+class _Known:
+    """What looking a cell up told: its card's fingerprint, the hyper-parameters of its model and defense, and these by
+    default."""
+
+    fingerprint: str
+    options: Pair
+    defaults: Pair
+
+
+def _checked(specs: Sequence[CellSpec]) -> tuple[_Known, ...]:
+    """What is known of the specs, after everything that they name was looked up in a process of its own: to look a
+    plugin up is to run its code."""
+    found: list[_Known] = []
     with tempfile.TemporaryDirectory(prefix="recgauntlet-") as scratch:
         with importable():
             process, pipe = spawn(check_apart, Look(tuple(specs), Path(scratch)))
         try:
-            message = receive(pipe) if pipe.poll(LOOKING_UP) else None
+            end = time.monotonic() + LOOKING_UP
+            message: Message | None = None
+            while len(found) < len(specs):
+                message = receive(pipe) if pipe.poll(max(0.0, end - time.monotonic())) else None
+                if message is None or message.opened is None or message.defaults is None:
+                    break
+                found.append(_Known(message.fingerprint, message.opened, message.defaults))
         finally:
             if process.is_alive():
                 end_tree(process.pid or 0)
@@ -77,16 +96,16 @@ def _checked(specs: Sequence[CellSpec]) -> tuple[str, ...]:
             pipe.close()
     if message is not None and message.error is not None:
         raise message.error
-    if message is None or len(message.fingerprints) != len(specs):
+    if len(found) != len(specs):
         raise PluginError(
             message.refused if message and message.refused else "ended the process in which it was looked up",
             where=", ".join(sorted({name for spec in specs for name in (spec.model, spec.defense)})),
             remedy="a package must not do this where it is imported; mend or uninstall the one that registers it",
         )
-    return message.fingerprints
+    return tuple(found)
 
 
-def _state(spec: CellSpec, fingerprint: str, overwrite: bool) -> State:
+def _state(spec: CellSpec, known: _Known, overwrite: bool) -> State:
     path = spec.record_path
     if overwrite or not path.exists():
         return "new"
@@ -94,7 +113,7 @@ def _state(spec: CellSpec, fingerprint: str, overwrite: bool) -> State:
     if record.status == "failed":
         return "failed before"
     for name, found, wanted in (
-        ("task.fingerprint", record.task.fingerprint, fingerprint),
+        ("task.fingerprint", record.task.fingerprint, known.fingerprint),
         ("suite.fingerprint", record.suite.fingerprint, suite_ref().fingerprint),
     ):
         if found != wanted:
@@ -104,4 +123,24 @@ def _state(spec: CellSpec, fingerprint: str, overwrite: bool) -> State:
                 field=name,
                 remedy="write to another directory (--out), or replace the old records (--overwrite)",
             )
+    for part, plugin, now, default in zip(
+        ("model", "defense"), (record.model, record.defense), known.options, known.defaults, strict=True
+    ):
+        then = default | plugin.hyperparameters  # an option that is newer than the record was what it is by default
+        for name in sorted({*then, *now}):
+            if name not in now or then[name] != now[name]:
+                raise RecordError(
+                    f"was made with {name} = {then[name]!r} where it would now be {now.get(name)!r}; it is kept",
+                    where=path,
+                    field=f"{part}.hyperparameters.{name}",
+                    remedy=_remedy(plugin.name, name, then[name], tuned=not spec.untuned),
+                )
     return "done"
+
+
+def _remedy(plugin: str, name: str, value: Scalar, *, tuned: bool) -> str:
+    same = f"ask for the same value ({plugin}.{name}={value}), "
+    return (
+        f"{same if value is not None else ''}{'leave tuned values out (--untuned), ' if tuned else ''}write to another "
+        "directory (--out), or replace the old records (--overwrite)"
+    )

@@ -36,6 +36,8 @@ class CellSpec:
     threads: int = 1
     model_options: Options = ()
     defense_options: Options = ()
+    untuned: bool = False
+    """Take the constructors' defaults where tuned values are shipped (`recgauntlet.tuned`)."""
     reuse_weights: bool = False
     """Attack the weights that a former run left, where they are this cell's, instead of training again."""
 

@@ -34,6 +34,8 @@ from recgauntlet.spec import WORKPLACES, CellSpec
 from recgauntlet.task import Task
 
 Phase = Literal["training", "evaluation"]
+Pair = tuple[dict[str, Scalar], dict[str, Scalar]]
+"""Hyper-parameters of a model and of a defense."""
 LONGEST_MESSAGE = 65536
 _CACHES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH", "MPLCONFIGDIR", "NUMBA_CACHE_DIR")
 """Environment variables by which libraries are told where to keep what they compile."""
@@ -64,24 +66,25 @@ class Job:
 
 @dataclass(frozen=True)
 class Message:
-    """What a cell's process said: progress, the hyper-parameters of its model and defense (`opened`), that its weights
-    are not there (`untrained`), what it was `refused`, the `error` that stopped it, or the `fingerprints` of cards."""
+    """What a cell's process said: progress, the hyper-parameters of its model and defense (`opened`) and what they are
+    by default, that its weights are not there (`untrained`), what it was `refused`, the `error` that stopped it, or the
+    `fingerprint` of its card."""
 
     what: str = ""
     share: float = 0.0
-    opened: tuple[dict[str, Scalar], dict[str, Scalar]] | None = None
+    opened: Pair | None = None
+    defaults: Pair | None = None
     untrained: bool = False
     refused: str = ""
     error: RecGauntletError | None = None
-    fingerprints: tuple[str, ...] = ()
+    fingerprint: str = ""
 
 
-def work(job: Job, pipe: Connection) -> None:
-    """Do a job in this process and tell the sweep how it goes."""
+def begin(pipe: Connection) -> Callable[[str, float], None]:
+    """Make this a worker's process; what to call with its progress."""
     _lead_a_group()
     tqdm.set_lock(threading.RLock())  # its own is a system semaphore, which a killed process leaves behind
     warnings.filterwarnings("ignore", category=FutureWarning)
-    spec = job.spec
     last = [0.0]
 
     def progress(what: str, share: float) -> None:
@@ -94,6 +97,12 @@ def work(job: Job, pipe: Connection) -> None:
         except OSError:  # the sweep is gone: what it cannot collect need not be computed
             os._exit(1)
 
+    return progress
+
+
+def work(job: Job, pipe: Connection) -> None:
+    """Do a job in this process and tell the sweep how it goes."""
+    progress, spec = begin(pipe), job.spec
     try:
         task = find_task_or_card(spec.task)
         if job.phase == "training":
@@ -104,7 +113,7 @@ def work(job: Job, pipe: Connection) -> None:
     except UntrainedError:
         _send(pipe, {"untrained": True})
     except RecGauntletError as error:
-        _send(pipe, {"error": _fields(error)})
+        send_error(pipe, error)
     pipe.close()
 
 
@@ -117,18 +126,18 @@ class Look:
 
 
 def check_apart(look: Look, pipe: Connection) -> None:
-    """Send the fingerprints of the specs' cards, after looking up all that they name, or the first error."""
+    """Send what is known of each spec in turn, after looking up all that it names, or the first error."""
     _lead_a_group()
     try:
         cards = [find_task_or_card(spec.task).card for spec in look.specs]
         _settle(look.scratch)
         raise_fence(Fence((look.scratch,)), _reporter(pipe))
-        for spec in look.specs:
-            check_spec(spec)
-        fingerprints = [card.fingerprint(spec.track) for card, spec in zip(cards, look.specs, strict=True)]
-        _send(pipe, {"fingerprints": fingerprints})
+        for card, spec in zip(cards, look.specs, strict=True):
+            cell = check_spec(spec)
+            known = {"opened": cell.options, "defaults": cell.defaults}
+            _send(pipe, {"fingerprint": card.fingerprint(spec.track), **known})
     except RecGauntletError as error:
-        _send(pipe, {"error": _fields(error)})
+        send_error(pipe, error)
     pipe.close()
 
 
@@ -146,7 +155,8 @@ def receive(pipe: Connection) -> Message | None:
             refused=str(content.get("refused", "")),
             error=rebuilt(fault) if isinstance(fault, dict) else None,
             opened=_options(content.get("opened")),
-            fingerprints=tuple(str(name) for name in content.get("fingerprints", ())),
+            defaults=_options(content.get("defaults")),
+            fingerprint=str(content.get("fingerprint", "")),
         )
     except (EOFError, OSError, ValueError, TypeError, RecursionError):
         return None
@@ -166,7 +176,7 @@ def rebuilt(fields: dict[str, Any]) -> RecGauntletError:
     )
 
 
-def _options(said: Any) -> tuple[dict[str, Scalar], dict[str, Scalar]] | None:
+def _options(said: Any) -> Pair | None:
     """Hyper-parameters that a process sent, plain values alone."""
     if not (isinstance(said, list) and len(said) == 2 and all(isinstance(part, dict) for part in said)):
         return None
@@ -187,28 +197,43 @@ def _fields(error: RecGauntletError) -> dict[str, Any]:
     }
 
 
+def send_error(pipe: Connection, error: RecGauntletError) -> None:
+    """Tell whoever started this process what stopped it."""
+    _send(pipe, {"error": _fields(error)})
+
+
 def _send(pipe: Connection, content: dict[str, Any]) -> None:
     pipe.send_bytes(json.dumps(content).encode())
 
 
+def enclose(spec: CellSpec, fence: Fence, pipe: Connection) -> None:
+    """Put this process behind `fence`, with its output and its temporary files in the cell's own directory; nothing of
+    a plugin has run in it yet."""
+    describe(torch.device("cpu"), "fp32")  # asks git and the platform, which starts processes, and remembers
+    _limit_files()
+    _settle(spec.workplace / "tmp")
+    _quiet(spec.workplace / "output.txt")
+    raise_fence(fence, _reporter(pipe))
+
+
+def training_fence(spec: CellSpec) -> Fence:
+    """The fence of a process that may not see what holds labels of the test period."""
+    return Fence((spec.workplace,), tuple(_with_labels(spec)))
+
+
 def _open_inside(job: Job, task: Task, pipe: Connection) -> OpenCell:
-    """Raise the fence, then look up the plugins: nothing of theirs has run in this process yet."""
+    """Raise the fence, then look up the plugins."""
     if job.guarded:
-        spec = job.spec
-        describe(torch.device("cpu"), "fp32")  # asks git and the platform, which starts processes, and remembers
-        _limit_files()
-        _settle(spec.workplace / "tmp")
-        _quiet(spec.workplace / "output.txt")
-        raise_fence(_fence(job), _reporter(pipe))
+        enclose(job.spec, _fence(job), pipe)
     cell = open_cell(job.spec, task)
-    _send(pipe, {"opened": [cell.model_options, cell.defense_object.hyperparameters()]})
+    _send(pipe, {"opened": cell.options})
     return cell
 
 
 def _fence(job: Job) -> Fence:
     spec = job.spec
     if job.phase == "training":
-        return Fence((spec.workplace,), tuple(_with_labels(spec)))
+        return training_fence(spec)
     twins = spec.source.cache / "twins"
     twins.mkdir(parents=True, exist_ok=True)
     return Fence((spec.workplace, twins))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def test_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     from recgauntlet import plugins
 
     monkeypatch.syspath_prepend(PLUGINS)
-    monkeypatch.setenv("PYTHONPATH", str(PLUGINS))
+    monkeypatch.setenv("PYTHONPATH", str(PLUGINS), prepend=os.pathsep)
     plugins._entries.cache_clear()
     yield PLUGINS
     plugins._entries.cache_clear()

@@ -216,7 +216,7 @@ def test_a_record_that_cannot_be_written_is_raised(alone: Any, tmp_path: Path, m
 
 
 def test_a_spec_is_checked_before_anything_runs(alone: Any) -> None:
-    assert check_spec(alone("pgd")).id == "tiny"
+    assert check_spec(alone("pgd")).task.card.id == "tiny"
     for change, kind in (
         ({"model": "nrm"}, PluginError),
         ({"defense": "pgdd"}, PluginError),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from recgauntlet import references
+from recgauntlet.search_space import Between, SearchSpace
 from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner, l2_unit
 
 
@@ -16,6 +19,7 @@ class FGM(AdversarialTraining):
     """
 
     citation = references.MIYATO_2017
+    search_space: ClassVar[SearchSpace] = {"epsilon": Between(0.05, 1.0, log=True), "lam": Between(0.25, 4.0, log=True)}
 
     def __init__(self, *, epsilon: float = 0.25, lam: float = 1.0, warmup: float = 0.3) -> None:
         super().__init__(epsilon=epsilon, lam=lam, warmup=warmup)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from recgauntlet import references
+from recgauntlet.search_space import Between, SearchSpace
 from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner, l2_clip, l2_unit
 
 
@@ -16,6 +19,11 @@ class PGD(AdversarialTraining):
     """
 
     citation = references.MADRY_2018
+    search_space: ClassVar[SearchSpace] = {
+        "epsilon": Between(0.05, 1.0, log=True),
+        "lam": Between(0.25, 4.0, log=True),
+        "steps": Between(2, 5),
+    }
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from recgauntlet.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.data.tables import Catalog
 from recgauntlet.encoder import model_path, word_table
 from recgauntlet.recommender import Recommender, Surface, TrainingRecipe
+from recgauntlet.search_space import Between, OneOf, SearchSpace
 from recgauntlet_baselines.models._layers import AdditiveAttention, SelfAttention, WordTokenizer
 
 PAD_ID, UNKNOWN_ID, FIRST_ID = 0, 1, 2
@@ -53,6 +54,7 @@ class NRMS(Recommender):
   doi = {10.18653/v1/D19-1671}
 }
 """
+    search_space: ClassVar[SearchSpace] = {"dropout": Between(0.05, 0.5), "attention_size": OneOf((24, 48, 96))}
     recipe = TrainingRecipe(epochs=6, batch_size=256, learning_rate=8e-3, weight_decay=1e-4, patience=2)
 
     def __init__(

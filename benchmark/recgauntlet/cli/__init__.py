@@ -30,6 +30,7 @@ _LAZY = {
     "show": ("recgauntlet.cli.show", "Print one record in words."),
     "submit": ("recgauntlet.cli.submit", "Run the fixed recipe on your plugin and pack the result."),
     "table": ("recgauntlet.cli.table", "Print chosen rows as LaTeX, Markdown, HTML or CSV."),
+    "tune": ("recgauntlet.cli.tune", "Choose hyper-parameters on validation data, the same few trials a method."),
     "verify": ("recgauntlet.cli.submit", "Check a submission: everything that is wrong, at once."),
 }
 """Commands whose modules are loaded when they are called: torch takes seconds to import, `--help` should not."""

@@ -71,15 +71,16 @@ def with_bar(console: Console, work: Callable[[Report], Done]) -> Done:
         return work(bar.part(0.0, 1.0))
 
 
-class SweepProgress:
-    """Draws a bar for the sweep and one for each cell in flight; without a terminal, a line now and then.
+class Bars:
+    """Draws a bar for the whole and one for each part in flight; without a terminal, a line now and then.
 
-    The time left is estimated from the cells' own shares, so it is there before the first cell is finished.
+    The time left is estimated from the parts' own shares, so it is there before the first part is finished.
     """
 
-    def __init__(self, console: Console, total: int) -> None:
+    def __init__(self, console: Console, total: int, noun: str = "cells") -> None:
         self._console = console
         self._total = total
+        self._noun = noun
         self._shares: dict[str, float] = {}
         self._finished = 0
         self._began = time.monotonic()
@@ -94,7 +95,7 @@ class SweepProgress:
             console=console,
             disable=not self._live,
         )
-        self._all: TaskID = self._bars.add_task(f"{total} cells", total=float(max(total, 1)))
+        self._all: TaskID = self._bars.add_task(f"{total} {noun}", total=float(max(total, 1)))
         self._of: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
@@ -106,41 +107,38 @@ class SweepProgress:
     ) -> None:
         self._bars.__exit__(kind, error, trace)
 
-    def started(self, spec: CellSpec) -> None:
-        """A bar for the cell."""
-        key = str(spec.record_path)
+    def _begin(self, key: str, name: str) -> None:
+        """A bar for the part `key`, which the reader knows by `name`."""
         self._shares[key] = 0.0
-        self._of[key] = self._bars.add_task(label(spec), total=1.0)
+        self._of[key] = self._bars.add_task(name, total=1.0)
 
-    def progress(self, spec: CellSpec, what: str, share: float) -> None:
-        """Move the cell's bar and the sweep's."""
-        key = str(spec.record_path)
+    def _step(self, key: str, name: str, what: str, share: float) -> None:
+        """Move the part's bar and the whole's."""
         self._shares[key] = share
-        self._bars.update(self._of[key], completed=share, description=f"  {label(spec)}: {what}")
+        self._bars.update(self._of[key], completed=share, description=f"  {name}: {what}")
         self._move()
         now = time.monotonic()
         if not self._live and now - self._last_line > LINE_EVERY:
             self._last_line = now
-            self._console.print(f"  {label(spec)}: {what}; {self._standing()}", soft_wrap=True)
+            self._console.print(f"  {name}: {what}; {self._standing()}", markup=False, soft_wrap=True)
 
-    def finished(self, spec: CellSpec, record: RunRecord, seconds: float) -> None:
-        """A line that stays: the cell and how it ended."""
-        key = str(spec.record_path)
+    def _end(self, key: str, name: str, done: str, failure: str | None) -> None:
+        """A line that stays: how the part ended. `failure`: a plugin's words, of which the last line is shown."""
         self._shares.pop(key, None)
         self._finished += 1
         self._bars.remove_task(self._of.pop(key))
         self._move()
-        if record.failure:
-            reason = visible(record.failure.message.strip().splitlines()[-1])  # a plugin's words
-            self._console.print(
-                f"[bold]failed[/bold]  {label(spec)} ({record.failure.stage}): ", end="", soft_wrap=True
-            )
-            self._console.print(reason, markup=False, soft_wrap=True)
+        if failure is not None:
+            self._console.print(f"[bold]failed[/bold]  {name}: ", end="", soft_wrap=True)
+            lines = failure.strip().splitlines() or [""]
+            self._console.print(visible(lines[-1]), markup=False, soft_wrap=True)
         else:
-            self._console.print(f"done    {label(spec)}, {seconds:.0f} s; {self._standing()}", soft_wrap=True)
+            self._console.print(f"done    {name}, {done}; {self._standing()}", soft_wrap=True)
 
     def _move(self) -> None:
-        self._bars.update(self._all, completed=self._done(), description=f"{self._finished} of {self._total} cells")
+        self._bars.update(
+            self._all, completed=self._done(), description=f"{self._finished} of {self._total} {self._noun}"
+        )
 
     def _done(self) -> float:
         return self._finished + sum(self._shares.values())
@@ -149,8 +147,26 @@ class SweepProgress:
         done = self._done()
         elapsed = time.monotonic() - self._began
         left = elapsed / done * (self._total - done) if done > 0.02 else None
-        words = "" if left is None else f", about {_duration(left)} left"
-        return f"{self._finished} of {self._total} cells{words}"
+        words = "" if left is None else f", about {duration(left)} left"
+        return f"{self._finished} of {self._total} {self._noun}{words}"
+
+
+class SweepProgress(Bars):
+    """The bars of a sweep's cells."""
+
+    def started(self, spec: CellSpec) -> None:
+        """A bar for the cell."""
+        self._begin(str(spec.record_path), label(spec))
+
+    def progress(self, spec: CellSpec, what: str, share: float) -> None:
+        """Move the cell's bar and the sweep's."""
+        self._step(str(spec.record_path), label(spec), what, share)
+
+    def finished(self, spec: CellSpec, record: RunRecord, seconds: float) -> None:
+        """A line that stays: the cell and how it ended."""
+        failure = record.failure
+        name = f"{label(spec)} ({failure.stage})" if failure else label(spec)
+        self._end(str(spec.record_path), name, f"{seconds:.0f} s", failure.message if failure else None)
 
 
 class _TimeLeft(ProgressColumn):
@@ -160,9 +176,19 @@ class _TimeLeft(ProgressColumn):
         if task.finished or not task.total or task.elapsed is None or task.completed < 0.02 * task.total:
             return Text("")
         left = task.elapsed / task.completed * (task.total - task.completed)
-        return Text(f"{_duration(left)} left", style="progress.remaining")
+        return Text(f"{duration(left)} left", style="progress.remaining")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def rounded(seconds: float) -> str:
+    """A time to the precision that an estimate has: seconds below a minute, minutes below ten hours."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours >= 10:
+        return f"{seconds / 3600:.0f} h"
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"

@@ -9,10 +9,12 @@ from rich.console import Console
 
 from recgauntlet.card import Track
 from recgauntlet.cli.options import check_owners, named, options_of, seeds, source_options, words
-from recgauntlet.cli.sweeping import Allowed, carry_out, print_plan
+from recgauntlet.cli.sweeping import Allowed, carry_out, print_plan, print_time, workers_for
+from recgauntlet.estimate import estimates, read_past
 from recgauntlet.manifest import check_not_frozen
 from recgauntlet.plan import plan
 from recgauntlet.plugins import names
+from recgauntlet.release import ROOT
 from recgauntlet.spec import CellSpec, Options
 
 
@@ -47,6 +49,7 @@ from recgauntlet.spec import CellSpec, Options
 @click.option(
     "--defense-option", "defense_options", multiple=True, callback=named, help="NAME=VALUE or DEFENSE.NAME=VALUE."
 )
+@click.option("--untuned", is_flag=True, help="Take the constructors' defaults where packages ship tuned values.")
 @click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
 @click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
 @click.option("--offline", is_flag=True, help="Never open a connection.")
@@ -69,7 +72,11 @@ from recgauntlet.spec import CellSpec, Options
     is_flag=True,
     help="Let cells write anywhere, start processes and open connections. For plugins that you trust and that must.",
 )
-@click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show the plan, tell from the records that there are how long it will take, and stop.",
+)
 def run(
     tasks: tuple[str, ...],
     models: tuple[str, ...],
@@ -83,6 +90,7 @@ def run(
     threads: int,
     model_options: dict[str, Options],
     defense_options: dict[str, Options],
+    untuned: bool,
     directories: tuple[str, ...],
     accept_licence: bool,
     offline: bool,
@@ -129,6 +137,7 @@ def run(
             threads=threads,
             model_options=options_of(model_options, model),
             defense_options=options_of(defense_options, defense),
+            untuned=untuned,
             reuse_weights=reuse_weights,
         )
         for seed in seed_list
@@ -137,8 +146,13 @@ def run(
         for defense in defenses
     ]
     planned = plan(specs, overwrite=overwrite)
+    if dry_run:
+        times = estimates(planned, read_past((out, ROOT)))
+        print_plan(console, planned, out, times)
+        print_time(console, planned, times, workers or workers_for(planned[0].spec))
+        return 0
     print_plan(console, planned, out)
-    if dry_run or all(cell.state == "done" for cell in planned):
+    if all(cell.state == "done" for cell in planned):
         return 0
     allowed = Allowed(workers, time_limit, memory_limit, guarded=not unguarded)
     records = carry_out(console, planned, out, allowed)

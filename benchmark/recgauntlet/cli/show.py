@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from recgauntlet.metrics import accuracy
 from recgauntlet.plugins import Kind, find_attack, find_defense, find_model, find_task, names
 from recgauntlet.recommender import Scalar
 from recgauntlet.record import RunRecord, ThreatOutcome, read_record
+from recgauntlet.tuned import Method, every_tuned, tuned_for
 
 
 @click.command("list", short_help="List what is installed: tasks, models, defenses, attacks.")
@@ -44,21 +46,23 @@ def _tasks() -> list[tuple[str, ...]]:
 
 
 def _models() -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("model", "from", "reads", "options", "what it is")]
+    rows: list[tuple[str, ...]] = [("model", "from", "reads", "options", "tuned", "what it is")]
     for name in names("models"):
         plugin = find_model(name)
         surfaces = ", ".join(sorted(plugin.value.surfaces))
         options = _arguments(plugin.value.hyperparameters())
-        rows.append((name, f"{plugin.distribution} {plugin.version}", surfaces, options, _first_line(plugin.value)))
+        origin, tuned = f"{plugin.distribution} {plugin.version}", _tuned("model", name)
+        rows.append((name, origin, surfaces, options, tuned, _first_line(plugin.value)))
     return rows
 
 
 def _defenses() -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("defense", "from", "options", "what it is")]
+    rows: list[tuple[str, ...]] = [("defense", "from", "options", "tuned", "what it is")]
     for name in names("defenses"):
         plugin = find_defense(name)
         options = _arguments(plugin.value().hyperparameters())
-        rows.append((name, f"{plugin.distribution} {plugin.version}", options, _first_line(plugin.value)))
+        origin, tuned = f"{plugin.distribution} {plugin.version}", _tuned("defense", name)
+        rows.append((name, origin, options, tuned, _first_line(plugin.value)))
     return rows
 
 
@@ -75,7 +79,13 @@ def _attacks() -> list[tuple[str, ...]]:
     return rows
 
 
-def _arguments(options: dict[str, Scalar]) -> str:
+def _tuned(kind: Method, name: str) -> str:
+    """What was tuned of a method, and where."""
+    found = [entry for entry, _ in every_tuned(kind, name)]
+    return "; ".join(f"{_arguments(entry.values)} on {entry.task} with {entry.model}" for entry in found)
+
+
+def _arguments(options: Mapping[str, Scalar]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in options.items())
 
 
@@ -106,6 +116,7 @@ def print_card(console: Console, record: RunRecord) -> None:
         return
     assert record.clean is not None  # a record without a failure has clean results
     labels, scores = record.clean.labels.to_bool(), record.clean.scores.to_float()
+    console.print(visible(f"defense         {_as_recorded(record)}"), markup=False, soft_wrap=True)
     console.print(f"clean accuracy  {accuracy(labels, scores):.1%} of {len(labels)} examples")
     table = Table(box=None, pad_edge=False)
     for heading in ("threat", "goal", "low", "standard", "high", "attacks that broke something (standard tier)"):
@@ -119,6 +130,19 @@ def print_card(console: Console, record: RunRecord) -> None:
     for gate in failed:
         name = f"{gate.name} ({gate.threat})" if gate.threat else gate.name
         console.print(visible(f"  FLAGGED {name}: {gate.explanation}"), markup=False, soft_wrap=True)
+
+
+def _as_recorded(record: RunRecord) -> str:
+    """The defense's hyper-parameters; those that its package ships as tuned for such a cell are marked."""
+    entry = tuned_for(
+        "defense", record.defense.name, task=record.task.id, track=record.task.track, model=record.model.name
+    )
+    tuned = entry[0].values if entry is not None else {}
+    said = [
+        f"{name}={value!r}{' (tuned)' if name in tuned and tuned[name] == value else ''}"
+        for name, value in record.defense.hyperparameters.items()
+    ]
+    return f"{record.defense.name}: {', '.join(said) or 'no options'}"
 
 
 def _threat_row(threat: ThreatOutcome) -> tuple[str, ...]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from recgauntlet.cli.progress import SweepProgress
+from recgauntlet.cli.progress import SweepProgress, rounded
 from recgauntlet.data.own import find_task_or_card
 from recgauntlet.data.prepare import item_vectors, prepare
 from recgauntlet.device import choose_device
 from recgauntlet.errors import OutputError
+from recgauntlet.estimate import Estimate, makespan
 from recgauntlet.guard.allowance import GIB, Allowance
 from recgauntlet.plan import Planned
 from recgauntlet.record import RunRecord
@@ -43,9 +45,9 @@ def carry_out(console: Console, planned: tuple[Planned, ...], out: Path, allowed
     todo = [cell.spec for cell in planned if cell.state != "done"]
     if not todo:
         return ()
-    _check_writable(out)
-    _prepare(console, todo)
-    workers = allowed.workers or _workers(todo[0])
+    check_writable(out)
+    make_ready(console, todo)
+    workers = allowed.workers or workers_for(todo[0])
     allowance = Allowance.of_machine(
         workers,
         seconds=None if allowed.minutes is None else allowed.minutes * 60,
@@ -55,17 +57,20 @@ def carry_out(console: Console, planned: tuple[Planned, ...], out: Path, allowed
         return run_sweep(todo, progress, workers=workers, allowance=allowance, guarded=allowed.guarded)
 
 
-def _workers(spec: CellSpec) -> int:
+def workers_for(spec: CellSpec) -> int:
     """One cell a core, counted with its threads; one on a GPU."""
     if choose_device(spec.device).type != "cpu":
         return 1
     return max(1, (os.cpu_count() or 1) // spec.threads)
 
 
-def print_plan(console: Console, planned: tuple[Planned, ...], out: Path) -> None:
-    """The cells of a plan as a table, seeds of a row together."""
+def print_plan(
+    console: Console, planned: tuple[Planned, ...], out: Path, times: Mapping[Path, Estimate | None] | None = None
+) -> None:
+    """The cells of a plan as a table, seeds of a row together; with `times`, what each row will take."""
     table = Table(title=f"Plan: {len(planned)} cells, records in {out}", title_justify="left", box=None, pad_edge=False)
-    for heading in ("task", "track", "model", "defense", "seeds", "to do", "note"):
+    headings = ["task", "track", "model", "defense", "seeds", "to do", *([] if times is None else ["time"]), "note"]
+    for heading in headings:
         table.add_column(heading)
     groups: dict[tuple[str, ...], list[Planned]] = {}
     for cell in planned:
@@ -74,7 +79,8 @@ def print_plan(console: Console, planned: tuple[Planned, ...], out: Path) -> Non
     for (task, track, model, defense, reason), cells in groups.items():
         done = sum(cell.state == "done" for cell in cells)
         again = sum(cell.state == "failed before" for cell in cells)
-        notes = [f"{done} exist already" if done else "", f"{again} failed before" if again else "", reason]
+        time, basis = _time_of(cells, times or {})
+        notes = [f"{done} exist already" if done else "", f"{again} failed before" if again else "", reason, basis]
         table.add_row(
             task,
             track,
@@ -82,12 +88,50 @@ def print_plan(console: Console, planned: tuple[Planned, ...], out: Path) -> Non
             defense,
             ",".join(str(cell.spec.seed) for cell in cells),
             str(len(cells) - done),
+            *([] if times is None else [time]),
             "; ".join(note for note in notes if note),
         )
     console.print(table)
 
 
-def _check_writable(out: Path) -> None:
+def _time_of(cells: Sequence[Planned], times: Mapping[Path, Estimate | None]) -> tuple[str, str]:
+    """What the cells of a row take one after the other, and by what that is told."""
+    known = [times[cell.spec.record_path] for cell in cells if cell.spec.record_path in times]
+    found = [each for each in known if each is not None]
+    if not found:
+        return ("unknown" if known else ""), ""
+    spread = _spread(*(sum(getattr(e, part) for e in found) for part in ("seconds", "least", "most")))
+    basis = "; ".join(dict.fromkeys(f"by {e.basis} ({e.matches} records)" for e in found))
+    return spread, basis
+
+
+def print_time(
+    console: Console, planned: tuple[Planned, ...], times: Mapping[Path, Estimate | None], workers: int
+) -> None:
+    """How long the plan will take with `workers` cells at a time, and what is not counted."""
+    found = {path: each for path, each in times.items() if each is not None}
+    strange = len(times) - len(found)
+    left_out = f"{strange} of {len(times)} cells are like no record of this device and not counted" if strange else ""
+    if not found:
+        console.print(f"time    unknown: {left_out}" if times else "time    none: every cell is done", soft_wrap=True)
+        return
+    spread = _spread(
+        *(
+            makespan(planned, {path: getattr(each, part) for path, each in found.items()}, workers)
+            for part in ("seconds", "least", "most")
+        )
+    )
+    at_a_time = f"{workers} cells at a time" if workers > 1 else "one cell after the other"
+    console.print(f"time    about {spread}, {at_a_time}{'; ' + left_out if left_out else ''}", soft_wrap=True)
+
+
+def _spread(seconds: float, least: float, most: float) -> str:
+    words = rounded(seconds), rounded(least), rounded(most)
+    return words[0] if words[1] == words[2] else f"{words[0]} ({words[1]} to {words[2]})"
+
+
+def check_writable(out: Path) -> None:
+    """OutputError where nothing can be written to `out`, which is made where it is not there."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".writable"
@@ -102,7 +146,7 @@ def _check_writable(out: Path) -> None:
         ) from error
 
 
-def _prepare(console: Console, todo: list[CellSpec]) -> None:
+def make_ready(console: Console, todo: Sequence[CellSpec]) -> None:
     """Make each track's data ready once, before the cells' processes look for it."""
     firsts = {(spec.task, spec.track, spec.source): spec for spec in todo}
     for spec in firsts.values():

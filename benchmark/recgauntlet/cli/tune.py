@@ -1,0 +1,249 @@
+"""`recgauntlet tune`: choose hyper-parameters on validation data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from recgauntlet.building import open_cell
+from recgauntlet.card import Track
+from recgauntlet.cli.options import source_options, words
+from recgauntlet.cli.progress import Bars
+from recgauntlet.cli.sweeping import check_writable, make_ready, workers_for
+from recgauntlet.data import store
+from recgauntlet.data.own import find_task_or_card
+from recgauntlet.data.prepare import ready
+from recgauntlet.device import choose_device
+from recgauntlet.escaping import visible
+from recgauntlet.guard.allowance import Allowance
+from recgauntlet.plugins import Plugin, find_defense, find_model
+from recgauntlet.recommender import Scalar, constructor_defaults
+from recgauntlet.search_space import Between, OneOf
+from recgauntlet.spec import TWIN, CellSpec, Options
+from recgauntlet.tuned import Method, write_tuned
+from recgauntlet.tuning.sampling import drawn, space_of
+from recgauntlet.tuning.study import Study, chosen, run_studies
+from recgauntlet.tuning.trial import TrialResult
+
+TRIALS = 8
+EPOCHS = 3
+
+
+@click.command(short_help="Choose hyper-parameters on validation data, the same few trials a method.")
+@click.option("--task", "tasks", multiple=True, callback=words, help="Tasks, or paths of your own cards. [video-watch]")
+@click.option("--model", "models", multiple=True, callback=words, help="Recommenders. [nrms]")
+@click.option(
+    "--defense", "defenses", multiple=True, callback=words, help="Defenses to tune; without any, the models are tuned."
+)
+@click.option(
+    "--trials", type=click.IntRange(1), default=TRIALS, show_default=True, help="Trials a method; the first: defaults."
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    default=EPOCHS,
+    show_default=True,
+    help="Epochs of a trial's training, at most; the learning rate's schedule is shortened alike.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the trials and their training.")
+@click.option("--track", type=click.Choice(["standard", "demo"]), default="standard", show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0 or mps.")
+@click.option("--workers", type=click.IntRange(1), help="Trials at a time. [one a core; one on a GPU]")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads a trial.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("tuning"),
+    show_default=True,
+    help="Where finished trials are kept: the same command goes on from there.",
+)
+@click.option("--to", type=click.Path(path_type=Path), help="The file of chosen values. [tuned.toml below --out]")
+@click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
+@click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
+@click.option("--offline", is_flag=True, help="Never open a connection.")
+@click.option("--unguarded", is_flag=True, help="Let trials write anywhere. For plugins that you trust and that must.")
+@click.option("--dry-run", is_flag=True, help="Show the trials and stop.")
+def tune(
+    tasks: tuple[str, ...],
+    models: tuple[str, ...],
+    defenses: tuple[str, ...],
+    trials: int,
+    epochs: int,
+    seed: int,
+    track: Track,
+    device: str,
+    workers: int | None,
+    threads: int,
+    out: Path,
+    to: Path | None,
+    directories: tuple[str, ...],
+    accept_licence: bool,
+    offline: bool,
+    unguarded: bool,
+    dry_run: bool,
+) -> int:
+    """Choose the hyper-parameters of defenses or models: every method gets the same number of trials, in the search
+    space that its class names, judged by the same objective on validation data. The test period is never read.
+
+    The first trial is the method as it comes; the best one wins and is written to a file that a package can ship
+    (docs/tuning.md). A trial that fails is kept as failed and the study goes on. Stop it at any time: the same command
+    goes on where it stopped. Needs optuna: pip install 'recgauntlet[tune]'.
+
+    \b
+    Examples:
+      recgauntlet tune --defense pgd,fgm --dry-run
+      recgauntlet tune --task video-watch --model nrms --defense pgd,fgm --workers 2
+      recgauntlet tune --model nrms --to src/my_package/tuned.toml
+    """
+    console = Console(highlight=False)
+    tasks, models = tasks or ("video-watch",), models or ("nrms",)
+    method: Method = "defense" if defenses else "model"
+    sources = source_options(directories, accept_licence=accept_licence, offline=offline, tasks=tasks)
+    specs = [
+        CellSpec(task, track, model, defense, seed, out, sources(task), device=device, threads=threads)
+        for task in tasks
+        for model in models
+        for defense in (defenses or (TWIN,))
+    ]
+    choose_device(device)
+    for spec in specs:
+        space_of(_named(method, spec))
+        find_task_or_card(spec.task).card.track(spec.track)
+    check_writable(out)
+    make_ready(console, specs)
+    studies = [_study(method, spec, trials, epochs) for spec in specs]
+    _print_plan(console, studies)
+    if dry_run:
+        return 0
+    todo = sum(result is None for study in studies for result in study.results())
+    if todo:
+        at_a_time = workers or workers_for(specs[0])
+        with _TrialBars(console, todo, "trials") as bars:
+            allowance = Allowance.of_machine(at_a_time)
+            run_studies(studies, bars, workers=at_a_time, allowance=allowance, guarded=not unguarded)
+    _print_results(console, studies)
+    target = to or out / "tuned.toml"
+    entries = [entry for study in studies if (entry := chosen(study, study.results())) is not None]
+    if entries:
+        write_tuned(target, entries)
+        console.print(f"chosen values in {target}", soft_wrap=True)
+    return 0 if len(entries) == len(studies) else 1
+
+
+def _named(method: Method, spec: CellSpec) -> Plugin:
+    """The method that a cell is there to tune."""
+    return find_model(spec.model) if method == "model" else find_defense(spec.defense)
+
+
+def _study(method: Method, spec: CellSpec, trials: int, epochs: int) -> Study:
+    """The trials of a method in the cell `spec`. A defense is tuned with the model as `recgauntlet run` would take it,
+    a model as it comes."""
+    plugin = _named(method, spec)
+    cell = open_cell(replace(spec, untuned=method == "model"))
+    model_options, defense_options = cell.model_options, constructor_defaults(cell.defense.value)
+    defaults = model_options if method == "model" else defense_options
+    prepared = ready(cell.task, spec.track, spec.source)
+    return Study(
+        spec=replace(spec, model_options=_sorted(model_options), defense_options=_sorted(defense_options)),
+        method=method,
+        name=plugin.name,
+        trials=drawn(space_of(plugin), defaults, trials, spec.seed),
+        epochs=epochs,
+        prepared=prepared,
+        belonging={"task": cell.task.card.fingerprint(spec.track), "data": store.load_training(prepared).fingerprint},
+    )
+
+
+def _sorted(options: dict[str, Scalar]) -> Options:
+    return tuple(sorted(options.items()))
+
+
+class _TrialBars(Bars):
+    """The bars of trials."""
+
+    def started(self, study: Study, number: int) -> None:
+        """A bar for the trial."""
+        self._begin(f"{study.path} {number}", _label(study, number))
+
+    def progress(self, study: Study, number: int, what: str, share: float) -> None:
+        """Move the trial's bar and the whole's."""
+        self._step(f"{study.path} {number}", _label(study, number), what, share)
+
+    def finished(self, study: Study, result: TrialResult, seconds: float) -> None:
+        """A line that stays: the trial's objective, or why it failed."""
+        done = "" if result.objective is None else f"objective {result.objective:.4f}, {seconds:.0f} s"
+        failure = result.reason if result.status == "failed" else None
+        self._end(f"{study.path} {result.number}", _label(study, result.number), done, failure)
+
+
+def _label(study: Study, number: int) -> str:
+    spec = study.spec
+    return f"{spec.task_id} {spec.model} {spec.defense} trial {number}"
+
+
+def _print_plan(console: Console, studies: Sequence[Study]) -> None:
+    table = Table(title="Trials", title_justify="left", box=None, pad_edge=False)
+    for heading in ("task", "track", "model", "tuned", "trials", "to do", "search space"):
+        table.add_column(heading)
+    for study in studies:
+        spec = study.spec
+        space = ", ".join(f"{name} {_range(part)}" for name, part in space_of(_named(study.method, spec)).items())
+        to_do = sum(result is None for result in study.results())
+        numbers = str(len(study.trials)), str(to_do)
+        table.add_row(spec.task_id, spec.track, spec.model, f"{study.method} {study.name}", *numbers, escape(space))
+    console.print(table)
+
+
+def _range(part: Between | OneOf) -> str:
+    if isinstance(part, OneOf):
+        return "in {" + ", ".join(map(str, part.values)) + "}"
+    return f"{part.low:g}..{part.high:g}{' (logarithmic)' if part.log else ''}"
+
+
+def _print_results(console: Console, studies: Sequence[Study]) -> None:
+    """Every trial with what its objective is made of; the chosen one is marked."""
+    for study in studies:
+        results = study.results()
+        best = chosen(study, results)
+        table = Table(title=_title(study), title_justify="left", box=None, pad_edge=False)
+        for heading in ("trial", "values", "objective", "clean", "robust", "AUC", "note"):
+            table.add_column(heading)
+        for number, result in enumerate(results):
+            if result is None:
+                continue
+            robust = ", ".join(f"{name} {share:.1%}" for name, share in result.robust.items())
+            notes = [
+                "chosen" if best is not None and number == best.trial else "",
+                "as it comes" if number == 0 else "",
+                "near a constant" if result.objective == 0 else "",
+                visible(result.reason.strip().splitlines()[-1]) if result.reason.strip() else "",
+            ]
+            table.add_row(
+                str(number),
+                escape(_options(result.values)),
+                _number(result.objective, ".4f"),
+                _number(result.clean, ".1%"),
+                robust,
+                _number(result.valid_auc, ".3f"),
+                escape("; ".join(note for note in notes if note)),
+            )
+        console.print(table)
+
+
+def _title(study: Study) -> str:
+    spec = study.spec
+    return f"{study.method} {study.name} on {spec.task_id} ({spec.track}) with {spec.model}"
+
+
+def _options(values: Mapping[str, Scalar]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

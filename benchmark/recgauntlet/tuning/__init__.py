@@ -1,0 +1,1 @@
+"""Tuning: the same few trials for every method, judged on validation data alone."""
