@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recgauntlet.batch import Batch
 from recgauntlet.building import build_model
-from recgauntlet.data.tables import Catalog, TaskData
+from recgauntlet.data.tables import TaskData
 from recgauntlet.defense import Defense
 from recgauntlet.device import make_deterministic
 from recgauntlet.evaluation import change
@@ -58,15 +58,15 @@ class ModelSubject(Subject[Recommender]):
         """The test pairs."""
         return whole(self.data.test)
 
-    def build(self, seed: int, catalog: Catalog | None = None) -> Recommender:
+    def build(self, seed: int, data: TaskData | None = None) -> Recommender:
         """An untrained model, its first weights drawn from `seed`."""
-        data = self.data if catalog is None else replace(self.data, catalog=catalog)
+        data = self.data if data is None else data
         return build_model(Plugin(self.plugin.__name__, self.plugin, "", ""), data, TOKENS, dict(self.options), seed)
 
     def train(self, seed: int, data: TaskData | None = None, precision: str = "fp32") -> Recommender:
         """A model after a few steps of plain training at its own learning rate."""
         data = self.data if data is None else data
-        model = self.build(seed, data.catalog)
+        model = self.build(seed, data)
         model.recipe = replace(SHORT, learning_rate=model.recipe.learning_rate, epochs=1)
         make_deterministic(derive(seed, "training"))
         train(model, Defense(), data, Randomness(seed, "training"), precision=precision)

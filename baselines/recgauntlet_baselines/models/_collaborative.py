@@ -1,0 +1,75 @@
+"""What models of item ids that learn from pairs share: a dot product, the pairwise loss, and where 0 is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recgauntlet.batch import Batch, Candidates, Tokens, UserState
+from recgauntlet.data.tables import Catalog
+from recgauntlet.recommender import Recommender, Surface
+from recgauntlet_baselines.models._layers import WordTokenizer
+
+BPR_CITATION = """
+@inproceedings{rendle2009bpr,
+  title = {{BPR}: {B}ayesian Personalized Ranking from Implicit Feedback},
+  author = {Rendle, Steffen and Freudenthaler, Christoph and Gantner, Zeno and Schmidt-Thieme, Lars},
+  booktitle = {Proceedings of the Twenty-Fifth Conference on Uncertainty in Artificial Intelligence ({UAI})},
+  pages = {452--461}, year = {2009}
+}
+"""
+
+
+class PairwiseItems(Recommender):
+    """A user vector `p` and an item vector `q`; the logit is `a * (p . q - p . mean(q)) + c`.
+
+    `L = mean -log sigmoid(x(clicked) - x(unclicked))` with `x = p . q` (Rendle et al. 2009, BPR-Opt). The unclicked
+    item is the one of the same training pair; the paper draws it anew every step.
+
+    Pairs say nothing about where 0 is, so this is ours: `x` counts from the user's mean over the catalog (whatever is
+    added to all items of a user cancels in the loss), and `a` and `c` are learned by the binary cross-entropy of the
+    outcome, through which no gradient reaches the vectors.
+    """
+
+    surfaces: ClassVar[frozenset[Surface]] = frozenset({"history", "embedding"})
+
+    def __init__(self, catalog: Catalog, *, token_length: int) -> None:
+        super().__init__(catalog, token_length=token_length)
+        self._tokenize = WordTokenizer(lambda words: [[1] for _ in words], length=token_length, unknown=1, pad=0)
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.offset = nn.Parameter(torch.zeros(()))
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """One and the same token a word: no text is read."""
+        return self._tokenize(texts, self.device)
+
+    def state(self, vectors: Tensor, mean: Tensor) -> UserState:
+        """Users `vectors [U, D]`, and where each counts from, given the mean item `[D]`."""
+        return UserState((vectors, vectors @ mean))
+
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        items = (self.embed(candidates) if embeddings is None else embeddings)[:, 0]
+        vectors, level = user.tensors
+        return ((vectors * items).sum(dim=1) - level) * self.log_scale.exp() + self.offset
+
+    def click_loss(self, scores: Tensor, batch: Batch) -> Tensor:
+        clicked, unclicked = (batch.labels > 0.5).nonzero()[:, 0], (batch.labels <= 0.5).nonzero()[:, 0]
+        better, worse = (batch.rows[clicked, None] == batch.rows[unclicked]).nonzero(as_tuple=True)
+        if not len(better):  # examples that a defense has torn apart: what is left to learn from is each by itself
+            return super().click_loss(scores, batch)
+        # undone with the live scale and offset, so that their gradients from the pairwise term cancel
+        plain = (scores - self.offset) / self.log_scale.exp()
+        pairwise = -F.logsigmoid(plain[clicked[better]] - plain[unclicked[worse]]).mean()
+        calibrated = plain.detach() * self.log_scale.exp() + self.offset
+        return pairwise + super().click_loss(calibrated, batch)
+
+
+def over_root(vectors: Tensor, mask: Tensor) -> Tensor:
+    """`[U, D]`: the sum of `[U, H, D]` over the places in `mask [U, H]`, over the root of their number; zeros where
+    there is none."""
+    count = mask.sum(dim=1, keepdim=True).clamp(min=1).to(vectors.dtype)
+    return (vectors * mask.unsqueeze(-1)).sum(dim=1) * count.rsqrt()
