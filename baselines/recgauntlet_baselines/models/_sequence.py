@@ -80,7 +80,7 @@ class Block(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """`[U, heads, H, D / heads]`."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 def read_width(mask: Tensor, length: int) -> int:

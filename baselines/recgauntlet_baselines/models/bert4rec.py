@@ -145,4 +145,5 @@ class BERT4Rec(Recommender):
         others = states @ self.items(drawn).T + self.bias[drawn]
         others = others.masked_fill(drawn == wanted[:, None], -torch.inf)
         weight = torch.log(torch.tensor(len(self.catalog) / len(drawn), device=others.device))
-        return (torch.logaddexp(right, others.logsumexp(dim=1) + weight) - right).mean()
+        surprise: Tensor = torch.logaddexp(right, others.logsumexp(dim=1) + weight) - right
+        return surprise.mean()

@@ -59,7 +59,7 @@ class DIN(Recommender):
   doi = {10.1145/3219819.3219823}
 }
 """  # noqa: E501  a list of authors is one line
-    recipe = TrainingRecipe(epochs=6, batch_size=256, learning_rate=3e-3, weight_decay=1e-2, patience=2)
+    recipe = TrainingRecipe(epochs=8, batch_size=256, learning_rate=8e-3, weight_decay=1e-2, patience=2)
     search_space: ClassVar[SearchSpace] = {
         "item_size": OneOf((16, 32, 64)),
         "unit_size": OneOf((16, 36, 64)),
