@@ -1,4 +1,5 @@
-"""Parts that the text models share: word-by-word tokenization with a cache, and attention that minds padding."""
+"""Parts that the text models share: word-by-word tokenization with a cache, attention that minds padding, and groups of
+like length."""
 
 from __future__ import annotations
 
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recgauntlet.batch import PAD, Tokens
+
+BUCKETS, BUCKETED = 6, 64
+"""Groups of like length that a batch of at least `BUCKETED` texts is cut into."""
 
 
 class WordTokenizer:
@@ -93,3 +97,17 @@ class AdditiveAttention(nn.Module):
         weight = self.query(torch.tanh(self.key(x))).squeeze(-1).masked_fill(~mask, -1e9)
         weight = torch.softmax(weight, dim=1) * mask
         return (weight.unsqueeze(1) @ x).squeeze(1)
+
+
+def in_length_groups(encode: Callable[[Tensor, Tensor], Tensor], embedded: Tensor, mask: Tensor) -> Tensor:
+    """`encode(embedded [B, L, D], mask [B, L])`, a tensor of `B` rows; long and short texts in separate groups, so that
+    few pads are computed with. A text's real tokens come first."""
+    if len(embedded) < BUCKETED:
+        return encode(embedded, mask)
+    lengths = mask.sum(dim=1)
+    order = torch.argsort(lengths, stable=True)
+    groups = []
+    for rows in order.chunk(BUCKETS):
+        width = int(lengths[rows[-1]])
+        groups.append(encode(embedded[rows, :width], mask[rows, :width]))
+    return torch.cat(groups)[torch.argsort(order)]
