@@ -89,11 +89,11 @@ class BertRanker(Recommender):
         self.head = nn.Linear(self.bert.config.hidden_size, 1)
         nn.init.zeros_(self.head.bias)
         nn.init.normal_(self.head.weight, std=0.02)
-        self._first, self._separator = _special_ids(tokenizer)
+        self._first, self._separator = special_ids(tokenizer)
         self._pad = int(tokenizer.pad_token_id or 0)
         unknown = tokenizer.unk_token_id
         self._tokenize = WordTokenizer(
-            lambda words: _word_pieces(tokenizer, words),
+            lambda words: word_pieces(tokenizer, words),
             length=token_length,
             unknown=int(unknown if unknown is not None else self._separator),
             pad=self._pad,
@@ -217,7 +217,7 @@ def load_encoder(checkpoint: str) -> tuple[Any, Any]:
     return tokenizer, model
 
 
-def _special_ids(tokenizer: Any) -> tuple[int, int]:
+def special_ids(tokenizer: Any) -> tuple[int, int]:
     first = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
     last = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
     if first is None or last is None:
@@ -229,7 +229,7 @@ def _special_ids(tokenizer: Any) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def _word_pieces(tokenizer: Any, words: list[str]) -> list[list[int]]:
+def word_pieces(tokenizer: Any, words: list[str]) -> list[list[int]]:
     pieces: list[list[int]] = tokenizer(words, add_special_tokens=False)["input_ids"]
     return pieces
 
