@@ -111,3 +111,10 @@ def in_length_groups(encode: Callable[[Tensor, Tensor], Tensor], embedded: Tenso
         width = int(lengths[rows[-1]])
         groups.append(encode(embedded[rows, :width], mask[rows, :width]))
     return torch.cat(groups)[torch.argsort(order)]
+
+
+def closed(embedded: Tensor, mask: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """Texts `[B, L + 1, D]` with the vector `last [D]` after the last real token of each, and the mask of that."""
+    place = torch.arange(mask.shape[1] + 1, device=mask.device)
+    end = mask.sum(dim=1, keepdim=True)
+    return torch.where((place == end).unsqueeze(-1), last, F.pad(embedded, (0, 0, 0, 1))), place <= end

@@ -16,7 +16,7 @@ from recgauntlet.encoder import model_path
 from recgauntlet.errors import PluginError
 from recgauntlet.recommender import Recommender, Surface, TrainingRecipe
 from recgauntlet.search_space import OneOf, SearchSpace
-from recgauntlet_baselines.models._layers import AdditiveAttention, WordTokenizer, in_length_groups
+from recgauntlet_baselines.models._layers import AdditiveAttention, WordTokenizer, closed, in_length_groups
 from recgauntlet_baselines.models.bert import load_encoder, special_ids, word_pieces
 
 READ_AT_ONCE = 512
@@ -178,7 +178,7 @@ class TwoTower(Recommender):
             return self._finish_items(items)
         made_from = self._signature(self)
         if self._items is None or self._items.made_from != made_from:
-            every = torch.arange(len(self.catalog), device=items.device).split(READ_AT_ONCE)
+            every = torch.split(torch.arange(len(self.catalog), device=items.device), READ_AT_ONCE)
             self._items = Kept(made_from, torch.cat([self._finish_items(rows) for rows in every]).detach())
         return self._items.values[items]
 
@@ -199,22 +199,18 @@ class TwoTower(Recommender):
             tokens = self.catalog_tokens()
             order = torch.argsort(tokens.mask.sum(dim=1), stable=True)
             texts: list[Tensor] = []
-            for rows in order.split(READ_AT_ONCE):
+            for rows in torch.split(order, READ_AT_ONCE):
                 part = tokens.select(rows)
                 hidden, seen = self._read_frozen(self._words(part.ids), part.mask)
-                texts += hidden[seen].split(seen.sum(dim=1).tolist())
+                texts += torch.split(hidden[seen], seen.sum(dim=1).tolist())
             self._read = Kept(made_from, torch.cat([texts[i] for i in torch.argsort(order).tolist()]))
         return self._read.values
 
     def _read_frozen(self, embedded: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden states and mask `[B, L + 2]` after the frozen layers: a first and a last token around each text."""
         first, last = self._words(torch.tensor([self._first, self._last], device=mask.device))
-        words = F.pad(embedded, (0, 0, 1, 1))
-        place = torch.arange(words.shape[1], device=mask.device)
-        end = mask.sum(dim=1, keepdim=True) + 1
-        words = torch.where((place == 0).unsqueeze(-1), first, words)
-        words = torch.where((place == end).unsqueeze(-1), last, words)
-        seen = place <= end
+        words, seen = closed(embedded, mask, last)
+        words, seen = torch.cat([first.expand(len(words), 1, -1), words], dim=1), F.pad(seen, (1, 0), value=True)
         hidden = self.encoder.embeddings(inputs_embeds=words)
         return self._through(self._layers()[: self._frozen], hidden, seen), seen
 
