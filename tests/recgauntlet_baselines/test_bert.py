@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_recommender import make_batch, make_catalog
+from thin_models import thin_bert
+from toy_recommender import make_batch
 
 from recgauntlet.batch import PAD, Batch, Users, UserState
 from recgauntlet.data.tables import TaskData
@@ -15,27 +16,7 @@ from recgauntlet_baselines.models.bert import BertRanker, Freeze
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A random BERT of two thin layers, with a vocabulary of the small task's words."""
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    place = tmp_path_factory.mktemp("thin-bert")
-    words = sorted({word.lower() for text in make_catalog(40).texts for word in text.split()})
-    letters = [prefix + letter for letter in "abcdefghijklmnopqrstuvwxyz0123456789" for prefix in ("", "##")]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys([*letters, *words])]
-    (place / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    BertTokenizerFast(vocab=str(place / "vocab.txt")).save_pretrained(place)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=96,
-        initializer_range=0.3,
-    )
-    BertModel(config).save_pretrained(place)
-    return str(place)
+    return thin_bert(tmp_path_factory.mktemp("thin-bert"))
 
 
 def make(data: TaskData, checkpoint: str, *, max_length: int = 64, freeze: Freeze = "none") -> BertRanker:
