@@ -99,17 +99,19 @@ class AdditiveAttention(nn.Module):
         return (weight.unsqueeze(1) @ x).squeeze(1)
 
 
-def in_length_groups(encode: Callable[[Tensor, Tensor], Tensor], embedded: Tensor, mask: Tensor) -> Tensor:
-    """`encode(embedded [B, L, D], mask [B, L])`, a tensor of `B` rows; long and short texts in separate groups, so that
-    few pads are computed with. A text's real tokens come first."""
-    if len(embedded) < BUCKETED:
-        return encode(embedded, mask)
+def in_length_groups(
+    encode: Callable[..., Tensor], embedded: Tensor, mask: Tensor, *more: Tensor, least: int = BUCKETED
+) -> Tensor:
+    """`encode(embedded [B, L, D], mask [B, L], *more [B, L])`, a tensor of `B` rows; long and short texts in separate
+    groups, so that few pads are computed with, from `least` texts on. A text's real tokens come first."""
+    if len(embedded) < least:
+        return encode(embedded, mask, *more)
     lengths = mask.sum(dim=1)
     order = torch.argsort(lengths, stable=True)
     groups = []
     for rows in order.chunk(BUCKETS):
         width = int(lengths[rows[-1]])
-        groups.append(encode(embedded[rows, :width], mask[rows, :width]))
+        groups.append(encode(*(part[rows, :width] for part in (embedded, mask, *more))))
     return torch.cat(groups)[torch.argsort(order)]
 
 
