@@ -1,5 +1,4 @@
-"""The cross-encoder trained by transformers' Trainer as it comes: the same encoder, texts and pairs, only the training is
-its own."""
+"""The cross-encoder trained by transformers' Trainer as it comes: the same encoder, texts and pairs."""
 
 from __future__ import annotations
 

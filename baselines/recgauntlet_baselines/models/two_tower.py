@@ -83,9 +83,8 @@ class TwoTower(Recommender):
         "item_size": OneOf((64, 128, 256)),
         "history_items": OneOf((20, 50)),
     }
-    recipe = TrainingRecipe(
-        epochs=4, batch_size=500, learning_rate=1e-3, weight_decay=0.01, warmup=0.1, patience=2, least_steps=40
-    )
+    recipe = TrainingRecipe(epochs=3, batch_size=500, learning_rate=1e-3, weight_decay=0.01, warmup=0.1, patience=2)
+    """Large batches: most of a catalog's items stand in any, and each is encoded once."""
 
     def __init__(
         self,
