@@ -4,38 +4,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_recommender import make_batch, make_catalog
+from thin_models import thin_bert
+from toy_recommender import make_batch
 
 from recgauntlet.batch import PAD, Batch, Users, UserState
-from recgauntlet.data.tables import TaskData
+from recgauntlet.data.tables import Catalog, TaskData
 from recgauntlet.defense import click_loss, model_scores
 from recgauntlet.errors import PluginError
-from recgauntlet_baselines.models.bert import BertRanker, Freeze
+from recgauntlet_baselines.models.bert import GROUPED, BertRanker, Freeze
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A random BERT of two thin layers, with a vocabulary of the small task's words."""
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    place = tmp_path_factory.mktemp("thin-bert")
-    words = sorted({word.lower() for text in make_catalog(40).texts for word in text.split()})
-    letters = [prefix + letter for letter in "abcdefghijklmnopqrstuvwxyz0123456789" for prefix in ("", "##")]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys([*letters, *words])]
-    (place / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    BertTokenizerFast(vocab=str(place / "vocab.txt")).save_pretrained(place)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=96,
-        initializer_range=0.3,
-    )
-    BertModel(config).save_pretrained(place)
-    return str(place)
+    return thin_bert(tmp_path_factory.mktemp("thin-bert"))
 
 
 def make(data: TaskData, checkpoint: str, *, max_length: int = 64, freeze: Freeze = "none") -> BertRanker:
@@ -181,6 +162,41 @@ def test_options_that_do_not_fit_are_refused(
         BertRanker(data.catalog, token_length=12, checkpoint=checkpoint, **options)  # type: ignore[arg-type]
     assert caught.value.field == field
     assert "choose" in caught.value.remedy
+
+
+@torch.no_grad()
+def test_trimming_keeps_what_is_said_of_the_catalogs_texts(data: TaskData, checkpoint: str, batch: Batch) -> None:
+    trimmed = make(data, checkpoint)
+    whole = BertRanker(data.catalog, token_length=12, checkpoint=checkpoint, max_length=64, trim_vocabulary=False)
+    whole.head.load_state_dict(trimmed.head.state_dict())
+    torch.testing.assert_close(model_scores(trimmed, batch), model_scores(whole.eval(), batch), rtol=1e-4, atol=1e-5)
+    vocabulary = (Path(checkpoint) / "vocab.txt").read_text(encoding="utf-8").split()
+    first, second, other = [word for word in vocabulary if len(word) > 5 and word.isalpha()][:3]
+    catalog = Catalog(("a", "b"), (first, f"{second} {first}"), ("", ""))
+    small = BertRanker(catalog, token_length=12, checkpoint=checkpoint, max_length=64)
+    rows = len(small.bert.get_input_embeddings().weight)
+    assert rows == 5 + 2 * 36 + 2, "special tokens, letters inside and before a word, and two words"
+    unknown = small.tokenize([""]).ids[0, 0]
+    assert small.tokenize([other]).ids[0].tolist() == [unknown]
+    letters = small.tokenize(["x", "q", second]).ids[:, 0].tolist()
+    assert len({*letters, int(unknown)}) == 4
+
+
+def test_a_batch_is_read_in_groups_of_like_length(model: BertRanker, batch: Batch) -> None:
+    read: list[tuple[int, ...]] = []
+    inside = model.bert.encoder.layer[0].register_forward_pre_hook(
+        lambda module, given: read.append(tuple(given[0].shape[:2]))
+    )
+    state = model.encode_user(batch.users).select(batch.rows)
+    candidates = model.candidates(batch.items)
+    with torch.no_grad():
+        model.score(state, candidates)
+    inside.remove()
+    lengths = sorted((state.tensors[1].sum(dim=1) + candidates.tokens.mask.sum(dim=1) + 2).tolist())
+    assert len(batch) >= GROUPED
+    assert sum(rows for rows, _ in read) == len(batch)
+    assert max(width for _, width in read) == lengths[-1]
+    assert sum(rows * width for rows, width in read) < 0.8 * len(batch) * lengths[-1] + 0.2 * sum(lengths)
 
 
 def test_a_checkpoint_that_is_not_there_is_named(data: TaskData, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from toy_recommender import make_batch
 from recgauntlet.batch import PAD, Batch, Users
 from recgauntlet.data.tables import Catalog, TaskData
 from recgauntlet.defense import click_loss, model_scores
-from recgauntlet_baselines.models.nrms import BUCKETED, NRMS, UNKNOWN_ID, catalog_pieces, start_vectors
+from recgauntlet_baselines.models._layers import BUCKETED
+from recgauntlet_baselines.models.nrms import NRMS, UNKNOWN_ID, catalog_pieces, start_vectors
 
 
 @pytest.fixture(scope="module")

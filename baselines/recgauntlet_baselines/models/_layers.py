@@ -1,4 +1,5 @@
-"""Parts that the text models share: word-by-word tokenization with a cache, and attention that minds padding."""
+"""Parts that the text models share: word-by-word tokenization with a cache, attention that minds padding, and groups of
+like length."""
 
 from __future__ import annotations
 
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recgauntlet.batch import PAD, Tokens
+
+BUCKETS, BUCKETED = 6, 64
+"""Groups of like length that a batch of at least `BUCKETED` texts is cut into."""
 
 
 class WordTokenizer:
@@ -93,3 +97,26 @@ class AdditiveAttention(nn.Module):
         weight = self.query(torch.tanh(self.key(x))).squeeze(-1).masked_fill(~mask, -1e9)
         weight = torch.softmax(weight, dim=1) * mask
         return (weight.unsqueeze(1) @ x).squeeze(1)
+
+
+def in_length_groups(
+    encode: Callable[..., Tensor], embedded: Tensor, mask: Tensor, *more: Tensor, least: int = BUCKETED
+) -> Tensor:
+    """`encode(embedded [B, L, D], mask [B, L], *more [B, L])`, a tensor of `B` rows; long and short texts in separate
+    groups, so that few pads are computed with, from `least` texts on. A text's real tokens come first."""
+    if len(embedded) < least:
+        return encode(embedded, mask, *more)
+    lengths = mask.sum(dim=1)
+    order = torch.argsort(lengths, stable=True)
+    groups = []
+    for rows in order.chunk(BUCKETS):
+        width = int(lengths[rows[-1]])
+        groups.append(encode(*(part[rows, :width] for part in (embedded, mask, *more))))
+    return torch.cat(groups)[torch.argsort(order)]
+
+
+def closed(embedded: Tensor, mask: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """Texts `[B, L + 1, D]` with the vector `last [D]` after the last real token of each, and the mask of that."""
+    place = torch.arange(mask.shape[1] + 1, device=mask.device)
+    end = mask.sum(dim=1, keepdim=True)
+    return torch.where((place == end).unsqueeze(-1), last, F.pad(embedded, (0, 0, 0, 1))), place <= end

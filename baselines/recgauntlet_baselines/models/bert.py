@@ -14,9 +14,11 @@ from recgauntlet.data.tables import Catalog
 from recgauntlet.encoder import model_path
 from recgauntlet.errors import PluginError
 from recgauntlet.recommender import Recommender, Surface, TrainingRecipe
-from recgauntlet_baselines.models._layers import WordTokenizer
+from recgauntlet_baselines.models._layers import WordTokenizer, in_length_groups
 
 Freeze = Literal["none", "embeddings", "encoder"]
+GROUPED = 16
+"""Sequences from which on a batch is cut into groups of like length."""
 
 
 class BertRanker(Recommender):
@@ -38,6 +40,11 @@ class BertRanker(Recommender):
         How many of the newest items are read, and how many tokens of each.
     freeze
         What training leaves as it was: nothing, the embeddings, or the whole encoder (only the head learns).
+    trim_vocabulary
+        Keep the word pieces that the catalog uses, single characters and special tokens; others are the unknown word. A
+        small catalog uses a seventh of MiniLM's table, which is half of its weights.
+
+    Attention weights are not dropped in training, because that would cost the fast attention kernel.
     """
 
     surfaces: ClassVar[frozenset[Surface]] = frozenset({"candidate-text", "history", "embedding"})
@@ -71,6 +78,7 @@ class BertRanker(Recommender):
         history_items: int = 10,
         history_tokens: int = 12,
         freeze: Freeze = "none",
+        trim_vocabulary: bool = True,
     ) -> None:
         super().__init__(catalog, token_length=token_length)
         self.history_items = history_items
@@ -85,18 +93,23 @@ class BertRanker(Recommender):
                 field="max_length",
                 remedy=f"choose a value from {token_length + 3} (a candidate and its separators) to {limit}",
             )
-        self._freeze(freeze)
         self.head = nn.Linear(self.bert.config.hidden_size, 1)
         nn.init.zeros_(self.head.bias)
         nn.init.normal_(self.head.weight, std=0.02)
-        self._first, self._separator = _special_ids(tokenizer)
-        self._pad = int(tokenizer.pad_token_id or 0)
-        unknown = tokenizer.unk_token_id
+        first, separator = special_ids(tokenizer)
+        unknown = tokenizer.unk_token_id if tokenizer.unk_token_id is not None else separator
+        kept = kept_pieces(tokenizer, catalog.texts) if trim_vocabulary else list(range(len(tokenizer)))
+        rows = {piece: row for row, piece in enumerate(kept)}
+        self._first, self._separator = rows[first], rows[separator]
+        unknown_row, pad_row = rows[int(unknown)], rows[int(tokenizer.pad_token_id or 0)]
+        if trim_vocabulary:
+            trim(self.bert, kept, pad_row)
+        self._freeze(freeze)
         self._tokenize = WordTokenizer(
-            lambda words: _word_pieces(tokenizer, words),
+            lambda words: [[rows.get(piece, unknown_row) for piece in ids] for ids in word_pieces(tokenizer, words)],
             length=token_length,
-            unknown=int(unknown if unknown is not None else self._separator),
-            pad=self._pad,
+            unknown=unknown_row,
+            pad=pad_row,
         )
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
@@ -144,12 +157,14 @@ class BertRanker(Recommender):
         sequence = torch.cat([first, history, embedded, last], dim=1)
         seen = torch.cat([always, history_mask, mask, always], dim=1)
         segment = torch.cat([mask.new_zeros(count, 1 + width), mask.new_ones(count, mask.shape[1] + 1)], dim=1).long()
-        place = (seen.long().cumsum(dim=1) - 1).clamp(min=0)
-        options: dict[str, Tensor] = {"inputs_embeds": sequence, "attention_mask": seen.long()}
+        front = torch.argsort((~seen).long(), dim=1, stable=True)  # no gaps between history and candidate
+        words = sequence.gather(1, front.unsqueeze(-1).expand(-1, -1, sequence.shape[2]))
+        return in_length_groups(self._logits, words, seen.gather(1, front), segment.gather(1, front), least=GROUPED)
+
+    def _logits(self, words: Tensor, seen: Tensor, segment: Tensor) -> Tensor:
+        options: dict[str, Tensor] = {"inputs_embeds": words, "attention_mask": seen.long()}
         if getattr(self.bert.config, "type_vocab_size", 0) > 1:
             options["token_type_ids"] = segment
-        if self.bert.config.model_type in {"bert", "electra"}:
-            options["position_ids"] = place
         hidden: Tensor = self.bert(**options).last_hidden_state
         logits: Tensor = self.head(hidden[:, 0]).squeeze(-1)
         return logits
@@ -194,18 +209,21 @@ class BertRanker(Recommender):
 
 
 def load_encoder(checkpoint: str) -> tuple[Any, Any]:
-    """The tokenizer and the encoder of a hub name or path.
+    """The tokenizer and the encoder of a hub name or path; an encoder of BERT's kind drops no attention weights.
 
     Raises
     ------
     PluginError
         Where it cannot be loaded.
     """
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, use_fast=True)
-        model = AutoModel.from_pretrained(checkpoint, use_safetensors=True)
+        config = AutoConfig.from_pretrained(checkpoint)
+        if hasattr(config, "attention_probs_dropout_prob"):
+            config.attention_probs_dropout_prob = 0.0
+        model = AutoModel.from_pretrained(checkpoint, config=config, use_safetensors=True)
     except (OSError, ValueError) as error:
         raise PluginError(
             f"the checkpoint cannot be loaded: {str(error).splitlines()[0]}",
@@ -217,7 +235,7 @@ def load_encoder(checkpoint: str) -> tuple[Any, Any]:
     return tokenizer, model
 
 
-def _special_ids(tokenizer: Any) -> tuple[int, int]:
+def special_ids(tokenizer: Any) -> tuple[int, int]:
     first = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
     last = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
     if first is None or last is None:
@@ -229,9 +247,24 @@ def _special_ids(tokenizer: Any) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def _word_pieces(tokenizer: Any, words: list[str]) -> list[list[int]]:
+def word_pieces(tokenizer: Any, words: list[str]) -> list[list[int]]:
     pieces: list[list[int]] = tokenizer(words, add_special_tokens=False)["input_ids"]
     return pieces
+
+
+def kept_pieces(tokenizer: Any, texts: Sequence[str]) -> list[int]:
+    """The ids, rising, of the pieces that texts use, of single characters and of special tokens."""
+    words = sorted({word for text in texts for word in text.split()})
+    used = {piece for ids in word_pieces(tokenizer, words) for piece in ids}
+    characters = {i for piece, i in tokenizer.get_vocab().items() if len(piece.lstrip("#Ġ▁")) <= 1}
+    return sorted(used | characters | set(tokenizer.all_special_ids))
+
+
+def trim(encoder: Any, kept: Sequence[int], pad_row: int) -> None:
+    """Leave the rows `kept` of an encoder's table of word vectors."""
+    table = encoder.get_input_embeddings().weight.detach()[list(kept)].clone()
+    encoder.set_input_embeddings(nn.Embedding(len(table), table.shape[1], padding_idx=pad_row, _weight=table))
+    encoder.config.vocab_size = len(kept)
 
 
 def _to_width(tensor: Tensor, width: int) -> Tensor:

@@ -15,11 +15,9 @@ from recgauntlet.data.tables import Catalog
 from recgauntlet.encoder import model_path, word_table
 from recgauntlet.recommender import Recommender, Surface, TrainingRecipe
 from recgauntlet.search_space import Between, OneOf, SearchSpace
-from recgauntlet_baselines.models._layers import AdditiveAttention, SelfAttention, WordTokenizer
+from recgauntlet_baselines.models._layers import AdditiveAttention, SelfAttention, WordTokenizer, in_length_groups
 
 PAD_ID, UNKNOWN_ID, FIRST_ID = 0, 1, 2
-BUCKETS, BUCKETED = 6, 64
-"""Groups of like length that a batch of at least `BUCKETED` titles is cut into."""
 
 
 class NRMS(Recommender):
@@ -70,10 +68,9 @@ class NRMS(Recommender):
         history_positions: int = 200,
     ) -> None:
         super().__init__(catalog, token_length=token_length)
-        pieces = catalog_pieces(catalog.texts)
-        self._compact = {piece: FIRST_ID + i for i, piece in enumerate(pieces)}
-        self._tokenize = WordTokenizer(self._pieces_of, length=token_length, unknown=UNKNOWN_ID, pad=PAD_ID)
-        start = start_vectors(pieces, word_size)
+        compact = CompactPieces(catalog.texts)
+        self._tokenize = WordTokenizer(compact, length=token_length, unknown=UNKNOWN_ID, pad=PAD_ID)
+        start = start_vectors(compact.pieces, word_size)
         self.words = nn.Embedding(len(start), word_size, padding_idx=PAD_ID, _weight=start)
         size = heads * head_size
         self.title_attention = SelfAttention(word_size, heads, head_size)
@@ -85,10 +82,6 @@ class NRMS(Recommender):
         self.offset = nn.Parameter(torch.zeros(()))
         self.dropout = nn.Dropout(dropout)
 
-    def _pieces_of(self, words: list[str]) -> list[list[int]]:
-        coded = minilm_tokenizer()(words, add_special_tokens=False)["input_ids"]
-        return [[self._compact.get(piece, UNKNOWN_ID) for piece in ids] for ids in coded]
-
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         return self._tokenize(texts, self.device)
 
@@ -98,7 +91,7 @@ class NRMS(Recommender):
 
     def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
         embedded = self.embed(candidates) if embeddings is None else embeddings
-        titles = self._encode_titles(embedded, candidates.tokens.mask)
+        titles = in_length_groups(self._encode_titles, embedded, candidates.tokens.mask)
         return (user.tensors[0] * titles).sum(dim=1) * self.log_scale.exp() + self.offset
 
     def embed_history(self, users: Users) -> Tensor:
@@ -106,7 +99,7 @@ class NRMS(Recommender):
         histories = users.histories
         items, place = torch.unique(histories.clamp(min=0), return_inverse=True)
         tokens = self.catalog_tokens().select(items)
-        titles = self._encode_titles(self.words(tokens.ids), tokens.mask)
+        titles = in_length_groups(self._encode_titles, self.words(tokens.ids), tokens.mask)
         return titles[place] * (histories >= 0).unsqueeze(-1)
 
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
@@ -117,18 +110,6 @@ class NRMS(Recommender):
         return UserState((self.history_pool(attended, mask),))
 
     def _encode_titles(self, embedded: Tensor, mask: Tensor) -> Tensor:
-        """`[B, heads * head_size]`; long and short titles in separate groups, so that few pads are computed with."""
-        if len(embedded) < BUCKETED:
-            return self._encode_group(embedded, mask)
-        lengths = mask.sum(dim=1)
-        order = torch.argsort(lengths, stable=True)
-        groups = []
-        for rows in order.chunk(BUCKETS):
-            width = int(lengths[rows[-1]])
-            groups.append(self._encode_group(embedded[rows, :width], mask[rows, :width]))
-        return torch.cat(groups)[torch.argsort(order)]
-
-    def _encode_group(self, embedded: Tensor, mask: Tensor) -> Tensor:
         attended = self.title_attention(self.dropout(embedded), mask)
         titles: Tensor = self.title_pool(attended, mask)
         dropped: Tensor = self.dropout(titles)
@@ -150,6 +131,19 @@ def catalog_pieces(texts: Sequence[str]) -> list[int]:
     used = {piece for ids in coded for piece in ids}
     characters = {i for i, piece in enumerate(word_table()[0]) if len(piece.removeprefix("##")) == 1}
     return sorted(used | characters)
+
+
+class CompactPieces:
+    """Words to rows of a table of `FIRST_ID + len(pieces)` vectors, one a piece that `texts` use; other pieces are
+    `UNKNOWN_ID`."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.pieces = catalog_pieces(texts)
+        self._rows = {piece: FIRST_ID + i for i, piece in enumerate(self.pieces)}
+
+    def __call__(self, words: list[str]) -> list[list[int]]:
+        coded = minilm_tokenizer()(words, add_special_tokens=False)["input_ids"]
+        return [[self._rows.get(piece, UNKNOWN_ID) for piece in ids] for ids in coded]
 
 
 def start_vectors(pieces: Sequence[int], size: int) -> Tensor:

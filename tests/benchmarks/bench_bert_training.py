@@ -1,0 +1,72 @@
+"""The cross-encoder trained by transformers' Trainer as it comes: the same encoder, texts and pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from recgauntlet.data.tables import Pairs, TaskData
+from recgauntlet.encoder import model_path
+from recgauntlet.metrics import auc
+
+INSTALLED = find_spec("accelerate") is not None
+
+
+class TrainerBert:
+    """A BERT for text pairs (history, candidate), each the text that our BERT reads, under `TrainingArguments()`.
+
+    Told otherwise are the number of epochs, and what would write or print.
+    """
+
+    def __init__(self, data: TaskData, *, layers: int, max_length: int, history_items: int) -> None:
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        torch.manual_seed(0)
+        self.data = data
+        self.max_length, self.history_items = max_length, history_items
+        self.tokenizer = AutoTokenizer.from_pretrained(str(model_path()))
+        self.model = AutoModelForSequenceClassification.from_pretrained(str(model_path()), num_hidden_layers=layers)
+
+    def examples(self, pairs: Pairs) -> list[dict[str, Any]]:
+        """Clicked, unclicked, clicked, ... as token ids."""
+        histories = [self._history(row) for row in pairs.histories for _ in range(2)]
+        items = np.stack([pairs.clicked, pairs.unclicked], axis=1).reshape(-1)
+        shown = [self.data.catalog.texts[i] for i in items]
+        coded = self.tokenizer(histories, shown, truncation="only_first", max_length=self.max_length)
+        names = list(coded)
+        rows = zip(*(coded[name] for name in names), strict=True)
+        return [dict(zip(names, row, strict=True)) | {"labels": 1 - n % 2} for n, row in enumerate(rows)]
+
+    def train(self, examples: Sequence[dict[str, Any]], epochs: int, workplace: Path) -> None:
+        """Train as `Trainer` does by default."""
+        self._trainer(epochs, workplace, examples).train()
+
+    def auc(self, pairs: Pairs, workplace: Path) -> float:
+        """The AUC on pairs."""
+        examples = self.examples(pairs)
+        logits = self._trainer(1, workplace, examples).predict(examples).predictions
+        return float(auc(np.array([row["labels"] for row in examples]) > 0, logits[:, 1] - logits[:, 0]))
+
+    def _trainer(self, epochs: int, workplace: Path, examples: Sequence[dict[str, Any]]) -> Any:
+        from transformers import Trainer, TrainingArguments
+
+        arguments = TrainingArguments(
+            output_dir=str(workplace),
+            num_train_epochs=epochs,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=True,
+        )
+        return Trainer(self.model, arguments, train_dataset=list(examples), processing_class=self.tokenizer)
+
+    def _history(self, history: np.ndarray[Any, Any]) -> str:
+        """The newest items first, with separators between them."""
+        read = [int(item) for item in history[-self.history_items :][::-1] if item >= 0]
+        return f" {self.tokenizer.sep_token} ".join(self.data.catalog.texts[item] for item in read)

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from thin_models import thin_bert, thin_gpt
+from toy_recommender import make_batch
+
+from recgauntlet.batch import PAD, Batch, Users, UserState
+from recgauntlet.data.tables import TaskData
+from recgauntlet.defense import click_loss, model_scores
+from recgauntlet.errors import PluginError
+from recgauntlet.testing import Check, parametrize_with_checks
+from recgauntlet_baselines.models.gpt import GPTRanker
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return thin_gpt(tmp_path_factory.mktemp("thin-gpt"))
+
+
+def make(data: TaskData, checkpoint: str = "", history_items: int = 4) -> GPTRanker:
+    torch.manual_seed(0)
+    model = GPTRanker(
+        data.catalog, token_length=12, checkpoint=checkpoint, width=16, history_items=history_items, history_tokens=6
+    )
+    with torch.no_grad():
+        model.head.weight.normal_()
+        model.reader.wpe.weight.normal_(std=0.3)
+    return model.eval()
+
+
+@pytest.fixture(scope="module", params=["small", "pretrained"])
+def model(request: pytest.FixtureRequest, data: TaskData, checkpoint: str) -> GPTRanker:
+    return make(data, checkpoint if request.param == "pretrained" else "")
+
+
+@pytest.fixture(scope="module")
+def batch(data: TaskData) -> Batch:
+    return make_batch(data.catalog, users=70, seed=7)
+
+
+@parametrize_with_checks("models", GPTRanker, options={"width": 32})
+def test_it_conforms(check: Check) -> None:
+    check()
+
+
+@torch.no_grad()
+def test_scores_through_the_cache_are_those_of_the_whole_sequence(model: GPTRanker, batch: Batch) -> None:
+    scores = model_scores(model, batch)
+    assert float(scores.std()) > 1e-2
+    for row in range(8):
+        sequence = [model._separator]
+        past = [item for item in batch.histories()[row].tolist() if item != PAD]
+        for item in past[-4:]:
+            text = model.catalog.texts[item]
+            tokens = model.tokenize([text])
+            sequence += [*tokens.ids[0][tokens.mask[0]].tolist()[:6], model._separator]
+        shown = model.tokenize([model.catalog.texts[int(batch.items[row])]])
+        sequence += [*shown.ids[0].tolist(), model._separator]
+        hidden = model.reader(input_ids=torch.tensor([sequence])).last_hidden_state
+        torch.testing.assert_close(model.head(hidden[0, -1]), scores[row : row + 1], rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_reach_the_history_through_the_cache_and_the_candidate(model: GPTRanker, batch: Batch) -> None:
+    past = model.embed_history(batch.users).detach().requires_grad_()
+    state = model.encode_user(batch.users, past).select(batch.rows)
+    candidates = model.candidates(batch.items)
+    embedded = model.embed(candidates).detach().requires_grad_()
+    model.score(state, candidates, embedded).sum().backward()
+    assert past.grad is not None
+    assert embedded.grad is not None
+    read = (batch.users.histories >= 0).clone()
+    read[:, :-4] = False
+    assert torch.equal(past.grad.abs().sum(dim=2) > 0, read)
+    assert torch.equal(embedded.grad.abs().sum(dim=2) > 0, candidates.tokens.mask)
+    model.zero_grad(set_to_none=True)
+
+
+@torch.no_grad()
+def test_a_state_is_selected_and_joined_and_used_again(model: GPTRanker, batch: Batch) -> None:
+    candidates = model.candidates(batch.items)
+    state = model.encode_user(batch.users)
+    expected = model.score(state.select(batch.rows), candidates)
+    torch.testing.assert_close(model.score(state.select(batch.rows), candidates), expected)
+    parts = [model.encode_user(batch.users.select(torch.arange(i, i + 35))) for i in (0, 35)]
+    joined = UserState(tuple(torch.cat(part) for part in zip(*(p.tensors for p in parts), strict=True)))
+    torch.testing.assert_close(model.score(joined.select(batch.rows), candidates), expected, rtol=1e-4, atol=1e-4)
+    few = torch.tensor([5, 0])
+    alone = model.score(state.select(batch.rows[few]), model.candidates(batch.items[few]))
+    torch.testing.assert_close(alone, expected[few], rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_scoring_a_candidate_reads_the_candidate_alone(model: GPTRanker, batch: Batch) -> None:
+    state = model.encode_user(batch.users).select(batch.rows)
+    candidates = model.candidates(batch.items)
+    read: list[tuple[int, ...]] = []
+    inside = model.reader.h[0].register_forward_pre_hook(lambda module, given: read.append(tuple(given[0].shape)))
+    model.score(state, candidates)
+    inside.remove()
+    assert read == [(len(batch), candidates.tokens.ids.shape[1] + 1, 16)]
+
+
+@torch.no_grad()
+def test_order_counts_and_the_oldest_items_are_not_read(model: GPTRanker) -> None:
+    histories = torch.tensor([[1, 2, 3, 4, 5], [9, 2, 3, 4, 5], [1, 2, 3, 5, 4], [PAD, 2, 3, 4, 5]])
+    state = model.encode_user(Users(torch.arange(4), histories))
+    scores = model.score(state, model.candidates(torch.tensor([7, 7, 7, 7])))
+    torch.testing.assert_close(scores[[1, 3]], scores[[0, 0]], rtol=1e-4, atol=1e-4)
+    assert abs(float(scores[2] - scores[0])) > 1e-4
+
+
+@torch.no_grad()
+def test_users_without_a_history_get_numbers(model: GPTRanker) -> None:
+    users = Users(torch.tensor([0, 1]), torch.tensor([[PAD, PAD], [PAD, 3]]))
+    both = model.score(model.encode_user(users), model.candidates(torch.tensor([1, 2])))
+    assert torch.isfinite(both).all()
+    alone = model.score(model.encode_user(users.select(torch.tensor([0]))), model.candidates(torch.tensor([1])))
+    torch.testing.assert_close(alone, both[:1], rtol=1e-4, atol=1e-4)
+
+
+def test_gradient_reaches_every_layer_and_no_language_head_is_there(model: GPTRanker, batch: Batch) -> None:
+    click_loss(model_scores(model, batch), batch).backward()
+    silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert silent == []
+    assert not any("lm_head" in name for name in model.state_dict())
+    model.zero_grad(set_to_none=True)
+
+
+def test_a_word_of_a_pretrained_model_has_its_blank(data: TaskData, checkpoint: str) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    text = "boat ship Zorblat"
+    tokens = make(data, checkpoint).tokenize([text])
+    assert tokens.ids[0].tolist() == tokenizer(f" {text}")["input_ids"][: tokens.ids.shape[1]]
+    assert set(tokens.word_of_token[0].tolist()) == {0, 1, 2}
+
+
+def test_what_cannot_be_read_is_refused(data: TaskData, checkpoint: str, tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match="left to right") as caught:
+        GPTRanker(data.catalog, token_length=12, checkpoint=thin_bert(tmp_path), history_items=2)
+    assert caught.value.field == "checkpoint"
+    with pytest.raises(PluginError, match="positions") as caught:
+        make(data, checkpoint, history_items=40)
+    assert caught.value.field == "history_items"
