@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
-from bench_subject import Subject, untrained_subject
+from bench_subject import CHECKPOINT, untrained_subject
 from torch import Tensor
 from torch.nn import functional as F
 
 from recgauntlet.batch import Batch
+from recgauntlet.checkpoint import read_info
 from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.data.tables import Pairs, TaskData
 from recgauntlet.defense import Defense
@@ -32,9 +35,12 @@ class Course:
 
     @classmethod
     def of(cls, model: str, options: dict[str, int], steps: int, size: int | None = None) -> Course:
-        """A model with its first weights and the training pairs of its demo track, over and over, in batches of `size`
-        pairs (None: as the model's recipe has them). Two validation pairs: validation is not what is measured."""
-        opened: Subject = untrained_subject(model, options)
+        """A model with its first weights and the training pairs of a demo track (of the track of the checkpoint that
+        the environment names), over and over, in batches of `size` pairs (None: as the model's recipe has them). Two
+        validation pairs: validation is not what is measured."""
+        named = os.environ.get(CHECKPOINT)
+        task, track = (read_info(Path(named)).task, read_info(Path(named)).track) if named else ("news-click", "demo")
+        opened = untrained_subject(model, options, task, track)
         built = opened.model.requires_grad_(True)
         size = size or built.recipe.batch_size
         built.recipe = replace(built.recipe, epochs=1, batch_size=size, least_steps=1)
@@ -49,9 +55,9 @@ class Course:
         """Train as a cell does: batches made, passes and operations counted, losses read."""
         train(self.model, defense, self.data, RNG)
 
-    def bare(self, gradients: int = 0) -> None:
+    def bare(self, gradients: int = 0, losses: int = 1) -> None:
         """The same steps with nothing around them, each after `gradients` bare passes for the gradient of the
-        candidates' embeddings."""
+        candidates' embeddings, and of so many `losses` of the candidates."""
         model = self.model.train()
         optimizer, schedule = _optimizer(model, len(self.batches))
         for batch in self.batches:
@@ -62,7 +68,7 @@ class Course:
             for _ in range(gradients):
                 handle = embedded.detach().requires_grad_(True)
                 torch.autograd.grad(_loss(model.score(fixed, candidates, handle), batch), handle)
-            loss = _loss(model.score(state, candidates, embedded), batch)
+            loss = torch.stack([_loss(model.score(state, candidates, embedded), batch) for _ in range(losses)]).sum()
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(model.parameters(), model.recipe.clip_norm)

@@ -82,14 +82,16 @@ def test_training_costs_little_more_than_a_bare_loop(name: str, benchmark: Any, 
     )
 
 
-@pytest.mark.parametrize("name", [pytest.param("nrms", marks=measures)])
-def test_pgd_training_costs_little_more_than_its_gradients(name: str, benchmark: Any, book: Book) -> None:
-    course = Course.of(name, {}, EPOCH)
+@pytest.mark.parametrize("losses", [pytest.param(count, marks=measures) for count in (1, 2)])
+def test_pgd_training_costs_little_more_than_its_gradients(losses: int, benchmark: Any, book: Book) -> None:
+    """PGD training learns from the clean and from the perturbed example; the floor from one of them, or from both."""
+    course = Course.of("nrms", {}, EPOCH)
     pgd = PGD(steps=STEPS, warmup=0.0)
-    sides = side_by_side(benchmark, lambda: course.harness(pgd), lambda: course.bare(STEPS), rounds=3, warm=False)
+    floor = lambda: course.bare(STEPS, losses)  # noqa: E731
+    sides = side_by_side(benchmark, lambda: course.harness(pgd), floor, rounds=3, warm=False)
     book(
         Figure(
-            name=f"PGD-{STEPS} training over its floor, {name}",
+            name=f"PGD-{STEPS} training over its floor" + (", both losses in it" if losses == 2 else ""),
             measured=sides.ratio,
             at_most=1.2,
             detail=detail(sides, course),
