@@ -119,6 +119,8 @@ def l2_unit(tensor: Tensor) -> Tensor:
     """Each example of `[B, L, D]` at L2 norm 1 (zeros stay zeros)."""
     tiny = torch.finfo(tensor.dtype).tiny
     norm: Tensor = tensor.flatten(1).norm(dim=1)
+    if bool((norm > 1e-15).all()):
+        return tensor / norm[:, None, None]
     # the squares of a confident example's gradient vanish in its norm: scale by the largest element first
     scaled = tensor / tensor.flatten(1).abs().amax(dim=1).clamp(min=tiny)[:, None, None]
     small = scaled / scaled.flatten(1).norm(dim=1).clamp(min=1.0)[:, None, None]
