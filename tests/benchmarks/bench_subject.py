@@ -95,11 +95,11 @@ def _trained(cell: OpenCell, data: TaskData, path: Path) -> Recommender:
     return model
 
 
-def untrained_subject(model: str, options: dict[str, int], task: str = "news-click") -> Subject:
+def untrained_subject(model: str, options: dict[str, int], task: str = "news-click", track: str = "demo") -> Subject:
     """A model with its first weights: enough where only time or memory is asked for."""
     torch.set_num_threads(1)
     source = SourceOptions(directory=None, cache=paths.cache_root(), offline=True)
-    spec = CellSpec(task, "demo", model, "standard", 0, WORKPLACE, source, "cpu")
+    spec = CellSpec(task, track, model, "standard", 0, WORKPLACE, source, "cpu")
     cell = open_cell(replace(spec, model_options=tuple(sorted(options.items()))))
     data = prepare(cell.task, spec.track, spec.source)
     built = untrained(cell, data, torch.device("cpu"))

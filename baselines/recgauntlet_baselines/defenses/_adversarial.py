@@ -1,4 +1,4 @@
-"""What FGSM, FGM and PGD training share: `L + lambda * L_adv`, with the perturbation made where it is cheap.
+"""What adversarial training shares: the inner problem, a radius that rises, and `L + lambda * L_adv`.
 
 The candidates' embeddings are perturbed. The user side does not depend on them, so it is encoded once: its value is
 reused by every inner step, its graph by the clean and the adversarial loss together.
@@ -7,6 +7,7 @@ reused by every inner step, its graph by the clean and the adversarial loss toge
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor
 from recgauntlet.batch import Batch, Candidates, UserState
 from recgauntlet.defense import Defense, TrainingContext
 from recgauntlet.recommender import Recommender, embedding_mask
+
+Objective = Callable[[Tensor], Tensor]
+"""A scalar of the logits `[B]`."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +37,52 @@ class Inner:
     mask: Tensor
     norm: Tensor
 
-    def gradient(self, delta: Tensor) -> Tensor:
-        """The gradient `[B, L, D]` of the loss at `delta`; parameters get none."""
+    @classmethod
+    def of(cls, model: Recommender, state: UserState, candidates: Candidates, batch: Batch, embedded: Tensor) -> Inner:
+        """The problem at `embedded [B, L, D]` and the states of its rows, both taken out of their graphs."""
+        fixed = embedded.detach()
+        mask = embedding_mask(candidates, fixed)
+        real = fixed * mask.unsqueeze(-1)
+        norm = real.norm(dim=2).sum() / mask.sum()
+        return cls(model, state.detach(), candidates, batch, fixed, mask, norm)
+
+    def gradient(self, delta: Tensor, objective: Objective | None = None) -> Tensor:
+        """The gradient `[B, L, D]` of the model's loss at `delta`, or of another `objective`; parameters get none."""
         with torch.enable_grad():
             handle = (self.embedded + delta).requires_grad_(True)
-            loss = self.model.click_loss(self.model.score(self.state, self.candidates, handle), self.batch)
+            scores = self.model.score(self.state, self.candidates, handle)
+            loss = self.model.click_loss(scores, self.batch) if objective is None else objective(scores)
             (gradient,) = torch.autograd.grad(loss, handle)
         return gradient * self.mask.unsqueeze(-1)
 
+    def ascend(
+        self, delta: Tensor, reach: Tensor, *, steps: int, step_size: float, objective: Objective | None = None
+    ) -> Tensor:
+        """`delta` after `steps` steps of length `step_size * reach` up the gradient, each projected to the ball of the
+        L2 radius `reach`."""
+        for _ in range(steps):
+            delta = delta + l2_unit(self.gradient(delta, objective)) * (step_size * reach)
+            delta = l2_clip(delta, reach)
+        return delta
 
-class AdversarialTraining(Defense):
+
+class RisingRadius(Defense):
+    """A ball whose radius rises linearly from 0 over the first `warmup` share of training; weights are kept as best
+    only after it. A large radius from the start collapses the model to a constant."""
+
+    def __init__(self, *, epsilon: float, warmup: float) -> None:
+        self.epsilon = epsilon
+        self.warmup = warmup
+
+    def radius(self, context: TrainingContext) -> float:
+        """The relative radius at this point of training."""
+        return self.epsilon * min(1.0, context.progress / self.warmup if self.warmup else 1.0)
+
+    def ready(self, context: TrainingContext) -> bool:
+        return context.progress >= self.warmup
+
+
+class AdversarialTraining(RisingRadius):
     """`L(Y, M(X)) + lam * L(Y, M(X + delta))` with `delta` inside a ball around the candidate's embeddings.
 
     Parameters
@@ -52,14 +92,12 @@ class AdversarialTraining(Defense):
     lam
         The weight of the adversarial loss.
     warmup
-        The share of training over which the radius rises linearly from 0; weights are kept as best only after it.
-        A large radius from the start collapses the model to a constant.
+        The share of training over which the radius rises linearly from 0.
     """
 
     def __init__(self, *, epsilon: float, lam: float, warmup: float) -> None:
-        self.epsilon = epsilon
+        super().__init__(epsilon=epsilon, warmup=warmup)
         self.lam = lam
-        self.warmup = warmup
 
     @abstractmethod
     def perturb(self, inner: Inner, radius: float) -> Tensor:
@@ -70,28 +108,19 @@ class AdversarialTraining(Defense):
         candidates = model.candidates(batch.items, batch.texts)
         embedded = model.embed(candidates)
         clean = model.click_loss(model.score(state, candidates, embedded), batch)
-        radius = self.epsilon * min(1.0, context.progress / self.warmup if self.warmup else 1.0)
+        radius = self.radius(context)
         if radius == 0.0:
             return clean
-        delta = self.perturb(self._inner(model, state, candidates, batch, embedded), radius)
+        delta = self.perturb(Inner.of(model, state, candidates, batch, embedded), radius)
         return clean + self.lam * model.click_loss(model.score(state, candidates, embedded + delta), batch)
-
-    def ready(self, context: TrainingContext) -> bool:
-        return context.progress >= self.warmup
-
-    @staticmethod
-    def _inner(model: Recommender, state: UserState, candidates: Candidates, batch: Batch, embedded: Tensor) -> Inner:
-        fixed = embedded.detach()
-        mask = embedding_mask(candidates, fixed)
-        real = fixed * mask.unsqueeze(-1)
-        norm = real.norm(dim=2).sum() / mask.sum()
-        return Inner(model, state.detach(), candidates, batch, fixed, mask, norm)
 
 
 def l2_unit(tensor: Tensor) -> Tensor:
     """Each example of `[B, L, D]` at L2 norm 1 (zeros stay zeros)."""
     tiny = torch.finfo(tensor.dtype).tiny
     norm: Tensor = tensor.flatten(1).norm(dim=1)
+    if bool((norm > 1e-15).all()):
+        return tensor / norm[:, None, None]
     # the squares of a confident example's gradient vanish in its norm: scale by the largest element first
     scaled = tensor / tensor.flatten(1).abs().amax(dim=1).clamp(min=tiny)[:, None, None]
     small = scaled / scaled.flatten(1).norm(dim=1).clamp(min=1.0)[:, None, None]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from recgauntlet import references
 from recgauntlet.search_space import Between, SearchSpace
-from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner, l2_clip, l2_unit
+from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner
 
 
 class PGD(AdversarialTraining):
@@ -39,9 +40,5 @@ class PGD(AdversarialTraining):
         self.step_size = step_size
 
     def perturb(self, inner: Inner, radius: float) -> Tensor:
-        reach = radius * inner.norm
-        delta = inner.embedded.new_zeros(inner.embedded.shape)
-        for _ in range(self.steps):
-            delta = delta + l2_unit(inner.gradient(delta)) * (self.step_size * reach)
-            delta = l2_clip(delta, reach)
-        return delta
+        start = torch.zeros_like(inner.embedded)
+        return inner.ascend(start, radius * inner.norm, steps=self.steps, step_size=self.step_size)

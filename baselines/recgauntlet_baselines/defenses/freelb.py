@@ -1,0 +1,117 @@
+"""FreeLB: the weights learn from every step of the inner ascent, not from its end alone (Zhu et al. 2020)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from recgauntlet.batch import Batch, UserState
+from recgauntlet.defense import TrainingContext
+from recgauntlet.recommender import Recommender
+from recgauntlet.search_space import Between, OneOf, SearchSpace
+from recgauntlet_baselines.defenses._adversarial import Inner, RisingRadius, l2_clip, l2_unit
+from recgauntlet_baselines.defenses._consistency import normal_draws
+
+
+class FreeLB(RisingRadius):
+    """The mean over t < K of `L(Y, M(X + delta_t))`, `delta_{t+1} = clip(delta_t + step_size * radius * g_t / |g_t|)`.
+
+    One backward pass a step gives both `g_t`, the gradient of the embeddings, and a share of the weights' gradient.
+    Every element of `delta_0` is uniform in `[-1, 1]` times `radius / sqrt(elements)`, so it is in the ball. The
+    optimizer steps once, with the mean of the `K` gradients.
+
+    Cost: `K` forward and `K` backward passes of the candidates and no clean pass (PGD training: `K + 2` and `K + 2`).
+    Users are encoded once; what the `K` passes ask of their states is added up and goes back through them once.
+
+    Deviations from the paper: radii are relative to the mean L2 norm of a token's embedding in the batch, and rise over
+    a warm-up; each pass draws its own dropout (the paper keeps one mask).
+
+    Parameters
+    ----------
+    epsilon
+        The ball's radius (L2, all token embeddings of an example), relative.
+    warmup
+        The share of training over which the radius rises linearly from 0.
+    steps
+        `K`, of which the last point moved to is not used.
+    step_size
+        The length of a step, relative to the radius.
+    """
+
+    citation = """
+@inproceedings{zhu2020freelb,
+  title = {{FreeLB}: Enhanced Adversarial Training for Natural Language Understanding},
+  author = {Zhu, Chen and Cheng, Yu and Gan, Zhe and Sun, Siqi and Goldstein, Tom and Liu, Jingjing},
+  booktitle = {8th International Conference on Learning Representations ({ICLR})},
+  year = {2020},
+  url = {https://arxiv.org/abs/1909.11764}
+}
+"""
+    search_space: ClassVar[SearchSpace] = {
+        "epsilon": Between(0.1, 1.0, log=True),
+        "steps": OneOf((2, 3, 5)),
+        "step_size": Between(0.25, 1.0),
+    }
+
+    def __init__(self, *, epsilon: float = 0.25, warmup: float = 0.3, steps: int = 3, step_size: float = 0.5) -> None:
+        super().__init__(epsilon=epsilon, warmup=warmup)
+        self.steps = steps
+        self.step_size = step_size
+
+    def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
+        state = model.encode_user(batch.users).select(batch.rows)
+        candidates = model.candidates(batch.items, batch.texts)
+        embedded = model.embed(candidates)
+        radius = self.radius(context)
+        if radius == 0.0:
+            return model.click_loss(model.score(state, candidates, embedded), batch)
+        inner = Inner.of(model, state, candidates, batch, embedded)
+        reach = radius * inner.norm
+        delta = uniform_start(inner, context) * reach
+        # copies that the passes start from: the graphs behind them are gone through once, at the end
+        cut = UserState(tuple(t.detach().requires_grad_(t.requires_grad) for t in state.tensors))
+        learning = [p for p in model.parameters() if p.requires_grad]
+        asked = [*(t for t in cut.tensors if t.requires_grad), *learning]
+        total: list[Tensor | None] = [None] * (1 + len(asked))
+        value = embedded.new_zeros(())
+        for _ in range(self.steps):
+            handle = (inner.embedded + delta).requires_grad_(True)
+            loss = model.click_loss(model.score(cut, candidates, handle), batch)
+            found = torch.autograd.grad(loss, [handle, *asked], allow_unused=True)
+            total = [_added(old, new) for old, new in zip(total, found, strict=True)]
+            value = value + loss.detach()
+            delta = l2_clip(delta + l2_unit(found[0] * inner.mask.unsqueeze(-1)) * (self.step_size * reach), reach)
+        sources = [embedded, *(t for t in state.tensors if t.requires_grad), *learning]
+        shares = [None if gradient is None else gradient / self.steps for gradient in total]
+        known: Any = _Known
+        answer: Tensor = known.apply(value / self.steps, shares, *sources)
+        return answer
+
+
+def uniform_start(inner: Inner, context: TrainingContext) -> Tensor:
+    """`[B, L, D]`, uniform in `[-1, 1]` over the root of the number of an example's real elements: norm 1 at most."""
+    uniform = torch.erf(normal_draws(inner, context) / 2**0.5)
+    elements = inner.mask.sum(dim=1) * inner.embedded.shape[2]
+    return uniform * inner.mask.unsqueeze(-1) / elements.to(uniform).sqrt()[:, None, None]
+
+
+def _added(old: Tensor | None, new: Tensor | None) -> Tensor | None:
+    if old is None or new is None:
+        return new if old is None else old
+    return old + new
+
+
+class _Known(torch.autograd.Function):
+    """A scalar whose gradient with respect to `sources` is known beforehand: a backward pass only hands it on."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, gradients: list[Tensor | None], *sources: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
+        (scale,) = grad_outputs
+        return None, None, *(None if known is None else known * scale for known in ctx.gradients)
