@@ -35,11 +35,15 @@ class Inner:
 
     def gradient(self, delta: Tensor) -> Tensor:
         """The gradient `[B, L, D]` of the loss at `delta`; parameters get none."""
+        return self.ascend(delta)[1]
+
+    def ascend(self, delta: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits `[B]` at `delta`, and the gradient `[B, L, D]` of their loss; parameters get none."""
         with torch.enable_grad():
             handle = (self.embedded + delta).requires_grad_(True)
-            loss = self.model.click_loss(self.model.score(self.state, self.candidates, handle), self.batch)
-            (gradient,) = torch.autograd.grad(loss, handle)
-        return gradient * self.mask.unsqueeze(-1)
+            scores = self.model.score(self.state, self.candidates, handle)
+            (gradient,) = torch.autograd.grad(self.model.click_loss(scores, self.batch), handle)
+        return scores.detach(), gradient * self.mask.unsqueeze(-1)
 
 
 class AdversarialTraining(Defense):
@@ -66,15 +70,31 @@ class AdversarialTraining(Defense):
         """`delta [B, L, D]` inside the ball of the relative `radius`."""
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
+        clean, adversarial = self.losses(model, batch, context)
+        return clean if adversarial is None else clean + self.lam * adversarial
+
+    def losses(self, model: Recommender, batch: Batch, context: TrainingContext) -> tuple[Tensor, Tensor | None]:
+        """The clean and the adversarial loss, which share the graph of users and embeddings; None where the radius is
+        still 0."""
+        clean, adversarial = self.scores(model, batch, context)
+        loss = model.click_loss(clean, batch)
+        return loss, None if adversarial is None else model.click_loss(adversarial, batch)
+
+    def scores(self, model: Recommender, batch: Batch, context: TrainingContext) -> tuple[Tensor, Tensor | None]:
+        """The logits `[B]` of the clean and of the perturbed candidates."""
         state = model.encode_user(batch.users).select(batch.rows)
         candidates = model.candidates(batch.items, batch.texts)
         embedded = model.embed(candidates)
-        clean = model.click_loss(model.score(state, candidates, embedded), batch)
-        radius = self.epsilon * min(1.0, context.progress / self.warmup if self.warmup else 1.0)
+        clean = model.score(state, candidates, embedded)
+        radius = self.epsilon * self.share(context)
         if radius == 0.0:
-            return clean
+            return clean, None
         delta = self.perturb(self._inner(model, state, candidates, batch, embedded), radius)
-        return clean + self.lam * model.click_loss(model.score(state, candidates, embedded + delta), batch)
+        return clean, model.score(state, candidates, embedded + delta)
+
+    def share(self, context: TrainingContext) -> float:
+        """How far the warm-up has come, 0 to 1."""
+        return min(1.0, context.progress / self.warmup if self.warmup else 1.0)
 
     def ready(self, context: TrainingContext) -> bool:
         return context.progress >= self.warmup

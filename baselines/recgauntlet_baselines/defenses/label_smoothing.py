@@ -14,11 +14,12 @@ from recgauntlet.search_space import Between, SearchSpace
 
 
 class LabelSmoothing(Defense):
-    """`y' = (1 - smoothing) * y + smoothing / 2`: the model's own loss on labels mixed with the even distribution over the
-    two classes (Szegedy et al. 2016, section 7).
+    """`y' = (1 - smoothing) * y + smoothing / 2`: the model's own loss on labels mixed with the even distribution over
+    the two classes (Szegedy et al. 2016, section 7).
 
     The best logit of a certain example is `log((2 - smoothing) / smoothing)` instead of infinity, so confidence stays
-    small. That bounds how far scores spread, not how easily they are turned: smaller gradients may be all that is gained.
+    small. That bounds how far scores spread, not how easily they are turned: smaller gradients may be all that is
+    gained.
 
     Deviation from the paper: two classes of one logit instead of a softmax over many. A model whose own loss compares a
     clicked with an unclicked candidate must take labels between 0 and 1.

@@ -17,15 +17,16 @@ from recgauntlet_baselines.defenses._draws import uniform
 
 
 class Mixup(Defense):
-    """`e' = w * e_i + (1 - w) * e_j`, `y' = w * y_i + (1 - w) * y_j` with `w ~ Beta(alpha, alpha)`; the model's own loss
-    on the mixtures alone.
+    """`e' = w * e_i + (1 - w) * e_j`, `y' = w * y_i + (1 - w) * y_j` with `w ~ Beta(alpha, alpha)`; the model's own
+    loss on the mixtures alone.
 
-    What is mixed is the candidates' embeddings, place by place. A place where only one of the two has a token is real in
-    the mixture and holds the weighted embedding of that one: the mask is the union of both.
+    What is mixed is the candidates' embeddings, place by place. A place where only one of the two has a token is real
+    in the mixture and holds the weighted embedding of that one: the mask is the union of both.
 
     Candidate j is the next one of the same user in the batch (in training pairs: the other of the pair), so the user's
-    state stays as it is. Mixing across users would need mixed states too, and a state is the model's own business: it may
-    hold masks or indices that cannot be mixed. So the mixtures always lie between what one user took and passed over.
+    state stays as it is. Mixing across users would need mixed states too, and a state is the model's own business: it
+    may hold masks or indices that cannot be mixed. So the mixtures always lie between what one user took and passed
+    over.
 
     Deviations from the paper: inputs are embeddings (Guo, Mao and Zhang 2019 do so for texts); partners are of one user
     instead of a permutation of the batch; every example draws a weight of its own instead of one a batch. What a model
@@ -75,5 +76,4 @@ def next_of_user(rows: Tensor) -> Tensor:
     following = order.roll(-1)
     first = torch.searchsorted(rows[order], rows[order])
     following = torch.where(rows[following] == rows[order], following, order[first])
-    # where one user fills the batch the roll has already come round to the first
     return torch.empty_like(order).index_copy_(0, order, following)

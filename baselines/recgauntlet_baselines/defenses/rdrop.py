@@ -13,18 +13,18 @@ from recgauntlet.search_space import Between, SearchSpace
 
 
 class RDrop(Defense):
-    """`(L(s1) + L(s2)) / 2 + alpha * (KL(p1 || p2) + KL(p2 || p1)) / 2`, where `s1` and `s2` are the logits of two passes
-    over the same batch and `p` their chances of a click. Users are encoded in both passes, because their side has
-    dropout too.
+    """`(L(s1) + L(s2)) / 2 + alpha * (KL(p1 || p2) + KL(p2 || p1)) / 2`, where `s1` and `s2` are the logits of two
+    passes over the same batch and `p` their chances of a click. Users are encoded in both passes, because their side
+    has dropout too.
 
     With two classes the two divergences are together `(p1 - p2) * (s1 - s2)`, which is how they are computed: no
     logarithm, nothing that overflows.
 
-    A model without dropout gives the same scores twice: the divergence is 0, and what is left is plain training at twice
-    the price.
+    A model without dropout gives the same scores twice: the divergence is 0, and what is left is plain training at
+    twice the price.
 
-    Deviations from the paper: the mean of the two losses instead of their sum, so that a step is as long as that of plain
-    training; the paper's weight is twice `alpha`.
+    Deviations from the paper: the mean of the two losses instead of their sum, so that a step is as long as that of
+    plain training; the paper's weight is twice `alpha`.
 
     Parameters
     ----------

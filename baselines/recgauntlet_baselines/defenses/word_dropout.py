@@ -15,13 +15,13 @@ from recgauntlet_baselines.defenses._draws import uniform
 
 
 class WordDropout(Defense):
-    """Every word of a candidate's text is left out with chance `rate`, with all of its tokens; the tokens that stay move
-    together, as if the word had never stood there. At least one word stays (the one with the largest draw). Tokens that
-    belong to no word (special ones) always stay. Afresh for every example and step.
+    """Every word of a candidate's text is left out with chance `rate`, with all of its tokens; the tokens that stay
+    move together, as if the word had never stood there. At least one word stays (the one with the largest draw). Tokens
+    that belong to no word (special ones) always stay. Afresh for every example and step.
 
-    Deviations from the paper: whole words instead of tokens; the same for any model that reads texts, not for an average
-    of word vectors alone. The texts of the history stay whole: they are read once an item for the whole batch, and an
-    attacker of a candidate's text cannot touch them. A model that does not read the text is trained plainly.
+    Deviations from the paper: whole words instead of tokens; the same for any model that reads texts, not for an
+    average of word vectors alone. The texts of the history stay whole: they are read once an item for the whole batch,
+    and an attacker of a candidate's text cannot touch them. A model that does not read the text is trained plainly.
 
     Parameters
     ----------
