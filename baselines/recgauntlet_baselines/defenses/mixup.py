@@ -15,13 +15,17 @@ from recgauntlet.recommender import Recommender, embedding_mask
 from recgauntlet.search_space import Between, SearchSpace
 from recgauntlet_baselines.defenses._draws import uniform
 
+LEAST_SHARE = 0.05
+
 
 class Mixup(Defense):
     """`e' = w * e_i + (1 - w) * e_j`, `y' = w * y_i + (1 - w) * y_j` with `w ~ Beta(alpha, alpha)`; the model's own
     loss on the mixtures alone.
 
-    What is mixed is the candidates' embeddings, place by place. A place where only one of the two has a token is real
-    in the mixture and holds the weighted embedding of that one: the mask is the union of both.
+    What is mixed is the candidates' embeddings, place by place. A place where only one of the two has a token is real in
+    the mixture and holds the weighted embedding of that one: the mask is the union of both. A candidate whose share is
+    below `LEAST_SHARE` adds no places: tokens of all but nothing would only make texts look longer, and at a weight of 1
+    the mixture is candidate i exactly.
 
     Candidate j is the next one of the same user in the batch (in training pairs: the other of the pair), so the user's
     state stays as it is. Mixing across users would need mixed states too, and a state is the model's own business: it
@@ -62,7 +66,9 @@ class Mixup(Defense):
         other = next_of_user(batch.rows)
         real = embedded * embedding_mask(candidates, embedded).unsqueeze(-1)
         mixed = weight[:, None, None] * real + (1 - weight)[:, None, None] * real[other]
-        tokens = replace(candidates.tokens, mask=candidates.tokens.mask | candidates.tokens.mask[other])
+        places = candidates.tokens.mask
+        union = (places & (weight >= LEAST_SHARE)[:, None]) | (places[other] & (weight <= 1 - LEAST_SHARE)[:, None])
+        tokens = replace(candidates.tokens, mask=union)
         share = weight.to(batch.labels)
         labels = share * batch.labels + (1 - share) * batch.labels[other]
         scores = model.score(state, Candidates(candidates.items, tokens), mixed)
