@@ -17,7 +17,9 @@ from recgauntlet.training import Trainer
 def trained_toy() -> ToyRecommender:
     """No dropout, so passes can be repeated."""
     torch.manual_seed(0)
-    return train(ToyRecommender(make_catalog(40)), steps=40)
+    model = train(ToyRecommender(make_catalog(40)), steps=40)
+    model.zero_grad(set_to_none=True)
+    return model
 
 
 def built_toy(pairs: Pairs, seed: int = 0) -> ToyRecommender:

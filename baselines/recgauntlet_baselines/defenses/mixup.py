@@ -22,10 +22,10 @@ class Mixup(Defense):
     """`e' = w * e_i + (1 - w) * e_j`, `y' = w * y_i + (1 - w) * y_j` with `w ~ Beta(alpha, alpha)`; the model's own
     loss on the mixtures alone.
 
-    What is mixed is the candidates' embeddings, place by place. A place where only one of the two has a token is real in
-    the mixture and holds the weighted embedding of that one: the mask is the union of both. A candidate whose share is
-    below `LEAST_SHARE` adds no places: tokens of all but nothing would only make texts look longer, and at a weight of 1
-    the mixture is candidate i exactly.
+    What is mixed is the candidates' embeddings, place by place. A place where only one of the two has a token is real
+    in the mixture and holds the weighted embedding of that one: the mask is the union of both. A candidate whose share
+    is below `LEAST_SHARE` adds no places: tokens of all but nothing would only make texts look longer, and at a weight
+    of 1 the mixture is candidate i exactly.
 
     Candidate j is the next one of the same user in the batch (in training pairs: the other of the pair), so the user's
     state stays as it is. Mixing across users would need mixed states too, and a state is the model's own business: it
