@@ -112,5 +112,5 @@ def moved_along(tensor: Tensor, gradient: Tensor | None, radius: float) -> Tenso
 
 def mean_norm(vectors: Tensor) -> Tensor:
     """The mean L2 norm of the vectors of `[B, N, D]` that are not 0 (padding is)."""
-    norms = vectors.float().norm(dim=2)
+    norms: Tensor = vectors.float().norm(dim=2)
     return norms.sum() / (norms > 0).sum().clamp(min=1)

@@ -49,7 +49,8 @@ class GradientScaling(PGD):
 
 def norm_of(gradients: list[Tensor | None]) -> Tensor:
     """The L2 norm of all of them together."""
-    return torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm()
+    length: Tensor = torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm()
+    return length
 
 
 def scaled_sum(first: Tensor | None, second: Tensor | None, factor: Tensor) -> Tensor | None:
