@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +42,8 @@ class Trained:
 
 
 class Trainer:
-    """Runs the epochs; a defense's `step` is given this object and may use `model`, `context` and `minimize`."""
+    """Runs the epochs; a defense's `step` is given this object and may use `model`, `context` and `minimize`, or
+    `gradients` and `apply` where it combines gradients instead of losses."""
 
     def __init__(self, model: Recommender, total_steps: int, rng: Randomness, precision: str) -> None:
         self.model = model
@@ -51,8 +52,8 @@ class Trainer:
         self._precision = precision
         self._batch: Batch | None = None
         recipe = model.recipe
-        trainable = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(trainable, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         rising = max(1, round(recipe.warmup * total_steps))
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer,
@@ -60,7 +61,7 @@ class Trainer:
         )
 
     def auxiliary_loss(self) -> Tensor | None:
-        """The model's own further loss on the batch of this step, None where it has none; `minimize` adds it."""
+        """The model's own further loss on the batch of this step, or None; `minimize` and `apply` add it."""
         if self._batch is None:
             return None
         generator = self.context.rng.child("model").torch(self.context.step)
@@ -74,6 +75,39 @@ class Trainer:
         PluginError
             Where the loss is no finite scalar or does not depend on the model.
         """
+        self._require_loss(loss)
+        auxiliary = self.auxiliary_loss()
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss if auxiliary is None else loss + auxiliary)
+        self._descend()
+
+    def gradients(self, loss: Tensor, *, retain_graph: bool = False) -> list[Tensor | None]:
+        """The gradient of a loss for each of `parameters`, None where it does not reach one; `retain_graph` where a
+        further loss shares the graph. For `apply`.
+
+        Raises
+        ------
+        PluginError
+            Where the loss is no finite scalar or does not depend on the model.
+        """
+        self._require_loss(loss)
+        return list(torch.autograd.grad(loss, self.parameters, retain_graph=retain_graph, allow_unused=True))
+
+    def apply(self, gradients: Sequence[Tensor | None]) -> None:
+        """What `minimize` does once it has the gradient of its loss, with `gradients` (in the order of `parameters`;
+        they are used up) in its place: add the auxiliary loss's, clip, step."""
+        auxiliary = self.auxiliary_loss()
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        if auxiliary is not None:
+            torch.autograd.backward(auxiliary)
+        self._descend()
+
+    def _descend(self) -> None:
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.model.recipe.clip_norm)
+        self.optimizer.step()
+
+    def _require_loss(self, loss: Tensor) -> None:
         if not isinstance(loss, Tensor) or loss.ndim != 0:
             shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
             raise PluginError(
@@ -93,11 +127,6 @@ class Trainer:
                 field="training_loss",
                 remedy="compute it from the model's scores, outside torch.no_grad and without detach",
             )
-        auxiliary = self.auxiliary_loss()
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss if auxiliary is None else loss + auxiliary)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.model.recipe.clip_norm)
-        self.optimizer.step()
 
     def advance(self, defense: Defense, batch: Batch) -> float:
         """One step of the defense, then the schedule; the loss."""

@@ -11,12 +11,13 @@ from toy_recommender import ToyRecommender
 
 from recgauntlet.batch import Batch
 from recgauntlet.checkpoint import weights_hash
+from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.data.tables import Catalog, Pairs, TaskData, TrainingPeriod
 from recgauntlet.defense import Defense, TrainingContext
 from recgauntlet.errors import PluginError
 from recgauntlet.recommender import Origin, Recommender, TrainingRecipe
 from recgauntlet.rng import Randomness
-from recgauntlet.training import Trained, train, validate
+from recgauntlet.training import Trained, Trainer, train, validate
 from recgauntlet_baselines.defenses.fgm import FGM
 from recgauntlet_baselines.defenses.pgd import PGD
 from recgauntlet_baselines.defenses.standard import Standard
@@ -277,3 +278,29 @@ def test_a_sibling_is_the_same_model_with_other_first_weights(data: TaskData) ->
 def test_a_model_of_unknown_origin_has_no_sibling(data: TaskData) -> None:
     with pytest.raises(PluginError, match="a sibling cannot be"):
         ToyRecommender(data.catalog).sibling(0)
+
+
+@pytest.mark.parametrize("kind", [ToyRecommender, Penalized])
+def test_gradients_that_are_applied_as_they_are_do_what_minimizing_does(
+    data: TaskData, kind: type[ToyRecommender]
+) -> None:
+    class ByGradients(Standard):
+        def step(self, trainer: Trainer, batch: Batch) -> Tensor:
+            loss = self.training_loss(trainer.model, batch, trainer.context)
+            trainer.apply(trainer.gradients(loss))
+            return loss.detach()
+
+    followed = []
+    for defense in (Standard(), ByGradients()):
+        torch.manual_seed(0)
+        trainer = Trainer(kind(data.catalog), 9, Randomness(0, "t"), "fp32")
+        trainer.advance(defense, pairs_to_batch(data.train, np.arange(16)))
+        followed.append([parameter.grad for parameter in trainer.parameters])
+    assert any(gradient is not None and gradient.any() for gradient in followed[0])
+    torch.testing.assert_close(followed[1], followed[0])
+
+
+def test_gradients_of_a_loss_that_is_no_number_are_refused(data: TaskData) -> None:
+    trainer = Trainer(ToyRecommender(data.catalog), 1, Randomness(0, "t"), "fp32")
+    with pytest.raises(PluginError, match="nan at step 0"):
+        trainer.gradients(trainer.parameters[0].sum() * torch.nan)

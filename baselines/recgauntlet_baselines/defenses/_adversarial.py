@@ -48,12 +48,16 @@ class Inner:
 
     def gradient(self, delta: Tensor, objective: Objective | None = None) -> Tensor:
         """The gradient `[B, L, D]` of the model's loss at `delta`, or of another `objective`; parameters get none."""
+        return self.look(delta, objective)[1]
+
+    def look(self, delta: Tensor, objective: Objective | None = None) -> tuple[Tensor, Tensor]:
+        """The logits `[B]` at `delta`, and the gradient of their loss as `gradient` gives it."""
         with torch.enable_grad():
             handle = (self.embedded + delta).requires_grad_(True)
             scores = self.model.score(self.state, self.candidates, handle)
             loss = self.model.click_loss(scores, self.batch) if objective is None else objective(scores)
             (gradient,) = torch.autograd.grad(loss, handle)
-        return gradient * self.mask.unsqueeze(-1)
+        return scores.detach(), gradient * self.mask.unsqueeze(-1)
 
     def ascend(
         self, delta: Tensor, reach: Tensor, *, steps: int, step_size: float, objective: Objective | None = None
@@ -74,9 +78,13 @@ class RisingRadius(Defense):
         self.epsilon = epsilon
         self.warmup = warmup
 
+    def share(self, context: TrainingContext) -> float:
+        """How far the warm-up has come, 0 to 1."""
+        return min(1.0, context.progress / self.warmup if self.warmup else 1.0)
+
     def radius(self, context: TrainingContext) -> float:
         """The relative radius at this point of training."""
-        return self.epsilon * min(1.0, context.progress / self.warmup if self.warmup else 1.0)
+        return self.epsilon * self.share(context)
 
     def ready(self, context: TrainingContext) -> bool:
         return context.progress >= self.warmup
@@ -104,15 +112,27 @@ class AdversarialTraining(RisingRadius):
         """`delta [B, L, D]` inside the ball of the relative `radius`."""
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
+        clean, adversarial = self.losses(model, batch, context)
+        return clean if adversarial is None else clean + self.lam * adversarial
+
+    def losses(self, model: Recommender, batch: Batch, context: TrainingContext) -> tuple[Tensor, Tensor | None]:
+        """The clean and the adversarial loss, which share the graph of users and embeddings; None where the radius is
+        still 0."""
+        clean, adversarial = self.scores(model, batch, context)
+        loss = model.click_loss(clean, batch)
+        return loss, None if adversarial is None else model.click_loss(adversarial, batch)
+
+    def scores(self, model: Recommender, batch: Batch, context: TrainingContext) -> tuple[Tensor, Tensor | None]:
+        """The logits `[B]` of the clean and of the perturbed candidates."""
         state = model.encode_user(batch.users).select(batch.rows)
         candidates = model.candidates(batch.items, batch.texts)
         embedded = model.embed(candidates)
-        clean = model.click_loss(model.score(state, candidates, embedded), batch)
+        clean = model.score(state, candidates, embedded)
         radius = self.radius(context)
         if radius == 0.0:
-            return clean
+            return clean, None
         delta = self.perturb(Inner.of(model, state, candidates, batch, embedded), radius)
-        return clean + self.lam * model.click_loss(model.score(state, candidates, embedded + delta), batch)
+        return clean, model.score(state, candidates, embedded + delta)
 
 
 def l2_unit(tensor: Tensor) -> Tensor:

@@ -1,0 +1,15 @@
+"""Draws of a training step, a row an example: the batch around an example does not change what it gets."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from recgauntlet.defense import TrainingContext
+
+
+def uniform(context: TrainingContext, ids: Tensor, width: int) -> Tensor:
+    """`[B, width]` even draws from [0, 1) on the device of `ids [B]`: row b depends on the step and `ids[b]` alone, and
+    its first columns do not depend on `width`."""
+    rows = [torch.rand(width, generator=context.rng.torch(context.step, number)) for number in ids.tolist()]
+    return torch.stack(rows).to(ids.device) if rows else torch.empty((0, width), device=ids.device)

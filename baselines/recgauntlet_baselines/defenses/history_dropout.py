@@ -1,0 +1,64 @@
+"""History dropout: items of the user's history are left out at random."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from recgauntlet.batch import PAD, Batch, Users
+from recgauntlet.defense import Defense, TrainingContext, model_scores
+from recgauntlet.recommender import Recommender
+from recgauntlet.search_space import Between, SearchSpace
+from recgauntlet_baselines.defenses._draws import uniform
+
+
+class HistoryDropout(Defense):
+    """Every item of a history is left out with chance `rate`; the others move together, newest last, with padding in
+    front. At least one item stays (the one with the largest draw). Afresh for every user of a batch and every step.
+
+    Item dropping as an augmentation of sequences; the crop operator of Xie et al. (2022) keeps a stretch of neighbours,
+    this one any items, which is closer to an attacker's deletions. Deviations from the paper: no contrastive loss, the
+    shorter history simply replaces the whole one. A model that does not read histories is trained plainly.
+
+    Parameters
+    ----------
+    rate
+        The chance that an item is left out, 0 (plain training) to below 1.
+    """
+
+    citation = """
+@inproceedings{xie2022contrastive,
+  title = {Contrastive Learning for Sequential Recommendation},
+  author = {Xie, Xu and Sun, Fei and Liu, Zhaoyang and Wu, Shiwen and Gao, Jinyang and Zhang, Jiandong and Ding, Bolin
+    and Cui, Bin},
+  booktitle = {2022 IEEE 38th International Conference on Data Engineering ({ICDE})},
+  pages = {1259--1273}, year = {2022},
+  doi = {10.1109/ICDE53745.2022.00099}
+}
+"""
+    search_space: ClassVar[SearchSpace] = {"rate": Between(0.05, 0.6)}
+
+    def __init__(self, *, rate: float = 0.2) -> None:
+        self.rate = rate
+
+    def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
+        histories = batch.users.histories
+        # a user of a batch is known by the first example shown to it: one user may stand in a batch twice
+        unseen = torch.full((len(batch.users),), torch.iinfo(torch.int64).max, device=batch.rows.device)
+        key = unseen.scatter_reduce(0, batch.rows, batch.example_ids, "amin")
+        draws = uniform(context, key, histories.shape[1]).flip(1)  # the newest item has the first draw, however wide
+        users = Users(batch.users.ids, without_items(histories, draws, self.rate))
+        return model.click_loss(model_scores(model, replace(batch, users=users)), batch)
+
+
+def without_items(histories: Tensor, draws: Tensor, rate: float) -> Tensor:
+    """`histories [U, H]` without the items whose draw in `draws [U, H]` is below `rate`, PAD in front; of each user at
+    least the item with the largest draw."""
+    real = histories != PAD
+    draws = draws.masked_fill(~real, -1.0)
+    kept = real & ((draws >= rate) | (draws == draws.amax(dim=1, keepdim=True)))
+    order = torch.argsort(kept.long(), dim=1, stable=True)
+    return histories.masked_fill(~kept, PAD).gather(1, order)
