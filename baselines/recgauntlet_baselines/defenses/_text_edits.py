@@ -107,6 +107,8 @@ class TextEdits:
         for done in range(self.rounds):
             rows = [b for b, number in enumerate(wanted) if number > done]
             moves = self.draw([drafts[b] for b in rows], generator, tries)
+            if not moves.words:
+                break
             for b, places, words in zip(rows, moves.place.tolist(), moves.word.tolist(), strict=True):
                 found = self.first_legal(drafts[b], ((p, moves.words[w]) for p, w in zip(places, words, strict=True)))
                 drafts[b] = found or drafts[b]

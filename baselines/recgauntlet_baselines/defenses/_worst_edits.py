@@ -8,7 +8,7 @@ from torch import Tensor
 
 from recgauntlet.batch import PAD, Batch, Candidates, Tokens, Users, UserState
 from recgauntlet.recommender import Recommender
-from recgauntlet_baselines.defenses._history_edits import DELETE, REPLACE, Histories, HistoryEdits, ItemMoves
+from recgauntlet_baselines.defenses._history_edits import DELETE, REPLACE, HistoryEdits, ItemMoves
 from recgauntlet_baselines.defenses._text_edits import Draft, TextEdits, WordMoves
 
 
@@ -128,15 +128,10 @@ def _edited(draft: Draft, option: tuple[int, str]) -> str:
 
 
 def worst_histories(
-    model: Recommender,
-    batch: Batch,
-    edits: HistoryEdits,
-    generator: np.random.Generator,
-    sampled: int,
-    scored: int,
+    model: Recommender, batch: Batch, edits: HistoryEdits, generator: np.random.Generator, sampled: int
 ) -> Tensor:
-    """The histories `[B, H]` of `batch` after up to `edits.rounds` legal edits that push each score to the wrong
-    side."""
+    """The histories `[B, H]` of `batch` after up to `edits.rounds` legal edits that push each score to the wrong side
+    to first order. To try one would mean to encode a user, so the first of the ranking is taken."""
     device = batch.rows.device
     ids, wrong_side = batch.users.ids[batch.rows], 1 - 2 * batch.labels
     with torch.no_grad():
@@ -144,26 +139,9 @@ def worst_histories(
     histories = edits.start(batch.histories())
     for _ in range(edits.rounds):
         moves = edits.draw(histories, generator, sampled)
-        users = Users(ids, histories.shown.to(device))
-        gain = item_gains(model, users, candidates, wrong_side, moves)
-        top, columns = gain.topk(min(scored, sampled), dim=1)
-        options = [_after(histories, moves, columns[:, k], top[:, k]) for k in range(columns.shape[1])]
-        if len(options) > 1:
-            shown = torch.cat([option.shown for option in options]).to(device)
-            rows = torch.arange(len(batch), device=device).repeat(len(options))
-            with torch.no_grad():
-                again = Candidates(candidates.items[rows], candidates.tokens.select(rows))
-                scores = model.score(model.encode_user(Users(ids[rows], shown)), again)
-            damage = (wrong_side[rows] * scores.float()).view(len(options), -1)
-            best = damage.argmax(dim=0).cpu()
-            row = torch.arange(len(batch))
-            histories = Histories(
-                torch.stack([option.items for option in options])[best, row],
-                torch.stack([option.fresh for option in options])[best, row],
-                histories.reserve,
-            )
-        else:
-            histories = options[0]
+        gain = item_gains(model, Users(ids, histories.shown.to(device)), candidates, wrong_side, moves)
+        operation, place, item = moves.at(gain.argmax(dim=1))
+        histories = histories.after(operation, place, item)
     return histories.shown.to(device)
 
 
@@ -196,8 +174,3 @@ def item_gains(
     new = torch.where(moves.operation == DELETE, at_mean, at_new)
     old = torch.where((moves.operation == DELETE) | (moves.operation == REPLACE), at_old, at_mean)
     return (new - old).masked_fill(moves.place < 0, -torch.inf)
-
-
-def _after(histories: Histories, moves: ItemMoves, column: Tensor, promise: Tensor) -> Histories:
-    operation, place, item = moves.at(column)
-    return histories.after(operation, place.masked_fill(promise == -torch.inf, -1), item)

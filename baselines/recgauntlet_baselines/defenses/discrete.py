@@ -27,9 +27,10 @@ class Discrete(Defense):
 
     The edits are those of the task's ranked threat: catalog words, neighbours and misspellings in the candidate's text,
     or items replaced, inserted and deleted in the history. Edit after edit, `sampled` random legal ones of all kinds
-    are ranked to first order (HotFlip: the slope of the place times the new vector less the old), the best `scored` are
-    tried (where it is 1, the first is taken), and the worst for the model is kept. Under a threat that promotes, only
-    unclicked candidates are edited; the clicked ones stay as they are, so both labels keep their weight.
+    are ranked to first order (HotFlip: the slope of the place times the new vector less the old), the best `scored`
+    texts are tried, and the worst for the model is kept. Of histories, which cost a user to try, the first is taken.
+    Under a threat that promotes, only unclicked candidates are edited; the clicked ones stay as they are, so both
+    labels keep their weight.
 
     A model that does not read the ranked threat's surface is trained on the other threats that it reads; one that reads
     neither texts nor histories is trained plainly.
@@ -48,7 +49,7 @@ class Discrete(Defense):
     sampled
         Random edits that are ranked an input and edit.
     scored
-        How many of them are tried.
+        How many of the ranked texts are tried; 1 takes the first untried.
     """
 
     citation = references.EBRAHIMI_2018
@@ -95,7 +96,7 @@ class Discrete(Defense):
                 texts = worst_texts(model, own.detach(), batch, edits, generator, self.sampled, self.scored)
             return model.score(own, model.candidates(batch.items, texts))
         with searching(model):
-            histories = worst_histories(model, batch, edits, generator, self.sampled, self.scored)
+            histories = worst_histories(model, batch, edits, generator, self.sampled)
         return model_scores(model, batch.with_histories(histories))
 
 
