@@ -1,0 +1,68 @@
+"""Which of a task's threats a defense trains on, and what legal edits of them it may draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+
+from recgauntlet.attack import Budget
+from recgauntlet.card import TIERS, HistoryThreat, TextThreat, Threat, Tier
+from recgauntlet.data.tables import Catalog
+from recgauntlet.encoder import sentence_vectors
+from recgauntlet.errors import PluginError
+from recgauntlet.lexicon import Lexicon
+from recgauntlet.recommender import Surface
+from recgauntlet_baselines.defenses._history_edits import HistoryEdits
+from recgauntlet_baselines.defenses._text_edits import TextEdits
+
+
+class TaskEdits:
+    """The legal text and history edits of a task at one tier.
+
+    The words of the catalog, and the vectors of its items, are looked up when an edit is first asked for: a cell that
+    only serves a model never needs them.
+    """
+
+    def __init__(self, threats: Sequence[Threat], catalog: Catalog, tier: Tier) -> None:
+        self._threats = [threat for threat in threats if isinstance(threat, (TextThreat, HistoryThreat))]
+        self._catalog = catalog
+        self._tier: Tier = tier
+        self._made: dict[str, TextEdits | HistoryEdits] = {}
+
+    def at(self, surfaces: frozenset[Surface], step: int) -> TextEdits | HistoryEdits | None:
+        """What is edited in step `step` of a model that reads `surfaces`: the ranked threats take turns; where it reads
+        none of them, the others that it reads; None where there is none."""
+        read = [threat for threat in self._threats if threat.surface in surfaces]
+        threats = [threat for threat in read if threat.ranked] or read
+        if not threats:
+            return None
+        threat = threats[step % len(threats)]
+        if threat.id not in self._made:
+            self._made[threat.id] = self._edits_of(threat)
+        return self._made[threat.id]
+
+    def _edits_of(self, threat: TextThreat | HistoryThreat) -> TextEdits | HistoryEdits:
+        budget = Budget.of(threat, self._tier)
+        if isinstance(threat, TextThreat):
+            return TextEdits(self._lexicon, threat, budget)
+        return HistoryEdits(torch.from_numpy(sentence_vectors(self._catalog.texts)), threat, budget)
+
+    @cached_property
+    def _lexicon(self) -> Lexicon:
+        return Lexicon(self._catalog.texts)
+
+
+def checked_tier(tier: str) -> Tier:
+    """The tier of that name.
+
+    Raises
+    ------
+    PluginError
+        Where there is none.
+    """
+    for known in TIERS:
+        if tier == known:
+            return known
+    raise PluginError(f"there is no tier {tier!r}", field="tier", remedy=f"choose among: {', '.join(TIERS)}")
