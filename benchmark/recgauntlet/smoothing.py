@@ -1,10 +1,11 @@
 """A model smoothed over deletions: several votes, each of which sees a part of the input, and the score of them all.
 
-Smoothing over deletions, evaluated exactly (Levine and Feizi 2020, "(De)Randomized Smoothing"). Randomized smoothing asks
-how a classifier answers on average when most of its input is deleted at random. A Monte Carlo estimate of that average
-certifies a classifier which nobody can serve: the one with infinitely many draws. Here the deletions are drawn once,
-from a fixed seed, as few votes as are served, and so that every word or history item is seen by at most `kept` of the
-`votes`. Then the average is a sum, and what is certified (`recgauntlet.certify`) is the very model that is attacked.
+Randomized smoothing asks how a classifier answers on average when most of its input is deleted at random (Cohen et al.
+2019; for deletions RS-Del, Huang et al. 2023). A Monte Carlo estimate of that average certifies a classifier that
+nobody can serve, the one with infinitely many draws, and with a chance of error. Here the average is exact, as in
+"(De)Randomized Smoothing" (Levine and Feizi 2020): the deletions are drawn once, from a fixed seed, as few votes as are
+served, and so that every word or history item is seen by at most `kept` of the `votes`. What is certified
+(`recgauntlet.certify`) is then the very model that is attacked.
 
 Which votes see a word depends on its place in the text alone, and which see a history item on the item alone. So a vote
 that sees nothing of what an attacker touches reads the same input as before, whatever was touched and whatever came in.
@@ -36,8 +37,8 @@ PLACES = 512
 class VotedCandidates(Candidates):
     """Candidates and what the votes read of them: `V` distinct texts, of example `example [V]`, as `read`.
 
-    `vote [B, votes]` says which of them each vote reads; `words [V, W]` are the places of their words in the whole text,
-    PAD behind.
+    `vote [B, votes]` says which of them each vote reads; `words [V, W]` are the places of their words in the whole
+    text, PAD behind.
     """
 
     read: Candidates
@@ -124,7 +125,7 @@ class DeletionSmoothed(Recommender):
             embeddings = (embeddings[places, order] * (left != PAD).unsqueeze(-1)).flatten(0, 1)
         each = Users(users.ids.repeat_interleave(self.votes), left.flatten(0, 1))
         state = self.inner.encode_user(each, embeddings)
-        return UserState(tuple(tensor.unflatten(0, (count, self.votes)) for tensor in state.tensors))
+        return UserState(tuple(tensor.view(count, self.votes, *tensor.shape[1:]) for tensor in state.tensors))
 
     def seen_items(self, histories: Tensor) -> Tensor:
         """`[U, votes, H]`: which items of `histories [U, H]` each vote sees."""
@@ -214,8 +215,8 @@ def deal(count: int, votes: int, kept: int) -> Tensor:
 
 
 def left_of(histories: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """What is left of `histories [U, H]` where only `seen [U, K, H]` is kept, moved together, PAD in front: `[U, K, W]`,
-    `W` the longest; and the places in the history that it came from, `[U, K, W]` (any place under PAD)."""
+    """What is left of `histories [U, H]` where only `seen [U, K, H]` is kept, moved together with PAD in front,
+    `[U, K, W]`, `W` the longest; and the places in the history that it came from, `[U, K, W]` (any place under PAD)."""
     width = max(1, int(seen.sum(dim=2).max())) if seen.numel() else 1
     order = torch.argsort(seen.to(torch.uint8), dim=2, stable=True)[:, :, -width:]
     left = histories.unsqueeze(1).expand_as(seen).masked_fill(~seen, PAD).gather(2, order)

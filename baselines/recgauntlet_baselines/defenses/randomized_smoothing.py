@@ -1,9 +1,10 @@
-"""Smoothing over deletions: training and serving with most of the input deleted, and a certificate of what is served."""
+"""Smoothing over deletions: most of the input is deleted in training and serving, and what is served is certified."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,13 +16,13 @@ from recgauntlet.defense import Defense, TrainingContext, model_scores
 from recgauntlet.errors import PluginError
 from recgauntlet.lexicon import words_of
 from recgauntlet.recommender import Recommender
-from recgauntlet.search_space import Between, OneOf
+from recgauntlet.search_space import Between, OneOf, SearchSpace
 from recgauntlet.smoothing import DeletionSmoothed, SmoothedSurface, left_of
 
 
 class RandomizedSmoothing(Defense):
-    """Delete each word of the candidate (or each item of the history) with probability `p_delete` in training; serve the
-    vote over `votes` deletions.
+    """Delete each word of the candidate (or each item of the history) with probability `p_delete` in training; serve
+    the vote over `votes` deletions.
 
     Training minimizes the model's own loss on one noisy copy of each example, as Cohen et al. do with Gaussian noise:
 
@@ -72,7 +73,7 @@ class RandomizedSmoothing(Defense):
   url = {https://arxiv.org/abs/2302.01757}
 }
 """  # noqa: E501  an author list is one line
-    search_space = {
+    search_space: ClassVar[SearchSpace] = {
         "p_delete": Between(0.5, 0.95),
         "votes": OneOf((8, 12, 16)),
         "sharpness": Between(1.0, 10.0, log=True),
