@@ -310,7 +310,7 @@ class RunRecord(_Part):
     failure: Failure | None = None
     digest: str = ""
 
-    def proved(self, threat: str, tier: Tier) -> BoolArray | None:
+    def proved(self, threat: str, tier: str) -> BoolArray | None:
         """The test examples that are certified under `threat` at `tier`; None where the record does not say."""
         found = (one.certified for one in self.certified if (one.threat, one.tier) == (threat, tier))
         bits = next(found, None)

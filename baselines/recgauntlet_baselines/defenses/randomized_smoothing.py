@@ -75,7 +75,7 @@ class RandomizedSmoothing(Defense):
 """  # noqa: E501  an author list is one line
     search_space: ClassVar[SearchSpace] = {
         "p_delete": Between(0.5, 0.95),
-        "votes": OneOf((8, 12, 16)),
+        "votes": OneOf((8, 12, 16, 24)),
         "sharpness": Between(1.0, 10.0, log=True),
     }
 
