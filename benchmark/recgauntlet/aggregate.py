@@ -30,16 +30,24 @@ def outcomes(records: Sequence[RunRecord], columns: Sequence[ThreatColumn]) -> t
             if len(under) == len(records):
                 found.append((column.id, tier, under))
     layers = [clean, *(_stack([outcome.robust.to_bool() for outcome in under]) for _, _, under in found)]
+    proved: dict[tuple[str, Tier], int] = {}
+    for threat, tier, _ in found:
+        bits = [one for record in records if (one := record.proved(threat, tier)) is not None]
+        if len(bits) == len(records):
+            proved[threat, tier] = len(layers)
+            layers.append(_stack(bits))
     drawn = resampled_means(np.stack(layers, axis=2))
     means = [float(layer.mean()) for layer in layers]
     cells: dict[str, list[Cell]] = {column.id: [] for column in columns}
     for number, (threat, tier, under) in enumerate(found, start=1):
+        place = proved.get((threat, tier))
         cells[threat].append(
             Cell(
                 tier,
                 estimate(means[number], drawn[:, number]),
                 estimate(_share(means[number], means[0]), _shares(drawn[:, number], drawn[:, 0])),
                 _tallies(under),
+                None if place is None else estimate(means[place], drawn[:, place]),
             )
         )
     return estimate(means[0], drawn[:, 0]), tuple(

@@ -304,7 +304,7 @@ def _belonging(cell: OpenCell, data: TaskData, weights: str) -> dict[str, str]:
 
 
 def _parts(findings: Findings) -> dict[str, Any]:
-    names = ("clean", "threats", "ranking", "promotion", "gates", "evidence")
+    names = ("clean", "threats", "ranking", "promotion", "certified", "gates", "evidence")
     return {name: getattr(findings, name) for name in names}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from recgauntlet.card import TIERS
 from recgauntlet.data.tables import BoolArray
 from recgauntlet.errors import RecordError
 from recgauntlet.metrics import correct
@@ -37,6 +38,7 @@ def check_record(record: RunRecord, where: Path | None = None) -> None:
     for threat in record.threats:
         _check_threat(threat, right, where)
         _check_subset(threat, right, where)
+    _check_certified(record, right, where)
     _check_ranking(record, record.clean, where)
     _check_promotion(record, where)
 
@@ -109,6 +111,31 @@ def _check_subset(threat: ThreatOutcome, right: BoolArray, where: Path | None) -
     for lone in threat.alone:
         if len(_bits(lone.broken, where, f"{place}.alone.{lone.attack}")) != size:
             raise _fault(where, f"{place}.alone.{lone.attack}", f"does not have {size} bits")
+
+
+def _check_certified(record: RunRecord, right: BoolArray, where: Path | None) -> None:
+    """What is certified is right, holds for smaller budgets too, and stands, unless a failed gate says that it fell."""
+    tiers = [(one.threat, one.tier) for one in record.certified]
+    if len(set(tiers)) != len(tiers):
+        raise _fault(where, "certified", "names one threat twice at one tier")
+    admitted = {gate.threat for gate in record.gates if gate.name == "certificate-holds" and not gate.passed}
+    attacked = {(threat.id, outcome.tier): outcome for threat in record.threats for outcome in threat.tiers}
+    smaller: dict[str, BoolArray] = {}
+    for one in sorted(record.certified, key=lambda one: TIERS.index(one.tier)):
+        place = f"certified.{one.threat}.{one.tier}"
+        bits = _bits(one.certified, where, place)
+        outcome = attacked.get((one.threat, one.tier))
+        if outcome is None:
+            raise _fault(where, place, "speaks of a threat or tier that was not attacked")
+        if len(bits) != len(right) or not 0 <= one.reached <= one.votes:
+            raise _fault(where, place, f"must have {len(right)} bits, and reach no more votes than there are")
+        if (bits & ~right).any():
+            raise _fault(where, place, "certifies examples that are wrong on the clean input")
+        if (bits & ~smaller.setdefault(one.threat, right)).any():
+            raise _fault(where, place, "certifies examples that a smaller budget does not")
+        smaller[one.threat] = bits
+        if one.threat not in admitted and (bits & ~_bits(outcome.robust, where, place)).any():
+            raise _fault(where, place, "certifies examples that an attack broke, and no failed gate says so")
 
 
 def _check_ranking(record: RunRecord, clean: Clean, where: Path | None) -> None:

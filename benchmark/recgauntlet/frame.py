@@ -51,6 +51,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("clean_accuracy", "float64", "share", "right test examples, unchanged; the same for all threats of a cell"),
     Column("robust_accuracy", "float64", "share", "test examples right on the clean input and on all that was found"),
     Column("retained", "float64", "share", "`robust_accuracy / clean_accuracy`; 0 where nothing was right"),
+    Column(
+        "certified_accuracy",
+        "float64",
+        "share",
+        "test examples proved right on every legal input; missing where nothing is proved",
+    ),
     Column("examples", "Int64", "examples", "test examples behind the shares; two of them are a pair"),
     Column("surface", "string", "", "what the threat changes: `candidate-text`, `history` or `embedding`"),
     Column("goal", "string", "", "`flip` any right answer, or `promote` unclicked candidates"),
@@ -98,6 +104,7 @@ EXAMPLE_COLUMNS: tuple[Column, ...] = (
     Column("clean_score", "float32", "logits", "of the unchanged input; above 0 means clicked"),
     Column("clean_right", "bool", "", "whether that is right"),
     Column("robust", "bool", "", "right on the clean input and on all that was found at this tier or below"),
+    Column("certified", "boolean", "", "proved right on every legal input; missing where nothing is proved"),
     Column("broken_by", "category", "", "the attack that broke it first; missing where none did"),
     Column("row", "category", "", "id of the leaderboard's row"),
 )
@@ -146,7 +153,15 @@ def _table_lines(board: Board, table: TaskTable) -> Iterator[dict[str, Any]]:
             for threat in record.threats:
                 tiers = {outcome.tier: outcome for outcome in threat.tiers}
                 for tier in TIERS if not threat.applicable else [tier for tier in TIERS if tier in tiers]:
-                    yield common | _under(threat, tiers.get(tier), whole["clean_accuracy"]) | {"tier": tier}
+                    proved = record.proved(threat.id, tier)
+                    yield (
+                        common
+                        | _under(threat, tiers.get(tier), whole["clean_accuracy"])
+                        | {
+                            "tier": tier,
+                            "certified_accuracy": None if proved is None else float(proved.mean()),
+                        }
+                    )
     for lost in table.failed:
         yield _failed(board, table, lost)
 
@@ -257,6 +272,7 @@ def _example_parts(
     for tier in [tier for tier in TIERS if tier in outcomes]:
         for attack in outcomes[tier].attacks:  # in the order they ran: whoever broke an example first keeps it
             broken_by[attack.broken.to_bool() & (broken_by == None)] = attack.name  # noqa: E711  elementwise
+        proved = record.proved(threat.id, tier)
         yield {
             "release": board.name,
             "task": table.task,
@@ -272,6 +288,7 @@ def _example_parts(
             "clean_score": scores,
             "clean_right": metrics.correct(labels, scores),
             "robust": outcomes[tier].robust.to_bool(),
+            "certified": np.full(len(labels), None, dtype=object) if proved is None else proved.astype(object),
             "broken_by": broken_by.copy(),
             "row": row,
         }

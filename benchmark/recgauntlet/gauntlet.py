@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recgauntlet.attack import Attack
-from recgauntlet.card import TIERS, EmbeddingThreat, TaskCard, Threat
+from recgauntlet.card import TIERS, EmbeddingThreat, TaskCard, Threat, Tier
+from recgauntlet.certify import certificate_gate, certify
 from recgauntlet.checkpoint import weights_hash
 from recgauntlet.data.tables import TaskData
 from recgauntlet.evaluation import Trial, measure_clean, run_threats
@@ -19,7 +20,15 @@ from recgauntlet.gates.threat import order_gates
 from recgauntlet.journal import Journal
 from recgauntlet.lone import run_alone, subset_of
 from recgauntlet.recommender import Recommender
-from recgauntlet.record import Clean, Evidence, Gate, PromotionOutcome, RankingOutcome, ThreatOutcome
+from recgauntlet.record import (
+    CertifiedOutcome,
+    Clean,
+    Evidence,
+    Gate,
+    PromotionOutcome,
+    RankingOutcome,
+    ThreatOutcome,
+)
 from recgauntlet.rng import Randomness
 from recgauntlet.scale import embedding_scale
 from recgauntlet.suite import attacks_for, probes_for, suite_ref, transfer_for
@@ -44,6 +53,7 @@ class Findings:
     evidence: tuple[Evidence, ...]
     ranking: tuple[RankingOutcome, ...]
     promotion: tuple[PromotionOutcome, ...]
+    certified: tuple[CertifiedOutcome, ...] = ()
 
 
 def run_gauntlet(
@@ -80,9 +90,8 @@ def run_gauntlet(
     def beyond(what: str, share: float) -> None:
         progress(what, 1 - FURTHER_SHARE * (1 - share))
 
-    threats, evidence = run_threats(
-        trial, card, rng, extra=extra, tiers=("standard",) if brief else TIERS, journal=journal, progress=within
-    )
+    tiers: tuple[Tier, ...] = ("standard",) if brief else TIERS
+    threats, evidence = run_threats(trial, card, rng, extra=extra, tiers=tiers, journal=journal, progress=within)
     progress("sanity gates", 1 - GATES_SHARE - FURTHER_SHARE)
     gates = [*score_gates(trial), memory_gate(trial, data), evenness_gate(trial), *behaviour_gates(trial)]
     if "candidate-text" in trial.model.surfaces:
@@ -90,22 +99,29 @@ def run_gauntlet(
     if inputs is not None:
         gates.append(inflation_gate(trial, inputs.victim.scale))
     looked_at = []
+    certified: list[CertifiedOutcome] = []
     for number, (threat, outcome) in enumerate(zip(card.threats, threats, strict=True)):
         start = 1 - GATES_SHARE - FURTHER_SHARE
         progress(f"sanity gates: {threat.id}", start + GATES_SHARE * number / len(threats))
         if outcome.applicable:
             outcome, found = look_at(trial, threat, outcome, extra(threat), rng.child(f"alone/{threat.id}"), journal)
             gates += found
+            proved = certify(trial, threat, tiers)
+            if proved:
+                gates.append(certificate_gate(outcome, proved))
+            certified += proved
         looked_at.append(outcome)
     clean = measure_clean(trial, data)
     if brief:
-        return Findings(trial, clean, tuple(looked_at), tuple(gates), evidence, (), ())
+        return Findings(trial, clean, tuple(looked_at), tuple(gates), evidence, (), (), tuple(certified))
     twin_victim = None if inputs is None else inputs.victim
     further = look_further(
         trial, card, data, clean, looked_at, rng, extra=extra, twin=twin_victim, journal=journal, progress=beyond
     )
     progress("done", 1.0)
-    return Findings(trial, clean, further.threats, tuple(gates), evidence, further.ranking, further.promotion)
+    return Findings(
+        trial, clean, further.threats, tuple(gates), evidence, further.ranking, further.promotion, tuple(certified)
+    )
 
 
 def look_at(

@@ -134,7 +134,13 @@ def _plain(part: Any, column: Callable[[Packed], dict[str, Any]]) -> Any:
     if isinstance(part, Packed):
         return column(part)
     if isinstance(part, BaseModel):
-        return {name: _plain(getattr(part, name), column) for name in sorted(type(part).model_fields)}
+        fields = sorted(type(part).model_fields.items())
+        found = {name: (getattr(part, name), field.exclude_if) for name, field in fields}
+        return {
+            name: _plain(value, column)
+            for name, (value, left_out) in found.items()
+            if not (left_out and left_out(value))
+        }
     if isinstance(part, tuple):
         return [_plain(one, column) for one in part]
     return dict(part) if isinstance(part, dict) else part

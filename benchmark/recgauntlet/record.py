@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from recgauntlet.card import Goal, Tier, Track
+from recgauntlet.data.tables import BoolArray
 from recgauntlet.errors import OutputError
 from recgauntlet.packed import Packed
 from recgauntlet.sealed import digest_of, load_json, to_bytes, validated
@@ -208,6 +209,20 @@ class PromotionOutcome(_Part):
     after: Packed
 
 
+class CertifiedOutcome(_Part):
+    """What is proved of a smoothed model under a threat at a tier. `certified`: bits over the test examples, right on
+    the clean input and on every legal one, found or not.
+
+    `votes` is how many votes the model takes, `reached` how many of them edits of this tier can reach at most.
+    """
+
+    threat: str
+    tier: Tier
+    votes: int
+    reached: int
+    certified: Packed
+
+
 class Gate(_Part):
     """A sanity check of the evaluation or of the model. A row with a failed gate is shown, flagged and unranked."""
 
@@ -280,6 +295,9 @@ class RunRecord(_Part):
     threats: tuple[ThreatOutcome, ...] = ()
     ranking: tuple[RankingOutcome, ...] = ()
     promotion: tuple[PromotionOutcome, ...] = ()
+    certified: tuple[CertifiedOutcome, ...] = Field(default=(), exclude_if=lambda found: not found)
+    """Of smoothed models alone. Where there is none it is not written, so that records from before it was there keep
+    their bytes and digests."""
     gates: tuple[Gate, ...] = ()
     cost: TrainingCost | None = None
     epochs: tuple[Epoch, ...] = ()
@@ -291,6 +309,12 @@ class RunRecord(_Part):
     evidence: tuple[Evidence, ...] = ()
     failure: Failure | None = None
     digest: str = ""
+
+    def proved(self, threat: str, tier: str) -> BoolArray | None:
+        """The test examples that are certified under `threat` at `tier`; None where the record does not say."""
+        found = (one.certified for one in self.certified if (one.threat, one.tier) == (threat, tier))
+        bits = next(found, None)
+        return None if bits is None else bits.to_bool()
 
     def sealed(self) -> RunRecord:
         """The same record with its digest, which tells a reader that nothing was changed since."""

@@ -52,13 +52,16 @@ class AttackTally:
 
 @dataclass(frozen=True)
 class Cell:
-    """A row's robust accuracy under one threat at one tier, and the share of the clean accuracy that it
-    retains."""
+    """A row's robust accuracy under one threat at one tier, and the share of the clean accuracy that it retains.
+
+    `certified` is the accuracy that is proved for every legal input, None where nothing is (not 0).
+    """
 
     tier: Tier
     robust: Estimate
     retained: Estimate
     attacks: tuple[AttackTally, ...]
+    certified: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -289,6 +292,11 @@ class TaskTable:
             self.suite,
             self.examples_fingerprint,
         )
+
+    def certifies(self, threat: str, tier: Tier) -> bool:
+        """Whether a row has a certified accuracy under `threat` at `tier`."""
+        cells = (row.under(threat) for row in self.rows)
+        return any(c is not None and (cell := c.at(tier)) is not None and cell.certified is not None for c in cells)
 
     @property
     def ranked(self) -> bool:

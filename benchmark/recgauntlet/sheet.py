@@ -41,7 +41,7 @@ NUMBERS: dict[str, tuple[str, Number, str]] = {
     "attack_seconds": ("attacks, s", lambda row: row.cost.attack_seconds, "{:.0f}"),
 }
 """Columns of plain numbers: heading, value, format. Names are those of the CSV."""
-COLUMNS = ("rank", "clean_accuracy", "robust_accuracy", "retained", *NUMBERS)
+COLUMNS = ("rank", "clean_accuracy", "robust_accuracy", "certified_accuracy", "retained", *NUMBERS)
 _RELEASE = ("release", "release_sha256")
 DEFAULT = ("rank", "clean_accuracy", "robust_accuracy", "training_flops_ratio")
 
@@ -185,14 +185,20 @@ def _columns(
     found = []
     for threat in shown.threats:
         for tier in tiers:
+            if name == "certified_accuracy" and not shown.certifies(threat.id, tier):
+                continue
             cells = [None if (under := row.under(threat.id)) is None else under.at(tier) for row in rows]
-            if name == "retained":
+            title = tier if name == "robust_accuracy" else f"{tier}, {name.removesuffix('_accuracy')}"
+            if name == "certified_accuracy":
+                entries = _accuracies([cell.certified if cell else None for cell in cells], [""] * len(rows), unranked)
+                entries = [entry if entry.text else Entry("n/a") for entry in entries]
+            elif name == "retained":
                 entries = _accuracies([cell.retained if cell else None for cell in cells], [""] * len(rows), unranked)
             else:
                 marks = _stars(rows, shown, Quantity(threat.id, tier), p_values)
                 entries = _accuracies([cell.robust if cell else None for cell in cells], marks, unranked)
             entries = [e if e.text else Entry(_missing(row, threat.id)) for e, row in zip(entries, rows, strict=True)]
-            found.append((Head(threat.id, f"{tier}, retained" if name == "retained" else tier), entries))
+            found.append((Head(threat.id, title), entries))
     return found
 
 

@@ -106,6 +106,10 @@ def _line(table: TaskTable, row: Row) -> dict[str, Value]:
             if cell is not None:
                 line |= _interval(f"robust_accuracy:{cells.threat}:{tier}", cell.robust)
                 line |= _interval(f"retained:{cells.threat}:{tier}", cell.retained)
+                if cell.certified is not None:
+                    line |= _interval(f"certified_accuracy:{cells.threat}:{tier}", cell.certified)
+                elif table.certifies(cells.threat, tier):
+                    line[f"certified_accuracy:{cells.threat}:{tier}"] = "not applicable"
             elif not cells.applicable:
                 line[f"robust_accuracy:{cells.threat}:{tier}"] = "not applicable"
     for cells in row.threats:

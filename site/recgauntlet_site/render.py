@@ -75,6 +75,11 @@ class Section:
         return sorted({row.defense.name for row in self.table.rows})
 
     @property
+    def certified(self) -> list[str]:
+        """The threats under which a row has a certified accuracy."""
+        return [column.id for column in self.table.threats if self.table.certifies(column.id, RANKING_TIER)]
+
+    @property
     def ranked_lists(self) -> list[tuple[ThreatColumn, list[tuple[Row, ThreatCells]]]]:
         """The threats under which rankings or exposure were measured, each with the rows that have them."""
         return self._having(lambda cells: cells.ranking is not None or cells.promotion is not None)

@@ -12,6 +12,7 @@ from recgauntlet.packed import Packed
 from recgauntlet.record import (
     AttackEffort,
     AttackOutcome,
+    CertifiedOutcome,
     Clean,
     CurvePoint,
     Environment,
@@ -58,11 +59,13 @@ def make_record(
     attack_error: str = "",
     violations: int = 0,
     further: bool = False,
+    certified: bool = False,
     started: str = "2026-01-02T03:04:05Z",
     finished: str = "2026-01-02T03:14:05Z",
 ) -> RunRecord:
     """A sealed record. `threats` gives the robust accuracy at each tier, None where the model reads no such
-    surface. `further` adds curves, lone attacks, rankings and a promotion for the first threat that applies."""
+    surface. `further` adds curves, lone attacks, rankings and a promotion for the first threat that applies,
+    `certified` what is proved under the first threat: two thirds of what stands, nothing at the high tier."""
     rng = np.random.default_rng([seed, *f"{model}/{defense}/{task}".encode()])
     common = {
         "task": TaskRef(
@@ -136,7 +139,8 @@ def make_record(
         weights_sha256="f" * 64,
         **common,
     )
-    return (with_further(record, seed) if further else record).sealed()
+    record = with_further(record, seed) if further else record
+    return (with_certificate(record) if certified else record).sealed()
 
 
 def _threat(
@@ -243,6 +247,20 @@ def with_further(record: RunRecord, seed: int) -> RunRecord:
     return record.model_copy(
         update={"threats": tuple(threats), "ranking": tuple(ranking), "promotion": tuple(promotion)}
     )
+
+
+def with_certificate(record: RunRecord) -> RunRecord:
+    """The record with a certificate under its first threat."""
+    threat, found = record.threats[0], []
+    share = np.arange(threat.tiers[0].robust.n) % 3 > 0
+    for outcome, reached in zip(threat.tiers, (2, 4, 12), strict=True):
+        bits = outcome.robust.to_bool() & share & (reached < 12)
+        found.append(
+            CertifiedOutcome(
+                threat=threat.id, tier=outcome.tier, votes=12, reached=reached, certified=Packed.bits(bits)
+            )
+        )
+    return record.model_copy(update={"certified": tuple(found)})
 
 
 def failed_gate(threat: str = "") -> Gate:

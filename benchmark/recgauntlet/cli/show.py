@@ -124,6 +124,11 @@ def print_card(console: Console, record: RunRecord) -> None:
     for threat in record.threats:
         table.add_row(*(escape(visible(text)) for text in _threat_row(threat)))
     console.print(table)
+    for name in dict.fromkeys(one.threat for one in record.certified):
+        shares = [
+            f"{one.tier} {np.mean(one.certified.to_bool()):.1%}" for one in record.certified if one.threat == name
+        ]
+        console.print(visible(f"certified       {name}: {', '.join(shares)}"), markup=False, soft_wrap=True)
     _print_cost(console, record)
     failed = [gate for gate in record.gates if not gate.passed]
     console.print(f"sanity gates    {len(record.gates) - len(failed)} of {len(record.gates)} passed")

@@ -62,9 +62,9 @@ def table(
     LaTeX needs the package booktabs. CSV is unrounded and holds every tier unless you select one.
 
     \b
-    Columns: rank, clean_accuracy, robust_accuracy, retained, auc, gauc, impression_auc, mrr, ndcg@5, ndcg@10,
-    training_seconds, training_seconds_ratio, training_flops, training_flops_ratio, peak_memory_bytes,
-    parameters, inference_ms_per_1000, attack_seconds; CSV has more.
+    Columns: rank, clean_accuracy, robust_accuracy, certified_accuracy, retained, auc, gauc, impression_auc, mrr,
+    ndcg@5, ndcg@10, training_seconds, training_seconds_ratio, training_flops, training_flops_ratio,
+    peak_memory_bytes, parameters, inference_ms_per_1000, attack_seconds; CSV has more.
 
     \b
     Examples:

@@ -1,0 +1,136 @@
+"""Smoothing over deletions: most of the input is deleted in training and serving, and what is served is certified."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from recgauntlet.batch import PAD, Batch, Users
+from recgauntlet.card import Threat
+from recgauntlet.data.tables import Catalog
+from recgauntlet.defense import Defense, TrainingContext, model_scores
+from recgauntlet.errors import PluginError
+from recgauntlet.lexicon import words_of
+from recgauntlet.recommender import Recommender
+from recgauntlet.search_space import Between, OneOf, SearchSpace
+from recgauntlet.smoothing import DeletionSmoothed, SmoothedSurface, left_of
+
+
+class RandomizedSmoothing(Defense):
+    """Delete each word of the candidate (or each item of the history) with probability `p_delete` in training; serve
+    the vote over `votes` deletions.
+
+    Training minimizes the model's own loss on one noisy copy of each example, as Cohen et al. do with Gaussian noise:
+
+        min E_z loss(f(x with the elements z deleted), y),   z_i ~ Bernoulli(p_delete), independently.
+
+    The surface is that of the task's first ranked threat to words or histories (of the first such threat, where none is
+    ranked). What is served, and what its score is, says `recgauntlet.smoothing.DeletionSmoothed`; the evaluator's
+    certificate is `recgauntlet.certify`.
+
+    Deviations. Cohen et al. and Huang et al. (RS-Del) draw fresh noise for every prediction and certify the average
+    over all noise by a Monte Carlo test, with a chance of error. Here the deletions that are served are drawn once, so
+    that every element is seen by `round((1 - p_delete) * votes)` votes (at least one) and the average is computed
+    exactly (Levine and Feizi): the score is deterministic, the certificate is of the served model and has no chance of
+    error. Deleted elements leave no mask token. Levine and Feizi count votes; here probabilities are averaged, so that
+    gradients are there for an attack. Weights are chosen by the clean AUC of the model inside.
+
+    Parameters
+    ----------
+    p_delete
+        Share of the words or items that a vote does not see.
+    votes
+        How many votes a score takes; scoring costs so many passes.
+    sharpness
+        How near the vote is to a majority vote (large) or to the mean logit (small).
+    """
+
+    citation = r"""
+@inproceedings{cohen2019certified,
+  title = {Certified Adversarial Robustness via Randomized Smoothing},
+  author = {Cohen, Jeremy and Rosenfeld, Elan and Kolter, J. Zico},
+  booktitle = {Proceedings of the 36th International Conference on Machine Learning ({ICML})},
+  series = {Proceedings of Machine Learning Research},
+  volume = {97}, pages = {1310--1320}, year = {2019},
+  url = {https://proceedings.mlr.press/v97/cohen19c.html}
+}
+@inproceedings{levine2020derandomized,
+  title = {({De})Randomized Smoothing for Certifiable Defense against Patch Attacks},
+  author = {Levine, Alexander and Feizi, Soheil},
+  booktitle = {Advances in Neural Information Processing Systems 33 ({NeurIPS})},
+  year = {2020},
+  url = {https://arxiv.org/abs/2002.10733}
+}
+@inproceedings{huang2023rsdel,
+  title = {{RS-Del}: Edit Distance Robustness Certificates for Sequence Classifiers via Randomized Deletion},
+  author = {Huang, Zhuoqun and Marchant, Neil G. and Lucas, Keane and Bauer, Lujo and Ohrimenko, Olga and Rubinstein, Benjamin I. P.},
+  booktitle = {Advances in Neural Information Processing Systems 36 ({NeurIPS})},
+  year = {2023},
+  url = {https://arxiv.org/abs/2302.01757}
+}
+"""  # noqa: E501  an author list is one line
+    search_space: ClassVar[SearchSpace] = {
+        "p_delete": Between(0.5, 0.95),
+        "votes": OneOf((8, 12, 16, 24)),
+        "sharpness": Between(1.0, 10.0, log=True),
+    }
+
+    def __init__(self, *, p_delete: float = 0.9, votes: int = 12, sharpness: float = 3.0) -> None:
+        if not 0 < p_delete < 1 or votes < 2 or sharpness <= 0:
+            raise PluginError(
+                f"p_delete={p_delete:g}, votes={votes}, sharpness={sharpness:g} do not fit together",
+                field="p_delete",
+                remedy="give a share between 0 and 1, at least two votes and a sharpness above 0",
+            )
+        self.p_delete = p_delete
+        self.votes = votes
+        self.sharpness = sharpness
+        self._surface: SmoothedSurface | None = None
+        self._texts: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> int:
+        """How many votes see an element."""
+        return min(self.votes - 1, max(1, round((1 - self.p_delete) * self.votes)))
+
+    def prepare(self, threats: Sequence[Threat], catalog: Catalog) -> None:
+        found = [threat for threat in threats if threat.surface != "embedding"]
+        chosen = next((threat for threat in found if threat.ranked), found[0] if found else None)
+        if chosen is None:
+            raise PluginError(
+                "the task has no threat to texts or histories",
+                field="threats",
+                remedy="train this defense on a task whose card has such a threat: it deletes words or items",
+            )
+        self._surface = "history" if chosen.surface == "history" else "candidate-text"
+        self._texts = catalog.texts
+
+    def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
+        noisy = self.deleted(batch, context)
+        return model.click_loss(model_scores(model, noisy), noisy)
+
+    def deleted(self, batch: Batch, context: TrainingContext) -> Batch:
+        """The same examples, each word or history item deleted with probability `p_delete`; a user's history is the
+        same for all of its candidates."""
+        generator = context.rng.torch(context.step)
+        if self._surface == "history":
+            users = batch.users
+            draws = torch.rand(users.histories.shape, generator=generator).to(users.histories.device)
+            seen = (draws >= self.p_delete) & (users.histories != PAD)
+            left, _ = left_of(users.histories, seen.unsqueeze(1))
+            return replace(batch, users=Users(users.ids, left[:, 0]))
+        texts = batch.texts or [self._texts[i] for i in batch.items.tolist()]
+        words = [words_of(text) for text in texts]
+        draws = torch.rand(sum(map(len, words)), generator=generator)
+        kept = iter((draws >= self.p_delete).tolist())
+        return batch.with_texts([" ".join([word for word in part if next(kept)]) for part in words])
+
+    def wrap(self, model: Recommender) -> Recommender:
+        """The vote; the model itself where it does not read what would be deleted."""
+        if self._surface is None or self._surface not in model.surfaces:
+            return model
+        return DeletionSmoothed(model, self._surface, votes=self.votes, kept=self.kept, sharpness=self.sharpness).eval()

@@ -1,0 +1,61 @@
+"""The page shows certified accuracy in a column of its own, and only where a row has one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from page_reader import Element, read_page
+from synthetic_records import make_record
+
+from recgauntlet.record import RunRecord, write_record
+from recgauntlet.results import read_results
+from recgauntlet_site.render import render_site
+
+
+def files_of(directory: Path, *records: RunRecord) -> dict[str, bytes]:
+    for number, record in enumerate(records):
+        write_record(record, directory / f"{number}.json")
+    return render_site([("made", directory, read_results(directory))], cards=lambda table: None)
+
+
+def page_of(files: dict[str, bytes]) -> Element:
+    page, faults = read_page(files["index.html"].decode())
+    assert faults == []
+    return page
+
+
+def test_a_certified_row_brings_a_column_in_which_others_are_not_applicable(tmp_path: Path) -> None:
+    smooth = make_record(defense="smooth", certified=True)
+    page = page_of(files_of(tmp_path, make_record(), smooth))
+    board = page.all("table", class_="board")[0]
+    heads = [head.text() for head in board.all("thead")[0].all("th")]
+    assert heads[3:6] == ["stuffing ranked", "stuffing certified", "embedding diagnostic"]
+    found = {}
+    for body in board.all("tbody"):
+        row, notes = body.all("tr")
+        cells = [*row.all("th"), *row.all("td")]
+        assert len(cells) == len(heads)
+        assert notes.all("td")[0].attributes["colspan"] == str(len(heads))
+        (cell,) = [cell for cell in row.all("td") if cell.attributes.get("data-label") == "stuffing, certified"]
+        found[row.all("th")[0].text()] = cell.text()
+    proved = smooth.proved("stuffing", "standard")
+    assert proved is not None
+    assert found["nrms + smooth"].startswith(f"{100 * proved.mean():.1f} ")
+    assert found["nrms + standard"] == "not applicable"
+    assert "Certified accuracy" in [term.text() for term in page.all("dt")]
+    assert "certified" in " ".join(table.text() for table in page.all("table", class_="wide"))
+
+
+def test_a_page_without_certificates_does_not_speak_of_them(tmp_path: Path) -> None:
+    files = files_of(tmp_path, make_record(), make_record(defense="pgd"))
+    assert b"ertified" not in b"".join(files[name] for name in ("index.html", "leaderboard.csv", "leaderboard.json"))
+
+
+def test_the_json_has_it_where_a_row_has(tmp_path: Path) -> None:
+    content = json.loads(
+        files_of(tmp_path, make_record(), make_record(defense="smooth", certified=True))["leaderboard.json"]
+    )
+    cells = {row["defense"]["name"]: row["threats"][0]["cells"][0] for row in content["tables"][0]["rows"]}
+    assert "certified" not in cells["standard"]
+    assert cells["smooth"]["certified"]["value"] > 0
