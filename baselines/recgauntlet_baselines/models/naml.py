@@ -60,7 +60,7 @@ class NAML(Recommender):
         "dropout": Between(0.0, 0.4),
         "category_size": OneOf((16, 32, 64, 100)),
     }
-    recipe = TrainingRecipe(epochs=6, batch_size=256, learning_rate=4e-3, weight_decay=1e-4, patience=2)
+    recipe = TrainingRecipe(epochs=6, batch_size=256, learning_rate=1e-2, weight_decay=1e-4, patience=2)
 
     def __init__(
         self,
