@@ -20,7 +20,7 @@ from recgauntlet.lexicon import Lexicon, character_variants, is_number, words_of
 from recgauntlet.verify_text import text_fault
 
 _MOST_WORDS = 2000
-_WORDS_A_DRAW = 256
+_WORDS_A_DRAW = 1024
 _VARIANTS = 8
 """Misspellings of a word that are ever drawn. A tokenizer remembers every word it has seen: of all misspellings of all
 words there are millions."""
@@ -144,7 +144,10 @@ class TextEdits:
         index: dict[str, int] = {}
         for b, draft in enumerate(drafts):
             options = [(p, new) for p in self._open_places(draft) for new in self._alternatives[draft.words[p]]]
-            for m, i in enumerate((chance[b] * len(options)).astype(np.int64).tolist() if options else []):
+            # all where they are few, in a random order
+            few = len(options) <= count
+            drawn = generator.permutation(len(options)) if few else (chance[b] * len(options)).astype(np.int64)
+            for m, i in enumerate(drawn.tolist()):
                 place[b, m], new = options[i]
                 word[b, m] = index.setdefault(new, len(index))
         return WordMoves(place, word, tuple(index))

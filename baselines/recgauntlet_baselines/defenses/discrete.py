@@ -56,10 +56,10 @@ class Discrete(Defense):
     search_space: ClassVar[SearchSpace] = {
         "tier": OneOf(("low", "standard", "high")),
         "lam": Between(0.25, 4.0, log=True),
-        "sampled": Between(16, 128, log=True),
+        "sampled": Between(32, 512, log=True),
     }
 
-    def __init__(self, *, tier: str = "standard", lam: float = 1.0, sampled: int = 64, scored: int = 2) -> None:
+    def __init__(self, *, tier: str = "standard", lam: float = 1.0, sampled: int = 256, scored: int = 4) -> None:
         self.tier = tier
         self.lam = lam
         self.sampled = sampled

@@ -50,7 +50,7 @@ class MedianUser(Defense):
 """
     search_space: ClassVar[SearchSpace] = {"groups": Between(2, 9), "grouped_training": OneOf((False, True))}
 
-    def __init__(self, *, groups: int = 5, grouped_training: bool = True) -> None:
+    def __init__(self, *, groups: int = 3, grouped_training: bool = False) -> None:
         self.groups = groups
         self.grouped_training = grouped_training
 

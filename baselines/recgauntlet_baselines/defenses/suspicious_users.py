@@ -67,10 +67,11 @@ def similarity_degree(pairs: Pairs, neighbours: int) -> tuple[npt.NDArray[np.int
     items = np.concatenate([pairs.clicked[:, None], pairs.histories], axis=1)
     rows = np.broadcast_to(row[:, None], items.shape)[items != PAD]
     columns = items[items != PAD]
-    taken = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(users), int(columns.max()) + 1))
+    shape = (len(users), int(columns.max()) + 1)
+    taken = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape)
     taken.data[:] = 1.0  # duplicates were summed: an item counts once
-    rarity = np.log(len(users) / np.maximum(1, np.bincount(taken.indices, minlength=taken.shape[1])))
-    profiles = sparse.csr_matrix((rarity[taken.indices], taken.indices, taken.indptr), shape=taken.shape)
+    rarity = np.log(len(users) / np.maximum(1, np.bincount(taken.indices, minlength=shape[1])))
+    profiles = sparse.csr_matrix((rarity[taken.indices], taken.indices, taken.indptr), shape=shape)
     squares = np.asarray(profiles.multiply(profiles).sum(axis=1)).ravel()
     norms, shrinkage = np.sqrt(squares), float(squares.mean())
     k = min(neighbours, len(users) - 1)
