@@ -43,6 +43,10 @@ def recbole(name: str, edges: Any, valid: Any, counts: Any) -> tuple[Any, float]
     load = torch.load
     torch.load = lambda *args, **kwargs: load(*args, **(kwargs | {"weights_only": False}))
     torch.set_num_threads(1)
+    import scipy.sparse
+
+    # RecBole's LightGCN calls a method that scipy took away with 1.13
+    scipy.sparse.dok_matrix._update = lambda self, values: self._dict.update(values)
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
     from recbole.utils import get_model, get_trainer, init_seed
@@ -90,7 +94,7 @@ def recbole(name: str, edges: Any, valid: Any, counts: Any) -> tuple[Any, float]
     scores = np.full(counts, -np.inf)
     users = [(n, int(t)) for n, t in enumerate(dataset.field2id_token["user_id"]) if n]
     items = [(n, int(t)) for n, t in enumerate(dataset.field2id_token["item_id"]) if n]
-    table = (users_ @ items_.T).numpy()
+    table = (users_ @ items_.T).detach().numpy()
     scores[np.ix_([t for _, t in users], [t for _, t in items])] = table[
         np.ix_([n for n, _ in users], [n for n, _ in items])
     ]

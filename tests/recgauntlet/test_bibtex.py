@@ -77,7 +77,7 @@ def test_an_address_keeps_its_marks() -> None:
 
 def all_references() -> list[bibtex.Entry]:
     texts = [text for name, text in vars(references).items() if name.isupper()]
-    texts += [find_model(name).value.citation for name in ("nrms", "bert")]
+    texts += [find_model(name).value.citation for name in ("nrms", "bert", "bpr-mf", "lightgcn")]
     texts += [find_defense(name).value.citation for name in ("fgsm", "fgm", "pgd")]
     texts += [attack.citation for attack in suite_attacks()]
     for name in names("tasks"):

@@ -180,7 +180,7 @@ def spread(layer: Tensor, neighbors: Tensor, starts: Tensor, weights: Tensor) ->
 
 
 class _Spread(torch.autograd.Function):
-    """Its own gradient, the matrix being symmetric: a tenth of the time of a sparse product's, and no graph is kept."""
+    """Its own gradient, the matrix being symmetric: a tenth of a sparse COO product's time, and nothing is kept."""
 
     @staticmethod
     def forward(ctx: Any, layer: Tensor, neighbors: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
