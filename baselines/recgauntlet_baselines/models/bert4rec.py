@@ -60,7 +60,7 @@ class BERT4Rec(Recommender):
   doi = {10.1145/3357384.3357895}
 }
 """
-    recipe = TrainingRecipe(epochs=8, batch_size=256, learning_rate=3e-3, weight_decay=1e-2, patience=2)
+    recipe = TrainingRecipe(epochs=5, batch_size=256, learning_rate=3e-3, weight_decay=1e-2, patience=2)
     search_space: ClassVar[SearchSpace] = {
         "dropout": Between(0.0, 0.5),
         "masked": Between(0.1, 0.6),
