@@ -19,7 +19,7 @@ SIZE = 64
 
 
 def cornac_bpr(edges: Any, valid: Any, counts: Any) -> tuple[Any, float]:
-    """Cornac's BPR with item biases, its passes and rate chosen by hand as ours are."""
+    """Cornac's BPR with item biases; passes and rate are one sensible setting, not tuned."""
     from cornac.data import Dataset
     from cornac.models import BPR
 
