@@ -58,9 +58,12 @@ def test_scores_through_the_cache_are_those_of_the_whole_sequence(model: GPTRank
             tokens = model.tokenize([text])
             sequence += [*tokens.ids[0][tokens.mask[0]].tolist()[:6], model._separator]
         shown = model.tokenize([model.catalog.texts[int(batch.items[row])]])
+        begin = len(sequence)
         sequence += [*shown.ids[0].tolist(), model._separator]
-        hidden = model.reader(input_ids=torch.tensor([sequence])).last_hidden_state
-        torch.testing.assert_close(model.head(hidden[0, -1]), scores[row : row + 1], rtol=1e-4, atol=1e-4)
+        places = torch.arange(len(sequence)) + model._room - begin  # the candidate begins at one place for all
+        hidden = model.reader(input_ids=torch.tensor([sequence]), position_ids=places[None]).last_hidden_state
+        read = hidden[0, begin:].mean(dim=0)
+        torch.testing.assert_close(model.head(read), scores[row : row + 1], rtol=1e-4, atol=1e-4)
 
 
 def test_gradients_reach_the_history_through_the_cache_and_the_candidate(model: GPTRanker, batch: Batch) -> None:

@@ -1,4 +1,4 @@
-"""A causal language model as a ranker: it reads the history, then the candidate, and its last token gives the logit."""
+"""A causal language model as a ranker: it reads the history, then the candidate, whose tokens give the logit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class GPTRanker(Recommender):
 
     A token of a causal model sees what stands before it alone, so what the model makes of a history does not depend on
     the candidate: the user's state is the keys and values of all layers, computed once however often the candidate is
-    attacked, and read through them. With `h` the last hidden state of the closing separator, `score = <w, h> + b`.
+    attacked, and read through them. With `h` the mean of the last hidden states of the candidate's tokens and of the
+    closing separator, `score = <w, h> + b`. A candidate begins at the same position whatever the length of the history.
 
     It is the simplest of the rankers that prompt a language model with a history (as in Liu et al. 2023): texts and
     separators without words of instruction, trained on clicks with a logit of its own instead of a yes or no token.
@@ -66,7 +67,7 @@ class GPTRanker(Recommender):
         "layers": OneOf((1, 2, 3)),
         "dropout": Between(0.0, 0.3),
     }
-    recipe = TrainingRecipe(epochs=3, batch_size=128, learning_rate=1e-3, weight_decay=0.01, warmup=0.1, patience=2)
+    recipe = TrainingRecipe(epochs=3, batch_size=128, learning_rate=3e-3, weight_decay=0.01, warmup=0.1, patience=2)
 
     def __init__(
         self,
@@ -125,7 +126,8 @@ class GPTRanker(Recommender):
         return UserState((F.pad(mask, (0, self._room - mask.shape[1])), kept))
 
     def _keys_and_values(self, words: Tensor, mask: Tensor) -> Tensor:
-        cache = self._read(words, mask, None).past_key_values
+        start = self._room - mask.sum(dim=1, keepdim=True)  # so that every candidate begins at the same place
+        cache = self._read(words, mask, start).past_key_values
         kept = torch.stack([part for layer in cache for part in layer[:2]], dim=1)
         return F.pad(kept, (0, 0, 0, self._room - mask.shape[1]))
 
@@ -135,19 +137,21 @@ class GPTRanker(Recommender):
         seen = user.tensors[0]
         width = int(seen.sum(dim=1).max())
         past = _Past(user.tensors[1][:, :, :, :width], seen[:, :width])
-        hidden = self._read(words, mask, past).last_hidden_state
-        last = mask.sum(dim=1) - 1
-        logits: Tensor = self.head(hidden[torch.arange(len(last), device=last.device), last]).squeeze(-1)
+        hidden = self._read(words, mask, torch.full_like(mask[:, :1], self._room, dtype=torch.long), past)
+        weight = mask / mask.sum(dim=1, keepdim=True)
+        read = (hidden.last_hidden_state * weight.to(hidden.last_hidden_state).unsqueeze(-1)).sum(dim=1)
+        logits: Tensor = self.head(read).squeeze(-1)
         return logits
 
-    def _read(self, words: Tensor, mask: Tensor, past: _Past | None) -> Any:
-        """The model's answer to `words [B, L, D]` after `past`; the places of real tokens are counted without gaps."""
+    def _read(self, words: Tensor, mask: Tensor, start: Tensor, past: _Past | None = None) -> Any:
+        """The model's answer to `words [B, L, D]` after `past`; the places of real tokens are counted without gaps from
+        `start [B, 1]`."""
         seen = mask if past is None else torch.cat([past.mask, mask], dim=1)
-        place = (seen.long().cumsum(dim=1) - 1).clamp(min=0)[:, -mask.shape[1] :]
+        place = start + mask.long().cumsum(dim=1) - 1
         return self.reader(
             inputs_embeds=words,
             attention_mask=seen.long(),
-            position_ids=place,
+            position_ids=place.clamp(min=0),
             past_key_values=None if past is None else past.cache(),
             use_cache=True,
         )
@@ -191,11 +195,12 @@ class GPTRanker(Recommender):
         words = self._words(torch.tensor([[self._separator, 0, 1, self._separator]]))
         mask = torch.ones(words.shape[:2], dtype=torch.bool)
         try:
-            whole = self._read(words, mask, None).last_hidden_state
-            first = self._read(words[:, :2], mask[:, :2], None)
+            begin = torch.zeros(1, 1, dtype=torch.long)
+            whole = self._read(words, mask, begin).last_hidden_state
+            first = self._read(words[:, :2], mask[:, :2], begin)
             kept = torch.stack([part for layer in first.past_key_values for part in layer[:2]], dim=1)
             past = _Past(kept, mask[:, :2])
-            later = self._read(words[:, 2:], mask[:, 2:], past).last_hidden_state
+            later = self._read(words[:, 2:], mask[:, 2:], begin + 2, past).last_hidden_state
             alike = torch.allclose(torch.cat([first.last_hidden_state, later], dim=1), whole, rtol=1e-3, atol=1e-3)
         except (AttributeError, TypeError):
             alike = False
@@ -242,6 +247,7 @@ def _small(
         resid_pdrop=dropout,
         embd_pdrop=dropout,
         attn_pdrop=0.0,  # it would cost the fast attention kernel
+        initializer_range=width**-0.5,  # GPT-2's 0.02 would drown positions and attention in word vectors of unit size
         bos_token_id=len(start),
         eos_token_id=len(start),
     )
