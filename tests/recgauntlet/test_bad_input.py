@@ -69,9 +69,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     ("words", "problem", "near"),
     [
         (["--task", "video-wach"], "there is no task named 'video-wach'", "did you mean video-watch?"),
-        (["--model", "nrsm"], "there is no model named 'nrsm'", "did you mean nrms?"),
+        (["--model", "nrsm"], "there is no model named 'nrsm'", "did you mean nrms"),
         (["--defense", "pdg"], "there is no defense named 'pdg'", "pgd"),
-        (["--defense", "zzzz"], "there is no defense named 'zzzz'", "choose one of: fgm"),
+        (["--defense", "zzzz"], "there is no defense named 'zzzz'", "choose one of: apr"),
         (["--track", "demo"], "has no demo track", "choose one of: standard"),
         (["--device", "toaster"], "'toaster' is not a device", "use auto"),
         (["--model-option", "nrms.layers=2"], "nrms has no option 'layers'", "choose among"),
