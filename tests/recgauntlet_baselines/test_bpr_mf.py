@@ -12,6 +12,7 @@ from recgauntlet.defense import model_scores
 from recgauntlet.recommender import Origin
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.testing.tiny import TOKENS, tiny_data, whole
+from recgauntlet_baselines.models._collaborative import above_drawn
 from recgauntlet_baselines.models.bpr_mf import BPRMF
 
 STRANGER = 40
@@ -115,6 +116,20 @@ def test_the_penalty_is_the_squared_norm_of_a_pairs_row_and_items(model: BPRMF, 
     one = batch.select(torch.tensor([2, 3]))
     one = replace(one, users=batch.users.select(torch.tensor([1])), rows=torch.zeros(2, dtype=torch.int64))
     parts = [model.row_of(one.users.ids), *model.items(one.items)]
-    model.l2 = 0.5
+    model.l2, model.drawn = 0.5, 0
     found = model.auxiliary_loss(one, torch.Generator())
     torch.testing.assert_close(found, 0.5 * sum((part.square().sum() for part in parts), torch.zeros(())))
+
+
+def test_the_drawn_loss_ranks_the_clicked_item_above_items_that_the_user_does_not_have() -> None:
+    """Of three items one is clicked and one is in the history: what is drawn is always compared with the third."""
+    table = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0]])
+    users = Users(torch.tensor([0]), torch.tensor([[PAD, 1]]))
+    labels = torch.tensor([1.0, 0.0])
+    batch = Batch(users, torch.zeros(2, dtype=torch.int64), torch.tensor([0, 2]), labels, torch.arange(2))
+    vectors = torch.tensor([[0.5, -1.0]])
+    margin = torch.tensor(0.5 - 0.5)  # x(item 0) - x(item 2)
+    found = above_drawn(vectors, table, batch, 50, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found, -F.logsigmoid(margin))
+    nobody = replace(batch, users=Users(users.ids, torch.tensor([[2, 1]])))
+    assert float(above_drawn(vectors, table, nobody, 50, torch.Generator().manual_seed(0))) == 0.0

@@ -166,7 +166,7 @@ def test_a_step_after_evaluation_has_a_graph_and_a_second_backward_pass_too(data
 @torch.no_grad()
 def test_the_penalty_is_on_layer_0_of_users_and_items(data: TaskData, batch: Batch) -> None:
     model = build(data)
-    model.l2 = 0.5
+    model.l2, model.drawn = 0.5, 0
     start = model.nodes.weight
     total = start[batch.users.ids].square().sum() + start[USERS + batch.items].square().sum()
     torch.testing.assert_close(model.auxiliary_loss(batch, torch.Generator()), 0.5 * total / len(batch.users))

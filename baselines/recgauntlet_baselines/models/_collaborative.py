@@ -28,7 +28,8 @@ class PairwiseItems(Recommender):
     """A user vector `p` and an item vector `q`; the logit is `a * (p . q - p . mean(q)) + c`.
 
     `L = mean -log sigmoid(x(clicked) - x(unclicked))` with `x = p . q` (Rendle et al. 2009, BPR-Opt). The unclicked
-    item is the one of the same training pair; the paper draws it anew every step.
+    item is the one of the same training pair, which a defense may perturb; beside it stands the same loss over `drawn`
+    items that are drawn anew every step, as in the paper.
 
     Pairs say nothing about where 0 is, so this is ours: `x` counts from the user's mean over the catalog (whatever is
     added to all items of a user cancels in the loss), and `a` and `c` are learned by the binary cross-entropy of the
@@ -66,6 +67,20 @@ class PairwiseItems(Recommender):
         pairwise = -F.logsigmoid(plain[clicked[better]] - plain[unclicked[worse]]).mean()
         calibrated = plain.detach() * self.log_scale.exp() + self.offset
         return pairwise + super().click_loss(calibrated, batch)
+
+
+def above_drawn(vectors: Tensor, table: Tensor, batch: Batch, drawn: int, generator: torch.Generator) -> Tensor:
+    """The pairwise loss of every clicked item of a batch against `drawn` items drawn evenly from the catalog, but for
+    what its user has in the history; users `vectors [U, D]`, items `table [N, D]`; 0 where nothing can be compared."""
+    clicked = (batch.labels > 0.5).nonzero()[:, 0]
+    rows, items = batch.rows[clicked], batch.items[clicked]
+    other = torch.randint(len(table), (len(clicked), drawn), generator=generator).to(table.device)
+    taken = torch.cat([batch.users.histories[rows], items.unsqueeze(1)], dim=1)
+    new = (other.unsqueeze(2) != taken.unsqueeze(1)).all(dim=2)
+    users = vectors[rows]
+    margin = (users * table[items]).sum(dim=1, keepdim=True) - (table[other] @ users.unsqueeze(2)).squeeze(2)
+    loss: Tensor = (-F.logsigmoid(margin) * new).sum() / new.sum().clamp(min=1)
+    return loss
 
 
 def over_root(vectors: Tensor, mask: Tensor) -> Tensor:

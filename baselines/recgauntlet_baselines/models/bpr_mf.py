@@ -11,7 +11,7 @@ from recgauntlet.batch import Batch, Candidates, Users, UserState
 from recgauntlet.data.tables import Catalog, TrainingPeriod
 from recgauntlet.recommender import TrainingRecipe
 from recgauntlet.search_space import Between, OneOf, SearchSpace
-from recgauntlet_baselines.models._collaborative import BPR_CITATION, PairwiseItems, over_root
+from recgauntlet_baselines.models._collaborative import BPR_CITATION, PairwiseItems, above_drawn, over_root
 
 SPREAD = 0.1
 """Standard deviation of the first weights."""
@@ -36,21 +36,26 @@ class BPRMF(PairwiseItems):
     ----------
     size
         Coordinates of a vector.
+    drawn
+        Items drawn for each clicked one in every step.
     l2
         Weight of the squared norms of the rows and items of a training pair (one weight for all, where the paper has
         three).
     """
 
     citation = BPR_CITATION
-    search_space: ClassVar[SearchSpace] = {"size": OneOf((16, 32, 64, 128)), "l2": Between(1e-5, 1e-1, log=True)}
+    search_space: ClassVar[SearchSpace] = {"size": OneOf((16, 32, 64, 128)), "l2": Between(1e-4, 1e-1, log=True)}
     recipe = TrainingRecipe(epochs=8, batch_size=256, learning_rate=5e-3, patience=2)
 
     row_of: nn.Embedding
     is_known: Tensor
 
-    def __init__(self, catalog: Catalog, *, token_length: int, size: int = 64, l2: float = 1e-3) -> None:
+    def __init__(
+        self, catalog: Catalog, *, token_length: int, size: int = 64, drawn: int = 4, l2: float = 3e-2
+    ) -> None:
         super().__init__(catalog, token_length=token_length)
         self.size = size
+        self.drawn = drawn
         self.l2 = l2
         self.items = nn.Embedding(len(catalog), size)
         nn.init.normal_(self.items.weight, std=SPREAD)
@@ -82,4 +87,7 @@ class BPRMF(PairwiseItems):
     def auxiliary_loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         rows, items = self.row_of(batch.users.ids), self.items(batch.items)
         penalty: Tensor = self.l2 * (rows.square().sum() + items.square().sum()) / len(batch.users)
-        return penalty
+        if self.drawn == 0:
+            return penalty
+        vectors = self.encode_user(batch.users).tensors[0]
+        return penalty + above_drawn(vectors, self.items.weight, batch, self.drawn, generator)

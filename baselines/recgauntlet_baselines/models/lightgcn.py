@@ -14,7 +14,7 @@ from recgauntlet.batch import Batch, Candidates, Users, UserState
 from recgauntlet.data.tables import Catalog, IntArray, Pairs, TrainingPeriod
 from recgauntlet.recommender import TrainingRecipe
 from recgauntlet.search_space import Between, OneOf, SearchSpace
-from recgauntlet_baselines.models._collaborative import BPR_CITATION, PairwiseItems, over_root
+from recgauntlet_baselines.models._collaborative import BPR_CITATION, PairwiseItems, above_drawn, over_root
 
 SPREAD = 0.1
 """Standard deviation of the first weights."""
@@ -47,6 +47,8 @@ class LightGCN(PairwiseItems):
         Coordinates of a vector.
     layers
         How often vectors are smoothed, at least 1.
+    drawn
+        Items drawn for each clicked one in every step.
     l2
         Weight of the squared norms of the layer 0 of a training pair's user and items.
     """
@@ -78,11 +80,12 @@ class LightGCN(PairwiseItems):
     item_weights: Tensor
 
     def __init__(
-        self, catalog: Catalog, *, token_length: int, size: int = 64, layers: int = 2, l2: float = 1e-4
+        self, catalog: Catalog, *, token_length: int, size: int = 64, layers: int = 2, drawn: int = 4, l2: float = 1e-4
     ) -> None:
         super().__init__(catalog, token_length=token_length)
         self.size = size
         self.layers = layers
+        self.drawn = drawn
         self.l2 = l2
         self._kept: _Smoothed | None = None
 
@@ -121,7 +124,12 @@ class LightGCN(PairwiseItems):
     def auxiliary_loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         places = torch.cat([batch.users.ids, batch.items + self._user_count])
         penalty: Tensor = self.l2 * self.nodes(places).square().sum() / len(batch.users)
-        return penalty
+        if self.drawn == 0:
+            return penalty
+        smoothed = self._smoothed()
+        past = smoothed.given[batch.users.histories.clamp(min=0)]
+        vectors = over_root(past, batch.users.histories >= 0)
+        return penalty + above_drawn(vectors, smoothed.items, batch, self.drawn, generator)
 
     @property
     def _user_count(self) -> int:
