@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,23 +47,23 @@ def _tasks() -> list[tuple[str, ...]]:
 
 
 def _models() -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("model", "from", "reads", "options", "tuned", "what it is")]
+    rows: list[tuple[str, ...]] = [("model", "what it is", "reads", "options", "tuned", "from")]
     for name in names("models"):
         plugin = find_model(name)
         surfaces = ", ".join(sorted(plugin.value.surfaces))
         options = _arguments(plugin.value.hyperparameters())
         origin, tuned = f"{plugin.distribution} {plugin.version}", _tuned("model", name)
-        rows.append((name, origin, surfaces, options, tuned, _first_line(plugin.value)))
+        rows.append((name, _in_a_line(plugin.value), surfaces, options, tuned, origin))
     return rows
 
 
 def _defenses() -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("defense", "from", "options", "tuned", "what it is")]
+    rows: list[tuple[str, ...]] = [("defense", "what it is", "options", "tuned", "from")]
     for name in names("defenses"):
         plugin = find_defense(name)
         options = _arguments(plugin.value().hyperparameters())
         origin, tuned = f"{plugin.distribution} {plugin.version}", _tuned("defense", name)
-        rows.append((name, origin, options, tuned, _first_line(plugin.value)))
+        rows.append((name, _in_a_line(plugin.value), options, tuned, origin))
     return rows
 
 
@@ -89,8 +90,12 @@ def _arguments(options: Mapping[str, Scalar]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in options.items())
 
 
-def _first_line(thing: type) -> str:
-    return (thing.__doc__ or "").strip().splitlines()[0] if thing.__doc__ else ""
+def _in_a_line(thing: type) -> str:
+    """What a plugin is: the first paragraph of its class; of its module, where that is an equation."""
+    said = inspect.cleandoc(thing.__doc__ or "")
+    if said.startswith("`"):
+        said = inspect.getdoc(inspect.getmodule(thing)) or said
+    return " ".join(said.partition("\n\n")[0].split())
 
 
 @click.command(short_help="Print one record in words.")
