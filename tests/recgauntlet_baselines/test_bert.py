@@ -10,8 +10,9 @@ from toy_recommender import make_batch
 from recgauntlet.batch import PAD, Batch, Users, UserState
 from recgauntlet.data.tables import Catalog, TaskData
 from recgauntlet.defense import click_loss, model_scores
+from recgauntlet.encoder import model_path
 from recgauntlet.errors import PluginError
-from recgauntlet_baselines.models.bert import GROUPED, BertRanker, Freeze
+from recgauntlet_baselines.models.bert import GROUPED, BertRanker, Freeze, load_encoder, read_first_alone
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,7 @@ def test_layers_are_kept_from_the_bottom(data: TaskData, checkpoint: str) -> Non
     both = make(data, checkpoint)
     one = BertRanker(data.catalog, token_length=12, checkpoint=checkpoint, max_length=64, layers=1)
     assert len(one.bert.encoder.layer) == 1
-    kept, first = one.bert.encoder.layer[0].state_dict(), both.bert.encoder.layer[0].state_dict()
+    kept, first = one.bert.encoder.layer[0].layer.state_dict(), both.bert.encoder.layer[0].state_dict()
     assert all(torch.equal(kept[name], first[name]) for name in first)
 
 
@@ -215,3 +216,17 @@ def test_the_default_encoder_comes_with_the_package(data: TaskData, monkeypatch:
     assert scores.shape == (4,)
     assert torch.isfinite(scores).all()
     assert model.embed(model.candidates(torch.tensor([0]))).shape[2] == 384
+
+
+@torch.no_grad()
+def test_the_last_layer_that_reads_the_first_token_alone_gives_the_state_of_the_whole_layer() -> None:
+    _, encoder = load_encoder(str(model_path()))
+    encoder.eval()
+    words = torch.randn(3, 9, encoder.config.hidden_size, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(3, 9, dtype=torch.int64)
+    mask[1, 5:] = 0
+    whole = encoder(inputs_embeds=words, attention_mask=mask).last_hidden_state[:, 0]
+    read_first_alone(encoder)
+    alone = encoder(inputs_embeds=words, attention_mask=mask).last_hidden_state
+    assert alone.shape[1] == 1
+    torch.testing.assert_close(alone[:, 0], whole, rtol=1e-4, atol=1e-5)

@@ -105,6 +105,7 @@ class BertRanker(Recommender):
         if trim_vocabulary:
             trim(self.bert, kept, pad_row)
         self._freeze(freeze)
+        read_first_alone(self.bert)
         self._tokenize = WordTokenizer(
             lambda words: [[rows.get(piece, unknown_row) for piece in ids] for ids in word_pieces(tokenizer, words)],
             length=token_length,
@@ -265,6 +266,41 @@ def trim(encoder: Any, kept: Sequence[int], pad_row: int) -> None:
     table = encoder.get_input_embeddings().weight.detach()[list(kept)].clone()
     encoder.set_input_embeddings(nn.Embedding(len(table), table.shape[1], padding_idx=pad_row, _weight=table))
     encoder.config.vocab_size = len(kept)
+
+
+def read_first_alone(encoder: Any) -> None:
+    """Let the last layer of a BERT make the first token's state alone: nothing else of it is read."""
+    from transformers.models.bert.modeling_bert import BertLayer
+
+    stack = getattr(getattr(encoder, "encoder", None), "layer", None)
+    if isinstance(stack, nn.ModuleList) and isinstance(stack[-1], BertLayer):
+        stack[-1] = FirstToken(stack[-1])
+
+
+class FirstToken(nn.Module):
+    """A layer of BERT from which only the first token asks: `[B, L, D]` to `[B, 1, D]`, the same state with a fraction
+    of the work (keys and values alone are made of all tokens)."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, hidden: Tensor, mask: Tensor | None = None, *unused: Any, **options: Any) -> Tensor:
+        inner = self.layer.attention.self
+        first = hidden[:, :1]
+
+        def heads(part: Tensor) -> Tensor:
+            return part.view(len(part), part.shape[1], -1, inner.attention_head_size).transpose(1, 2)
+
+        asked, keys, values = heads(inner.query(first)), heads(inner.key(hidden)), heads(inner.value(hidden))
+        dropped = inner.dropout.p if self.training else 0.0
+        seen = None if mask is None else mask[:, :, :1]
+        read = F.scaled_dot_product_attention(
+            asked, keys, values, attn_mask=seen, dropout_p=dropped, scale=inner.scaling
+        )
+        read = self.layer.attention.output(read.transpose(1, 2).flatten(2), first)
+        state: Tensor = self.layer.feed_forward_chunk(read)
+        return state
 
 
 def _to_width(tensor: Tensor, width: int) -> Tensor:
