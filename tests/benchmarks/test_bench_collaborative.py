@@ -80,6 +80,8 @@ def test_clean_quality_beside_peers(name: str, split: Split, tmp_path: Path, boo
             book(Figure(title, None, f"{PEERS[peer]} names no Python with the peer", subject=subject))
             continue
         other = quality(*found, split)
+        assert own.ndcg.high >= other.ndcg.low, f"{name} is worse than {WORDS[peer]} by more than chance"
+        assert own.auc.high >= other.auc.low, f"{name} is worse than {WORDS[peer]} by more than chance"
         said = [
             f"{label} AUC {it.auc.value:.4f} [{it.auc.low:.4f}, {it.auc.high:.4f}], nDCG@10 {it.ndcg.value:.4f} "
             f"[{it.ndcg.low:.4f}, {it.ndcg.high:.4f}], {it.seconds:.0f} s"

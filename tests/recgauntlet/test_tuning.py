@@ -311,7 +311,7 @@ def test_every_method_that_names_a_space_names_a_good_one() -> None:
 
     for name in names("defenses"):
         if whose("defenses", name)[0] == "recgauntlet" and find_defense(name).value.search_space:
-            space_of(find_defense(name))
+            assert space_of(find_defense(name))
     for name in names("models"):
         if whose("models", name)[0] == "recgauntlet" and find_model(name).value.search_space:
-            space_of(find_model(name))
+            assert space_of(find_model(name))

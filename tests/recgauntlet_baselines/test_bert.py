@@ -12,7 +12,8 @@ from recgauntlet.data.tables import Catalog, TaskData
 from recgauntlet.defense import click_loss, model_scores
 from recgauntlet.encoder import model_path
 from recgauntlet.errors import PluginError
-from recgauntlet_baselines.models.bert import GROUPED, BertRanker, Freeze, load_encoder, read_first_alone
+from recgauntlet_baselines.models._pretrained import load_encoder, read_first_alone
+from recgauntlet_baselines.models.bert import GROUPED, BertRanker, Freeze
 
 
 @pytest.fixture(scope="module")

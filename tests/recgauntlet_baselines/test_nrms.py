@@ -8,7 +8,8 @@ from recgauntlet.batch import PAD, Batch, Users
 from recgauntlet.data.tables import Catalog, TaskData
 from recgauntlet.defense import click_loss, model_scores
 from recgauntlet_baselines.models._layers import BUCKETED
-from recgauntlet_baselines.models.nrms import NRMS, UNKNOWN_ID, catalog_pieces, start_vectors
+from recgauntlet_baselines.models._words import UNKNOWN_ID, catalog_pieces, start_vectors
+from recgauntlet_baselines.models.nrms import NRMS
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from recgauntlet.cost import count_passes
 from recgauntlet.defense import click_loss
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet_baselines.defenses import rdrop
-from recgauntlet_baselines.defenses.rdrop import RDrop, symmetric_divergence
+from recgauntlet_baselines.defenses._consistency import symmetric_kl
+from recgauntlet_baselines.defenses.rdrop import RDrop
 from recgauntlet_baselines.defenses.standard import Standard
 
 
@@ -21,8 +22,8 @@ def test_conforms(check: Check) -> None:
 def test_divergence_is_that_of_both_ways_and_stays_finite() -> None:
     first, second = torch.tensor([0.3, -2.0, 4.0]), torch.tensor([0.3, 1.0, 3.0])
     p, q = Bernoulli(logits=first), Bernoulli(logits=second)
-    torch.testing.assert_close(symmetric_divergence(first, second), kl_divergence(p, q) + kl_divergence(q, p))
-    assert torch.isfinite(symmetric_divergence(torch.tensor([500.0]), torch.tensor([-500.0]))).all()
+    torch.testing.assert_close(symmetric_kl(first, second), kl_divergence(p, q) + kl_divergence(q, p))
+    assert torch.isfinite(symmetric_kl(torch.tensor([500.0]), torch.tensor([-500.0]))).all()
 
 
 def test_loss_is_the_mean_of_two_losses_and_half_the_divergence(monkeypatch: pytest.MonkeyPatch) -> None:

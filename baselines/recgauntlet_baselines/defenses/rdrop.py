@@ -10,6 +10,7 @@ from recgauntlet.batch import Batch
 from recgauntlet.defense import Defense, TrainingContext, model_scores
 from recgauntlet.recommender import Recommender
 from recgauntlet.search_space import Between, SearchSpace
+from recgauntlet_baselines.defenses._consistency import symmetric_kl
 
 
 class RDrop(Defense):
@@ -50,10 +51,4 @@ class RDrop(Defense):
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
         first, second = model_scores(model, batch), model_scores(model, batch)
         loss = (model.click_loss(first, batch) + model.click_loss(second, batch)) / 2
-        return loss + self.alpha * symmetric_divergence(first, second).mean() / 2
-
-
-def symmetric_divergence(first: Tensor, second: Tensor) -> Tensor:
-    """`KL(p || q) + KL(q || p)` of the two-class distributions of logits `[B]`: `[B]`."""
-    first, second = first.float(), second.float()
-    return (first.sigmoid() - second.sigmoid()) * (first - second)
+        return loss + self.alpha * symmetric_kl(first, second).mean() / 2

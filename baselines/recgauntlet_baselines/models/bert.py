@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,14 @@ from recgauntlet.encoder import model_path
 from recgauntlet.errors import PluginError
 from recgauntlet.recommender import Recommender, Surface, TrainingRecipe
 from recgauntlet_baselines.models._layers import WordTokenizer, in_length_groups
+from recgauntlet_baselines.models._pretrained import (
+    kept_pieces,
+    load_encoder,
+    read_first_alone,
+    special_ids,
+    trim,
+    word_pieces,
+)
 
 Freeze = Literal["none", "embeddings", "encoder"]
 GROUPED = 16
@@ -207,100 +215,6 @@ class BertRanker(Recommender):
             self.bert.embeddings.requires_grad_(False)
         elif freeze == "encoder":
             self.bert.requires_grad_(False)
-
-
-def load_encoder(checkpoint: str) -> tuple[Any, Any]:
-    """The tokenizer and the encoder of a hub name or path; an encoder of BERT's kind drops no attention weights.
-
-    Raises
-    ------
-    PluginError
-        Where it cannot be loaded.
-    """
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, use_fast=True)
-        config = AutoConfig.from_pretrained(checkpoint)
-        if hasattr(config, "attention_probs_dropout_prob"):
-            config.attention_probs_dropout_prob = 0.0
-        model = AutoModel.from_pretrained(checkpoint, config=config, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        raise PluginError(
-            f"the checkpoint cannot be loaded: {str(error).splitlines()[0]}",
-            where=checkpoint,
-            field="checkpoint",
-            remedy="give a hub name that can be reached, or a local directory with config.json, tokenizer files and "
-            "model.safetensors",
-        ) from error
-    return tokenizer, model
-
-
-def special_ids(tokenizer: Any) -> tuple[int, int]:
-    first = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
-    last = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
-    if first is None or last is None:
-        raise PluginError(
-            "the tokenizer has no token to begin and to separate with",
-            field="checkpoint",
-            remedy="choose an encoder of BERT's kind",
-        )
-    return int(first), int(last)
-
-
-def word_pieces(tokenizer: Any, words: list[str]) -> list[list[int]]:
-    pieces: list[list[int]] = tokenizer(words, add_special_tokens=False)["input_ids"]
-    return pieces
-
-
-def kept_pieces(tokenizer: Any, texts: Sequence[str]) -> list[int]:
-    """The ids, rising, of the pieces that texts use, of single characters and of special tokens."""
-    words = sorted({word for text in texts for word in text.split()})
-    used = {piece for ids in word_pieces(tokenizer, words) for piece in ids}
-    characters = {i for piece, i in tokenizer.get_vocab().items() if len(piece.lstrip("#Ġ▁")) <= 1}
-    return sorted(used | characters | set(tokenizer.all_special_ids))
-
-
-def trim(encoder: Any, kept: Sequence[int], pad_row: int) -> None:
-    """Leave the rows `kept` of an encoder's table of word vectors."""
-    table = encoder.get_input_embeddings().weight.detach()[list(kept)].clone()
-    encoder.set_input_embeddings(nn.Embedding(len(table), table.shape[1], padding_idx=pad_row, _weight=table))
-    encoder.config.vocab_size = len(kept)
-
-
-def read_first_alone(encoder: Any) -> None:
-    """Let the last layer of a BERT make the first token's state alone: nothing else of it is read."""
-    from transformers.models.bert.modeling_bert import BertLayer
-
-    stack = getattr(getattr(encoder, "encoder", None), "layer", None)
-    if isinstance(stack, nn.ModuleList) and isinstance(stack[-1], BertLayer):
-        stack[-1] = FirstToken(stack[-1])
-
-
-class FirstToken(nn.Module):
-    """A layer of BERT from which only the first token asks: `[B, L, D]` to `[B, 1, D]`, the same state with a fraction
-    of the work (keys and values alone are made of all tokens)."""
-
-    def __init__(self, layer: Any) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, hidden: Tensor, mask: Tensor | None = None, *unused: Any, **options: Any) -> Tensor:
-        inner = self.layer.attention.self
-        first = hidden[:, :1]
-
-        def heads(part: Tensor) -> Tensor:
-            return part.view(len(part), part.shape[1], -1, inner.attention_head_size).transpose(1, 2)
-
-        asked, keys, values = heads(inner.query(first)), heads(inner.key(hidden)), heads(inner.value(hidden))
-        dropped = inner.dropout.p if self.training else 0.0
-        seen = None if mask is None else mask[:, :, :1]
-        read = F.scaled_dot_product_attention(
-            asked, keys, values, attn_mask=seen, dropout_p=dropped, scale=inner.scaling
-        )
-        read = self.layer.attention.output(read.transpose(1, 2).flatten(2), first)
-        state: Tensor = self.layer.feed_forward_chunk(read)
-        return state
 
 
 def _to_width(tensor: Tensor, width: int) -> Tensor:

@@ -16,8 +16,8 @@ from recgauntlet.errors import PluginError
 from recgauntlet.recommender import Recommender, Surface, TrainingRecipe
 from recgauntlet.search_space import Between, OneOf, SearchSpace
 from recgauntlet_baselines.models._layers import WordTokenizer, closed, in_length_groups
-from recgauntlet_baselines.models.bert import load_encoder, word_pieces
-from recgauntlet_baselines.models.nrms import PAD_ID, UNKNOWN_ID, CompactPieces, start_vectors
+from recgauntlet_baselines.models._pretrained import load_encoder, word_pieces
+from recgauntlet_baselines.models._words import PAD_ID, UNKNOWN_ID, CompactPieces, start_vectors
 
 
 class GPTRanker(Recommender):

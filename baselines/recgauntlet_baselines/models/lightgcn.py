@@ -118,8 +118,9 @@ class LightGCN(PairwiseItems):
         return self._smoothed().given[users.histories.clamp(min=0)]
 
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
-        past = self.embed_history(users) if embeddings is None else embeddings
-        return self.state(over_root(past, users.histories >= 0), self._smoothed().mean)
+        smoothed = self._smoothed()
+        past = smoothed.given[users.histories.clamp(min=0)] if embeddings is None else embeddings
+        return self.state(over_root(past, users.histories >= 0), smoothed.mean)
 
     def auxiliary_loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         places = torch.cat([batch.users.ids, batch.items + self._user_count])

@@ -12,8 +12,8 @@ from recgauntlet.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.data.tables import Catalog
 from recgauntlet.recommender import Recommender, Surface, TrainingRecipe
 from recgauntlet.search_space import Between, OneOf, SearchSpace
-from recgauntlet_baselines.models._layers import AdditiveAttention, WordTokenizer, in_length_groups
-from recgauntlet_baselines.models.nrms import PAD_ID, UNKNOWN_ID, CompactPieces, start_vectors
+from recgauntlet_baselines.models._layers import AdditiveAttention, in_length_groups
+from recgauntlet_baselines.models._words import word_inputs
 
 
 class NAML(Recommender):
@@ -75,10 +75,7 @@ class NAML(Recommender):
         dropout: float = 0.2,
     ) -> None:
         super().__init__(catalog, token_length=token_length)
-        compact = CompactPieces(catalog.texts)
-        self._tokenize = WordTokenizer(compact, length=token_length, unknown=UNKNOWN_ID, pad=PAD_ID)
-        start = start_vectors(compact.pieces, word_size)
-        self.words = nn.Embedding(len(start), word_size, padding_idx=PAD_ID, _weight=start)
+        self._tokenize, self.words = word_inputs(catalog, token_length, word_size)
         self.convolution = nn.Conv1d(word_size, filters, window, padding=window // 2)
         self.title_pool = AdditiveAttention(filters, attention_size)
         names = {name: row for row, name in enumerate(sorted(set(catalog.categories)))}

@@ -12,15 +12,8 @@ from recgauntlet.batch import Candidates, Tokens, UserState
 from recgauntlet.data.tables import Catalog
 from recgauntlet.recommender import Surface, TrainingRecipe
 from recgauntlet.search_space import Between, OneOf, SearchSpace
-from recgauntlet_baselines.models._layers import AdditiveAttention, WordTokenizer
-from recgauntlet_baselines.models.nrms import (
-    FIRST_ID,
-    PAD_ID,
-    UNKNOWN_ID,
-    catalog_pieces,
-    minilm_tokenizer,
-    start_vectors,
-)
+from recgauntlet_baselines.models._layers import AdditiveAttention
+from recgauntlet_baselines.models._words import word_inputs
 from recgauntlet_baselines.models.sasrec import SASRec
 
 
@@ -91,18 +84,10 @@ class SASRecText(SASRec):
             dropout=dropout,
             next_item=next_item,
         )
-        pieces = catalog_pieces(catalog.texts)
-        self._compact = {piece: FIRST_ID + i for i, piece in enumerate(pieces)}
-        self._tokenize = WordTokenizer(self._pieces_of, length=token_length, unknown=UNKNOWN_ID, pad=PAD_ID)
-        start = start_vectors(pieces, word_size)
-        self.words = nn.Embedding(len(start), word_size, padding_idx=PAD_ID, _weight=start)
+        self._tokenize, self.words = word_inputs(catalog, token_length, word_size)
         self.pool = AdditiveAttention(word_size, attention_size)
         self.from_words = nn.Linear(word_size, size)
         nn.init.normal_(self.items.weight, std=0.1 * size**-0.5)
-
-    def _pieces_of(self, words: list[str]) -> list[list[int]]:
-        coded = minilm_tokenizer()(words, add_special_tokens=False)["input_ids"]
-        return [[self._compact.get(piece, UNKNOWN_ID) for piece in ids] for ids in coded]
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         return self._tokenize(texts, self.device)

@@ -17,7 +17,7 @@ from recgauntlet.errors import PluginError
 from recgauntlet.recommender import Recommender, Surface, TrainingRecipe
 from recgauntlet.search_space import OneOf, SearchSpace
 from recgauntlet_baselines.models._layers import AdditiveAttention, WordTokenizer, closed, in_length_groups
-from recgauntlet_baselines.models.bert import load_encoder, special_ids, word_pieces
+from recgauntlet_baselines.models._pretrained import load_encoder, special_ids, word_pieces
 
 READ_AT_ONCE = 512
 
