@@ -26,7 +26,7 @@ from recgauntlet.plugins import Plugin, find_defense, find_model
 from recgauntlet.recommender import Scalar, constructor_defaults
 from recgauntlet.search_space import Between, OneOf
 from recgauntlet.spec import TWIN, CellSpec, Options
-from recgauntlet.tuned import Method, write_tuned
+from recgauntlet.tuned import Method, read_tuned, write_tuned
 from recgauntlet.tuning.sampling import drawn, space_of
 from recgauntlet.tuning.study import Study, chosen, run_studies
 from recgauntlet.tuning.trial import TrialResult
@@ -115,6 +115,9 @@ def tune(
     for spec in specs:
         space_of(_named(method, spec))
         find_task_or_card(spec.task).card.track(spec.track)
+    target = to or out / "tuned.toml"
+    if target.exists():
+        read_tuned(target)  # its other entries are kept: better refused now than after hours of trials
     check_writable(out)
     make_ready(console, specs)
     studies = [_study(method, spec, trials, epochs) for spec in specs]
@@ -128,7 +131,6 @@ def tune(
             allowance = Allowance.of_machine(at_a_time)
             run_studies(studies, bars, workers=at_a_time, allowance=allowance, guarded=not unguarded)
     _print_results(console, studies)
-    target = to or out / "tuned.toml"
     entries = [entry for study in studies if (entry := chosen(study, study.results())) is not None]
     if entries:
         write_tuned(target, entries)

@@ -62,6 +62,17 @@ def test_a_method_without_a_space_cannot_be_tuned(call: Call, tiny_card: Path) -
     assert "names nothing that could be tuned" in err
 
 
+def test_a_broken_file_of_chosen_values_is_refused_before_anything_runs(
+    call: Call, tiny_card: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "mine.toml"
+    broken.write_text('[[tuned]]\nkind = "defense"\nname = "pgd"\n', encoding="utf-8")
+    code, out, err = call("tune", "--task", tiny_card, "--defense", "fgm", "--to", broken, "--offline", "--dry-run")
+    assert (code, out) == (2, "")
+    assert "mine.toml" in err
+    assert "what to do" in err
+
+
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tuned file in the place of the built-in one: pgd has another epsilon."""
