@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,6 +63,13 @@ class CellSpec:
     def workplace(self) -> Path:
         """The cell's own directory while it runs."""
         return self.out / WORKPLACES / self.task_id / self.track / self.name
+
+    def clear_workplace(self) -> None:
+        """Remove the cell's directory, and those above it that only cells' directories stood in."""
+        shutil.rmtree(self.workplace, ignore_errors=True)
+        with contextlib.suppress(OSError):  # until one is not empty
+            for place in (self.workplace.parent, self.workplace.parents[1], self.workplace.parents[2]):
+                place.rmdir()
 
     @property
     def journal_path(self) -> Path:

@@ -260,10 +260,7 @@ def _failed(spec: CellSpec, failure: Failure, model: dict[str, Scalar], defense:
 def _put(record: RunRecord, spec: CellSpec) -> None:
     write_record(record, spec.record_path)
     if record.status == "ok":
-        shutil.rmtree(spec.workplace, ignore_errors=True)
-        with contextlib.suppress(OSError):  # until one is not empty
-            for place in (spec.workplace.parent, spec.workplace.parents[1], spec.workplace.parents[2]):
-                place.rmdir()
+        spec.clear_workplace()
 
 
 def _move(source: Path, target: Path) -> None:

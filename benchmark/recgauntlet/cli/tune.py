@@ -215,7 +215,7 @@ def _print_results(console: Console, studies: Sequence[Study]) -> None:
         best = chosen(study, results)
         table = Table(title=_title(study), title_justify="left", box=None, pad_edge=False)
         for heading in ("trial", "values", "objective", "clean", "robust", "AUC", "note"):
-            table.add_column(heading)
+            table.add_column(heading, overflow="fold")
         for number, result in enumerate(results):
             if result is None:
                 continue

@@ -6,7 +6,6 @@ import hashlib
 import json
 import multiprocessing.connection
 import multiprocessing.process
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -181,13 +180,13 @@ def run_studies(
                 if trial.process.is_alive():
                     end_tree(trial.process.pid or 0)
                 trial.process.join()
-                shutil.rmtree(trial.job.spec.workplace, ignore_errors=True)
+                trial.job.spec.clear_workplace()
 
 
 def _start(study: Study, number: int, allowance: Allowance, *, guarded: bool) -> _Running:
     values = study.trials[number]
     spec = study.spec_of(values)
-    shutil.rmtree(spec.workplace, ignore_errors=True)
+    spec.clear_workplace()
     spec.workplace.mkdir(parents=True, exist_ok=True)
     plain = {name: value for name, value in values.items() if value is not None}
     job = TrialJob(spec, number, plain, study.epochs, study.prepared, guarded)
@@ -234,5 +233,5 @@ def _result(trial: _Running) -> TrialResult:
     except (OSError, ValidationError) as error:
         reason = f"{type(error).__name__}: it left no result that could be read"
     finally:
-        shutil.rmtree(job.spec.workplace, ignore_errors=True)
+        job.spec.clear_workplace()
     return TrialResult(number=job.number, values=job.values, status="failed", reason=reason[:2000])

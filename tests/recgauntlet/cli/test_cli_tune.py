@@ -50,6 +50,7 @@ def test_tuning_writes_the_best_trial_and_does_nothing_the_second_time(
     assert entry.trials[0].values == {"epsilon": 0.25, "lam": 1.0}
     assert entry.objective == max(trial.objective or 0.0 for trial in entry.trials)
     assert "chosen" in out
+    assert not (tmp_path / "tuning" / ".cells").exists()
     code, again, err = call(*line, "--offline")
     assert code == 0, err
     assert "done    " not in again
