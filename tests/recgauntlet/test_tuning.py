@@ -315,3 +315,8 @@ def test_every_method_that_names_a_space_names_a_good_one() -> None:
     for name in names("models"):
         if whose("models", name)[0] == "recgauntlet" and find_model(name).value.search_space:
             assert space_of(find_model(name))
+
+
+def test_values_that_come_again_are_tried_once() -> None:
+    trials = drawn({"distance": OneOf((1, 2))}, {"distance": 2}, 8, seed=0)
+    assert trials == ({"distance": 2}, {"distance": 1})

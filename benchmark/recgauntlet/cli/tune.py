@@ -32,7 +32,7 @@ from recgauntlet.tuning.study import Study, chosen, run_studies
 from recgauntlet.tuning.trial import TrialResult
 
 TRIALS = 8
-EPOCHS = 3
+EPOCHS = 2
 
 
 @click.command(short_help="Choose hyper-parameters on validation data, the same few trials a method.")

@@ -70,7 +70,8 @@ def drawn(space: SearchSpace, defaults: Values, trials: int, seed: int) -> tuple
                 study.tell(trial, 0.0)  # the sequence does not ask for results
     finally:
         optuna.logging.set_verbosity(loud)
-    return ({name: defaults[name] for name in space}, *out[1:])
+    every = ({name: defaults[name] for name in space}, *out[1:])
+    return tuple(values for number, values in enumerate(every) if values not in every[:number])
 
 
 def _optuna() -> Any:
