@@ -9,7 +9,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from recgauntlet import references
 from recgauntlet.attack import Attack, Budget
@@ -151,8 +150,9 @@ class _BeamHistory(_HistoryAttack):
                 break
             count = torch.bincount(rows, minlength=len(batch))[rows]
             most = torch.minimum(self.beam * self.moves // count, left // count - 1)
+            tried = int(most.max())  # of all groups: what memory there is changes no result
             moves = [
-                best_moves(kept.select(part), threat, public, slopes, values, int(most[part].max()))
+                best_moves(kept.select(part), threat, public, slopes, values, tried, width)
                 for part, slopes in self._in_groups(victim, batch, public, rows, kept, values)
             ]
             kept, rows, logits = _try(victim, batch, rows, kept, Moves.joined(moves), most)
@@ -167,15 +167,13 @@ class _BeamHistory(_HistoryAttack):
     def _in_groups(
         self, victim: Victim, batch: Batch, public: Tensor, rows: Tensor, state: Histories, values: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Places among `rows [K]` and the slopes there, `[k, H, D]`, in groups small enough for the
+        """Places among `rows [K]` and the slopes there (as `_slopes` gives them), in groups small enough for the
         memory."""
-        room = state.items.shape[1] - batch.users.histories.shape[1]
         size = max(1, _ELEMENTS // (state.items.shape[1] * max(values.shape)))
         for start in range(0, len(rows), size):
             part = torch.arange(start, min(start + size, len(rows)), device=rows.device)
             shown = state.shown(batch.users.histories.shape[1])[part]
-            slopes = self._slopes(victim, batch.select(rows[part]).with_histories(shown), public)
-            yield part, F.pad(slopes, (0, 0, room, 0))
+            yield part, self._slopes(victim, batch.select(rows[part]).with_histories(shown), public)
 
     @abstractmethod
     def _values(self, victim: Victim, public: Tensor) -> Tensor:
@@ -183,7 +181,8 @@ class _BeamHistory(_HistoryAttack):
 
     @abstractmethod
     def _slopes(self, victim: Victim, active: Batch, public: Tensor) -> Tensor:
-        """How the damage grows with the vector at each place, `[B, H, D]`; at most one query an example."""
+        """How the damage grows with the vector at each place, `[B, H, D]`, or `[B, 1, D]` where that is the same for
+        all; at most one query an example."""
 
 
 def _try(
@@ -237,5 +236,4 @@ class HistoryQuery(_BeamHistory):
         return public
 
     def _slopes(self, victim: Victim, active: Batch, public: Tensor) -> Tensor:
-        towards = public[active.items] * wrong_way(active)[:, None]
-        return towards[:, None, :].expand(-1, active.users.histories.shape[1], -1)
+        return (public[active.items] * wrong_way(active)[:, None])[:, None, :]

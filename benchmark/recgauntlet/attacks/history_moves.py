@@ -100,7 +100,13 @@ def allowed_items(vectors: Tensor, items: Tensor, min_cosine: float) -> Tensor:
 
 
 def best_moves(
-    histories: Histories, threat: HistoryThreat, public: Tensor, slopes: Tensor, values: Tensor, moves: int
+    histories: Histories,
+    threat: HistoryThreat,
+    public: Tensor,
+    slopes: Tensor,
+    values: Tensor,
+    moves: int,
+    seen: int,
 ) -> Moves:
     """About `moves` legal moves for each history that promise most to first order.
 
@@ -109,10 +115,12 @@ def best_moves(
     public
         `[N, E]` unit vectors of the catalog in the frozen encoder: similarity.
     slopes
-        `[B, H, D]`: how the damage grows with the vector at each place; places without a slope are left
-        alone.
+        `[B, seen, D]`: how the damage grows with the vector at each place; places without a slope are left
+        alone. `[B, 1, D]` where one slope holds for all places.
     values
         `[N, D]`: the vector of each catalog item.
+    seen
+        How many places, the newest ones, the model sees; the others are left alone.
 
     Notes
     -----
@@ -121,7 +129,9 @@ def best_moves(
     `slope · (mean - old)`, `mean` over the history: exact for a user vector that is a mean of items.
     """
     width, count = histories.items.shape[1], len(values)
-    steep = slopes.abs().amax(dim=2) > 0
+    steep = F.pad((slopes.abs().amax(dim=2) > 0).expand(-1, seen), (width - seen, 0))
+    alike = slopes.shape[1] == 1
+    slopes = slopes if alike else F.pad(slopes, (0, 0, width - seen, 0))
     real = (histories.items != PAD).unsqueeze(-1)
     old = values[histories.items.clamp(min=0)] * real
     mean = old.sum(dim=1, keepdim=True) / real.sum(dim=1, keepdim=True).clamp(min=1)
@@ -129,7 +139,9 @@ def best_moves(
     promise = torch.full((*histories.items.shape, count), -torch.inf, device=slopes.device)
     b, h = torch.nonzero(histories.fresh & steep, as_tuple=True)
     near = allowed_items(public, histories.items[b, h], threat.min_cosine)
-    promise[b, h] = (slopes[b, h] @ values.T).masked_fill(~near, -torch.inf)
+    along = (slopes.squeeze(1) @ values.T)[b] if alike else slopes[b, h] @ values.T
+    promise[b, h] = along.masked_fill_(~near, -torch.inf)
+    best, items = promise.topk(min(_PER_PLACE, count), dim=2)
     found: list[tuple[int, Tensor, Tensor, Tensor]] = []
     shares = {"replace": 5, "insert": 2, "delete": 1}
     unit = moves / sum(shares[operation] for operation in threat.operations)
@@ -141,8 +153,7 @@ def best_moves(
             found.append((DELETE, place, torch.zeros_like(place), top))
             continue
         base = at_old if operation == "replace" else at_mean
-        gain = promise - base.unsqueeze(-1)
-        near_top, items = gain.topk(min(_PER_PLACE, count), dim=2)
+        near_top = best - base.unsqueeze(-1)
         top, flat = near_top.flatten(1).topk(min(share, near_top[0].numel()), dim=1)
         kind = REPLACE if operation == "replace" else INSERT
         found.append((kind, flat // items.shape[2], items.flatten(1).gather(1, flat), top))

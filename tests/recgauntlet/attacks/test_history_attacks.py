@@ -209,6 +209,16 @@ def test_a_wider_beam_does_at_least_as_much_damage(run: Run, kind: type[HistoryG
     assert (wide >= greedy - 1e-4).float().mean() > 0.9
 
 
+@pytest.mark.parametrize("kind", GREEDY)
+def test_how_many_histories_fit_the_memory_changes_no_result(
+    run: Run, monkeypatch: pytest.MonkeyPatch, kind: type[HistoryGradient | HistoryQuery]
+) -> None:
+    budget = Budget.of(history_threat(queries=300), "high")
+    at_once = run(kind(beam=6), budget)[0].histories()
+    monkeypatch.setattr("recgauntlet.attacks.history._ELEMENTS", 1)  # every history is a group of its own
+    assert run(kind(beam=6), budget)[0].histories().equal(at_once)
+
+
 def test_histories_that_come_out_alike_are_scored_once(victim: Victim, batch: Batch) -> None:
     asked: list[tuple[int, ...]] = []
     score = victim.scores
