@@ -38,6 +38,7 @@ from recgauntlet.shown import with_inputs
 from recgauntlet.spec import CellSpec
 from recgauntlet.suite import suite_ref
 from recgauntlet.task import SourceOptions
+from recgauntlet.terms import Surface
 
 Progress = Callable[[str, float], None]
 TRAINING_SHARE = 0.6
@@ -309,7 +310,7 @@ def _parts(findings: Findings, cell: OpenCell) -> dict[str, Any]:
     parts = {name: getattr(findings, name) for name in names}
     card = cell.task.card
     if card.track(cell.spec.track).source.redistributable:
-        surfaces = {threat.id: threat.surface for threat in card.threats}
+        surfaces: dict[str, Surface] = {threat.id: threat.surface for threat in card.threats}
         trial = findings.trial
         parts["evidence"] = with_inputs(findings.evidence, trial.world.catalog, trial.batch, surfaces)
     return parts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from recgauntlet.batch import PAD, Batch
 from recgauntlet.data.tables import Catalog
@@ -14,7 +14,7 @@ from recgauntlet.terms import Surface
 
 
 def with_inputs(
-    evidence: Sequence[Evidence], catalog: Catalog, batch: Batch, surfaces: dict[str, Surface]
+    evidence: Sequence[Evidence], catalog: Catalog, batch: Batch, surfaces: Mapping[str, Surface]
 ) -> tuple[Evidence, ...]:
     """`evidence`, of which one input that each attack of a threat broke has its clean input too: the first of the
     standard tier, else the first of all. `batch` holds the clean test examples, `surfaces` says what each threat
