@@ -333,6 +333,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         percent=words.percent,
+        points=words.points,
         times=words.times,
         seconds=words.seconds,
         size=words.size,
