@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from typing import Any
 
 from markupsafe import Markup
 
@@ -15,7 +16,7 @@ from recgauntlet.record import Evidence, RunRecord
 from recgauntlet.rows import RANKING_TIER, Row, TaskTable, ThreatCells, ThreatColumn
 from recgauntlet_site import words
 from recgauntlet_site.columns import Column, columns_of, device_kind
-from recgauntlet_site.curves import describe_curves, plot_curves
+from recgauntlet_site.curves import axis, budgets, curves, describe_curves, plot_curves, point_at
 from recgauntlet_site.families import defense_family, model_family
 from recgauntlet_site.figures import describe, plot
 
@@ -157,6 +158,24 @@ class Section:
         return sum(column.ranked for column in self.table.threats) > 1
 
     @property
+    def curve_data(self) -> dict[str, Any]:
+        """The security curves for a script: accuracies in per cent by threat and row."""
+        threats = []
+        for column in self.table.threats:
+            steps = budgets(self.table, column)
+            if not steps:
+                continue
+            by_characters = not any(step.amount for step in steps)
+            rows = {}
+            for row, points in curves(self.table, column):
+                at = [point_at(points, step) for step in steps]
+                rows[row_anchor(self.table, row)] = [p and round(100 * p.accuracy.value, 2) for p in at]
+            amounts = [float(step.characters if by_characters else step.amount) for step in steps]
+            threats.append({"axis": axis(column, by_characters), "amounts": amounts, "rows": rows})
+        names = {row_anchor(self.table, row): words.visible(words.row_name(row)) for row in self.table.rows}
+        return {"threats": threats, "names": names}
+
+    @property
     def ranked_lists(self) -> list[tuple[ThreatColumn, list[tuple[Row, ThreatCells]]]]:
         """The threats under which rankings or exposure were measured, each with the rows that have them."""
         return self._having(lambda cells: cells.ranking is not None or cells.promotion is not None)
@@ -207,7 +226,7 @@ def sections_of(
 def _section(
     table: TaskTable, card: TaskCard | None, number: int, anchor: str, records: dict[str, RunRecord]
 ) -> Section:
-    pictures, curves = [], []
+    pictures, drawn = [], []
     for place, column in enumerate(table.threats):
         name = f"{anchor}-plot{place}"
         drawing = plot(table, column, name)
@@ -216,7 +235,7 @@ def _section(
         name = f"{anchor}-curve{place}"
         drawing = plot_curves(table, column, name)
         if drawing:
-            curves.append(Picture(name, column.id, column, Markup(drawing), describe_curves(table, column)))
+            drawn.append(Picture(name, column.id, column, Markup(drawing), describe_curves(table, column)))
     return Section(
         number=number,
         anchor=anchor,
@@ -224,7 +243,7 @@ def _section(
         card=card,
         headline=words.headline(table),
         pictures=tuple(pictures),
-        curves=tuple(curves),
+        curves=tuple(drawn),
         examples=tuple(_examples(table, records)),
     )
 

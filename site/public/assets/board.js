@@ -106,6 +106,7 @@
       if (event.target.checked) compared.push(row.id);
       else compared.splice(compared.indexOf(row.id), 1);
       showCompared();
+      tellShown();
       write();
     });
   }
@@ -195,7 +196,14 @@
   function show() {
     filterRows();
     showColumns();
-    if (board) showCompared();
+    if (!board) return;
+    showCompared();
+    tellShown();
+  }
+
+  function tellShown() {
+    const rows = [...board.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.id);
+    document.dispatchEvent(new CustomEvent("rows-shown", { detail: compared.length > 1 ? compared : rows }));
   }
 
   // ---- listening
@@ -222,7 +230,7 @@
   window.addEventListener("hashchange", read);
   if (board) {
     addBoxes();
-    place.querySelector("button").addEventListener("click", () => { compared.splice(0); showCompared(); write(); });
+    place.querySelector("button").addEventListener("click", () => { compared.splice(0); showCompared(); tellShown(); write(); });
   }
   form.hidden = false;
   written = "\u0000";
