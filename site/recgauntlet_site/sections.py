@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from recgauntlet.board import row_anchor, slug
 from recgauntlet.card import TaskCard, TrackCard
+from recgauntlet.flags import Flag
 from recgauntlet.record import Evidence, RunRecord
 from recgauntlet.rows import RANKING_TIER, Row, TaskTable, ThreatCells, ThreatColumn
 from recgauntlet_site import words
@@ -144,10 +145,6 @@ class Section:
         """What hides rows of this table."""
         return filters_of([self])
 
-    def facts(self, row: Row) -> str:
-        """What the row is filtered by, as FACTS has it."""
-        return "|".join(facts_of(self.table, row))
-
     def row_path(self, row: Row) -> str:
         """The path of the row's page."""
         return f"rows/{row_anchor(self.table, row)}.html"
@@ -189,6 +186,20 @@ class Section:
     def ablations(self) -> list[tuple[ThreatColumn, list[tuple[Row, ThreatCells]]]]:
         """The threats whose attacks were run one by one, each with the rows that have them."""
         return self._having(lambda cells: bool(cells.ablation))
+
+    @cached_property
+    def _flag_ids(self) -> dict[tuple[Flag, ...], str]:
+        sets = dict.fromkeys(row.flags for row in self.table.rows if row.flags)
+        return {flags: f"{self.anchor}-flags{number}" for number, flags in enumerate(sets)}
+
+    @property
+    def flag_sets(self) -> list[tuple[str, tuple[Flag, ...]]]:
+        """The flags of rows, each set once, with the id of its explanation."""
+        return [(id_, flags) for flags, id_ in self._flag_ids.items()]
+
+    def flags_id(self, row: Row) -> str:
+        """The id of the explanation of the row's flags."""
+        return self._flag_ids[row.flags]
 
     @cached_property
     def shared(self) -> frozenset[int]:
@@ -265,6 +276,12 @@ def filters_of(sections: Sequence[Section]) -> tuple[Filter, ...]:
         Filter(name, titles[name], tuple(sorted({facts[place] for facts in found})), place)
         for place, name in enumerate(FACTS)
     )
+
+
+def coded(filters: Sequence[Filter], section: Section, row: Row) -> str:
+    """What the row is filtered by: for each of FACTS, the place of its value among the choices of `filters`."""
+    choices = {filter_.fact: filter_.choices for filter_ in filters}
+    return " ".join(str(choices[n].index(fact)) for n, fact in enumerate(facts_of(section.table, row)))
 
 
 def _examples(table: TaskTable, records: dict[str, RunRecord]) -> Iterator[Example]:
