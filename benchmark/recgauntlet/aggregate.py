@@ -15,8 +15,10 @@ from recgauntlet.rows import AttackTally, Cell, Cost, Quality, ThreatCells, Thre
 from recgauntlet.stats import Estimate, Floats, estimate, resampled_means
 
 
-def outcomes(records: Sequence[RunRecord], columns: Sequence[ThreatColumn]) -> tuple[Estimate, tuple[ThreatCells, ...]]:
-    """Clean accuracy, and the cells under each threat of `columns`.
+def outcomes(
+    records: Sequence[RunRecord], columns: Sequence[ThreatColumn]
+) -> tuple[Estimate, tuple[float, ...], tuple[ThreatCells, ...]]:
+    """Clean accuracy over all records and of each, and the cells under each threat of `columns`.
 
     The unit that the bootstrap resamples is a pair (one clicked and one unclicked candidate shown to one
     user): its two examples are not independent. All quantities of a row are resampled together, so that the
@@ -48,9 +50,10 @@ def outcomes(records: Sequence[RunRecord], columns: Sequence[ThreatColumn]) -> t
                 estimate(_share(means[number], means[0]), _shares(drawn[:, number], drawn[:, 0])),
                 _tallies(under),
                 None if place is None else estimate(means[place], drawn[:, place]),
+                _by_seed(layers[number]),
             )
         )
-    return estimate(means[0], drawn[:, 0]), tuple(
+    return estimate(means[0], drawn[:, 0]), _by_seed(clean), tuple(
         ThreatCells(
             column.id,
             _applicable(records, column.id),
@@ -149,6 +152,11 @@ def pair_means(right: BoolArray) -> Floats:
 def _stack(right: Sequence[BoolArray]) -> Floats:
     """`[S, P]`: the mean outcomes of pairs, from one `[2 P]` a seed."""
     return np.stack([pair_means(part) for part in right])
+
+
+def _by_seed(layer: Floats) -> tuple[float, ...]:
+    """The mean of each seed, from `layer [S, P]`."""
+    return tuple(layer.mean(axis=1).tolist())
 
 
 def _share(part: float, whole: float) -> float:

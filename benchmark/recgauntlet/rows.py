@@ -54,7 +54,8 @@ class AttackTally:
 class Cell:
     """A row's robust accuracy under one threat at one tier, and the share of the clean accuracy that it retains.
 
-    `certified` is the accuracy that is proved for every legal input, None where nothing is (not 0).
+    `certified` is the accuracy that is proved for every legal input, None where nothing is (not 0). `by_seed` is the
+    robust accuracy of each seed, in the order of the row's `sources`.
     """
 
     tier: Tier
@@ -62,6 +63,7 @@ class Cell:
     retained: Estimate
     attacks: tuple[AttackTally, ...]
     certified: Estimate | None = None
+    by_seed: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,7 @@ class Row:
     say why.
 
     `worst` is the ranked threat with the lowest robust accuracy at the standard tier, None where there is
-    none.
+    none. `clean_by_seed` is in the order of `sources`.
     """
 
     model: PluginRef
@@ -229,6 +231,7 @@ class Row:
     flags: tuple[Flag, ...]
     sources: tuple[Source, ...]
     best_known: tuple[BestKnownCell, ...] = ()
+    clean_by_seed: tuple[float, ...] = ()
 
     @property
     def seeds(self) -> tuple[int, ...]:

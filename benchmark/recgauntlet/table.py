@@ -142,7 +142,7 @@ def _one_a_seed(
 
 
 def _row(finished: Sequence[RunRecord], lost: Sequence[RunRecord], doubled: Sequence[int], table: TaskTable) -> Row:
-    clean, threats = outcomes(finished, table.threats)
+    clean, clean_by_seed, threats = outcomes(finished, table.threats)
     ranked = {column.id for column in table.threats if column.ranked}
     at_rank = [
         (cell.robust.value, cells.threat)
@@ -163,6 +163,7 @@ def _row(finished: Sequence[RunRecord], lost: Sequence[RunRecord], doubled: Sequ
             Source(r.seed, r.digest, r.environment.device, r.environment.recgauntlet, r.environment.commit)
             for r in finished
         ),
+        clean_by_seed=clean_by_seed,
     )
 
 

@@ -35,13 +35,16 @@ def test_a_rows_numbers_are_those_of_its_records() -> None:
     cleans = [record.clean for record in records if record.clean]
     accuracies = [metrics.accuracy(clean.labels.to_bool(), clean.scores.to_float()) for clean in cleans]
     assert row.clean.value == pytest.approx(np.mean(accuracies))
+    assert row.clean_by_seed == pytest.approx(accuracies)
     for place, threat in enumerate(["stuffing", "embedding"]):
         for level, tier in enumerate(("low", "standard", "high")):
-            robust = np.mean([record.threats[place].tiers[level].robust.to_bool().mean() for record in records])
+            by_seed = [record.threats[place].tiers[level].robust.to_bool().mean() for record in records]
+            robust = np.mean(by_seed)
             cells = row.under(threat)
             cell = cells.at(tier) if cells else None  # type: ignore[arg-type]
             assert cell is not None
             assert cell.robust.value == pytest.approx(robust)
+            assert cell.by_seed == pytest.approx(by_seed)
             assert cell.robust.low < robust < cell.robust.high
             assert cell.retained.value == pytest.approx(robust / np.mean(accuracies))
     aucs = [metrics.auc(c.impression_labels.to_bool(), c.impression_scores.to_float()) for c in cleans]
