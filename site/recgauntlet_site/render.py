@@ -27,9 +27,9 @@ from recgauntlet.sheet import options_apart
 from recgauntlet.table import apart, build_table
 from recgauntlet.table_csv import to_csv
 from recgauntlet_site import words
-from recgauntlet_site.curves import axis, budgets, describe_curves, plot_curves, point_at
 from recgauntlet_site.export import to_json
-from recgauntlet_site.figures import describe, plot
+from recgauntlet_site.pictures import clean_robust, security_curves, style_sheet
+from recgauntlet_site.pictures.security_curves import axis, budgets, point_at
 
 _LOOSE = (
     "is a best known attack on a model of which there is no record here",
@@ -153,7 +153,7 @@ def render_site(
         key=lambda unreadable: (unreadable.path, unreadable.problem),
     )
     environment = _environment()
-    style, script = _asset("style.css"), _asset("sort.js")
+    style, script = _asset("style.css") + style_sheet(), _asset("sort.js")
     page = environment.get_template("page.html.j2").render(
         sections=sections,
         broken=broken,
@@ -178,14 +178,15 @@ def render_site(
 
 def _section(table: TaskTable, card: TaskCard | None, number: int) -> Section:
     anchor = f"{words.slug(table.task)}-{table.track}-{number + 1}"
-    pictures, curves = [], []
-    for place, column in enumerate(table.threats):
-        drawing = plot(table, column, f"{anchor}-plot{place}")
-        if drawing:
-            pictures.append(Picture(column, Markup(drawing), describe(table, column)))
-        drawing = plot_curves(table, column, f"{anchor}-curve{place}")
-        if drawing:
-            curves.append(Picture(column, Markup(drawing), describe_curves(table, column)))
+    pictures: list[Picture] = []
+    curves: list[Picture] = []
+    for column in table.threats:
+        for found, picture in (
+            (pictures, clean_robust(table, column, prefix=anchor)),
+            (curves, security_curves(table, column, prefix=anchor)),
+        ):
+            if picture.rows:
+                found.append(Picture(column, picture.svg, picture.description))
     return Section(
         anchor=anchor,
         table=table,
