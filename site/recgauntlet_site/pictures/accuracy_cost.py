@@ -19,6 +19,7 @@ from recgauntlet_site.pictures.marking import (
     cost_of,
     draw_front,
     draw_spots,
+    hollow_keys,
     name_spots,
     names_of,
     series_keys,
@@ -31,6 +32,8 @@ KIND = "accuracy-cost"
 MOST_JOINED = 60
 """Rows up to which each is joined to its clean accuracy: more lines than these hide each other."""
 _LEFT, _TOP, _BOTTOM = 28.0, 40.0, 296.0
+_CHEAPEST, _DEAREST = 1e-3, 1e5
+"""The ends of the longest axis; what lies beyond is drawn at its edge."""
 _AREA = {True: 46.0, False: 32.0}
 _STEP, _FARTHEST = 3.5, 10.5
 """How far rows of one cost and like accuracy are moved apart, at once and in all."""
@@ -57,7 +60,7 @@ def accuracy_cost(table: TaskTable, *, prefix: str = "") -> Picture:
         if look.row.model.name in defended and (cell := look.row.worst_cell) is not None
     ]
     entries = entries if any(not entry.look.plain for entry in entries) else []
-    best = _best(entries)
+    best = _best(entries) if len(entries) > 1 else []
     why = "Nothing to show: no defended row has a value under a ranked threat."
     return Picture(
         name=picture_name(table, prefix, KIND),
@@ -85,18 +88,21 @@ def _told(entry: _Entry) -> tuple[str, ...]:
 
 
 def _describe(entries: Sequence[_Entry], best: Sequence[_Entry], looks: Looks) -> str:
-    dearest = max(entries, key=lambda entry: entry.cost)
+    dearest = max(entries, key=lambda entry: entry.cost).look
+    count = "One row" if len(entries) == 1 else f"{len(entries)} rows"
+    robust = value_range([entry.cell.robust.value for entry in entries])
     told = [
-        f"{len(entries)} rows by training FLOPs relative to their undefended twin: robust accuracy "
-        f"{value_range([entry.cell.robust.value for entry in entries])}; the dearest is {dearest.look.told} at "
-        f"{dearest.cost:.2f}×."
+        f"{count} by training FLOPs relative to the undefended twin: robust accuracy {robust}; the dearest is "
+        f"{dearest.told} at {times(dearest.row.cost.flops_ratio)}."
     ]
     if best:
-        steps = [f"{entry.look.told} ({percent(entry.cell.robust.value)} % at {entry.cost:.2f}×)" for entry in best]
-        told.append(f"The most robust up to a cost: {listed(steps)}.")
-    if looks.caution and len(best) > 1:
-        told.append(looks.caution)
+        told.append(f"The most robust up to a cost: {listed([_values(entry) for entry in best])}.")
+        told += [looks.caution] if looks.caution else []
     return " ".join(told)
+
+
+def _values(entry: _Entry) -> str:
+    return f"{entry.look.told} ({percent(entry.cell.robust.value)} % at {times(entry.look.row.cost.flops_ratio)})"
 
 
 def _draw(entries: Sequence[_Entry], best: Sequence[_Entry], looks: Looks) -> Drawing:
@@ -108,7 +114,7 @@ def _draw(entries: Sequence[_Entry], best: Sequence[_Entry], looks: Looks) -> Dr
     draw_axes(pen, area, x_ticks=area.x.ticks(8), y_ticks=area.y.ticks(7), suffix="×")
     pen.line([(area.x.at(1.0), area.top), (area.x.at(1.0), area.bottom)], "faint", 0.7, (1, 2.5))
     obstacles: list[Box] = []
-    if len(best) > 1:
+    if best:
         edge = staircase([(-entry.cost, 100 * entry.cell.robust.value) for entry in best], -area.x.high, area.y.low)
         obstacles += draw_front(pen, [(area.x.at(-x), area.y.at(y)) for x, y in edge], (area.right, area.bottom))
     spots = _spots(entries, area, size)
@@ -128,7 +134,7 @@ def _draw(entries: Sequence[_Entry], best: Sequence[_Entry], looks: Looks) -> Dr
     keys = series_keys(looks, [entry.look for entry in entries]) + _keys(entries, best)
     y = draw_keys(pen, keys, y + 22)
     some = "Clean accuracy is drawn for the rows that may be named." if joined is not None else ""
-    for note in (looks.note, looks.caution if len(best) > 1 else "", some):
+    for note in (looks.note, looks.caution if best else "", some):
         y = pen.paragraph(y + 2, note) if note else y
     return pen.finished(y + 6)
 
@@ -137,7 +143,7 @@ def _area(entries: Sequence[_Entry]) -> Frame:
     costs = [entry.cost for entry in entries]
     shares = [100 * share for entry in entries for share in (entry.cell.robust.value, entry.look.row.clean.value)]
     low, high = spread(shares, least=20.0, pad=4.0, floor=-4.0, ceiling=103.0)
-    x = (min(0.85, min(costs) / 1.15), max(2.2, max(costs) * 1.3))
+    x = (max(_CHEAPEST, min(0.85, min(costs) / 1.15)), min(_DEAREST, max(2.2, max(costs) * 1.3)))
     return frame(_LEFT, _TOP, WIDTH - 6, _BOTTOM, x, (low, high), log=True)
 
 
@@ -172,15 +178,9 @@ def _keys(entries: Sequence[_Entry], best: Sequence[_Entry]) -> list[Key]:
         pen.line([(x + 1.8, y - 6), (x + 8.2, y - 6)], "faint", 2.0)
         pen.marker(x + 5, y + 3, "circle", 30, "faint")
 
+    def corner(pen: Pen, x: float, y: float) -> None:
+        draw_front(pen, [(x + 10, y - 4), (x, y - 4), (x, y + 5)], (x + 10, y + 5))
+
     keys = [Key(pair, 10, "robust, joined to clean")]
-    if len(best) > 1:
-        keys.append(
-            Key(
-                lambda pen, x, y: pen.line([(x, y + 4), (x, y - 3), (x + 9, y - 3)], "ink", 0.9),
-                10,
-                "best up to a cost",
-            )
-        )
-    if any(entry.look.hollow for entry in entries):
-        keys.append(Key(lambda pen, x, y: pen.marker(x + 5, y, "circle", 48, "faint", hollow=True), 10, "not ranked"))
-    return keys
+    keys += [Key(corner, 12, "best up to a cost")] if best else []
+    return keys + hollow_keys([entry.look for entry in entries])

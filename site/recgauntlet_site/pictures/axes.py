@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recgauntlet.escaping import visible
-from recgauntlet_site.pictures.drawing import LINE, SMALL, Pen
-from recgauntlet_site.pictures.lettering import fitted
+from recgauntlet_site.pictures.drawing import LINE, SMALL, WIDTH, Pen
+from recgauntlet_site.pictures.lettering import fitted, width
 
 _STEPS = (1.0, 2.0, 2.5, 5.0)
 
@@ -93,8 +93,9 @@ def draw_axes(
     pen.line([(area.left, area.bottom), (area.right, area.bottom)], "faint", 0.9)
     pen.lines([[(x, area.bottom), (x, area.bottom + 3.5)] for x in map(area.x.at, x_ticks)], "faint", 0.9)
     for value in x_ticks:
-        x = area.x.at(value)
-        pen.text(x, area.bottom + 14, f"{_short(value)}{suffix}", size=SMALL, anchor="middle", colour="faint")
+        text = f"{_short(value)}{suffix}"
+        x = min(area.x.at(value), WIDTH - width(text, SMALL) / 2)
+        pen.text(x, area.bottom + 14, text, size=SMALL, anchor="middle", colour="faint")
     for value in y_ticks if y_labels else ():
         pen.text(area.left - 6, area.y.at(value) + 3.8, _short(value), size=SMALL, anchor="end", colour="faint")
 

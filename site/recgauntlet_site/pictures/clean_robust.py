@@ -21,6 +21,7 @@ from recgauntlet_site.pictures.marking import (
     cost_of,
     draw_front,
     draw_spots,
+    hollow_keys,
     name_spots,
     names_of,
     series_keys,
@@ -80,11 +81,14 @@ def clean_robust(table: TaskTable, column: ThreatColumn, *, prefix: str = "") ->
         description=_describe(entries, fronts, column, looks, comparable) if entries else why,
         header=(*HEADER, "clean, %", "95 % interval", "robust, %", "95 % interval", "training FLOPs", "front"),
         rows=tuple(_told(entry, fronts, comparable) for entry in entries),
-        drawing=_draw(entries, fronts, column, looks, comparable) if entries else nothing(why),
+        drawing=_draw(entries, fronts, column, looks) if entries else nothing(why),
     )
 
 
 def _fronts(entries: Sequence[_Entry]) -> _Fronts:
+    """A row by itself is on no front."""
+    if len(entries) < 2:
+        return _Fronts((), ())
     able = [entry for entry in entries if entry.look.competes]
     drawn = front([entry.point for entry in able])
     with_cost = front([(*entry.point, -cost_of(entry.look.row)) for entry in able])
@@ -113,7 +117,7 @@ def _describe(entries: Sequence[_Entry], fronts: _Fronts, column: ThreatColumn, 
     count = "One row" if len(entries) == 1 else f"{len(entries)} rows"
     place = f"under {visible(column.id)} at the {RANKING_TIER} tier"
     told = [f"{count} {place}: clean accuracy {clean}, robust accuracy {robust}."]
-    if fronts.drawn and len(entries) > 1:
+    if fronts.drawn:
         told.append(f"On the front of both: {listed([_values(entry) for entry in fronts.drawn])}.")
         more = [entry.look.told for entry in fronts.with_cost if entry not in fronts.drawn]
         told.append(
@@ -121,7 +125,7 @@ def _describe(entries: Sequence[_Entry], fronts: _Fronts, column: ThreatColumn, 
             if more
             else "Training cost as a third quantity adds no row to it."
         )
-        told += [looks.caution] if looks.caution and len(fronts.drawn) > 1 else []
+        told += [looks.caution] if looks.caution else []
     if not comparable:
         told.append("No front is drawn: budgets on embeddings may not be compared across models.")
     hollow = sum(entry.look.hollow for entry in entries)
@@ -138,13 +142,13 @@ def _values(entry: _Entry) -> str:
     )
 
 
-def _draw(entries: Sequence[_Entry], fronts: _Fronts, column: ThreatColumn, looks: Looks, comparable: bool) -> Drawing:
+def _draw(entries: Sequence[_Entry], fronts: _Fronts, column: ThreatColumn, looks: Looks) -> Drawing:
     pen, few = Pen(), len(entries) <= FEW
     area = _area(entries, few)
     y_title(pen, f"Robust accuracy under {column.id}, %", 11, WIDTH)
     draw_axes(pen, area, x_ticks=area.x.ticks(7), y_ticks=area.y.ticks(7))
     spots = [
-        Spot(entry.look, (area.x.at(entry.point[0]), area.y.at(entry.point[1])), area_of(entry.look.row, few))
+        Spot(entry.look, (area.x.at(entry.point[0]), area.y.at(entry.point[1])), area_of(cost_of(entry.look.row), few))
         for entry in entries
     ]
     obstacles = _draw_front(pen, area, fronts)
@@ -161,7 +165,7 @@ def _draw(entries: Sequence[_Entry], fronts: _Fronts, column: ThreatColumn, look
     if keys:
         y = draw_keys(pen, keys, y + 22)
     y = draw_keys(pen, _keys(entries, fronts, few), y + (17 if keys else 22))
-    for note in (looks.note, looks.caution if len(fronts.drawn) > 1 else ""):
+    for note in (looks.note, looks.caution if fronts.drawn else ""):
         y = pen.paragraph(y + 2, note) if note else y
     return pen.finished(y + 6)
 
@@ -218,7 +222,7 @@ def _remark(pen: Pen, text: str, places: Sequence[Point], points: Sequence[Point
 
 
 def _draw_front(pen: Pen, area: Frame, fronts: _Fronts) -> list[Box]:
-    if len(fronts.drawn) < 2:
+    if not fronts.drawn:
         return []
     edge = staircase([entry.point for entry in fronts.drawn], area.x.low, area.y.low)
     return draw_front(pen, [(area.x.at(x), area.y.at(y)) for x, y in edge], (area.left, area.bottom))
@@ -247,17 +251,13 @@ def _extremes(entries: Sequence[_Entry]) -> list[Look]:
 
 
 def _keys(entries: Sequence[_Entry], fronts: _Fronts, few: bool) -> list[Key]:
-    unit = area_of(entries[0].look.row, few) / min(max(cost_of(entries[0].look.row), 0.5), 10.0)
-
     def sizes(pen: Pen, x: float, y: float) -> None:
         for ratio, place in ((1, 5), (2, 19), (5, 38)):
-            pen.marker(x + place, y, "circle", unit * ratio, "faint")
+            pen.marker(x + place, y, "circle", area_of(ratio, few), "faint")
+
+    def corner(pen: Pen, x: float, y: float) -> None:
+        draw_front(pen, [(x, y - 4), (x + 10, y - 4), (x + 10, y + 5)], (x, y + 5))
 
     keys = [Key(sizes, 48, "1×, 2×, 5× the training FLOPs")]
-    if len(fronts.drawn) > 1:
-        keys.append(
-            Key(lambda pen, x, y: pen.line([(x, y - 4), (x + 9, y - 4), (x + 9, y + 5)], "ink", 0.9), 12, "front")
-        )
-    if any(entry.look.hollow for entry in entries):
-        keys.append(Key(lambda pen, x, y: pen.marker(x + 5, y, "circle", 48, "faint", hollow=True), 10, "not ranked"))
-    return keys
+    keys += [Key(corner, 12, "front")] if fronts.drawn else []
+    return keys + hollow_keys([entry.look for entry in entries])

@@ -116,8 +116,8 @@ def _draw(shown: Sequence[Look], looks: Looks, table: TaskTable) -> Drawing:
     groups = _groups(table)
     columns = [column for group in groups for column in group]
     gaps = _GAP * (len(groups) - 1)
-    wide = min(_WIDEST, (WIDTH - _NAMES - gaps) / len(columns))
-    names = _RANK + 5 + max(width(look.label, SMALL) for look in shown)
+    names = max(_NAMES, _RANK + 5 + max(width(look.label, SMALL) for look in shown))
+    wide = min(_WIDEST, max(_CELL, (WIDTH - names - gaps) / len(columns)))
     sheet = min(_BROADEST, max(WIDTH, names + wide * len(columns) + gaps))
     left = sheet - wide * len(columns) - gaps
     edges = _edges(groups, left, wide)

@@ -27,7 +27,7 @@ _NAMED = SERIES - 1
 
 @dataclass(frozen=True)
 class Series:
-    """One colour, one marker, one dash and what they stand for."""
+    """One colour, one marker, one dash and what they stand for; `number` is less than `palette.SERIES`."""
 
     number: int
     label: str
@@ -35,17 +35,17 @@ class Series:
     @property
     def colour(self) -> str:
         """The class of the colour."""
-        return f"s{self.number % SERIES}"
+        return f"s{self.number}"
 
     @property
     def shape(self) -> Shape:
         """The marker."""
-        return SHAPES[self.number % len(SHAPES)]
+        return SHAPES[self.number]
 
     @property
     def dash(self) -> tuple[float, ...]:
         """The dashes of a line."""
-        return DASHES[self.number % len(DASHES)]
+        return DASHES[self.number]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ def looks_of(table: TaskTable) -> Looks:
         if families:
             series = _family(row)
         else:
-            series = Series(PLAIN, STANDARD) if plain else Series(1 + names.index(row.defense.name), isolated(defense))
+            series = Series(PLAIN, STANDARD) if plain else Series(1 + names.index(row.defense.name), defense)
         found.append(
             Look(
                 row=row,

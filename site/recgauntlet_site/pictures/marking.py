@@ -16,7 +16,8 @@ from recgauntlet_site.words import times
 
 FEW = 12
 """Rows up to which a figure names all of them."""
-_LONGEST = 150.0
+_LONGEST, _DEAREST = 150.0, 60.0
+"""The room for a name, and for the cost behind it."""
 _ALWAYS = 12
 """Rows of a front up to which all are named, however tight."""
 _TIGHT, _ROOMY = 450.0, 60.0
@@ -49,7 +50,7 @@ def names_of(shown: Sequence[Look], front: Sequence[Look], extremes: Sequence[Lo
     ones if there is any place for them, and extremes if there is a good one."""
     if len(shown) <= FEW:
         ordered = {id(look): look for look in (*front, *shown)}.values()
-        return [Name(look, times(look.row.cost.flops_ratio)) for look in ordered]
+        return [Name(look, fitted(times(look.row.cost.flops_ratio), SMALL, _DEAREST)) for look in ordered]
     plain = [look for look in shown if look.plain]
     wanted = [
         *(Name(look, most=float("inf") if place < _ALWAYS else _TIGHT) for place, look in enumerate(front)),
@@ -65,9 +66,9 @@ def cost_of(row: Row) -> float:
     return ratio if ratio is not None and 0 < ratio < float("inf") else 1.0
 
 
-def area_of(row: Row, few: bool) -> float:
-    """The area of a row's marker grows with its training cost, between half and ten times the twin's."""
-    return _UNIT[few] * min(max(cost_of(row), 0.5), 10.0)
+def area_of(cost: float, few: bool) -> float:
+    """The area of a marker grows with the training cost, between half and ten times the twin's."""
+    return _UNIT[few] * min(max(cost, 0.5), 10.0)
 
 
 def draw_front(pen: Pen, edge: Sequence[Point], corner: Point) -> list[Box]:
@@ -124,6 +125,12 @@ def series_keys(looks: Looks, shown: Sequence[Look]) -> list[Key]:
         return []
     found: dict[int, Series] = {look.series.number: look.series for look in shown}
     return [Key(_sample(found[number]), 10, found[number].label) for number in sorted(found)]
+
+
+def hollow_keys(shown: Sequence[Look]) -> list[Key]:
+    """What a hollow marker means, where there is one."""
+    hollow = Key(lambda pen, x, y: pen.marker(x + 5, y, "circle", 48, "faint", hollow=True), 10, "not ranked")
+    return [hollow] if any(look.hollow for look in shown) else []
 
 
 def _sample(series: Series) -> Sample:

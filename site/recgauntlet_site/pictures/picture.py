@@ -15,7 +15,7 @@ from recgauntlet_site.pictures.drawing import Drawing, Pen
 class Picture:
     """A drawing with its words and the numbers behind it.
 
-    `name` is stable and fits a file name and the id of an element. `kind` is the name of the function that made it;
+    `name` is stable and fits a file name and the id of an element. `kind` is the name of what made it, with hyphens;
     `threat` is the id of the one threat that it shows, "" where it shows several. `description` says in a sentence or
     two what is to be seen. `header` and `rows` are the data table: texts as the leaderboard prints them, not yet
     escaped. `rows` is empty where there was nothing to draw; the drawing then says so. Renderings are made when they

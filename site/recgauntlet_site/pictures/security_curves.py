@@ -17,7 +17,7 @@ from recgauntlet_site.pictures.drawing import LINE, SHAPES, SMALL, WIDTH, Drawin
 from recgauntlet_site.pictures.legend import Key, draw_keys
 from recgauntlet_site.pictures.lettering import fitted
 from recgauntlet_site.pictures.looks import DASHES, Look, Looks, looks_of, most_defended, picture_name, twin_in
-from recgauntlet_site.pictures.palette import PLAIN, SERIES
+from recgauntlet_site.pictures.palette import PLAIN
 from recgauntlet_site.pictures.picture import Picture, nothing
 from recgauntlet_site.pictures.telling import HEADER, identity, interval, listed, naming, value_range
 from recgauntlet_site.words import percent
@@ -262,7 +262,8 @@ def _grouped(found: Sequence[_Curve], looks: Looks) -> list[_Panel]:
         groups.setdefault(f"{model_family(curve.look.row.model)} models", []).append(curve)
     defended = [curve for curve in found if not curve.look.plain]
     for curve in sorted(defended, key=lambda curve: curve.look.series.number):
-        groups.setdefault(curve.look.series.label if looks.by_family else "defended", []).append(curve)
+        group = curve.look.series.label if looks.by_family else f"defenses on {visible(curve.look.row.model.name)}"
+        groups.setdefault(group, []).append(curve)
     panels = []
     for title, members in groups.items():
         model = most_defended([curve.look for curve in members]) or main
@@ -287,7 +288,7 @@ def _amounts(by_characters: bool) -> Callable[[CurvePoint], float]:
 
 
 def _numbered(number: int) -> _Pencil:
-    return _Pencil(f"s{number % SERIES}", SHAPES[number % len(SHAPES)], DASHES[number % len(DASHES)])
+    return _Pencil(f"s{number}", SHAPES[number], DASHES[number])
 
 
 _GREY = _numbered(PLAIN)
