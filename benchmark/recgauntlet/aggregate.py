@@ -53,17 +53,21 @@ def outcomes(
                 _by_seed(layers[number]),
             )
         )
-    return estimate(means[0], drawn[:, 0]), _by_seed(clean), tuple(
-        ThreatCells(
-            column.id,
-            _applicable(records, column.id),
-            tuple(cells[column.id]),
-            further.curve(records, column.id),
-            further.ablation(records, column.id),
-            further.ranking(records, column.id),
-            further.promotion(records, column.id),
-        )
-        for column in columns
+    return (
+        estimate(means[0], drawn[:, 0]),
+        _by_seed(clean),
+        tuple(
+            ThreatCells(
+                column.id,
+                _applicable(records, column.id),
+                tuple(cells[column.id]),
+                further.curve(records, column.id),
+                further.ablation(records, column.id),
+                further.ranking(records, column.id),
+                further.promotion(records, column.id),
+            )
+            for column in columns
+        ),
     )
 
 

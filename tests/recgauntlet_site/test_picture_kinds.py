@@ -237,6 +237,13 @@ def test_the_heat_map_prints_every_value_and_hatches_what_is_not_read(forty: Tas
     assert unread
     assert "not read by the model" in printed
     assert "not applicable" in {cell for row in picture.rows for cell in row}
+    hatches, sample = (
+        mark.parts
+        for mark in picture.drawing.marks
+        if isinstance(mark, Path) and mark.style.stroke == "faint" and len(mark.parts) > 2
+    )
+    assert len(hatches) % (3 * len(unread)) == 0  # each of their cells at the three tiers is hatched alike
+    assert sample
     names = [mark.text for mark in picture.drawing.marks if isinstance(mark, Text) and mark.x == 18.0]
     assert names == [look.label for look in looks_of(forty).all]
 
@@ -249,6 +256,7 @@ def test_rows_beyond_sixty_are_named_below_the_heat_map_and_stay_in_its_data() -
     picture = heat_map(table)
     assert len(table.rows) > MOST_ROWS
     assert len(picture.rows) == len(table.rows)
+    assert sum(isinstance(mark, Text) and mark.x == 18.0 for mark in picture.drawing.marks) == MOST_ROWS
     below = " ".join(texts(picture.drawing))
     below = below[below.index("Rows not drawn:") :]
     for look in looks_of(table).all[MOST_ROWS:]:

@@ -26,7 +26,7 @@ _CELL = 27.0
 _WIDEST = 52.0
 _NAMES = 112.0
 """The least room for ranks and names."""
-_BROADEST = 440.0
+_BROADEST = 444.0
 """The sheet grows a little where names are long."""
 _RANK = 18.0
 _HIGH = 17.0
