@@ -34,9 +34,11 @@ from recgauntlet.loading import load_cell, spec_of
 from recgauntlet.plugins import Plugin, whose
 from recgauntlet.recommender import Recommender, Scalar
 from recgauntlet.record import Environment, Failure, PluginRef, RunRecord, TaskRef, TrainingCost, write_record
+from recgauntlet.shown import with_inputs
 from recgauntlet.spec import CellSpec
 from recgauntlet.suite import suite_ref
 from recgauntlet.task import SourceOptions
+from recgauntlet.terms import Surface
 
 Progress = Callable[[str, float], None]
 TRAINING_SHARE = 0.6
@@ -197,7 +199,7 @@ def attack_checkpoint(
     findings = run_gauntlet(
         loaded.served, cell.task.card, data, loaded.info.seed, twin=other, twin_directory=kept, progress=progress
     )
-    made = _Made("done", data.fingerprint, _parts(findings) | {"weights_sha256": weights_hash(loaded.model)})
+    made = _Made("done", data.fingerprint, _parts(findings, cell) | {"weights_sha256": weights_hash(loaded.model)})
     return _record_of(cell, made, describe(where, "fp32"), started, None)
 
 
@@ -236,7 +238,7 @@ def _evaluate(
         served, cell.task.card, data, spec.seed, twin=twin, journal=journal, twin_directory=kept, progress=rest
     )
     made.stage = "recording"
-    made.parts = _parts(findings) | {
+    made.parts = _parts(findings, cell) | {
         "cost": _cost(info, served, findings.trial, device, twin_info),
         "epochs": info.epochs,
         "recipe": info.recipe,
@@ -303,9 +305,15 @@ def _belonging(cell: OpenCell, data: TaskData, weights: str) -> dict[str, str]:
     }
 
 
-def _parts(findings: Findings) -> dict[str, Any]:
+def _parts(findings: Findings, cell: OpenCell) -> dict[str, Any]:
     names = ("clean", "threats", "ranking", "promotion", "certified", "gates", "evidence")
-    return {name: getattr(findings, name) for name in names}
+    parts = {name: getattr(findings, name) for name in names}
+    card = cell.task.card
+    if card.track(cell.spec.track).source.redistributable:
+        surfaces: dict[str, Surface] = {threat.id: threat.surface for threat in card.threats}
+        trial = findings.trial
+        parts["evidence"] = with_inputs(findings.evidence, trial.world.catalog, trial.batch, surfaces)
+    return parts
 
 
 def _part(progress: Progress, start: float, end: float) -> Progress:

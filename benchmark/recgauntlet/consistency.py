@@ -41,6 +41,8 @@ def check_record(record: RunRecord, where: Path | None = None) -> None:
     _check_certified(record, right, where)
     _check_ranking(record, record.clean, where)
     _check_promotion(record, where)
+    if not record.task.redistributable and any(found.shows_text for found in record.evidence):
+        raise _fault(where, "evidence", "shows text of data that may not be passed on")
 
 
 def _check_clean(clean: Clean, where: Path | None) -> BoolArray:

@@ -60,7 +60,7 @@ def apply_history_edits(clean: Sequence[int], edits: Sequence[Edit], catalog: Ca
 def example_edits(catalog: Catalog, surface: Surface, clean: Batch, perturbed: Batch, row: int) -> tuple[Edit, ...]:
     """The edits of the example at `row` of two batches of the same examples; none where embeddings move."""
     if surface == "candidate-text":
-        before, after = (_text(catalog, batch, row) for batch in (clean, perturbed))
+        before, after = (text_of(catalog, batch, row) for batch in (clean, perturbed))
         return text_edits(before, after)
     if surface == "history":
         before_row, after_row = (b.users.histories[b.rows[row]].tolist() for b in (clean, perturbed))
@@ -72,7 +72,7 @@ def rebuilt(catalog: Catalog, surface: Surface, clean: Batch, edits: Sequence[Se
     """The perturbed batch that `edits`, one list an example, make of `clean`: the inverse of `example_edits`. The edits
     must be without `edit_fault`."""
     if surface == "candidate-text":
-        texts = [_text(catalog, clean, row) for row in range(len(clean))]
+        texts = [text_of(catalog, clean, row) for row in range(len(clean))]
         return clean.with_texts([apply_text_edits(*pair) for pair in zip(texts, edits, strict=True)])
     if surface == "history":
         rows = clean.histories().tolist()
@@ -86,7 +86,7 @@ def edit_fault(catalog: Catalog, surface: Surface, clean: Batch, row: int, edits
     if surface == "history":
         count = len(_items(clean.users.histories[clean.rows[row]].tolist()))
     else:
-        count = len(words_of(_text(catalog, clean, row))) if surface == "candidate-text" else 0
+        count = len(words_of(text_of(catalog, clean, row))) if surface == "candidate-text" else 0
     for edit in edits:
         if not 0 <= edit.at <= (count if edit.op == "insert" else count - 1):
             return f"an edit ({edit.op}) stands at place {edit.at} of {count}"
@@ -95,7 +95,8 @@ def edit_fault(catalog: Catalog, surface: Surface, clean: Batch, row: int, edits
     return ""
 
 
-def _text(catalog: Catalog, batch: Batch, row: int) -> str:
+def text_of(catalog: Catalog, batch: Batch, row: int) -> str:
+    """The text of the candidate at `row`, as the model sees it."""
     return catalog.texts[int(batch.items[row])] if batch.texts is None else batch.texts[row]
 
 

@@ -251,15 +251,24 @@ class Clean(_Part):
 
 
 class Edit(_Part):
-    """One edit of a perturbed input: an operation, its place, and the word or item id that came in."""
+    """One edit of a perturbed input: an operation, its place, and the word or item id that came in.
+
+    `title` is the item's text, where the data's licence lets it be shown and the page has use for it.
+    """
 
     op: Literal["insert", "replace", "delete"]
     at: int
     new: str = ""
+    title: str = Field(default="", exclude_if=lambda found: not found)
 
 
 class Evidence(_Part):
-    """A perturbed input that fooled the model, as edits of the test example `example`: no text of the data."""
+    """A perturbed input that fooled the model, as edits of the test example `example`.
+
+    Where the data's licence lets it be shown, a few have the clean input too: `before` are the words of the candidate's
+    text, or the texts of the history's items from the oldest on, and then `candidate` is the text of what was scored.
+    Elsewhere no text of the data comes into a record.
+    """
 
     threat: str
     tier: Tier
@@ -268,6 +277,13 @@ class Evidence(_Part):
     edits: tuple[Edit, ...]
     clean_score: float
     score: float
+    before: tuple[str, ...] = Field(default=(), exclude_if=lambda found: not found)
+    candidate: str = Field(default="", exclude_if=lambda found: not found)
+
+    @property
+    def shows_text(self) -> bool:
+        """Whether it has text of the data, beside the words that came in."""
+        return bool(self.before or self.candidate or any(edit.title for edit in self.edits))
 
 
 class Failure(_Part):

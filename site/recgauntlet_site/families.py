@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, get_args
 
 from recgauntlet.record import PluginRef
 
-ModelFamily: TypeAlias = Literal["text", "collaborative", "sequential/hybrid", "other"]
+ModelFamily: TypeAlias = Literal["text", "collaborative", "sequential and hybrid", "other"]
 DefenseFamily: TypeAlias = Literal[
     "none",
     "adversarial training",
@@ -35,10 +35,10 @@ MODELS: Mapping[str, ModelFamily] = {
     "two-tower": "text",
     "bpr-mf": "collaborative",
     "lightgcn": "collaborative",
-    "bert4rec": "sequential/hybrid",
-    "din": "sequential/hybrid",
-    "sasrec": "sequential/hybrid",
-    "sasrec-text": "sequential/hybrid",
+    "bert4rec": "sequential and hybrid",
+    "din": "sequential and hybrid",
+    "sasrec": "sequential and hybrid",
+    "sasrec-text": "sequential and hybrid",
 }
 DEFENSES: Mapping[str, DefenseFamily] = {
     "standard": "none",

@@ -1,12 +1,10 @@
-"""Records in, the files of the leaderboard out: the page, its tables as CSV and JSON, and copies of the
-records."""
+"""Records in, the files of the leaderboard out: its pages, its tables as files, and copies of the records."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -17,98 +15,41 @@ from markupsafe import Markup
 
 from recgauntlet.best_known import BestKnown
 from recgauntlet.best_known_rows import with_best_known, without_record
-from recgauntlet.board import row_anchor
-from recgauntlet.card import TIERS, TaskCard, TrackCard
+from recgauntlet.board import Board, RowAt, Scope, row_anchor
+from recgauntlet.card import TIERS, TaskCard
+from recgauntlet.citation import cite, sentence
+from recgauntlet.paired import twin_of
 from recgauntlet.record import RunRecord
+from recgauntlet.release import Release as Frozen
+from recgauntlet.release import open_manifest
 from recgauntlet.results import Results
-from recgauntlet.rows import RANKING_TIER, FailedCell, Row, TaskTable, ThreatCells, ThreatColumn
+from recgauntlet.rows import RANKING_TIER, CurvePoint, FailedCell, Row, Source, TaskTable
 from recgauntlet.sealed import to_bytes
-from recgauntlet.sheet import options_apart
+from recgauntlet.selection import Selection
+from recgauntlet.sheet import build_sheets, options_apart
+from recgauntlet.sheet_text import to_latex
 from recgauntlet.table import apart, build_table
 from recgauntlet.table_csv import to_csv
 from recgauntlet_site import words
 from recgauntlet_site.export import to_json
-from recgauntlet_site.pictures import clean_robust, security_curves, style_sheet
+from recgauntlet_site.methods import MethodPage, by_family, method_pages, plugin_of
+from recgauntlet_site.pictures import style_sheet
 from recgauntlet_site.pictures.security_curves import axis, budgets, point_at
+from recgauntlet_site.sections import Filter, Place, Section, filters_of, sections_of
 
 _LOOSE = (
     "is a best known attack on a model of which there is no record here",
     "challenged",
     "add the directory of its record with --results, or challenge the record that is here",
 )
+_ASSETS = {
+    "assets/board.js": "templates/board.js",
+    "assets/vendor/sortable.js": "vendor/sortable.min.js",
+    "assets/vendor/sortable.a11y.js": "vendor/sortable.a11y.min.js",
+    "assets/vendor/LICENSE-sortable.txt": "vendor/LICENSE-sortable.txt",
+}
+_STYLE = "assets/style.css"
 Cards = Callable[[TaskTable], TaskCard | None]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A plot and what it says."""
-
-    column: ThreatColumn
-    svg: Markup
-    description: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """One table's part of the page. `card` is None where the task is not installed (or has changed since)."""
-
-    anchor: str
-    table: TaskTable
-    card: TaskCard | None
-    track: TrackCard | None
-    title: str
-    headline: str
-    pictures: tuple[Picture, ...]
-    curves: tuple[Picture, ...]
-    seeds: tuple[int, ...]
-    apart: tuple[tuple[str, str], ...] = ()
-    """The anchors of other tables of the same task and track, each with why it is not one table with this."""
-
-    @property
-    def models(self) -> list[str]:
-        """The models' names, each once."""
-        return sorted({row.model.name for row in self.table.rows})
-
-    @property
-    def defenses(self) -> list[str]:
-        """The defenses' names, each once."""
-        return sorted({row.defense.name for row in self.table.rows})
-
-    @property
-    def certified(self) -> list[str]:
-        """The threats under which a row has a certified accuracy."""
-        return [column.id for column in self.table.threats if self.table.certifies(column.id, RANKING_TIER)]
-
-    @property
-    def ranked_lists(self) -> list[tuple[ThreatColumn, list[tuple[Row, ThreatCells]]]]:
-        """The threats under which rankings or exposure were measured, each with the rows that have them."""
-        return self._having(lambda cells: cells.ranking is not None or cells.promotion is not None)
-
-    @property
-    def promoted(self) -> bool:
-        """Whether any row has exposure."""
-        return any(cells.promotion is not None for row in self.table.rows for cells in row.threats)
-
-    @property
-    def ablations(self) -> list[tuple[ThreatColumn, list[tuple[Row, ThreatCells]]]]:
-        """The threats whose attacks were run one by one, each with the rows that have them."""
-        return self._having(lambda cells: bool(cells.ablation))
-
-    def _having(
-        self, wanted: Callable[[ThreatCells], bool]
-    ) -> list[tuple[ThreatColumn, list[tuple[Row, ThreatCells]]]]:
-        found = []
-        for column in self.table.threats:
-            rows = [(row, c) for row in self.table.rows if (c := row.under(column.id)) is not None and wanted(c)]
-            if rows:
-                found.append((column, rows))
-        return found
-
-    @property
-    def shared(self) -> frozenset[int]:
-        """The ranks that more than one row has."""
-        ranks = [row.rank for row in self.table.rows if row.rank is not None]
-        return frozenset(rank for rank in ranks if ranks.count(rank) > 1)
 
 
 @dataclass(frozen=True)
@@ -121,90 +62,258 @@ class Unreadable:
     remedy: str
 
 
+@dataclass(frozen=True)
+class Link:
+    """A page in the menu."""
+
+    path: str
+    name: str
+    tag: str = ""
+
+
+@dataclass(frozen=True)
+class Release:
+    """Another release's board: its start page, from this start page's directory."""
+
+    name: str
+    path: str
+    current: bool = False
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A row's security curve as the points of a drawing of 320 by 130."""
+
+    threat: str
+    axis: str
+    description: str
+    points: tuple[CurvePoint, ...]
+    line: str
+    band: str
+    dots: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class SeedLine:
+    """One seed of a row: its clean accuracy, its robust accuracy under each threat of the table, and its record."""
+
+    seed: int
+    clean: float
+    robust: tuple[float | None, ...]
+    source: Source
+    record: RunRecord
+
+
 def render_site(
-    found: Sequence[tuple[str, Path, Results]], *, docs: str = "../../docs", cards: Cards = words.installed_card
+    found: Sequence[tuple[str, Path, Results]],
+    *,
+    docs: str = "../../docs",
+    cards: Cards = words.installed_card,
+    releases: Sequence[Release] = (),
 ) -> dict[str, bytes]:
-    """The files of the page by their path below the output directory.
+    """The files of the site by their path below the output directory.
 
     `found` gives for each results directory its name, its path and what was read there. `cards` finds the
-    card whose words a table's section shows. The same records give the same bytes, in whatever order or place
-    they lie.
+    card whose words a table's pages show; `releases` are boards that pages link to. The same records give the same
+    bytes, in whatever order or place they lie.
     """
     records = [(path, record) for _, _, results in found for path, record in results.records]
     copies = {record.digest: (_copy_name(record), path, record) for path, record in records}
     known = [(name, path, directory, one) for name, directory, r in found for path, one in r.best_known]
     loose = without_record([record for _, record in records], [one for *_, one in known])
-    built = build_table([record for _, record in records])
-    tables = with_best_known(built, [record for _, record in records], [one for *_, one in known])
-    sections = _told_apart([_section(table, cards(table), number) for number, table in enumerate(tables)])
-    broken = sorted(
-        {
-            Unreadable(
-                f"{name}/{path.relative_to(directory).as_posix()}", error.problem, error.field or "", error.remedy
-            )
-            for name, directory, results in found
-            for path, error in results.broken
-        }
-        | {
-            Unreadable(f"{name}/{path.relative_to(directory).as_posix()}", *_LOOSE)
-            for name, path, directory, one in known
-            if one in loose
-        },
-        key=lambda unreadable: (unreadable.path, unreadable.problem),
+    tables = with_best_known(
+        build_table([record for _, record in records]), [record for _, record in records], [one for *_, one in known]
     )
+    by_digest = {record.digest: record for _, record in records}
+    board = _board(found, tables, by_digest)
+    sections = _told_apart(sections_of(tables, cards, by_digest))
+    methods = method_pages(sections)
     environment = _environment()
-    style, script = _asset("style.css") + style_sheet(), _asset("sort.js")
-    page = environment.get_template("page.html.j2").render(
-        sections=sections,
-        broken=broken,
+    environment.globals.update(
+        docs=docs,
+        menu=[_menu_link(section) for section in sections],
+        releases=list(releases),
         links={digest: name for digest, (name, *_) in copies.items()},
         records=len(copies),
-        names=sorted({name for name, _, _ in found}),
-        docs=docs,
-        style=Markup(style),
-        style_hash=_csp_hash(style),
-        script=Markup(script),
-        script_hash=_csp_hash(script),
         versions=sorted({record.environment.recgauntlet for _, record in records}),
+        sections=sections,
     )
+    pages = {
+        "index.html": environment.get_template("start.html.j2").render(
+            root="",
+            here="index.html",
+            filters=_start_filters(sections),
+            broken=_broken(found, known, loose),
+            methods=[(kind, by_family(methods, kind)) for kind in ("model", "defense")],
+        ),
+        "about.html": environment.get_template("about.html.j2").render(root="", here="about.html"),
+    }
+    for section in sections:
+        template = environment.get_template("task.html.j2")
+        pages[section.path] = template.render(root="../", here=section.path, section=section)
+        for row in section.table.rows:
+            at = RowAt(board, section.table, row)
+            pages[section.row_path(row)] = _row_page(environment, section, at, methods)
+    for page in methods:
+        pages[page.path] = environment.get_template("method.html.j2").render(root="../", here=page.path, page=page)
     return {
-        "index.html": page.encode(),
+        **{path: text.encode() for path, text in pages.items()},
+        **{path: _asset(name) for path, name in _ASSETS.items()},
+        _STYLE: _asset("templates/style.css") + style_sheet().encode(),
         "leaderboard.csv": to_csv(tables),
         "leaderboard.json": to_json(tables),
+        **{path: content for section in sections for path, content in _downloads(board, section)},
         **{name: _as_json(path, record) for _, (name, path, record) in sorted(copies.items())},
         **{_known_copy_name(one): _as_json(path, one) for _, path, _, one in known if one not in loose},
     }
 
 
-def _section(table: TaskTable, card: TaskCard | None, number: int) -> Section:
-    anchor = f"{words.slug(table.task)}-{table.track}-{number + 1}"
-    pictures: list[Picture] = []
-    curves: list[Picture] = []
-    for column in table.threats:
-        for found, picture in (
-            (pictures, clean_robust(table, column, prefix=anchor)),
-            (curves, security_curves(table, column, prefix=anchor)),
-        ):
-            if picture.rows:
-                found.append(Picture(column, picture.svg, picture.description))
-    return Section(
-        anchor=anchor,
-        table=table,
-        card=card,
-        track=card.track(table.track) if card else None,
-        title=card.title if card else table.task,
-        headline=words.headline(table),
-        pictures=tuple(pictures),
-        curves=tuple(curves),
-        seeds=tuple(sorted({seed for row in table.rows for seed in row.seeds})),
+def _board(
+    found: Sequence[tuple[str, Path, Results]], tables: tuple[TaskTable, ...], records: dict[str, RunRecord]
+) -> Board:
+    """The tables as what is cited: by the names of the directories, and a hash of all records."""
+    name = "this-page"  # no name of a directory: records are the same wherever they lie
+    digest, date, frozen = hashlib.sha256("\n".join(sorted(records)).encode()).hexdigest(), "", False
+    if len(found) == 1 and (manifest := open_manifest(found[0][1])) is not None:
+        name, date, frozen = manifest.name, manifest.date, True
+        digest = Frozen(name, found[0][1], manifest, found[0][2]).digest or digest
+    return Board(name, name, Path(name), frozen, date, digest, tables, records, Results((), ()))
+
+
+def _broken(
+    found: Sequence[tuple[str, Path, Results]],
+    known: Sequence[tuple[str, Path, Path, BestKnown]],
+    loose: Sequence[BestKnown],
+) -> list[Unreadable]:
+    """The files that count for nothing."""
+    unreadable = {
+        Unreadable(f"{name}/{path.relative_to(directory).as_posix()}", error.problem, error.field or "", error.remedy)
+        for name, directory, results in found
+        for path, error in results.broken
+    }
+    unreadable |= {
+        Unreadable(f"{name}/{path.relative_to(directory).as_posix()}", *_LOOSE)
+        for name, path, directory, one in known
+        if one in loose
+    }
+    return sorted(unreadable, key=lambda one: (one.path, one.problem))
+
+
+def _menu_link(section: Section) -> Link:
+    tag = "" if section.table.ranked else "demo, simulated" if section.table.simulated else "demo"
+    return Link(section.path, section.table.task, tag)
+
+
+def _start_filters(sections: Sequence[Section]) -> tuple[Filter, ...]:
+    """On the start page one more filter: which tables are there."""
+    tasks = tuple(dict.fromkeys(section.table.task for section in sections))
+    return (Filter("task", "Task", tasks, None), *filters_of(sections))
+
+
+def _row_page(environment: Environment, section: Section, at: RowAt, methods: Sequence[MethodPage]) -> str:
+    table, row = at.table, at.row
+    twin = twin_of(table, row)
+    own = [
+        (kind, page)
+        for kind in ("model", "defense")
+        for page in methods
+        if page.kind == kind
+        and page.name == plugin_of(row, kind).name
+        and any(other is section and row in rows for other, rows in page.rows)
+    ]
+    records = at.records
+    return environment.get_template("row.html.j2").render(
+        root="../",
+        here=section.row_path(row),
+        section=section,
+        row=row,
+        sentence=sentence(at),
+        twin_path=section.row_path(twin) if twin is not None and twin is not row else "",
+        methods=own,
+        curves=list(_curves(section, row)),
+        seeds=list(_seed_lines(table, row, records)),
+        environment=_surroundings(records),
+        command=_command(table, row),
+        bibtex="\n".join(map(str, cite(Scope(at.board, (at,), at)).entries)),
     )
+
+
+def _curves(section: Section, row: Row) -> Iterator[Curve]:
+    for column in section.table.threats:
+        cells = row.under(column.id)
+        if cells is None or not cells.curve:
+            continue
+        by_characters = not any(point.amount for point in cells.curve)
+        amounts = [float(point.characters if by_characters else point.amount) for point in cells.curve]
+        widest = max(amounts) or 1.0
+        xs = [f"{38 + 268 * amount / widest:.1f}" for amount in amounts]
+        low, value, high = ([f"{110 - 100 * share:.1f}" for share in shares] for shares in _bounds(cells.curve))
+        up, back = list(zip(xs, low, strict=True)), list(zip(xs, high, strict=True))
+        yield Curve(
+            column.id,
+            axis(column, by_characters),
+            f"Accuracy under {column.id} falls from {words.percent(cells.curve[0].accuracy.value)} % "
+            f"to {words.percent(cells.curve[-1].accuracy.value)} % as the budget grows.",
+            cells.curve,
+            " ".join(f"{x},{y}" for x, y in zip(xs, value, strict=True)),
+            " ".join(f"{x},{y}" for x, y in [*up, *reversed(back)]),
+            tuple((x, y, f"{amount:g}") for x, y, amount in zip(xs, value, amounts, strict=True)),
+        )
+
+
+def _bounds(curve: Sequence[CurvePoint]) -> tuple[list[float], list[float], list[float]]:
+    """The lower ends, the values and the upper ends of a curve."""
+    points = [point.accuracy for point in curve]
+    return [p.low for p in points], [p.value for p in points], [p.high for p in points]
+
+
+def _seed_lines(table: TaskTable, row: Row, records: Sequence[RunRecord]) -> Iterator[SeedLine]:
+    for place, (source, record) in enumerate(zip(row.sources, records, strict=True)):
+        cells = [row.under(column.id) for column in table.threats]
+        at_rank = [under.at(RANKING_TIER) if under else None for under in cells]
+        robust = tuple(None if cell is None else cell.by_seed[place] for cell in at_rank)
+        yield SeedLine(source.seed, row.clean_by_seed[place], robust, source, record)
+
+
+def _surroundings(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
+    """What the cells ran on, in words, each value once."""
+    found = [record.environment for record in records]
+    told = {
+        "Processor": [f"{e.processor}, {e.platform}" for e in found],
+        "Precision": [f"{e.precision}, {e.threads} thread{'s' if e.threads > 1 else ''}" for e in found],
+        "Software": [f"Python {e.python}, torch {e.torch}, transformers {e.transformers}" for e in found],
+    }
+    return [(name, "; ".join(dict.fromkeys(values))) for name, values in told.items()]
+
+
+def _command(table: TaskTable, row: Row) -> str:
+    """How the row's cells are run again."""
+    parts = ["recgauntlet", "run", "--task", table.task, "--track", table.track]
+    parts += ["--model", row.model.name, "--defense", row.defense.name]
+    for option, plugin in (("--model-option", row.model), ("--defense-option", row.defense)):
+        for name, value in sorted(plugin.hyperparameters.items()):
+            parts += [option, f"{name}={value}"]
+    return shlex.join([*parts, "--seeds", ",".join(map(str, row.seeds)), "--out", "results/again"])
+
+
+def _downloads(board: Board, section: Section) -> Iterator[tuple[str, bytes]]:
+    """The table's own files."""
+    table = section.table
+    if not table.rows:
+        return
+    one = replace(board, tables=(table,))
+    rows = tuple(RowAt(one, table, row) for row in table.rows)
+    yield f"{section.downloads}.csv", to_csv((table,))
+    yield f"{section.downloads}.tex", to_latex(build_sheets(one, Selection())).encode()
+    yield f"{section.downloads}.bib", "\n".join(map(str, cite(Scope(one, rows)).entries)).encode()
 
 
 def _told_apart(sections: Sequence[Section]) -> list[Section]:
     """The sections, each saying why it is not one with another of its task."""
     others = apart([section.table for section in sections])
+    places = [Place(section.anchor, section.path) for section in sections]
     return [
-        replace(section, apart=tuple((sections[other].anchor, "; ".join(why)) for other, why in others[number]))
+        replace(section, apart=tuple((places[other], "; ".join(why)) for other, why in others[number]))
         for number, section in enumerate(sections)
     ]
 
@@ -226,6 +335,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         percent=words.percent,
+        points=words.points,
         times=words.times,
         seconds=words.seconds,
         size=words.size,
@@ -244,6 +354,7 @@ def _environment() -> Environment:
         GOALS=words.GOAL_WORDS,
         unlike=options_apart,
         anchor=row_anchor,
+        twin_of=twin_of,
         axis=axis,
         budgets=budgets,
         point_at=point_at,
@@ -276,9 +387,5 @@ def _known_copy_name(known: BestKnown) -> str:
     return f"records/{words.slug(cell.task.id)}-{cell.task.track}/{'-'.join(map(words.slug, parts))}.json"
 
 
-def _asset(name: str) -> str:
-    return files("recgauntlet_site").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _csp_hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+def _asset(name: str) -> bytes:
+    return files("recgauntlet_site").joinpath(name).read_bytes()

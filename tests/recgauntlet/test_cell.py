@@ -78,6 +78,7 @@ def test_a_record_says_what_ran_and_agrees_with_itself(here: Any) -> None:
         assert (robust[2] <= robust[1]).all()
     assert any((tier.robust.to_bool() < right).any() for threat in record.threats for tier in threat.tiers)
     assert record.evidence
+    assert any(found.before for found in record.evidence) == record.task.redistributable
     assert any(epoch.kept for epoch in record.epochs)
     assert {gate.name for gate in record.gates} >= {"finite-scores", "not-constant", "deterministic"}
 

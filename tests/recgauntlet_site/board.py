@@ -87,6 +87,15 @@ class Board:
         """The text of index.html."""
         return self.files["index.html"].decode()
 
+    @property
+    def pages(self) -> dict[str, str]:
+        """The text of every page by its path."""
+        return {path: content.decode() for path, content in self.files.items() if path.endswith(".html")}
+
+    def task(self, task: str, track: str = "standard") -> str:
+        """The text of a task's page."""
+        return self.files[f"tasks/{task}-{track}.html"].decode()
+
 
 def board_records() -> list[RunRecord]:
     """Ranked and unranked rows, failed cells, a model that reads no text, demo and simulated tracks, hostile

@@ -86,7 +86,7 @@ def test_the_worst_of_all_attacks_counts_example_by_example_and_no_rank_moves(tm
     rows = json.loads(plain["leaderboard.json"])["tables"][0]["rows"]
     assert [{**row, "best_known": []} for row in table["rows"]] == rows
     assert files["leaderboard.csv"] == plain["leaderboard.csv"]
-    document, faults = read_page(files["index.html"].decode())
+    document, faults = read_page(files["tasks/shop-standard.html"].decode())
     assert not faults
     (shown,) = document.all("table", class_="known")
     (line,) = shown.all("tbody")[0].all("tr")
@@ -94,21 +94,22 @@ def test_the_worst_of_all_attacks_counts_example_by_example_and_no_rank_moves(tm
     assert all(word in text for word in ("pgd", "stuffing", "adaptive broke 10", "critics-package 1.0"))
     assert f"{100 * robust.mean():.1f}" in text
     assert f"{100 * (robust & ~one & ~two).mean():.1f}" in text
-    assert "Best known attacks" not in plain["index.html"].decode()
+    assert "Best known attacks" not in plain["tasks/shop-standard.html"].decode()
 
 
 def test_a_file_without_its_record_is_listed_and_counts_nowhere(tmp_path: Path) -> None:
     record = RECORDS[1]
     other = record.model_copy(update={"weights_sha256": "a" * 64})
-    page = rendered(tmp_path, [known_of(other, first(robust_of(record), 5))])["index.html"].decode()
-    assert "Best known attacks" not in page
+    files = rendered(tmp_path, [known_of(other, first(robust_of(record), 5))])
+    assert "Best known attacks" not in files["tasks/shop-standard.html"].decode()
+    page = files["index.html"].decode()
     assert "mine/best_known/0.json" in page
     assert "no record here" in page
 
 
 def test_the_evidence_lies_beside_the_records_and_renders_again(tmp_path: Path) -> None:
     files = rendered(tmp_path / "one", [known_of(RECORDS[0], first(robust_of(RECORDS[0]), 5), HOSTILE)])
-    assert HOSTILE not in files["index.html"].decode()
+    assert HOSTILE not in files["tasks/shop-standard.html"].decode()
     copies = tmp_path / "copies"
     for name, content in files.items():
         (copies / name).parent.mkdir(parents=True, exist_ok=True)

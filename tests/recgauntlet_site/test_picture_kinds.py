@@ -150,7 +150,7 @@ def test_few_curves_share_a_plot_and_each_has_its_colour_marker_and_dashes(few: 
 def test_many_curves_have_panels_by_family_with_the_twin_in_grey_in_each(forty: TaskTable) -> None:
     picture = security_curves(forty, forty.threats[0])
     titles = [mark.text for mark in picture.drawing.marks if isinstance(mark, Text) and mark.bold][1:-1]
-    assert titles[:3] == ["text models", "collaborative models", "sequential/hybrid models"]
+    assert titles[:3] == ["text models", "collaborative models", "sequential and hybrid models"]
     assert "adversarial training (1 of 3)" in titles
     lines = [mark for mark in picture.drawing.marks if isinstance(mark, Path) and mark.style.width == 1.5]
     curves = [mark for mark in lines if len(mark.parts[0]) > 2]

@@ -19,6 +19,7 @@ from recgauntlet.errors import RecGauntletError
 from recgauntlet.evaluation import attackable
 from recgauntlet.record import Evidence, RunRecord
 from recgauntlet.scale import EmbeddingScale
+from recgauntlet.shown import with_input
 from recgauntlet.submission.opened import Finding, Opened
 from recgauntlet.task import SourceOptions
 from recgauntlet.verify import verify
@@ -90,5 +91,8 @@ def _wrong(record: RunRecord, card: TaskCard, data: TaskData, world: World) -> I
                 problem = "its clean score is not that of the record"
             if not problem and not (entry.edits):
                 problem = "nothing was changed"
+            if not problem and entry.shows_text:
+                true = with_input(entry, world.catalog, batch, budget.threat.surface)
+                problem = "" if entry == true else "shows another input than the data has"
             if problem:
                 yield f"{place}.{entry.example}", problem

@@ -28,7 +28,7 @@ MOST_LINES = 6
 MOST_PANELS = 12
 MOST_BANDS = 3
 """Lines up to which a plot shows their intervals: more bands than these hide each other."""
-_LEFT, _GUTTER = 28.0, 16.0
+_LEFT, _GUTTER = 28.0, 14.0
 _PLOT_HEIGHT, _PANEL_HEIGHT = 230.0, 104.0
 
 

@@ -1,0 +1,167 @@
+"""The columns of a task's table: one list that the page, its column chooser and its test read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from recgauntlet.card import TIERS, Tier
+from recgauntlet.rows import RANKING_TIER, Row, TaskTable, ThreatColumn
+from recgauntlet.stats import Estimate
+from recgauntlet_site import words
+
+
+@dataclass(frozen=True)
+class Content:
+    """What stands in a cell: the `value`, a `small` line below it, what it sorts by (empty: last), and a `mark` that
+    sets it apart (`none` where there is no value, `worst` where the row is ranked by it)."""
+
+    value: str
+    small: str = ""
+    sort: str = ""
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its `key` (of the permalink), its head with a `note`, the `group` it is chosen in, and what it says of
+    a row. `shown` ones are there before anybody chooses; `threat` and `tier` are empty where they mean nothing."""
+
+    key: str
+    head: str
+    note: str
+    group: str
+    content: Callable[[Row], Content]
+    shown: bool = False
+    threat: str = ""
+    tier: str = ""
+
+
+def columns_of(table: TaskTable) -> tuple[Column, ...]:
+    """All columns of a table but rank and name, in the order they stand."""
+    return (*_accuracies(table), *_costs(), *_qualities(), *_runs())
+
+
+def _accuracies(table: TaskTable) -> Iterator[Column]:
+    yield Column("clean", "Clean", "", "accuracy", lambda row: _share(row.clean), shown=True)
+    for number, column in enumerate(table.threats):
+        for tier in TIERS:
+            standard = tier == RANKING_TIER
+            note = f"{tier}, {'ranked' if column.ranked and standard else 'diagnostic' if standard else 'not ranked'}"
+            yield Column(
+                f"t{number}{tier[0]}", column.id, note, "robust accuracy", _robust(table, column, tier),
+                shown=standard, threat=column.id, tier=tier,
+            )  # fmt: skip
+            if table.certifies(column.id, tier):
+                yield Column(
+                    f"c{number}{tier[0]}", column.id, f"{tier}, certified", "robust accuracy", _certified(column, tier),
+                    shown=standard, threat=column.id, tier=tier,
+                )  # fmt: skip
+    yield Column("retained", "Retained", "worst ranked threat", "accuracy", _retained, shown=True)
+
+
+def _costs() -> Iterator[Column]:
+    yield Column("seconds", "Training time", "to the twin’s", "cost", _ratio("seconds_ratio"), shown=True)
+    yield Column("flops", "Training FLOPs", "to the twin’s", "cost", _ratio("flops_ratio"), shown=True)
+    yield Column("time", "Training time", "", "cost", _cost("training_seconds", words.seconds))
+    yield Column("operations", "Training FLOPs", "", "cost", _cost("training_flops", words.size))
+    yield Column("memory", "Peak memory", "of training", "cost", _cost("peak_memory_bytes", _bytes))
+    yield Column("parameters", "Parameters", "", "cost", _cost("parameters", words.size))
+    yield Column("inference", "Scoring", "1,000 candidates", "cost", _cost("inference_ms_per_1000", _milliseconds))
+    yield Column("attacks", "Attacks", "all, time", "cost", _cost("attack_seconds", words.seconds))
+
+
+def _qualities() -> Iterator[Column]:
+    heads = {
+        "auc": ("AUC", "all candidates"),
+        "gauc": ("gAUC", "by user"),
+        "impression_auc": ("AUC", "by impression"),
+        "mrr": ("MRR", ""),
+        "ndcg5": ("nDCG@5", ""),
+        "ndcg10": ("nDCG@10", ""),
+    }
+    for name, (head, note) in heads.items():
+        yield Column(name.replace("_", "-"), head, note, "clean ranking quality", _quality(name))
+
+
+def _runs() -> Iterator[Column]:
+    yield Column("seeds", "Seeds", "", "run", lambda row: Content(str(len(row.seeds)), sort=str(len(row.seeds))))
+    yield Column("device", "Ran on", "", "run", lambda row: Content(device(row), sort=device(row)))
+
+
+def device(row: Row) -> str:
+    """What the row's cells ran on, in words."""
+    return "; ".join(sorted({source.device for source in row.sources}))
+
+
+def device_kind(row: Row) -> str:
+    """GPU, CPU, or both, as far as the device's words tell."""
+    kinds = {"CPU" if source.device.lower().startswith("cpu") else "GPU" for source in row.sources}
+    return " and ".join(sorted(kinds))
+
+
+NOTHING = Content("not applicable", mark="none")
+NO_RESULT = Content("no result", mark="none")
+
+
+def _share(estimate: Estimate, mark: str = "") -> Content:
+    interval = f"{words.percent(estimate.low)}–{words.percent(estimate.high)}"
+    return Content(words.percent(estimate.value), interval, f"{estimate.value:.6g}", mark)
+
+
+def _robust(table: TaskTable, column: ThreatColumn, tier: Tier) -> Callable[[Row], Content]:
+    def content(row: Row) -> Content:
+        cells = row.under(column.id)
+        cell = cells.at(tier) if cells else None
+        if cell is None:
+            return NO_RESULT if cells and cells.applicable else NOTHING
+        worst = table.ranked and tier == RANKING_TIER and row.worst == column.id
+        return _share(cell.robust, "worst" if worst else "")
+
+    return content
+
+
+def _certified(column: ThreatColumn, tier: Tier) -> Callable[[Row], Content]:
+    def content(row: Row) -> Content:
+        cells = row.under(column.id)
+        cell = cells.at(tier) if cells else None
+        return _share(cell.certified) if cell is not None and cell.certified is not None else NOTHING
+
+    return content
+
+
+def _retained(row: Row) -> Content:
+    return _share(row.worst_cell.retained) if row.worst_cell is not None else NOTHING
+
+
+def _ratio(name: str) -> Callable[[Row], Content]:
+    def content(row: Row) -> Content:
+        value: float | None = getattr(row.cost, name)
+        twin = "the undefended twin" if value is None and row.defense.name == "standard" else ""
+        return Content(words.times(value), twin, f"{1.0 if value is None else value:.6g}")
+
+    return content
+
+
+def _cost(name: str, told: Callable[[float], str]) -> Callable[[Row], Content]:
+    def content(row: Row) -> Content:
+        value = float(getattr(row.cost, name))
+        return Content(told(value), sort=f"{value:.6g}")
+
+    return content
+
+
+def _quality(name: str) -> Callable[[Row], Content]:
+    def content(row: Row) -> Content:
+        value = float(getattr(row.quality, name))
+        return Content(f"{value:.4f}", sort=f"{value:.6g}")
+
+    return content
+
+
+def _bytes(value: float) -> str:
+    return words.size(value, "B")
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.3g} ms"

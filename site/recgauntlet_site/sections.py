@@ -1,0 +1,293 @@
+"""What the pages of one table show: the table, its columns and filters, its pictures, and attacks that were found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+from markupsafe import Markup
+
+from recgauntlet.board import row_anchor, slug
+from recgauntlet.card import TaskCard, TrackCard
+from recgauntlet.record import Evidence, RunRecord
+from recgauntlet.rows import RANKING_TIER, Row, TaskTable, ThreatCells, ThreatColumn
+from recgauntlet_site import words
+from recgauntlet_site.columns import Column, columns_of, device_kind
+from recgauntlet_site.families import defense_family, model_family
+from recgauntlet_site.pictures import clean_robust, security_curves
+
+MOST_EXAMPLES = 8
+"""Attacks that a task's page shows."""
+FACTS = ("models", "defenses", "device", "notes")
+"""What rows are filtered by, in the order in which a row says it."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plot and what it says."""
+
+    name: str
+    title: str
+    column: ThreatColumn
+    svg: Markup
+    description: str
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A choice that hides rows: its `name` in the address, its title, and what may be chosen. `fact` is the place of
+    what it compares in a row's facts; None where it chooses among tables."""
+
+    name: str
+    title: str
+    choices: tuple[str, ...]
+    fact: int | None
+
+
+@dataclass(frozen=True)
+class Example:
+    """An attack that was found: the input before and after, in parts of which some are marked as removed or added."""
+
+    threat: str
+    tier: str
+    attack: str
+    model: str
+    defense: str
+    clean_score: float
+    score: float
+    candidate: str
+    joint: str
+    before: tuple[tuple[str, bool], ...]
+    after: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a table is shown: its anchor on the start page and the path of its own."""
+
+    anchor: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table's part of the site. `card` is None where the task is not installed (or has changed since)."""
+
+    number: int
+    anchor: str
+    table: TaskTable
+    card: TaskCard | None
+    headline: str
+    pictures: tuple[Picture, ...]
+    curves: tuple[Picture, ...]
+    examples: tuple[Example, ...]
+    apart: tuple[tuple[Place, str], ...] = ()
+    """Other tables of the same task and track, each with why it is not one table with this."""
+
+    @property
+    def path(self) -> str:
+        """The path of the task's page."""
+        return f"tasks/{self.anchor}.html"
+
+    @property
+    def downloads(self) -> str:
+        """The path of the table's files, without their ending."""
+        return f"downloads/{self.anchor}"
+
+    @property
+    def title(self) -> str:
+        """The card's title."""
+        return self.card.title if self.card else self.table.task
+
+    @property
+    def track(self) -> TrackCard | None:
+        """The card's words on the track."""
+        return self.card.track(self.table.track) if self.card else None
+
+    @property
+    def models(self) -> list[str]:
+        """The models' names, each once."""
+        return sorted({row.model.name for row in self.table.rows})
+
+    @property
+    def defenses(self) -> list[str]:
+        """The defenses' names, each once."""
+        return sorted({row.defense.name for row in self.table.rows})
+
+    @property
+    def seeds(self) -> list[int]:
+        """All seeds of the rows."""
+        return sorted({seed for row in self.table.rows for seed in row.seeds})
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the task's table."""
+        return columns_of(self.table)
+
+    @property
+    def groups(self) -> list[tuple[str, list[Column]]]:
+        """The columns as they are chosen."""
+        order = list(dict.fromkeys(column.group for column in self.columns))
+        return [(group, [column for column in self.columns if column.group == group]) for group in order]
+
+    @property
+    def sorts(self) -> list[tuple[str, str]]:
+        """What a table on a narrow screen, which has no heads, can be sorted by."""
+        return [(column.key, f"{column.head} {column.note}".strip()) for column in self.columns if column.shown]
+
+    @property
+    def filters(self) -> tuple[Filter, ...]:
+        """What hides rows of this table."""
+        return filters_of([self])
+
+    def facts(self, row: Row) -> str:
+        """What the row is filtered by, as FACTS has it."""
+        return "|".join(facts_of(self.table, row))
+
+    def row_path(self, row: Row) -> str:
+        """The path of the row's page."""
+        return f"rows/{row_anchor(self.table, row)}.html"
+
+    @property
+    def several_ranked(self) -> bool:
+        """Whether rows may be ranked by different threats."""
+        return sum(column.ranked for column in self.table.threats) > 1
+
+    @property
+    def ranked_lists(self) -> list[tuple[ThreatColumn, list[tuple[Row, ThreatCells]]]]:
+        """The threats under which rankings or exposure were measured, each with the rows that have them."""
+        return self._having(lambda cells: cells.ranking is not None or cells.promotion is not None)
+
+    @property
+    def promoted(self) -> bool:
+        """Whether any row has exposure."""
+        return any(cells.promotion is not None for row in self.table.rows for cells in row.threats)
+
+    @property
+    def ablations(self) -> list[tuple[ThreatColumn, list[tuple[Row, ThreatCells]]]]:
+        """The threats whose attacks were run one by one, each with the rows that have them."""
+        return self._having(lambda cells: bool(cells.ablation))
+
+    @cached_property
+    def shared(self) -> frozenset[int]:
+        """The ranks that more than one row has."""
+        ranks = [row.rank for row in self.table.rows if row.rank is not None]
+        return frozenset(rank for rank in ranks if ranks.count(rank) > 1)
+
+    def _having(
+        self, wanted: Callable[[ThreatCells], bool]
+    ) -> list[tuple[ThreatColumn, list[tuple[Row, ThreatCells]]]]:
+        found = []
+        for column in self.table.threats:
+            rows = [(row, c) for row in self.table.rows if (c := row.under(column.id)) is not None and wanted(c)]
+            if rows:
+                found.append((column, rows))
+        return found
+
+
+def sections_of(
+    tables: Sequence[TaskTable], cards: Callable[[TaskTable], TaskCard | None], records: dict[str, RunRecord]
+) -> list[Section]:
+    """A section for each table, with an anchor of its own; `records` by their digests."""
+    sections: list[Section] = []
+    taken: set[str] = set()
+    for number, table in enumerate(tables):
+        name = anchor = f"{slug(table.task)}-{table.track}"
+        copy = 2
+        while anchor in taken:
+            anchor, copy = f"{name}-{copy}", copy + 1
+        taken.add(anchor)
+        sections.append(_section(table, cards(table), number, anchor, records))
+    return sections
+
+
+def _section(
+    table: TaskTable, card: TaskCard | None, number: int, anchor: str, records: dict[str, RunRecord]
+) -> Section:
+    pictures: list[Picture] = []
+    curves: list[Picture] = []
+    for column in table.threats:
+        for found, drawn in (
+            (pictures, clean_robust(table, column, prefix=anchor)),
+            (curves, security_curves(table, column, prefix=anchor)),
+        ):
+            if drawn.rows:
+                found.append(Picture(drawn.name, column.id, column, drawn.svg, drawn.description))
+    return Section(
+        number=number,
+        anchor=anchor,
+        table=table,
+        card=card,
+        headline=words.headline(table),
+        pictures=tuple(pictures),
+        curves=tuple(curves),
+        examples=tuple(_examples(table, records)),
+    )
+
+
+def facts_of(table: TaskTable, row: Row) -> tuple[str, ...]:
+    """What a row is filtered by, in the order of FACTS."""
+    if row.rank is not None:
+        notes = "ranked"
+    else:
+        notes = "not ranked, flagged" if any(flag.blocks_rank for flag in row.flags) else "not ranked"
+    return (model_family(row.model), defense_family(row.defense), device_kind(row), notes)
+
+
+def filters_of(sections: Sequence[Section]) -> tuple[Filter, ...]:
+    """What hides rows of several tables."""
+    titles = {"models": "Models", "defenses": "Defenses", "device": "Ran on", "notes": "Rank"}
+    found = [facts_of(section.table, row) for section in sections for row in section.table.rows]
+    return tuple(
+        Filter(name, titles[name], tuple(sorted({facts[place] for facts in found})), place)
+        for place, name in enumerate(FACTS)
+    )
+
+
+def _examples(table: TaskTable, records: dict[str, RunRecord]) -> Iterator[Example]:
+    """Attacks whose inputs may be shown, of many attacks and rows rather than of one."""
+    found = [
+        (record, evidence)
+        for row in table.rows
+        for source in row.sources[:1]
+        for record in [records[source.digest]]
+        for evidence in record.evidence
+        if evidence.before
+    ]
+    found.sort(key=lambda pair: (pair[1].tier != RANKING_TIER, pair[1].attack, pair[0].defense.name != "standard"))
+    chosen: list[tuple[RunRecord, Evidence]] = []
+    for _, pairs in groupby(found, key=lambda pair: pair[1].attack):
+        chosen += list(pairs)[:1]
+    for record, evidence in chosen[:MOST_EXAMPLES]:
+        before, after = sides(evidence)
+        yield Example(
+            evidence.threat,
+            evidence.tier,
+            evidence.attack,
+            record.model.name,
+            record.defense.name,
+            evidence.clean_score,
+            evidence.score,
+            evidence.candidate,
+            " · " if evidence.candidate else " ",
+            before,
+            after,
+        )
+
+
+def sides(evidence: Evidence) -> tuple[tuple[tuple[str, bool], ...], tuple[tuple[str, bool], ...]]:
+    """The clean input with what was removed marked, and the perturbed one with what was added marked."""
+    before: list[tuple[str, bool]] = []
+    after: list[tuple[str, bool]] = []
+    for at in range(len(evidence.before) + 1):
+        here = [edit for edit in evidence.edits if edit.at == at]
+        after += [(edit.title or edit.new, True) for edit in here if edit.op == "insert"]
+        after += [(edit.title or edit.new, True) for edit in here if edit.op == "replace"]
+        if at < len(evidence.before):
+            gone = any(edit.op != "insert" for edit in here)
+            before.append((evidence.before[at], gone))
+            if not gone:
+                after.append((evidence.before[at], False))
+    return tuple(before), tuple(after)
