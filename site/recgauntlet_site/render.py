@@ -32,9 +32,10 @@ from recgauntlet.sheet_text import to_latex
 from recgauntlet.table import apart, build_table
 from recgauntlet.table_csv import to_csv
 from recgauntlet_site import words
-from recgauntlet_site.curves import axis, budgets, point_at
 from recgauntlet_site.export import to_json
 from recgauntlet_site.methods import MethodPage, by_family, method_pages, plugin_of
+from recgauntlet_site.pictures import style_sheet
+from recgauntlet_site.pictures.security_curves import axis, budgets, point_at
 from recgauntlet_site.sections import Filter, Place, Section, coded, filters_of, sections_of
 
 _LOOSE = (
@@ -43,7 +44,6 @@ _LOOSE = (
     "add the directory of its record with --results, or challenge the record that is here",
 )
 _ASSETS = {
-    "assets/style.css": "templates/style.css",
     "assets/board.js": "templates/board.js",
     "assets/curves.js": "templates/curves.js",
     "assets/vendor/sortable.js": "vendor/sortable.min.js",
@@ -53,6 +53,7 @@ _ASSETS = {
     "assets/vendor/uPlot.css": "vendor/uPlot.min.css",
     "assets/vendor/LICENSE-uplot.txt": "vendor/LICENSE-uplot.txt",
 }
+_STYLE = "assets/style.css"
 Cards = Callable[[TaskTable], TaskCard | None]
 
 
@@ -166,9 +167,11 @@ def render_site(
     return {
         **{path: text.encode() for path, text in pages.items()},
         **{path: _asset(name) for path, name in _ASSETS.items()},
+        _STYLE: _asset("templates/style.css") + style_sheet().encode(),
         "leaderboard.csv": to_csv(tables),
         "leaderboard.json": to_json(tables),
         **{path: content for section in sections for path, content in _downloads(board, section)},
+        **{path: content for section in sections for path, content in _figures(section)},
         **{name: _as_json(path, record) for _, (name, path, record) in sorted(copies.items())},
         **{_known_copy_name(one): _as_json(path, one) for _, path, _, one in known if one not in loose},
     }
@@ -312,6 +315,13 @@ def _downloads(board: Board, section: Section) -> Iterator[tuple[str, bytes]]:
     yield f"{section.downloads}.csv", to_csv((table,))
     yield f"{section.downloads}.tex", to_latex(build_sheets(one, Selection())).encode()
     yield f"{section.downloads}.bib", "\n".join(map(str, cite(Scope(one, rows)).entries)).encode()
+
+
+def _figures(section: Section) -> Iterator[tuple[str, bytes]]:
+    """The table's pictures as files."""
+    for picture in section.pictures:
+        yield f"figures/{picture.name}.svg", picture.as_svg()
+        yield f"figures/{picture.name}.pdf", picture.as_pdf()
 
 
 def _told_apart(sections: Sequence[Section]) -> list[Section]:

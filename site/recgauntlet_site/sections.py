@@ -8,8 +8,6 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from markupsafe import Markup
-
 from recgauntlet.board import row_anchor, slug
 from recgauntlet.card import TaskCard, TrackCard
 from recgauntlet.flags import Flag
@@ -17,25 +15,14 @@ from recgauntlet.record import Evidence, RunRecord
 from recgauntlet.rows import RANKING_TIER, Row, TaskTable, ThreatCells, ThreatColumn
 from recgauntlet_site import words
 from recgauntlet_site.columns import Column, columns_of, device_kind
-from recgauntlet_site.curves import axis, budgets, curves, describe_curves, plot_curves, point_at
 from recgauntlet_site.families import defense_family, model_family
-from recgauntlet_site.figures import describe, plot
+from recgauntlet_site.pictures import Picture, pictures_of
+from recgauntlet_site.pictures.security_curves import axis, budgets, curves, point_at
 
 MOST_EXAMPLES = 8
 """Attacks that a task's page shows."""
 FACTS = ("models", "defenses", "device", "notes")
 """What rows are filtered by, in the order in which a row says it."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A plot and what it says."""
-
-    name: str
-    title: str
-    column: ThreatColumn
-    svg: Markup
-    description: str
 
 
 @dataclass(frozen=True)
@@ -84,7 +71,6 @@ class Section:
     card: TaskCard | None
     headline: str
     pictures: tuple[Picture, ...]
-    curves: tuple[Picture, ...]
     examples: tuple[Example, ...]
     apart: tuple[tuple[Place, str], ...] = ()
     """Other tables of the same task and track, each with why it is not one table with this."""
@@ -153,6 +139,20 @@ class Section:
     def several_ranked(self) -> bool:
         """Whether rows may be ranked by different threats."""
         return sum(column.ranked for column in self.table.threats) > 1
+
+    @property
+    def curves(self) -> list[Picture]:
+        """The security curves."""
+        return [picture for picture in self.pictures if picture.kind == "security-curves"]
+
+    @property
+    def plots(self) -> list[Picture]:
+        """All other pictures."""
+        return [picture for picture in self.pictures if picture.kind != "security-curves"]
+
+    def column(self, threat: str) -> ThreatColumn:
+        """The threat of the table with this id."""
+        return next(column for column in self.table.threats if column.id == threat)
 
     @property
     def curve_data(self) -> dict[str, Any]:
@@ -237,24 +237,13 @@ def sections_of(
 def _section(
     table: TaskTable, card: TaskCard | None, number: int, anchor: str, records: dict[str, RunRecord]
 ) -> Section:
-    pictures, drawn = [], []
-    for place, column in enumerate(table.threats):
-        name = f"{anchor}-plot{place}"
-        drawing = plot(table, column, name)
-        if drawing:
-            pictures.append(Picture(name, column.id, column, Markup(drawing), describe(table, column)))
-        name = f"{anchor}-curve{place}"
-        drawing = plot_curves(table, column, name)
-        if drawing:
-            drawn.append(Picture(name, column.id, column, Markup(drawing), describe_curves(table, column)))
     return Section(
         number=number,
         anchor=anchor,
         table=table,
         card=card,
         headline=words.headline(table),
-        pictures=tuple(pictures),
-        curves=tuple(drawn),
+        pictures=pictures_of(table, prefix=anchor),
         examples=tuple(_examples(table, records)),
     )
 
