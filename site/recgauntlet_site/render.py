@@ -6,6 +6,7 @@ import hashlib
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from recgauntlet_site.export import to_json
 from recgauntlet_site.methods import MethodPage, by_family, method_pages, plugin_of
 from recgauntlet_site.pictures import style_sheet
 from recgauntlet_site.pictures.security_curves import axis, budgets, point_at
-from recgauntlet_site.sections import Filter, Place, Section, filters_of, sections_of
+from recgauntlet_site.sections import Filter, Place, Section, coded, filters_of, sections_of
 
 _LOOSE = (
     "is a best known attack on a model of which there is no record here",
@@ -44,9 +45,13 @@ _LOOSE = (
 )
 _ASSETS = {
     "assets/board.js": "templates/board.js",
+    "assets/curves.js": "templates/curves.js",
     "assets/vendor/sortable.js": "vendor/sortable.min.js",
     "assets/vendor/sortable.a11y.js": "vendor/sortable.a11y.min.js",
     "assets/vendor/LICENSE-sortable.txt": "vendor/LICENSE-sortable.txt",
+    "assets/vendor/uPlot.iife.js": "vendor/uPlot.iife.min.js",
+    "assets/vendor/uPlot.css": "vendor/uPlot.min.css",
+    "assets/vendor/LICENSE-uplot.txt": "vendor/LICENSE-uplot.txt",
 }
 _STYLE = "assets/style.css"
 Cards = Callable[[TaskTable], TaskCard | None]
@@ -142,7 +147,8 @@ def render_site(
         "index.html": environment.get_template("start.html.j2").render(
             root="",
             here="index.html",
-            filters=_start_filters(sections),
+            filters=(on_start := _start_filters(sections)),
+            facts=partial(coded, on_start),
             broken=_broken(found, known, loose),
             methods=[(kind, by_family(methods, kind)) for kind in ("model", "defense")],
         ),
@@ -150,7 +156,9 @@ def render_site(
     }
     for section in sections:
         template = environment.get_template("task.html.j2")
-        pages[section.path] = template.render(root="../", here=section.path, section=section)
+        pages[section.path] = template.render(
+            root="../", here=section.path, section=section, facts=partial(coded, section.filters)
+        )
         for row in section.table.rows:
             at = RowAt(board, section.table, row)
             pages[section.row_path(row)] = _row_page(environment, section, at, methods)
