@@ -222,7 +222,9 @@
       return;
     }
     if (name === "tier") chooseTier();
-    show();
+    if (["tier", "threat", "column"].includes(name)) showColumns();
+    else filterRows();
+    if (board) { showCompared(); tellShown(); }
     write();
   });
   form.addEventListener("reset", () => setTimeout(() => {
