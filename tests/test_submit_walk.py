@@ -36,7 +36,6 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "COLUMNS": "160",
         "PIP_NO_BUILD_ISOLATION": "false",  # pip's way to say: without isolation
         "PIP_NO_DEPS": "1",
-        "PIP_NO_INDEX": "1",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
 
