@@ -84,13 +84,14 @@ def _quality_of(clean: Clean) -> tuple[float, ...]:
     sizes = np.array(clean.impression_sizes, dtype=np.int64)
     offsets = metrics.offsets_of(sizes)
     users = np.repeat(np.array(clean.impression_users, dtype=np.int64), sizes)
+    ranked = metrics.Ranked.of(labels, scores, offsets)
     return (
         metrics.auc(labels, scores),
         metrics.gauc(labels, scores, users),
-        metrics.impression_auc(labels, scores, offsets),
-        metrics.mrr(labels, scores, offsets),
-        metrics.ndcg(labels, scores, offsets, 5),
-        metrics.ndcg(labels, scores, offsets, 10),
+        ranked.auc(),
+        ranked.mrr(),
+        ranked.ndcg(5),
+        ranked.ndcg(10),
     )
 
 

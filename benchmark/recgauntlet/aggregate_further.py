@@ -13,7 +13,8 @@ import numpy as np
 from recgauntlet import metrics
 from recgauntlet.card import TIERS, Tier
 from recgauntlet.data.tables import BoolArray, IntArray
-from recgauntlet.rank_lists import expected_ranks, rank_biased_overlap, top_jaccard
+from recgauntlet.ordering import Ordered
+from recgauntlet.rank_lists import rank_biased_overlap, top_jaccard
 from recgauntlet.record import PromotionOutcome, RankingOutcome, RunRecord, ThreatOutcome
 from recgauntlet.rows import Ablation, AblationLine, CurvePoint, Promotion, Ranking
 from recgauntlet.stats import Estimate, Floats, crossed_means, estimate, resampled_means
@@ -101,14 +102,15 @@ def _ranked(record: RunRecord, outcome: RankingOutcome) -> Floats:
         for scores in (record.clean.impression_scores.to_float()[rows], outcome.scores.to_float())
     )
     targets = offsets[:-1] + np.array(outcome.targets, dtype=np.int64)
+    first, second = Ordered.of(before, offsets), Ordered.of(after, offsets)
     found: Floats = np.stack(
         [
-            metrics.ndcg_each(labels, before, offsets, 10),
-            metrics.ndcg_each(labels, after, offsets, 10),
-            expected_ranks(before, offsets)[targets],
-            expected_ranks(after, offsets)[targets],
-            rank_biased_overlap(before, after, offsets),
-            top_jaccard(before, after, offsets),
+            metrics.Ranked.of(labels, before, offsets, first).ndcg_each(10),
+            metrics.Ranked.of(labels, after, offsets, second).ndcg_each(10),
+            first.expected_ranks[targets],
+            second.expected_ranks[targets],
+            rank_biased_overlap(first, second),
+            top_jaccard(first, second),
         ],
         axis=1,
     )

@@ -10,16 +10,14 @@ Impressions are ragged: `labels [N]` and `scores [N]` of all candidates, cut by 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from recgauntlet.data.tables import BoolArray, IntArray
+from recgauntlet.ordering import Floats, Ordered, Scores, codes, keys
 
 Labels = BoolArray
-Scores = npt.NDArray[np.floating[Any]]
-Floats = npt.NDArray[np.float64]
 
 
 def correct(labels: Labels, scores: Scores) -> BoolArray:
@@ -85,11 +83,7 @@ def impression_auc(labels: Labels, scores: Scores, offsets: IntArray) -> float:
     This is what published numbers on MIND call AUC (FuxiCTR: `avgAUC`). Impressions without both labels are
     left out.
     """
-    numbers = _impression_of(labels, scores, offsets)
-    values = _auc_by_group(labels, scores, numbers)[0]
-    if np.isnan(values).all():
-        raise ValueError("AUC needs an impression with at least one clicked and one unclicked candidate")
-    return float(np.nanmean(values))
+    return Ranked.of(labels, scores, offsets).auc()
 
 
 def mrr(labels: Labels, scores: Scores, offsets: IntArray) -> float:
@@ -99,9 +93,7 @@ def mrr(labels: Labels, scores: Scores, offsets: IntArray) -> float:
     mean over impressions. An impression without a click counts 0. With one click an impression this is the
     usual MRR.
     """
-    ranked = _rank(labels, scores, offsets)
-    reciprocal = np.add.reduceat(ranked.gains / ranked.ranks, ranked.starts)
-    return float((reciprocal / np.maximum(ranked.positives, 1)).mean())
+    return Ranked.of(labels, scores, offsets).mrr()
 
 
 def ndcg(labels: Labels, scores: Scores, offsets: IntArray, k: int) -> float:
@@ -109,20 +101,65 @@ def ndcg(labels: Labels, scores: Scores, offsets: IntArray, k: int) -> float:
 
     As in MIND's official evaluation (Järvelin and Kekäläinen 2002). An impression without a click counts 0.
     """
-    return float(ndcg_each(labels, scores, offsets, k).mean())
+    return Ranked.of(labels, scores, offsets).ndcg(k)
 
 
 def ndcg_each(labels: Labels, scores: Scores, offsets: IntArray, k: int) -> Floats:
     """`[I]`: the nDCG@k of each impression, as in `ndcg`."""
-    if k < 1:
-        raise ValueError(f"nDCG needs a cut-off of at least 1, not {k}")
-    ranked = _rank(labels, scores, offsets)
-    discounts = np.where(ranked.ranks <= k, 1 / np.log2(ranked.ranks + 1), 0.0)
-    gained = np.add.reduceat(ranked.gains * discounts, ranked.starts)
-    ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(1, k + 1) + 1))])
-    best = ideal[np.minimum(ranked.positives, k)]
-    each: Floats = np.divide(gained, best, out=np.zeros_like(gained), where=best > 0)
-    return each
+    return Ranked.of(labels, scores, offsets).ndcg_each(k)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Impressions sorted once for several metrics. `clicked [N]` are the labels in the order of falling scores, `gains
+    [N]` the same averaged over ties (the metrics are linear in them, so this gives the expected value), and `positives
+    [I]` how many are clicked in each impression."""
+
+    ordered: Ordered
+    clicked: BoolArray
+    gains: Floats
+    positives: IntArray
+
+    @classmethod
+    def of(cls, labels: Labels, scores: Scores, offsets: IntArray, ordered: Ordered | None = None) -> Ranked:
+        """The impressions of `labels [N]` and `scores [N]`; `ordered` is their order where it is known already."""
+        _check_impressions(labels, scores, offsets)
+        ordered = ordered or Ordered.of(scores, offsets)
+        clicked = labels[ordered.order]
+        positives = np.add.reduceat(labels.astype(np.int64), offsets[:-1])
+        return cls(ordered, clicked, ordered.tied_means(clicked), positives)
+
+    def auc(self) -> float:
+        """As `impression_auc`."""
+        sizes, clicks = self.ordered.sizes, self.positives
+        from_below = np.repeat(sizes + 1, sizes) - self.ordered.tied_means(self.ordered.ranks)
+        values = _auc_of(self._sums(np.where(self.clicked, from_below, 0.0)), clicks, sizes)
+        if np.isnan(values).all():
+            raise ValueError("AUC needs an impression with at least one clicked and one unclicked candidate")
+        return float(np.nanmean(values))
+
+    def mrr(self) -> float:
+        """As the function `mrr`."""
+        return float((self._sums(self.gains / self.ordered.ranks) / np.maximum(self.positives, 1)).mean())
+
+    def ndcg(self, k: int) -> float:
+        """As the function `ndcg`."""
+        return float(self.ndcg_each(k).mean())
+
+    def ndcg_each(self, k: int) -> Floats:
+        """`[I]`: the nDCG@k of each impression."""
+        if k < 1:
+            raise ValueError(f"nDCG needs a cut-off of at least 1, not {k}")
+        discounts = np.zeros(max(k, int(self.ordered.sizes.max())) + 1)
+        discounts[1 : k + 1] = 1 / np.log2(np.arange(1, k + 1) + 1)
+        gained = self._sums(self.gains * discounts[self.ordered.ranks])
+        best = np.cumsum(discounts)[np.minimum(self.positives, k)]
+        each: Floats = np.divide(gained, best, out=np.zeros_like(gained), where=best > 0)
+        return each
+
+    def _sums(self, values: Floats) -> Floats:
+        """`[I]`: the sum of each impression's `values`."""
+        return np.add.reduceat(values, self.ordered.offsets[:-1])
 
 
 def offsets_of(sizes: npt.ArrayLike) -> IntArray:
@@ -130,57 +167,39 @@ def offsets_of(sizes: npt.ArrayLike) -> IntArray:
     return np.concatenate([[0], np.cumsum(np.asarray(sizes, dtype=np.int64))]).astype(np.int64)
 
 
-@dataclass(frozen=True)
-class _Ranked:
-    """Candidates in order of impression and falling score: `gains [N]` (labels, averaged over ties), `ranks
-    [N]` (from 1), and for each impression where it `starts [I]` and its number of `positives [I]`."""
-
-    gains: Floats
-    ranks: Floats
-    starts: IntArray
-    positives: IntArray
-
-
-def _rank(labels: Labels, scores: Scores, offsets: IntArray) -> _Ranked:
-    numbers = _impression_of(labels, scores, offsets)
-    starts = offsets[:-1]
-    order = np.lexsort((-scores, numbers))
-    # The metrics are linear in the gains, so the mean gain of a tied block gives the expected value.
-    block = _blocks(scores[order], numbers[order])
-    gains = (np.bincount(block, weights=labels[order]) / np.bincount(block))[block]
-    ranks = (np.arange(len(labels)) - starts[numbers] + 1).astype(np.float64)
-    return _Ranked(gains, ranks, starts, np.add.reduceat(labels.astype(np.int64), starts))
-
-
 def _auc_by_group(labels: Labels, scores: Scores, numbers: IntArray) -> tuple[Floats, IntArray]:
     """The AUC `[G]` of each group (NaN where its labels are all alike) and its size `[G]`; `numbers [N]` from
     0."""
-    order = np.lexsort((scores, numbers))
     sizes = np.bincount(numbers)
-    before = np.cumsum(sizes) - sizes
-    block = _blocks(scores[order], numbers[order])
-    place = np.arange(1, len(labels) + 1, dtype=np.float64)
-    mean_rank = (np.bincount(block, weights=place) / np.bincount(block))[block] - before[numbers[order]]
-    positive = labels[order]
-    clicks = np.bincount(numbers, weights=labels)
-    ranks = np.bincount(numbers[order], weights=np.where(positive, mean_rank, 0.0))
-    pairs = clicks * (sizes - clicks)
+    found, bits = codes(scores)
+    key = keys((numbers, len(sizes).bit_length()), (found, bits), (labels, 1))
+    assert key is not None  # two numbers below N and a bit
+    key.sort()
+    positive = (key & key.dtype.type(1)).astype(np.bool_)
+    tied = key >> key.dtype.type(1)
+    blocks = np.flatnonzero(np.concatenate([[True], tied[1:] != tied[:-1]]))
+    counts = np.diff(np.append(blocks, len(key)))
+    starts = np.cumsum(sizes) - sizes
+    # The mean rank of a block, from 1, in its group.
+    means = blocks + (counts + 1) / 2 - np.repeat(starts, sizes)[blocks]
+    of_block = np.add.reduceat(positive.astype(np.float64), blocks)
+    group_of_block = np.repeat(np.arange(len(sizes)), sizes)[blocks]
+    clicks = np.bincount(group_of_block, weights=of_block)
+    return _auc_of(np.bincount(group_of_block, weights=of_block * means), clicks, sizes), sizes
+
+
+def _auc_of(ranks: Floats, clicks: Floats | IntArray, sizes: IntArray) -> Floats:
+    """The AUC of groups from the sums of the ranks of their clicked candidates, the lowest score being rank 1."""
+    pairs = np.asarray(clicks * (sizes - clicks), dtype=np.float64)
     wins = ranks - clicks * (clicks + 1) / 2
-    return np.divide(wins, pairs, out=np.full(len(sizes), np.nan), where=pairs > 0), sizes
+    return np.divide(wins, pairs, out=np.full(len(sizes), np.nan), where=pairs > 0)
 
 
-def _blocks(scores: Scores, numbers: IntArray) -> IntArray:
-    """The number of the block of equal (group, score) that each of the sorted candidates is in, `[N]`."""
-    new = (scores[1:] != scores[:-1]) | (numbers[1:] != numbers[:-1])
-    return np.concatenate([[0], np.cumsum(new)]).astype(np.int64)
-
-
-def _impression_of(labels: Labels, scores: Scores, offsets: IntArray) -> IntArray:
+def _check_impressions(labels: Labels, scores: Scores, offsets: IntArray) -> None:
     _check_order(labels, scores)
     sizes = np.diff(offsets)
     if len(sizes) == 0 or offsets[0] != 0 or offsets[-1] != len(labels) or (sizes < 1).any():
         raise ValueError("offsets must rise from 0 to the number of candidates, without empty impressions")
-    return np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
 
 
 def _check(labels: Labels, scores: Scores) -> None:

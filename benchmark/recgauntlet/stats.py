@@ -1,20 +1,32 @@
-"""Bootstrap intervals over seeds and examples, and ranks that rows with overlapping intervals share."""
+"""Bootstrap intervals over seeds and examples, and ranks that rows with overlapping intervals share.
+
+What is drawn depends on the numbers of seeds and examples alone, so it is kept between calls. Outcomes that are whole or
+half numbers (an example is right or wrong, a pair half right) are summed in single precision: no sum is rounded as long
+as it is below 2^24, so the means are those of double precision, to the last bit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Sums = npt.NDArray[np.floating[Any]]
 
 DRAWS = 2000
 LEVEL = 0.95
 _SEED = 20240229
 _CHUNK = 2_000_000
 """Resampled examples held in memory at a time."""
+_KEPT = 8
+"""Numbers of seeds and examples whose draws are kept, each at most _CHUNK single-precision floats."""
+_WHOLE = 2**24
+"""Single precision holds every whole number up to here."""
 
 
 @dataclass(frozen=True)
@@ -37,24 +49,16 @@ def resampled_means(outcomes: Floats, *, draws: int = DRAWS, seed: int = _SEED) 
 
     Source: the percentile bootstrap (Efron 1979) over the two levels that the reported mean averages over.
     """
-    seeds, examples, quantities = outcomes.shape
-    if seeds < 1 or examples < 1:
-        raise ValueError("a bootstrap needs at least one seed and one example")
-    rng = np.random.default_rng(seed)
-    by_example = np.ascontiguousarray(outcomes.transpose(1, 0, 2).reshape(examples, seeds * quantities))
-    # A seed drawn k times weighs k / S.
-    weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws).astype(np.float64)
-    means = np.empty((draws, quantities))
-    step = max(1, _CHUNK // examples)
-    for start in range(0, draws, step):
-        size = min(step, draws - start)
-        drawn = rng.integers(0, examples, size=(size, examples))
-        drawn += np.arange(size)[:, None] * examples
-        counts = np.bincount(drawn.ravel(), minlength=size * examples).reshape(size, examples)
-        sums = (counts.astype(np.float64) @ by_example).reshape(size, seeds, quantities)
-        means[start : start + size] = np.einsum("rs,rsm->rm", weights[start : start + size], sums)
-    means /= seeds * examples
+    sums, divisor = _resampled_sums(outcomes, draws, seed)
+    means: Floats = sums.astype(np.float64) / divisor
     return means
+
+
+def mean_estimates(outcomes: Floats) -> list[Estimate]:
+    """The mean and its interval of each of M quantities, from `outcomes [S, N, M]` as in `resampled_means`."""
+    values = [float(outcomes[:, :, n].mean()) for n in range(outcomes.shape[2])]
+    sums, divisor = _resampled_sums(outcomes, DRAWS, _SEED)
+    return _estimates(values, sums, divisor)
 
 
 def crossed_means(outcomes: Sequence[Floats], *, draws: int = DRAWS, seed: int = _SEED) -> Floats:
@@ -68,25 +72,28 @@ def crossed_means(outcomes: Sequence[Floats], *, draws: int = DRAWS, seed: int =
     """
     if not outcomes or any(not part.size for part in outcomes):
         raise ValueError("a bootstrap needs at least one seed, one item and one user")
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(len(outcomes), np.full(len(outcomes), 1 / len(outcomes)), size=draws)
+    weights, drawn = _crossed_draws(seed, draws, tuple((len(part), part.shape[1]) for part in outcomes))
     means = np.zeros((draws, outcomes[0].shape[2]))
-    for number, part in enumerate(outcomes):
+    for number, (part, (by_item, by_user)) in enumerate(zip(outcomes, drawn, strict=True)):
         items, users, quantities = part.shape
-        by_item, by_user = (
-            rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64) for n in (items, users)
-        )
-        over_items = (by_item @ part.reshape(items, -1)).reshape(draws, users, quantities)
-        means += weights[:, number, None] * np.einsum("ru,rum->rm", by_user, over_items) / (items * users)
-    drawn: Floats = means / len(outcomes)
-    return drawn
+        doubled = _doubled(part, items * users)
+        kind, values, times = (np.float64, part, 1) if doubled is None else (np.float32, doubled, 2)
+        by_items = by_item.astype(kind, copy=False) @ values.transpose(0, 2, 1).reshape(items, -1)
+        over_both = np.einsum("ru,rmu->rm", by_user.astype(kind, copy=False), by_items.reshape(draws, quantities, users))
+        means += weights[:, number, None] * over_both.astype(np.float64) / (times * items * users)
+    means /= len(outcomes)
+    return means
 
 
 def estimate(value: float, resampled: Floats) -> Estimate:
     """`value` with the percentile interval of its `resampled [R]` values, widened to hold the value
     itself."""
-    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(value, min(float(low), value), max(float(high), value))
+    return estimates([value], resampled[:, None])[0]
+
+
+def estimates(values: Sequence[float], resampled: Floats) -> list[Estimate]:
+    """Each of M `values` with the percentile interval of its column of `resampled [R, M]`, as in `estimate`."""
+    return _estimates(values, resampled, 1)
 
 
 def shared_ranks(estimates: Sequence[Estimate]) -> tuple[int, ...]:
@@ -98,3 +105,90 @@ def shared_ranks(estimates: Sequence[Estimate]) -> tuple[int, ...]:
     alone.
     """
     return tuple(1 + sum(other.low > own.high for other in estimates) for own in estimates)
+
+
+def _resampled_sums(outcomes: Floats, draws: int, seed: int) -> tuple[Sums, float]:
+    """Bootstrap sums `[R, M]` as in `resampled_means`, and what they are to be divided by to be means."""
+    seeds, examples, quantities = outcomes.shape
+    if seeds < 1 or examples < 1:
+        raise ValueError("a bootstrap needs at least one seed and one example")
+    doubled = _doubled(outcomes, seeds * examples)
+    kind, values = (np.float64, outcomes) if doubled is None else (np.float32, doubled)
+    by_example = values.transpose(1, 0, 2).reshape(examples, seeds * quantities)
+    sums = np.empty((draws, quantities), dtype=kind)
+    start = 0
+    for weights, counts in _draws(seed, draws, seeds, examples):
+        size = len(counts)
+        drawn = (counts.astype(kind, copy=False) @ by_example).reshape(size, seeds, quantities)
+        sums[start : start + size] = np.einsum("rs,rsm->rm", weights.astype(kind, copy=False), drawn)
+        start += size
+    return sums, float(seeds * examples * (1 if doubled is None else 2))
+
+
+def _doubled(outcomes: Floats, weight: int) -> Sums | None:
+    """Twice the outcomes in single precision if no sum of them can be rounded there, however they are drawn with a
+    whole `weight` in all; else None."""
+    doubled = 2 * outcomes
+    if np.array_equal(doubled, np.rint(doubled)) and np.abs(doubled).max(initial=0) * weight < _WHOLE:
+        return doubled.astype(np.float32)
+    return None
+
+
+def _draws(seed: int, draws: int, seeds: int, examples: int) -> Iterator[tuple[Sums, Sums]]:
+    """How often each draw takes a seed `[r, S]` and an example `[r, N]`, in pieces of some of the draws."""
+    if draws * examples <= _CHUNK:
+        yield _kept_draws(seed, draws, seeds, examples)
+    else:
+        yield from _new_draws(seed, draws, seeds, examples)
+
+
+@lru_cache(maxsize=_KEPT)
+def _kept_draws(seed: int, draws: int, seeds: int, examples: int) -> tuple[Sums, Sums]:
+    (whole,) = _new_draws(seed, draws, seeds, examples)
+    return whole
+
+
+def _new_draws(seed: int, draws: int, seeds: int, examples: int) -> Iterator[tuple[Sums, Sums]]:
+    rng = np.random.default_rng(seed)
+    # A seed drawn k times weighs k / S.
+    weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws).astype(np.float32)
+    step = max(1, _CHUNK // examples)
+    for start in range(0, draws, step):
+        size = min(step, draws - start)
+        drawn = rng.integers(0, examples, size=(size, examples))
+        drawn += np.arange(size)[:, None] * examples
+        counts = np.bincount(drawn.ravel(), minlength=size * examples).reshape(size, examples)
+        yield weights[start : start + size], counts.astype(np.float32)
+
+
+@lru_cache(maxsize=_KEPT)
+def _crossed_draws(
+    seed: int, draws: int, shapes: tuple[tuple[int, int], ...]
+) -> tuple[npt.NDArray[np.int64], tuple[tuple[Sums, Sums], ...]]:
+    """How often each draw takes a seed `[R, S]`, and for each seed how often its items `[R, I]` and users `[R, U]`."""
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(len(shapes), np.full(len(shapes), 1 / len(shapes)), size=draws)
+
+    def counts(n: int) -> Sums:
+        return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float32)
+
+    return weights, tuple((counts(items), counts(users)) for items, users in shapes)
+
+
+def _estimates(values: Sequence[float], sums: Sums, divisor: float) -> list[Estimate]:
+    """`estimates` of means that are `sums [R, M]` divided by `divisor`: the order of sums is that of means."""
+    rows = np.array(sums.T, order="C")
+    rows.sort(axis=1)
+    last = rows.shape[1] - 1
+    place = last * np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    below = np.floor(place).astype(np.int64)
+    part = place - below
+    lower, upper = (rows[:, at].astype(np.float64) / divisor for at in (below, np.minimum(below + 1, last)))
+    step = upper - lower
+    # As np.quantile has it, to the last bit: from the nearer of the two.
+    bounds = np.where(part < 0.5, lower + step * part, upper - step * (1 - part))
+    bounds[np.isnan(rows[:, -1])] = np.nan
+    return [
+        Estimate(value, min(low, value), max(high, value))
+        for value, (low, high) in zip(values, bounds.tolist(), strict=True)
+    ]
