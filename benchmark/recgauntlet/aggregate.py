@@ -10,13 +10,16 @@ from recgauntlet import aggregate_further as further
 from recgauntlet import metrics
 from recgauntlet.card import TIERS, Tier
 from recgauntlet.data.tables import BoolArray
-from recgauntlet.record import AttackOutcome, Clean, RunRecord, TierOutcome
+from recgauntlet.example_sets import to_set
+from recgauntlet.layers import Layer, Layers
+from recgauntlet.record import AttackOutcome, RunRecord, TierOutcome
 from recgauntlet.rows import AttackTally, Cell, Cost, Quality, ThreatCells, ThreatColumn
-from recgauntlet.stats import Estimate, Floats, estimate, resampled_means
+from recgauntlet.stats import Estimate, Floats
+from recgauntlet.unfolded import Unfolded
 
 
 def outcomes(
-    records: Sequence[RunRecord], columns: Sequence[ThreatColumn]
+    records: Sequence[Unfolded], columns: Sequence[ThreatColumn]
 ) -> tuple[Estimate, tuple[float, ...], tuple[ThreatCells, ...]]:
     """Clean accuracy over all records and of each, and the cells under each threat of `columns`.
 
@@ -24,38 +27,36 @@ def outcomes(
     user): its two examples are not independent. All quantities of a row are resampled together, so that the
     interval of a retained share knows that robust and clean accuracy go together.
     """
-    clean = _stack([metrics.correct(c.labels.to_bool(), c.scores.to_float()) for c in map(_clean, records)])
-    found: list[tuple[str, Tier, list[TierOutcome]]] = []
+    clean = tuple(to_set(record.right) for record in records)
+    found: list[tuple[str, Tier, list[TierOutcome], Layer]] = []
+    proved: dict[tuple[str, Tier], Layer] = {}
     for column in columns:
         for tier in TIERS:
-            under = [outcome for r in records if (outcome := _tier(r, column.id, tier)) is not None]
-            if len(under) == len(records):
-                found.append((column.id, tier, under))
-    layers = [clean, *(_stack([outcome.robust.to_bool() for outcome in under]) for _, _, under in found)]
-    proved: dict[tuple[str, Tier], int] = {}
-    for threat, tier, _ in found:
-        bits = [one for record in records if (one := record.proved(threat, tier)) is not None]
-        if len(bits) == len(records):
-            proved[threat, tier] = len(layers)
-            layers.append(_stack(bits))
-    drawn = resampled_means(np.stack(layers, axis=2))
-    means = [float(layer.mean()) for layer in layers]
+            under = [outcome for r in records if (outcome := r.tier(column.id, tier)) is not None]
+            if len(under) < len(records):
+                continue
+            layer = tuple(r.examples(outcome.robust) for r, outcome in zip(records, under, strict=True))
+            found.append((column.id, tier, under, layer))
+            certified = tuple(one for record in records if (one := record.proved(column.id, tier)) is not None)
+            if len(certified) == len(records):
+                proved[column.id, tier] = certified
+    layers = Layers([clean, *(layer for *_, layer in found), *proved.values()], len(records[0].right))
     cells: dict[str, list[Cell]] = {column.id: [] for column in columns}
-    for number, (threat, tier, under) in enumerate(found, start=1):
-        place = proved.get((threat, tier))
+    for threat, tier, under, layer in found:
+        certificate = proved.get((threat, tier))
         cells[threat].append(
             Cell(
                 tier,
-                estimate(means[number], drawn[:, number]),
-                estimate(_share(means[number], means[0]), _shares(drawn[:, number], drawn[:, 0])),
-                _tallies(under),
-                None if place is None else estimate(means[place], drawn[:, place]),
-                _by_seed(layers[number]),
+                layers.estimate(layer),
+                layers.share(layer, clean),
+                _tallies(records, under),
+                None if certificate is None else layers.estimate(certificate),
+                layers.by_seed(layer),
             )
         )
     return (
-        estimate(means[0], drawn[:, 0]),
-        _by_seed(clean),
+        layers.estimate(clean),
+        layers.by_seed(clean),
         tuple(
             ThreatCells(
                 column.id,
@@ -64,30 +65,25 @@ def outcomes(
                 further.curve(records, column.id),
                 further.ablation(records, column.id),
                 further.ranking(records, column.id),
-                further.promotion(records, column.id),
+                further.promotion([record.record for record in records], column.id),
             )
             for column in columns
         ),
     )
 
 
-def quality(records: Sequence[RunRecord]) -> Quality:
+def quality(records: Sequence[Unfolded]) -> Quality:
     """Ranking metrics on the clean impressions, the mean over seeds."""
-    found = np.array([_quality_of(_clean(record)) for record in records]).mean(axis=0)
+    found = np.array([_quality_of(record) for record in records]).mean(axis=0)
     return Quality(*found.tolist())
 
 
-def _quality_of(clean: Clean) -> tuple[float, ...]:
-    labels = clean.impression_labels.to_bool()
-    # A score that is no number ranks last, together with all others of its kind.
-    scores = np.nan_to_num(clean.impression_scores.to_float(), nan=-np.inf)
-    sizes = np.array(clean.impression_sizes, dtype=np.int64)
-    offsets = metrics.offsets_of(sizes)
-    users = np.repeat(np.array(clean.impression_users, dtype=np.int64), sizes)
-    ranked = metrics.Ranked.of(labels, scores, offsets)
+def _quality_of(record: Unfolded) -> tuple[float, ...]:
+    users = np.repeat(np.array(record.clean.impression_users, dtype=np.int64), np.diff(record.offsets))
+    ranked = metrics.Ranked.of(record.shown, record.scores, record.offsets)
     return (
-        metrics.auc(labels, scores),
-        metrics.gauc(labels, scores, users),
+        metrics.auc(record.shown, record.scores),
+        metrics.gauc(record.shown, record.scores, users),
         ranked.auc(),
         ranked.mrr(),
         ranked.ndcg(5),
@@ -117,66 +113,34 @@ def cost(records: Sequence[RunRecord]) -> Cost:
     )
 
 
-def _tallies(outcomes: Sequence[TierOutcome]) -> tuple[AttackTally, ...]:
+def _tallies(records: Sequence[Unfolded], outcomes: Sequence[TierOutcome]) -> tuple[AttackTally, ...]:
     """Sums over seeds, in the order in which the attacks ran."""
-    runs: dict[str, list[AttackOutcome]] = {}
-    for outcome in outcomes:
+    runs: dict[str, list[tuple[Unfolded, AttackOutcome]]] = {}
+    for record, outcome in zip(records, outcomes, strict=True):
         for attack in outcome.attacks:
-            runs.setdefault(attack.name, []).append(attack)
+            runs.setdefault(attack.name, []).append((record, attack))
     return tuple(
         AttackTally(
             name,
-            sum(int(run.attacked.to_bool().sum()) for run in found),
-            sum(int(run.broken.to_bool().sum()) for run in found),
-            sum(run.violations for run in found),
-            sum(run.effort.forwards for run in found),
-            sum(run.effort.backwards for run in found),
-            sum(run.effort.seconds for run in found),
+            sum(record.examples(run.attacked).bit_count() for record, run in found),
+            sum(record.examples(run.broken).bit_count() for record, run in found),
+            sum(run.violations for _, run in found),
+            sum(run.effort.forwards for _, run in found),
+            sum(run.effort.backwards for _, run in found),
+            sum(run.effort.seconds for _, run in found),
         )
         for name, found in runs.items()
     )
 
 
-def _tier(record: RunRecord, threat: str, tier: Tier) -> TierOutcome | None:
-    return next(
-        (outcome for t in record.threats if t.id == threat for outcome in t.tiers if outcome.tier == tier),
-        None,
-    )
-
-
-def _applicable(records: Sequence[RunRecord], threat: str) -> bool:
-    return any(t.applicable for record in records for t in record.threats if t.id == threat)
+def _applicable(records: Sequence[Unfolded], threat: str) -> bool:
+    return any(t.applicable for record in records for t in record.record.threats if t.id == threat)
 
 
 def pair_means(right: BoolArray) -> Floats:
     """`[P]`: the mean outcome of the two examples of each pair, from `right [2 P]`."""
     means: Floats = right.reshape(-1, 2).mean(axis=1)
     return means
-
-
-def _stack(right: Sequence[BoolArray]) -> Floats:
-    """`[S, P]`: the mean outcomes of pairs, from one `[2 P]` a seed."""
-    return np.stack([pair_means(part) for part in right])
-
-
-def _by_seed(layer: Floats) -> tuple[float, ...]:
-    """The mean of each seed, from `layer [S, P]`."""
-    return tuple(layer.mean(axis=1).tolist())
-
-
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole > 0 else 0.0
-
-
-def _shares(part: Floats, whole: Floats) -> Floats:
-    shares: Floats = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
-    return shares
-
-
-def _clean(record: RunRecord) -> Clean:
-    if record.clean is None:
-        raise ValueError("a record without clean results has no numbers; check_record refuses such records")
-    return record.clean
 
 
 def _mean(values: Sequence[float]) -> float:

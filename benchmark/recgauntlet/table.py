@@ -21,6 +21,7 @@ from recgauntlet.flags import row_flags
 from recgauntlet.record import RunRecord
 from recgauntlet.rows import RANKING_TIER, FailedCell, Row, Source, TaskTable, ThreatColumn, TierBudget
 from recgauntlet.stats import shared_ranks
+from recgauntlet.unfolded import Unfolded
 
 
 def build_table(records: Sequence[RunRecord]) -> tuple[TaskTable, ...]:
@@ -142,7 +143,8 @@ def _one_a_seed(
 
 
 def _row(finished: Sequence[RunRecord], lost: Sequence[RunRecord], doubled: Sequence[int], table: TaskTable) -> Row:
-    clean, clean_by_seed, threats = outcomes(finished, table.threats)
+    unfolded = [Unfolded(record) for record in finished]
+    clean, clean_by_seed, threats = outcomes(unfolded, table.threats)
     ranked = {column.id for column in table.threats if column.ranked}
     at_rank = [
         (cell.robust.value, cells.threat)
@@ -156,7 +158,7 @@ def _row(finished: Sequence[RunRecord], lost: Sequence[RunRecord], doubled: Sequ
         clean=clean,
         threats=threats,
         worst=min(at_rank)[1] if at_rank else None,
-        quality=quality(finished),
+        quality=quality(unfolded),
         cost=cost(finished),
         flags=row_flags(finished, lost, doubled, ranked=table.ranked),
         sources=tuple(

@@ -1,0 +1,56 @@
+"""Quantities of the same examples with their intervals, all resampled together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+
+import numpy as np
+
+from recgauntlet.example_sets import to_bits
+from recgauntlet.stats import Estimate, Floats, estimate, estimates, resampled_means
+
+Layer = tuple[int, ...]
+"""For each seed the set of examples (`recgauntlet.example_sets`) that count: those that are right, or still right."""
+
+
+class Layers:
+    """Layers of `count` examples; those that are alike are resampled once.
+
+    Where the examples are `paired`, each two that follow one another are resampled as one.
+    """
+
+    def __init__(self, layers: Iterable[Layer], count: int, *, paired: bool = True) -> None:
+        self._place = {layer: place for place, layer in enumerate(dict.fromkeys(layers))}
+        self._count = count
+        self._together = 2 if paired else 1
+
+    def estimate(self, layer: Layer) -> Estimate:
+        """The share of examples that are in `layer`, with its interval."""
+        return self._estimates[self._place[layer]]
+
+    def by_seed(self, layer: Layer) -> tuple[float, ...]:
+        """The share of examples that are in `layer`, seed by seed."""
+        return tuple(examples.bit_count() / self._count for examples in layer)
+
+    def share(self, part: Layer, whole: Layer) -> Estimate:
+        """The first share divided by the second, with its interval; 0 where the second is 0."""
+        over, under = self._drawn[:, self._place[part]], self._drawn[:, self._place[whole]]
+        shares = np.divide(over, under, out=np.zeros_like(over), where=under > 0)
+        value = self._mean(part) / self._mean(whole) if any(whole) else 0.0
+        return estimate(value, shares)
+
+    @cached_property
+    def _estimates(self) -> list[Estimate]:
+        return estimates([self._mean(layer) for layer in self._place], self._drawn)
+
+    @cached_property
+    def _drawn(self) -> Floats:
+        """`[R, M]`: the resampled shares of each layer."""
+        seeds = len(next(iter(self._place)))
+        bits = to_bits([examples for layer in self._place for examples in layer], self._count)
+        together = bits.reshape(len(self._place), seeds, -1, self._together).sum(axis=3) / self._together
+        return resampled_means(together.transpose(1, 2, 0))
+
+    def _mean(self, layer: Layer) -> float:
+        return sum(examples.bit_count() for examples in layer) / (len(layer) * self._count)
