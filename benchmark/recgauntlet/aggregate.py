@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -80,14 +80,13 @@ def quality(records: Sequence[Unfolded]) -> Quality:
 
 def _quality_of(record: Unfolded) -> tuple[float, ...]:
     users = np.repeat(np.array(record.clean.impression_users, dtype=np.int64), np.diff(record.offsets))
-    ranked = metrics.Ranked.of(record.shown, record.scores, record.offsets)
     return (
         metrics.auc(record.shown, record.scores),
         metrics.gauc(record.shown, record.scores, users),
-        ranked.auc(),
-        ranked.mrr(),
-        ranked.ndcg(5),
-        ranked.ndcg(10),
+        record.ranked.auc(),
+        record.ranked.mrr(),
+        record.ranked.ndcg(5),
+        float(record.ndcg10_each.mean()),
     )
 
 
@@ -106,7 +105,7 @@ def cost(records: Sequence[RunRecord]) -> Cost:
         inference_ms_per_1000=_mean([c.inference_ms_per_1000 for c in costs]),
         attack_seconds=_mean(
             [
-                sum(attack.effort.seconds for threat in r.threats for tier in threat.tiers for attack in tier.attacks)
+                _total(a.effort.seconds for threat in r.threats for tier in threat.tiers for a in tier.attacks)
                 for r in records
             ]
         ),
@@ -119,18 +118,19 @@ def _tallies(records: Sequence[Unfolded], outcomes: Sequence[TierOutcome]) -> tu
     for record, outcome in zip(records, outcomes, strict=True):
         for attack in outcome.attacks:
             runs.setdefault(attack.name, []).append((record, attack))
-    return tuple(
-        AttackTally(
-            name,
-            sum(record.examples(run.attacked).bit_count() for record, run in found),
-            sum(record.examples(run.broken).bit_count() for record, run in found),
-            sum(run.violations for _, run in found),
-            sum(run.effort.forwards for _, run in found),
-            sum(run.effort.backwards for _, run in found),
-            sum(run.effort.seconds for _, run in found),
-        )
-        for name, found in runs.items()
-    )
+    return tuple(_tally(name, found) for name, found in runs.items())
+
+
+def _tally(name: str, runs: Sequence[tuple[Unfolded, AttackOutcome]]) -> AttackTally:
+    attacked = broken = violations = forwards = backwards = 0
+    for record, run in runs:
+        attacked += record.examples(run.attacked).bit_count()
+        broken += record.examples(run.broken).bit_count()
+        violations += run.violations
+        forwards += run.effort.forwards
+        backwards += run.effort.backwards
+    seconds = _total(run.effort.seconds for _, run in runs)
+    return AttackTally(name, attacked, broken, violations, forwards, backwards, seconds)
 
 
 def _applicable(records: Sequence[Unfolded], threat: str) -> bool:
@@ -141,6 +141,14 @@ def pair_means(right: BoolArray) -> Floats:
     """`[P]`: the mean outcome of the two examples of each pair, from `right [2 P]`."""
     means: Floats = right.reshape(-1, 2).mean(axis=1)
     return means
+
+
+def _total(values: Iterable[float]) -> float:
+    """The sum from left to right. The built-in `sum` rounds in another way from Python 3.12 on."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total
 
 
 def _mean(values: Sequence[float]) -> float:

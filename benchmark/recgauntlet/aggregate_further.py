@@ -13,14 +13,13 @@ import numpy as np
 
 from recgauntlet import metrics
 from recgauntlet.card import TIERS, Tier
-from recgauntlet.data.tables import IntArray
 from recgauntlet.example_sets import to_set
 from recgauntlet.layers import Layer, Layers
-from recgauntlet.ordering import Ordered
+from recgauntlet.ordering import candidates_of
 from recgauntlet.rank_lists import rank_biased_overlap, top_jaccard
 from recgauntlet.record import PromotionOutcome, RankingOutcome, RunRecord, ThreatOutcome
 from recgauntlet.rows import Ablation, AblationLine, CurvePoint, Promotion, Ranking
-from recgauntlet.stats import Floats, crossed_means, estimates, mean_estimates
+from recgauntlet.stats import Floats, Resampled, crossed_means, resampled
 from recgauntlet.unfolded import Unfolded, ranked_scores
 
 RANKS = (10, 50)
@@ -118,24 +117,26 @@ def ranking(records: Sequence[Unfolded], threat: str) -> Ranking | None:
     if not found[0].impressions:
         return None
     each = np.stack([_ranked(record, outcome) for record, outcome in zip(records, found, strict=True)])
-    return Ranking(len(found[0].impressions), *mean_estimates(each))
+    means = [float(each[:, :, n].mean()) for n in range(each.shape[2])]
+    return Ranking(len(found[0].impressions), *resampled(each).estimates(means))
 
 
 def _ranked(record: Unfolded, outcome: RankingOutcome) -> Floats:
     """`[I, 6]`: nDCG@10 before and after, the target's rank before and after, overlap, Jaccard."""
     chosen = np.array(outcome.impressions, dtype=np.int64)
-    rows, offsets = _rows(record.offsets, chosen)
-    labels, before, after = record.shown[rows], record.scores[rows], ranked_scores(outcome.scores)
+    rows, offsets = candidates_of(chosen, record.offsets)
     targets = offsets[:-1] + np.array(outcome.targets, dtype=np.int64)
-    first, second = Ordered.of(before, offsets), Ordered.of(after, offsets)
+    clean, scores = record.ranked.ordered, ranked_scores(outcome.scores)
+    attacked = metrics.Ranked.of(record.shown[rows], scores, offsets)
+    before, after = clean.places[rows], attacked.ordered.places
     found: Floats = np.stack(
         [
-            metrics.Ranked.of(labels, before, offsets, first).ndcg_each(10),
-            metrics.Ranked.of(labels, after, offsets, second).ndcg_each(10),
-            first.expected_ranks[targets],
-            second.expected_ranks[targets],
-            rank_biased_overlap(first, second),
-            top_jaccard(first, second),
+            record.ndcg10_each[chosen],
+            attacked.ndcg_each(10),
+            clean.expected_ranks[rows][targets],
+            attacked.ordered.expected_ranks[targets],
+            rank_biased_overlap(before, after, offsets),
+            top_jaccard(before, after, offsets),
         ],
         axis=1,
     )
@@ -152,7 +153,7 @@ def promotion(records: Sequence[RunRecord], threat: str) -> Promotion | None:
         return None
     shown = [_shown(outcome) for outcome in found]
     means = np.mean([part.mean(axis=(0, 1)) for part in shown], axis=0)
-    values = estimates(means.tolist(), crossed_means(shown))
+    values = Resampled(crossed_means(shown), 1).estimates(means.tolist())
     return Promotion(len(found[0].items), found[0].users, found[0].competitors, *values)
 
 
@@ -174,11 +175,3 @@ def _on_subset(layers: Sequence[Layer], subset: Sequence[int]) -> Layers:
     other interval of a row."""
     counts = np.unique(np.array(subset) // 2, return_counts=True)[1]
     return Layers(layers, len(subset), paired=bool((counts == 2).all()) and list(subset) == sorted(subset))
-
-
-def _rows(offsets: IntArray, chosen: IntArray) -> tuple[IntArray, IntArray]:
-    """Where the candidates of the impressions `chosen` stand, impression after impression, and the offsets that cut
-    them."""
-    sizes = np.diff(offsets)[chosen]
-    cut = metrics.offsets_of(sizes)
-    return np.arange(int(cut[-1])) + np.repeat(offsets[chosen] - cut[:-1], sizes), cut

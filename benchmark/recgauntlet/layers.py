@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from recgauntlet.example_sets import to_bits
-from recgauntlet.stats import Estimate, Floats, estimate, estimates, resampled_means
+from recgauntlet.stats import Estimate, Floats, Resampled, estimate, resampled
 
 Layer = tuple[int, ...]
 """For each seed the set of examples (`recgauntlet.example_sets`) that count: those that are right, or still right."""
@@ -35,22 +35,25 @@ class Layers:
 
     def share(self, part: Layer, whole: Layer) -> Estimate:
         """The first share divided by the second, with its interval; 0 where the second is 0."""
-        over, under = self._drawn[:, self._place[part]], self._drawn[:, self._place[whole]]
+        over, under = self._means[:, self._place[part]], self._means[:, self._place[whole]]
         shares = np.divide(over, under, out=np.zeros_like(over), where=under > 0)
         value = self._mean(part) / self._mean(whole) if any(whole) else 0.0
         return estimate(value, shares)
 
     @cached_property
     def _estimates(self) -> list[Estimate]:
-        return estimates([self._mean(layer) for layer in self._place], self._drawn)
+        return self._drawn.estimates([self._mean(layer) for layer in self._place])
 
     @cached_property
-    def _drawn(self) -> Floats:
-        """`[R, M]`: the resampled shares of each layer."""
+    def _means(self) -> Floats:
+        return self._drawn.means()
+
+    @cached_property
+    def _drawn(self) -> Resampled:
         seeds = len(next(iter(self._place)))
         bits = to_bits([examples for layer in self._place for examples in layer], self._count)
         together = bits.reshape(len(self._place), seeds, -1, self._together).sum(axis=3) / self._together
-        return resampled_means(together.transpose(1, 2, 0))
+        return resampled(together.transpose(1, 2, 0))
 
     def _mean(self, layer: Layer) -> float:
         return sum(examples.bit_count() for examples in layer) / (len(layer) * self._count)

@@ -68,7 +68,9 @@ def gauc(labels: Labels, scores: Scores, groups: IntArray) -> float:
     _check_order(labels, scores)
     if len(groups) != len(labels):
         raise ValueError(f"{len(groups)} groups stand for {len(labels)} labels")
-    numbers = np.unique(groups, return_inverse=True)[1].astype(np.int64).ravel()
+    runs = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))  # a user's candidates stand together
+    numbers = np.unique(groups[runs], return_inverse=True)[1].astype(np.int64).ravel()
+    numbers = np.repeat(numbers, np.diff(np.append(runs, len(groups))))
     values, sizes = _auc_by_group(labels, scores, numbers)
     known = ~np.isnan(values)
     if not known.any():
@@ -121,10 +123,10 @@ class Ranked:
     positives: IntArray
 
     @classmethod
-    def of(cls, labels: Labels, scores: Scores, offsets: IntArray, ordered: Ordered | None = None) -> Ranked:
-        """The impressions of `labels [N]` and `scores [N]`; `ordered` is their order where it is known already."""
+    def of(cls, labels: Labels, scores: Scores, offsets: IntArray) -> Ranked:
+        """The impressions of `labels [N]` and `scores [N]`."""
         _check_impressions(labels, scores, offsets)
-        ordered = ordered or Ordered.of(scores, offsets)
+        ordered = Ordered.of(scores, offsets)
         clicked = labels[ordered.order]
         positives = np.add.reduceat(labels.astype(np.int64), offsets[:-1])
         return cls(ordered, clicked, ordered.tied_means(clicked), positives)

@@ -28,7 +28,7 @@ def codes(scores: Scores) -> tuple[Codes, int]:
         halves = plain.astype(np.float16)
     if np.array_equal(halves, plain):
         raw = halves.view(np.uint16)
-        return np.where(raw & 0x8000, ~raw, raw | 0x8000), 16
+        return raw ^ (-(raw >> 15) | np.uint16(0x8000)), 16  # all bits of what is negative, else the sign alone
     numbers = np.unique(plain, return_inverse=True)[1].ravel().astype(np.uint64)
     return numbers, _bits(len(scores))
 
@@ -44,6 +44,14 @@ def keys(*parts: tuple[Codes | IntArray, int]) -> Codes | None:
         found <<= kind(bits)
         found |= values.astype(kind)
     return found
+
+
+def candidates_of(chosen: IntArray, offsets: IntArray) -> tuple[IntArray, IntArray]:
+    """Where the candidates of the impressions `chosen [C]` stand, impression after impression, and the offsets `[C + 1]`
+    that cut them; `offsets [I + 1]` cut those of all impressions."""
+    sizes = np.diff(offsets)[chosen]
+    cut = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    return np.arange(int(cut[-1])) + np.repeat(offsets[chosen] - cut[:-1], sizes), cut
 
 
 @dataclass(frozen=True)
@@ -99,12 +107,16 @@ class Ordered:
 
     def tied_means(self, values: IntArray | npt.NDArray[np.bool_]) -> Floats:
         """`[N]`: of `values [N]` in the order, the mean over the candidates that are tied with each."""
-        blocks = np.flatnonzero(self.fresh)
-        counts = np.diff(np.append(blocks, len(self.fresh)))
-        if len(blocks) == len(values):
+        starts, counts = self._blocks
+        if len(starts) == len(values):
             return values.astype(np.float64)
-        means = np.add.reduceat(values.astype(np.float64), blocks) / counts
-        return np.repeat(means, counts)
+        return np.repeat(np.add.reduceat(values.astype(np.float64), starts) / counts, counts)
+
+    @cached_property
+    def _blocks(self) -> tuple[IntArray, IntArray]:
+        """Where blocks of tied candidates start in the order, and how many are in each."""
+        starts = np.flatnonzero(self.fresh)
+        return starts, np.diff(np.append(starts, len(self.fresh)))
 
     def _by_candidate(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         found = np.empty_like(values)

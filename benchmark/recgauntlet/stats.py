@@ -38,27 +38,67 @@ class Estimate:
     high: float
 
 
-def resampled_means(outcomes: Floats, *, draws: int = DRAWS, seed: int = _SEED) -> Floats:
-    """Bootstrap means `[R, M]` of `outcomes [S, N, M]`: S seeds, N examples, M quantities of the same
-    examples.
+@dataclass(frozen=True)
+class Resampled:
+    """Bootstrap sums `[R, M]` of M quantities, and what they are to be divided by to be means."""
+
+    sums: Sums
+    divisor: float
+
+    def means(self) -> Floats:
+        """`[R, M]`."""
+        found: Floats = self.sums.astype(np.float64) / self.divisor
+        return found
+
+    def estimates(self, values: Sequence[float]) -> list[Estimate]:
+        """Each of M `values` with the percentile interval of its means, widened to hold the value itself."""
+        rows = np.array(self.sums.T, order="C")
+        rows.sort(axis=1)
+        last = rows.shape[1] - 1
+        place = last * np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        below = np.floor(place).astype(np.int64)
+        part = place - below
+        # Means are in the order of sums.
+        lower, upper = (rows[:, at].astype(np.float64) / self.divisor for at in (below, np.minimum(below + 1, last)))
+        step = upper - lower
+        # As np.quantile has it, to the last bit: from the nearer of the two.
+        bounds = np.where(part < 0.5, lower + step * part, upper - step * (1 - part))
+        bounds[np.isnan(rows[:, -1])] = np.nan
+        return [
+            Estimate(value, min(low, value), max(high, value))
+            for value, (low, high) in zip(values, bounds.tolist(), strict=True)
+        ]
+
+
+def resampled(outcomes: Floats, *, draws: int = DRAWS, seed: int = _SEED) -> Resampled:
+    """Bootstrap sums of `outcomes [S, N, M]`: S seeds, N examples, M quantities of the same examples.
 
     Hierarchical: every draw resamples the seeds, and the examples once for all seeds and quantities (the
     seeds share the test examples, so they stay paired, and so do the quantities). With one seed only the
-    examples are resampled. The same outcomes give the same means wherever they are computed. Raises
+    examples are resampled. The same outcomes give the same sums wherever they are computed. Raises
     ValueError where there is nothing to draw from.
 
     Source: the percentile bootstrap (Efron 1979) over the two levels that the reported mean averages over.
     """
-    sums, divisor = _resampled_sums(outcomes, draws, seed)
-    means: Floats = sums.astype(np.float64) / divisor
-    return means
+    seeds, examples, quantities = outcomes.shape
+    if seeds < 1 or examples < 1:
+        raise ValueError("a bootstrap needs at least one seed and one example")
+    doubled = _doubled(outcomes, seeds * examples)
+    kind, values = (np.float64, outcomes) if doubled is None else (np.float32, doubled)
+    by_example = values.transpose(1, 0, 2).reshape(examples, seeds * quantities)
+    sums = np.empty((draws, quantities), dtype=kind)
+    start = 0
+    for weights, counts in _draws(seed, draws, seeds, examples):
+        size = len(counts)
+        drawn = (counts.astype(kind, copy=False) @ by_example).reshape(size, seeds, quantities)
+        sums[start : start + size] = np.einsum("rs,rsm->rm", weights.astype(kind, copy=False), drawn)
+        start += size
+    return Resampled(sums, float(seeds * examples * (1 if doubled is None else 2)))
 
 
-def mean_estimates(outcomes: Floats) -> list[Estimate]:
-    """The mean and its interval of each of M quantities, from `outcomes [S, N, M]` as in `resampled_means`."""
-    values = [float(outcomes[:, :, n].mean()) for n in range(outcomes.shape[2])]
-    sums, divisor = _resampled_sums(outcomes, DRAWS, _SEED)
-    return _estimates(values, sums, divisor)
+def resampled_means(outcomes: Floats, *, draws: int = DRAWS, seed: int = _SEED) -> Floats:
+    """Bootstrap means `[R, M]` of `outcomes [S, N, M]`, as `resampled`."""
+    return resampled(outcomes, draws=draws, seed=seed).means()
 
 
 def crossed_means(outcomes: Sequence[Floats], *, draws: int = DRAWS, seed: int = _SEED) -> Floats:
@@ -88,12 +128,7 @@ def crossed_means(outcomes: Sequence[Floats], *, draws: int = DRAWS, seed: int =
 def estimate(value: float, resampled: Floats) -> Estimate:
     """`value` with the percentile interval of its `resampled [R]` values, widened to hold the value
     itself."""
-    return estimates([value], resampled[:, None])[0]
-
-
-def estimates(values: Sequence[float], resampled: Floats) -> list[Estimate]:
-    """Each of M `values` with the percentile interval of its column of `resampled [R, M]`, as in `estimate`."""
-    return _estimates(values, resampled, 1)
+    return Resampled(resampled[:, None], 1).estimates([value])[0]
 
 
 def shared_ranks(estimates: Sequence[Estimate]) -> tuple[int, ...]:
@@ -105,24 +140,6 @@ def shared_ranks(estimates: Sequence[Estimate]) -> tuple[int, ...]:
     alone.
     """
     return tuple(1 + sum(other.low > own.high for other in estimates) for own in estimates)
-
-
-def _resampled_sums(outcomes: Floats, draws: int, seed: int) -> tuple[Sums, float]:
-    """Bootstrap sums `[R, M]` as in `resampled_means`, and what they are to be divided by to be means."""
-    seeds, examples, quantities = outcomes.shape
-    if seeds < 1 or examples < 1:
-        raise ValueError("a bootstrap needs at least one seed and one example")
-    doubled = _doubled(outcomes, seeds * examples)
-    kind, values = (np.float64, outcomes) if doubled is None else (np.float32, doubled)
-    by_example = values.transpose(1, 0, 2).reshape(examples, seeds * quantities)
-    sums = np.empty((draws, quantities), dtype=kind)
-    start = 0
-    for weights, counts in _draws(seed, draws, seeds, examples):
-        size = len(counts)
-        drawn = (counts.astype(kind, copy=False) @ by_example).reshape(size, seeds, quantities)
-        sums[start : start + size] = np.einsum("rs,rsm->rm", weights.astype(kind, copy=False), drawn)
-        start += size
-    return sums, float(seeds * examples * (1 if doubled is None else 2))
 
 
 def _doubled(outcomes: Floats, weight: int) -> Sums | None:
@@ -174,21 +191,3 @@ def _crossed_draws(
 
     return weights, tuple((counts(items), counts(users)) for items, users in shapes)
 
-
-def _estimates(values: Sequence[float], sums: Sums, divisor: float) -> list[Estimate]:
-    """`estimates` of means that are `sums [R, M]` divided by `divisor`: the order of sums is that of means."""
-    rows = np.array(sums.T, order="C")
-    rows.sort(axis=1)
-    last = rows.shape[1] - 1
-    place = last * np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    below = np.floor(place).astype(np.int64)
-    part = place - below
-    lower, upper = (rows[:, at].astype(np.float64) / divisor for at in (below, np.minimum(below + 1, last)))
-    step = upper - lower
-    # As np.quantile has it, to the last bit: from the nearer of the two.
-    bounds = np.where(part < 0.5, lower + step * part, upper - step * (1 - part))
-    bounds[np.isnan(rows[:, -1])] = np.nan
-    return [
-        Estimate(value, min(low, value), max(high, value))
-        for value, (low, high) in zip(values, bounds.tolist(), strict=True)
-    ]

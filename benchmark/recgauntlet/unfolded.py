@@ -10,7 +10,7 @@ import numpy as np
 from recgauntlet import metrics
 from recgauntlet.card import Tier
 from recgauntlet.data.tables import BoolArray, IntArray
-from recgauntlet.ordering import Scores
+from recgauntlet.ordering import Floats, Scores
 from recgauntlet.packed import Packed, Sets
 from recgauntlet.record import Clean, RunRecord, TierOutcome
 
@@ -52,6 +52,16 @@ class Unfolded:
     def offsets(self) -> IntArray:
         """`[I + 1]`: where the impressions begin and end."""
         return metrics.offsets_of(self.clean.impression_sizes)
+
+    @cached_property
+    def ranked(self) -> metrics.Ranked:
+        """The impressions, sorted by their clean scores."""
+        return metrics.Ranked.of(self.shown, self.scores, self.offsets)
+
+    @cached_property
+    def ndcg10_each(self) -> Floats:
+        """`[I]`: the nDCG@10 of each impression."""
+        return self.ranked.ndcg_each(10)
 
     def tier(self, threat: str, tier: Tier) -> TierOutcome | None:
         """What came of `threat` at `tier`; None where the record does not say."""
