@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from recgauntlet.data.tables import BoolArray, IntArray
-from recgauntlet.ordering import Floats, Ordered, Scores, codes, keys
+from recgauntlet.ordering import Ordered, Scores, codes, keys
 
 Labels = BoolArray
+Floats = npt.NDArray[np.float64]
 
 
 def correct(labels: Labels, scores: Scores) -> BoolArray:
@@ -133,7 +134,7 @@ class Ranked:
 
     def auc(self) -> float:
         """As `impression_auc`."""
-        sizes, clicks = self.ordered.sizes, self.positives
+        sizes, clicks = self.ordered.sizes, self.positives.astype(np.float64)
         from_below = np.repeat(sizes + 1, sizes) - self.ordered.tied_means(self.ordered.ranks)
         values = _auc_of(self._sums(np.where(self.clicked, from_below, 0.0)), clicks, sizes)
         if np.isnan(values).all():
@@ -186,15 +187,18 @@ def _auc_by_group(labels: Labels, scores: Scores, numbers: IntArray) -> tuple[Fl
     means = blocks + (counts + 1) / 2 - np.repeat(starts, sizes)[blocks]
     of_block = np.add.reduceat(positive.astype(np.float64), blocks)
     group_of_block = np.repeat(np.arange(len(sizes)), sizes)[blocks]
-    clicks = np.bincount(group_of_block, weights=of_block)
-    return _auc_of(np.bincount(group_of_block, weights=of_block * means), clicks, sizes), sizes
+    clicks, ranks = (
+        np.bincount(group_of_block, weights=weights).astype(np.float64) for weights in (of_block, of_block * means)
+    )
+    return _auc_of(ranks, clicks, sizes), sizes
 
 
-def _auc_of(ranks: Floats, clicks: Floats | IntArray, sizes: IntArray) -> Floats:
+def _auc_of(ranks: Floats, clicks: Floats, sizes: IntArray) -> Floats:
     """The AUC of groups from the sums of the ranks of their clicked candidates, the lowest score being rank 1."""
-    pairs = np.asarray(clicks * (sizes - clicks), dtype=np.float64)
+    pairs = clicks * (sizes - clicks)
     wins = ranks - clicks * (clicks + 1) / 2
-    return np.divide(wins, pairs, out=np.full(len(sizes), np.nan), where=pairs > 0)
+    found: Floats = np.divide(wins, pairs, out=np.full(len(sizes), np.nan), where=pairs > 0)
+    return found
 
 
 def _check_impressions(labels: Labels, scores: Scores, offsets: IntArray) -> None:

@@ -17,7 +17,8 @@ from recgauntlet.data.tables import IntArray
 
 Scores = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.unsignedinteger[Any]]
+Codes = npt.NDArray[Any]
+"""Whole numbers without a sign."""
 
 
 def codes(scores: Scores) -> tuple[Codes, int]:
@@ -33,22 +34,21 @@ def codes(scores: Scores) -> tuple[Codes, int]:
     return numbers, _bits(len(scores))
 
 
-def keys(*parts: tuple[Codes | IntArray, int]) -> Codes | None:
+def keys(*parts: tuple[Codes, int]) -> Codes | None:
     """The parts `[N]` of a key one behind another, each with its bits at most; None where they are more than 64."""
     total = sum(bits for _, bits in parts)
     if total > 64:
         return None
-    kind = np.uint32 if total <= 32 else np.uint64
-    found = np.zeros(len(parts[0][0]), dtype=kind)
+    found: Codes = np.zeros(len(parts[0][0]), dtype=np.uint32 if total <= 32 else np.uint64)
     for values, bits in parts:
-        found <<= kind(bits)
-        found |= values.astype(kind)
+        found <<= found.dtype.type(bits)
+        found |= values.astype(found.dtype)
     return found
 
 
 def candidates_of(chosen: IntArray, offsets: IntArray) -> tuple[IntArray, IntArray]:
-    """Where the candidates of the impressions `chosen [C]` stand, impression after impression, and the offsets `[C + 1]`
-    that cut them; `offsets [I + 1]` cut those of all impressions."""
+    """Where the candidates of the impressions `chosen [C]` stand, impression after impression, and the offsets
+    `[C + 1]` that cut them; `offsets [I + 1]` cut those of all impressions."""
     sizes = np.diff(offsets)[chosen]
     cut = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     return np.arange(int(cut[-1])) + np.repeat(offsets[chosen] - cut[:-1], sizes), cut

@@ -1,8 +1,8 @@
 """How alike two rankings of the same candidates are.
 
-A ranking is given by the place `[N]` of each candidate in its impression, from 1 (`recgauntlet.ordering.Ordered.places`:
-tied candidates keep their order there, so that a list that did not change is wholly alike); impressions are ragged, cut
-by `offsets [I + 1]`.
+A ranking is given by the place `[N]` of each candidate in its impression, from 1 (`Ordered.places`: tied candidates
+keep their order there, so that a list that did not change is wholly alike). Impressions are ragged, cut by
+`offsets [I + 1]`.
 """
 
 from __future__ import annotations

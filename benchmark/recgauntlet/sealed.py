@@ -35,20 +35,37 @@ def load_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
     RecordError
         Where there is no such file, or no whole JSON object in it.
     """
+    return parse_json(read_bytes(path), path, what, remedy)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file; RecordError where it cannot be read."""
     try:
-        raw = path.read_bytes()
-        content = json.loads(unsqueezed(raw, path) if path.suffix == SQUEEZED else raw)
+        return path.read_bytes()
     except OSError as error:
         raise RecordError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from error
+
+
+def plain_json(content: bytes, path: Path) -> bytes:
+    """The JSON text of the file `path`, whose bytes are `content`; RecordError where it cannot be unsqueezed."""
+    return unsqueezed(content, path) if path.suffix == SQUEEZED else content
+
+
+def parse_json(content: bytes, path: Path, what: str, remedy: str) -> dict[str, Any]:
+    """The JSON object in `content`, the bytes of the file `path`; RecordError as `load_json`."""
+    try:
+        found = json.loads(plain_json(content, path))
     except UnicodeDecodeError as error:
         raise RecordError("is not UTF-8 text", where=path, remedy=remedy) from error
     except json.JSONDecodeError as error:
         raise RecordError(
             f"is not complete JSON (line {error.lineno}: {error.msg})", where=path, remedy=remedy
         ) from error
-    if not isinstance(content, dict):
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a list in a list in a list ...
+        raise RecordError(f"is no JSON of a sane size ({type(error).__name__})", where=path, remedy=remedy) from error
+    if not isinstance(found, dict):
         raise RecordError(f"is not {what} (a JSON object is expected)", where=path, remedy=remedy)
-    return content
+    return found
 
 
 def validated(

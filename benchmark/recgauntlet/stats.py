@@ -1,8 +1,8 @@
 """Bootstrap intervals over seeds and examples, and ranks that rows with overlapping intervals share.
 
-What is drawn depends on the numbers of seeds and examples alone, so it is kept between calls. Outcomes that are whole or
-half numbers (an example is right or wrong, a pair half right) are summed in single precision: no sum is rounded as long
-as it is below 2^24, so the means are those of double precision, to the last bit.
+What is drawn depends on the numbers of seeds and examples alone, so it is kept between calls. Outcomes that are whole
+or half numbers (an example is right or wrong, a pair half right) are summed in single precision: no sum is rounded as
+long as it is below 2^24, so the means are those of double precision, to the last bit.
 """
 
 from __future__ import annotations
@@ -83,17 +83,16 @@ def resampled(outcomes: Floats, *, draws: int = DRAWS, seed: int = _SEED) -> Res
     seeds, examples, quantities = outcomes.shape
     if seeds < 1 or examples < 1:
         raise ValueError("a bootstrap needs at least one seed and one example")
-    doubled = _doubled(outcomes, seeds * examples)
-    kind, values = (np.float64, outcomes) if doubled is None else (np.float32, doubled)
+    values, times = _summable(outcomes, seeds * examples)
     by_example = values.transpose(1, 0, 2).reshape(examples, seeds * quantities)
-    sums = np.empty((draws, quantities), dtype=kind)
+    sums = np.empty((draws, quantities), dtype=values.dtype)
     start = 0
     for weights, counts in _draws(seed, draws, seeds, examples):
         size = len(counts)
-        drawn = (counts.astype(kind, copy=False) @ by_example).reshape(size, seeds, quantities)
-        sums[start : start + size] = np.einsum("rs,rsm->rm", weights.astype(kind, copy=False), drawn)
+        drawn = (counts.astype(values.dtype, copy=False) @ by_example).reshape(size, seeds, quantities)
+        sums[start : start + size] = np.einsum("rs,rsm->rm", weights.astype(values.dtype, copy=False), drawn)
         start += size
-    return Resampled(sums, float(seeds * examples * (1 if doubled is None else 2)))
+    return Resampled(sums, float(times * seeds * examples))
 
 
 def resampled_means(outcomes: Floats, *, draws: int = DRAWS, seed: int = _SEED) -> Floats:
@@ -116,11 +115,12 @@ def crossed_means(outcomes: Sequence[Floats], *, draws: int = DRAWS, seed: int =
     means = np.zeros((draws, outcomes[0].shape[2]))
     for number, (part, (by_item, by_user)) in enumerate(zip(outcomes, drawn, strict=True)):
         items, users, quantities = part.shape
-        doubled = _doubled(part, items * users)
-        kind, values, times = (np.float64, part, 1) if doubled is None else (np.float32, doubled, 2)
-        by_items = by_item.astype(kind, copy=False) @ values.transpose(0, 2, 1).reshape(items, -1)
-        over_both = np.einsum("ru,rmu->rm", by_user.astype(kind, copy=False), by_items.reshape(draws, quantities, users))
-        means += weights[:, number, None] * over_both.astype(np.float64) / (times * items * users)
+        values, times = _summable(part, items * users)
+        kind = values.dtype
+        over_items = by_item.astype(kind, copy=False) @ values.transpose(0, 2, 1).reshape(items, -1)
+        over_items = over_items.reshape(draws, quantities, users)
+        sums = np.einsum("ru,rmu->rm", by_user.astype(kind, copy=False), over_items)
+        means += weights[:, number, None] * sums.astype(np.float64) / (times * items * users)
     means /= len(outcomes)
     return means
 
@@ -142,13 +142,13 @@ def shared_ranks(estimates: Sequence[Estimate]) -> tuple[int, ...]:
     return tuple(1 + sum(other.low > own.high for other in estimates) for own in estimates)
 
 
-def _doubled(outcomes: Floats, weight: int) -> Sums | None:
-    """Twice the outcomes in single precision if no sum of them can be rounded there, however they are drawn with a
-    whole `weight` in all; else None."""
+def _summable(outcomes: Floats, weight: int) -> tuple[Sums, int]:
+    """What to sum for the `outcomes`, and how many times too large it is: twice the outcomes in single precision if no
+    sum of them can be rounded there, however they are drawn with a `weight` of so many in all."""
     doubled = 2 * outcomes
     if np.array_equal(doubled, np.rint(doubled)) and np.abs(doubled).max(initial=0) * weight < _WHOLE:
-        return doubled.astype(np.float32)
-    return None
+        return doubled.astype(np.float32), 2
+    return outcomes, 1
 
 
 def _draws(seed: int, draws: int, seeds: int, examples: int) -> Iterator[tuple[Sums, Sums]]:
@@ -190,4 +190,3 @@ def _crossed_draws(
         return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float32)
 
     return weights, tuple((counts(items), counts(users)) for items, users in shapes)
-
