@@ -1,0 +1,108 @@
+"""Work on many items done by several processes, or by this one: the results are the same, and in the same order."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import Self, TypeVar
+
+from recgauntlet.garbage import without_collections
+from recgauntlet.processes import importable
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_CHUNK = 8
+"""Items that a process is given at a time: enough to outweigh the giving, few enough to end together."""
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""What tells numerical libraries how many threads to take: one, where there is a process a core."""
+
+
+class Crew:
+    """As many processes as there are cores, started when there is work that is worth it.
+
+    A context manager: at its end, also by Ctrl-C, they are gone. They run functions of this package alone, never a
+    plugin's, so they talk in pickles. Where they cannot be started, or one is killed, this process does the work.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self._workers = cores() if workers is None else workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item], *, worth: int) -> list[Result]:
+        """`function` of each of `items`. No process is started for fewer than `worth` items.
+
+        `function` and what it takes and gives must be picklable; what it raises is raised here.
+        """
+        if self._workers > 1 and (len(items) >= worth or (self._pool is not None and len(items) > 1)):
+            try:
+                return self._shared(function, items)
+            except (BrokenProcessPool, OSError, NotImplementedError):  # no semaphores, no memory, killed
+                self._end()
+                self._workers = 1
+        return _each(function, items)
+
+    def _shared(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._workers, context, initializer=_begin)
+        chunks = [items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK)]
+        with importable(), _no_interrupts():  # the first calls start the processes
+            futures: list[Future[list[Result]]] = [self._pool.submit(_each, function, chunk) for chunk in chunks]
+        return [result for future in futures for result in future.result()]
+
+    def _end(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    with without_collections():
+        return [function(item) for item in items]
+
+
+def _begin() -> None:
+    """Make this a process of a crew: one thread, deaf to Ctrl-C, and gone when the crew's own process is."""
+    os.environ.update(dict.fromkeys(_THREADS, "1"))  # numpy is not there yet
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextlib.contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Processes that are started inside it never hear Ctrl-C; this one hears it at the end."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
