@@ -41,6 +41,7 @@ def outcomes(
             if len(certified) == len(records):
                 proved[column.id, tier] = certified
     layers = Layers([clean, *(layer for *_, layer in found), *proved.values()], len(records[0].right))
+    retained = layers.shares_of(clean)
     cells: dict[str, list[Cell]] = {column.id: [] for column in columns}
     for threat, tier, under, layer in found:
         certificate = proved.get((threat, tier))
@@ -48,7 +49,7 @@ def outcomes(
             Cell(
                 tier,
                 layers.estimate(layer),
-                layers.share(layer, clean),
+                retained[layer],
                 _tallies(records, under),
                 None if certificate is None else layers.estimate(certificate),
                 layers.by_seed(layer),
@@ -79,13 +80,13 @@ def quality(records: Sequence[Unfolded]) -> Quality:
 
 
 def _quality_of(record: Unfolded) -> tuple[float, ...]:
-    users = np.repeat(np.array(record.clean.impression_users, dtype=np.int64), np.diff(record.offsets))
+    users = np.array(record.clean.impression_users, dtype=np.int64)[record.ranked.impressions.numbers]
     return (
-        metrics.auc(record.shown, record.scores),
-        metrics.gauc(record.shown, record.scores, users),
+        metrics.auc(record.shown, record.codes),
+        metrics.gauc(record.shown, record.codes, users),
         record.ranked.auc(),
         record.ranked.mrr(),
-        record.ranked.ndcg(5),
+        float(record.ranked.ndcg_each(5).mean()),
         float(record.ndcg10_each.mean()),
     )
 

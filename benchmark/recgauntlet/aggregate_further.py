@@ -15,12 +15,12 @@ from recgauntlet import metrics
 from recgauntlet.card import TIERS, Tier
 from recgauntlet.example_sets import to_set
 from recgauntlet.layers import Layer, Layers
-from recgauntlet.ordering import candidates_of
+from recgauntlet.ordering import Codes, chosen_of
 from recgauntlet.rank_lists import rank_biased_overlap, top_jaccard
 from recgauntlet.record import PromotionOutcome, RankingOutcome, RunRecord, ThreatOutcome
 from recgauntlet.rows import Ablation, AblationLine, CurvePoint, Promotion, Ranking
 from recgauntlet.stats import Floats, Resampled, crossed_means, resampled
-from recgauntlet.unfolded import Unfolded, ranked_scores
+from recgauntlet.unfolded import Unfolded
 
 RANKS = (10, 50)
 """The cut-offs of exposure."""
@@ -123,20 +123,20 @@ def ranking(records: Sequence[Unfolded], threat: str) -> Ranking | None:
 
 def _ranked(record: Unfolded, outcome: RankingOutcome) -> Floats:
     """`[I, 6]`: nDCG@10 before and after, the target's rank before and after, overlap, Jaccard."""
-    chosen = np.array(outcome.impressions, dtype=np.int64)
-    rows, offsets = candidates_of(chosen, record.offsets)
-    targets = offsets[:-1] + np.array(outcome.targets, dtype=np.int64)
-    clean, scores = record.ranked.ordered, ranked_scores(outcome.scores)
-    attacked = metrics.Ranked.of(record.shown[rows], scores, offsets)
+    rows, part = chosen_of(record.clean.impression_sizes, outcome.impressions)
+    targets = part.offsets[:-1] + np.array(outcome.targets, dtype=np.int64)
+    clean, codes = record.ranked.ordered, Codes.of_halves(outcome.scores.to_halves())
+    attacked = metrics.Ranked.of(record.shown[rows], codes, part)
     before, after = clean.places[rows], attacked.ordered.places
+    starts = record.ranked.impressions.offsets[list(outcome.impressions)]
     found: Floats = np.stack(
         [
-            record.ndcg10_each[chosen],
+            record.ndcg10_each[list(outcome.impressions)],
             attacked.ndcg_each(10),
-            clean.expected_ranks[rows][targets],
-            attacked.ordered.expected_ranks[targets],
-            rank_biased_overlap(before, after, offsets),
-            top_jaccard(before, after, offsets),
+            clean.expected_ranks(starts + before[targets] - 1),
+            attacked.ordered.expected_ranks(part.offsets[:-1] + after[targets] - 1),
+            rank_biased_overlap(before, after, part.offsets),
+            top_jaccard(before, after, part.offsets),
         ],
         axis=1,
     )

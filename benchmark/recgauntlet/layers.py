@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from recgauntlet.example_sets import to_bits
-from recgauntlet.stats import Estimate, Floats, Resampled, estimate, resampled
+from recgauntlet.stats import Estimate, Resampled, resampled
 
 Layer = tuple[int, ...]
 """For each seed the set of examples (`recgauntlet.example_sets`) that count: those that are right, or still right."""
@@ -33,20 +33,18 @@ class Layers:
         """The share of examples that are in `layer`, seed by seed."""
         return tuple(examples.bit_count() / self._count for examples in layer)
 
-    def share(self, part: Layer, whole: Layer) -> Estimate:
-        """The first share divided by the second, with its interval; 0 where the second is 0."""
-        over, under = self._means[:, self._place[part]], self._means[:, self._place[whole]]
-        shares = np.divide(over, under, out=np.zeros_like(over), where=under > 0)
-        value = self._mean(part) / self._mean(whole) if any(whole) else 0.0
-        return estimate(value, shares)
+    def shares_of(self, whole: Layer) -> dict[Layer, Estimate]:
+        """The share of examples that are in each layer divided by that of `whole`, with its interval; 0 where that is
+        0."""
+        means, under = self._drawn.means(), self._mean(whole)
+        drawn = means[:, self._place[whole], None]
+        shares = np.divide(means, drawn, out=np.zeros_like(means), where=drawn > 0)
+        values = [self._mean(layer) / under if under > 0 else 0.0 for layer in self._place]
+        return dict(zip(self._place, Resampled(shares, 1).estimates(values), strict=True))
 
     @cached_property
     def _estimates(self) -> list[Estimate]:
         return self._drawn.estimates([self._mean(layer) for layer in self._place])
-
-    @cached_property
-    def _means(self) -> Floats:
-        return self._drawn.means()
 
     @cached_property
     def _drawn(self) -> Resampled:

@@ -1,89 +1,71 @@
-"""Candidates in the order of their scores, impression by impression or group by group, sorted as whole numbers.
+"""Candidates in the order of their scores, group by group, sorted as whole numbers.
 
-A record keeps scores as half floats. Their bits, with a group in front, are whole numbers that sort several times
-faster than floats do in two keys; other scores are numbered first.
+A record keeps scores as half floats. Their bits are whole numbers of 16 bits, which are sorted in the time that it
+takes to count them, and so are the numbers of the groups; other scores are numbered first.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from recgauntlet.data.tables import IntArray
+from recgauntlet.data.tables import BoolArray, IntArray
 
 Scores = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]
-Codes = npt.NDArray[Any]
+Whole = npt.NDArray[Any]
 """Whole numbers without a sign."""
 
 
-def codes(scores: Scores) -> tuple[Codes, int]:
-    """Whole numbers `[N]` that are ordered as `scores [N]` are, equal where those are equal, and their bits at most.
-    No score may be NaN."""
-    plain = scores + scores.dtype.type(0)  # 0 for -0, which has other bits
-    with np.errstate(over="ignore"):
-        halves = plain.astype(np.float16)
-    if np.array_equal(halves, plain):
-        raw = halves.view(np.uint16)
-        return raw ^ (-(raw >> 15) | np.uint16(0x8000)), 16  # all bits of what is negative, else the sign alone
-    numbers = np.unique(plain, return_inverse=True)[1].ravel().astype(np.uint64)
-    return numbers, _bits(len(scores))
+@dataclass(frozen=True)
+class Codes:
+    """Whole numbers `[N]`, the smaller the higher the score, equal where scores are."""
+
+    values: Whole
+
+    @classmethod
+    def of(cls, scores: Scores) -> Codes:
+        """The codes of `scores [N]`, of which none may be NaN."""
+        plain = scores + scores.dtype.type(0)  # 0 for -0, which has other bits
+        with np.errstate(over="ignore"):
+            halves = plain.astype(np.float16)
+        if np.array_equal(halves, plain):
+            return cls(_falling(halves.view(np.uint16)))
+        return cls(np.unique(-plain, return_inverse=True)[1].ravel())
+
+    @classmethod
+    def of_halves(cls, bits: npt.NDArray[np.uint16]) -> Codes:
+        """The codes of half floats `[N]` with these `bits`. Whatever is NaN has the lowest score, and is all alike."""
+        size = bits & 0x7FFF
+        found = _falling(np.where(size == 0, np.uint16(0), bits))
+        found[size > _INFINITY] = 0xFFFF
+        return cls(found)
+
+    @cached_property
+    def order(self) -> IntArray:
+        """`[N]`: all candidates by falling score; those with equal scores as they stand."""
+        return np.argsort(self.values, kind="stable")
 
 
-def keys(*parts: tuple[Codes, int]) -> Codes | None:
-    """The parts `[N]` of a key one behind another, each with its bits at most; None where they are more than 64."""
-    total = sum(bits for _, bits in parts)
-    if total > 64:
-        return None
-    found: Codes = np.zeros(len(parts[0][0]), dtype=np.uint32 if total <= 32 else np.uint64)
-    for values, bits in parts:
-        found <<= found.dtype.type(bits)
-        found |= values.astype(found.dtype)
+_INFINITY = 0x7C00
+"""The bits of the half float infinity; those of every NaN but for its sign are above."""
+
+
+def _falling(halves: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+    flipped = (halves >> 15) - np.uint16(1) & np.uint16(0x7FFF)  # of what is positive, all bits but the sign
+    found: npt.NDArray[np.uint16] = np.bitwise_xor(halves, flipped)
     return found
 
 
-def candidates_of(chosen: IntArray, offsets: IntArray) -> tuple[IntArray, IntArray]:
-    """Where the candidates of the impressions `chosen [C]` stand, impression after impression, and the offsets
-    `[C + 1]` that cut them; `offsets [I + 1]` cut those of all impressions."""
-    sizes = np.diff(offsets)[chosen]
-    cut = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    return np.arange(int(cut[-1])) + np.repeat(offsets[chosen] - cut[:-1], sizes), cut
-
-
 @dataclass(frozen=True)
-class Ordered:
-    """The candidates of ragged impressions by falling score. `offsets [I + 1]` cut them, `order [N]` gives the
-    candidate at each place, impression after impression; tied candidates keep their order."""
+class Impressions:
+    """Ragged impressions: of N candidates in a sequence, those from `offsets [I]` up to the next belong together."""
 
     offsets: IntArray
-    order: IntArray
-    fresh: npt.NDArray[np.bool_]
-    """`[N]`: whether a candidate is not tied with the one before it in the order."""
-
-    @classmethod
-    def of(cls, scores: Scores, offsets: IntArray) -> Ordered:
-        """Order `scores [N]`, of which none may be NaN."""
-        sizes = np.diff(offsets)
-        numbers = np.repeat(np.arange(len(sizes)), sizes)
-        starts = np.repeat(offsets[:-1], sizes)
-        found, bits = codes(scores)
-        width = _bits(int(sizes.max()))
-        falling = found.dtype.type(2**bits - 1) - found
-        key = keys((numbers, _bits(len(sizes))), (falling, bits), (np.arange(len(scores)) - starts, width))
-        if key is None:
-            order = np.lexsort((-scores, numbers))
-        else:
-            key.sort()
-            order = starts + (key & key.dtype.type(2**width - 1)).astype(np.int64)
-        ranked = scores[order]
-        fresh = np.ones(len(scores), dtype=np.bool_)
-        fresh[1:] = ranked[1:] != ranked[:-1]
-        fresh[offsets[:-1]] = True
-        return cls(offsets, order, fresh)
 
     @cached_property
     def sizes(self) -> IntArray:
@@ -91,39 +73,95 @@ class Ordered:
         return np.diff(self.offsets)
 
     @cached_property
+    def numbers(self) -> IntArray:
+        """`[N]`: the impression of each candidate."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
+
+    @cached_property
+    def starts(self) -> IntArray:
+        """`[N]`: where the impression of each candidate starts."""
+        return np.repeat(self.offsets[:-1], self.sizes)
+
+    @cached_property
     def ranks(self) -> IntArray:
-        """`[N]`: the rank at each place of the order, from 1."""
-        return np.arange(1, len(self.order) + 1) - np.repeat(self.offsets[:-1], self.sizes)
+        """`[N]`: the rank at each place, if candidates are ordered within their impressions; from 1."""
+        return np.arange(1, int(self.offsets[-1]) + 1) - self.starts
 
-    @cached_property
-    def places(self) -> IntArray:
-        """`[N]`: the rank of each candidate, from 1; tied candidates in their order."""
-        return self._by_candidate(self.ranks)
+    def at(self, places: IntArray) -> IntArray:
+        """`[P]`: the impressions that the candidates at `places [P]` are in."""
+        return np.searchsorted(self.offsets, places, side="right") - 1
 
-    @cached_property
-    def expected_ranks(self) -> Floats:
-        """`[N]`: the rank of each candidate, from 1, the mean over all orders of those it is tied with."""
-        return self._by_candidate(self.tied_means(self.ranks))
-
-    def tied_means(self, values: IntArray | npt.NDArray[np.bool_]) -> Floats:
-        """`[N]`: of `values [N]` in the order, the mean over the candidates that are tied with each."""
-        starts, counts = self._blocks
-        if len(starts) == len(values):
-            return values.astype(np.float64)
-        return np.repeat(np.add.reduceat(values.astype(np.float64), starts) / counts, counts)
-
-    @cached_property
-    def _blocks(self) -> tuple[IntArray, IntArray]:
-        """Where blocks of tied candidates start in the order, and how many are in each."""
-        starts = np.flatnonzero(self.fresh)
-        return starts, np.diff(np.append(starts, len(self.fresh)))
-
-    def _by_candidate(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        found = np.empty_like(values)
-        found[self.order] = values
+    def sums(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """`[I]`: the sum of `values [N]` in each impression."""
+        found: npt.NDArray[Any] = np.add.reduceat(values, self.offsets[:-1])
         return found
 
 
-def _bits(count: int) -> int:
-    """The bits of the whole numbers below `count`."""
-    return max(1, (count - 1).bit_length())
+@lru_cache(maxsize=8)
+def impressions_of(sizes: tuple[int, ...]) -> Impressions:
+    """Impressions of these sizes; the records of a table have the same."""
+    return Impressions(np.concatenate([[0], np.cumsum(np.array(sizes, dtype=np.int64))]).astype(np.int64))
+
+
+@lru_cache(maxsize=32)
+def chosen_of(sizes: tuple[int, ...], chosen: tuple[int, ...]) -> tuple[IntArray, Impressions]:
+    """Of impressions of these sizes those that are `chosen`, and where the candidates of these stood, one impression
+    after the other."""
+    whole, numbers = impressions_of(sizes), np.array(chosen, dtype=np.int64)
+    part = impressions_of(tuple(sizes[number] for number in chosen))
+    rows = np.arange(int(part.offsets[-1])) + np.repeat(whole.offsets[numbers] - part.offsets[:-1], part.sizes)
+    return rows, part
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """Candidates by falling score within groups. `groups` says where a group stands in the order, and `order [N]` gives
+    the candidate at each place; tied candidates keep their order."""
+
+    groups: Impressions
+    order: IntArray
+    blocks: IntArray
+    """`[B]`: where the blocks of tied candidates start."""
+
+    @classmethod
+    def of(cls, codes: Codes, numbers: IntArray, groups: Impressions) -> Ordered:
+        """Order candidates with these `codes [N]`, which are in the groups `numbers [N]`."""
+        order = codes.order
+        if len(groups.sizes) > 1:
+            group = numbers.astype(np.uint16) if len(groups.sizes) <= 2**16 else numbers
+            order = order[np.argsort(group[order], kind="stable")]
+        ranked = codes.values[order]
+        fresh = np.ones(len(order), dtype=np.bool_)
+        fresh[1:] = ranked[1:] != ranked[:-1]
+        fresh[groups.offsets[:-1]] = True
+        return cls(groups, order, np.flatnonzero(fresh))
+
+    @cached_property
+    def places(self) -> IntArray:
+        """`[N]`: the rank of each candidate in its group, from 1; tied candidates in their order."""
+        found = np.empty_like(self.order)
+        found[self.order] = self.groups.ranks
+        return found
+
+    def expected_ranks(self, at: IntArray) -> Floats:
+        """`[P]`: the rank in its group of the candidate that is `at [P]` in the order, from 1, the mean over all orders
+        of those it is tied with."""
+        block = np.searchsorted(self.blocks, at, side="right") - 1
+        first = self.blocks[block] - self.groups.offsets[self.groups.at(at)] + 1
+        return first + (self._counts[block] - 1) / 2
+
+    def tied_means(self, labels: BoolArray) -> Floats:
+        """`[N]`: of `labels [N]` in the order, the mean over the candidates that are tied with each."""
+        means: Floats = labels.astype(np.float64)
+        tied = np.flatnonzero(self._counts > 1)
+        starts, counts = self.blocks[tied], self._counts[tied]
+        before = np.concatenate([[0], np.cumsum(labels)])
+        behind = np.cumsum(counts)
+        rows = np.repeat(starts - behind + counts, counts) + np.arange(int(counts.sum()))
+        means[rows] = np.repeat((before[starts + counts] - before[starts]) / counts, counts)
+        return means
+
+    @cached_property
+    def _counts(self) -> IntArray:
+        """`[B]`: how many candidates are in each block."""
+        return np.diff(np.append(self.blocks, len(self.order)))

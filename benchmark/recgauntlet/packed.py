@@ -61,6 +61,10 @@ class Packed(BaseModel):
         """The floats `[n]`; RecordError where the column is broken."""
         return np.frombuffer(self._unfold("f2", 2 * self.n), dtype="<f2").astype(np.float32)
 
+    def to_halves(self) -> npt.NDArray[np.uint16]:
+        """The bits of the half floats `[n]`; RecordError where the column is broken."""
+        return np.frombuffer(self._unfold("f2", 2 * self.n), dtype="<u2")
+
     @property
     def size(self) -> int:
         """Bytes that the column unfolds to."""

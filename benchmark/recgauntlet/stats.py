@@ -18,13 +18,14 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Sums = npt.NDArray[np.floating[Any]]
 
+
 DRAWS = 2000
 LEVEL = 0.95
 _SEED = 20240229
 _CHUNK = 2_000_000
 """Resampled examples held in memory at a time."""
 _KEPT = 8
-"""Numbers of seeds and examples whose draws are kept, each at most _CHUNK single-precision floats."""
+"""Numbers of seeds and examples whose draws are kept, each at most _CHUNK floats."""
 _WHOLE = 2**24
 """Single precision holds every whole number up to here."""
 
@@ -87,10 +88,10 @@ def resampled(outcomes: Floats, *, draws: int = DRAWS, seed: int = _SEED) -> Res
     by_example = values.transpose(1, 0, 2).reshape(examples, seeds * quantities)
     sums = np.empty((draws, quantities), dtype=values.dtype)
     start = 0
-    for weights, counts in _draws(seed, draws, seeds, examples):
+    for weights, counts in _draws(seed, draws, seeds, examples, values.dtype.str):
         size = len(counts)
-        drawn = (counts.astype(values.dtype, copy=False) @ by_example).reshape(size, seeds, quantities)
-        sums[start : start + size] = np.einsum("rs,rsm->rm", weights.astype(values.dtype, copy=False), drawn)
+        drawn = (counts @ by_example).reshape(size, seeds, quantities)
+        sums[start : start + size] = np.einsum("rs,rsm->rm", weights, drawn)
         start += size
     return Resampled(sums, float(times * seeds * examples))
 
@@ -151,31 +152,32 @@ def _summable(outcomes: Floats, weight: int) -> tuple[Sums, int]:
     return outcomes, 1
 
 
-def _draws(seed: int, draws: int, seeds: int, examples: int) -> Iterator[tuple[Sums, Sums]]:
-    """How often each draw takes a seed `[r, S]` and an example `[r, N]`, in pieces of some of the draws."""
+def _draws(seed: int, draws: int, seeds: int, examples: int, kind: str) -> Iterator[tuple[Sums, Sums]]:
+    """How often each draw takes a seed `[r, S]` and an example `[r, N]`, as floats of the `kind`, in pieces of some of
+    the draws."""
     if draws * examples <= _CHUNK:
-        yield _kept_draws(seed, draws, seeds, examples)
+        yield _kept_draws(seed, draws, seeds, examples, kind)
     else:
-        yield from _new_draws(seed, draws, seeds, examples)
+        yield from _new_draws(seed, draws, seeds, examples, kind)
 
 
 @lru_cache(maxsize=_KEPT)
-def _kept_draws(seed: int, draws: int, seeds: int, examples: int) -> tuple[Sums, Sums]:
-    (whole,) = _new_draws(seed, draws, seeds, examples)
+def _kept_draws(seed: int, draws: int, seeds: int, examples: int, kind: str) -> tuple[Sums, Sums]:
+    (whole,) = _new_draws(seed, draws, seeds, examples, kind)
     return whole
 
 
-def _new_draws(seed: int, draws: int, seeds: int, examples: int) -> Iterator[tuple[Sums, Sums]]:
+def _new_draws(seed: int, draws: int, seeds: int, examples: int, kind: str) -> Iterator[tuple[Sums, Sums]]:
     rng = np.random.default_rng(seed)
     # A seed drawn k times weighs k / S.
-    weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws).astype(np.float32)
+    weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws).astype(kind)
     step = max(1, _CHUNK // examples)
     for start in range(0, draws, step):
         size = min(step, draws - start)
         drawn = rng.integers(0, examples, size=(size, examples))
         drawn += np.arange(size)[:, None] * examples
         counts = np.bincount(drawn.ravel(), minlength=size * examples).reshape(size, examples)
-        yield weights[start : start + size], counts.astype(np.float32)
+        yield weights[start : start + size], counts.astype(kind)
 
 
 @lru_cache(maxsize=_KEPT)

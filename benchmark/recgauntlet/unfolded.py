@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
-
 from recgauntlet import metrics
 from recgauntlet.card import Tier
-from recgauntlet.data.tables import BoolArray, IntArray
-from recgauntlet.ordering import Floats, Scores
+from recgauntlet.data.tables import BoolArray
+from recgauntlet.ordering import Codes, Floats, impressions_of
 from recgauntlet.packed import Packed, Sets
 from recgauntlet.record import Clean, RunRecord, TierOutcome
 
@@ -44,19 +42,14 @@ class Unfolded:
         return self.clean.impression_labels.to_bool()
 
     @cached_property
-    def scores(self) -> Scores:
-        """`[N]`: their clean scores."""
-        return ranked_scores(self.clean.impression_scores)
-
-    @cached_property
-    def offsets(self) -> IntArray:
-        """`[I + 1]`: where the impressions begin and end."""
-        return metrics.offsets_of(self.clean.impression_sizes)
+    def codes(self) -> Codes:
+        """`[N]`: their clean scores, as an order. One that is no number ranks last, with all others of its kind."""
+        return Codes.of_halves(self.clean.impression_scores.to_halves())
 
     @cached_property
     def ranked(self) -> metrics.Ranked:
         """The impressions, sorted by their clean scores."""
-        return metrics.Ranked.of(self.shown, self.scores, self.offsets)
+        return metrics.Ranked.of(self.shown, self.codes, impressions_of(self.clean.impression_sizes))
 
     @cached_property
     def ndcg10_each(self) -> Floats:
@@ -73,9 +66,3 @@ class Unfolded:
         found = (one.certified for one in self.record.certified if (one.threat, one.tier) == (threat, tier))
         column = next(found, None)
         return None if column is None else self.examples(column)
-
-
-def ranked_scores(column: Packed) -> Scores:
-    """Scores `[N]` to rank by. One that is no number ranks last, together with all others of its kind."""
-    scores: Scores = np.nan_to_num(column.to_float(), nan=-np.inf)
-    return scores

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import rankdata
 
 from recgauntlet.metrics import offsets_of
-from recgauntlet.ordering import Ordered
+from recgauntlet.ordering import Codes, Impressions, Ordered
 from recgauntlet.rank_lists import rank_biased_overlap, top_jaccard
 
 SIZES = [3, 1, 25, 12, 2]
@@ -22,8 +22,13 @@ def drawn(seed: int, *, ties: bool = False) -> np.ndarray:
     return np.round(scores) if ties else scores
 
 
+def ordered(scores: np.ndarray, offsets: np.ndarray = OFFSETS) -> Ordered:
+    impressions = Impressions(offsets)
+    return Ordered.of(Codes.of(scores), impressions.numbers, impressions)
+
+
 def places(scores: np.ndarray, offsets: np.ndarray = OFFSETS) -> np.ndarray:
-    return Ordered.of(scores, offsets).places
+    return ordered(scores, offsets).places
 
 
 def lists(scores: np.ndarray) -> list[np.ndarray]:
@@ -44,7 +49,8 @@ def overlap_by_definition(before: list[int], after: list[int], p: float) -> floa
 def test_ranks_are_the_mean_over_tied_orders(ties: bool) -> None:
     scores = drawn(1, ties=ties)
     expected = np.concatenate([rankdata(-part) for part in lists(scores)])
-    assert Ordered.of(scores, OFFSETS).expected_ranks.tolist() == expected.tolist()
+    found = ordered(scores)
+    assert found.expected_ranks(np.arange(len(scores))).tolist() == expected[found.order].tolist()
 
 
 @pytest.mark.parametrize("p", [0.5, 0.9])
