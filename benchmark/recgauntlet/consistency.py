@@ -57,15 +57,16 @@ class _Right:
     count: int
 
 
-def check_record(record: RunRecord, where: Path | None = None) -> None:
-    """Check what the schema cannot: that every packed column unfolds and that no column contradicts another.
+def check_record(record: RunRecord, where: Path | None = None, sets: Sets | None = None) -> None:
+    """Check what the schema cannot: that every packed column unfolds and that no column contradicts another. `sets` are
+    columns that were unfolded before; those of this record come to them.
 
     Raises
     ------
     RecordError
         Naming `where`, the first column at fault and what is wrong with it.
     """
-    columns = _Columns(where, Sets())
+    columns = _Columns(where, Sets() if sets is None else sets)
     if record.status == "failed":
         if record.failure is None:
             raise columns.fault("failure", "is missing in a record of a failed cell")

@@ -19,7 +19,9 @@ from recgauntlet.processes import importable
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _CHUNK = 8
-"""Items that a process is given at a time: enough to outweigh the giving, few enough to end together."""
+_ROUNDS = 8
+"""Items that a process is given at a time, at most, and how often each is given some, at least: enough to outweigh the
+giving, few enough that all end together."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What tells numerical libraries how many threads to take: one, where there is a process a core."""
 
@@ -43,12 +45,12 @@ class Crew:
     ) -> None:
         self._end()
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item], *, worth: int) -> list[Result]:
-        """`function` of each of `items`. No process is started for fewer than `worth` items.
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item], *, worth: bool) -> list[Result]:
+        """`function` of each of `items`. Processes are started only if it is `worth` it: they take half a second.
 
         `function` and what it takes and gives must be picklable; what it raises is raised here.
         """
-        if self._workers > 1 and (len(items) >= worth or (self._pool is not None and len(items) > 1)):
+        if self._workers > 1 and len(items) > 1 and (worth or self._pool is not None):
             try:
                 return self._shared(function, items)
             except (BrokenProcessPool, OSError, NotImplementedError):  # no semaphores, no memory, killed
@@ -60,7 +62,8 @@ class Crew:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._workers, context, initializer=_begin)
-        chunks = [items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK)]
+        size = max(1, min(_CHUNK, len(items) // (self._workers * _ROUNDS)))
+        chunks = [items[start : start + size] for start in range(0, len(items), size)]
         with importable(), _no_interrupts():  # the first calls start the processes
             futures: list[Future[list[Result]]] = [self._pool.submit(_each, function, chunk) for chunk in chunks]
         return [result for future in futures for result in future.result()]

@@ -102,7 +102,7 @@ class Packed(BaseModel):
 
 
 class Sets:
-    """The sets of examples in the columns of one record, each unfolded once: more than half are like another one
+    """The sets of examples in columns of a few records, each unfolded once: more than half are like another one
     (nothing broken, all attacked). Made for one piece of work and dropped with it."""
 
     def __init__(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from recgauntlet.aggregate import cost, outcomes, quality
 from recgauntlet.flags import row_flags
+from recgauntlet.packed import Sets
 from recgauntlet.record import RunRecord
 from recgauntlet.rows import RANKING_TIER, Row, Source, ThreatColumn
 from recgauntlet.unfolded import Unfolded
@@ -15,7 +16,8 @@ from recgauntlet.unfolded import Unfolded
 @dataclass(frozen=True)
 class RowOrder:
     """All that a row depends on: its `finished` records, one a seed; the seeds that were `lost` and those that are
-    `doubled` (of which there are several records); the threats of its table, and whether the table ranks."""
+    `doubled` (of which there are several records); the threats of its table (of these only what they are and whether
+    they are ranked), and whether the table ranks."""
 
     finished: tuple[RunRecord, ...]
     lost: tuple[int, ...]
@@ -32,9 +34,10 @@ def make_rows(orders: Sequence[RowOrder]) -> list[Row]:
     return [make_row(order) for order in orders]
 
 
-def make_row(order: RowOrder) -> Row:
-    """The row, still without a rank."""
-    unfolded = [Unfolded(record) for record in order.finished]
+def make_row(order: RowOrder, sets: Sets | None = None) -> Row:
+    """The row, still without a rank; `sets` are columns of its records that were unfolded before."""
+    known = Sets() if sets is None else sets
+    unfolded = [Unfolded(record, known) for record in order.finished]
     clean, clean_by_seed, threats = outcomes(unfolded, order.threats)
     ranked = {column.id for column in order.threats if column.ranked}
     at_rank = [

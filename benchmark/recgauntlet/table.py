@@ -32,6 +32,21 @@ def build_table(records: Sequence[RunRecord], rows: RowMaker = make_rows) -> tup
     stands in the table of its ground, even where it failed too early to know its data; where there is no such table it
     gets one without rows. `rows` makes all rows at once (`recgauntlet.workshop` has a quicker way for many).
     """
+    drafts = draft_tables(records)
+    made = iter(rows([order for draft in drafts for order in draft.orders]))
+    return tuple(_table(draft, [next(made) for _ in draft.orders]) for draft in drafts)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A table whose rows are still to be made, by `orders`."""
+
+    table: TaskTable
+    orders: tuple[RowOrder, ...]
+
+
+def draft_tables(records: Sequence[RunRecord]) -> list[Draft]:
+    """The drafts of the tables of `build_table`."""
     done: dict[Ground, list[_Known]] = defaultdict(list)
     failed: dict[Ground, list[_Known]] = defaultdict(list)
     known = [_Known(record if record.digest else record.sealed(), outline_of(record)) for record in records]
@@ -44,9 +59,7 @@ def build_table(records: Sequence[RunRecord], rows: RowMaker = make_rows) -> tup
             ground = one.outline.ground
             homes = sorted((known for known in done if ground.may_be(known)), key=_ground_order)
             failed[homes[0] if homes else ground].append(one)
-    drafts = [_draft(ground, done[ground], failed[ground]) for ground in sorted({*done, *failed}, key=_ground_order)]
-    made = iter(rows([order for draft in drafts for order in draft.orders]))
-    return tuple(_table(draft, [next(made) for _ in draft.orders]) for draft in drafts)
+    return [_draft(ground, done[ground], failed[ground]) for ground in sorted({*done, *failed}, key=_ground_order)]
 
 
 def apart(tables: Sequence[TaskTable]) -> dict[int, tuple[tuple[int, tuple[str, ...]], ...]]:
@@ -80,15 +93,7 @@ class _Known:
     outline: Outline
 
 
-@dataclass(frozen=True)
-class _Draft:
-    """A table whose rows are still to be made."""
-
-    table: TaskTable
-    orders: tuple[RowOrder, ...]
-
-
-def _draft(ground: Ground, done: Sequence[_Known], failed: Sequence[_Known]) -> _Draft:
+def _draft(ground: Ground, done: Sequence[_Known], failed: Sequence[_Known]) -> Draft:
     cells: dict[str, list[RunRecord]] = defaultdict(list)
     for one in [*done, *failed]:
         cells[_plugins_of(one.record)].append(one.record)
@@ -116,10 +121,10 @@ def _draft(ground: Ground, done: Sequence[_Known], failed: Sequence[_Known]) -> 
         if finished:
             seeds = tuple(record.seed for record in lost)
             orders.append(RowOrder(tuple(finished), seeds, doubled, table.threats, table.ranked))
-    return _Draft(replace(table, failed=tuple(_failed_cell(record) for record in losses)), tuple(orders))
+    return Draft(replace(table, failed=tuple(_failed_cell(record) for record in losses)), tuple(orders))
 
 
-def _table(draft: _Draft, rows: Sequence[Row]) -> TaskTable:
+def _table(draft: Draft, rows: Sequence[Row]) -> TaskTable:
     ranked = _with_ranks(rows) if draft.table.ranked else rows
     return replace(draft.table, rows=tuple(sorted(ranked, key=_row_order)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from recgauntlet import metrics
@@ -18,11 +18,11 @@ class Unfolded:
     """A finished record, of which clean results must be there (`check_record` refuses others)."""
 
     record: RunRecord
-    _sets: Sets = field(default_factory=Sets)
+    sets: Sets
 
     def examples(self, column: Packed) -> int:
         """The set of examples in a column of bits."""
-        return self._sets.of(column)
+        return self.sets.of(column)
 
     @property
     def clean(self) -> Clean:

@@ -3,13 +3,18 @@
 What comes out is what `read_results` and `build_table` make by themselves, to the last bit, but that records are
 unopened (`recgauntlet.unopened`). An entry is found by the bytes that a file has now, never by its name or date: so a
 file that was touched in any way is read and checked anew.
+
+To read a record is half of the work, so a row is made while its records are open, where they lie side by side as
+`recgauntlet run` leaves them. Whether that was the row that is wanted is found out later; where not, it is made again.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -19,18 +24,20 @@ from recgauntlet.crew import Crew
 from recgauntlet.errors import RecordError
 from recgauntlet.kept import Kept, to_json
 from recgauntlet.outline import Outline
+from recgauntlet.packed import Sets
 from recgauntlet.places import Place
 from recgauntlet.record import RunRecord
 from recgauntlet.results import Found, Results, read_results
 from recgauntlet.row_making import RowOrder, make_row
 from recgauntlet.rows import Row, TaskTable
 from recgauntlet.sealed import to_bytes
-from recgauntlet.table import build_table
+from recgauntlet.table import build_table, draft_tables
 from recgauntlet.unopened import LEFT_OUT, Origin, Shelf, UnopenedRecord
 
-_WORTH_READING = 64
-_WORTH_MAKING = 24
-"""So many records and rows take as long as it takes to start processes."""
+_WORTH = 64
+"""Records from which on it is worth to start processes."""
+_MOST = 16
+"""Files of one name that are held open together."""
 
 
 class Workshop:
@@ -40,6 +47,7 @@ class Workshop:
         self._crew = crew
         self._kept = kept
         self._shelf = Shelf()
+        self._made: dict[str, bytes] = {}
 
     def read(self, directory: Path) -> Results:
         """As `recgauntlet.results.read_results`."""
@@ -51,39 +59,51 @@ class Workshop:
 
     def rows(self, orders: Sequence[RowOrder]) -> list[Row]:
         """As `recgauntlet.row_making.make_rows`."""
-        made: dict[int, Row] = {}
-        tasks: dict[int, _Task] = {}
-        for number, order in enumerate(orders):
-            parts = _parts(order)
-            known = self._kept and self._kept.find(_KeptRow, *parts)
-            if known and [source.digest for source in known.row.sources] == [one.digest for one in order.finished]:
-                made[number] = known.row
-            else:
-                records = tuple(one.origin if isinstance(one, UnopenedRecord) else one for one in order.finished)
-                tasks[number] = _Task(records, replace(order, finished=()), parts, self._kept)
-        texts = self._crew.map(_make, list(tasks.values()), worth=_WORTH_MAKING)
-        made |= {n: _KeptRow.model_validate_json(text).row for n, text in zip(tasks, texts, strict=True)}
-        return [made[number] for number in range(len(orders))]
+        names = [_name(order) for order in orders]
+        rows = {name: row for name, order in zip(names, orders, strict=True) if (row := self._known_row(name, order))}
+        tasks = {
+            name: _Task(tuple(map(_source, order.finished)), replace(order, finished=()), name, self._kept)
+            for name, order in zip(names, orders, strict=True)
+            if name not in rows
+        }
+        worth = sum(len(task.records) for task in tasks.values()) >= _WORTH
+        texts = self._crew.map(_make, list(tasks.values()), worth=worth)
+        rows |= {name: _row(text) for name, text in zip(tasks, texts, strict=True)}
+        return [rows[name] for name in names]
+
+    def _known_row(self, name: str, order: RowOrder) -> Row | None:
+        if name in self._made:
+            return _row(self._made[name])
+        known = None if self._kept is None else self._kept.find(_KeptRow, name)
+        if known is None or [source.digest for source in known.row.sources] != [one.digest for one in order.finished]:
+            return None
+        return known.row
 
     def _read(self, places: Sequence[Place]) -> list[Found]:
         found: dict[int, Found] = {}
-        if self._kept is not None and self._kept.directory.is_dir():
-            for number, place in enumerate(places):
-                if (known := self._known(place, self._kept)) is not None:
-                    found[number] = known
-        looks = {number: _Look(place, self._kept) for number, place in enumerate(places) if number not in found}
-        seen = self._crew.map(_look, list(looks.values()), worth=_WORTH_READING)
-        for number, one in zip(looks, seen, strict=True):
-            found[number] = self._unopened(one) if isinstance(one, _Seen) else one
+        groups: list[_Group] = []
+        for side_by_side in _side_by_side(places):
+            known = {number: self._known_record(places[number]) for number in side_by_side}
+            found |= {number: one for number, one in known.items() if one is not None}
+            new = tuple(number for number in side_by_side if number not in found)
+            if new:
+                groups.append(_Group(new, tuple(places[number] for number in new), len(new) == len(known), self._kept))
+        worth = sum(len(group.places) for group in groups) >= _WORTH
+        for group, (seen, rows) in zip(groups, self._crew.map(_look, groups, worth=worth), strict=True):
+            self._made |= rows
+            for number, one in zip(group.numbers, seen, strict=True):
+                found[number] = self._unopened(one) if isinstance(one, _Seen) else one
         return [found[number] for number in range(len(places))]
 
-    def _known(self, place: Place, kept: Kept) -> Found | None:
+    def _known_record(self, place: Place) -> Found | None:
         """What was found before in the very bytes that lie at `place` now."""
+        if self._kept is None or not self._kept.directory.is_dir():
+            return None
         try:
             origin = Origin(place, place.sum(place.content()))
         except RecordError as error:
             return error
-        known = kept.find(_KeptRecord, *_names(origin))
+        known = self._kept.find(_KeptRecord, *_of(origin))
         return None if known is None else known.words.lying_at(origin, known.outline, self._shelf)
 
     def _unopened(self, seen: _Seen) -> UnopenedRecord:
@@ -114,8 +134,12 @@ class _KeptRow(BaseModel):
 
 
 @dataclass(frozen=True)
-class _Look:
-    place: Place
+class _Group:
+    """Places that lie side by side, and the `numbers` of each; `whole` says whether they are all that do."""
+
+    numbers: tuple[int, ...]
+    places: tuple[Place, ...]
+    whole: bool
     kept: Kept | None
 
 
@@ -130,46 +154,94 @@ class _Seen:
 @dataclass(frozen=True)
 class _Task:
     """A row to be made: where its records lie (or those that lie in no file of their own), the rest of its order, and
-    what it is kept under."""
+    its name."""
 
     records: tuple[Origin | RunRecord, ...]
     rest: RowOrder
-    parts: tuple[object, ...]
+    name: str
     kept: Kept | None
 
 
-def _look(look: _Look) -> _Seen | BestKnown | RecordError:
-    try:
-        content = look.place.content()
-        found = look.place.parsed(content)
-        if isinstance(found, BestKnown):
-            return found
-        text = to_json(_KeptRecord.of(found))
-    except RecordError as error:
-        return error
-    origin = Origin(look.place, look.place.sum(content))
-    if look.kept is not None:
-        look.kept.keep(_KeptRecord, text, *_names(origin))
-    return _Seen(origin, text)
+def _side_by_side(places: Sequence[Place]) -> Iterator[list[int]]:
+    """The numbers of places whose files are in one directory and of one name but for the digits at its end, such as the
+    seeds of a row."""
+
+    def stem(number: int) -> tuple[Path, str]:
+        path = places[number].path
+        return path.parent, path.name.partition(".")[0].rstrip("0123456789")
+
+    for _, numbers in groupby(range(len(places)), stem):
+        group = list(numbers)
+        if len(group) <= _MOST:
+            yield group
+        else:
+            yield from ([number] for number in group)
+
+
+def _look(group: _Group) -> tuple[list[_Seen | BestKnown | RecordError], dict[str, bytes]]:
+    """What each place of a group holds, and the rows by their names that its records make."""
+    found: list[_Seen | BestKnown | RecordError] = []
+    records: dict[str, RunRecord] = {}
+    sums: dict[str, str] = {}
+    sets = Sets()
+    for place in group.places:
+        try:
+            content = place.content()
+            one = place.parsed(content, sets)
+            if isinstance(one, BestKnown):
+                found.append(one)
+                continue
+            text = to_json(_KeptRecord.of(one))
+        except RecordError as error:
+            found.append(error)
+            continue
+        origin = Origin(place, place.sum(content))
+        if group.kept is not None:
+            group.kept.keep(_KeptRecord, text, *_of(origin))
+        found.append(_Seen(origin, text))
+        records[one.digest], sums[one.digest] = one, origin.sum
+    rows = {}
+    if group.whole and len(records) > 1:
+        for draft in draft_tables(list(records.values())):
+            for order in draft.orders:
+                name = _name(order, sums)
+                rows[name] = _kept_text(make_row(order, sets), name, group.kept)
+    return found, rows
 
 
 def _make(task: _Task) -> bytes:
     records = tuple(one.read() if isinstance(one, Origin) else one for one in task.records)
-    text = to_json(_KeptRow(row=make_row(replace(task.rest, finished=records))))
-    if task.kept is not None:
-        task.kept.keep(_KeptRow, text, *task.parts)
+    return _kept_text(make_row(replace(task.rest, finished=records)), task.name, task.kept)
+
+
+def _kept_text(row: Row, name: str, kept: Kept | None) -> bytes:
+    text = to_json(_KeptRow(row=row))
+    if kept is not None:
+        kept.keep(_KeptRow, text, name)
     return text
 
 
-def _names(origin: Origin) -> tuple[object, ...]:
+def _row(text: bytes) -> Row:
+    return _KeptRow.model_validate_json(text).row
+
+
+def _of(origin: Origin) -> tuple[object, ...]:
     """What a record is kept under. One that a manifest vouches for was not checked as others are."""
     return origin.sum, origin.place.frozen is not None
 
 
-def _parts(order: RowOrder) -> tuple[object, ...]:
-    """What a row is kept under: all that it depends on, its records by the bytes that they were read from."""
-    sums = [_sum_of(record) for record in order.finished]
-    return sums, order.lost, order.doubled, [asdict(column) for column in order.threats], order.ranked
+def _source(record: RunRecord) -> Origin | RunRecord:
+    return record.origin if isinstance(record, UnopenedRecord) else record
+
+
+def _name(order: RowOrder, sums: Mapping[str, str] | None = None) -> str:
+    """The name of a row: a hash of all that it depends on, its records by the bytes that they were read from. `sums`
+    has those of whole records, by their digests."""
+    known = {} if sums is None else sums
+    records = [known.get(record.digest) or _sum_of(record) for record in order.finished]
+    threats = [(column.id, column.ranked) for column in order.threats]
+    parts = (records, order.lost, order.doubled, threats, order.ranked)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _sum_of(record: RunRecord) -> str:
