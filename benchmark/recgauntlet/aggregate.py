@@ -41,7 +41,7 @@ def outcomes(
             if len(certified) == len(records):
                 proved[column.id, tier] = certified
     layers = Layers([clean, *(layer for *_, layer in found), *proved.values()], len(records[0].right))
-    retained = layers.shares_of(clean)
+    retained = layers.shares_of(clean, [layer for *_, layer in found])
     cells: dict[str, list[Cell]] = {column.id: [] for column in columns}
     for threat, tier, under, layer in found:
         certificate = proved.get((threat, tier))

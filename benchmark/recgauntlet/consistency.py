@@ -31,7 +31,10 @@ class _Columns:
 
     def examples(self, column: Packed, field: str) -> int:
         """The set of examples in a column of bits."""
-        return self._unfolded(self.sets.of, column, field)
+        try:
+            return self.sets.of(column)
+        except RecordError as error:
+            raise self.fault(field, error.problem) from error
 
     def bits(self, column: Packed, field: str) -> BoolArray:
         return self._unfolded(Packed.to_bool, column, field)

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,9 +20,9 @@ from recgauntlet.processes import importable
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _CHUNK = 8
+"""Items that a process is given at a time, at most: enough to outweigh the giving."""
 _ROUNDS = 8
-"""Items that a process is given at a time, at most, and how often each is given some, at least: enough to outweigh the
-giving, few enough that all end together."""
+"""How often a process is given some, at least: few enough that all end together."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What tells numerical libraries how many threads to take: one, where there is a process a core."""
 
@@ -45,28 +46,34 @@ class Crew:
     ) -> None:
         self._end()
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item], *, worth: bool) -> list[Result]:
-        """`function` of each of `items`. Processes are started only if it is `worth` it: they take half a second.
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item], *, worth: bool) -> Iterator[Result]:
+        """`function` of each of `items`, one after the other as they are done. Processes are started only if it is
+        `worth` it: they take half a second.
 
         `function` and what it takes and gives must be picklable; what it raises is raised here.
         """
+        done = 0
         if self._workers > 1 and len(items) > 1 and (worth or self._pool is not None):
             try:
-                return self._shared(function, items)
+                for result in self._shared(function, items):
+                    yield result
+                    done += 1
             except (BrokenProcessPool, OSError, NotImplementedError):  # no semaphores, no memory, killed
                 self._end()
                 self._workers = 1
-        return _each(function, items)
+        for item in items[done:]:
+            yield function(item)
 
-    def _shared(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    def _shared(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._workers, context, initializer=_begin)
         size = max(1, min(_CHUNK, len(items) // (self._workers * _ROUNDS)))
         chunks = [items[start : start + size] for start in range(0, len(items), size)]
         with importable(), _no_interrupts():  # the first calls start the processes
-            futures: list[Future[list[Result]]] = [self._pool.submit(_each, function, chunk) for chunk in chunks]
-        return [result for future in futures for result in future.result()]
+            futures: deque[Future[list[Result]]] = deque(self._pool.submit(_each, function, chunk) for chunk in chunks)
+        while futures:
+            yield from futures.popleft().result()
 
     def _end(self) -> None:
         if self._pool is not None:

@@ -33,14 +33,15 @@ class Layers:
         """The share of examples that are in `layer`, seed by seed."""
         return tuple(examples.bit_count() / self._count for examples in layer)
 
-    def shares_of(self, whole: Layer) -> dict[Layer, Estimate]:
-        """The share of examples that are in each layer divided by that of `whole`, with its interval; 0 where that is
-        0."""
-        means, under = self._drawn.means(), self._mean(whole)
-        drawn = means[:, self._place[whole], None]
-        shares = np.divide(means, drawn, out=np.zeros_like(means), where=drawn > 0)
-        values = [self._mean(layer) / under if under > 0 else 0.0 for layer in self._place]
-        return dict(zip(self._place, Resampled(shares, 1).estimates(values), strict=True))
+    def shares_of(self, whole: Layer, parts: Iterable[Layer]) -> dict[Layer, Estimate]:
+        """The share of examples that are in each of `parts` divided by that of `whole`, with its interval; 0 where that
+        is 0."""
+        layers = list(dict.fromkeys(parts))
+        means = self._drawn.means()
+        over, under = means[:, [self._place[layer] for layer in layers]], means[:, self._place[whole], None]
+        shares = np.divide(over, under, out=np.zeros_like(over), where=under > 0)
+        values = [self._mean(layer) / self._mean(whole) if any(whole) else 0.0 for layer in layers]
+        return dict(zip(layers, Resampled(shares, 1).estimates(values), strict=True))
 
     @cached_property
     def _estimates(self) -> list[Estimate]:

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from recgauntlet.best_known import BestKnown
 from recgauntlet.crew import Crew
 from recgauntlet.errors import RecordError
+from recgauntlet.garbage import without_collections
 from recgauntlet.kept import Kept, to_json
 from recgauntlet.outline import Outline
 from recgauntlet.packed import Sets
@@ -67,8 +68,9 @@ class Workshop:
             if name not in rows
         }
         worth = sum(len(task.records) for task in tasks.values()) >= _WORTH
-        texts = self._crew.map(_make, list(tasks.values()), worth=worth)
-        rows |= {name: _row(text) for name, text in zip(tasks, texts, strict=True)}
+        with without_collections():
+            texts = self._crew.map(_make, list(tasks.values()), worth=worth)
+            rows |= {name: _row(text) for name, text in zip(tasks, texts, strict=True)}
         return [rows[name] for name in names]
 
     def _known_row(self, name: str, order: RowOrder) -> Row | None:
@@ -80,6 +82,10 @@ class Workshop:
         return known.row
 
     def _read(self, places: Sequence[Place]) -> list[Found]:
+        with without_collections():
+            return self._found(places)
+
+    def _found(self, places: Sequence[Place]) -> list[Found]:
         found: dict[int, Found] = {}
         groups: list[_Group] = []
         for side_by_side in _side_by_side(places):
