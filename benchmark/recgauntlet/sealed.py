@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
@@ -15,6 +16,10 @@ from recgauntlet.errors import RecordError
 from recgauntlet.squeezed import SQUEEZED, unsqueezed
 
 Content = TypeVar("Content", bound=BaseModel)
+_DIGEST = b'\n "digest": "'
+"""How the line of the digest begins: no other has a single blank in front of its name."""
+_DEEPEST = 10
+"""Blanks in front of a line of a record, at most."""
 
 
 def digest_of(content: dict[str, Any]) -> str:
@@ -26,6 +31,32 @@ def digest_of(content: dict[str, Any]) -> str:
 def to_bytes(content: BaseModel) -> bytes:
     """The file of `content`: the same content gives the same bytes."""
     return (json.dumps(content.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode()
+
+
+def written_digest(text: bytes) -> str | None:
+    """The digest in `text` if that is a file as `to_bytes` lays it out and the digest fits; found out without reading
+    it as JSON.
+
+    The digest was made of the same text without line breaks, indents and blanks between names and values. Where these
+    cannot be told from blanks within a text at a glance, or anything else is unusual, the answer is None: then the
+    content has to be read and written again (`digest_of`) to know. So of a text that is JSON nothing but its layout may
+    differ from what was sealed.
+    """
+    start = text.find(_DIGEST) + len(_DIGEST)
+    end = start + 64
+    if start < len(_DIGEST) or text[end : end + 3] != b'",\n' or (b"\\" in text and b'\\"' in text):
+        return None
+    body = np.frombuffer(text[: start - len(_DIGEST)] + text[end + 2 :], dtype=np.uint8)
+    blank, layout = body == ord(" "), body == ord("\n")
+    for _ in range(_DEEPEST):
+        layout[1:] |= layout[:-1] & blank[1:]
+    colons = np.flatnonzero(body[1:-1] == ord(":")) + 1
+    between = colons[(body[colons - 1] == ord('"')) & blank[colons + 1]]
+    if blank[between - 2].any():  # a text may begin with a colon and a blank
+        return None
+    layout[between + 1] = True
+    digest = hashlib.sha256(body[~layout].tobytes()).hexdigest()
+    return digest if digest.encode() == text[start:end] else None
 
 
 def load_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
