@@ -125,7 +125,7 @@ def _ranked(record: Unfolded, outcome: RankingOutcome) -> Floats:
     """`[I, 6]`: nDCG@10 before and after, the target's rank before and after, overlap, Jaccard."""
     rows, part = chosen_of(record.clean.impression_sizes, outcome.impressions)
     targets = part.offsets[:-1] + np.array(outcome.targets, dtype=np.int64)
-    clean, codes = record.ranked.ordered, Codes.of_halves(outcome.scores.to_halves())
+    clean, codes = record.ranked.ordered, Codes.of_halves(record.columns.halves(outcome.scores))
     attacked = metrics.Ranked.of(record.shown[rows], codes, part)
     before, after = clean.places[rows], attacked.ordered.places
     starts = record.ranked.impressions.offsets[list(outcome.impressions)]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from recgauntlet.card import Track
+from recgauntlet.packed import Packed
 from recgauntlet.record import Clean, RunRecord, SuiteRef
 
 
@@ -41,7 +43,7 @@ class Ground:
             simulated=task.simulated,
             redistributable=task.redistributable,
             suite=record.suite,
-            examples="" if record.clean is None else _examples(record.clean),
+            examples="" if record.clean is None else _examples(*_measured(record.clean)),
         )
 
     def may_be(self, other: Ground) -> bool:
@@ -90,11 +92,16 @@ def _suites(first: SuiteRef, second: SuiteRef) -> str:
     return f"{names[0]} and {names[1]}, {hashes}" if names[0] != names[1] else f"{names[0]} with {hashes}"
 
 
-def _examples(clean: Clean) -> str:
-    """A hash of what was scored: rows over different examples are never compared."""
+def _measured(clean: Clean) -> tuple[Packed, Packed, tuple[int, ...], tuple[int, ...]]:
+    return clean.labels, clean.impression_labels, clean.impression_sizes, clean.impression_users
+
+
+@lru_cache(maxsize=16)
+def _examples(labels: Packed, shown: Packed, sizes: tuple[int, ...], users: tuple[int, ...]) -> str:
+    """A hash of what was scored, the same for all rows of a table: rows over different examples are never compared."""
     parts = [
-        clean.labels.to_bool().tobytes(),
-        clean.impression_labels.to_bool().tobytes(),
-        json.dumps((clean.impression_sizes, clean.impression_users), sort_keys=True).encode(),
+        labels.to_bool().tobytes(),
+        shown.to_bool().tobytes(),
+        json.dumps((sizes, users), sort_keys=True).encode(),
     ]
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()

@@ -16,25 +16,29 @@ from recgauntlet.data.tables import BoolArray
 from recgauntlet.errors import RecordError
 from recgauntlet.example_sets import to_set
 from recgauntlet.metrics import correct
-from recgauntlet.packed import Packed, Sets
+from recgauntlet.packed import Columns, Packed
 from recgauntlet.record import REMEDY, Clean, RunRecord, ThreatOutcome
 
 Unfolded = TypeVar("Unfolded")
 
 
 @dataclass(frozen=True)
-class _Columns:
+class _Unfolding:
     """The columns of the record at `where`, as they unfold; one that does not is a fault of the record."""
 
     where: Path | None
-    sets: Sets
+    columns: Columns
 
     def examples(self, column: Packed, field: str) -> int:
         """The set of examples in a column of bits."""
         try:
-            return self.sets.of(column)
+            return self.columns.examples(column)
         except RecordError as error:
             raise self.fault(field, error.problem) from error
+
+    def length(self, column: Packed, field: str) -> int:
+        """How many values a column of half floats has."""
+        return len(self._unfolded(self.columns.halves, column, field))
 
     def bits(self, column: Packed, field: str) -> BoolArray:
         return self._unfolded(Packed.to_bool, column, field)
@@ -60,16 +64,16 @@ class _Right:
     count: int
 
 
-def check_record(record: RunRecord, where: Path | None = None, sets: Sets | None = None) -> None:
-    """Check what the schema cannot: that every packed column unfolds and that no column contradicts another. `sets` are
-    columns that were unfolded before; those of this record come to them.
+def check_record(record: RunRecord, where: Path | None = None, unfolded: Columns | None = None) -> None:
+    """Check what the schema cannot: that every packed column unfolds and that no column contradicts another.
+    `unfolded` are columns that were unfolded before; those of this record come to them.
 
     Raises
     ------
     RecordError
         Naming `where`, the first column at fault and what is wrong with it.
     """
-    columns = _Columns(where, Sets() if sets is None else sets)
+    columns = _Unfolding(where, Columns() if unfolded is None else unfolded)
     if record.status == "failed":
         if record.failure is None:
             raise columns.fault("failure", "is missing in a record of a failed cell")
@@ -93,7 +97,7 @@ def check_record(record: RunRecord, where: Path | None = None, sets: Sets | None
         raise columns.fault("evidence", "shows text of data that may not be passed on")
 
 
-def _check_clean(clean: Clean, columns: _Columns) -> BoolArray:
+def _check_clean(clean: Clean, columns: _Unfolding) -> BoolArray:
     """`[P]`: true where the clean score may count as right. A score that rounded to 0 may, on either side."""
     labels = columns.bits(clean.labels, "clean.labels")
     scores = columns.floats(clean.scores, "clean.scores")
@@ -102,11 +106,11 @@ def _check_clean(clean: Clean, columns: _Columns) -> BoolArray:
     if len(labels) % 2 or not labels[0::2].all() or labels[1::2].any():
         raise columns.fault("clean.labels", "must be pairs: clicked, unclicked, clicked, ...")
     shown = columns.bits(clean.impression_labels, "clean.impression_labels")
-    shown_scores = columns.floats(clean.impression_scores, "clean.impression_scores")
+    scored = columns.length(clean.impression_scores, "clean.impression_scores")
     if (
         not clean.impression_sizes
         or min(clean.impression_sizes) < 1
-        or not sum(clean.impression_sizes) == len(shown) == len(shown_scores)
+        or not sum(clean.impression_sizes) == len(shown) == scored
     ):
         raise columns.fault("clean.impression_sizes", "do not add up to the labels and scores of the impressions")
     if len(clean.impression_users) != len(clean.impression_sizes):
@@ -122,7 +126,7 @@ def _check_clean(clean: Clean, columns: _Columns) -> BoolArray:
     return correct(labels, scores) | rounded
 
 
-def _check_threat(threat: ThreatOutcome, right: _Right, columns: _Columns) -> None:
+def _check_threat(threat: ThreatOutcome, right: _Right, columns: _Unfolding) -> None:
     place = f"threats.{threat.id}"
     tiers = [outcome.tier for outcome in threat.tiers]
     if len(set(tiers)) != len(tiers) or threat.applicable != bool(tiers):
@@ -143,7 +147,7 @@ def _check_threat(threat: ThreatOutcome, right: _Right, columns: _Columns) -> No
                 raise columns.fault(name, "broke examples that are counted as robust")
 
 
-def _check_subset(threat: ThreatOutcome, right: BoolArray, columns: _Columns) -> None:
+def _check_subset(threat: ThreatOutcome, right: BoolArray, columns: _Unfolding) -> None:
     """The security curve and the lone attacks."""
     place, subset, size = f"threats.{threat.id}", threat.subset, len(threat.subset)
     if size and (len(set(subset)) != size or min(subset) < 0 or max(subset) >= len(right)):
@@ -168,7 +172,7 @@ def _check_subset(threat: ThreatOutcome, right: BoolArray, columns: _Columns) ->
             raise columns.fault(f"{place}.alone.{lone.attack}", f"does not have {size} bits")
 
 
-def _check_certified(record: RunRecord, right: _Right, columns: _Columns) -> None:
+def _check_certified(record: RunRecord, right: _Right, columns: _Unfolding) -> None:
     """What is certified is right, holds for smaller budgets too, and stands, unless a failed gate says that it fell."""
     tiers = [(one.threat, one.tier) for one in record.certified]
     if len(set(tiers)) != len(tiers):
@@ -193,7 +197,7 @@ def _check_certified(record: RunRecord, right: _Right, columns: _Columns) -> Non
             raise columns.fault(place, "certifies examples that an attack broke, and no failed gate says so")
 
 
-def _check_ranking(record: RunRecord, clean: Clean, columns: _Columns) -> None:
+def _check_ranking(record: RunRecord, clean: Clean, columns: _Unfolding) -> None:
     if len({outcome.threat for outcome in record.ranking}) != len(record.ranking):
         raise columns.fault("ranking", "names one threat twice")
     count = len(clean.impression_sizes)
@@ -206,11 +210,11 @@ def _check_ranking(record: RunRecord, clean: Clean, columns: _Columns) -> None:
             0 <= target < size for target, size in zip(outcome.targets, sizes, strict=True)
         ):
             raise columns.fault(f"{place}.targets", "must name a candidate of each impression")
-        if len(columns.floats(outcome.scores, f"{place}.scores")) != sum(sizes):
+        if columns.length(outcome.scores, f"{place}.scores") != sum(sizes):
             raise columns.fault(f"{place}.scores", f"must have {sum(sizes)} values, one a candidate")
 
 
-def _check_promotion(record: RunRecord, columns: _Columns) -> None:
+def _check_promotion(record: RunRecord, columns: _Unfolding) -> None:
     if len({outcome.threat for outcome in record.promotion}) != len(record.promotion):
         raise columns.fault("promotion", "names one threat twice")
     for outcome in record.promotion:

@@ -101,19 +101,28 @@ class Packed(BaseModel):
         return raw
 
 
-class Sets:
-    """The sets of examples in columns of a few records, each unfolded once: more than half are like another one
-    (nothing broken, all attacked). Made for one piece of work and dropped with it."""
+class Columns:
+    """The columns of a few records, each unfolded once: more than half are like another one (nothing broken, all
+    attacked). Made for one piece of work and dropped with it."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int], int] = {}
+        self._sets: dict[tuple[str, int], int] = {}
+        self._halves: dict[tuple[str, int], npt.NDArray[np.uint16]] = {}
 
-    def of(self, column: Packed) -> int:
-        """The set of `column`, as `Packed.to_set`."""
+    def examples(self, column: Packed) -> int:
+        """The set of examples in a column of bits, as `Packed.to_set`."""
         key = column.data, column.n
-        found = self._known.get(key)
+        found = self._sets.get(key)
         if found is None or column.kind != "bits":
-            found = self._known[key] = column.to_set()
+            found = self._sets[key] = column.to_set()
+        return found
+
+    def halves(self, column: Packed) -> npt.NDArray[np.uint16]:
+        """The bits of a column of half floats, as `Packed.to_halves`."""
+        key = column.data, column.n
+        found = self._halves.get(key)
+        if found is None or column.kind != "f2":
+            found = self._halves[key] = column.to_halves()
         return found
 
 

@@ -16,7 +16,7 @@ from recgauntlet.consistency import check_record
 from recgauntlet.errors import RecordError
 from recgauntlet.frozen_results import strays, vouched_for
 from recgauntlet.manifest import FrozenFile, Manifest
-from recgauntlet.packed import Sets
+from recgauntlet.packed import Columns
 from recgauntlet.packed_cells import CELL, WORDS, cell_of, check_digest, read_words, words_of
 from recgauntlet.packing import REMEDY as CELL_REMEDY
 from recgauntlet.record import REMEDY, RunRecord, parse_record
@@ -46,8 +46,8 @@ class Place:
             digest = hashlib.sha256(digest.digest() + hashlib.sha256(self.words).digest())
         return digest.hexdigest()
 
-    def parsed(self, content: bytes, sets: Sets | None = None) -> RunRecord | BestKnown:
-        """What `content`, the bytes of the file, holds. A record is checked (with `sets`, as `check_record` has it)
+    def parsed(self, content: bytes, columns: Columns | None = None) -> RunRecord | BestKnown:
+        """What `content`, the bytes of the file, holds. A record is checked (with `columns`, as `check_record` has it)
         unless a manifest vouches for it.
 
         Raises
@@ -67,7 +67,7 @@ class Place:
             if is_best_known(found) or self.frozen is not None:
                 return parse_best_known(found, self.path)
             record = parse_record(found, self.path)
-        check_record(record, self.path, sets)
+        check_record(record, self.path, columns)
         return record
 
     def read(self) -> RunRecord | BestKnown:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from recgauntlet.aggregate import cost, outcomes, quality
 from recgauntlet.flags import row_flags
-from recgauntlet.packed import Sets
+from recgauntlet.packed import Columns
 from recgauntlet.record import RunRecord
 from recgauntlet.rows import RANKING_TIER, Row, Source, ThreatColumn
 from recgauntlet.unfolded import Unfolded
@@ -34,9 +34,9 @@ def make_rows(orders: Sequence[RowOrder]) -> list[Row]:
     return [make_row(order) for order in orders]
 
 
-def make_row(order: RowOrder, sets: Sets | None = None) -> Row:
-    """The row, still without a rank; `sets` are columns of its records that were unfolded before."""
-    known = Sets() if sets is None else sets
+def make_row(order: RowOrder, columns: Columns | None = None) -> Row:
+    """The row, still without a rank; `columns` are those of its records that were unfolded before."""
+    known = Columns() if columns is None else columns
     unfolded = [Unfolded(record, known) for record in order.finished]
     clean, clean_by_seed, threats = outcomes(unfolded, order.threats)
     ranked = {column.id for column in order.threats if column.ranked}

@@ -32,7 +32,7 @@ def build_table(records: Sequence[RunRecord], rows: RowMaker = make_rows) -> tup
     stands in the table of its ground, even where it failed too early to know its data; where there is no such table it
     gets one without rows. `rows` makes all rows at once (`recgauntlet.workshop` has a quicker way for many).
     """
-    drafts = draft_tables(records)
+    drafts = draft_tables([(record, outline_of(record)) for record in records])
     made = iter(rows([order for draft in drafts for order in draft.orders]))
     return tuple(_table(draft, [next(made) for _ in draft.orders]) for draft in drafts)
 
@@ -45,11 +45,11 @@ class Draft:
     orders: tuple[RowOrder, ...]
 
 
-def draft_tables(records: Sequence[RunRecord]) -> list[Draft]:
-    """The drafts of the tables of `build_table`."""
+def draft_tables(outlined: Sequence[tuple[RunRecord, Outline]]) -> list[Draft]:
+    """The drafts of the tables of `build_table`, from records with the outline of each."""
     done: dict[Ground, list[_Known]] = defaultdict(list)
     failed: dict[Ground, list[_Known]] = defaultdict(list)
-    known = [_Known(record if record.digest else record.sealed(), outline_of(record)) for record in records]
+    known = [_Known(record if record.digest else record.sealed(), outline) for record, outline in outlined]
     in_order = sorted(known, key=lambda one: one.record.digest)
     for one in in_order:
         if one.outline.measured:

@@ -9,7 +9,7 @@ from recgauntlet import metrics
 from recgauntlet.card import Tier
 from recgauntlet.data.tables import BoolArray
 from recgauntlet.ordering import Codes, Floats, impressions_of
-from recgauntlet.packed import Packed, Sets
+from recgauntlet.packed import Columns, Packed
 from recgauntlet.record import Clean, RunRecord, TierOutcome
 
 
@@ -18,11 +18,11 @@ class Unfolded:
     """A finished record, of which clean results must be there (`check_record` refuses others)."""
 
     record: RunRecord
-    sets: Sets
+    columns: Columns
 
     def examples(self, column: Packed) -> int:
         """The set of examples in a column of bits."""
-        return self.sets.of(column)
+        return self.columns.examples(column)
 
     @property
     def clean(self) -> Clean:
@@ -44,7 +44,7 @@ class Unfolded:
     @cached_property
     def codes(self) -> Codes:
         """`[N]`: their clean scores, as an order. One that is no number ranks last, with all others of its kind."""
-        return Codes.of_halves(self.clean.impression_scores.to_halves())
+        return Codes.of_halves(self.columns.halves(self.clean.impression_scores))
 
     @cached_property
     def ranked(self) -> metrics.Ranked:

@@ -25,7 +25,7 @@ from recgauntlet.errors import RecordError
 from recgauntlet.garbage import without_collections
 from recgauntlet.kept import Kept, to_json
 from recgauntlet.outline import Outline
-from recgauntlet.packed import Sets
+from recgauntlet.packed import Columns
 from recgauntlet.places import Place
 from recgauntlet.record import RunRecord
 from recgauntlet.results import Found, Results, read_results
@@ -126,9 +126,9 @@ class _KeptRecord(BaseModel):
     outline: Outline
 
     @classmethod
-    def of(cls, record: RunRecord) -> _KeptRecord:
+    def of(cls, record: RunRecord, outline: Outline) -> _KeptRecord:
         words = {name: value for name, value in record if name not in LEFT_OUT}
-        return cls.model_construct(words=UnopenedRecord.model_construct(**words), outline=Outline.of(record))
+        return cls.model_construct(words=UnopenedRecord.model_construct(**words), outline=outline)
 
 
 class _KeptRow(BaseModel):
@@ -187,17 +187,18 @@ def _side_by_side(places: Sequence[Place]) -> Iterator[list[int]]:
 def _look(group: _Group) -> tuple[list[_Seen | BestKnown | RecordError], dict[str, bytes]]:
     """What each place of a group holds, and the rows by their names that its records make."""
     found: list[_Seen | BestKnown | RecordError] = []
-    records: dict[str, RunRecord] = {}
+    outlined: dict[str, tuple[RunRecord, Outline]] = {}
     sums: dict[str, str] = {}
-    sets = Sets()
+    columns = Columns()
     for place in group.places:
         try:
             content = place.content()
-            one = place.parsed(content, sets)
+            one = place.parsed(content, columns)
             if isinstance(one, BestKnown):
                 found.append(one)
                 continue
-            text = to_json(_KeptRecord.of(one))
+            outline = Outline.of(one)
+            text = to_json(_KeptRecord.of(one, outline))
         except RecordError as error:
             found.append(error)
             continue
@@ -205,13 +206,13 @@ def _look(group: _Group) -> tuple[list[_Seen | BestKnown | RecordError], dict[st
         if group.kept is not None:
             group.kept.keep(_KeptRecord, text, *_of(origin))
         found.append(_Seen(origin, text))
-        records[one.digest], sums[one.digest] = one, origin.sum
+        outlined[one.digest], sums[one.digest] = (one, outline), origin.sum
     rows = {}
-    if group.whole and len(records) > 1:
-        for draft in draft_tables(list(records.values())):
+    if group.whole and len(outlined) > 1:
+        for draft in draft_tables(list(outlined.values())):
             for order in draft.orders:
                 name = _name(order, sums)
-                rows[name] = _kept_text(make_row(order, sets), name, group.kept)
+                rows[name] = _kept_text(make_row(order, columns), name, group.kept)
     return found, rows
 
 
