@@ -21,11 +21,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-Content = TypeVar("Content", bound=BaseModel)
 _DAYS = 90
 """After so many days in which nobody asked for it, an entry is removed."""
+
+
+class Entry(BaseModel):
+    """What an entry holds: whatever is made of its text is what it was made of, to the last bit."""
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+
+    def text(self) -> bytes:
+        """The entry's text."""
+        return self.model_dump_json().encode()
+
+
+Content = TypeVar("Content", bound=Entry)
 
 
 @dataclass(frozen=True)
@@ -49,8 +61,8 @@ class Kept:
             return None
         return found
 
-    def keep(self, kind: type[BaseModel], text: bytes, *parts: object) -> None:
-        """Keep the `text` of something of the `kind` (`to_json`) under `parts`."""
+    def keep(self, kind: type[Entry], text: bytes, *parts: object) -> None:
+        """Keep the `text` of an entry of the `kind` under `parts`."""
         name = self._name(kind, parts)
         path = self._path(name)
         with contextlib.suppress(OSError):
@@ -73,17 +85,12 @@ class Kept:
                     if path.stat().st_mtime < oldest:
                         path.unlink()
 
-    def _name(self, kind: type[BaseModel], parts: Sequence[object]) -> str:
+    def _name(self, kind: type[Entry], parts: Sequence[object]) -> str:
         told = json.dumps([code_sum(), kind.__qualname__, parts], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()
 
     def _path(self, name: str) -> Path:
         return self.directory / name[:2] / name[2:]
-
-
-def to_json(content: BaseModel) -> bytes:
-    """The text of `content`, from which `model_validate_json` makes it again to the last bit."""
-    return json.dumps(content.model_dump(mode="json"), separators=(",", ":")).encode()
 
 
 @lru_cache(maxsize=1)

@@ -17,13 +17,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from recgauntlet.best_known import BestKnown
 from recgauntlet.crew import Crew
 from recgauntlet.errors import RecordError
 from recgauntlet.garbage import without_collections
-from recgauntlet.kept import Kept, to_json
+from recgauntlet.kept import Entry, Kept
 from recgauntlet.outline import Outline
 from recgauntlet.packed import Columns
 from recgauntlet.places import Place
@@ -117,10 +115,8 @@ class Workshop:
         return known.words.lying_at(seen.origin, known.outline, self._shelf)
 
 
-class _KeptRecord(BaseModel):
+class _KeptRecord(Entry):
     """A record that was read and checked: its words, without the fields LEFT_OUT, and its outline."""
-
-    model_config = ConfigDict(extra="forbid")
 
     words: UnopenedRecord
     outline: Outline
@@ -131,10 +127,8 @@ class _KeptRecord(BaseModel):
         return cls.model_construct(words=UnopenedRecord.model_construct(**words), outline=outline)
 
 
-class _KeptRow(BaseModel):
+class _KeptRow(Entry):
     """A row, without its rank and what best known attacks say of it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     row: Row
 
@@ -198,7 +192,7 @@ def _look(group: _Group) -> tuple[list[_Seen | BestKnown | RecordError], dict[st
                 found.append(one)
                 continue
             outline = Outline.of(one)
-            text = to_json(_KeptRecord.of(one, outline))
+            text = _KeptRecord.of(one, outline).text()
         except RecordError as error:
             found.append(error)
             continue
@@ -222,7 +216,7 @@ def _make(task: _Task) -> bytes:
 
 
 def _kept_text(row: Row, name: str, kept: Kept | None) -> bytes:
-    text = to_json(_KeptRow(row=row))
+    text = _KeptRow.model_construct(row=row).text()
     if kept is not None:
         kept.keep(_KeptRow, text, name)
     return text
