@@ -54,7 +54,8 @@ class Workshop:
 
     def tables(self, records: Sequence[RunRecord]) -> tuple[TaskTable, ...]:
         """As `recgauntlet.table.build_table`."""
-        return build_table(records, self.rows)
+        with without_collections():
+            return build_table(records, self.rows)
 
     def rows(self, orders: Sequence[RowOrder]) -> list[Row]:
         """As `recgauntlet.row_making.make_rows`."""
@@ -66,9 +67,8 @@ class Workshop:
             if name not in rows
         }
         worth = sum(len(task.records) for task in tasks.values()) >= _WORTH
-        with without_collections():
-            texts = self._crew.map(_make, list(tasks.values()), worth=worth)
-            rows |= {name: _row(text) for name, text in zip(tasks, texts, strict=True)}
+        texts = self._crew.map(_make, list(tasks.values()), worth=worth)
+        rows |= {name: _row(text) for name, text in zip(tasks, texts, strict=True)}
         return [rows[name] for name in names]
 
     def _known_row(self, name: str, order: RowOrder) -> Row | None:
