@@ -1,7 +1,8 @@
-"""The command `recgauntlet site`: records in, a leaderboard page out."""
+"""The command `recgauntlet site`: records in, the pages of a leaderboard out."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -27,17 +28,27 @@ from recgauntlet.errors import OutputError
     help="Where the page is written. Made if it is not there; must not lie inside --results.",
 )
 @click.option(
+    "--also",
+    "others",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="Another release, rendered below releases/; every page links to it. May be given more than once.",
+)
+@click.option(
     "--docs",
     default="../../docs",
     show_default=True,
-    help="Address of the documentation that the page links to, without a slash at the end.",
+    help="Address of the documentation that the pages link to, without a slash at the end.",
 )
-def site(directories: tuple[Path, ...], out: Path, docs: str) -> None:
+@click.option("--serve", is_flag=True, help="Show it on this machine, and make it anew when records change.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="For --serve; 0: any.")
+def site(directories: tuple[Path, ...], out: Path, others: tuple[Path, ...], docs: str, serve: bool, port: int) -> None:
     """Render the leaderboard from run records.
 
-    Writes index.html (one page that needs no network and no JavaScript), leaderboard.csv and leaderboard.json
-    (the numbers on it), and records/ (a copy of every record, which the rows link to). The same records give
-    the same bytes, so anyone can regenerate a published page and compare.
+    Writes index.html and a page for every task, row, model and defense, which need no network and no JavaScript;
+    leaderboard.csv and leaderboard.json and files of each table (the numbers on them); and records/ (a copy of every
+    record, which the rows link to). The same records give the same bytes, so anyone can regenerate a published site
+    and compare. What an earlier call wrote there and this one does not is removed.
 
     A record that cannot be read does not stop the page: it is listed there with its error, a warning is
     printed here, and the exit code stays 0.
@@ -47,14 +58,14 @@ def site(directories: tuple[Path, ...], out: Path, docs: str) -> None:
       recgauntlet site
       recgauntlet site --results results/mine --out my-page
       recgauntlet site --results results/preview --results results/mine --out both
+      recgauntlet site --results results/2027.1 --also results/2026.1
+      recgauntlet site --results results/mine --out my-page --serve
     """
     # torch and matplotlib take seconds to import, `recgauntlet --help` should not
-    from recgauntlet.escaping import terminal
-    from recgauntlet.record import write_atomically
-    from recgauntlet.results import read_results
-    from recgauntlet_site.render import render_site
+    from recgauntlet_site.build import build
+    from recgauntlet_site.serve import serving, watch
 
-    for directory in directories:
+    for directory in (*directories, *others):
         if out.resolve().is_relative_to(directory.resolve()):
             raise OutputError(
                 f"lies inside the results directory {directory}",
@@ -62,14 +73,15 @@ def site(directories: tuple[Path, ...], out: Path, docs: str) -> None:
                 field="--out",
                 remedy="choose a directory elsewhere: copies of records must not be read as results again",
             )
-    found = [(directory.resolve().name, directory, read_results(directory)) for directory in directories]
-    files = render_site(found, docs=docs.rstrip("/"))
-    for name, content in files.items():
-        write_atomically(out / name, content)
-    records = sum(len(results.records) for _, _, results in found)
-    for _, _, results in found:
-        for path, error in results.broken:
-            click.echo(f"warning: {terminal(f'{path} is left out: {error.problem}')}", err=True)
-    if not records:
-        click.echo("warning: there are no records yet, so the page has no tables", err=True)
-    click.echo(f"{records} records, {out / 'index.html'}")
+
+    def once() -> None:
+        built = build(directories, others, out, docs=docs.rstrip("/"))
+        for warning in built.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        click.echo(f"{built.records} records, {out / 'index.html'}")
+
+    once()
+    if serve:
+        with serving(out, port) as address, suppress(KeyboardInterrupt):
+            click.echo(f"{address} (Ctrl-C ends it)")
+            watch((*directories, *others), once)

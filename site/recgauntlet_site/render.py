@@ -6,6 +6,7 @@ import hashlib
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,11 @@ from recgauntlet.sheet_text import to_latex
 from recgauntlet.table import apart, build_table
 from recgauntlet.table_csv import to_csv
 from recgauntlet_site import words
-from recgauntlet_site.curves import axis, budgets, point_at
 from recgauntlet_site.export import to_json
 from recgauntlet_site.methods import MethodPage, by_family, method_pages, plugin_of
-from recgauntlet_site.sections import Filter, Place, Section, filters_of, sections_of
+from recgauntlet_site.pictures import style_sheet
+from recgauntlet_site.pictures.security_curves import axis, budgets, point_at
+from recgauntlet_site.sections import Filter, Place, Section, coded, filters_of, sections_of
 
 _LOOSE = (
     "is a best known attack on a model of which there is no record here",
@@ -42,12 +44,16 @@ _LOOSE = (
     "add the directory of its record with --results, or challenge the record that is here",
 )
 _ASSETS = {
-    "assets/style.css": "templates/style.css",
     "assets/board.js": "templates/board.js",
+    "assets/curves.js": "templates/curves.js",
     "assets/vendor/sortable.js": "vendor/sortable.min.js",
     "assets/vendor/sortable.a11y.js": "vendor/sortable.a11y.min.js",
     "assets/vendor/LICENSE-sortable.txt": "vendor/LICENSE-sortable.txt",
+    "assets/vendor/uPlot.iife.js": "vendor/uPlot.iife.min.js",
+    "assets/vendor/uPlot.css": "vendor/uPlot.min.css",
+    "assets/vendor/LICENSE-uplot.txt": "vendor/LICENSE-uplot.txt",
 }
+_STYLE = "assets/style.css"
 Cards = Callable[[TaskTable], TaskCard | None]
 
 
@@ -141,7 +147,8 @@ def render_site(
         "index.html": environment.get_template("start.html.j2").render(
             root="",
             here="index.html",
-            filters=_start_filters(sections),
+            filters=(on_start := _start_filters(sections)),
+            facts=partial(coded, on_start),
             broken=_broken(found, known, loose),
             methods=[(kind, by_family(methods, kind)) for kind in ("model", "defense")],
         ),
@@ -149,7 +156,9 @@ def render_site(
     }
     for section in sections:
         template = environment.get_template("task.html.j2")
-        pages[section.path] = template.render(root="../", here=section.path, section=section)
+        pages[section.path] = template.render(
+            root="../", here=section.path, section=section, facts=partial(coded, section.filters)
+        )
         for row in section.table.rows:
             at = RowAt(board, section.table, row)
             pages[section.row_path(row)] = _row_page(environment, section, at, methods)
@@ -158,9 +167,11 @@ def render_site(
     return {
         **{path: text.encode() for path, text in pages.items()},
         **{path: _asset(name) for path, name in _ASSETS.items()},
+        _STYLE: _asset("templates/style.css") + style_sheet().encode(),
         "leaderboard.csv": to_csv(tables),
         "leaderboard.json": to_json(tables),
         **{path: content for section in sections for path, content in _downloads(board, section)},
+        **{path: content for section in sections for path, content in _figures(section)},
         **{name: _as_json(path, record) for _, (name, path, record) in sorted(copies.items())},
         **{_known_copy_name(one): _as_json(path, one) for _, path, _, one in known if one not in loose},
     }
@@ -306,6 +317,13 @@ def _downloads(board: Board, section: Section) -> Iterator[tuple[str, bytes]]:
     yield f"{section.downloads}.bib", "\n".join(map(str, cite(Scope(one, rows)).entries)).encode()
 
 
+def _figures(section: Section) -> Iterator[tuple[str, bytes]]:
+    """The table's pictures as files."""
+    for picture in section.pictures:
+        yield f"figures/{picture.name}.svg", picture.as_svg()
+        yield f"figures/{picture.name}.pdf", picture.as_pdf()
+
+
 def _told_apart(sections: Sequence[Section]) -> list[Section]:
     """The sections, each saying why it is not one with another of its task."""
     others = apart([section.table for section in sections])
@@ -333,6 +351,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         percent=words.percent,
+        points=words.points,
         times=words.times,
         seconds=words.seconds,
         size=words.size,

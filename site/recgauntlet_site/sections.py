@@ -6,34 +6,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-
-from markupsafe import Markup
+from typing import Any
 
 from recgauntlet.board import row_anchor, slug
 from recgauntlet.card import TaskCard, TrackCard
+from recgauntlet.flags import Flag
 from recgauntlet.record import Evidence, RunRecord
 from recgauntlet.rows import RANKING_TIER, Row, TaskTable, ThreatCells, ThreatColumn
 from recgauntlet_site import words
 from recgauntlet_site.columns import Column, columns_of, device_kind
-from recgauntlet_site.curves import describe_curves, plot_curves
 from recgauntlet_site.families import defense_family, model_family
-from recgauntlet_site.figures import describe, plot
+from recgauntlet_site.pictures import Picture, pictures_of
+from recgauntlet_site.pictures.security_curves import axis, budgets, curves, point_at
 
 MOST_EXAMPLES = 8
 """Attacks that a task's page shows."""
 FACTS = ("models", "defenses", "device", "notes")
 """What rows are filtered by, in the order in which a row says it."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A plot and what it says."""
-
-    name: str
-    title: str
-    column: ThreatColumn
-    svg: Markup
-    description: str
 
 
 @dataclass(frozen=True)
@@ -82,7 +71,6 @@ class Section:
     card: TaskCard | None
     headline: str
     pictures: tuple[Picture, ...]
-    curves: tuple[Picture, ...]
     examples: tuple[Example, ...]
     apart: tuple[tuple[Place, str], ...] = ()
     """Other tables of the same task and track, each with why it is not one table with this."""
@@ -143,10 +131,6 @@ class Section:
         """What hides rows of this table."""
         return filters_of([self])
 
-    def facts(self, row: Row) -> str:
-        """What the row is filtered by, as FACTS has it."""
-        return "|".join(facts_of(self.table, row))
-
     def row_path(self, row: Row) -> str:
         """The path of the row's page."""
         return f"rows/{row_anchor(self.table, row)}.html"
@@ -155,6 +139,38 @@ class Section:
     def several_ranked(self) -> bool:
         """Whether rows may be ranked by different threats."""
         return sum(column.ranked for column in self.table.threats) > 1
+
+    @property
+    def curves(self) -> list[Picture]:
+        """The security curves."""
+        return [picture for picture in self.pictures if picture.kind == "security-curves"]
+
+    @property
+    def plots(self) -> list[Picture]:
+        """All other pictures."""
+        return [picture for picture in self.pictures if picture.kind != "security-curves"]
+
+    def column(self, threat: str) -> ThreatColumn:
+        """The threat of the table with this id."""
+        return next(column for column in self.table.threats if column.id == threat)
+
+    @property
+    def curve_data(self) -> dict[str, Any]:
+        """The security curves for a script: accuracies in per cent by threat and row."""
+        threats = []
+        for column in self.table.threats:
+            steps = budgets(self.table, column)
+            if not steps:
+                continue
+            by_characters = not any(step.amount for step in steps)
+            rows = {}
+            for row, points in curves(self.table, column):
+                at = [point_at(points, step) for step in steps]
+                rows[row_anchor(self.table, row)] = [p and round(100 * p.accuracy.value, 2) for p in at]
+            amounts = [float(step.characters if by_characters else step.amount) for step in steps]
+            threats.append({"axis": axis(column, by_characters), "amounts": amounts, "rows": rows})
+        names = {row_anchor(self.table, row): words.visible(words.row_name(row)) for row in self.table.rows}
+        return {"threats": threats, "names": names}
 
     @property
     def ranked_lists(self) -> list[tuple[ThreatColumn, list[tuple[Row, ThreatCells]]]]:
@@ -170,6 +186,20 @@ class Section:
     def ablations(self) -> list[tuple[ThreatColumn, list[tuple[Row, ThreatCells]]]]:
         """The threats whose attacks were run one by one, each with the rows that have them."""
         return self._having(lambda cells: bool(cells.ablation))
+
+    @cached_property
+    def _flag_ids(self) -> dict[tuple[Flag, ...], str]:
+        sets = dict.fromkeys(row.flags for row in self.table.rows if row.flags)
+        return {flags: f"{self.anchor}-flags{number}" for number, flags in enumerate(sets)}
+
+    @property
+    def flag_sets(self) -> list[tuple[str, tuple[Flag, ...]]]:
+        """The flags of rows, each set once, with the id of its explanation."""
+        return [(id_, flags) for flags, id_ in self._flag_ids.items()]
+
+    def flags_id(self, row: Row) -> str:
+        """The id of the explanation of the row's flags."""
+        return self._flag_ids[row.flags]
 
     @cached_property
     def shared(self) -> frozenset[int]:
@@ -207,24 +237,13 @@ def sections_of(
 def _section(
     table: TaskTable, card: TaskCard | None, number: int, anchor: str, records: dict[str, RunRecord]
 ) -> Section:
-    pictures, curves = [], []
-    for place, column in enumerate(table.threats):
-        name = f"{anchor}-plot{place}"
-        drawing = plot(table, column, name)
-        if drawing:
-            pictures.append(Picture(name, column.id, column, Markup(drawing), describe(table, column)))
-        name = f"{anchor}-curve{place}"
-        drawing = plot_curves(table, column, name)
-        if drawing:
-            curves.append(Picture(name, column.id, column, Markup(drawing), describe_curves(table, column)))
     return Section(
         number=number,
         anchor=anchor,
         table=table,
         card=card,
         headline=words.headline(table),
-        pictures=tuple(pictures),
-        curves=tuple(curves),
+        pictures=pictures_of(table, prefix=anchor),
         examples=tuple(_examples(table, records)),
     )
 
@@ -246,6 +265,12 @@ def filters_of(sections: Sequence[Section]) -> tuple[Filter, ...]:
         Filter(name, titles[name], tuple(sorted({facts[place] for facts in found})), place)
         for place, name in enumerate(FACTS)
     )
+
+
+def coded(filters: Sequence[Filter], section: Section, row: Row) -> str:
+    """What the row is filtered by: for each of FACTS, the place of its value among the choices of `filters`."""
+    choices = {filter_.fact: filter_.choices for filter_ in filters}
+    return " ".join(str(choices[n].index(fact)) for n, fact in enumerate(facts_of(section.table, row)))
 
 
 def _examples(table: TaskTable, records: dict[str, RunRecord]) -> Iterator[Example]:

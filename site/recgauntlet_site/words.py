@@ -17,6 +17,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
+def points(difference: float) -> str:
+    """A difference of two shares in points: -0.035 becomes "−3.5", with a true minus."""
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
 def times(ratio: float | None) -> str:
     """A cost ratio: "1.37×", and "1×" for the undefended twin itself (None)."""
     return "1×" if ratio is None else f"{ratio:.2f}×"

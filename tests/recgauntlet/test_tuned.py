@@ -220,7 +220,8 @@ def test_an_older_record_with_other_values_is_not_taken_for_the_cell(
     with pytest.raises(RecordError) as caught:
         plan([other])
     assert caught.value.field == "defense.hyperparameters.epsilon"
-    assert "pgd.epsilon=0.25" in caught.value.remedy
+    made_with = read_record(spec.record_path).defense.hyperparameters["epsilon"]
+    assert f"pgd.epsilon={made_with}" in caught.value.remedy
     assert [cell.state for cell in plan([other], overwrite=True)] == ["new", "new"]
 
 
@@ -232,7 +233,7 @@ def test_an_option_that_is_newer_than_the_record_does_not_part_them(
     shutil.copytree(finished_cells, tmp_path / "out")
     spec = make_spec(tiny_card, tmp_path / "out", tiny_cache, "pgd")
     record = read_record(spec.record_path)
-    options = {name: value for name, value in record.defense.hyperparameters.items() if name != "steps"}
+    options = {name: value for name, value in record.defense.hyperparameters.items() if name != "step_size"}
     older = record.model_copy(update={"defense": record.defense.model_copy(update={"hyperparameters": options})})
     write_record(older, spec.record_path)
     assert [cell.state for cell in plan([spec])] == ["done", "done"]

@@ -15,7 +15,8 @@ from page_reader import Element, read_page
 from recgauntlet.record import RunRecord
 from recgauntlet.rows import TaskTable
 from recgauntlet.table import build_table
-from recgauntlet_site.curves import budgets, plot_curves
+from recgauntlet_site.pictures import security_curves
+from recgauntlet_site.pictures.security_curves import budgets
 
 
 @pytest.fixture(scope="module")
@@ -99,18 +100,18 @@ def test_every_curve_has_words_and_a_table_beside_it(shop: Element, table: TaskT
     ]
     assert len(words) == len(table.threats)
     for text in words:
-        assert "nrms trained with standard: " in text
-        assert re.search(r"\d+\.\d % at 0,", text)
+        assert re.search(r"rows under \w+: from \d+\.\d to \d+\.\d % at 0 to", text)
 
 
 def test_the_plot_has_a_line_and_a_name_for_every_row_that_has_a_curve(table: TaskTable) -> None:
     for column in table.threats:
-        drawing = plot_curves(table, column, "x")
+        drawing = security_curves(table, column).svg
         rows = [row for row in table.rows if (cells := row.under(column.id)) and cells.curve]
         assert len(rows) >= 4
         for row in rows:
+            name = row.model.name if row.defense.name == "standard" else f"{row.model.name} + {row.defense.name}"
             if row.model.name != HOSTILE:
-                assert f"{row.model.name} + {row.defense.name}" in drawing
+                assert name in drawing
         assert HOSTILE not in drawing
         assert "style=" not in drawing
         assert len(budgets(table, column)) == 8

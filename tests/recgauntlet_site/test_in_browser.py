@@ -250,6 +250,24 @@ def test_two_to_four_rows_are_compared_side_by_side(visit: Open) -> None:
     assert not page.locator("#compared").is_visible()
 
 
+def test_the_curves_can_be_zoomed_and_follow_the_table(visit: Open) -> None:
+    page = visit(TASK)
+    page.locator("#zoom summary").click()
+    page.locator("#zoom canvas").wait_for()
+    lines = page.locator("#zoom .u-legend .u-series")
+    everything = lines.count()
+    page.fill('input[name="q"]', "nrms standard")
+    assert 2 == lines.count() < everything  # the axis and one row
+    over = page.locator("#zoom .u-over").bounding_box()
+    page.mouse.move(over["x"] + 40, over["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(over["x"] + 160, over["y"] + 160, steps=4)
+    page.mouse.up()
+    assert page.locator("#zoom canvas").is_visible()
+    page.select_option("#zoom select", "1")
+    assert lines.count() == 2
+
+
 def test_a_selection_copies_every_row_that_is_shown(visit: Open) -> None:
     page = visit(TASK)
     page.fill('input[name="q"]', "nrms")

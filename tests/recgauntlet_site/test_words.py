@@ -16,6 +16,8 @@ from recgauntlet_site import words
     ("told", "expected"),
     [
         (words.percent(0.6125), "61.3"),
+        (words.points(-0.035), "−3.5"),
+        (words.points(0.0), "+0.0"),
         (words.times(None), "1×"),
         (words.times(1.3749), "1.37×"),
         (words.seconds(12.34), "12.3 s"),

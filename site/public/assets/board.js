@@ -16,7 +16,11 @@
   const headOf = (table, key) => table.tHead.rows[0].querySelector(`th[data-key="${CSS.escape(key)}"]`);
   const field = (name) => form.elements.namedItem(name);
   const valueOf = (name) => (field(name) ? field(name).value : "");
-  const choose = (name, value) => { if (field(name)) field(name).value = value; };
+  function choose(name, value) {
+    if (!field(name)) return;
+    field(name).value = value;
+    if (field(name).selectedIndex === -1) field(name).value = ""; // an address may ask for what is not there
+  }
 
   // ---- rows
 
@@ -35,9 +39,10 @@
     }
     for (const table of tables) {
       const section = table.closest("[data-task]");
-      const facts = filters.map((select) => [Number(select.dataset.fact), select.value]).filter(([, value]) => value);
+      const facts = filters.map((select) => [Number(select.dataset.fact), String(select.selectedIndex - 1)])
+        .filter(([, value]) => value !== "-1");
       for (const row of table.tBodies[0].rows) {
-        const own = row.dataset.f.split("|");
+        const own = row.dataset.f.split(" ");
         row.hidden = !(facts.every(([place, value]) => own[place] === value)
           && words.every((word) => textOf(row).includes(word)));
         if (section && section.hidden) continue;
@@ -106,6 +111,7 @@
       if (event.target.checked) compared.push(row.id);
       else compared.splice(compared.indexOf(row.id), 1);
       showCompared();
+      tellShown();
       write();
     });
   }
@@ -195,7 +201,14 @@
   function show() {
     filterRows();
     showColumns();
-    if (board) showCompared();
+    if (!board) return;
+    showCompared();
+    tellShown();
+  }
+
+  function tellShown() {
+    const rows = [...board.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.id);
+    document.dispatchEvent(new CustomEvent("rows-shown", { detail: compared.length > 1 ? compared : rows }));
   }
 
   // ---- listening
@@ -209,7 +222,9 @@
       return;
     }
     if (name === "tier") chooseTier();
-    show();
+    if (["tier", "threat", "column"].includes(name)) showColumns();
+    else filterRows();
+    if (board) { showCompared(); tellShown(); }
     write();
   });
   form.addEventListener("reset", () => setTimeout(() => {
@@ -222,7 +237,7 @@
   window.addEventListener("hashchange", read);
   if (board) {
     addBoxes();
-    place.querySelector("button").addEventListener("click", () => { compared.splice(0); showCompared(); write(); });
+    place.querySelector("button").addEventListener("click", () => { compared.splice(0); showCompared(); tellShown(); write(); });
   }
   form.hidden = false;
   written = "\u0000";

@@ -1,0 +1,81 @@
+"""From directories of results to files on disk: read, render, write what changed, remove what is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from recgauntlet.board import slug
+from recgauntlet.escaping import terminal
+from recgauntlet.record import write_atomically
+from recgauntlet.results import Results, read_results
+from recgauntlet_site.render import Release, render_site
+
+LISTING = "files.txt"
+"""The file that lists all others, so that a later build knows what it may remove."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """How many records the site shows, and what to tell whoever made it."""
+
+    records: int
+    warnings: tuple[str, ...]
+
+
+def build(directories: Sequence[Path], others: Sequence[Path], out: Path, *, docs: str) -> Built:
+    """Render `directories` as one board to `out`, and each of `others` below it, all linked with each other.
+
+    Raises
+    ------
+    OutputError
+        Where a file cannot be written.
+    """
+    main = [(path.resolve().name, path, read_results(path)) for path in directories]
+    more = [(path.resolve().name, path, read_results(path)) for path in others]
+    names = ["+".join(name for name, _, _ in main), *(name for name, _, _ in more)]
+    places = [PurePosixPath(), *_places(names[1:])]
+    files: dict[str, bytes] = {}
+    for number, (place, found) in enumerate(zip(places, [main, *([one] for one in more)], strict=True)):
+        back = "../" * len(place.parts)
+        links = [
+            Release(name, f"{back}{other / 'index.html'}", current=number == n)
+            for n, (name, other) in enumerate(zip(names, places, strict=True))
+        ]
+        where = docs if "://" in docs or docs.startswith("/") else f"{back}{docs}"
+        rendered = render_site(found, docs=where, releases=links)
+        files |= {str(place / name): content for name, content in rendered.items()}
+    _write(files, out)
+    results = [results for _, _, results in [*main, *more]]
+    return Built(sum(len(found.records) for found in results), tuple(_warnings(results)))
+
+
+def _places(names: Sequence[str]) -> Iterator[PurePosixPath]:
+    """A directory for each of the other boards."""
+    for number, name in enumerate(names):
+        own = slug(name)
+        taken = own in map(slug, names[:number])
+        yield PurePosixPath("releases") / (f"{own}-{number + 1}" if taken else own)
+
+
+def _write(files: dict[str, bytes], out: Path) -> None:
+    """Write the files that differ from what is there; remove those of a former build that are no longer made."""
+    listing = out / LISTING
+    former = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
+    for name in former:
+        path = out / name
+        if name not in files and path.is_file() and path.resolve().is_relative_to(out.resolve()):
+            path.unlink()
+    for name, content in {**files, LISTING: "".join(f"{name}\n" for name in sorted(files)).encode()}.items():
+        path = out / name
+        if not path.is_file() or path.read_bytes() != content:
+            write_atomically(path, content)
+
+
+def _warnings(found: Sequence[Results]) -> Iterator[str]:
+    for results in found:
+        for path, error in results.broken:
+            yield terminal(f"{path} is left out: {error.problem}")
+    if not any(results.records for results in found):
+        yield "there are no records yet, so the pages have no tables"

@@ -1,0 +1,46 @@
+"use strict";
+// The security curves of the rows that the table shows, to zoom into: drag a part, double-click to see all again.
+// The same numbers stand in the table below, for whoever sees no canvas.
+(() => {
+  const island = document.getElementById("curves-data");
+  const box = document.getElementById("zoom");
+  if (!island || !box) return;
+  const { threats, names } = JSON.parse(island.textContent);
+  const choice = box.querySelector("select");
+  const place = box.querySelector(".zoomed");
+  const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3]];
+  const COLOURS = 6;
+  let shown = Object.keys(names);
+  let drawn = null;
+
+  function draw() {
+    if (drawn) drawn.destroy();
+    drawn = null;
+    if (!box.open) return;
+    const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    const threat = threats[Number(choice.value)];
+    const rows = shown.filter((id) => threat.rows[id]);
+    const axis = { stroke: colour("--soft"), grid: { stroke: colour("--rule"), width: 1 }, ticks: { stroke: colour("--rule") } };
+    drawn = new uPlot({
+      width: place.clientWidth,
+      height: 360,
+      scales: { x: { time: false }, y: { range: (plot, low, high) => [Math.max(0, low - 2), Math.min(100, high + 2)] } },
+      axes: [{ ...axis, label: threat.axis }, { ...axis, label: "accuracy, %" }],
+      cursor: { drag: { x: true, y: true, uni: 20 } },
+      series: [{ label: threat.axis }, ...rows.map((id, number) => ({
+        label: names[id],
+        stroke: colour(`--s${number % COLOURS}`),
+        dash: DASHES[Math.floor(number / COLOURS) % DASHES.length],
+        width: 2,
+        points: { size: 6 },
+        value: (plot, value) => (value === null ? "–" : value.toFixed(1)),
+      }))],
+    }, [threat.amounts, ...rows.map((id) => threat.rows[id])], place);
+  }
+
+  document.addEventListener("rows-shown", (event) => { shown = event.detail; draw(); });
+  choice.addEventListener("input", draw);
+  box.addEventListener("toggle", draw);
+  window.addEventListener("resize", draw);
+  box.hidden = false;
+})();
