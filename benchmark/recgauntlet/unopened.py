@@ -25,17 +25,12 @@ class Shelf:
     def __init__(self) -> None:
         self._open: OrderedDict[str, RunRecord] = OrderedDict()
 
-    def put(self, record_sum: str, record: RunRecord) -> None:
-        """Keep `record` open for a while."""
-        self._open[record_sum] = record
-        self._open.move_to_end(record_sum)
-        if len(self._open) > _OPEN:
-            self._open.popitem(last=False)
-
     def take(self, origin: Origin) -> RunRecord:
         """The whole record; RecordError where its file cannot be read any more, or is another now."""
-        record = self._open.get(origin.sum) or origin.read()
-        self.put(origin.sum, record)
+        record = self._open.pop(origin.sum, None) or origin.read()
+        self._open[origin.sum] = record
+        if len(self._open) > _OPEN:
+            self._open.popitem(last=False)
         return record
 
 
