@@ -54,9 +54,9 @@ def test_candidates_are_ordered_within_their_impressions(ties: bool) -> None:
 
 
 def test_means_over_ties_are_those_of_each_block() -> None:
-    scores, labels = np.array([2.0, 2, 1, 1, 1, 0, 5, 5]), np.array([1, 0, 1, 1, 0, 0, 0, 0], dtype=bool)
+    scores, labels = np.array([2.0, 2, 1, 1, 1, 0, 0, 0]), np.array([1, 0, 1, 1, 0, 0, 1, 0], dtype=bool)
     ranked = Ranked.of(labels, scores, Impressions(np.array([0, 6, 8])))
-    assert ranked.gains.tolist() == [0.5, 0.5, 2 / 3, 2 / 3, 2 / 3, 0, 0, 0]
+    assert ranked.gains.tolist() == [0.5, 0.5, 2 / 3, 2 / 3, 2 / 3, 0, 0.5, 0.5]
     assert ranked.ordered.expected_ranks(np.arange(8)).tolist() == [1.5, 1.5, 4, 4, 4, 6, 1.5, 1.5]
 
 

@@ -126,6 +126,43 @@ def test_a_changed_record_is_read_and_its_row_made_and_no_other(
     same(found, plainly(directory))
 
 
+def test_a_row_whose_records_changed_but_one_is_made_once(
+    directory: Path, tmp_path: Path, counted: dict[str, int]
+) -> None:
+    kept = Kept(tmp_path / "kept")
+    made(directory, kept)
+    counted.update(files=0, rows=0)
+    write_as_run_does(directory, small(2, defense="masked", clean=0.8))
+    same(made(directory, kept), plainly(directory))
+    assert counted == {"files": 3, "rows": 1}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 9, "failure": "lost"},  # a mark on the row
+        {"seed": 1, "clean": 0.9, "finished": "2020-01-01T00:00:00Z"},  # two of one seed, the older counts for nothing
+        {"seed": 0, "model": "other", "threats": {"stuffing": (0.6, 0.5, 0.4), "swap": (0.6, 0.5, 0.4)}},  # a column
+    ],
+)
+def test_a_record_that_changes_a_row_without_being_of_it_is_noticed(
+    directory: Path, tmp_path: Path, other: dict[str, object]
+) -> None:
+    kept = Kept(tmp_path / "kept")
+    before = made(directory, kept)
+    options = {"defense": "pgd", "hyperparameters": {"epsilon": 0.1}, "pairs": 60, "impressions": 40}
+    write_record(make_record(**{**options, **other}), directory / "other" / "one.json")  # type: ignore[arg-type]
+    after = made(directory, kept)
+    same(after, plainly(directory))
+
+    def told(tables: tuple[TaskTable, ...]) -> list[str]:
+        return [
+            repr(row) for table in tables for row in table.rows if (row.model.name, row.defense.name) == ("nrms", "pgd")
+        ]
+
+    assert told(after[1]) != told(before[1])
+
+
 def test_a_new_seed_changes_its_row_alone(directory: Path, tmp_path: Path, counted: dict[str, int]) -> None:
     kept = Kept(tmp_path / "kept")
     made(directory, kept)
