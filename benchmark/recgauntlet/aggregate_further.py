@@ -56,7 +56,7 @@ def ablation(records: Sequence[Unfolded], threat: str) -> tuple[Ablation, ...]:
         return ()
     subset = list(found[0].subset)
     right = tuple(to_set(record.right[subset]) for record in records)
-    tiers = [tier for tier in TIERS if any(lone.tier == tier for lone in found[0].alone)]
+    tiers: list[Tier] = [tier for tier in TIERS if any(lone.tier == tier for lone in found[0].alone)]
     suites = [_suite(records, found, right, tier) for tier in tiers]
     together = _on_subset(
         [right, *(layer for suite in suites for layer in (suite.whole, *suite.alone, *suite.without))], found[0].subset

@@ -43,7 +43,7 @@ class Ground:
             simulated=task.simulated,
             redistributable=task.redistributable,
             suite=record.suite,
-            examples="" if record.clean is None else _examples(*_measured(record.clean)),
+            examples="" if record.clean is None else _examples(record.clean),
         )
 
     def may_be(self, other: Ground) -> bool:
@@ -92,16 +92,17 @@ def _suites(first: SuiteRef, second: SuiteRef) -> str:
     return f"{names[0]} and {names[1]}, {hashes}" if names[0] != names[1] else f"{names[0]} with {hashes}"
 
 
-def _measured(clean: Clean) -> tuple[Packed, Packed, tuple[int, ...], tuple[int, ...]]:
-    return clean.labels, clean.impression_labels, clean.impression_sizes, clean.impression_users
+def _examples(clean: Clean) -> str:
+    """A hash of what was scored: rows over different examples are never compared."""
+    columns = (clean.labels.model_dump_json(), clean.impression_labels.model_dump_json())
+    return _hash_of(*columns, clean.impression_sizes, clean.impression_users)
 
 
 @lru_cache(maxsize=16)
-def _examples(labels: Packed, shown: Packed, sizes: tuple[int, ...], users: tuple[int, ...]) -> str:
-    """A hash of what was scored, the same for all rows of a table: rows over different examples are never compared."""
+def _hash_of(labels: str, shown: str, sizes: tuple[int, ...], users: tuple[int, ...]) -> str:
+    """Of columns as JSON; the same for all records of a table."""
     parts = [
-        labels.to_bool().tobytes(),
-        shown.to_bool().tobytes(),
+        *(Packed.model_validate_json(column).to_bool().tobytes() for column in (labels, shown)),
         json.dumps((sizes, users), sort_keys=True).encode(),
     ]
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()

@@ -1,9 +1,10 @@
 """What was worked out once, kept as data under names that say all that it depends on.
 
-An entry is a JSON text in a file of its own, below a line with the SHA-256 of its name and text. One that was cut off,
-edited, renamed or never an entry does not fit its line and counts for nothing, as does one whose text is not what was
-wanted: then it is worked out again and written anew. Nothing in an entry is ever run. A directory that cannot be
-written to keeps nothing, which costs time and no result.
+A file holds the entries that were asked for together, such as those of a board: a line for each, with its name, the
+SHA-256 of its name and text, and its text, which is JSON. An entry that was cut off, edited, renamed or never was one
+does not fit its sum and counts for nothing, as does one whose text is not what was wanted: then it is worked out again.
+Nothing in an entry is ever run. A directory that cannot be read or written to keeps nothing, which costs time and no
+result.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+_ENDING = ".entries"
 _DAYS = 90
-"""After so many days in which nobody asked for it, an entry is removed."""
+"""After so many days in which nobody asked for any of its entries, a file is removed."""
 
 
 class Entry(BaseModel):
@@ -33,64 +35,94 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
     def text(self) -> bytes:
-        """The entry's text."""
+        """The entry's text, in one line."""
         return self.model_dump_json().encode()
 
 
 Content = TypeVar("Content", bound=Entry)
 
 
-@dataclass(frozen=True)
 class Kept:
-    """The entries in `directory` that were worked out by this very code."""
+    """The entries in `directory` that this very code worked out, for whatever board; those that are asked for are kept
+    for `boards`, the directories of one.
 
-    directory: Path
+    A context manager: at its end what was found and what is new is written. What is no longer asked for goes, but not
+    where an error or Ctrl-C came in between.
+    """
+
+    def __init__(self, directory: Path, boards: Sequence[Path]) -> None:
+        told = json.dumps([code_sum(), [str(board.resolve()) for board in boards]])
+        self._directory = directory
+        self._file = directory / f"{code_sum()[:16]}-{hashlib.sha256(told.encode()).hexdigest()[:16]}{_ENDING}"
+        self._lines: dict[bytes, bytes] = {}
+        self._asked: dict[bytes, bytes] = {}
+        self._new = False
+
+    def __enter__(self) -> Self:
+        """Read what is kept."""
+        self._lines, self._asked, self._new = {}, {}, False
+        with contextlib.suppress(OSError):
+            for path in sorted(self._directory.glob(f"{code_sum()[:16]}-*{_ENDING}")):
+                with contextlib.suppress(OSError):
+                    self._lines |= {line[:64]: line[65:] for line in path.read_bytes().split(b"\n")}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            if kind is None and (self._asked or self._lines):
+                self._write(self._asked)
+                self._tidy()
+            elif self._new:
+                self._write(self._lines | self._asked)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to be found."""
+        return bool(self._lines)
 
     def find(self, kind: type[Content], *parts: object) -> Content | None:
         """What is kept of the `kind` under `parts`, which JSON can hold; None where that is nothing, or nothing that is
         sound."""
-        name = self._name(kind, parts)
-        path = self._path(name)
-        try:
-            line, _, text = path.read_bytes().partition(b"\n")
-            if line != _line(name, text):
-                return None
-            found = kind.model_validate_json(text)
-            os.utime(path)
-        except (OSError, ValidationError):
+        name = _name(kind, parts)
+        line = self._lines.get(name, b"")
+        text = line[65:]
+        if line[:64] != _sum(name, text):
             return None
-        return found
+        with contextlib.suppress(ValidationError):
+            found = kind.model_validate_json(text)
+            self._asked[name] = line
+            return found
+        return None
 
     def keep(self, kind: type[Entry], text: bytes, *parts: object) -> None:
         """Keep the `text` of an entry of the `kind` under `parts`."""
-        name = self._name(kind, parts)
-        path = self._path(name)
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(_line(name, text) + b"\n" + text)
-                Path(part).replace(path)
-            except BaseException:
-                Path(part).unlink(missing_ok=True)
-                raise
+        name = _name(kind, parts)
+        self._asked[name] = _sum(name, text) + b" " + text
+        self._new = True
 
-    def tidy(self) -> None:
-        """Remove what nobody asked for in a long time, such as entries of former versions of the code."""
+    def _write(self, lines: dict[bytes, bytes]) -> None:
+        """Write the file, if it would have other lines than it has, at once or not at all."""
+        content = b"\n".join(name + b" " + line for name, line in sorted(lines.items()))
+        self._directory.mkdir(parents=True, exist_ok=True)
+        if self._file.is_file() and self._file.read_bytes() == content:
+            os.utime(self._file)
+            return
+        handle, part = tempfile.mkstemp(dir=self._directory, prefix=".", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            Path(part).replace(self._file)
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
+
+    def _tidy(self) -> None:
+        """Remove the files that nobody asked for in a long time, such as those of former versions of the code."""
         oldest = time.time() - _DAYS * 86400
-        with contextlib.suppress(OSError):
-            for path in self.directory.glob("*/*"):
-                with contextlib.suppress(OSError):
-                    if path.stat().st_mtime < oldest:
-                        path.unlink()
-
-    def _name(self, kind: type[Entry], parts: Sequence[object]) -> str:
-        told = json.dumps([code_sum(), kind.__qualname__, parts], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()
-
-    def _path(self, name: str) -> Path:
-        return self.directory / name[:2] / name[2:]
+        for path in self._directory.glob(f"*{_ENDING}"):
+            if path.stat().st_mtime < oldest:
+                path.unlink(missing_ok=True)
 
 
 @lru_cache(maxsize=1)
@@ -104,5 +136,10 @@ def code_sum() -> str:
     return digest.hexdigest()
 
 
-def _line(name: str, text: bytes) -> bytes:
-    return hashlib.sha256(name.encode() + text).hexdigest().encode()
+def _name(kind: type[Entry], parts: Sequence[object]) -> bytes:
+    told = json.dumps([code_sum(), kind.__qualname__, parts], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest().encode()
+
+
+def _sum(name: bytes, text: bytes) -> bytes:
+    return hashlib.sha256(name + text).hexdigest().encode()

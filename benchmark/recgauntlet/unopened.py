@@ -59,8 +59,8 @@ class UnopenedRecord(RunRecord):
 
     def lying_at(self, origin: Origin, outline: Outline, shelf: Shelf) -> Self:
         """This record, whose fields LEFT_OUT are not known, as the one that lies at `origin`."""
-        for name in LEFT_OUT:
-            self.__dict__.pop(name, None)
+        for name in LEFT_OUT & vars(self).keys():
+            del vars(self)[name]
         self._origin, self._outline, self._shelf = origin, outline, shelf
         return self
 

@@ -62,18 +62,23 @@ class Workshop:
         names = [_name(order) for order in orders]
         rows = {name: row for name, order in zip(names, orders, strict=True) if (row := self._known_row(name, order))}
         tasks = {
-            name: _Task(tuple(map(_source, order.finished)), replace(order, finished=()), name, self._kept)
+            name: _Task(tuple(map(_source, order.finished)), replace(order, finished=()))
             for name, order in zip(names, orders, strict=True)
             if name not in rows
         }
         worth = sum(len(task.records) for task in tasks.values()) >= _WORTH
         texts = self._crew.map(_make, list(tasks.values()), worth=worth)
-        rows |= {name: _row(text) for name, text in zip(tasks, texts, strict=True)}
+        rows |= {name: self._row(name, text) for name, text in zip(tasks, texts, strict=True)}
         return [rows[name] for name in names]
+
+    def _row(self, name: str, text: bytes) -> Row:
+        if self._kept is not None:
+            self._kept.keep(_KeptRow, text, name)
+        return _KeptRow.model_validate_json(text).row
 
     def _known_row(self, name: str, order: RowOrder) -> Row | None:
         if name in self._made:
-            return _row(self._made[name])
+            return self._row(name, self._made[name])
         known = None if self._kept is None else self._kept.find(_KeptRow, name)
         if known is None or [source.digest for source in known.row.sources] != [one.digest for one in order.finished]:
             return None
@@ -91,7 +96,7 @@ class Workshop:
             found |= {number: one for number, one in known.items() if one is not None}
             new = tuple(number for number in side_by_side if number not in found)
             if new:
-                groups.append(_Group(new, tuple(places[number] for number in new), len(new) == len(known), self._kept))
+                groups.append(_Group(new, tuple(places[number] for number in new), len(new) == len(known)))
         worth = sum(len(group.places) for group in groups) >= _WORTH
         for group, (seen, rows) in zip(groups, self._crew.map(_look, groups, worth=worth), strict=True):
             self._made |= rows
@@ -101,7 +106,7 @@ class Workshop:
 
     def _known_record(self, place: Place) -> Found | None:
         """What was found before in the very bytes that lie at `place` now."""
-        if self._kept is None or not self._kept.directory.is_dir():
+        if not self._kept:
             return None
         try:
             origin = Origin(place, place.sum(place.content()))
@@ -111,6 +116,8 @@ class Workshop:
         return None if known is None else known.words.lying_at(origin, known.outline, self._shelf)
 
     def _unopened(self, seen: _Seen) -> UnopenedRecord:
+        if self._kept is not None:
+            self._kept.keep(_KeptRecord, seen.text, *_of(seen.origin))
         known = _KeptRecord.model_validate_json(seen.text)
         return known.words.lying_at(seen.origin, known.outline, self._shelf)
 
@@ -140,7 +147,6 @@ class _Group:
     numbers: tuple[int, ...]
     places: tuple[Place, ...]
     whole: bool
-    kept: Kept | None
 
 
 @dataclass(frozen=True)
@@ -153,13 +159,11 @@ class _Seen:
 
 @dataclass(frozen=True)
 class _Task:
-    """A row to be made: where its records lie (or those that lie in no file of their own), the rest of its order, and
-    its name."""
+    """A row to be made: where its records lie (or those that lie in no file of their own), and the rest of its
+    order."""
 
     records: tuple[Origin | RunRecord, ...]
     rest: RowOrder
-    name: str
-    kept: Kept | None
 
 
 def _side_by_side(places: Sequence[Place]) -> Iterator[list[int]]:
@@ -197,33 +201,21 @@ def _look(group: _Group) -> tuple[list[_Seen | BestKnown | RecordError], dict[st
             found.append(error)
             continue
         origin = Origin(place, place.sum(content))
-        if group.kept is not None:
-            group.kept.keep(_KeptRecord, text, *_of(origin))
         found.append(_Seen(origin, text))
         outlined[one.digest], sums[one.digest] = (one, outline), origin.sum
-    rows = {}
-    if group.whole and len(outlined) > 1:
-        for draft in draft_tables(list(outlined.values())):
-            for order in draft.orders:
-                name = _name(order, sums)
-                rows[name] = _kept_text(make_row(order, columns), name, group.kept)
-    return found, rows
+    whole = group.whole and len(outlined) > 1
+    drafts = draft_tables(list(outlined.values())) if whole else []
+    orders = [order for draft in drafts for order in draft.orders]
+    return found, {_name(order, sums): _text(make_row(order, columns)) for order in orders}
 
 
 def _make(task: _Task) -> bytes:
     records = tuple(one.read() if isinstance(one, Origin) else one for one in task.records)
-    return _kept_text(make_row(replace(task.rest, finished=records)), task.name, task.kept)
+    return _text(make_row(replace(task.rest, finished=records)))
 
 
-def _kept_text(row: Row, name: str, kept: Kept | None) -> bytes:
-    text = _KeptRow.model_construct(row=row).text()
-    if kept is not None:
-        kept.keep(_KeptRow, text, name)
-    return text
-
-
-def _row(text: bytes) -> Row:
-    return _KeptRow.model_validate_json(text).row
+def _text(row: Row) -> bytes:
+    return _KeptRow.model_construct(row=row).text()
 
 
 def _of(origin: Origin) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -38,7 +39,7 @@ def build(
     OutputError
         Where a file cannot be written.
     """
-    with Crew() as crew:
+    with Crew() as crew, nullcontext() if kept is None else kept:
         workshop = Workshop(crew, kept)
         main = [(path.resolve().name, path, workshop.read(path)) for path in directories]
         more = [(path.resolve().name, path, workshop.read(path)) for path in others]
@@ -55,8 +56,6 @@ def build(
             rendered = render_site(found, docs=where, releases=links, tabulate=workshop.tables)
             files |= {str(place / name): content for name, content in rendered.items()}
     _write(files, out)
-    if kept is not None:
-        kept.tidy()
     results = [results for _, _, results in [*main, *more]]
     return Built(sum(len(found.records) for found in results), tuple(_warnings(results)))
 

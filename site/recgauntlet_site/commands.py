@@ -87,7 +87,7 @@ def site(
                 remedy="choose a directory elsewhere: copies of records must not be read as results again",
             )
 
-    kept = None if no_cache else Kept(tables(cache_root()))
+    kept = None if no_cache else Kept(tables(cache_root()), (*directories, *others))
 
     def once() -> None:
         built = build(directories, others, out, docs=docs.rstrip("/"), kept=kept)

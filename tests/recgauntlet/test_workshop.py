@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from synthetic_records import make_record
 from recgauntlet import workshop as module
 from recgauntlet.crew import Crew
 from recgauntlet.errors import RecordError
-from recgauntlet.kept import Kept
+from recgauntlet.kept import Entry, Kept
 from recgauntlet.record import RunRecord, write_record
 from recgauntlet.results import Results, read_results
 from recgauntlet.rows import TaskTable
@@ -47,9 +48,11 @@ def directory(tmp_path: Path) -> Path:
     return found
 
 
-def made(directory: Path, kept: Kept | None = None, workers: int = 1) -> Made:
-    with Crew(workers) as crew:
-        workshop = Workshop(crew, kept)
+def made(directory: Path, kept: Path | None = None, workers: int = 1) -> Made:
+    """What a workshop makes, with what is kept in the directory `kept`."""
+    store = None if kept is None else Kept(kept, [directory])
+    with Crew(workers) as crew, nullcontext() if store is None else store:
+        workshop = Workshop(crew, store)
         results = workshop.read(directory)
         return results, workshop.tables([record for _, record in results.records])
 
@@ -88,7 +91,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 
 def test_what_is_made_fresh_kept_and_found_again_is_the_same(directory: Path, tmp_path: Path) -> None:
-    kept, expected = Kept(tmp_path / "kept"), plainly(directory)
+    kept, expected = tmp_path / "kept", plainly(directory)
     same(made(directory), expected)
     same(made(directory, kept), expected)
     same(made(directory, kept), expected)
@@ -96,14 +99,14 @@ def test_what_is_made_fresh_kept_and_found_again_is_the_same(directory: Path, tm
 
 def test_two_workers_make_what_one_makes(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_WORTH", 1)
-    kept, expected = Kept(tmp_path / "kept"), plainly(directory)
+    kept, expected = tmp_path / "kept", plainly(directory)
     same(made(directory, workers=2), expected)
     same(made(directory, kept, workers=2), expected)
     same(made(directory, kept, workers=2), expected)
 
 
 def test_nothing_is_done_again_where_nothing_changed(directory: Path, tmp_path: Path, counted: dict[str, int]) -> None:
-    kept = Kept(tmp_path / "kept")
+    kept = tmp_path / "kept"
     _, tables = made(directory, kept)
     rows = sum(len(table.rows) for table in tables)
     assert counted["rows"] >= rows
@@ -116,7 +119,7 @@ def test_nothing_is_done_again_where_nothing_changed(directory: Path, tmp_path: 
 def test_a_changed_record_is_read_and_its_row_made_and_no_other(
     directory: Path, tmp_path: Path, counted: dict[str, int]
 ) -> None:
-    kept = Kept(tmp_path / "kept")
+    kept = tmp_path / "kept"
     made(directory, kept)
     counted.update(files=0, rows=0)
     changed = small(3, defense="pgd", ratio=1.7, hyperparameters={"epsilon": 0.1}, further=True)[1]
@@ -129,7 +132,7 @@ def test_a_changed_record_is_read_and_its_row_made_and_no_other(
 def test_a_row_whose_records_changed_but_one_is_made_once(
     directory: Path, tmp_path: Path, counted: dict[str, int]
 ) -> None:
-    kept = Kept(tmp_path / "kept")
+    kept = tmp_path / "kept"
     made(directory, kept)
     counted.update(files=0, rows=0)
     write_as_run_does(directory, small(2, defense="masked", clean=0.8))
@@ -148,7 +151,7 @@ def test_a_row_whose_records_changed_but_one_is_made_once(
 def test_a_record_that_changes_a_row_without_being_of_it_is_noticed(
     directory: Path, tmp_path: Path, other: dict[str, object]
 ) -> None:
-    kept = Kept(tmp_path / "kept")
+    kept = tmp_path / "kept"
     before = made(directory, kept)
     options = {"defense": "pgd", "hyperparameters": {"epsilon": 0.1}, "pairs": 60, "impressions": 40}
     write_record(make_record(**{**options, **other}), directory / "other" / "one.json")  # type: ignore[arg-type]
@@ -164,7 +167,7 @@ def test_a_record_that_changes_a_row_without_being_of_it_is_noticed(
 
 
 def test_a_new_seed_changes_its_row_alone(directory: Path, tmp_path: Path, counted: dict[str, int]) -> None:
-    kept = Kept(tmp_path / "kept")
+    kept = tmp_path / "kept"
     made(directory, kept)
     counted.update(files=0, rows=0)
     write_as_run_does(directory, small(4, defense="few")[3:])
@@ -177,7 +180,7 @@ def test_a_new_seed_changes_its_row_alone(directory: Path, tmp_path: Path, count
 def test_a_record_that_was_tampered_with_is_told_though_its_size_and_time_are_as_before(
     directory: Path, tmp_path: Path, position: float
 ) -> None:
-    kept = Kept(tmp_path / "kept")
+    kept = tmp_path / "kept"
     before, _ = made(directory, kept)
     path = directory / "shop" / "standard" / "nrms-pgd-1.json"
     times, content = path.stat(), bytearray(path.read_bytes())
@@ -194,7 +197,7 @@ def test_a_record_that_was_tampered_with_is_told_though_its_size_and_time_are_as
 
 
 def test_a_record_that_contradicts_itself_is_told_though_its_digest_is_right(directory: Path, tmp_path: Path) -> None:
-    kept = Kept(tmp_path / "kept")
+    kept = tmp_path / "kept"
     made(directory, kept)
     path = directory / "shop" / "standard" / "nrms-pgd-1.json"
     content = json.loads(path.read_text())
@@ -205,10 +208,9 @@ def test_a_record_that_contradicts_itself_is_told_though_its_digest_is_right(dir
     assert "wrong on the clean input" in str(dict(found.broken)[path])
 
 
-def spoil(kept: Kept, change: Callable[[bytes], bytes]) -> None:
-    for path in kept.directory.rglob("*"):
-        if path.is_file():
-            path.write_bytes(change(path.read_bytes()))
+def spoil(kept: Path, change: Callable[[bytes], bytes]) -> None:
+    (path,) = kept.iterdir()
+    path.write_bytes(change(path.read_bytes()))
 
 
 @pytest.mark.parametrize(
@@ -224,7 +226,7 @@ def spoil(kept: Kept, change: Callable[[bytes], bytes]) -> None:
 def test_a_broken_cache_costs_time_and_no_result(
     directory: Path, tmp_path: Path, change: Callable[[bytes], bytes]
 ) -> None:
-    kept, expected = Kept(tmp_path / "kept"), plainly(directory)
+    kept, expected = tmp_path / "kept", plainly(directory)
     made(directory, kept)
     spoil(kept, change)
     same(made(directory, kept), expected)
@@ -232,37 +234,35 @@ def test_a_broken_cache_costs_time_and_no_result(
 
 
 def test_entries_under_each_others_names_are_not_believed(directory: Path, tmp_path: Path) -> None:
-    kept, expected = Kept(tmp_path / "kept"), plainly(directory)
+    def exchanged(content: bytes) -> bytes:
+        names, texts = zip(*(line.split(b" ", 1) for line in content.split(b"\n")), strict=True)
+        return b"\n".join(name + b" " + text for name, text in zip(names, [*texts[1:], texts[0]], strict=True))
+
+    kept, expected = tmp_path / "kept", plainly(directory)
     made(directory, kept)
-    paths = sorted(path for path in kept.directory.rglob("*") if path.is_file())
-    contents = [path.read_bytes() for path in paths]
-    for path, content in zip(paths, [*contents[1:], contents[0]], strict=True):
-        path.write_bytes(content)
+    spoil(kept, exchanged)
     same(made(directory, kept), expected)
 
 
-def test_a_row_that_is_kept_under_the_name_of_another_is_not_believed(directory: Path, tmp_path: Path) -> None:
+def test_a_row_that_is_kept_under_the_name_of_another_is_not_believed(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Written by whoever knows how names are made: still the records that it says it is of must be those wanted."""
-    kept, expected = Kept(tmp_path / "kept"), plainly(directory)
-    results, tables = made(directory, kept)
-    rows = [row for table in tables for row in table.rows]
-    with Crew(1) as crew:
-        workshop = Workshop(crew, None)
-        names: list[str] = []
-        workshop.rows = lambda orders: names.extend(map(module._name, orders)) or crash()  # type: ignore[assignment, func-returns-value]
-        with pytest.raises(InterruptedError):
-            workshop.tables([record for _, record in results.records])
-    for name in names:
-        module._kept_text(rows[0], name, kept)
+    kept, expected = tmp_path / "kept", plainly(directory)
+    row = expected[1][0].rows[0]
+    keep = Kept.keep
+
+    def forge(store: Kept, kind: type[Entry], text: bytes, *parts: object) -> None:
+        keep(store, kind, module._text(row) if kind is module._KeptRow else text, *parts)
+
+    monkeypatch.setattr(Kept, "keep", forge)
+    made(directory, kept)
+    monkeypatch.undo()
     same(made(directory, kept), expected)
-
-
-def crash() -> list[object]:
-    raise InterruptedError
 
 
 def test_a_release_is_read_by_its_sums_and_what_was_changed_in_it_is_told(tmp_path: Path) -> None:
-    release, kept = make_release(tmp_path), Kept(tmp_path / "kept")
+    release, kept = make_release(tmp_path), tmp_path / "kept"
     expected = plainly(release)
     same(made(release), expected)
     same(made(release, kept), expected)
@@ -279,7 +279,7 @@ def test_a_release_is_read_by_its_sums_and_what_was_changed_in_it_is_told(tmp_pa
 def test_what_a_manifest_vouches_for_is_checked_where_there_is_no_manifest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release, kept = make_release(tmp_path), Kept(tmp_path / "kept")
+    release, kept = make_release(tmp_path), tmp_path / "kept"
     assert made(release, kept)[0].records
     shutil.copytree(release, tmp_path / "loose", ignore=shutil.ignore_patterns("manifest.json"))
 
