@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -10,13 +10,16 @@ from recgauntlet import aggregate_further as further
 from recgauntlet import metrics
 from recgauntlet.card import TIERS, Tier
 from recgauntlet.data.tables import BoolArray
-from recgauntlet.record import AttackOutcome, Clean, RunRecord, TierOutcome
+from recgauntlet.example_sets import to_set
+from recgauntlet.layers import Layer, Layers
+from recgauntlet.record import AttackOutcome, RunRecord, TierOutcome
 from recgauntlet.rows import AttackTally, Cell, Cost, Quality, ThreatCells, ThreatColumn
-from recgauntlet.stats import Estimate, Floats, estimate, resampled_means
+from recgauntlet.stats import Estimate, Floats
+from recgauntlet.unfolded import Unfolded
 
 
 def outcomes(
-    records: Sequence[RunRecord], columns: Sequence[ThreatColumn]
+    records: Sequence[Unfolded], columns: Sequence[ThreatColumn]
 ) -> tuple[Estimate, tuple[float, ...], tuple[ThreatCells, ...]]:
     """Clean accuracy over all records and of each, and the cells under each threat of `columns`.
 
@@ -24,38 +27,37 @@ def outcomes(
     user): its two examples are not independent. All quantities of a row are resampled together, so that the
     interval of a retained share knows that robust and clean accuracy go together.
     """
-    clean = _stack([metrics.correct(c.labels.to_bool(), c.scores.to_float()) for c in map(_clean, records)])
-    found: list[tuple[str, Tier, list[TierOutcome]]] = []
+    clean = tuple(to_set(record.right) for record in records)
+    found: list[tuple[str, Tier, list[TierOutcome], Layer]] = []
+    proved: dict[tuple[str, Tier], Layer] = {}
     for column in columns:
         for tier in TIERS:
-            under = [outcome for r in records if (outcome := _tier(r, column.id, tier)) is not None]
-            if len(under) == len(records):
-                found.append((column.id, tier, under))
-    layers = [clean, *(_stack([outcome.robust.to_bool() for outcome in under]) for _, _, under in found)]
-    proved: dict[tuple[str, Tier], int] = {}
-    for threat, tier, _ in found:
-        bits = [one for record in records if (one := record.proved(threat, tier)) is not None]
-        if len(bits) == len(records):
-            proved[threat, tier] = len(layers)
-            layers.append(_stack(bits))
-    drawn = resampled_means(np.stack(layers, axis=2))
-    means = [float(layer.mean()) for layer in layers]
+            under = [outcome for r in records if (outcome := r.tier(column.id, tier)) is not None]
+            if len(under) < len(records):
+                continue
+            layer = tuple(r.examples(outcome.robust) for r, outcome in zip(records, under, strict=True))
+            found.append((column.id, tier, under, layer))
+            certified = tuple(one for record in records if (one := record.proved(column.id, tier)) is not None)
+            if len(certified) == len(records):
+                proved[column.id, tier] = certified
+    layers = Layers([clean, *(layer for *_, layer in found), *proved.values()], len(records[0].right))
+    retained = layers.shares_of(clean, [layer for *_, layer in found])
     cells: dict[str, list[Cell]] = {column.id: [] for column in columns}
-    for number, (threat, tier, under) in enumerate(found, start=1):
-        place = proved.get((threat, tier))
+    for threat, tier, under, layer in found:
+        certificate = proved.get((threat, tier))
         cells[threat].append(
             Cell(
                 tier,
-                estimate(means[number], drawn[:, number]),
-                estimate(_share(means[number], means[0]), _shares(drawn[:, number], drawn[:, 0])),
-                _tallies(under),
-                None if place is None else estimate(means[place], drawn[:, place]),
-                _by_seed(layers[number]),
+                layers.estimate(layer),
+                retained[layer],
+                _tallies(records, under),
+                None if certificate is None else layers.estimate(certificate),
+                layers.by_seed(layer),
             )
         )
     return (
-        estimate(means[0], drawn[:, 0]),
-        _by_seed(clean),
+        layers.estimate(clean),
+        layers.by_seed(clean),
         tuple(
             ThreatCells(
                 column.id,
@@ -64,33 +66,28 @@ def outcomes(
                 further.curve(records, column.id),
                 further.ablation(records, column.id),
                 further.ranking(records, column.id),
-                further.promotion(records, column.id),
+                further.promotion([record.record for record in records], column.id),
             )
             for column in columns
         ),
     )
 
 
-def quality(records: Sequence[RunRecord]) -> Quality:
+def quality(records: Sequence[Unfolded]) -> Quality:
     """Ranking metrics on the clean impressions, the mean over seeds."""
-    found = np.array([_quality_of(_clean(record)) for record in records]).mean(axis=0)
+    found = np.array([_quality_of(record) for record in records]).mean(axis=0)
     return Quality(*found.tolist())
 
 
-def _quality_of(clean: Clean) -> tuple[float, ...]:
-    labels = clean.impression_labels.to_bool()
-    # A score that is no number ranks last, together with all others of its kind.
-    scores = np.nan_to_num(clean.impression_scores.to_float(), nan=-np.inf)
-    sizes = np.array(clean.impression_sizes, dtype=np.int64)
-    offsets = metrics.offsets_of(sizes)
-    users = np.repeat(np.array(clean.impression_users, dtype=np.int64), sizes)
+def _quality_of(record: Unfolded) -> tuple[float, ...]:
+    users = np.array(record.clean.impression_users, dtype=np.int64)[record.ranked.impressions.numbers]
     return (
-        metrics.auc(labels, scores),
-        metrics.gauc(labels, scores, users),
-        metrics.impression_auc(labels, scores, offsets),
-        metrics.mrr(labels, scores, offsets),
-        metrics.ndcg(labels, scores, offsets, 5),
-        metrics.ndcg(labels, scores, offsets, 10),
+        metrics.auc(record.shown, record.codes),
+        metrics.gauc(record.shown, record.codes, users),
+        record.ranked.auc(),
+        record.ranked.mrr(),
+        float(record.ranked.ndcg_each(5).mean()),
+        float(record.ndcg10_each.mean()),
     )
 
 
@@ -109,42 +106,36 @@ def cost(records: Sequence[RunRecord]) -> Cost:
         inference_ms_per_1000=_mean([c.inference_ms_per_1000 for c in costs]),
         attack_seconds=_mean(
             [
-                sum(attack.effort.seconds for threat in r.threats for tier in threat.tiers for attack in tier.attacks)
+                _total(a.effort.seconds for threat in r.threats for tier in threat.tiers for a in tier.attacks)
                 for r in records
             ]
         ),
     )
 
 
-def _tallies(outcomes: Sequence[TierOutcome]) -> tuple[AttackTally, ...]:
+def _tallies(records: Sequence[Unfolded], outcomes: Sequence[TierOutcome]) -> tuple[AttackTally, ...]:
     """Sums over seeds, in the order in which the attacks ran."""
-    runs: dict[str, list[AttackOutcome]] = {}
-    for outcome in outcomes:
+    runs: dict[str, list[tuple[Unfolded, AttackOutcome]]] = {}
+    for record, outcome in zip(records, outcomes, strict=True):
         for attack in outcome.attacks:
-            runs.setdefault(attack.name, []).append(attack)
-    return tuple(
-        AttackTally(
-            name,
-            sum(int(run.attacked.to_bool().sum()) for run in found),
-            sum(int(run.broken.to_bool().sum()) for run in found),
-            sum(run.violations for run in found),
-            sum(run.effort.forwards for run in found),
-            sum(run.effort.backwards for run in found),
-            sum(run.effort.seconds for run in found),
-        )
-        for name, found in runs.items()
-    )
+            runs.setdefault(attack.name, []).append((record, attack))
+    return tuple(_tally(name, found) for name, found in runs.items())
 
 
-def _tier(record: RunRecord, threat: str, tier: Tier) -> TierOutcome | None:
-    return next(
-        (outcome for t in record.threats if t.id == threat for outcome in t.tiers if outcome.tier == tier),
-        None,
-    )
+def _tally(name: str, runs: Sequence[tuple[Unfolded, AttackOutcome]]) -> AttackTally:
+    attacked = broken = violations = forwards = backwards = 0
+    for record, run in runs:
+        attacked += record.examples(run.attacked).bit_count()
+        broken += record.examples(run.broken).bit_count()
+        violations += run.violations
+        forwards += run.effort.forwards
+        backwards += run.effort.backwards
+    seconds = _total(run.effort.seconds for _, run in runs)
+    return AttackTally(name, attacked, broken, violations, forwards, backwards, seconds)
 
 
-def _applicable(records: Sequence[RunRecord], threat: str) -> bool:
-    return any(t.applicable for record in records for t in record.threats if t.id == threat)
+def _applicable(records: Sequence[Unfolded], threat: str) -> bool:
+    return any(t.applicable for record in records for t in record.record.threats if t.id == threat)
 
 
 def pair_means(right: BoolArray) -> Floats:
@@ -153,29 +144,12 @@ def pair_means(right: BoolArray) -> Floats:
     return means
 
 
-def _stack(right: Sequence[BoolArray]) -> Floats:
-    """`[S, P]`: the mean outcomes of pairs, from one `[2 P]` a seed."""
-    return np.stack([pair_means(part) for part in right])
-
-
-def _by_seed(layer: Floats) -> tuple[float, ...]:
-    """The mean of each seed, from `layer [S, P]`."""
-    return tuple(layer.mean(axis=1).tolist())
-
-
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole > 0 else 0.0
-
-
-def _shares(part: Floats, whole: Floats) -> Floats:
-    shares: Floats = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
-    return shares
-
-
-def _clean(record: RunRecord) -> Clean:
-    if record.clean is None:
-        raise ValueError("a record without clean results has no numbers; check_record refuses such records")
-    return record.clean
+def _total(values: Iterable[float]) -> float:
+    """The sum from left to right. The built-in `sum` rounds in another way from Python 3.12 on."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -7,37 +7,44 @@ records do, for the same examples.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from recgauntlet import metrics
 from recgauntlet.card import TIERS, Tier
-from recgauntlet.data.tables import BoolArray, IntArray
-from recgauntlet.rank_lists import expected_ranks, rank_biased_overlap, top_jaccard
+from recgauntlet.example_sets import to_set
+from recgauntlet.layers import Layer, Layers
+from recgauntlet.ordering import Codes, chosen_of
+from recgauntlet.rank_lists import rank_biased_overlap, top_jaccard
 from recgauntlet.record import PromotionOutcome, RankingOutcome, RunRecord, ThreatOutcome
 from recgauntlet.rows import Ablation, AblationLine, CurvePoint, Promotion, Ranking
-from recgauntlet.stats import Estimate, Floats, crossed_means, estimate, resampled_means
+from recgauntlet.stats import Floats, Resampled, crossed_means, resampled
+from recgauntlet.unfolded import Unfolded
 
 RANKS = (10, 50)
 """The cut-offs of exposure."""
 
 
-def curve(records: Sequence[RunRecord], threat: str) -> tuple[CurvePoint, ...]:
+def curve(records: Sequence[Unfolded], threat: str) -> tuple[CurvePoint, ...]:
     """The mean over seeds of the security curve under `threat`; empty where a record has none or another one."""
     found = _under(records, threat)
     if not found or len({(t.subset, tuple((p.amount, p.characters, p.queries) for p in t.curve)) for t in found}) > 1:
         return ()
     if not found[0].subset or not found[0].curve:
         return ()
-    layers = [[outcome.curve[n].robust.to_bool() for outcome in found] for n in range(len(found[0].curve))]
-    values = _estimates(layers, found[0].subset)
+    layers: list[Layer] = [
+        tuple(record.examples(outcome.curve[n].robust) for record, outcome in zip(records, found, strict=True))
+        for n in range(len(found[0].curve))
+    ]
+    together = _on_subset(layers, found[0].subset)
     return tuple(
-        CurvePoint(point.amount, point.characters, point.queries, value)
-        for point, value in zip(found[0].curve, values, strict=True)
+        CurvePoint(point.amount, point.characters, point.queries, together.estimate(layer))
+        for point, layer in zip(found[0].curve, layers, strict=True)
     )
 
 
-def ablation(records: Sequence[RunRecord], threat: str) -> tuple[Ablation, ...]:
+def ablation(records: Sequence[Unfolded], threat: str) -> tuple[Ablation, ...]:
     """What each attack of the suite breaks by itself under `threat`, tier by tier; empty where a record does not say.
 
     The whole suite is here the union of what its attacks break alone, without what lower tiers broke before.
@@ -47,68 +54,89 @@ def ablation(records: Sequence[RunRecord], threat: str) -> tuple[Ablation, ...]:
         return ()
     if not found[0].subset:
         return ()
-    return tuple(_ablation(records, found, tier) for tier in TIERS if any(lone.tier == tier for lone in found[0].alone))
-
-
-def _ablation(records: Sequence[RunRecord], found: Sequence[ThreatOutcome], tier: Tier) -> Ablation:
-    subset = np.array(found[0].subset, dtype=np.int64)
-    right = np.stack([_right(record)[subset] for record in records])  # [S, N]
-    names = [lone.attack for lone in found[0].alone if lone.tier == tier]
-    broken = np.stack(
-        [np.stack([lone.broken.to_bool() for lone in t.alone if lone.tier == tier]) for t in found], axis=1
-    )  # [A, S, N]
-    times = broken.sum(axis=0)
-    whole = right & (times == 0)
-    alone = right & ~broken
-    without = right & (times - broken == 0)
-    values = _estimates([right, whole, *alone, *without], found[0].subset)
-    count = len(names)
-    return Ablation(
-        tier=tier,
-        examples=len(subset),
-        clean=values[0],
-        whole=values[1],
-        attacks=tuple(
-            AblationLine(name, values[2 + n], values[2 + count + n], int((without[n] & ~whole).sum()))
-            for n, name in enumerate(names)
-        ),
+    subset = list(found[0].subset)
+    right = tuple(to_set(record.right[subset]) for record in records)
+    tiers: list[Tier] = [tier for tier in TIERS if any(lone.tier == tier for lone in found[0].alone)]
+    suites = [_suite(records, found, right, tier) for tier in tiers]
+    together = _on_subset(
+        [right, *(layer for suite in suites for layer in (suite.whole, *suite.alone, *suite.without))], found[0].subset
+    )
+    return tuple(
+        Ablation(
+            tier=tier,
+            examples=len(subset),
+            clean=together.estimate(right),
+            whole=together.estimate(suite.whole),
+            attacks=tuple(
+                AblationLine(
+                    name,
+                    together.estimate(alone),
+                    together.estimate(without),
+                    sum((more & ~all_left).bit_count() for more, all_left in zip(without, suite.whole, strict=True)),
+                )
+                for name, alone, without in zip(suite.names, suite.alone, suite.without, strict=True)
+            ),
+        )
+        for tier, suite in zip(tiers, suites, strict=True)
     )
 
 
-def ranking(records: Sequence[RunRecord], threat: str) -> Ranking | None:
+@dataclass(frozen=True)
+class _Suite:
+    """What is right under all attacks of a tier, and for each under it alone and under all others."""
+
+    names: tuple[str, ...]
+    whole: Layer
+    alone: tuple[Layer, ...]
+    without: tuple[Layer, ...]
+
+
+def _suite(records: Sequence[Unfolded], found: Sequence[ThreatOutcome], right: Layer, tier: Tier) -> _Suite:
+    names = tuple(lone.attack for lone in found[0].alone if lone.tier == tier)
+    whole: list[int] = []
+    alone: list[list[int]] = []
+    without: list[list[int]] = []
+    for record, outcome, standing in zip(records, found, right, strict=True):
+        broken = [record.examples(lone.broken) for lone in outcome.alone if lone.tier == tier]
+        once = more = 0
+        for one in broken:
+            more |= once & one
+            once |= one
+        whole.append(standing & ~once)
+        alone.append([standing & ~one for one in broken])
+        # Right under all others: broken by nothing, or by this one and by no other.
+        without.append([standing & ~(once & ~one | more) for one in broken])
+    return _Suite(names, tuple(whole), tuple(zip(*alone, strict=True)), tuple(zip(*without, strict=True)))
+
+
+def ranking(records: Sequence[Unfolded], threat: str) -> Ranking | None:
     """Rankings under `threat` before and after, means over impressions and seeds; None where a record has none."""
-    found = [outcome for r in records for outcome in r.ranking if outcome.threat == threat]
+    found = [outcome for r in records for outcome in r.record.ranking if outcome.threat == threat]
     if len(found) != len(records) or len({outcome.impressions for outcome in found}) != 1:
         return None
     if not found[0].impressions:
         return None
     each = np.stack([_ranked(record, outcome) for record, outcome in zip(records, found, strict=True)])
-    drawn = resampled_means(each)
-    values = [estimate(float(each[:, :, n].mean()), drawn[:, n]) for n in range(each.shape[2])]
-    return Ranking(len(found[0].impressions), *values)
+    means = [float(each[:, :, n].mean()) for n in range(each.shape[2])]
+    return Ranking(len(found[0].impressions), *resampled(each).estimates(means))
 
 
-def _ranked(record: RunRecord, outcome: RankingOutcome) -> Floats:
+def _ranked(record: Unfolded, outcome: RankingOutcome) -> Floats:
     """`[I, 6]`: nDCG@10 before and after, the target's rank before and after, overlap, Jaccard."""
-    assert record.clean is not None  # check_record refuses a finished record without clean results
-    sizes = np.array(record.clean.impression_sizes, dtype=np.int64)
-    chosen = np.array(outcome.impressions, dtype=np.int64)
-    rows = _rows(metrics.offsets_of(sizes), chosen)
-    offsets = metrics.offsets_of(sizes[chosen])
-    labels = record.clean.impression_labels.to_bool()[rows]
-    before, after = (
-        np.nan_to_num(scores, nan=-np.inf)
-        for scores in (record.clean.impression_scores.to_float()[rows], outcome.scores.to_float())
-    )
-    targets = offsets[:-1] + np.array(outcome.targets, dtype=np.int64)
+    rows, part = chosen_of(record.clean.impression_sizes, outcome.impressions)
+    targets = part.offsets[:-1] + np.array(outcome.targets, dtype=np.int64)
+    clean, codes = record.ranked.ordered, Codes.of_halves(record.columns.halves(outcome.scores))
+    attacked = metrics.Ranked.of(record.shown[rows], codes, part)
+    before, after = clean.places[rows], attacked.ordered.places
+    starts = record.ranked.impressions.offsets[list(outcome.impressions)]
     found: Floats = np.stack(
         [
-            metrics.ndcg_each(labels, before, offsets, 10),
-            metrics.ndcg_each(labels, after, offsets, 10),
-            expected_ranks(before, offsets)[targets],
-            expected_ranks(after, offsets)[targets],
-            rank_biased_overlap(before, after, offsets),
-            top_jaccard(before, after, offsets),
+            record.ndcg10_each[list(outcome.impressions)],
+            attacked.ndcg_each(10),
+            clean.expected_ranks(starts + before[targets] - 1),
+            attacked.ordered.expected_ranks(part.offsets[:-1] + after[targets] - 1),
+            rank_biased_overlap(before, after, part.offsets),
+            top_jaccard(before, after, part.offsets),
         ],
         axis=1,
     )
@@ -124,9 +152,8 @@ def promotion(records: Sequence[RunRecord], threat: str) -> Promotion | None:
     if len({(len(outcome.items), outcome.users, outcome.competitors) for outcome in found}) > 1:
         return None
     shown = [_shown(outcome) for outcome in found]
-    drawn = crossed_means(shown)
     means = np.mean([part.mean(axis=(0, 1)) for part in shown], axis=0)
-    values = [estimate(float(mean), drawn[:, n]) for n, mean in enumerate(means)]
+    values = Resampled(crossed_means(shown), 1).estimates(means.tolist())
     return Promotion(len(found[0].items), found[0].users, found[0].competitors, *values)
 
 
@@ -137,31 +164,14 @@ def _shown(outcome: PromotionOutcome) -> Floats:
     return np.stack(layers, axis=2).astype(np.float64)
 
 
-def _under(records: Sequence[RunRecord], threat: str) -> list[ThreatOutcome]:
+def _under(records: Sequence[Unfolded], threat: str) -> list[ThreatOutcome]:
     """The outcomes under `threat`, one a record; none where a record lacks it."""
-    found = [outcome for record in records for outcome in record.threats if outcome.id == threat]
+    found = [outcome for record in records for outcome in record.record.threats if outcome.id == threat]
     return found if len(found) == len(records) else []
 
 
-def _right(record: RunRecord) -> BoolArray:
-    assert record.clean is not None  # check_record refuses a finished record without clean results
-    return metrics.correct(record.clean.labels.to_bool(), record.clean.scores.to_float())
-
-
-def _estimates(layers: Sequence[Sequence[BoolArray] | BoolArray], subset: Sequence[int]) -> list[Estimate]:
-    """The mean and interval of each of M layers, `[S, N]` each, over the examples of `subset [N]`, all resampled
-    together.
-
-    Where whole pairs are in the subset, a pair is resampled as one, as in every other interval of a row.
-    """
-    values = np.stack([np.stack(list(layer)) for layer in layers], axis=2).astype(np.float64)  # [S, N, M]
-    pairs, sizes = np.unique(np.array(subset) // 2, return_counts=True)
-    if (sizes == 2).all() and list(subset) == sorted(subset):
-        values = values.reshape(len(values), len(pairs), 2, -1).mean(axis=2)
-    drawn = resampled_means(values)
-    return [estimate(float(values[:, :, n].mean()), drawn[:, n]) for n in range(values.shape[2])]
-
-
-def _rows(offsets: IntArray, chosen: IntArray) -> IntArray:
-    """Where the candidates of the impressions `chosen` stand, impression after impression."""
-    return np.concatenate([np.arange(int(offsets[number]), int(offsets[number + 1])) for number in chosen])
+def _on_subset(layers: Sequence[Layer], subset: Sequence[int]) -> Layers:
+    """The `layers` over the examples of `subset`. Where whole pairs are in it, a pair is resampled as one, as in every
+    other interval of a row."""
+    counts = np.unique(np.array(subset) // 2, return_counts=True)[1]
+    return Layers(layers, len(subset), paired=bool((counts == 2).all()) and list(subset) == sorted(subset))

@@ -32,8 +32,10 @@ def without_record(records: Sequence[RunRecord], found: Iterable[BestKnown]) -> 
 
 
 def _speaks_of(known: BestKnown, record: RunRecord) -> bool:
+    if not known.challenged.is_cell_of(record):
+        return False
     count = record.clean.labels.n if record.clean is not None else -1
-    return known.challenged.is_cell_of(record) and all(outcome.broken.n == count for outcome in known.outcomes)
+    return all(outcome.broken.n == count for outcome in known.outcomes)
 
 
 def _cells(row: Row, records: Mapping[str, RunRecord], found: Sequence[BestKnown]) -> tuple[BestKnownCell, ...]:
@@ -49,20 +51,22 @@ def _cell(threat: str, records: Sequence[RunRecord], found: Sequence[BestKnown])
     seeds: list[int] = []
     attacks: dict[tuple[str, str, str], int] = {}
     for record in records:
+        challenges = [
+            (known, broken)
+            for known in found
+            if _speaks_of(known, record) and (broken := broken_up_to(known, threat, RANKING_TIER, TIERS)) is not None
+        ]
+        if not challenges:
+            continue
         robust = _robust(record, threat)
-        left, challenged = robust.copy(), False
-        for known in found:
-            broken = broken_up_to(known, threat, RANKING_TIER, TIERS) if _speaks_of(known, record) else None
-            if broken is None:
-                continue
-            challenged = True
+        left = robust.copy()
+        for known, broken in challenges:
             left &= ~broken
             who = (known.attack.name, known.attack.distribution, known.attack.version)
             attacks[who] = attacks.get(who, 0) + int((robust & broken).sum())
-        if challenged:
-            suite.append(float(robust.mean()))
-            best.append(float(left.mean()))
-            seeds.append(record.seed)
+        suite.append(float(robust.mean()))
+        best.append(float(left.mean()))
+        seeds.append(record.seed)
     if not seeds:
         return None
     told = tuple(BestKnownAttack(*who, broken) for who, broken in sorted(attacks.items()))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from recgauntlet.card import Track
+from recgauntlet.packed import Packed
 from recgauntlet.record import Clean, RunRecord, SuiteRef
 
 
@@ -92,9 +94,15 @@ def _suites(first: SuiteRef, second: SuiteRef) -> str:
 
 def _examples(clean: Clean) -> str:
     """A hash of what was scored: rows over different examples are never compared."""
+    columns = (clean.labels.model_dump_json(), clean.impression_labels.model_dump_json())
+    return _hash_of(*columns, clean.impression_sizes, clean.impression_users)
+
+
+@lru_cache(maxsize=16)
+def _hash_of(labels: str, shown: str, sizes: tuple[int, ...], users: tuple[int, ...]) -> str:
+    """Of columns as JSON; the same for all records of a table."""
     parts = [
-        clean.labels.to_bool().tobytes(),
-        clean.impression_labels.to_bool().tobytes(),
-        json.dumps((clean.impression_sizes, clean.impression_users), sort_keys=True).encode(),
+        *(Packed.model_validate_json(column).to_bool().tobytes() for column in (labels, shown)),
+        json.dumps((sizes, users), sort_keys=True).encode(),
     ]
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()

@@ -23,9 +23,10 @@ class Flag:
 
 
 def row_flags(
-    finished: Sequence[RunRecord], lost: Sequence[RunRecord], doubled: Sequence[int], *, ranked: bool
+    finished: Sequence[RunRecord], lost: Sequence[int], doubled: Sequence[int], *, ranked: bool
 ) -> tuple[Flag, ...]:
-    """The flags of a row: `finished` and `lost` (failed) records, one a seed, and seeds with several records.
+    """The flags of a row: its `finished` records, one a seed, the seeds that were `lost` (failed) and those that have
+    several records.
 
     `ranked` says whether the row's table ranks at all: where it does not, few seeds are only worth a note.
     """
@@ -45,7 +46,7 @@ def row_flags(
         flags.append(
             Flag(
                 "failed-cells",
-                f"{seed_list(r.seed for r in lost)} failed",
+                f"{seed_list(lost)} failed",
                 "The row's numbers leave the failed trainings out; the errors are listed below the table.",
                 False,
             )

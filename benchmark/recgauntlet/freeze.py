@@ -16,12 +16,12 @@ from pathlib import Path
 from recgauntlet.best_known import BestKnown, Challenged
 from recgauntlet.errors import OutputError
 from recgauntlet.freezable import Wanted, cell_of, check_name, collected
-from recgauntlet.frozen_results import read_frozen
 from recgauntlet.manifest import MANIFEST, Counts, FrozenFile, Manifest
 from recgauntlet.packed_cells import CELL, WORDS, packed_cells
 from recgauntlet.packing import as_released
 from recgauntlet.record import RunRecord
 from recgauntlet.release_summary import frozen_tasks, summary_rows
+from recgauntlet.results import read_results
 from recgauntlet.sealed import to_bytes
 from recgauntlet.squeezed import SQUEEZED, squeezed
 from recgauntlet.table import build_table
@@ -145,7 +145,7 @@ def _write(wanted: Wanted, files: dict[str, bytes], manifest: Manifest) -> Path:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
-            _, broken, _ = read_frozen(part, manifest)
+            broken = read_results(part).broken
             if broken:
                 raise OutputError(
                     f"did not read back as it was written ({broken[0][1].problem})",

@@ -1,4 +1,4 @@
-"""Reading a frozen release by the sums of its manifest: what they vouch for was checked when it was frozen.
+"""The files of a frozen release by the sums of its manifest: what they vouch for was checked when it was frozen.
 
 A file whose SHA-256 is the manifest's is what was frozen, byte for byte. So its columns are not unfolded and compared
 again (`check_record`), which would take longer than reading it; `recgauntlet release verify` does that.
@@ -6,57 +6,11 @@ again (`check_record`), which would take longer than reading it; `recgauntlet re
 
 from __future__ import annotations
 
-import gc
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from recgauntlet.best_known import REMEDY as BEST_KNOWN_REMEDY
-from recgauntlet.best_known import BestKnown, parse_best_known
 from recgauntlet.errors import RecordError
 from recgauntlet.manifest import MANIFEST, REMEDY, SUBMISSIONS, FrozenFile, Manifest
-from recgauntlet.packed_cells import cell_of, words_of
-from recgauntlet.record import RunRecord
-from recgauntlet.sealed import load_json
-
-Records = list[tuple[Path, RunRecord]]
-Broken = list[tuple[Path, RecordError]]
-KnownAttacks = list[tuple[Path, BestKnown]]
-
-
-def read_frozen(directory: Path, manifest: Manifest) -> tuple[Records, Broken, KnownAttacks]:
-    """The records of a release, the files that are missing, changed or strays, and its best known attacks.
-
-    Only what the manifest lists is part of the release: what lies below `submissions/` was added later and is left out.
-    """
-    records: Records = []
-    broken: Broken = []
-    best_known: KnownAttacks = []
-    words: dict[PurePosixPath, dict[str, bytes]] = {}
-    with _without_collections():
-        for file in sorted(manifest.files, key=lambda file: (file.kind != "words", file.path)):
-            path = directory / file.path
-            try:
-                content = vouched_for(directory, file)
-                if file.kind == "words":
-                    words[PurePosixPath(file.path).parent] = words_of(content, path)
-                elif file.kind == "columns":
-                    place = PurePosixPath(file.path)
-                    if place.name not in words.get(place.parent, {}):
-                        raise RecordError("has no words beside it", where=path, remedy=REMEDY)
-                    records.append((path, cell_of(words[place.parent][place.name], content, path)))
-                else:
-                    best_known.append(
-                        (path, parse_best_known(load_json(path, "a best known attack", BEST_KNOWN_REMEDY), path))
-                    )
-            except RecordError as error:
-                broken.append((path, error))
-    broken += [
-        (path, RecordError("is no part of the frozen release", where=path, remedy="move it elsewhere, or remove it"))
-        for path in strays(directory, manifest)
-    ]
-    return records, broken, best_known
 
 
 def vouched_for(directory: Path, file: FrozenFile) -> bytes:
@@ -106,18 +60,3 @@ def strays(directory: Path, manifest: Manifest) -> list[Path]:
         if is_file and place.parts[0] != SUBMISSIONS and place.as_posix() not in listed:
             found.append(path)
     return found
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """Half a million objects are made and none is dropped: looking for garbage among them takes longer than that."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            if not gc.get_freeze_count():
-                gc.freeze()
-                gc.unfreeze()  # all that was made now counts as old, so that it is not searched at once
-            gc.enable()

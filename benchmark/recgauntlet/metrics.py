@@ -16,10 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from recgauntlet.data.tables import BoolArray, IntArray
+from recgauntlet.ordering import Codes, Impressions, Ordered, Scores
 
 Labels = BoolArray
-Scores = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]
+Order = Scores | Codes
+"""Scores, or codes that are ordered as they are."""
 
 
 def correct(labels: Labels, scores: Scores) -> BoolArray:
@@ -51,60 +53,58 @@ def mcc(labels: Labels, scores: Scores) -> float:
     return 0.0 if spread == 0 else (hits * count - made * there) / spread**0.5
 
 
-def auc(labels: Labels, scores: Scores) -> float:
+def auc(labels: Labels, scores: Order) -> float:
     """The area under the ROC curve over all of `labels [N]` pooled: the chance that a clicked candidate
     scores above an unclicked one, half a point for a tie. Raises ValueError unless both labels occur."""
-    _check_order(labels, scores)
-    value = _auc_by_group(labels, scores, np.zeros(len(labels), dtype=np.int64))[0][0]
+    codes = _codes(labels, scores)
+    whole = Impressions(np.array([0, len(labels)]))
+    (value,) = _auc_each(labels, Ordered.of(codes, np.zeros(0, dtype=np.int64), whole))
     if np.isnan(value):
         raise ValueError("AUC needs at least one clicked and one unclicked candidate")
     return float(value)
 
 
-def gauc(labels: Labels, scores: Scores, groups: IntArray) -> float:
+def gauc(labels: Labels, scores: Order, groups: IntArray) -> float:
     """The group AUC of the DIN paper as FuxiCTR computes it (`fuxictr.metrics.gAUC`).
 
     The AUC of each group (a user; `groups [N]`), averaged with the group's number of candidates as its
     weight. Groups whose labels are all alike are left out. Raises ValueError where no group is left.
     """
-    _check_order(labels, scores)
+    codes = _codes(labels, scores)
     if len(groups) != len(labels):
         raise ValueError(f"{len(groups)} groups stand for {len(labels)} labels")
-    numbers = np.unique(groups, return_inverse=True)[1].astype(np.int64).ravel()
-    values, sizes = _auc_by_group(labels, scores, numbers)
+    runs = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))  # a user's candidates stand together
+    numbers = np.unique(groups[runs], return_inverse=True)[1].astype(np.int64).ravel()
+    numbers = np.repeat(numbers, np.diff(np.append(runs, len(groups))))
+    ordered = Ordered.of(codes, numbers, Impressions(offsets_of(np.bincount(numbers))))
+    values = _auc_each(labels, ordered)
     known = ~np.isnan(values)
     if not known.any():
         raise ValueError("gAUC needs a group with at least one clicked and one unclicked candidate")
-    return float(np.average(values[known], weights=sizes[known]))
+    return float(np.average(values[known], weights=ordered.groups.sizes[known]))
 
 
-def impression_auc(labels: Labels, scores: Scores, offsets: IntArray) -> float:
+def impression_auc(labels: Labels, scores: Order, offsets: IntArray) -> float:
     """MIND's AUC: the plain mean of the AUC of each impression. Raises ValueError where no impression has
     both labels.
 
     This is what published numbers on MIND call AUC (FuxiCTR: `avgAUC`). Impressions without both labels are
     left out.
     """
-    numbers = _impression_of(labels, scores, offsets)
-    values = _auc_by_group(labels, scores, numbers)[0]
-    if np.isnan(values).all():
-        raise ValueError("AUC needs an impression with at least one clicked and one unclicked candidate")
-    return float(np.nanmean(values))
+    return Ranked.of(labels, scores, Impressions(offsets)).auc()
 
 
-def mrr(labels: Labels, scores: Scores, offsets: IntArray) -> float:
+def mrr(labels: Labels, scores: Order, offsets: IntArray) -> float:
     """The mean reciprocal rank of MIND's official evaluation.
 
     In an impression: the mean over its clicked candidates of 1 / rank (not only the first of them); then the
     mean over impressions. An impression without a click counts 0. With one click an impression this is the
     usual MRR.
     """
-    ranked = _rank(labels, scores, offsets)
-    reciprocal = np.add.reduceat(ranked.gains / ranked.ranks, ranked.starts)
-    return float((reciprocal / np.maximum(ranked.positives, 1)).mean())
+    return Ranked.of(labels, scores, Impressions(offsets)).mrr()
 
 
-def ndcg(labels: Labels, scores: Scores, offsets: IntArray, k: int) -> float:
+def ndcg(labels: Labels, scores: Order, offsets: IntArray, k: int) -> float:
     """nDCG@k with binary gains and the discount `1 / log2(rank + 1)`, the mean over impressions.
 
     As in MIND's official evaluation (Järvelin and Kekäläinen 2002). An impression without a click counts 0.
@@ -112,17 +112,60 @@ def ndcg(labels: Labels, scores: Scores, offsets: IntArray, k: int) -> float:
     return float(ndcg_each(labels, scores, offsets, k).mean())
 
 
-def ndcg_each(labels: Labels, scores: Scores, offsets: IntArray, k: int) -> Floats:
+def ndcg_each(labels: Labels, scores: Order, offsets: IntArray, k: int) -> Floats:
     """`[I]`: the nDCG@k of each impression, as in `ndcg`."""
-    if k < 1:
-        raise ValueError(f"nDCG needs a cut-off of at least 1, not {k}")
-    ranked = _rank(labels, scores, offsets)
-    discounts = np.where(ranked.ranks <= k, 1 / np.log2(ranked.ranks + 1), 0.0)
-    gained = np.add.reduceat(ranked.gains * discounts, ranked.starts)
-    ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(1, k + 1) + 1))])
-    best = ideal[np.minimum(ranked.positives, k)]
-    each: Floats = np.divide(gained, best, out=np.zeros_like(gained), where=best > 0)
-    return each
+    return Ranked.of(labels, scores, Impressions(offsets)).ndcg_each(k)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Impressions sorted once for several metrics. `gains [N]` are the `labels [N]` in the order of falling scores,
+    averaged over ties: the metrics are linear in them, so this gives the expected value. `positives [I]` is how many
+    are clicked in each impression."""
+
+    labels: Labels
+    ordered: Ordered
+    gains: Floats
+    positives: IntArray
+
+    @classmethod
+    def of(cls, labels: Labels, scores: Order, impressions: Impressions) -> Ranked:
+        """The `impressions` of `labels [N]` and `scores [N]`."""
+        codes = _codes(labels, scores)
+        offsets, sizes = impressions.offsets, impressions.sizes
+        if len(sizes) == 0 or offsets[0] != 0 or offsets[-1] != len(labels) or int(sizes.min()) < 1:
+            raise ValueError("offsets must rise from 0 to the number of candidates, without empty impressions")
+        ordered = Ordered.of(codes, impressions.numbers, impressions)
+        positives = impressions.sums(labels.astype(np.int64))
+        return cls(labels, ordered, ordered.tied_means(labels[ordered.order]), positives)
+
+    @property
+    def impressions(self) -> Impressions:
+        """What was sorted."""
+        return self.ordered.groups
+
+    def auc(self) -> float:
+        """As `impression_auc`."""
+        values = _auc_each(self.labels, self.ordered)
+        if np.isnan(values).all():
+            raise ValueError("AUC needs an impression with at least one clicked and one unclicked candidate")
+        return float(np.nanmean(values))
+
+    def mrr(self) -> float:
+        """As the function `mrr`."""
+        reciprocal = self.impressions.sums(self.gains / self.impressions.ranks)
+        return float((reciprocal / np.maximum(self.positives, 1)).mean())
+
+    def ndcg_each(self, k: int) -> Floats:
+        """`[I]`: the nDCG@k of each impression."""
+        if k < 1:
+            raise ValueError(f"nDCG needs a cut-off of at least 1, not {k}")
+        discounts = np.zeros(max(k, int(self.impressions.sizes.max())) + 1)
+        discounts[1 : k + 1] = 1 / np.log2(np.arange(1, k + 1) + 1)
+        gained = self.impressions.sums(self.gains * discounts[self.impressions.ranks])
+        best = np.cumsum(discounts)[np.minimum(self.positives, k)]
+        each: Floats = np.divide(gained, best, out=np.zeros_like(gained), where=best > 0)
+        return each
 
 
 def offsets_of(sizes: npt.ArrayLike) -> IntArray:
@@ -130,69 +173,32 @@ def offsets_of(sizes: npt.ArrayLike) -> IntArray:
     return np.concatenate([[0], np.cumsum(np.asarray(sizes, dtype=np.int64))]).astype(np.int64)
 
 
-@dataclass(frozen=True)
-class _Ranked:
-    """Candidates in order of impression and falling score: `gains [N]` (labels, averaged over ties), `ranks
-    [N]` (from 1), and for each impression where it `starts [I]` and its number of `positives [I]`."""
-
-    gains: Floats
-    ranks: Floats
-    starts: IntArray
-    positives: IntArray
-
-
-def _rank(labels: Labels, scores: Scores, offsets: IntArray) -> _Ranked:
-    numbers = _impression_of(labels, scores, offsets)
-    starts = offsets[:-1]
-    order = np.lexsort((-scores, numbers))
-    # The metrics are linear in the gains, so the mean gain of a tied block gives the expected value.
-    block = _blocks(scores[order], numbers[order])
-    gains = (np.bincount(block, weights=labels[order]) / np.bincount(block))[block]
-    ranks = (np.arange(len(labels)) - starts[numbers] + 1).astype(np.float64)
-    return _Ranked(gains, ranks, starts, np.add.reduceat(labels.astype(np.int64), starts))
+def _auc_each(labels: Labels, ordered: Ordered) -> Floats:
+    """`[G]`: the AUC of each group of `labels [N]` (NaN where those of a group are all alike)."""
+    sizes = ordered.groups.sizes
+    at = np.flatnonzero(labels[ordered.order])
+    group = ordered.groups.at(at)
+    clicks = np.bincount(group, minlength=len(sizes))
+    ranks = np.bincount(group, weights=sizes[group] + 1 - ordered.expected_ranks(at), minlength=len(sizes))
+    wins, pairs = ranks - clicks * (clicks + 1) / 2, clicks * (sizes - clicks)
+    found: Floats = np.divide(wins, pairs, out=np.full(len(sizes), np.nan), where=pairs > 0)
+    return found
 
 
-def _auc_by_group(labels: Labels, scores: Scores, numbers: IntArray) -> tuple[Floats, IntArray]:
-    """The AUC `[G]` of each group (NaN where its labels are all alike) and its size `[G]`; `numbers [N]` from
-    0."""
-    order = np.lexsort((scores, numbers))
-    sizes = np.bincount(numbers)
-    before = np.cumsum(sizes) - sizes
-    block = _blocks(scores[order], numbers[order])
-    place = np.arange(1, len(labels) + 1, dtype=np.float64)
-    mean_rank = (np.bincount(block, weights=place) / np.bincount(block))[block] - before[numbers[order]]
-    positive = labels[order]
-    clicks = np.bincount(numbers, weights=labels)
-    ranks = np.bincount(numbers[order], weights=np.where(positive, mean_rank, 0.0))
-    pairs = clicks * (sizes - clicks)
-    wins = ranks - clicks * (clicks + 1) / 2
-    return np.divide(wins, pairs, out=np.full(len(sizes), np.nan), where=pairs > 0), sizes
+def _codes(labels: Labels, scores: Order) -> Codes:
+    if isinstance(scores, Codes):
+        _check(labels, scores.values)
+        return scores
+    _check(labels, scores)
+    if np.isnan(scores).any():
+        raise ValueError("a score is not a number (NaN), so the candidates have no order")
+    return Codes.of(scores)
 
 
-def _blocks(scores: Scores, numbers: IntArray) -> IntArray:
-    """The number of the block of equal (group, score) that each of the sorted candidates is in, `[N]`."""
-    new = (scores[1:] != scores[:-1]) | (numbers[1:] != numbers[:-1])
-    return np.concatenate([[0], np.cumsum(new)]).astype(np.int64)
-
-
-def _impression_of(labels: Labels, scores: Scores, offsets: IntArray) -> IntArray:
-    _check_order(labels, scores)
-    sizes = np.diff(offsets)
-    if len(sizes) == 0 or offsets[0] != 0 or offsets[-1] != len(labels) or (sizes < 1).any():
-        raise ValueError("offsets must rise from 0 to the number of candidates, without empty impressions")
-    return np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
-
-
-def _check(labels: Labels, scores: Scores) -> None:
+def _check(labels: Labels, scores: npt.NDArray[Any]) -> None:
     if labels.shape != scores.shape or labels.ndim != 1 or labels.dtype != np.bool_:
         raise ValueError(
             f"labels {labels.dtype}{labels.shape}, scores {scores.shape}: give one boolean and one float each"
         )
     if len(labels) == 0:
         raise ValueError("a metric of no candidates is not defined")
-
-
-def _check_order(labels: Labels, scores: Scores) -> None:
-    _check(labels, scores)
-    if np.isnan(scores).any():
-        raise ValueError("a score is not a number (NaN), so the candidates have no order")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from recgauntlet.data.tables import BoolArray
 from recgauntlet.errors import RecordError
+from recgauntlet.example_sets import from_packed
 
 MAX_PACKED = 64_000_000
 """Bytes that one packed column may unfold to: a record cannot blow up its reader."""
@@ -50,11 +51,19 @@ class Packed(BaseModel):
     def to_bool(self) -> BoolArray:
         """The booleans `[n]`; RecordError where the column is broken."""
         raw = self._unfold("bits", (self.n + 7) // 8)
-        return np.unpackbits(np.frombuffer(raw, dtype=np.uint8), count=self.n).astype(np.bool_)
+        return np.unpackbits(np.frombuffer(raw, dtype=np.uint8), count=self.n).view(np.bool_)
+
+    def to_set(self) -> int:
+        """The booleans as a set of examples (`recgauntlet.example_sets`); RecordError where the column is broken."""
+        return from_packed(self._unfold("bits", (self.n + 7) // 8), self.n)
 
     def to_float(self) -> npt.NDArray[np.float32]:
         """The floats `[n]`; RecordError where the column is broken."""
         return np.frombuffer(self._unfold("f2", 2 * self.n), dtype="<f2").astype(np.float32)
+
+    def to_halves(self) -> npt.NDArray[np.uint16]:
+        """The bits of the half floats `[n]`; RecordError where the column is broken."""
+        return np.frombuffer(self._unfold("f2", 2 * self.n), dtype="<u2")
 
     @property
     def size(self) -> int:
@@ -83,13 +92,38 @@ class Packed(BaseModel):
         if self.kind != kind:
             raise RecordError(f"a column of kind {self.kind} stands where {kind} belongs", remedy=remedy)
         try:
-            unfolder = zlib.decompressobj()
-            raw = unfolder.decompress(base64.b64decode(self.data, validate=True), size + 1)
-        except (binascii.Error, zlib.error) as error:
+            squeezed = binascii.a2b_base64(self.data, strict_mode=True)
+            raw = zlib.decompressobj().decompress(squeezed, size + 1)
+        except (ValueError, zlib.error) as error:  # a letter that is not ASCII is no binascii.Error
             raise RecordError(f"a packed column cannot be unfolded ({error})", remedy=remedy) from error
         if len(raw) != size:
             raise RecordError(f"a packed column does not hold {self.n} values", remedy=remedy)
         return raw
+
+
+class Columns:
+    """The columns of a few records, each unfolded once: more than half are like another one (nothing broken, all
+    attacked). Made for one piece of work and dropped with it."""
+
+    def __init__(self) -> None:
+        self._sets: dict[tuple[str, int], int] = {}
+        self._halves: dict[tuple[str, int], npt.NDArray[np.uint16]] = {}
+
+    def examples(self, column: Packed) -> int:
+        """The set of examples in a column of bits, as `Packed.to_set`."""
+        key = column.data, column.n
+        found = self._sets.get(key)
+        if found is None or column.kind != "bits":
+            found = self._sets[key] = column.to_set()
+        return found
+
+    def halves(self, column: Packed) -> npt.NDArray[np.uint16]:
+        """The bits of a column of half floats, as `Packed.to_halves`."""
+        key = column.data, column.n
+        found = self._halves.get(key)
+        if found is None or column.kind != "f2":
+            found = self._halves[key] = column.to_halves()
+        return found
 
 
 def _squeeze(raw: bytes) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from recgauntlet.errors import RecordError
 from recgauntlet.packing import REMEDY, pack, unpack
 from recgauntlet.record import RunRecord
-from recgauntlet.sealed import digest_of
+from recgauntlet.sealed import digest_of, read_bytes
 from recgauntlet.squeezed import deflated, inflated, squeezed, unsqueezed
 
 CELL = ".cell"
@@ -80,22 +80,20 @@ def read_cell(path: Path, words: Mapping[str, bytes] | None = None) -> RunRecord
         words = read_words(path.parent)
     if path.name not in words:
         raise RecordError(f"has no words in {WORDS} beside it", where=path, remedy=REMEDY)
-    record = cell_of(words[path.name], _bytes(path), path)
+    record = cell_of(words[path.name], read_bytes(path), path)
+    check_digest(record, path)
+    return record
+
+
+def check_digest(record: RunRecord, path: Path) -> None:
+    """RecordError, naming the cell file `path`, where the record's digest is not that of its content."""
     if record.digest != digest_of(record.model_dump(mode="json")):
         raise RecordError(
             "was changed after it was written (its digest does not match)", where=path, field="digest", remedy=REMEDY
         )
-    return record
 
 
 def read_words(directory: Path) -> dict[str, bytes]:
     """The words of the cells of a directory; RecordError as `words_of`, and where there is no such file."""
     path = directory / WORDS
-    return words_of(_bytes(path), path)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise RecordError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from error
+    return words_of(read_bytes(path), path)

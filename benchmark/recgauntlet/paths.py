@@ -28,6 +28,11 @@ def prepared(cache: Path) -> Path:
     return cache / "prepared"
 
 
+def tables(cache: Path) -> Path:
+    """Where what tables are made of lies under `cache`: checked records in words, and rows (`recgauntlet.kept`)."""
+    return cache / "tables"
+
+
 def vectors(cache: Path) -> Path:
     """Where the frozen encoder's vectors of catalogs lie under `cache`."""
     return cache / "vectors"

@@ -21,7 +21,7 @@ REMEDY = "restore it from its release, or delete it and run the cell again"
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
 class TaskRef(_Part):

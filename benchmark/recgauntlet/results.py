@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recgauntlet.best_known import BestKnown, is_best_known, parse_best_known
-from recgauntlet.consistency import check_record
+from recgauntlet.best_known import BestKnown
 from recgauntlet.errors import RecordError
-from recgauntlet.frozen_results import read_frozen
+from recgauntlet.garbage import without_collections
 from recgauntlet.manifest import MANIFEST, is_manifest, parse_manifest
 from recgauntlet.manifest import REMEDY as MANIFEST_REMEDY
-from recgauntlet.packed_cells import CELL, read_cell, read_words
-from recgauntlet.record import REMEDY, RunRecord, parse_record
+from recgauntlet.packed_cells import CELL
+from recgauntlet.places import Place, frozen_places, loose_places
+from recgauntlet.record import RunRecord
 from recgauntlet.sealed import load_json
 from recgauntlet.spec import WORKPLACES
 from recgauntlet.submission.manifest import KIND as SUBMISSION
-from recgauntlet.submission.merged import merged_records
 
 SKIPPED_DIRECTORIES = frozenset({"checkpoints", WORKPLACES})
-
-
-_Found = tuple[Sequence[tuple[Path, RunRecord]], Sequence[tuple[Path, RecordError]], Sequence[tuple[Path, BestKnown]]]
 
 
 @dataclass(frozen=True)
@@ -36,14 +32,25 @@ class Results:
     best_known: tuple[tuple[Path, BestKnown], ...] = ()
 
 
-def read_results(directory: Path) -> Results:
+Found = RunRecord | BestKnown | RecordError
+"""What a place turned out to hold, or why it does not count."""
+
+
+def read_here(places: Sequence[Place]) -> list[Found]:
+    """What each of `places` holds, read one after the other."""
+    with without_collections():
+        return [_read(place) for place in places]
+
+
+def read_results(directory: Path, read: Callable[[Sequence[Place]], Sequence[Found]] = read_here) -> Results:
     """Every record and every best known attack below `directory`, in order of path; weights and the places where cells
     work are left out.
 
     They are `*.json` and `*.json.xz` files, and packed cells (`*.cell`). Of a frozen release (a directory with a
     manifest) only the files count that its manifest lists, by their sums; so it is with the submissions merged into it,
     of which the plugin's own records count. A directory that does not exist holds none. A
-    broken file never hides the others: it is returned with its error.
+    broken file never hides the others: it is returned with its error. `read` says how places are read
+    (`recgauntlet.workshop` has a quicker way for many).
 
     Raises
     ------
@@ -54,9 +61,9 @@ def read_results(directory: Path) -> Results:
         raise RecordError(
             "is a file", where=directory, remedy="give the directory that holds the records (results/...)"
         )
+    places: list[Place] = []
     records: list[tuple[Path, RunRecord]] = []
     broken: list[tuple[Path, RecordError]] = []
-    best_known: list[tuple[Path, BestKnown]] = []
     closed: list[Path] = []
     for path in sorted(directory.rglob(MANIFEST)):
         if _is_skipped(path, directory):
@@ -64,37 +71,30 @@ def read_results(directory: Path) -> Results:
         try:
             content = load_json(path, "a manifest", MANIFEST_REMEDY)
             if content.get("kind") == SUBMISSION:
-                found: _Found = (*merged_records(path.parent), ())
+                own, faults = _merged(path.parent)
+                records += own
             elif is_manifest(content) and not any(path.is_relative_to(place) for place in closed):
-                found = read_frozen(path.parent, parse_manifest(content, path))
+                frozen, faults = frozen_places(path.parent, parse_manifest(content, path))
+                places += frozen
             else:
                 continue
         except RecordError as error:
             broken.append((path, error))
             continue
         closed.append(path.parent)
-        records += found[0]
-        broken += found[1]
-        best_known += found[2]
-    words: dict[Path, dict[str, bytes]] = {}
-    for path in record_paths(directory):
-        if any(path.is_relative_to(place) for place in closed):
-            continue
-        try:
-            if path.suffix == CELL:
-                if path.parent not in words:
-                    words[path.parent] = read_words(path.parent)
-                record = read_cell(path, words[path.parent])
-            else:
-                content = load_json(path, "a record", REMEDY)
-                if is_best_known(content):
-                    best_known.append((path, parse_best_known(content, path)))
-                    continue
-                record = parse_record(content, path)
-            check_record(record, path)
-            records.append((path, record))
-        except RecordError as error:
-            broken.append((path, error))
+        broken += faults
+    paths = [path for path in record_paths(directory) if not any(path.is_relative_to(place) for place in closed)]
+    loose, faults = loose_places(paths)
+    broken += faults
+    places += loose
+    best_known: list[tuple[Path, BestKnown]] = []
+    for place, found in zip(places, read(places), strict=True):
+        if isinstance(found, RunRecord):
+            records.append((place.path, found))
+        elif isinstance(found, BestKnown):
+            best_known.append((place.path, found))
+        else:
+            broken.append((place.path, found))
 
     def in_order(pairs: list[tuple[Path, Any]]) -> tuple[tuple[Path, Any], ...]:
         return tuple(sorted(pairs, key=lambda pair: pair[0].relative_to(directory).as_posix()))
@@ -111,3 +111,16 @@ def record_paths(directory: Path) -> list[Path]:
 
 def _is_skipped(path: Path, directory: Path) -> bool:
     return not SKIPPED_DIRECTORIES.isdisjoint(path.relative_to(directory).parts[:-1])
+
+
+def _read(place: Place) -> Found:
+    try:
+        return place.read()
+    except RecordError as error:
+        return error
+
+
+def _merged(directory: Path) -> tuple[Sequence[tuple[Path, RunRecord]], Sequence[tuple[Path, RecordError]]]:
+    from recgauntlet.submission.merged import merged_records  # which needs torch, and few directories have one
+
+    return merged_records(directory)

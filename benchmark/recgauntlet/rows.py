@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from recgauntlet.card import Goal, Tier, Track
 from recgauntlet.comparable import Ground
@@ -298,8 +299,17 @@ class TaskTable:
 
     def certifies(self, threat: str, tier: Tier) -> bool:
         """Whether a row has a certified accuracy under `threat` at `tier`."""
-        cells = (row.under(threat) for row in self.rows)
-        return any(c is not None and (cell := c.at(tier)) is not None and cell.certified is not None for c in cells)
+        return (threat, tier) in self._certified
+
+    @cached_property
+    def _certified(self) -> frozenset[tuple[str, Tier]]:
+        return frozenset(
+            (under.threat, cell.tier)
+            for row in self.rows
+            for under in row.threats
+            for cell in under.cells
+            if cell.certified is not None
+        )
 
     @property
     def ranked(self) -> bool:

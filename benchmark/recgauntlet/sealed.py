@@ -8,12 +8,18 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from recgauntlet.errors import RecordError
 from recgauntlet.squeezed import SQUEEZED, unsqueezed
 
 Content = TypeVar("Content", bound=BaseModel)
+_DIGEST = b'\n "digest": "'
+"""How the line of the digest begins: no other has a single blank in front of its name."""
+_DEEPEST = 10
+"""Blanks in front of a line of a record, at most."""
 
 
 def digest_of(content: dict[str, Any]) -> str:
@@ -27,6 +33,32 @@ def to_bytes(content: BaseModel) -> bytes:
     return (json.dumps(content.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode()
 
 
+def written_digest(text: bytes) -> str | None:
+    """The digest in `text` if that is a file as `to_bytes` lays it out and the digest fits; found out without reading
+    it as JSON.
+
+    The digest was made of the same text without line breaks, indents and blanks between names and values. Where these
+    cannot be told from blanks within a text at a glance, or anything else is unusual, the answer is None: then the
+    content has to be read and written again (`digest_of`) to know. So of a text that is JSON nothing but its layout may
+    differ from what was sealed.
+    """
+    start = text.find(_DIGEST) + len(_DIGEST)
+    end = start + 64
+    if start < len(_DIGEST) or text[end : end + 3] != b'",\n' or (b"\\" in text and b'\\"' in text):
+        return None
+    body = np.frombuffer(text[: start - len(_DIGEST)] + text[end + 2 :], dtype=np.uint8)
+    blank, layout = body == ord(" "), body == ord("\n")
+    for _ in range(_DEEPEST):
+        layout[1:] |= layout[:-1] & blank[1:]
+    colons = np.flatnonzero(body[1:-1] == ord(":")) + 1
+    between = colons[(body[colons - 1] == ord('"')) & blank[colons + 1]]
+    if blank[between - 2].any():  # a text may begin with a colon and a blank
+        return None
+    layout[between + 1] = True
+    digest = hashlib.sha256(body[~layout].tobytes()).hexdigest()
+    return digest if digest.encode() == text[start:end] else None
+
+
 def load_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
     """The JSON object in a file, squeezed or not (`.xz`); `what` names what it should hold ("a record").
 
@@ -35,20 +67,45 @@ def load_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
     RecordError
         Where there is no such file, or no whole JSON object in it.
     """
+    return parse_json(read_bytes(path), path, what, remedy)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file; RecordError where it cannot be read."""
     try:
-        raw = path.read_bytes()
-        content = json.loads(unsqueezed(raw, path) if path.suffix == SQUEEZED else raw)
+        return path.read_bytes()
     except OSError as error:
         raise RecordError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from error
+
+
+def plain_json(content: bytes, path: Path) -> bytes:
+    """The JSON text of the file `path`, whose bytes are `content`; RecordError where it cannot be unsqueezed."""
+    return unsqueezed(content, path) if path.suffix == SQUEEZED else content
+
+
+def parse_json(content: bytes, path: Path, what: str, remedy: str) -> dict[str, Any]:
+    """The JSON object in `content`, the bytes of the file `path`; RecordError as `load_json`."""
+    text = plain_json(content, path)
+    try:
+        found = from_json(text)  # twice as quick, but it refuses some of what the json module reads
+    except ValueError:
+        found = _read_slowly(text, path, remedy)
+    if not isinstance(found, dict):
+        raise RecordError(f"is not {what} (a JSON object is expected)", where=path, remedy=remedy)
+    return found
+
+
+def _read_slowly(text: bytes, path: Path, remedy: str) -> Any:
+    try:
+        return json.loads(text)
     except UnicodeDecodeError as error:
         raise RecordError("is not UTF-8 text", where=path, remedy=remedy) from error
     except json.JSONDecodeError as error:
         raise RecordError(
             f"is not complete JSON (line {error.lineno}: {error.msg})", where=path, remedy=remedy
         ) from error
-    if not isinstance(content, dict):
-        raise RecordError(f"is not {what} (a JSON object is expected)", where=path, remedy=remedy)
-    return content
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a list in a list in a list ...
+        raise RecordError(f"is no JSON of a sane size ({type(error).__name__})", where=path, remedy=remedy) from error
 
 
 def validated(

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recgauntlet.card import Track
-from recgauntlet.recommender import Scalar
 from recgauntlet.task import SourceOptions
+from recgauntlet.terms import Scalar
 
 Options = tuple[tuple[str, Scalar], ...]
 TWIN = "standard"

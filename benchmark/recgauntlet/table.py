@@ -10,40 +10,56 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from recgauntlet.aggregate import cost, outcomes, quality
-from recgauntlet.card import TIERS
 from recgauntlet.comparable import Ground
-from recgauntlet.flags import row_flags
+from recgauntlet.outline import Outline
 from recgauntlet.record import RunRecord
-from recgauntlet.rows import RANKING_TIER, FailedCell, Row, Source, TaskTable, ThreatColumn, TierBudget
+from recgauntlet.row_making import RowMaker, RowOrder, make_rows
+from recgauntlet.rows import FailedCell, Row, TaskTable, ThreatColumn
 from recgauntlet.stats import shared_ranks
+from recgauntlet.unopened import outline_of
 
 
-def build_table(records: Sequence[RunRecord]) -> tuple[TaskTable, ...]:
+def build_table(records: Sequence[RunRecord], rows: RowMaker = make_rows) -> tuple[TaskTable, ...]:
     """The tables of `records`, standard track first, whatever order they come in.
 
     The records must have passed `consistency.check_record`. Records of different grounds (`recgauntlet.comparable`) are
     never in one table, so never in one ranking: `apart` says why two tables of a task are two. Two records of one
     cell: a finished one counts before a failed one, then the one that finished last; the row says so. A failed cell
     stands in the table of its ground, even where it failed too early to know its data; where there is no such table it
-    gets one without rows.
+    gets one without rows. `rows` makes all rows at once (`recgauntlet.workshop` has a quicker way for many).
     """
-    done: dict[Ground, list[RunRecord]] = defaultdict(list)
-    failed: dict[Ground, list[RunRecord]] = defaultdict(list)
-    in_order = sorted((r if r.digest else r.sealed() for r in records), key=lambda record: record.digest)
-    grounds = [Ground.of(record) for record in in_order]
-    for record, ground in zip(in_order, grounds, strict=True):
-        if record.clean is not None:
-            done[ground].append(record)
-    for record, ground in zip(in_order, grounds, strict=True):
-        if record.clean is None:
+    drafts = draft_tables([(record, outline_of(record)) for record in records])
+    made = iter(rows([order for draft in drafts for order in draft.orders]))
+    return tuple(_table(draft, [next(made) for _ in draft.orders]) for draft in drafts)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A table whose rows are still to be made, by `orders`."""
+
+    table: TaskTable
+    orders: tuple[RowOrder, ...]
+
+
+def draft_tables(outlined: Sequence[tuple[RunRecord, Outline]]) -> list[Draft]:
+    """The drafts of the tables of `build_table`, from records with the outline of each."""
+    done: dict[Ground, list[_Known]] = defaultdict(list)
+    failed: dict[Ground, list[_Known]] = defaultdict(list)
+    known = [_Known(record if record.digest else record.sealed(), outline) for record, outline in outlined]
+    in_order = sorted(known, key=lambda one: one.record.digest)
+    for one in in_order:
+        if one.outline.measured:
+            done[one.outline.ground].append(one)
+    for one in in_order:
+        if not one.outline.measured:
+            ground = one.outline.ground
             homes = sorted((known for known in done if ground.may_be(known)), key=_ground_order)
-            failed[homes[0] if homes else ground].append(record)
-    return tuple(_table(ground, done[ground], failed[ground]) for ground in sorted({*done, *failed}, key=_ground_order))
+            failed[homes[0] if homes else ground].append(one)
+    return [_draft(ground, done[ground], failed[ground]) for ground in sorted({*done, *failed}, key=_ground_order)]
 
 
 def apart(tables: Sequence[TaskTable]) -> dict[int, tuple[tuple[int, tuple[str, ...]], ...]]:
@@ -71,11 +87,16 @@ def _ground_order(ground: Ground) -> tuple[object, ...]:
     )
 
 
-def _table(ground: Ground, done: Sequence[RunRecord], failed: Sequence[RunRecord]) -> TaskTable:
+@dataclass(frozen=True)
+class _Known:
+    record: RunRecord
+    outline: Outline
+
+
+def _draft(ground: Ground, done: Sequence[_Known], failed: Sequence[_Known]) -> Draft:
     cells: dict[str, list[RunRecord]] = defaultdict(list)
-    for record in [*done, *failed]:
-        cells[_plugins_of(record)].append(record)
-    clean = done[0].clean if done else None
+    for one in [*done, *failed]:
+        cells[_plugins_of(one.record)].append(one.record)
     table = TaskTable(
         task=ground.task,
         version=ground.version,
@@ -86,41 +107,37 @@ def _table(ground: Ground, done: Sequence[RunRecord], failed: Sequence[RunRecord
         examples_fingerprint=ground.examples,
         simulated=ground.simulated,
         redistributable=ground.redistributable,
-        examples=clean.labels.n if clean else 0,
-        impressions=len(clean.impression_sizes) if clean else 0,
-        threats=_columns(done),
+        examples=done[0].outline.examples if done else 0,
+        impressions=done[0].outline.impressions if done else 0,
+        threats=_columns(one.outline for one in done),
         rows=(),
         failed=(),
     )
-    rows: list[Row] = []
+    orders: list[RowOrder] = []
     losses: list[RunRecord] = []
     for key in sorted(cells):
         finished, lost, doubled = _one_a_seed(cells[key])
         losses += lost
         if finished:
-            rows.append(_row(finished, lost, doubled, table))
-    if table.ranked:
-        rows = _with_ranks(rows)
-    return replace(
-        table,
-        rows=tuple(sorted(rows, key=_row_order)),
-        failed=tuple(_failed_cell(record) for record in losses),
-    )
+            seeds = tuple(record.seed for record in lost)
+            orders.append(RowOrder(tuple(finished), seeds, doubled, table.threats, table.ranked))
+    return Draft(replace(table, failed=tuple(_failed_cell(record) for record in losses)), tuple(orders))
 
 
-def _columns(records: Iterable[RunRecord]) -> tuple[ThreatColumn, ...]:
+def _table(draft: Draft, rows: Sequence[Row]) -> TaskTable:
+    ranked = _with_ranks(rows) if draft.table.ranked else rows
+    return replace(draft.table, rows=tuple(sorted(ranked, key=_row_order)))
+
+
+def _columns(outlines: Iterable[Outline]) -> tuple[ThreatColumn, ...]:
     """The threats of the records: ranked ones first, then by name. A model that reads the surface tells the
     budgets."""
     found: dict[str, ThreatColumn] = {}
-    for record in records:
-        for threat in record.threats:
-            budgets = tuple(
-                TierBudget(outcome.tier, outcome.amount, outcome.characters, outcome.queries)
-                for outcome in sorted(threat.tiers, key=lambda outcome: TIERS.index(outcome.tier))
-            )
-            known = found.get(threat.id)
-            if known is None or len(known.budgets) < len(budgets):
-                found[threat.id] = ThreatColumn(threat.id, threat.surface, threat.goal, threat.ranked, budgets)
+    for outline in outlines:
+        for column in outline.threats:
+            known = found.get(column.id)
+            if known is None or len(known.budgets) < len(column.budgets):
+                found[column.id] = column
     return tuple(sorted(found.values(), key=lambda column: (not column.ranked, column.id)))
 
 
@@ -139,32 +156,6 @@ def _one_a_seed(
     doubled = tuple(seed for seed, same in sorted(by_seed.items()) if len(same) > 1)
     finished = [record for record in chosen if record.status == "ok"]
     return finished, [record for record in chosen if record.status == "failed"], doubled
-
-
-def _row(finished: Sequence[RunRecord], lost: Sequence[RunRecord], doubled: Sequence[int], table: TaskTable) -> Row:
-    clean, clean_by_seed, threats = outcomes(finished, table.threats)
-    ranked = {column.id for column in table.threats if column.ranked}
-    at_rank = [
-        (cell.robust.value, cells.threat)
-        for cells in threats
-        if cells.threat in ranked and (cell := cells.at(RANKING_TIER)) is not None
-    ]
-    return Row(
-        model=finished[0].model,
-        defense=finished[0].defense,
-        rank=None,
-        clean=clean,
-        threats=threats,
-        worst=min(at_rank)[1] if at_rank else None,
-        quality=quality(finished),
-        cost=cost(finished),
-        flags=row_flags(finished, lost, doubled, ranked=table.ranked),
-        sources=tuple(
-            Source(r.seed, r.digest, r.environment.device, r.environment.recgauntlet, r.environment.commit)
-            for r in finished
-        ),
-        clean_by_seed=clean_by_seed,
-    )
 
 
 def _with_ranks(rows: Sequence[Row]) -> list[Row]:

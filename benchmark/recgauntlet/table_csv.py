@@ -65,7 +65,9 @@ def to_csv(
     lines = []
     for table in tables:
         for row in table.rows:
-            line = _line(table, row) | dict((further or {}).get(row_id(table, row), {}))
+            line = _line(table, row)
+            if further is not None:
+                line |= further.get(row_id(table, row), {})
             lines.append(
                 {k: v for k, v in line.items() if columns is None or k.partition(":")[0] in {*columns, *IDENTITY}}
             )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from recgauntlet.board import slug
+from recgauntlet.crew import Crew
 from recgauntlet.escaping import terminal
+from recgauntlet.kept import Kept
 from recgauntlet.record import write_atomically
-from recgauntlet.results import Results, read_results
+from recgauntlet.results import Results
+from recgauntlet.workshop import Workshop
 from recgauntlet_site.render import Release, render_site
 
 LISTING = "files.txt"
@@ -24,28 +28,33 @@ class Built:
     warnings: tuple[str, ...]
 
 
-def build(directories: Sequence[Path], others: Sequence[Path], out: Path, *, docs: str) -> Built:
-    """Render `directories` as one board to `out`, and each of `others` below it, all linked with each other.
+def build(
+    directories: Sequence[Path], others: Sequence[Path], out: Path, *, docs: str, kept: Kept | None = None
+) -> Built:
+    """Render `directories` as one board to `out`, and each of `others` below it, all linked with each other. What is
+    `kept` of records and rows is not worked out again.
 
     Raises
     ------
     OutputError
         Where a file cannot be written.
     """
-    main = [(path.resolve().name, path, read_results(path)) for path in directories]
-    more = [(path.resolve().name, path, read_results(path)) for path in others]
-    names = ["+".join(name for name, _, _ in main), *(name for name, _, _ in more)]
-    places = [PurePosixPath(), *_places(names[1:])]
-    files: dict[str, bytes] = {}
-    for number, (place, found) in enumerate(zip(places, [main, *([one] for one in more)], strict=True)):
-        back = "../" * len(place.parts)
-        links = [
-            Release(name, f"{back}{other / 'index.html'}", current=number == n)
-            for n, (name, other) in enumerate(zip(names, places, strict=True))
-        ]
-        where = docs if "://" in docs or docs.startswith("/") else f"{back}{docs}"
-        rendered = render_site(found, docs=where, releases=links)
-        files |= {str(place / name): content for name, content in rendered.items()}
+    with Crew() as crew, nullcontext() if kept is None else kept:
+        workshop = Workshop(crew, kept)
+        main = [(path.resolve().name, path, workshop.read(path)) for path in directories]
+        more = [(path.resolve().name, path, workshop.read(path)) for path in others]
+        names = ["+".join(name for name, _, _ in main), *(name for name, _, _ in more)]
+        places = [PurePosixPath(), *_places(names[1:])]
+        files: dict[str, bytes] = {}
+        for number, (place, found) in enumerate(zip(places, [main, *([one] for one in more)], strict=True)):
+            back = "../" * len(place.parts)
+            links = [
+                Release(name, f"{back}{other / 'index.html'}", current=number == n)
+                for n, (name, other) in enumerate(zip(names, places, strict=True))
+            ]
+            where = docs if "://" in docs or docs.startswith("/") else f"{back}{docs}"
+            rendered = render_site(found, docs=where, releases=links, tabulate=workshop.tables)
+            files |= {str(place / name): content for name, content in rendered.items()}
     _write(files, out)
     results = [results for _, _, results in [*main, *more]]
     return Built(sum(len(found.records) for found in results), tuple(_warnings(results)))

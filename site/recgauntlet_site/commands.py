@@ -40,9 +40,20 @@ from recgauntlet.errors import OutputError
     show_default=True,
     help="Address of the documentation that the pages link to, without a slash at the end.",
 )
+@click.option(
+    "--no-cache", is_flag=True, help="Work out every row anew. By default those are kept whose records did not change."
+)
 @click.option("--serve", is_flag=True, help="Show it on this machine, and make it anew when records change.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="For --serve; 0: any.")
-def site(directories: tuple[Path, ...], out: Path, others: tuple[Path, ...], docs: str, serve: bool, port: int) -> None:
+def site(
+    directories: tuple[Path, ...],
+    out: Path,
+    others: tuple[Path, ...],
+    docs: str,
+    no_cache: bool,
+    serve: bool,
+    port: int,
+) -> None:
     """Render the leaderboard from run records.
 
     Writes index.html and a page for every task, row, model and defense, which need no network and no JavaScript;
@@ -62,6 +73,8 @@ def site(directories: tuple[Path, ...], out: Path, others: tuple[Path, ...], doc
       recgauntlet site --results results/mine --out my-page --serve
     """
     # torch and matplotlib take seconds to import, `recgauntlet --help` should not
+    from recgauntlet.kept import Kept
+    from recgauntlet.paths import cache_root, tables
     from recgauntlet_site.build import build
     from recgauntlet_site.serve import serving, watch
 
@@ -74,8 +87,10 @@ def site(directories: tuple[Path, ...], out: Path, others: tuple[Path, ...], doc
                 remedy="choose a directory elsewhere: copies of records must not be read as results again",
             )
 
+    kept = None if no_cache else Kept(tables(cache_root()), (*directories, *others))
+
     def once() -> None:
-        built = build(directories, others, out, docs=docs.rstrip("/"))
+        built = build(directories, others, out, docs=docs.rstrip("/"), kept=kept)
         for warning in built.warnings:
             click.echo(f"warning: {warning}", err=True)
         click.echo(f"{built.records} records, {out / 'index.html'}")

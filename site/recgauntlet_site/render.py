@@ -115,19 +115,20 @@ def render_site(
     docs: str = "../../docs",
     cards: Cards = words.installed_card,
     releases: Sequence[Release] = (),
+    tabulate: Callable[[Sequence[RunRecord]], tuple[TaskTable, ...]] = build_table,
 ) -> dict[str, bytes]:
     """The files of the site by their path below the output directory.
 
     `found` gives for each results directory its name, its path and what was read there. `cards` finds the
-    card whose words a table's pages show; `releases` are boards that pages link to. The same records give the same
-    bytes, in whatever order or place they lie.
+    card whose words a table's pages show; `releases` are boards that pages link to; `tabulate` makes the tables. The
+    same records give the same bytes, in whatever order or place they lie.
     """
     records = [(path, record) for _, _, results in found for path, record in results.records]
     copies = {record.digest: (_copy_name(record), path, record) for path, record in records}
     known = [(name, path, directory, one) for name, directory, r in found for path, one in r.best_known]
     loose = without_record([record for _, record in records], [one for *_, one in known])
     tables = with_best_known(
-        build_table([record for _, record in records]), [record for _, record in records], [one for *_, one in known]
+        tabulate([record for _, record in records]), [record for _, record in records], [one for *_, one in known]
     )
     by_digest = {record.digest: record for _, record in records}
     board = _board(found, tables, by_digest)

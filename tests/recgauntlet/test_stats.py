@@ -6,7 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recgauntlet.stats import Estimate, crossed_means, estimate, resampled_means, shared_ranks
+from recgauntlet import stats
+from recgauntlet.stats import Estimate, Resampled, crossed_means, estimate, resampled, resampled_means, shared_ranks
 
 
 def interval(outcomes: np.ndarray) -> Estimate:
@@ -96,3 +97,75 @@ def test_crossed_means_resample_seeds_and_refuse_nothing_at_all() -> None:
         crossed_means([])
     with pytest.raises(ValueError, match="at least one"):
         crossed_means([np.ones((0, 4, 1))])
+
+
+BOUNDS = [(1 - stats.LEVEL) / 2, (1 + stats.LEVEL) / 2]
+
+
+def plainly_resampled(outcomes: np.ndarray) -> np.ndarray:
+    """The means `[R, M]` by the definition, in double precision and with nothing kept, in the order of size."""
+    seeds, examples, _ = outcomes.shape
+    rng = np.random.default_rng(stats._SEED)
+    weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=stats.DRAWS)
+    drawn = rng.integers(0, examples, size=(stats.DRAWS, examples))
+    counts = np.stack([np.bincount(row, minlength=examples) for row in drawn])
+    sums = np.einsum("rn,snm->rsm", counts.astype(np.float64), outcomes)
+    return np.sort(np.einsum("rs,rsm->rm", weights.astype(np.float64), sums) / (seeds * examples), axis=0)
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 7])
+@pytest.mark.parametrize("kind", ["right or wrong", "half right", "differences", "large", "real"])
+def test_means_are_those_of_the_definition_to_the_last_bit(seeds: int, kind: str) -> None:
+    """But for real numbers: their sums are rounded, in whatever order they are taken."""
+    rng = np.random.default_rng(5)
+    outcomes = {
+        "right or wrong": rng.integers(0, 2, (seeds, 60, 4)).astype(float),
+        "half right": rng.integers(0, 3, (seeds, 60, 4)) / 2,
+        "differences": rng.integers(-2, 3, (seeds, 60, 4)) / 2,
+        "large": rng.integers(0, 10**6, (seeds, 60, 4)).astype(float),
+        "real": rng.normal(size=(seeds, 60, 4)),
+    }[kind]
+    found, expected = np.sort(resampled_means(outcomes), axis=0), plainly_resampled(outcomes)
+    if kind == "real":
+        assert found == pytest.approx(expected, rel=1e-12, abs=1e-12)
+    else:
+        assert found.tolist() == expected.tolist()
+    again = np.sort(resampled_means(outcomes), axis=0)  # now with what was kept
+    assert again.tolist() == found.tolist()
+
+
+@pytest.mark.parametrize("kind", ["right or wrong", "differences", "large", "real"])
+def test_bounds_are_those_of_numpys_quantiles_to_the_last_bit(kind: str) -> None:
+    rng = np.random.default_rng(6)
+    outcomes = {
+        "right or wrong": rng.integers(0, 2, (3, 60, 5)).astype(float),
+        "differences": rng.integers(-1, 2, (3, 60, 5)).astype(float),
+        "large": rng.integers(0, 10**4, (3, 60, 5)).astype(float),
+        "real": rng.normal(size=(3, 60, 5)),
+    }[kind]
+    found = resampled(outcomes)
+    means = found.means()
+    estimates = found.estimates(means.mean(axis=0).tolist())
+    low, high = np.quantile(means, BOUNDS, axis=0)
+    assert [one.low for one in estimates] == low.tolist()
+    assert [one.high for one in estimates] == high.tolist()
+    assert [estimate(one.value, means[:, n]) for n, one in enumerate(estimates)] == estimates
+
+
+@pytest.mark.parametrize("draws", [1, 2, 3, 39, 41, 1000])
+def test_bounds_of_any_number_of_draws_are_numpys(draws: int) -> None:
+    values = np.random.default_rng(draws).normal(size=(draws, 2))
+    values[0, 1] = np.nan
+    first, second = Resampled(values, 1).estimates([values[:, 0].mean(), 0.0])
+    assert [first.low, first.high] == np.quantile(values[:, 0], BOUNDS).tolist()
+    assert np.isnan([second.low, second.high]).all()
+
+
+def test_what_is_kept_between_calls_is_bounded() -> None:
+    outcomes = (np.random.default_rng(4).random((1, 3000, 1)) < 0.5).astype(float)
+    kept = stats._kept_groups.cache_info().currsize, stats._kept_draws.cache_info().currsize
+    resampled_means(outcomes)  # too many to be kept
+    assert stats._kept_draws.cache_info().currsize == kept[1]
+    assert stats._kept_groups(stats._SEED, stats.DRAWS, 1, 3000) is None
+    for function in (stats._kept_groups, stats._kept_draws, stats._crossed_draws):
+        assert function.cache_info().maxsize == stats._KEPT

@@ -12,6 +12,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "recgauntlet"))
 from board import Board, make_board
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache for each test: no row is kept from another, nor in the cache of whoever tests."""
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("RECGAUNTLET_CACHE", str(cache))
+    return cache
+
+
 @pytest.fixture(scope="session")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
     """A rendered page with everything on it that a page can have."""

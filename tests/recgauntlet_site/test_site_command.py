@@ -39,6 +39,26 @@ def test_two_renderings_from_two_places_are_the_same_bytes(board: Board, tmp_pat
     assert not [name for name, content in outs[1].items() if str(tmp_path).encode() in content]
 
 
+def test_what_is_kept_changes_no_byte_and_can_be_left_alone(board: Board, tmp_path: Path, own_cache: Path) -> None:
+    def files(name: str, *options: str) -> dict[str, bytes]:
+        arguments = ["--results", str(board.directory), "--out", str(tmp_path / name), *options]
+        assert CliRunner().invoke(site, arguments, catch_exceptions=False).exit_code == 0
+        return files_below(tmp_path / name)
+
+    fresh = files("fresh", "--no-cache")
+    assert not list(own_cache.rglob("*"))
+    assert files("first") == fresh
+    entries = {path: path.read_bytes() for path in own_cache.rglob("*") if path.is_file()}
+    assert entries
+    assert files("again") == fresh
+    for path in entries:
+        path.write_bytes(b"spoiled")
+    assert files("without", "--no-cache") == fresh
+    assert {path.read_bytes() for path in entries} == {b"spoiled"}
+    assert files("spoiled") == fresh
+    assert {path: path.read_bytes() for path in own_cache.rglob("*") if path.is_file()} == entries
+
+
 def test_a_broken_record_is_warned_of_and_does_not_stop_the_page(board: Board, tmp_path: Path) -> None:
     result = CliRunner().invoke(site, ["--results", str(board.directory), "--out", str(tmp_path / "page")])
     assert result.exit_code == 0

@@ -124,7 +124,10 @@ def test_a_cell_of_a_release_is_shown_like_a_record(call: Call, tmp_path: Path) 
     assert "clean accuracy" in text
 
 
-def test_the_page_of_a_release_has_the_numbers_of_its_records(call: Call, tmp_path: Path) -> None:
+def test_the_page_of_a_release_has_the_numbers_of_its_records(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECGAUNTLET_CACHE", str(tmp_path / "cache"))
     make_release(tmp_path, records=board())
     call("site", "--results", "results/2026.1", "--out", "frozen")
     call("site", "--results", "records-of-2026.1", "--out", "loose")

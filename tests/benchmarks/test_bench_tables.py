@@ -1,0 +1,100 @@
+"""What the tables of 2,000 records take: made for the first time, made again, and made after a change."""
+
+from __future__ import annotations
+
+import itertools
+import resource
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_figures import Figure
+from bench_release import many_records
+
+from recgauntlet.crew import Crew, cores
+from recgauntlet.kept import Kept
+from recgauntlet.record import read_record
+from recgauntlet.sealed import to_bytes
+from recgauntlet.workshop import Workshop
+
+RECORDS = 2000
+pytestmark = [pytest.mark.measures, pytest.mark.timeout(3600)]
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The records as `recgauntlet run` would leave them."""
+    folder = tmp_path_factory.mktemp("records")
+    for record in many_records(RECORDS):
+        path = folder / record.task.id / record.task.track
+        path.mkdir(parents=True, exist_ok=True)
+        (path / f"{record.model.name}-{record.defense.name}-{record.seed}.json").write_bytes(to_bytes(record))
+    return folder
+
+
+def processor_seconds() -> float:
+    """Those of this process and of the children that it waited for."""
+    told = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in told)
+
+
+class Timed:
+    """Reads records and makes tables, and notes the seconds by the clock and of the processors."""
+
+    def __init__(self, records: Path, kept: Path) -> None:
+        self.records, self.kept = records, kept
+        self.walls: list[float] = []
+        self.processors: list[float] = []
+
+    def __call__(self) -> None:
+        wall, processors = time.perf_counter(), processor_seconds()
+        with Crew() as crew, Kept(self.kept, [self.records]) as kept:
+            workshop = Workshop(crew, kept)
+            results = workshop.read(self.records)
+            tables = workshop.tables([record for _, record in results.records])
+        self.walls.append(time.perf_counter() - wall)
+        self.processors.append(processor_seconds() - processors)
+        assert len(results.records) == RECORDS
+        assert not results.broken
+        assert sum(len(row.sources) for table in tables for row in table.rows) == RECORDS
+
+    def figure(self, what: str, at_most: float) -> Figure:
+        wall, processors = statistics.median(self.walls), statistics.median(self.processors)
+        each = processors / RECORDS * 1e3
+        told = f"by the clock, on {cores()} cores; {processors:.1f} s of processors, {each:.1f} ms a record"
+        return Figure(f"seconds to read {RECORDS:,} records and make their tables, {what}", wall, told, at_most=at_most)
+
+
+def test_for_the_first_time(records: Path, tmp_path: Path, benchmark: Any, book: Callable[[Figure], None]) -> None:
+    timed = Timed(records, tmp_path / "kept")
+    benchmark.pedantic(timed, setup=lambda: shutil.rmtree(timed.kept, ignore_errors=True), rounds=3, iterations=1)
+    book(timed.figure("for the first time", at_most=12))
+
+
+def test_again(records: Path, tmp_path: Path, benchmark: Any, book: Callable[[Figure], None]) -> None:
+    timed = Timed(records, tmp_path / "kept")
+    Timed(records, tmp_path / "kept")()
+    benchmark.pedantic(timed, rounds=7, iterations=1)
+    book(timed.figure("again", at_most=2))
+
+
+def test_after_one_record_changed(
+    records: Path, tmp_path: Path, benchmark: Any, book: Callable[[Figure], None]
+) -> None:
+    timed = Timed(records, tmp_path / "kept")
+    Timed(records, tmp_path / "kept")()
+    path = min(records.rglob("*.json"))
+    record = read_record(path)
+    minutes = itertools.count()
+
+    def change() -> None:
+        changed = record.model_copy(update={"finished": f"2030-01-01T00:{next(minutes):02}:00Z"})
+        path.write_bytes(to_bytes(changed.sealed()))
+
+    benchmark.pedantic(timed, setup=change, rounds=7, iterations=1)
+    path.write_bytes(to_bytes(record))
+    book(timed.figure("after one record changed", at_most=2))
