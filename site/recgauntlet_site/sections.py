@@ -17,6 +17,7 @@ from recgauntlet_site import words
 from recgauntlet_site.columns import Column, columns_of, device_kind
 from recgauntlet_site.families import defense_family, model_family
 from recgauntlet_site.pictures import Picture, pictures_of
+from recgauntlet_site.pictures.palette import SERIES
 from recgauntlet_site.pictures.security_curves import axis, budgets, curves, point_at
 
 MOST_EXAMPLES = 8
@@ -170,7 +171,7 @@ class Section:
             amounts = [float(step.characters if by_characters else step.amount) for step in steps]
             threats.append({"axis": axis(column, by_characters), "amounts": amounts, "rows": rows})
         names = {row_anchor(self.table, row): words.visible(words.row_name(row)) for row in self.table.rows}
-        return {"threats": threats, "names": names}
+        return {"threats": threats, "names": names, "colours": SERIES}
 
     @property
     def ranked_lists(self) -> list[tuple[ThreatColumn, list[tuple[Row, ThreatCells]]]]:

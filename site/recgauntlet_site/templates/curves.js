@@ -5,11 +5,10 @@
   const island = document.getElementById("curves-data");
   const box = document.getElementById("zoom");
   if (!island || !box) return;
-  const { threats, names } = JSON.parse(island.textContent);
+  const { threats, names, colours } = JSON.parse(island.textContent);
   const choice = box.querySelector("select");
   const place = box.querySelector(".zoomed");
   const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3]];
-  const COLOURS = 6;
   let shown = Object.keys(names);
   let drawn = null;
 
@@ -29,8 +28,8 @@
       cursor: { drag: { x: true, y: true, uni: 20 } },
       series: [{ label: threat.axis }, ...rows.map((id, number) => ({
         label: names[id],
-        stroke: colour(`--s${number % COLOURS}`),
-        dash: DASHES[Math.floor(number / COLOURS) % DASHES.length],
+        stroke: colour(`--s${number % colours}`),
+        dash: DASHES[Math.floor(number / colours) % DASHES.length],
         width: 2,
         points: { size: 6 },
         value: (plot, value) => (value === null ? "–" : value.toFixed(1)),
