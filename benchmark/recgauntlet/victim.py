@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recgauntlet.batch import PAD, Batch, Candidates, Users, UserState
 from recgauntlet.errors import BudgetExceeded
+from recgauntlet.known_scores import KnownScores
 from recgauntlet.passes import fit, gradient_once, is_out_of_memory
 from recgauntlet.recommender import Recommender, embedding_mask
 from recgauntlet.scale import EmbeddingScale
@@ -50,7 +51,8 @@ class Effort:
 class Victim:
     """A model, seen by an attack, for the examples of one clean batch.
 
-    Users of the clean batch are encoded once. `limit` is the number of scored inputs an attack may ask for
+    Users of the clean batch are encoded once, and an input of a model that is not random is scored once, whichever
+    attacks ask for it; each pays its query. `limit` is the number of scored inputs an attack may ask for
     per example (None: no limit); `reset` starts the count again for the next attack.
 
     A model that is random is asked `samples` times for every score and gradient, and their mean is given: expectation
@@ -74,6 +76,7 @@ class Victim:
     _is_context_free: bool | None = None
     _words: WordVectors = field(init=False)
     _word_effects: tuple[tuple[str, ...], Tensor] | None = None
+    _known_scores: KnownScores = field(default_factory=KnownScores)
 
     def __post_init__(self) -> None:
         on_cpu = self.clean.items.device.type == "cpu"
@@ -104,10 +107,26 @@ class Victim:
         """Logits `[B]`, without a graph; each row is one query of its example."""
         self._count(batch)
         started = time.perf_counter()
-        scores = self._fitting(lambda: self._scores(batch))
-        self.effort.forwards += len(batch) * self.samples
+        scores = self._computed(batch) if batch.delta is not None or self.samples > 1 else self._remembered(batch)
         self.effort.seconds += time.perf_counter() - started
         return scores
+
+    def _remembered(self, batch: Batch) -> Tensor:
+        """The scores, those that were given before from memory; only where the model is not random."""
+        keys = self._known_scores.keys(batch)
+        scores, known = self._known_scores.find(keys)
+        self.effort.cache_hits += int(known.sum())
+        new = torch.nonzero(~known).flatten()
+        if not len(new):
+            return scores.to(batch.items.device)
+        device_rows = new.to(batch.items.device)
+        computed = self._computed(batch if len(new) == len(batch) else batch.select(device_rows))
+        self._known_scores.keep([keys[at] for at in new.tolist()], computed)
+        return scores.to(computed).index_copy_(0, device_rows, computed)
+
+    def _computed(self, batch: Batch) -> Tensor:
+        self.effort.forwards += len(batch) * self.samples
+        return self._fitting(lambda: self._scores(batch))
 
     def _scores(self, batch: Batch) -> Tensor:
         order = _by_length(batch) if len(batch) > self.chunk else None

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from toy_recommender import ToyRecommender, make_batch, make_victim
 
 from recgauntlet.batch import Batch
 from recgauntlet.errors import BudgetExceeded
+from recgauntlet.known_scores import KnownScores
 from recgauntlet.scale import embedding_scale
 from recgauntlet.victim import Victim
 from recgauntlet.world import World
@@ -50,6 +54,66 @@ def test_each_way_of_asking_is_counted(victim: Victim, batch: Batch, ask: str) -
     assert victim.effort.forwards == len(batch)
     with pytest.raises(BudgetExceeded):
         getattr(victim, ask)(batch)
+
+
+def test_an_input_is_scored_once_and_paid_for_each_time(victim: Victim, world: World, batch: Batch) -> None:
+    texts = [f"{world.catalog.texts[i]} boat" for i in batch.items.tolist()]
+    for changed in (batch, batch.with_texts(texts), batch.with_histories(batch.histories().flip(0))):
+        victim.reset(3)
+        first = victim.scores(changed.select(torch.arange(4)))
+        again = victim.scores(changed.select(torch.tensor([3, 5, 0])))
+        assert victim.effort.forwards == 5, "two of three are known"
+        assert victim.effort.queries == 7
+        assert torch.equal(again[[2, 0]], first[[0, 3]])
+        assert victim.remaining(batch.example_ids[:1]).tolist() == [1]
+
+
+@pytest.mark.parametrize("part", ["users", "rows", "items", "texts", "example_ids"])
+def test_no_score_is_taken_for_that_of_another_input(
+    model: ToyRecommender, world: World, batch: Batch, part: str
+) -> None:
+    one = batch.with_texts([world.catalog.texts[i] for i in batch.items.tolist()]).select(torch.tensor([0, 1]))
+    apart: dict[str, Any] = {
+        "users": replace(one.users, histories=one.users.histories.flip(1).clamp(min=0)),
+        "rows": (one.rows + 1) % len(one.users),
+        "items": (one.items + 1) % len(world.catalog),
+        "texts": tuple(f"{text} boat" for text in one.texts or ()),
+        "example_ids": one.example_ids.flip(0),
+    }
+    victim = make_victim(model, world, batch)
+    victim.scores(one)
+    victim.reset(None)
+    other = replace(one, **{part: apart[part]})
+    assert torch.allclose(victim.scores(other), plain_scores(model, other), atol=1e-5)
+    assert victim.effort.forwards == 2
+
+
+def test_perturbed_embeddings_and_random_models_are_scored_each_time(
+    model: ToyRecommender, world: World, batch: Batch
+) -> None:
+    few = batch.select(torch.arange(3))
+    victim = make_victim(model, world, batch)
+    delta = torch.zeros_like(victim.embedding_gradient(few)[1])
+    victim.reset(None)
+    for _ in range(2):
+        victim.scores(few.with_delta(delta))
+    assert victim.effort.forwards == 6
+    victim.samples = 4
+    victim.reset(None)
+    for _ in range(2):
+        victim.scores(few)
+    assert victim.effort.forwards == 24
+
+
+def test_what_is_remembered_has_an_end(batch: Batch) -> None:
+    known = KnownScores(most=3)
+    keys = known.keys(batch.select(torch.arange(4)))
+    known.keep(keys[:2], torch.tensor([0.0, float("nan")]))
+    scores, there = known.find(keys[:3])
+    assert there.tolist() == [True, True, False]
+    assert scores[0] == 0.0
+    known.keep(keys[2:], torch.tensor([1.0, 2.0]))
+    assert known.find(keys)[1].tolist() == [False, False, True, True]
 
 
 def test_an_unknown_example_is_refused(victim: Victim, world: World) -> None:
