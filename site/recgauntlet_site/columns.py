@@ -137,7 +137,7 @@ def _retained(row: Row) -> Content:
 def _ratio(name: str) -> Callable[[Row], Content]:
     def content(row: Row) -> Content:
         value: float | None = getattr(row.cost, name)
-        twin = "the undefended twin" if value is None and row.defense.name == "standard" else ""
+        twin = "the twin" if value is None and row.defense.name == "standard" else ""
         return Content(words.times(value), twin, f"{1.0 if value is None else value:.6g}")
 
     return content

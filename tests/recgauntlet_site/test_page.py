@@ -136,7 +136,7 @@ def test_intervals_hold_their_values(shop: Element) -> None:
 def test_cost_is_a_multiple_of_the_undefended_twin(shop: Element) -> None:
     assert value(cells_of(shop, row_of(shop, "nrms + pgd epsilon = 0.2"))["seconds"]) == "1.41×"
     twin = cells_of(shop, row_of(shop, "nrms + standard"))["seconds"]
-    assert " ".join(twin.text().split()) == "1× the undefended twin"
+    assert " ".join(twin.text().split()) == "1× the twin"
 
 
 def test_flagged_rows_say_why_on_the_spot_and_have_no_rank(shop: Element) -> None:
