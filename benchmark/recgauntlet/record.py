@@ -103,7 +103,8 @@ class TrainingCost(_Part):
 
 class AttackEffort(_Part):
     """What one attack asked of the victim, over all examples it was given. `queries` are scored inputs, the unit of the
-    budget; `forwards` and `backwards` are passes of the model, several a query where it is random."""
+    budget; `forwards` and `backwards` are passes of the model: several a query where it is random, none where an attack
+    before it had asked for the same input (`cache_hits`)."""
 
     queries: int = 0
     forwards: int

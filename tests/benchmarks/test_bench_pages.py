@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
 import statistics
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 from bench_figures import Figure
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recgauntlet_site"))
+
+from chromium import BROWSER
+
 ROWS = 2000
 RECORDS, SEEDS = 2000, 3
 PUBLIC = Path(__file__).resolve().parents[2] / "site" / "public"
-BROWSER = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
 pytestmark = [pytest.mark.measures, pytest.mark.timeout(600)]
 LONG_TABLE = """rows => {
   const body = document.querySelector('#board').tBodies[0], own = [...body.rows];

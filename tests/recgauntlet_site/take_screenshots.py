@@ -5,10 +5,10 @@ Needs Chromium and the public page (`recgauntlet site`). Look at what it writes 
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from chromium import BROWSER
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,9 +59,8 @@ def take(page: Page, shot: Shot) -> None:
 def main() -> None:
     """Take every picture."""
     PICTURES.mkdir(exist_ok=True)
-    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        browser = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         for shot in SHOTS:
             context = browser.new_context(
                 viewport={"width": shot.width, "height": shot.height},

@@ -6,22 +6,19 @@ Skipped where there is no Chromium, and on continuous integration, which has non
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from board import HOSTILE, Board
+from chromium import BROWSER
 from synthetic_records import make_record
 
 from recgauntlet.record import RunRecord, write_record
 from recgauntlet.results import read_results
 from recgauntlet_site.render import render_site
 
-BROWSER = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
 pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine to open the pages with"),
     pytest.mark.skipif(bool(os.environ.get("CI")), reason="continuous integration opens no browser"),
