@@ -46,9 +46,7 @@ _LOOSE = (
 _ASSETS = {
     "assets/board.js": "templates/board.js",
     "assets/curves.js": "templates/curves.js",
-    "assets/vendor/sortable.js": "vendor/sortable.min.js",
-    "assets/vendor/sortable.a11y.js": "vendor/sortable.a11y.min.js",
-    "assets/vendor/LICENSE-sortable.txt": "vendor/LICENSE-sortable.txt",
+    "assets/sort.js": "templates/sort.js",
     "assets/vendor/uPlot.iife.js": "vendor/uPlot.iife.min.js",
     "assets/vendor/uPlot.css": "vendor/uPlot.min.css",
     "assets/vendor/LICENSE-uplot.txt": "vendor/LICENSE-uplot.txt",

@@ -90,8 +90,7 @@
   }
 
   function sortBy(table, key, order) {
-    const head = headOf(table, key);
-    for (let clicks = 0; head && head.getAttribute("aria-sort") !== order && clicks < 2; clicks += 1) head.click();
+    table.dispatchEvent(new CustomEvent("order-by", { detail: { key, order } }));
   }
 
   // ---- comparison
@@ -185,15 +184,15 @@
       const wanted = state.get("columns").split(".");
       for (const box of boxes) box.checked = wanted.includes(box.value);
     }
-    for (const sort of state.getAll("sort")) {
-      const [id, key, order] = sort.split(".");
-      const table = tables.find((one) => one.id === id);
-      if (table && ["ascending", "descending"].includes(order)) sortBy(table, key, order);
-    }
     compared.splice(0);
     if (board && state.has("compare")) {
       const there = state.get("compare").split(".").filter((id) => board.tBodies[0].querySelector(`tr[id="${CSS.escape(id)}"]`));
       compared.push(...new Set(there.slice(0, MOST_COMPARED)));
+    }
+    for (const sort of state.getAll("sort")) { // last: every order is written into the address with all that was read
+      const [id, key, order] = sort.split(".");
+      const table = tables.find((one) => one.id === id);
+      if (table && ["ascending", "descending"].includes(order)) sortBy(table, key, order);
     }
     show();
   }
@@ -233,7 +232,7 @@
     show();
     write();
   }));
-  document.addEventListener("sort-end", write);
+  document.addEventListener("ordered", write);
   window.addEventListener("hashchange", read);
   if (board) {
     addBoxes();
