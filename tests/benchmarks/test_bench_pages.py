@@ -79,8 +79,8 @@ def test_2000_rows(long_page: Any, book: Callable[[Figure], None], what: str, sc
         scripts.append(after[0] - before[0])
         layouts.append(after[1] - before[1])
     told = (
-        f"processor time of the page's own thread, the median of 9 ({min(scripts):.0f} to {max(scripts):.0f}), until the "
-        f"rows stand as they should; the browser then lays them out anew in {statistics.median(layouts):.0f} ms"
+        f"processor time of the page's own thread, the median of 9 ({min(scripts):.0f} to {max(scripts):.0f}), until "
+        f"the rows stand as they should; the browser then lays them out anew in {statistics.median(layouts):.0f} ms"
     )
     book(Figure(f"ms to {what} {ROWS:,} rows of a task's table", statistics.median(scripts), told, at_most=100))
 

@@ -199,7 +199,7 @@ def command(tmp_path: Path, tiny_cache: Path, test_plugins: Path) -> Iterator[Ca
             process.stdout.close()
 
 
-def waits_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def waits_until(condition: Callable[[], bool], seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -253,11 +253,14 @@ def test_a_killed_sweep_loses_the_cell_in_flight_alone(command: Any, tmp_path: P
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
-def test_an_interrupted_sweep_says_so_and_keeps_what_is_finished(command: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_says_so_and_keeps_what_is_finished(
+    command: Any, tmp_path: Path, number: signal.Signals
+) -> None:
     swept = tmp_path / "swept"
     process = command("--defense", "standard,waits")
     worker = waiting(swept)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert "stopped; finished cells are kept" in output

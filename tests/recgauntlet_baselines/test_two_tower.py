@@ -26,12 +26,15 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     return thin_bert(tmp_path_factory.mktemp("thin-bert"))
 
 
-def make(data: TaskData, checkpoint: str, *, tuned_layers: int = 1, history_items: int = 50) -> TwoTower:
+def make(
+    data: TaskData, checkpoint: str, *, layers: int = 0, tuned_layers: int = 1, history_items: int = 50
+) -> TwoTower:
     torch.manual_seed(0)
     return TwoTower(
         data.catalog,
         token_length=12,
         checkpoint=checkpoint,
+        layers=layers,
         tuned_layers=tuned_layers,
         item_size=16,
         attention_size=8,
@@ -165,10 +168,25 @@ def test_a_text_of_another_item_is_not_taken_for_its_own(data: TaskData, checkpo
     torch.testing.assert_close(model.score(state, shifted), model.score(state, candidates), rtol=1e-4, atol=1e-6)
 
 
+@torch.no_grad()
+def test_layers_are_kept_from_the_bottom(data: TaskData, checkpoint: str, batch: Batch) -> None:
+    both, one = make(data, checkpoint), make(data, checkpoint, layers=1)
+    assert len(one.encoder.encoder.layer) == 1
+    for kept, own in zip(
+        one.encoder.encoder.layer[0].parameters(), both.encoder.encoder.layer[0].parameters(), strict=True
+    ):
+        assert torch.equal(kept, own)
+    assert one.encoder.encoder.layer[0].attention.self.query.weight.requires_grad
+    assert one.score(one.encode_user(batch.users).select(batch.rows), one.candidates(batch.items)).isfinite().all()
+
+
 def test_options_that_do_not_fit_are_refused(data: TaskData, checkpoint: str, tmp_path: Path) -> None:
     with pytest.raises(PluginError) as caught:
         make(data, checkpoint, tuned_layers=3)
     assert caught.value.field == "tuned_layers"
+    with pytest.raises(PluginError) as caught:
+        make(data, checkpoint, layers=3)
+    assert caught.value.field == "layers"
     with pytest.raises(PluginError) as caught:
         make(data, str(tmp_path / "nothing"))
     assert caught.value.field == "checkpoint"

@@ -39,6 +39,30 @@ def load_encoder(checkpoint: str) -> tuple[Any, Any]:
     return tokenizer, model
 
 
+def keep_layers(encoder: Any, layers: int) -> None:
+    """Cut an encoder of BERT's kind to its first `layers` layers; 0 keeps all.
+
+    Raises
+    ------
+    PluginError
+        Where it has fewer.
+    """
+    if layers == 0:
+        return
+    holder = getattr(encoder, "encoder", None) or getattr(encoder, "transformer", None)
+    stack = getattr(holder, "layer", None)
+    if not isinstance(stack, nn.ModuleList) or not 1 <= layers <= len(stack):
+        have = len(stack) if isinstance(stack, nn.ModuleList) else "an unknown number of"
+        raise PluginError(
+            f"layers={layers} cannot be kept of {have} layers",
+            field="layers",
+            remedy="choose a number from 1 to the number of layers, or 0 for all",
+        )
+    assert holder is not None  # it has the stack
+    holder.layer = stack[:layers]
+    encoder.config.num_hidden_layers = layers
+
+
 def special_ids(tokenizer: Any) -> tuple[int, int]:
     first = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
     last = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id

@@ -16,6 +16,7 @@ from recgauntlet.errors import PluginError
 from recgauntlet.recommender import Recommender, Surface, TrainingRecipe
 from recgauntlet_baselines.models._layers import WordTokenizer, in_length_groups
 from recgauntlet_baselines.models._pretrained import (
+    keep_layers,
     kept_pieces,
     load_encoder,
     read_first_alone,
@@ -93,7 +94,7 @@ class BertRanker(Recommender):
         self.history_tokens = history_tokens
         self.max_length = max_length
         tokenizer, self.bert = load_encoder(checkpoint or str(model_path()))
-        self._keep_layers(layers)
+        keep_layers(self.bert, layers)
         limit = getattr(self.bert.config, "max_position_embeddings", max_length)
         if not token_length + 3 <= max_length <= limit:
             raise PluginError(
@@ -189,22 +190,6 @@ class BertRanker(Recommender):
         known = users.histories >= 0
         rows = users.histories.clamp(min=0)
         return ids[rows], mask[rows] & known.unsqueeze(-1)
-
-    def _keep_layers(self, layers: int) -> None:
-        if layers == 0:
-            return
-        encoder = getattr(self.bert, "encoder", None) or getattr(self.bert, "transformer", None)
-        stack = getattr(encoder, "layer", None)
-        if not isinstance(stack, nn.ModuleList) or not 1 <= layers <= len(stack):
-            have = len(stack) if isinstance(stack, nn.ModuleList) else "an unknown number of"
-            raise PluginError(
-                f"layers={layers} cannot be kept of {have} layers",
-                field="layers",
-                remedy="choose a number from 1 to the number of layers, or 0 for all",
-            )
-        assert encoder is not None  # it has the stack
-        encoder.layer = stack[:layers]
-        self.bert.config.num_hidden_layers = layers
 
     def _freeze(self, freeze: str) -> None:
         if freeze not in {"none", "embeddings", "encoder"}:

@@ -17,7 +17,7 @@ from recgauntlet.errors import PluginError
 from recgauntlet.recommender import Recommender, Surface, TrainingRecipe
 from recgauntlet.search_space import OneOf, SearchSpace
 from recgauntlet_baselines.models._layers import AdditiveAttention, WordTokenizer, closed, in_length_groups
-from recgauntlet_baselines.models._pretrained import load_encoder, special_ids, word_pieces
+from recgauntlet_baselines.models._pretrained import keep_layers, load_encoder, special_ids, word_pieces
 
 READ_AT_ONCE = 512
 
@@ -51,8 +51,10 @@ class TwoTower(Recommender):
     ----------
     checkpoint
         A hub name or a local path of an encoder of BERT's kind; empty: MiniLM, which ships with this package.
+    layers
+        How many of the encoder's layers are kept, from the bottom; 0 keeps all.
     tuned_layers
-        How many layers, from the top, learn; with 0 the attentions and the dense layer alone.
+        How many of the kept layers, from the top, learn; with 0 the attentions and the dense layer alone.
     item_size
         Size of an item's and a user's vector.
     attention_size
@@ -92,6 +94,7 @@ class TwoTower(Recommender):
         *,
         token_length: int,
         checkpoint: str = "",
+        layers: int = 0,
         tuned_layers: int = 1,
         item_size: int = 128,
         attention_size: int = 48,
@@ -100,6 +103,7 @@ class TwoTower(Recommender):
         super().__init__(catalog, token_length=token_length)
         self.history_items = history_items
         tokenizer, self.encoder = load_encoder(checkpoint or str(model_path()))
+        keep_layers(self.encoder, layers)
         first, last = special_ids(tokenizer)
         unknown = tokenizer.unk_token_id
         self._first, self._last = first, last
@@ -109,16 +113,16 @@ class TwoTower(Recommender):
             unknown=int(unknown if unknown is not None else last),
             pad=int(tokenizer.pad_token_id or 0),
         )
-        layers = self._layers()
-        if not 0 <= tuned_layers <= len(layers):
+        stack = self._layers()
+        if not 0 <= tuned_layers <= len(stack):
             raise PluginError(
-                f"tuned_layers={tuned_layers} of {len(layers)} layers cannot learn",
+                f"tuned_layers={tuned_layers} of {len(stack)} layers cannot learn",
                 field="tuned_layers",
-                remedy=f"choose a number from 0 to {len(layers)}",
+                remedy=f"choose a number from 0 to {len(stack)}",
             )
-        self._frozen = len(layers) - tuned_layers
+        self._frozen = len(stack) - tuned_layers
         self.encoder.requires_grad_(False)
-        layers[self._frozen :].requires_grad_(True)
+        stack[self._frozen :].requires_grad_(True)
         width = int(self.encoder.config.hidden_size)
         self.word_pool = AdditiveAttention(width, attention_size)
         nn.init.zeros_(self.word_pool.query.weight)  # the mean over the tokens

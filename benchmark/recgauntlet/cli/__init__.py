@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from importlib.metadata import version
+from types import FrameType
 from typing import Any
 
 import click
@@ -91,6 +93,7 @@ def cli() -> None:
 def main() -> None:
     """Entry point of the command `recgauntlet`: errors of the input end in one clear message and exit code 2."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    signal.signal(signal.SIGTERM, _interrupt)  # a scheduler that ends a job ends it as Ctrl-C does
     try:
         code = cli.main(standalone_mode=False)
     except RecGauntletError as error:
@@ -103,3 +106,7 @@ def main() -> None:
         click.echo("stopped; finished cells are kept, run the same command again to go on", err=True)
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
