@@ -34,6 +34,7 @@ from recgauntlet.table_csv import to_csv
 from recgauntlet_site import words
 from recgauntlet_site.export import to_json
 from recgauntlet_site.methods import MethodPage, by_family, method_pages, plugin_of
+from recgauntlet_site.overview import overview_of
 from recgauntlet_site.pictures import style_sheet
 from recgauntlet_site.pictures.security_curves import axis, budgets, point_at
 from recgauntlet_site.sections import Filter, Place, Section, coded, filters_of, sections_of
@@ -149,6 +150,7 @@ def render_site(
             filters=(on_start := _start_filters(sections)),
             facts=partial(coded, on_start),
             broken=_broken(found, known, loose),
+            overview=overview_of(sections),
             methods=[(kind, by_family(methods, kind)) for kind in ("model", "defense")],
         ),
         "about.html": environment.get_template("about.html.j2").render(root="", here="about.html"),

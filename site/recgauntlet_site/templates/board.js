@@ -5,7 +5,7 @@
   const MOST_COMPARED = 4;
   const form = document.querySelector("form.tools");
   if (!form) return;
-  const tables = [...document.querySelectorAll("table.sortable")];
+  const tables = [...document.querySelectorAll("table.sortable[id]")];
   const board = document.querySelector("table.board");
   const output = form.querySelector("output");
   const filters = [...form.querySelectorAll("select[data-fact]")];
