@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ SHORT = {
     "headline-tampering": "headlines",
     "embedding": "embeddings",
 }
+RANKED = {"video-watch": "histories", "ecommerce-purchase": "titles", "news-click": "headlines"}
 WITHOUT_PAPER = {"standard", "gradient-scaling", "layer-wise"}
 
 
@@ -43,14 +45,17 @@ def gained(value: float) -> str:
     return f"{100 * value:+.1f}".replace("-", "−")
 
 
-def cells_of(frame: pd.DataFrame, task: str, model: str, defense: str) -> pd.DataFrame:
-    return frame[(frame.task == task) & (frame.model == model) & (frame.defense == defense)]
+def rows_of(frame: pd.DataFrame, task: str, model: str, defense: str) -> list[pd.DataFrame]:
+    """The cells of each row of the method on a task: one row a choice of options, those with most seeds first."""
+    cells = frame[(frame.task == task) & (frame.model == model) & (frame.defense == defense)]
+    rows = [own for _, own in cells.groupby("row")]
+    return sorted(rows, key=lambda own: (-own.seed.nunique(), own.row.iloc[0]))
 
 
 def beside_twin(frame: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells of the undefended twins: same task, model and seeds."""
-    task, model = cells.task.iloc[0], cells.model.iloc[0]
-    twins = cells_of(frame, task, model, "standard")
+    """The cells of the undefended twins: same task, model with its options, and seeds."""
+    same = ["task", "model", "model_hyperparameters"]
+    twins = frame[(frame[same] == cells[same].iloc[0]).all(axis=1) & (frame.defense == "standard")]
     return twins[twins.seed.isin(cells.seed)]
 
 
@@ -69,49 +74,67 @@ def threats_of(cells: pd.DataFrame) -> list[str]:
     return [threat for threat in SHORT if under(cells, threat) is not None]
 
 
+def flagged(cells: pd.DataFrame) -> list[str]:
+    """The gates that failed in any seed."""
+    return sorted({name for names in cells.failed_gates.dropna() for name in names.split(";") if name})
+
+
+def options(cells: pd.DataFrame, others: list[pd.DataFrame]) -> str:
+    """The options that tell a row from others of the same method."""
+    own, *rest = (
+        json.loads(rows.model_hyperparameters.iloc[0]) | json.loads(rows.defense_hyperparameters.iloc[0])
+        for rows in (cells, *others)
+    )
+    apart = {name: value for name, value in own.items() if any(other.get(name) != value for other in rest)}
+    return ", ".join(f"{name} = {value}" for name, value in apart.items())
+
+
+def described(frame: pd.DataFrame, cells: pd.DataFrame) -> str:
+    """What the records say of a row."""
+    twins = None if cells.defense.iloc[0] == "standard" else beside_twin(frame, cells)
+    values = [("clean", mean(cells, "clean_accuracy"), twins is not None and mean(twins, "clean_accuracy"))]
+    values += [
+        (SHORT[threat], under(cells, threat) or 0.0, twins is not None and under(twins, threat))
+        for threat in threats_of(cells)
+    ]
+    words = [
+        f"{name} {points(value)}" + (f" ({gained(value - float(base))})" if base else "")
+        for name, value, base in values
+    ]
+    words += [
+        f"certified on {SHORT[threat]} {points(certified)}"
+        for threat in SHORT
+        if (certified := under(cells, threat, "certified_accuracy")) is not None
+    ]
+    if twins is None:
+        words.append(f"AUC {mean(cells, 'auc'):.3f}, nDCG@10 {mean(cells, 'ndcg10'):.3f}")
+    else:
+        words.append(f"training {mean(cells, 'flops_ratio'):.2f} times the operations")
+    return ", ".join(words) + (f"; **flagged**: {', '.join(flagged(cells))}" if flagged(cells) else "")
+
+
 def told(frame: pd.DataFrame, model: str, defense: str) -> str:
     """What the records say of a model under a defense, task by task."""
     parts = []
     for task in TASKS:
-        cells = cells_of(frame, task, model, defense)
-        if not len(cells):
-            continue
-        twins = None if defense == "standard" else beside_twin(frame, cells)
-        seeds = cells.seed.nunique()
-        values = [("clean", mean(cells, "clean_accuracy"), twins is not None and mean(twins, "clean_accuracy"))]
-        values += [
-            (SHORT[threat], under(cells, threat) or 0.0, twins is not None and under(twins, threat))
-            for threat in threats_of(cells)
-        ]
-        words = [
-            f"{name} {points(value)}" + (f" ({gained(value - float(base))})" if base else "")
-            for name, value, base in values
-        ]
-        words += [
-            f"certified on {SHORT[threat]} {points(certified)}"
-            for threat in SHORT
-            if (certified := under(cells, threat, "certified_accuracy")) is not None
-        ]
-        if twins is None:
-            words.append(f"AUC {mean(cells, 'auc'):.3f}, nDCG@10 {mean(cells, 'ndcg10'):.3f}")
-        else:
-            words.append(f"training {mean(cells, 'flops_ratio'):.2f} times the operations")
-        gates = sorted({name for names in cells.failed_gates.dropna() for name in names.split(";") if name})
-        flag = f"; **flagged**: {', '.join(gates)}" if gates else ""
-        parts.append(f"`{task}`, {seeds} seed{'s' if seeds > 1 else ''}: {', '.join(words)}{flag}")
+        rows = rows_of(frame, task, model, defense)
+        for place, cells in enumerate(rows):
+            seeds = cells.seed.nunique()
+            with_options = options(cells, rows[:place] + rows[place + 1 :])
+            named = f"`{task}`, {seeds} seed{'s' if seeds > 1 else ''}" + (f" ({with_options})" if with_options else "")
+            parts.append(f"{named}: {described(frame, cells)}")
     return "*Here.* " + ". ".join(parts) + "." if parts else "*Here.* No record yet."
 
 
 def models_table(frame: pd.DataFrame) -> Iterator[str]:
-    cells = frame[(frame.defense == "standard") & (frame.task == "video-watch")]
-    yield "| model | clean | histories | embeddings | AUC | nDCG@10 | parameters | training, s |"
-    yield "|---|---|---|---|---|---|---|---|"
-    order = {model: mean(cells[cells.model == model], "clean_accuracy") for model in cells.model.unique()}
-    for model in sorted(order, key=lambda name: -order[name]):
-        own = cells[cells.model == model]
+    films = frame[(frame.defense == "standard") & (frame.task == "video-watch")]
+    yield "| model | seeds | clean | histories | embeddings | AUC | nDCG@10 | parameters | training, s |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for own in sorted((own for _, own in films.groupby("row")), key=lambda own: -mean(own, "clean_accuracy")):
+        model = own.model.iloc[0]
         threats = [under(own, threat) for threat in ("history-perturbation", "embedding")]
         yield (
-            f"| [`{model}`](#{model}) | {points(order[model])} | "
+            f"| [`{model}`](#{model}) | {own.seed.nunique()} | {points(mean(own, 'clean_accuracy'))} | "
             + " | ".join("not read" if value is None else points(value) for value in threats)
             + f" | {mean(own, 'auc'):.3f} | {mean(own, 'ndcg10'):.3f} | {mean(own, 'parameters'):,.0f}"
             + f" | {mean(own, 'training_seconds'):.0f} |"
@@ -119,28 +142,69 @@ def models_table(frame: pd.DataFrame) -> Iterator[str]:
 
 
 def defenses_table(frame: pd.DataFrame) -> Iterator[str]:
-    cells = frame[(frame.model == "nrms") & (frame.task == "video-watch")]
+    films = frame[(frame.model == "nrms") & (frame.task == "video-watch")]
     yield "| defense | seeds | clean | histories | embeddings | certified | operations | seconds | flagged |"
     yield "|---|---|---|---|---|---|---|---|---|"
-    order = {name: under(cells[cells.defense == name], "embedding") or 0.0 for name in cells.defense.unique()}
-    for name in sorted(order, key=lambda name: -order[name]):
-        own = cells[cells.defense == name]
+    rows = [own for _, own in films.groupby("row")]
+    for own in sorted(rows, key=lambda own: -(under(own, "embedding") or 0.0)):
+        name = own.defense.iloc[0]
         certified = under(own, "history-perturbation", "certified_accuracy")
         ratios = [mean(own, column) for column in ("flops_ratio", "seconds_ratio")]
+        apart = options(own, [other for other in rows if other.defense.iloc[0] == name and other is not own])
         yield (
-            f"| [`{name}`](#{name}) | {own.seed.nunique()} | {points(mean(own, 'clean_accuracy'))}"
-            f" | {points(under(own, 'history-perturbation') or 0)} | {points(order[name])}"
-            f" | {'' if certified is None else points(certified)}"
+            f"| [`{name}`](#{name}){f' {apart}' if apart else ''} | {own.seed.nunique()}"
+            f" | {points(mean(own, 'clean_accuracy'))} | {points(under(own, 'history-perturbation') or 0)}"
+            f" | {points(under(own, 'embedding') or 0)} | {'' if certified is None else points(certified)}"
             + "".join(" | 1×" if pd.isna(ratio) else f" | {ratio:.2f}×" for ratio in ratios)
-            + f" | {'yes' if (own.failed_gates.fillna('') != '').any() else ''} |"
+            + f" | {'yes' if flagged(own) else ''} |"
         )
 
 
-TABLES = {"models": models_table, "defenses": defenses_table}
+def tasks_table(frame: pd.DataFrame) -> Iterator[str]:
+    """The methods with three seeds on every task."""
+    yield "| defense | " + " | ".join(f"{task}, clean | {task}, {threat}" for task, threat in RANKED.items()) + " |"
+    yield "|---|" + "---|" * 2 * len(RANKED)
+    for defense in sorted(frame[frame.model == "nrms"].defense.unique()):
+        rows = [rows_of(frame, task, "nrms", defense)[:1] for task in RANKED]
+        if not all(own and own[0].seed.nunique() >= 3 for own in rows):
+            continue
+        values = [
+            f"{points(mean(own, 'clean_accuracy'))} | {points(under(own, name_of(threat)) or 0.0)}"
+            for (own,), threat in zip(rows, RANKED.values(), strict=True)
+        ]
+        yield f"| [`{defense}`](#{defense}) | " + " | ".join(values) + " |"
+
+
+def name_of(short: str) -> str:
+    return next(threat for threat, word in SHORT.items() if word == short)
+
+
+def quantity(frame: pd.DataFrame, what: str) -> str:
+    """A number in the text: `model defense task quantity`, or with a + in front its difference from the twin's."""
+    model, defense, task, name = what.removeprefix("+").split()
+    cells = rows_of(frame, task, model, defense)[0]
+
+    def value(of: pd.DataFrame) -> float:
+        if name in SHORT.values():
+            return under(of, name_of(name)) or 0.0
+        if name == "certified":
+            return under(of, "history-perturbation", "certified_accuracy") or 0.0
+        return mean(
+            of, {"clean": "clean_accuracy", "operations": "flops_ratio", "seconds": "seconds_ratio"}.get(name, name)
+        )
+
+    if what.startswith("+"):
+        return gained(value(cells) - value(beside_twin(frame, cells)))
+    if name in ("auc", "ndcg10"):
+        return f"{value(cells):.3f}"
+    return f"{value(cells):.2f}" if name in ("operations", "seconds") else points(value(cells))
+
+
+TABLES = {"models": models_table, "defenses": defenses_table, "tasks": tasks_table}
 
 
 def renewed(page: str) -> str:
-    """The page with the figures of the records."""
+    """The page with the figures of the records; a number in the text that ends in `<!--=...-->` is one too."""
     frame = results()
 
     def line(found: re.Match[str]) -> str:
@@ -149,6 +213,7 @@ def renewed(page: str) -> str:
     def table(found: re.Match[str]) -> str:
         return "\n".join([found.group(1), *TABLES[found.group(2)](frame), ""])
 
+    page = re.sub(r"[+−]?[\d.]+(<!--=(.+?)-->)", lambda found: quantity(frame, found.group(2)) + found.group(1), page)
     page = re.sub(r"^(<!-- figures: (\S+) (\S+) -->)\n(?:.+\n)*", line, page, flags=re.MULTILINE)
     return re.sub(r"^(<!-- table: (\S+) -->)\n(?:\|.*\n)*", table, page, flags=re.MULTILINE)
 

@@ -18,8 +18,9 @@ from recgauntlet.recommender import Recommender
 from recgauntlet.rng import Randomness
 from recgauntlet.training import train, validate
 
-PAIRS, EPOCHS, ROUNDS = 960, 2, 1
-SIZE = {"layers": 2, "max_length": 128, "history_items": 10}
+PAIRS, EPOCHS, ROUNDS = 6000, 2, 1
+"""On fewer pairs both stay near chance, and then equal accuracy says nothing."""
+SIZE = {"layers": 1, "max_length": 128, "history_items": 5}
 FASTER = "seconds of transformers' Trainer over those of training bert"
 AS_GOOD = "validation AUC of bert less that of transformers' Trainer"
 pytestmark = [pytest.mark.measures, pytest.mark.timeout(7200), pytest.mark.filterwarnings("ignore")]
@@ -30,13 +31,13 @@ def test_bert_trains_faster_than_by_trainer_and_no_worse(benchmark: Any, book: C
         for name in (FASTER, AS_GOOD):
             book(Figure(name, None, "accelerate is not installed"))
         pytest.skip("accelerate is not installed, which transformers' Trainer needs")
-    subject = untrained_subject("bert", SIZE, task="video-watch")
+    subject = untrained_subject("bert", SIZE, task="video-watch", track="standard")
     data = replace(subject.data, train=first(subject.data.train, PAIRS))
     models: list[Recommender] = []
     peers: list[TrainerBert] = []
 
     def ours() -> None:
-        model = untrained_subject("bert", SIZE, task="video-watch").model.requires_grad_(True)
+        model = untrained_subject("bert", SIZE, task="video-watch", track="standard").model.requires_grad_(True)
         model.recipe = replace(model.recipe, epochs=EPOCHS)
         models.append(model)
         train(model, Defense(), data, Randomness(0, "benchmark"))
@@ -49,7 +50,7 @@ def test_bert_trains_faster_than_by_trainer_and_no_worse(benchmark: Any, book: C
     sides = side_by_side(benchmark, theirs, ours, rounds=ROUNDS, warm=False)
     mine, others = validate(models[-1], data.valid), peers[-1].auc(data.valid, WORKPLACE / "trainer")
     said = f"{sides.first:.0f} s against {sides.second:.0f} s for {PAIRS} pairs, {EPOCHS} epochs"
-    name = f"bert of {SIZE['layers']} layers on video-watch (demo)"
+    name = f"bert of {SIZE['layers']} layer on video-watch (standard)"
     book(
         Figure(
             FASTER,

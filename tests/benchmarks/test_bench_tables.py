@@ -1,11 +1,14 @@
-"""What the tables of 2,000 records take: made for the first time, made again, and made after a change."""
+"""What the tables and the whole site of 2,000 records take: for the first time, again, and after a change."""
 
 from __future__ import annotations
 
 import itertools
+import os
 import resource
 import shutil
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -98,3 +101,15 @@ def test_after_one_record_changed(
     benchmark.pedantic(timed, setup=change, rounds=7, iterations=1)
     path.write_bytes(to_bytes(record))
     book(timed.figure("after one record changed", at_most=2))
+
+
+def test_the_whole_site(records: Path, tmp_path: Path, book: Callable[[Figure], None]) -> None:
+    command = [sys.executable, "-m", "recgauntlet", "site", "--results", str(records), "--out", str(tmp_path / "site")]
+    environment = os.environ | {"RECGAUNTLET_CACHE": str(tmp_path / "cache")}
+    for what, at_most in (("for the first time", 30), ("again", 15)):
+        wall, processors = time.perf_counter(), processor_seconds()
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        wall, processors = time.perf_counter() - wall, processor_seconds() - processors
+        pages = sum(1 for _ in (tmp_path / "site").rglob("*.html"))
+        told = f"by the clock, on {cores()} cores, once; {processors:.1f} s of processors; {pages} pages"
+        book(Figure(f"seconds of recgauntlet site, {RECORDS:,} records, {what}", wall, told, at_most=at_most))
