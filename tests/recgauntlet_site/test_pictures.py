@@ -21,12 +21,13 @@ from recgauntlet_site.pictures import (
     accuracy_cost,
     clean_robust,
     heat_map,
+    pdf,
     pictures_of,
     security_curves,
     seed_spread,
     style_sheet,
 )
-from recgauntlet_site.pictures.drawing import Circle, Text
+from recgauntlet_site.pictures.drawing import Circle, Drawing, Text
 from recgauntlet_site.pictures.drawing import Path as Lines
 from recgauntlet_site.pictures.lettering import width
 from recgauntlet_site.pictures.palette import ON_PAPER
@@ -194,6 +195,16 @@ def test_a_pdf_has_embedded_letters_and_nothing_that_changes(drawn: dict[str, li
         for name in (b"/CreationDate", b"/Producer", b"/Creator", b"/ModDate"):
             assert name not in content
         assert content == picture.as_pdf()
+
+
+@pytest.mark.parametrize(("text", "common"), [("nrms + pgd − 1.26×", True), ("nrms + \u05d0\u05d1", False)])
+def test_fonts_are_cut_only_where_nothing_is_missing(text: str, common: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    letters_of = pdf._letters_of
+    monkeypatch.setattr(pdf, "_letters_of", lambda common: asked.append(common) or letters_of(common))
+    assert pdf.pdf(Drawing(40, (Text(10, 20, text),))).startswith(b"%PDF")
+    assert asked == [common]
+    assert letters_of(common).known >= set(map(ord, text))
 
 
 PROGRAM = """

@@ -5,9 +5,15 @@ matplotlib takes a tenth of a second and more, so it is imported only here and o
 
 from __future__ import annotations
 
+import atexit
 import io
+import shutil
+import tempfile
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path as File
 from typing import TYPE_CHECKING, Any
 
 from recgauntlet_site.pictures.drawing import Circle, Drawing, Path, Text
@@ -21,6 +27,8 @@ if TYPE_CHECKING:
 
 _SETTINGS: Any = {"pdf.fonttype": 42, "text.parse_math": False, "path.simplify": False}
 _MARGIN = 6.0
+_COMMON = frozenset([*range(0x20, 0x7F), *range(0xA0, 0x180), *range(0x370, 0x400), *map(ord, "–—‘’“”…−≤≥≈□")])
+"""The characters of the small copies of the font: Latin, Greek, and signs."""
 _NOTHING: dict[str, None] = {"CreationDate": None, "Producer": None, "Creator": None}
 """What would make two builds of one figure differ."""
 
@@ -35,9 +43,10 @@ def pdf(drawing: Drawing) -> bytes:
     with matplotlib.rc_context(_SETTINGS):
         figure = Figure(figsize=(width / 72, height / 72))
         place = Affine2D().scale(1, -1).translate(_MARGIN, height - _MARGIN).scale(1 / width, 1 / height)
+        letters = _letters_of(all(_COMMON.issuperset(map(ord, m.text)) for m in drawing.marks if isinstance(m, Text)))
         for order, mark in enumerate(drawing.marks):
             if isinstance(mark, Text):
-                _letters(figure, mark, place + figure.transFigure, order)
+                _letters(figure, mark, letters, place + figure.transFigure, order)
             else:
                 _shape(figure, mark, place + figure.transFigure, order)
         out = io.BytesIO()
@@ -73,13 +82,12 @@ def _shape(figure: Figure, mark: Path | Circle, place: Transform, order: int) ->
     figure.add_artist(PathPatch(Outline(points, codes), **look))
 
 
-def _letters(figure: Figure, mark: Text, place: Transform, order: int) -> None:
+def _letters(figure: Figure, mark: Text, letters: _Letters, place: Transform, order: int) -> None:
     from matplotlib.patheffects import Stroke
 
-    font, known = _font(mark.bold)
-    text = mark.text if mark.text.isascii() else _known(mark.text, known)
+    text = mark.text if mark.text.isascii() else _known(mark.text, letters.known)
     look: dict[str, Any] = {
-        "fontproperties": font,
+        "fontproperties": letters.bold if mark.bold else letters.plain,
         "fontsize": mark.size,
         "ha": {"start": "left", "middle": "center", "end": "right"}[mark.anchor],
         "va": "baseline",
@@ -99,13 +107,41 @@ def _known(text: str, known: frozenset[int]) -> str:
     return ("\u200e" if runs_left(text) else "") + "".join(shown)
 
 
-@lru_cache(maxsize=2)
-def _font(bold: bool) -> tuple[FontProperties, frozenset[int]]:
-    """matplotlib's own copy of DejaVu Sans, which is the same on every machine, and the characters it has."""
-    from pathlib import Path as File
+@dataclass(frozen=True)
+class _Letters:
+    """DejaVu Sans as matplotlib ships it, the same on every machine, and the characters it has."""
 
+    plain: FontProperties
+    bold: FontProperties
+    known: frozenset[int]
+
+
+@lru_cache(maxsize=2)
+def _letters_of(common: bool) -> _Letters:
+    """The whole font, or a small copy with the characters that figures use: matplotlib reads all of a font for the few
+    letters of each figure, which takes half a second of a font with six thousand."""
     import matplotlib
     from matplotlib.font_manager import FontProperties, get_font
 
-    file = File(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{'-Bold' if bold else ''}.ttf"
-    return FontProperties(fname=str(file)), frozenset(get_font(str(file)).get_charmap())
+    whole = [File(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{end}.ttf" for end in ("", "-Bold")]
+    files = _small_copies(whole) if common else whole
+    plain, bold = (FontProperties(fname=str(file)) for file in files)
+    return _Letters(plain, bold, frozenset(get_font(str(files[0])).get_charmap()))
+
+
+def _small_copies(fonts: Sequence[File]) -> list[File]:
+    """The fonts cut to `_COMMON`, in a directory that is gone when the program ends."""
+    from fontTools import subset
+
+    place = File(tempfile.mkdtemp(prefix="recgauntlet-fonts-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    options = subset.Options(recalc_timestamp=False, notdef_outline=True, glyph_names=True)
+    options.drop_tables += ["FFTM"]  # a time stamp, of which fontTools would complain
+    for file in fonts:
+        font = subset.load_font(str(file), options)
+        cut = subset.Subsetter(options=options)
+        cut.populate(unicodes=_COMMON)
+        cut.subset(font)
+        subset.save_font(font, str(place / file.name), options)
+        font.close()
+    return [place / file.name for file in fonts]
