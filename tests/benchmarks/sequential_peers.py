@@ -67,7 +67,8 @@ def recbole_sasrec(data: Arrays) -> Peer:
 def rechub_din(data: Arrays) -> Peer:
     """torch-rechub's DIN as its example on Amazon's electronics has it: item and category ids of 8 numbers, an MLP and
     an attention of 256 and 128, Adam at 0.001 with weight decay 0.001; binary cross-entropy on the training pairs.
-    Users are left out, because most are new in the test period; batches of 1024, not 4096: there are fewer samples."""
+    Users are left out, because most are new in the test period (one constant stands for them, as it wants a feature
+    there); batches of 1024, not 4096: there are fewer samples."""
     from torch_rechub.basic.features import SequenceFeature, SparseFeature
     from torch_rechub.models.ranking import DIN
 
@@ -79,7 +80,7 @@ def rechub_din(data: Arrays) -> Peer:
         for name, size in sizes.items()
     ]
     model = DIN(
-        features=[],
+        features=[SparseFeature("nobody", vocab_size=1, embed_dim=8)],
         history_features=history,
         target_features=target,
         mlp_params={"dims": [256, 128]},
@@ -87,7 +88,10 @@ def rechub_din(data: Arrays) -> Peer:
     )
 
     def ask(past: Tensor, items: Tensor) -> Tensor:
-        return model({"item": items, "kind": kinds[items], "past_item": past, "past_kind": kinds[past]})
+        nobody = torch.zeros_like(items)
+        return model(
+            {"nobody": nobody, "item": items, "kind": kinds[items], "past_item": past, "past_kind": kinds[past]}
+        )
 
     past = torch.from_numpy(np.repeat(data["train_histories"], 2, axis=0) + 1)
     items = torch.from_numpy(np.stack([data["train_clicked"], data["train_unclicked"]], axis=1).reshape(-1) + 1)
