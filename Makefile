@@ -64,7 +64,7 @@ types: install ## mypy (strict) and basedpyright
 check: lint types test ## All that CI runs
 
 site: install ## Render the committed results
-	$(BIN)/recgauntlet site --results results/preview --out site/public
+	$(BIN)/recgauntlet site
 
 lock: ## Renew requirements.lock from what is installed in .venv
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/^torch==\([0-9.]*\)+.*/torch==\1/' > requirements.lock

@@ -22,7 +22,7 @@ from recgauntlet.rows import Row, TaskTable
 from recgauntlet.table import build_table
 
 ID_LENGTH = 10
-_GRAMMAR = "RELEASE/TASK/MODEL/DEFENSE, like preview/video-watch/nrms/pgd"
+_GRAMMAR = "RELEASE/TASK/MODEL/DEFENSE, like 2026.1/video-watch/nrms/trades"
 
 
 @dataclass(frozen=True)

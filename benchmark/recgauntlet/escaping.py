@@ -79,6 +79,8 @@ _ACCENTS = {
 
 def visible(text: str, *, keep: str = "") -> str:
     """`text` with characters that hide, reorder or break what follows written out (`\\u202e`); those in `keep` stay."""
+    if text.isascii() and text.isprintable():  # most are, and need no look at each character
+        return text
     return "".join(
         character
         if character in _JOINERS or character in keep or unicodedata.category(character) not in _UNSEEN

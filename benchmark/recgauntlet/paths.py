@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+CURRENT = "2026.1"
+"""The release that commands mean where none is named."""
 CACHE_VARIABLE = "RECGAUNTLET_CACHE"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from recgauntlet.board import slug
@@ -53,7 +54,9 @@ def build(
                 for n, (name, other) in enumerate(zip(names, places, strict=True))
             ]
             where = docs if "://" in docs or docs.startswith("/") else f"{back}{docs}"
-            rendered = render_site(found, docs=where, releases=links, tabulate=workshop.tables)
+            rendered = render_site(
+                found, docs=where, releases=links, tabulate=workshop.tables, work=partial(crew.map, worth=True)
+            )
             files |= {str(place / name): content for name, content in rendered.items()}
     _write(files, out)
     results = [results for _, _, results in [*main, *more]]

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from recgauntlet.errors import OutputError
+from recgauntlet.paths import CURRENT
 
 
 @click.command("site", context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,8 +17,8 @@ from recgauntlet.errors import OutputError
     "directories",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     multiple=True,
-    default=(Path("results/preview"),),
-    show_default="results/preview",
+    default=(Path("results") / CURRENT,),
+    show_default=f"results/{CURRENT}",
     help="A directory of run records; every *.json below it is read. May be given more than once.",
 )
 @click.option(
@@ -68,7 +69,7 @@ def site(
     Examples:
       recgauntlet site
       recgauntlet site --results results/mine --out my-page
-      recgauntlet site --results results/preview --results results/mine --out both
+      recgauntlet site --results results/2026.1 --results results/mine --out both
       recgauntlet site --results results/2027.1 --also results/2026.1
       recgauntlet site --results results/mine --out my-page --serve
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,16 +17,17 @@ FORMAT = "recgauntlet-tables-1"
 
 def to_json(tables: Sequence[TaskTable]) -> bytes:
     """Everything in the tables, unrounded; shares are between 0 and 1."""
-    content = {"format": FORMAT, "interval": LEVEL, "tables": [_plain(table) for table in tables]}
-    return (json.dumps(content, indent=1, sort_keys=True, default=_fields) + "\n").encode()
+    content = {"format": FORMAT, "interval": LEVEL, "tables": tables}
+    return (
+        json.dumps(content, sort_keys=True, default=_fields) + "\n"
+    ).encode()  # with an indent it takes ten times as long
 
 
-def _plain(table: TaskTable) -> dict[str, Any]:
-    """Everything in a table; a cell has its certified accuracy where there is one."""
-    return asdict(table, dict_factory=lambda pairs: {k: v for k, v in pairs if (k, v) != ("certified", None)})
-
-
-def _fields(part: object) -> object:
+def _fields(part: object) -> dict[str, Any]:
+    """What a part of a table holds; a cell has its certified accuracy where there is one."""
     if isinstance(part, BaseModel):
         return part.model_dump(mode="json")
+    if is_dataclass(part):
+        held = ((field.name, getattr(part, field.name)) for field in fields(part))
+        return {name: value for name, value in held if (name, value) != ("certified", None)}
     raise TypeError(f"{type(part).__name__} has no place in a table")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from recgauntlet.best_known import BestKnown
 from recgauntlet.best_known_rows import with_best_known, without_record
-from recgauntlet.board import Board, RowAt, Scope, row_anchor
+from recgauntlet.board import Board, RowAt, Scope
 from recgauntlet.card import TIERS, TaskCard
 from recgauntlet.citation import cite, sentence
 from recgauntlet.paired import twin_of
@@ -35,7 +35,7 @@ from recgauntlet_site import words
 from recgauntlet_site.export import to_json
 from recgauntlet_site.methods import MethodPage, by_family, method_pages, plugin_of
 from recgauntlet_site.overview import overview_of
-from recgauntlet_site.pictures import style_sheet
+from recgauntlet_site.pictures import Picture, style_sheet
 from recgauntlet_site.pictures.security_curves import axis, budgets, point_at
 from recgauntlet_site.sections import Filter, Place, Section, coded, filters_of, sections_of
 
@@ -53,6 +53,7 @@ _ASSETS = {
     "assets/vendor/LICENSE-uplot.txt": "vendor/LICENSE-uplot.txt",
 }
 _STYLE = "assets/style.css"
+Work = Callable[[Callable[[Picture], bytes], Sequence[Picture]], Iterable[bytes]]
 Cards = Callable[[TaskTable], TaskCard | None]
 
 
@@ -115,12 +116,13 @@ def render_site(
     cards: Cards = words.installed_card,
     releases: Sequence[Release] = (),
     tabulate: Callable[[Sequence[RunRecord]], tuple[TaskTable, ...]] = build_table,
+    work: Work = map,
 ) -> dict[str, bytes]:
     """The files of the site by their path below the output directory.
 
     `found` gives for each results directory its name, its path and what was read there. `cards` finds the
-    card whose words a table's pages show; `releases` are boards that pages link to; `tabulate` makes the tables. The
-    same records give the same bytes, in whatever order or place they lie.
+    card whose words a table's pages show; `releases` are boards that pages link to; `tabulate` makes the tables,
+    `work` does one thing to many pictures. The same records give the same bytes, in whatever order or place they lie.
     """
     records = [(path, record) for _, _, results in found for path, record in results.records]
     copies = {record.digest: (_copy_name(record), path, record) for path, record in records}
@@ -172,7 +174,7 @@ def render_site(
         "leaderboard.csv": to_csv(tables),
         "leaderboard.json": to_json(tables),
         **{path: content for section in sections for path, content in _downloads(board, section)},
-        **{path: content for section in sections for path, content in _figures(section)},
+        **dict(_figures(sections, work)),
         **{name: _as_json(path, record) for _, (name, path, record) in sorted(copies.items())},
         **{_known_copy_name(one): _as_json(path, one) for _, path, _, one in known if one not in loose},
     }
@@ -318,11 +320,12 @@ def _downloads(board: Board, section: Section) -> Iterator[tuple[str, bytes]]:
     yield f"{section.downloads}.bib", "\n".join(map(str, cite(Scope(one, rows)).entries)).encode()
 
 
-def _figures(section: Section) -> Iterator[tuple[str, bytes]]:
-    """The table's pictures as files."""
-    for picture in section.pictures:
+def _figures(sections: Sequence[Section], work: Work) -> Iterator[tuple[str, bytes]]:
+    """The tables' pictures as files."""
+    pictures = [picture for section in sections for picture in section.pictures]
+    for picture, as_pdf in zip(pictures, work(Picture.as_pdf, pictures), strict=True):
         yield f"figures/{picture.name}.svg", picture.as_svg()
-        yield f"figures/{picture.name}.pdf", picture.as_pdf()
+        yield f"figures/{picture.name}.pdf", as_pdf
 
 
 def _told_apart(sections: Sequence[Section]) -> list[Section]:
@@ -369,14 +372,25 @@ def _environment() -> Environment:
         RANKING_TIER=RANKING_TIER,
         SURFACES=words.SURFACE_WORDS,
         GOALS=words.GOAL_WORDS,
-        unlike=options_apart,
-        anchor=row_anchor,
+        unlike=_once(options_apart),
         twin_of=twin_of,
         axis=axis,
         budgets=budgets,
         point_at=point_at,
     )
     return environment
+
+
+def _once(function: Callable[[Row, TaskTable], list[str]]) -> Callable[[Row, TaskTable], list[str]]:
+    """`function`, which is asked hundreds of times for each row, worked out once for each."""
+    known: dict[int, tuple[Row, list[str]]] = {}  # holds the rows, so that no other gets the identity of one
+
+    def of(row: Row, table: TaskTable) -> list[str]:
+        if id(row) not in known:
+            known[id(row)] = row, function(row, table)
+        return known[id(row)][1]
+
+    return of
 
 
 def _shown(value: Any) -> Any:

@@ -134,7 +134,16 @@ class Section:
 
     def row_path(self, row: Row) -> str:
         """The path of the row's page."""
-        return f"rows/{row_anchor(self.table, row)}.html"
+        return f"rows/{self.anchor_of(row)}.html"
+
+    def anchor_of(self, row: Row) -> str:
+        """The row's permanent anchor."""
+        return self._anchors[id(row)]
+
+    @cached_property
+    def _anchors(self) -> dict[int, str]:
+        """The anchor of each row of the table, by its identity: pages ask for one hundreds of times."""
+        return {id(row): row_anchor(self.table, row) for row in self.table.rows}
 
     @property
     def several_ranked(self) -> bool:

@@ -31,7 +31,7 @@ class Shot:
 
 
 FIRST_ROW = "() => { document.querySelector('#board tbody th a').click() }"
-SCROLL = "id => { document.getElementById(id).scrollIntoView() }"
+SCROLL = "id => { document.getElementById(id).scrollIntoView({behavior: 'instant'}) }"
 COMPARE = "() => { for (const box of [...document.querySelectorAll('input.compare')].slice(0, 3)) box.click() }"
 FLAG = "() => { document.querySelector('#board button.flag').click() }"
 SHOTS = (

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
+from recgauntlet.paths import CURRENT
 from recgauntlet_site.commands import site
 
 ROOT = Path(__file__).parents[2]
@@ -15,9 +16,9 @@ def files_below(directory: Path) -> dict[str, bytes]:
     return {p.relative_to(directory).as_posix(): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
 
 
-def test_the_public_page_is_rebuilt_from_the_preview_records(tmp_path: Path) -> None:
-    public, records = ROOT / "site" / "public", ROOT / "results" / "preview"
-    assert list(records.rglob("*.json")), "results/preview has no records"
+def test_the_public_page_is_rebuilt_from_the_current_release(tmp_path: Path) -> None:
+    public, records = ROOT / "site" / "public", ROOT / "results" / CURRENT
+    assert (records / "manifest.json").is_file(), f"results/{CURRENT} is not frozen"
     assert (public / "index.html").is_file(), "site/public has no page: run recgauntlet site"
     arguments = ["--results", str(records), "--out", str(tmp_path / "public")]
     result = CliRunner().invoke(site, arguments, catch_exceptions=False)

@@ -31,8 +31,8 @@ def compare(a: str, b: str, threats: tuple[str, ...], tiers: tuple[Tier, ...], a
 
     \b
     Examples:
-      recgauntlet compare preview/video-watch/nrms/pgd preview/video-watch/nrms/standard
-      recgauntlet compare preview/news-click/nrms/fgm preview/news-click/nrms/pgd --tier low --tier high --json
+      recgauntlet compare 2026.1/video-watch/nrms/trades 2026.1/video-watch/nrms/standard
+      recgauntlet compare 2026.1/news-click/nrms/fgm 2026.1/news-click/nrms/pgd --tier low --tier high --json
     """
     from recgauntlet import compare as rows
     from recgauntlet.board import locate_rows

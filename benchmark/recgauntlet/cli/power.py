@@ -79,7 +79,7 @@ def power(
     \b
     Examples:
       recgauntlet power --difference 2.0
-      recgauntlet power --difference 2.0 --from preview/video-watch/nrms/pgd --to preview/video-watch/nrms/standard
+      recgauntlet power --difference 2.0 --from 2026.1/video-watch/nrms/trades --to 2026.1/video-watch/nrms/standard
     """
     from recgauntlet.power import assumed, needs
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from recgauntlet.paths import CURRENT
+
 KEYS = {
     "task": "tasks",
     "track": "tracks",
@@ -35,7 +37,7 @@ def columns(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 
 
 @click.command("table", short_help="Print chosen rows as LaTeX, Markdown, HTML or CSV.")
-@click.argument("release", default="preview")
+@click.argument("release", default=CURRENT)
 @click.option("--format", "form", type=click.Choice(FORMATS), default="markdown", show_default=True)
 @click.option(
     "--select",
@@ -54,7 +56,7 @@ def columns(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 def table(
     release: str, form: str, chosen: dict[str, tuple[str, ...]], wanted: tuple[str, ...] | None, out: Path | None
 ) -> None:
-    """Print the tables of RELEASE (its name or its directory; "preview" if you name none) for a paper or a program.
+    """Print the tables of RELEASE (name or directory; the current one if you name none) for a paper or a program.
 
     The numbers are those of the leaderboard: the same code computes both. The best of a column is marked, and what
     cannot be told from it; stars tell which defended rows differ from their undefended twins (a paired test over
@@ -69,9 +71,9 @@ def table(
     \b
     Examples:
       recgauntlet table preview
-      recgauntlet table preview --format latex --select task=video-watch --out video.tex
-      recgauntlet table preview --select threat=history-perturbation,tier=low,tier=standard,tier=high
-      recgauntlet table preview --format csv --columns clean_accuracy,robust_accuracy,p_twin --out rows.csv
+      recgauntlet table 2026.1 --format latex --select task=video-watch --out video.tex
+      recgauntlet table 2026.1 --select threat=history-perturbation,tier=low,tier=standard,tier=high
+      recgauntlet table 2026.1 --format csv --columns clean_accuracy,robust_accuracy,p_twin --out rows.csv
     """
     from recgauntlet.board import open_board
     from recgauntlet.escaping import terminal
