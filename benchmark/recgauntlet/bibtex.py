@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 from recgauntlet import escaping
@@ -44,6 +45,7 @@ def key_of(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9:._-]+", "-", text).strip("-")[:80] or "unnamed"
 
 
+@lru_cache(maxsize=1024)
 def parse(text: str) -> tuple[Entry, ...]:
     """The entries in `text`.
 

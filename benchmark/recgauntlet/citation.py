@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, metadata
+from functools import cache
+from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
 
 from recgauntlet import bibtex
 from recgauntlet.bibtex import Entry
@@ -131,7 +132,7 @@ def installed_card(table: TaskTable) -> TaskCard | None:
 
 
 def _software() -> Entry:
-    found = metadata(PACKAGE)
+    found = _metadata()
     return bibtex.entry(
         "misc",
         PACKAGE,
@@ -145,9 +146,14 @@ def _software() -> Entry:
     )
 
 
+@cache
+def _metadata() -> PackageMetadata:
+    return metadata(PACKAGE)
+
+
 def _metadata_all(name: str) -> Sequence[str]:
     try:
-        return metadata(PACKAGE).get_all(name) or ()
+        return _metadata().get_all(name) or ()
     except PackageNotFoundError:
         return ()
 
@@ -159,7 +165,7 @@ def _release(board: Board, site: str) -> Entry:
         f"{PACKAGE}-{board.name}",
         {
             "title": f"RecGauntlet {kind} {board.name}",
-            "author": metadata(PACKAGE)["Author"] or "",
+            "author": _metadata()["Author"] or "",
             "year": board.date[:4],
             "month": board.date[5:7],
             "day": board.date[8:10],

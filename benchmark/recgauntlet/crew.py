@@ -23,6 +23,8 @@ _CHUNK = 8
 """Items that a process is given at a time, at most: enough to outweigh the giving."""
 _ROUNDS = 8
 """How often a process is given some, at least: few enough that all end together."""
+_LOST = (BrokenProcessPool, OSError, NotImplementedError)
+"""What says that there are no processes: killed, no memory, no semaphores."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What tells numerical libraries how many threads to take: one, where there is a process a core."""
 
@@ -47,33 +49,46 @@ class Crew:
         self._end()
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item], *, worth: bool) -> Iterator[Result]:
-        """`function` of each of `items`, one after the other as they are done. Processes are started only if it is
-        `worth` it: they take half a second.
+        """`function` of each of `items`, one after the other. Processes begin with it at once, and this one may do
+        something else before it asks for the first. They are started only if it is `worth` it: they take half a second.
 
         `function` and what it takes and gives must be picklable; what it raises is raised here.
         """
-        done = 0
+        begun: deque[Future[list[Result]]] = deque()
         if self._workers > 1 and len(items) > 1 and (worth or self._pool is not None):
             try:
-                for result in self._shared(function, items):
-                    yield result
-                    done += 1
-            except (BrokenProcessPool, OSError, NotImplementedError):  # no semaphores, no memory, killed
-                self._end()
-                self._workers = 1
-        for item in items[done:]:
-            yield function(item)
+                begun = self._begun(function, items)
+            except _LOST:
+                self._alone()
+        return self._results(function, items, begun)
 
-    def _shared(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    def _begun(self, function: Callable[[Item], Result], items: Sequence[Item]) -> deque[Future[list[Result]]]:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._workers, context, initializer=_begin)
         size = max(1, min(_CHUNK, len(items) // (self._workers * _ROUNDS)))
         chunks = [items[start : start + size] for start in range(0, len(items), size)]
         with importable(), _no_interrupts():  # the first calls start the processes
-            futures: deque[Future[list[Result]]] = deque(self._pool.submit(_each, function, chunk) for chunk in chunks)
-        while futures:
-            yield from futures.popleft().result()
+            return deque(self._pool.submit(_each, function, chunk) for chunk in chunks)
+
+    def _results(
+        self, function: Callable[[Item], Result], items: Sequence[Item], begun: deque[Future[list[Result]]]
+    ) -> Iterator[Result]:
+        done = 0
+        try:
+            while begun:
+                for result in begun.popleft().result():
+                    yield result
+                    done += 1
+        except _LOST:
+            self._alone()
+        for item in items[done:]:
+            yield function(item)
+
+    def _alone(self) -> None:
+        """From now on this process does the work."""
+        self._end()
+        self._workers = 1
 
     def _end(self) -> None:
         if self._pool is not None:

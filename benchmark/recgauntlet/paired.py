@@ -95,5 +95,7 @@ def check_comparable(a: RowAt, b: RowAt) -> None:
 def twin_of(table: TaskTable, row: Row) -> Row | None:
     """The undefended twin of `row`: the same model with the same options, trained plainly; None for the twin itself,
     and where there is none or more than one."""
-    twins = [other for other in table.rows if other.model == row.model and other.defense.name == STANDARD]
-    return twins[0] if len(twins) == 1 and twins[0] is not row and row.defense.name != STANDARD else None
+    if row.defense.name == STANDARD:
+        return None
+    twins = [other for other in table.rows if other.defense.name == STANDARD and other.model == row.model]
+    return twins[0] if len(twins) == 1 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Any, Literal, TypeVar
 
 from recgauntlet.attack import Attack
@@ -72,20 +72,13 @@ def find(kind: Kind, name: str) -> Plugin:
             where=entry.value,
             remedy="mend or uninstall the package that registers it",
         ) from error
-    distribution = entry.dist
-    return Plugin(
-        name,
-        value,
-        distribution.name if distribution else "unknown",
-        distribution.version if distribution else "unknown",
-    )
+    return Plugin(name, value, *_told(entry.dist))
 
 
 def whose(kind: Kind, name: str) -> tuple[str, str]:
     """The distribution that registers a name, and its version, without loading anything of it."""
     entry = _entries(kind).get(name)
-    distribution = entry.dist if entry else None
-    return (distribution.name, distribution.version) if distribution else ("unknown", "unknown")
+    return _told(entry.dist if entry else None)
 
 
 def module_of(kind: Kind, name: str) -> str:
@@ -127,6 +120,12 @@ def find_attack(name: str) -> Plugin:
     plugin = find("attacks", name)
     good = isinstance(plugin.value, type) and issubclass(plugin.value, Attack)
     return _checked(plugin, good, "a subclass of recgauntlet.Attack", plugin)
+
+
+@cache
+def _told(distribution: Distribution | None) -> tuple[str, str]:
+    """A distribution's name and version, for which its metadata is parsed."""
+    return (distribution.name, distribution.version) if distribution else ("unknown", "unknown")
 
 
 def _checked(plugin: Plugin, good: bool, expected: str, value: T) -> T:

@@ -116,16 +116,16 @@ def against_twins(board: Board, table: TaskTable, shown: TaskTable, quantities: 
     the twins themselves, and what has fewer than two common seeds have none.
     """
     raw: PValues = {}
-    for row in shown.rows:
-        whole = next(other for other in table.rows if row_id(table, other) == row_id(table, row))
-        twin = twin_of(table, whole)
+    whole = {row_id(table, row): row for row in table.rows}
+    for own_id in (row_id(table, row) for row in shown.rows):
+        twin = twin_of(table, whole[own_id])
         if twin is None:
             continue
-        own, other = RowAt(board, table, whole).records, RowAt(board, table, twin).records
+        own, other = RowAt(board, table, whole[own_id]).records, RowAt(board, table, twin).records
         for quantity in quantities:
             found = differences(own, other, quantity)
             if found is not None and len(found) > 1:
-                raw[row_id(table, row), quantity] = crossed_test(found).p
+                raw[own_id, quantity] = crossed_test(found).p
     return dict(zip(raw, holm(list(raw.values())), strict=True))
 
 

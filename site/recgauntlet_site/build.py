@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 from recgauntlet.board import slug
@@ -15,6 +14,7 @@ from recgauntlet.kept import Kept
 from recgauntlet.record import write_atomically
 from recgauntlet.results import Results
 from recgauntlet.workshop import Workshop
+from recgauntlet_site.pdfs import Pdfs
 from recgauntlet_site.render import Release, render_site
 
 LISTING = "files.txt"
@@ -41,7 +41,7 @@ def build(
         Where a file cannot be written.
     """
     with Crew() as crew, nullcontext() if kept is None else kept:
-        workshop = Workshop(crew, kept)
+        workshop, pdfs = Workshop(crew, kept), Pdfs(crew, kept)
         main = [(path.resolve().name, path, workshop.read(path)) for path in directories]
         more = [(path.resolve().name, path, workshop.read(path)) for path in others]
         names = ["+".join(name for name, _, _ in main), *(name for name, _, _ in more)]
@@ -54,9 +54,7 @@ def build(
                 for n, (name, other) in enumerate(zip(names, places, strict=True))
             ]
             where = docs if "://" in docs or docs.startswith("/") else f"{back}{docs}"
-            rendered = render_site(
-                found, docs=where, releases=links, tabulate=workshop.tables, work=partial(crew.map, worth=True)
-            )
+            rendered = render_site(found, docs=where, releases=links, tabulate=workshop.tables, pdfs=pdfs)
             files |= {str(place / name): content for name, content in rendered.items()}
     _write(files, out)
     results = [results for _, _, results in [*main, *more]]

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from recgauntlet import escaping
 from recgauntlet.board import slug as slug
 from recgauntlet.card import EmbeddingThreat, HistoryThreat, TaskCard, TextThreat
-from recgauntlet.citation import installed_card as installed_card
-from recgauntlet.recommender import Scalar
 from recgauntlet.rows import Row, TaskTable, ThreatColumn
+from recgauntlet.terms import Scalar
 
 
 def percent(share: float) -> str:

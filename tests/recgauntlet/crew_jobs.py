@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 
 def squared(number: int) -> int:
@@ -14,6 +15,12 @@ def squared(number: int) -> int:
 
 def whose(number: int) -> tuple[int, int]:
     return number, os.getpid()
+
+
+def touched(path: Path) -> str:
+    """Leaves a file behind."""
+    path.touch()
+    return path.name
 
 
 def refused(number: int) -> int:

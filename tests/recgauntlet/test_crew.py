@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -30,6 +31,17 @@ def test_work_is_shared_and_the_processes_stay_for_more() -> None:
     processes = {process for _, process in [*found, *again]}
     assert os.getpid() not in processes
     assert len(processes) <= 2
+
+
+def test_processes_begin_before_anybody_asks_for_a_result(tmp_path: Path) -> None:
+    begun = [tmp_path / str(number) for number in range(4)]
+    with Crew(2) as crew:
+        results = crew.map(crew_jobs.touched, begun, worth=True)
+        deadline = time.monotonic() + 120
+        while not all(path.exists() for path in begun):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert list(results) == [path.name for path in begun]
 
 
 def test_no_process_is_started_for_little_work() -> None:

@@ -20,6 +20,8 @@ _LONGEST, _DEAREST = 150.0, 60.0
 """The room for a name, and for the cost behind it."""
 _ALWAYS = 12
 """Rows of a front up to which all are named, however tight."""
+_MOST = 40
+"""Names in a figure: more would cover each other, and finding places for hundreds takes seconds."""
 _TIGHT, _ROOMY = 450.0, 60.0
 """What a name may cover: a good part of other lines and markers, or next to nothing."""
 _UNIT = {True: 42.0, False: 22.0}
@@ -47,7 +49,7 @@ class Name:
 
 def names_of(shown: Sequence[Look], front: Sequence[Look], extremes: Sequence[Look]) -> list[Name]:
     """The names that a figure shows: of few rows all, each with its cost; of many those on the front, the undefended
-    ones if there is any place for them, and extremes if there is a good one."""
+    ones if there is any place for them, and extremes if there is a good one, `_MOST` at most."""
     if len(shown) <= FEW:
         ordered = {id(look): look for look in (*front, *shown)}.values()
         return [Name(look, fitted(times(look.row.cost.flops_ratio), SMALL, _DEAREST)) for look in ordered]
@@ -57,7 +59,7 @@ def names_of(shown: Sequence[Look], front: Sequence[Look], extremes: Sequence[Lo
         *(Name(look, most=_TIGHT) for look in plain),
         *(Name(look, most=_ROOMY) for look in extremes),
     ]
-    return list({id(name.look): name for name in reversed(wanted)}.values())[::-1]
+    return list({id(name.look): name for name in reversed(wanted)}.values())[::-1][:_MOST]
 
 
 def cost_of(row: Row) -> float:

@@ -1,0 +1,130 @@
+"""The page of a row: everything that its records say."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from jinja2 import Environment
+
+from recgauntlet.board import RowAt, Scope
+from recgauntlet.citation import cite, sentence
+from recgauntlet.paired import twin_of
+from recgauntlet.record import RunRecord
+from recgauntlet.rows import RANKING_TIER, CurvePoint, Row, Source, TaskTable
+from recgauntlet_site import words
+from recgauntlet_site.methods import MethodPage, plugin_of
+from recgauntlet_site.pictures.security_curves import axis
+from recgauntlet_site.sections import Section
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A row's security curve as the points of a drawing of 320 by 130."""
+
+    threat: str
+    axis: str
+    description: str
+    points: tuple[CurvePoint, ...]
+    line: str
+    band: str
+    dots: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class SeedLine:
+    """One seed of a row: its clean accuracy, its robust accuracy under each threat of the table, and its record."""
+
+    seed: int
+    clean: float
+    robust: tuple[float | None, ...]
+    source: Source
+    record: RunRecord
+
+
+def row_page(environment: Environment, section: Section, at: RowAt, methods: Sequence[MethodPage]) -> str:
+    """The page of a row; `methods` are the pages of all models and defenses."""
+    table, row = at.table, at.row
+    twin = twin_of(table, row)
+    own = [
+        (kind, page)
+        for kind in ("model", "defense")
+        for page in methods
+        if page.kind == kind
+        and page.name == plugin_of(row, kind).name
+        and any(other is section and any(row is one for one in rows) for other, rows in page.rows)
+    ]
+    records = at.records
+    return environment.get_template("row.html.j2").render(
+        root="../",
+        here=section.row_path(row),
+        section=section,
+        row=row,
+        sentence=sentence(at),
+        twin_path=section.row_path(twin) if twin is not None and twin is not row else "",
+        methods=own,
+        curves=list(_curves(section, row)),
+        seeds=list(_seed_lines(table, row, records)),
+        environment=_surroundings(records),
+        command=_command(table, row),
+        bibtex="\n".join(map(str, cite(Scope(at.board, (at,), at)).entries)),
+    )
+
+
+def _curves(section: Section, row: Row) -> Iterator[Curve]:
+    for column in section.table.threats:
+        cells = row.under(column.id)
+        if cells is None or not cells.curve:
+            continue
+        by_characters = not any(point.amount for point in cells.curve)
+        amounts = [float(point.characters if by_characters else point.amount) for point in cells.curve]
+        widest = max(amounts) or 1.0
+        xs = [f"{38 + 268 * amount / widest:.1f}" for amount in amounts]
+        low, value, high = ([f"{110 - 100 * share:.1f}" for share in shares] for shares in _bounds(cells.curve))
+        up, back = list(zip(xs, low, strict=True)), list(zip(xs, high, strict=True))
+        yield Curve(
+            column.id,
+            axis(column, by_characters),
+            f"Accuracy under {column.id} falls from {words.percent(cells.curve[0].accuracy.value)} % "
+            f"to {words.percent(cells.curve[-1].accuracy.value)} % as the budget grows.",
+            cells.curve,
+            " ".join(f"{x},{y}" for x, y in zip(xs, value, strict=True)),
+            " ".join(f"{x},{y}" for x, y in [*up, *reversed(back)]),
+            tuple((x, y, f"{amount:g}") for x, y, amount in zip(xs, value, amounts, strict=True)),
+        )
+
+
+def _bounds(curve: Sequence[CurvePoint]) -> tuple[list[float], list[float], list[float]]:
+    """The lower ends, the values and the upper ends of a curve."""
+    points = [point.accuracy for point in curve]
+    return [p.low for p in points], [p.value for p in points], [p.high for p in points]
+
+
+def _seed_lines(table: TaskTable, row: Row, records: Sequence[RunRecord]) -> Iterator[SeedLine]:
+    for place, (source, record) in enumerate(zip(row.sources, records, strict=True)):
+        cells = [row.under(column.id) for column in table.threats]
+        at_rank = [under.at(RANKING_TIER) if under else None for under in cells]
+        robust = tuple(None if cell is None else cell.by_seed[place] for cell in at_rank)
+        yield SeedLine(source.seed, row.clean_by_seed[place], robust, source, record)
+
+
+def _surroundings(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
+    """What the cells ran on, in words, each value once."""
+    found = [record.environment for record in records]
+    told = {
+        "Processor": [f"{e.processor}, {e.platform}" for e in found],
+        "Precision": [f"{e.precision}, {e.threads} thread{'s' if e.threads > 1 else ''}" for e in found],
+        "Software": [f"Python {e.python}, torch {e.torch}, transformers {e.transformers}" for e in found],
+    }
+    return [(name, "; ".join(dict.fromkeys(values))) for name, values in told.items()]
+
+
+def _command(table: TaskTable, row: Row) -> str:
+    """How the row's cells are run again."""
+    parts = ["recgauntlet", "run", "--task", table.task, "--track", table.track]
+    parts += ["--model", row.model.name, "--defense", row.defense.name]
+    for option, plugin in (("--model-option", row.model), ("--defense-option", row.defense)):
+        for name, value in sorted(plugin.hyperparameters.items()):
+            parts += [option, f"{name}={value}"]
+    return shlex.join([*parts, "--seeds", ",".join(map(str, row.seeds)), "--out", "results/again"])

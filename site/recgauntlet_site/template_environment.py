@@ -1,0 +1,83 @@
+"""The templates, with the filters and functions that they use."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from recgauntlet.card import TIERS
+from recgauntlet.paired import twin_of
+from recgauntlet.rows import RANKING_TIER, FailedCell, Row, TaskTable
+from recgauntlet.sheet import options_apart
+from recgauntlet_site import cells, words
+from recgauntlet_site.pictures.security_curves import axis, budgets, point_at
+
+
+def template_environment() -> Environment:
+    """Jinja with autoescape; an unknown name is an error."""
+    environment = Environment(
+        loader=PackageLoader("recgauntlet_site"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_shown,
+    )
+    environment.filters.update(
+        percent=words.percent,
+        points=words.points,
+        times=words.times,
+        seconds=words.seconds,
+        size=words.size,
+        scalar=words.scalar,
+        joined=words.joined,
+        budget=words.budget,
+        queries=words.queries,
+        limits=words.limits,
+        reason=_reason,
+        quoted=shlex.quote,
+    )
+    environment.globals.update(
+        TIERS=TIERS,
+        cells=cells,
+        RANKING_TIER=RANKING_TIER,
+        SURFACES=words.SURFACE_WORDS,
+        GOALS=words.GOAL_WORDS,
+        unlike=_once(options_apart),
+        twin_of=twin_of,
+        axis=axis,
+        budgets=budgets,
+        point_at=point_at,
+    )
+    return environment
+
+
+def _once(function: Callable[[Row, TaskTable], list[str]]) -> Callable[[Row, TaskTable], list[str]]:
+    """`function`, which is asked hundreds of times for each row, worked out once for each."""
+    known: dict[int, tuple[Row, list[str]]] = {}  # holds the rows, so that no other gets the identity of one
+
+    def of(row: Row, table: TaskTable) -> list[str]:
+        if id(row) not in known:
+            known[id(row)] = row, function(row, table)
+        return known[id(row)][1]
+
+    return of
+
+
+def _shown(value: Any) -> Any:
+    """What a template prints: foreign text cannot hide or reorder what stands around it."""
+    if not isinstance(value, str) or isinstance(value, Markup) or (value.isascii() and value.isprintable()):
+        return value
+    return words.visible(value)
+
+
+def _reason(cell: FailedCell) -> str:
+    """The line of a failed cell's message that says what went wrong, after the kind of error."""
+    lines = [line.strip() for line in cell.message.splitlines() if line.strip()]
+    last = next((line for line in reversed(lines) if not line.startswith("what to do:")), "")
+    return last if last.startswith(f"{cell.kind}:") else f"{cell.kind}: {last}"
