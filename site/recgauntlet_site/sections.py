@@ -22,6 +22,8 @@ from recgauntlet_site.pictures.security_curves import axis, budgets, curves, poi
 
 MOST_EXAMPLES = 8
 """Attacks that a task's page shows."""
+MANY = 300
+"""Rows from which on a browser lays out only those of a table that are on the screen, in columns of fixed widths."""
 FACTS = ("models", "defenses", "device", "notes")
 """What rows are filtered by, in the order in which a row says it."""
 
@@ -144,6 +146,11 @@ class Section:
     def _anchors(self) -> dict[int, str]:
         """The anchor of each row of the table, by its identity: pages ask for one hundreds of times."""
         return {id(row): row_anchor(self.table, row) for row in self.table.rows}
+
+    @property
+    def many(self) -> bool:
+        """Whether the table is too long to be laid out whole."""
+        return len(self.table.rows) >= MANY
 
     @property
     def several_ranked(self) -> bool:

@@ -31,7 +31,8 @@ SEARCH = """() => {
 
 
 def lengthened(page: str) -> str:
-    """The page with its rows again and again, each with an id and values of its own."""
+    """The page with its rows again and again, each with an id and values of its own, as the template would have it."""
+    page = page.replace('class="board sortable"', 'class="board sortable many"')
     before, table, rest = re.split(r"(?<=<tbody>)(.*?)(?=</tbody>)", page, maxsplit=1, flags=re.DOTALL)
     rows = re.findall(r"<tr id=.*?</tr>", table, flags=re.DOTALL)
     rng = random.Random(0)

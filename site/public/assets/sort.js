@@ -1,6 +1,6 @@
 "use strict";
-// Orders a table by a column when its head is pressed. Every value is read once, and the body is out of the page while its
-// rows move: a comparison that reads cells, or a row that moves in the page, is too slow for thousands of rows.
+// Orders a table by a column when its head is pressed. Every value is read once: a comparison that reads cells is too slow
+// for thousands of rows. Rows move one by one, which is faster than all at once or out of the page.
 (() => {
   for (const table of document.querySelectorAll("table.sortable")) {
     for (const head of table.tHead.rows[0].cells) {
@@ -34,9 +34,7 @@
     const sign = direction === "ascending" ? 1 : -1;
     const places = rows.map((row, place) => place);
     places.sort((a, b) => (texts[a] === "") - (texts[b] === "") || sign * compare(a, b)); // what is empty comes last
-    body.remove();
-    body.append(...places.map((place) => rows[place]));
-    table.append(body);
+    for (const place of places) body.appendChild(rows[place]);
     table.dispatchEvent(new Event("ordered", { bubbles: true }));
   }
 })();
