@@ -54,7 +54,9 @@ def build(
                 for n, (name, other) in enumerate(zip(names, places, strict=True))
             ]
             where = docs if "://" in docs or docs.startswith("/") else f"{back}{docs}"
-            rendered = render_site(found, docs=where, releases=links, tabulate=workshop.tables, pdfs=pdfs)
+            rendered = render_site(
+                found, docs=where, releases=links, tabulate=workshop.tables, pdfs=pdfs, work=crew.map
+            )
             files |= {str(place / name): content for name, content in rendered.items()}
     _write(files, out)
     results = [results for _, _, results in [*main, *more]]

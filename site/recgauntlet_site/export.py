@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -28,6 +29,12 @@ def _fields(part: object) -> dict[str, Any]:
     if isinstance(part, BaseModel):
         return part.model_dump(mode="json")
     if is_dataclass(part):
-        held = ((field.name, getattr(part, field.name)) for field in fields(part))
+        kind: Any = type(part)
+        held = ((name, getattr(part, name)) for name in _names(kind))
         return {name: value for name, value in held if (name, value) != ("certified", None)}
     raise TypeError(f"{type(part).__name__} has no place in a table")
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))

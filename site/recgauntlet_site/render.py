@@ -32,7 +32,9 @@ from recgauntlet_site.overview import overview_of
 from recgauntlet_site.pictures import Picture, style_sheet
 from recgauntlet_site.row_page import row_page
 from recgauntlet_site.sections import Filter, Place, Section, coded, filters_of, sections_of
+from recgauntlet_site.task_page import TaskPage
 from recgauntlet_site.template_environment import template_environment
+from recgauntlet_site.work import Work, in_turn
 
 _LOOSE = (
     "is a best known attack on a model of which there is no record here",
@@ -48,6 +50,8 @@ _ASSETS = {
     "assets/vendor/LICENSE-uplot.txt": "vendor/LICENSE-uplot.txt",
 }
 _STYLE = "assets/style.css"
+_WORTH = 200
+"""Rows from which on it is worth to start processes for pages."""
 AsPdfs = Callable[[Sequence[Picture]], Iterable[bytes]]
 Cards = Callable[[TaskTable], TaskCard | None]
 
@@ -92,12 +96,14 @@ def render_site(
     releases: Sequence[Release] = (),
     tabulate: Callable[[Sequence[RunRecord]], tuple[TaskTable, ...]] = build_table,
     pdfs: AsPdfs = _as_pdfs,
+    work: Work = in_turn,
 ) -> dict[str, bytes]:
     """The files of the site by their path below the output directory.
 
     `found` gives for each results directory its name, its path and what was read there. `cards` finds the
     card whose words a table's pages show; `releases` are boards that pages link to; `tabulate` makes the tables,
-    `pdfs` the PDFs of many pictures. The same records give the same bytes, in whatever order or place they lie.
+    `pdfs` the PDFs of many pictures, and `work` shares what takes long. The same records give the same bytes, in
+    whatever order or place they lie.
     """
     records = [(path, record) for _, _, results in found for path, record in results.records]
     copies = {record.digest: (_copy_name(record), path, record) for path, record in records}
@@ -108,37 +114,36 @@ def render_site(
     )
     by_digest = {record.digest: record for _, record in records}
     board = _board(found, tables, by_digest)
-    sections = _told_apart(sections_of(tables, cards, by_digest))
+    worth = sum(len(table.rows) for table in tables) >= _WORTH
+    sections = _told_apart(sections_of(tables, cards, by_digest, work, worth=worth))
     methods = method_pages(sections)
     environment = template_environment()
-    environment.globals.update(
-        docs=docs,
-        menu=[_menu_link(section) for section in sections],
-        releases=list(releases),
-        links={digest: name for digest, (name, *_) in copies.items()},
-        records=len(copies),
-        versions=sorted({record.environment.recgauntlet for _, record in records}),
-        sections=sections,
-    )
+    common = {
+        "docs": docs,
+        "menu": [_menu_link(section) for section in sections],
+        "releases": list(releases),
+        "links": {digest: name for digest, (name, *_) in copies.items()},
+        "records": len(copies),
+        "versions": sorted({record.environment.recgauntlet for _, record in records}),
+    }
+    environment.globals.update(common)
+    task_pages = work(TaskPage.made, [TaskPage.of(section, common) for section in sections], worth=worth)
     pictures = [picture for section in sections for picture in section.pictures]
-    as_pdf = pdfs(pictures)  # by other processes, while this one makes pages
+    as_pdf = pdfs(pictures)  # by other processes, as task pages are, while this one makes pages
     pages = {
         "index.html": environment.get_template("start.html.j2").render(
             root="",
             here="index.html",
             filters=(on_start := _start_filters(sections)),
             facts=partial(coded, on_start),
+            sections=sections,
             broken=_broken(found, known, loose),
             overview=overview_of(sections),
             methods=[(kind, by_family(methods, kind)) for kind in ("model", "defense")],
         ),
-        "about.html": environment.get_template("about.html.j2").render(root="", here="about.html"),
+        "about.html": environment.get_template("about.html.j2").render(root="", here="about.html", sections=sections),
     }
     for section in sections:
-        template = environment.get_template("task.html.j2")
-        pages[section.path] = template.render(
-            root="../", here=section.path, section=section, facts=partial(coded, section.filters)
-        )
         for row in section.table.rows:
             at = RowAt(board, section.table, row)
             pages[section.row_path(row)] = row_page(environment, section, at, methods)
@@ -146,6 +151,7 @@ def render_site(
         pages[page.path] = environment.get_template("method.html.j2").render(root="../", here=page.path, page=page)
     return {
         **{path: text.encode() for path, text in pages.items()},
+        **{section.path: page for section, page in zip(sections, task_pages, strict=True)},
         **{path: _asset(name) for path, name in _ASSETS.items()},
         _STYLE: _asset("templates/style.css") + style_sheet().encode(),
         "leaderboard.csv": to_csv(tables),

@@ -19,6 +19,7 @@ from recgauntlet_site.families import defense_family, model_family
 from recgauntlet_site.pictures import Picture, pictures_of
 from recgauntlet_site.pictures.palette import SERIES
 from recgauntlet_site.pictures.security_curves import axis, budgets, curves, point_at
+from recgauntlet_site.work import Work, in_turn
 
 MOST_EXAMPLES = 8
 """Attacks that a task's page shows."""
@@ -236,33 +237,46 @@ class Section:
 
 
 def sections_of(
-    tables: Sequence[TaskTable], cards: Callable[[TaskTable], TaskCard | None], records: dict[str, RunRecord]
+    tables: Sequence[TaskTable],
+    cards: Callable[[TaskTable], TaskCard | None],
+    records: dict[str, RunRecord],
+    work: Work = in_turn,
+    *,
+    worth: bool = False,
 ) -> list[Section]:
-    """A section for each table, with an anchor of its own; `records` by their digests."""
-    sections: list[Section] = []
-    taken: set[str] = set()
-    for number, table in enumerate(tables):
+    """A section for each table, with an anchor of its own; `records` by their digests. `work` draws the pictures, by
+    several processes where that is `worth` it."""
+    anchors = _anchors_of(tables)
+    pictures = work(_drawn, list(zip(tables, anchors, strict=True)), worth=worth)
+    return [
+        Section(
+            number=number,
+            anchor=anchor,
+            table=table,
+            card=cards(table),
+            headline=words.headline(table),
+            pictures=drawn,
+            examples=tuple(_examples(table, records)),
+        )
+        for number, (table, anchor, drawn) in enumerate(zip(tables, anchors, pictures, strict=True))
+    ]
+
+
+def _anchors_of(tables: Sequence[TaskTable]) -> list[str]:
+    taken: list[str] = []
+    for table in tables:
         name = anchor = f"{slug(table.task)}-{table.track}"
         copy = 2
         while anchor in taken:
             anchor, copy = f"{name}-{copy}", copy + 1
-        taken.add(anchor)
-        sections.append(_section(table, cards(table), number, anchor, records))
-    return sections
+        taken.append(anchor)
+    return taken
 
 
-def _section(
-    table: TaskTable, card: TaskCard | None, number: int, anchor: str, records: dict[str, RunRecord]
-) -> Section:
-    return Section(
-        number=number,
-        anchor=anchor,
-        table=table,
-        card=card,
-        headline=words.headline(table),
-        pictures=pictures_of(table, prefix=anchor),
-        examples=tuple(_examples(table, records)),
-    )
+def _drawn(job: tuple[TaskTable, str]) -> tuple[Picture, ...]:
+    """The pictures of a table with their anchor."""
+    table, anchor = job
+    return pictures_of(table, prefix=anchor)
 
 
 def facts_of(table: TaskTable, row: Row) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from page_reader import Element, read_page
 from picture_tables import few_rows, many_rows
 from synthetic_records import make_record
 
+from recgauntlet.crew import Crew
 from recgauntlet.record import RunRecord, write_record
 from recgauntlet.results import Results, read_results
+from recgauntlet_site.pdfs import Pdfs
 from recgauntlet_site.render import render_site
 from recgauntlet_site.sections import MANY, Section
+from recgauntlet_site.work import Item, Result
 
 
 @pytest.fixture(scope="module")
@@ -352,6 +356,23 @@ def contrast(one: str, other: str) -> float:
 def test_the_same_records_give_the_same_bytes_in_any_order(board: Board) -> None:
     mixed = Results(tuple(reversed(board.results.records)), board.results.broken)
     assert render_site([("preview", board.directory, mixed)], cards=shop_card) == board.files
+
+
+def test_several_processes_make_the_same_bytes(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recgauntlet_site.render._WORTH", 1)
+    shared: list[int] = []
+    with Crew(2) as crew:
+
+        def work(function: Callable[[Item], Result], items: Sequence[Item], *, worth: bool) -> Iterator[Result]:
+            shared.append(len(items) if worth else 0)
+            return crew.map(function, items, worth=worth)
+
+        files = render_site(
+            [("preview", board.directory, board.results)], cards=shop_card, pdfs=Pdfs(crew, None), work=work
+        )
+    assert len(shared) == 2
+    assert min(shared) > 1
+    assert files == board.files
 
 
 def test_only_a_table_of_hundreds_of_rows_gives_up_columns_as_wide_as_their_contents(board: Board) -> None:
