@@ -30,10 +30,10 @@ from recgauntlet_site.export import to_json
 from recgauntlet_site.methods import by_family, method_pages
 from recgauntlet_site.overview import overview_of
 from recgauntlet_site.pictures import Picture, style_sheet
+from recgauntlet_site.rendering import rendered
 from recgauntlet_site.row_page import row_page
 from recgauntlet_site.sections import Filter, Place, Section, coded, filters_of, sections_of
 from recgauntlet_site.task_page import TaskPage
-from recgauntlet_site.template_environment import template_environment
 from recgauntlet_site.work import Work, in_turn
 
 _LOOSE = (
@@ -117,7 +117,6 @@ def render_site(
     worth = sum(len(table.rows) for table in tables) >= _WORTH
     sections = _told_apart(sections_of(tables, cards, by_digest, work, worth=worth))
     methods = method_pages(sections)
-    environment = template_environment()
     common = {
         "docs": docs,
         "menu": [_menu_link(section) for section in sections],
@@ -126,12 +125,13 @@ def render_site(
         "records": len(copies),
         "versions": sorted({record.environment.recgauntlet for _, record in records}),
     }
-    environment.globals.update(common)
     task_pages = work(TaskPage.made, [TaskPage.of(section, common) for section in sections], worth=worth)
     pictures = [picture for section in sections for picture in section.pictures]
     as_pdf = pdfs(pictures)  # by other processes, as task pages are, while this one makes pages
     pages = {
-        "index.html": environment.get_template("start.html.j2").render(
+        "index.html": rendered(
+            "start.html.j2",
+            common,
             root="",
             here="index.html",
             filters=(on_start := _start_filters(sections)),
@@ -141,16 +141,16 @@ def render_site(
             overview=overview_of(sections),
             methods=[(kind, by_family(methods, kind)) for kind in ("model", "defense")],
         ),
-        "about.html": environment.get_template("about.html.j2").render(root="", here="about.html", sections=sections),
+        "about.html": rendered("about.html.j2", common, root="", here="about.html", sections=sections),
     }
     for section in sections:
         for row in section.table.rows:
             at = RowAt(board, section.table, row)
-            pages[section.row_path(row)] = row_page(environment, section, at, methods)
+            pages[section.row_path(row)] = row_page(common, section, at, methods)
     for page in methods:
-        pages[page.path] = environment.get_template("method.html.j2").render(root="../", here=page.path, page=page)
+        pages[page.path] = rendered("method.html.j2", common, root="../", here=page.path, page=page)
     return {
-        **{path: text.encode() for path, text in pages.items()},
+        **pages,
         **{section.path: page for section, page in zip(sections, task_pages, strict=True)},
         **{path: _asset(name) for path, name in _ASSETS.items()},
         _STYLE: _asset("templates/style.css") + style_sheet().encode(),

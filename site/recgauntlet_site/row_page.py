@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-
-from jinja2 import Environment
+from typing import Any
 
 from recgauntlet.board import RowAt, Scope
 from recgauntlet.citation import cite, sentence
@@ -16,6 +15,7 @@ from recgauntlet.rows import RANKING_TIER, CurvePoint, Row, Source, TaskTable
 from recgauntlet_site import words
 from recgauntlet_site.methods import MethodPage, plugin_of
 from recgauntlet_site.pictures.security_curves import axis
+from recgauntlet_site.rendering import rendered
 from recgauntlet_site.sections import Section
 
 
@@ -43,7 +43,7 @@ class SeedLine:
     record: RunRecord
 
 
-def row_page(environment: Environment, section: Section, at: RowAt, methods: Sequence[MethodPage]) -> str:
+def row_page(common: Mapping[str, Any], section: Section, at: RowAt, methods: Sequence[MethodPage]) -> bytes:
     """The page of a row; `methods` are the pages of all models and defenses."""
     table, row = at.table, at.row
     twin = twin_of(table, row)
@@ -56,13 +56,15 @@ def row_page(environment: Environment, section: Section, at: RowAt, methods: Seq
         and any(other is section and any(row is one for one in rows) for other, rows in page.rows)
     ]
     records = at.records
-    return environment.get_template("row.html.j2").render(
+    return rendered(
+        "row.html.j2",
+        common,
         root="../",
         here=section.row_path(row),
         section=section,
         row=row,
         sentence=sentence(at),
-        twin_path=section.row_path(twin) if twin is not None and twin is not row else "",
+        twin_path="" if twin is None else section.row_path(twin),
         methods=own,
         curves=list(_curves(section, row)),
         seeds=list(_seed_lines(table, row, records)),

@@ -13,6 +13,7 @@ from recgauntlet.card import TaskCard, TrackCard
 from recgauntlet.flags import Flag
 from recgauntlet.record import Evidence, RunRecord
 from recgauntlet.rows import RANKING_TIER, Row, TaskTable, ThreatCells, ThreatColumn
+from recgauntlet.sheet import options_apart
 from recgauntlet_site import words
 from recgauntlet_site.columns import Column, columns_of, device_kind
 from recgauntlet_site.families import defense_family, model_family
@@ -152,6 +153,15 @@ class Section:
     def many(self) -> bool:
         """Whether the table is too long to be laid out whole."""
         return len(self.table.rows) >= MANY
+
+    def options_of(self, row: Row) -> list[str]:
+        """What tells the row from others of its names."""
+        return self._options[id(row)]
+
+    @cached_property
+    def _options(self) -> dict[int, list[str]]:
+        """The options of each row of the table, by its identity: pages ask for them hundreds of times."""
+        return {id(row): options_apart(row, self.table) for row in self.table.rows}
 
     @property
     def several_ranked(self) -> bool:

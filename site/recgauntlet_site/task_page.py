@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
-from jinja2 import Environment
-
+from recgauntlet_site.rendering import rendered
 from recgauntlet_site.sections import Section, coded
-from recgauntlet_site.template_environment import template_environment
 
 
 @dataclass(frozen=True)
@@ -27,14 +25,12 @@ class TaskPage:
 
     def made(self) -> bytes:
         """The page."""
-        environment = _environment()
-        environment.globals.update(self.common)
-        page = environment.get_template("task.html.j2").render(
-            root="../", here=self.section.path, section=self.section, facts=partial(coded, self.section.filters)
+        section = self.section
+        return rendered(
+            "task.html.j2",
+            self.common,
+            root="../",
+            here=section.path,
+            section=section,
+            facts=partial(coded, section.filters),
         )
-        return page.encode()
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    return template_environment()

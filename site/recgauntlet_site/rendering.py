@@ -1,9 +1,10 @@
-"""The templates, with the filters and functions that they use."""
+"""Pages from templates, with the filters and functions that these use."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,14 +12,19 @@ from markupsafe import Markup
 
 from recgauntlet.card import TIERS
 from recgauntlet.paired import twin_of
-from recgauntlet.rows import RANKING_TIER, FailedCell, Row, TaskTable
-from recgauntlet.sheet import options_apart
+from recgauntlet.rows import RANKING_TIER, FailedCell
 from recgauntlet_site import cells, words
 from recgauntlet_site.pictures.security_curves import axis, budgets, point_at
 
 
-def template_environment() -> Environment:
-    """Jinja with autoescape; an unknown name is an error."""
+def rendered(template: str, common: Mapping[str, Any], **own: Any) -> bytes:
+    """A page of the `template`, with what is `common` to all pages and its `own`. An unknown name is an error."""
+    return _environment().get_template(template).render(common, **own).encode()
+
+
+@cache
+def _environment() -> Environment:
+    """Jinja with autoescape. It knows nothing of any board, so it serves all, and compiles each template once."""
     environment = Environment(
         loader=PackageLoader("recgauntlet_site"),
         autoescape=True,
@@ -48,25 +54,12 @@ def template_environment() -> Environment:
         RANKING_TIER=RANKING_TIER,
         SURFACES=words.SURFACE_WORDS,
         GOALS=words.GOAL_WORDS,
-        unlike=_once(options_apart),
         twin_of=twin_of,
         axis=axis,
         budgets=budgets,
         point_at=point_at,
     )
     return environment
-
-
-def _once(function: Callable[[Row, TaskTable], list[str]]) -> Callable[[Row, TaskTable], list[str]]:
-    """`function`, which is asked hundreds of times for each row, worked out once for each."""
-    known: dict[int, tuple[Row, list[str]]] = {}  # holds the rows, so that no other gets the identity of one
-
-    def of(row: Row, table: TaskTable) -> list[str]:
-        if id(row) not in known:
-            known[id(row)] = row, function(row, table)
-        return known[id(row)][1]
-
-    return of
 
 
 def _shown(value: Any) -> Any:
