@@ -15,12 +15,13 @@ from synthetic_records import make_record
 
 from recgauntlet import bibtex, citation
 from recgauntlet.board import locate
-from recgauntlet.citation import Citation, cite, cite_software
+from recgauntlet.citation import Citation, cite, cite_software, installed_card
 from recgauntlet.cli import cli
 from recgauntlet.defense import Defense
 from recgauntlet.freeze import Wanted, freeze
 from recgauntlet.plugins import Plugin, find_task
 from recgauntlet.record import Gate, RunRecord, write_record
+from recgauntlet.table import build_table
 
 ROOT = Path(__file__).resolve().parents[2]
 FAILED = Gate(name="not-constant", threat="", passed=False, value=0.9, limit=0.8, explanation="one answer for all")
@@ -54,6 +55,16 @@ def of(release: Path, tail: str = "", **options: object) -> Citation:
 
 def keys(found: Citation) -> list[str]:
     return [entry.key for entry in found.entries]
+
+
+def test_a_card_is_used_only_if_the_records_were_made_with_it() -> None:
+    card = find_task("video-watch").card
+    made_with = {card.fingerprint("standard"): card, "0" * 64: None}
+    for fingerprint, expected in made_with.items():
+        (table,) = build_table([make_record(task="video-watch", fingerprint=fingerprint)])
+        assert installed_card(table) == expected
+    (table,) = build_table([make_record(task="unheard-of")])
+    assert installed_card(table) is None
 
 
 def test_the_software_is_cited_as_the_citation_file_says() -> None:
