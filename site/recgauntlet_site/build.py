@@ -14,8 +14,9 @@ from recgauntlet.kept import Kept
 from recgauntlet.record import write_atomically
 from recgauntlet.results import Results
 from recgauntlet.workshop import Workshop
+from recgauntlet_site.links import Release
 from recgauntlet_site.pdfs import Pdfs
-from recgauntlet_site.render import Release, render_site
+from recgauntlet_site.render import render_site
 
 LISTING = "files.txt"
 """The file that lists all others, so that a later build knows what it may remove."""

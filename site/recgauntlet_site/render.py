@@ -27,6 +27,7 @@ from recgauntlet.table import apart, build_table
 from recgauntlet.table_csv import to_csv
 from recgauntlet_site import words
 from recgauntlet_site.export import to_json
+from recgauntlet_site.links import Link, Release
 from recgauntlet_site.methods import by_family, method_pages
 from recgauntlet_site.overview import overview_of
 from recgauntlet_site.pictures import Picture, style_sheet
@@ -64,24 +65,6 @@ class Unreadable:
     problem: str
     field: str
     remedy: str
-
-
-@dataclass(frozen=True)
-class Link:
-    """A page in the menu."""
-
-    path: str
-    name: str
-    tag: str = ""
-
-
-@dataclass(frozen=True)
-class Release:
-    """Another release's board: its start page, from this start page's directory."""
-
-    name: str
-    path: str
-    current: bool = False
 
 
 def _as_pdfs(pictures: Sequence[Picture]) -> Iterable[bytes]:

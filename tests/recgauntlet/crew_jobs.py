@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +16,10 @@ def squared(number: int) -> int:
 
 def whose(number: int) -> tuple[int, int]:
     return number, os.getpid()
+
+
+def has_imported(module: str) -> bool:
+    return module in sys.modules
 
 
 def touched(path: Path) -> str:

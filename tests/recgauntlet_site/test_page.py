@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from board import HOSTILE, Board, board_records, shop_card
+from crew_jobs import has_imported
 from page_reader import Element, read_page
 from picture_tables import few_rows, many_rows
 from synthetic_records import make_record
@@ -370,6 +371,8 @@ def test_several_processes_make_the_same_bytes(board: Board, monkeypatch: pytest
         files = render_site(
             [("preview", board.directory, board.results)], cards=shop_card, pdfs=Pdfs(crew, None), work=work
         )
+        # Seconds for each process, and nothing that it makes needs it.
+        assert not any(crew.map(has_imported, ["torch"] * 8, worth=True))
     assert len(shared) == 2
     assert min(shared) > 1
     assert files == board.files
