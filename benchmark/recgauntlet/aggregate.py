@@ -42,6 +42,7 @@ def outcomes(
                 proved[column.id, tier] = certified
     layers = Layers([clean, *(layer for *_, layer in found), *proved.values()], len(records[0].right))
     retained = layers.shares_of(clean, [layer for *_, layer in found])
+    rankings = further.rankings(records, [column.id for column in columns])
     cells: dict[str, list[Cell]] = {column.id: [] for column in columns}
     for threat, tier, under, layer in found:
         certificate = proved.get((threat, tier))
@@ -65,7 +66,7 @@ def outcomes(
                 tuple(cells[column.id]),
                 further.curve(records, column.id),
                 further.ablation(records, column.id),
-                further.ranking(records, column.id),
+                rankings.get(column.id),
                 further.promotion([record.record for record in records], column.id),
             )
             for column in columns

@@ -13,9 +13,10 @@ import numpy as np
 
 from recgauntlet import metrics
 from recgauntlet.card import TIERS, Tier
+from recgauntlet.data.tables import IntArray
 from recgauntlet.example_sets import to_set
 from recgauntlet.layers import Layer, Layers
-from recgauntlet.ordering import Codes, chosen_of
+from recgauntlet.ordering import Codes, Impressions, chosen_of
 from recgauntlet.rank_lists import rank_biased_overlap, top_jaccard
 from recgauntlet.record import PromotionOutcome, RankingOutcome, RunRecord, ThreatOutcome
 from recgauntlet.rows import Ablation, AblationLine, CurvePoint, Promotion, Ranking
@@ -109,38 +110,63 @@ def _suite(records: Sequence[Unfolded], found: Sequence[ThreatOutcome], right: L
     return _Suite(names, tuple(whole), tuple(zip(*alone, strict=True)), tuple(zip(*without, strict=True)))
 
 
-def ranking(records: Sequence[Unfolded], threat: str) -> Ranking | None:
-    """Rankings under `threat` before and after, means over impressions and seeds; None where a record has none."""
-    found = [outcome for r in records for outcome in r.record.ranking if outcome.threat == threat]
-    if len(found) != len(records) or len({outcome.impressions for outcome in found}) != 1:
-        return None
-    if not found[0].impressions:
-        return None
-    each = np.stack([_ranked(record, outcome) for record, outcome in zip(records, found, strict=True)])
-    means = [float(each[:, :, n].mean()) for n in range(each.shape[2])]
-    return Ranking(len(found[0].impressions), *resampled(each).estimates(means))
+def rankings(records: Sequence[Unfolded], threats: Sequence[str]) -> dict[str, Ranking]:
+    """Rankings under each of `threats` before and after, means over impressions and seeds. A threat is left out where a
+    record has none, or others than the first."""
+    found = {threat: under for threat in threats if (under := _rankings_under(records, threat))}
+    each = iter(_ranked([one for under in found.values() for one in under]))
+    made: dict[str, Ranking] = {}
+    for threat, under in found.items():
+        values = np.stack([next(each) for _ in under])
+        means = [float(values[:, :, n].mean()) for n in range(values.shape[2])]
+        made[threat] = Ranking(values.shape[1], *resampled(values).estimates(means))
+    return made
 
 
-def _ranked(record: Unfolded, outcome: RankingOutcome) -> Floats:
-    """`[I, 6]`: nDCG@10 before and after, the target's rank before and after, overlap, Jaccard."""
-    rows, part = chosen_of(record.clean.impression_sizes, outcome.impressions)
-    targets = part.offsets[:-1] + np.array(outcome.targets, dtype=np.int64)
-    clean, codes = record.ranked.ordered, Codes.of_halves(record.columns.halves(outcome.scores))
-    attacked = metrics.Ranked.of(record.shown[rows], codes, part)
-    before, after = clean.places[rows], attacked.ordered.places
-    starts = record.ranked.impressions.offsets[list(outcome.impressions)]
-    found: Floats = np.stack(
+def _rankings_under(records: Sequence[Unfolded], threat: str) -> list[tuple[Unfolded, RankingOutcome]]:
+    """Each record with its rankings under `threat`; none of them where they are not of the same impressions."""
+    found = [(record, outcome) for record in records for outcome in record.record.ranking if outcome.threat == threat]
+    alike = len(found) == len(records) and len({outcome.impressions for _, outcome in found}) == 1
+    return found if alike and found[0][1].impressions else []
+
+
+def _ranked(found: Sequence[tuple[Unfolded, RankingOutcome]]) -> list[Floats]:
+    """`[I, 6]` for each: nDCG@10 before and after, the target's rank before and after, overlap, Jaccard.
+
+    All are measured as one sequence of impressions: each by itself is so short that numpy takes longer to begin.
+    """
+    if not found:
+        return []
+    parts = [chosen_of(record.clean.impression_sizes, outcome.impressions) for record, outcome in found]
+    whole = Impressions(metrics.offsets_of(np.concatenate([part.sizes for _, part in parts])))
+    firsts, ends = whole.offsets[:-1], np.cumsum([len(part.sizes) for _, part in parts])
+    codes = Codes.of_halves(np.concatenate([record.columns.halves(outcome.scores) for record, outcome in found]))
+    shown = np.concatenate([record.shown[rows] for (record, _), (rows, _) in zip(found, parts, strict=True)])
+    attacked = metrics.Ranked.of(shown, codes, whole)
+    after = attacked.ordered.places
+    before = np.concatenate([r.ranked.ordered.places[rows] for (r, _), (rows, _) in zip(found, parts, strict=True)])
+    targets = firsts + np.concatenate([np.array(outcome.targets, dtype=np.int64) for _, outcome in found])
+    places = np.split(before[targets], ends[:-1])
+    measured = np.stack(
         [
-            record.ndcg10_each[list(outcome.impressions)],
+            np.concatenate([record.ndcg10_each[list(outcome.impressions)] for record, outcome in found]),
             attacked.ndcg_each(10),
-            clean.expected_ranks(starts + before[targets] - 1),
-            attacked.ordered.expected_ranks(part.offsets[:-1] + after[targets] - 1),
-            rank_biased_overlap(before, after, part.offsets),
-            top_jaccard(before, after, part.offsets),
+            np.concatenate(
+                [_clean_ranks(record, outcome, at) for (record, outcome), at in zip(found, places, strict=True)]
+            ),
+            attacked.ordered.expected_ranks(firsts + after[targets] - 1),
+            rank_biased_overlap(before, after, whole.offsets),
+            top_jaccard(before, after, whole.offsets),
         ],
         axis=1,
     )
-    return found
+    return np.split(measured, ends[:-1])
+
+
+def _clean_ranks(record: Unfolded, outcome: RankingOutcome, places: IntArray) -> Floats:
+    """`[I]`: the clean ranks of the targets, which stand at these `places [I]` of their impressions."""
+    starts = record.ranked.impressions.offsets[list(outcome.impressions)]
+    return record.ranked.ordered.expected_ranks(starts + places - 1)
 
 
 def promotion(records: Sequence[RunRecord], threat: str) -> Promotion | None:
