@@ -349,8 +349,9 @@ def write_record(record: RunRecord, path: Path) -> None:
     write_atomically(path, to_bytes(record.sealed()))
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part."""
+def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part. One that is not `lasting`, because
+    it can be made again, may be lost or cut if the machine stops: to wait for the disk takes longer than to write."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -358,8 +359,9 @@ def write_atomically(path: Path, content: bytes) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                if lasting:
+                    file.flush()
+                    os.fsync(file.fileno())
             part.chmod(0o644)
             part.replace(path)
         except BaseException:

@@ -83,7 +83,7 @@ def _write(files: dict[str, bytes], out: Path) -> None:
     for name, content in {**files, LISTING: "".join(f"{name}\n" for name in sorted(files)).encode()}.items():
         path = out / name
         if not path.is_file() or path.read_bytes() != content:
-            write_atomically(path, content)
+            write_atomically(path, content, lasting=False)  # a later build finds what differs
 
 
 def _warnings(found: Sequence[Results]) -> Iterator[str]:

@@ -59,6 +59,17 @@ def test_what_is_kept_changes_no_byte_and_can_be_left_alone(board: Board, tmp_pa
     assert {path: path.read_bytes() for path in own_cache.rglob("*") if path.is_file()} == entries
 
 
+def test_a_page_that_was_cut_is_whole_after_the_next_build(tmp_path: Path) -> None:
+    write_record(make_record(), tmp_path / "results" / "one.json")
+    command = ["--results", str(tmp_path / "results"), "--out", str(tmp_path / "page")]
+    assert CliRunner().invoke(site, command).exit_code == 0
+    pages = {path: path.read_bytes() for path in (tmp_path / "page").rglob("*") if path.is_file()}
+    cut = tmp_path / "page" / "index.html"
+    cut.write_bytes(pages[cut][:100])
+    assert CliRunner().invoke(site, command).exit_code == 0
+    assert {path: path.read_bytes() for path in pages} == pages
+
+
 def test_a_broken_record_is_warned_of_and_does_not_stop_the_page(board: Board, tmp_path: Path) -> None:
     result = CliRunner().invoke(site, ["--results", str(board.directory), "--out", str(tmp_path / "page")])
     assert result.exit_code == 0
