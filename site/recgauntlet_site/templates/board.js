@@ -102,6 +102,7 @@
       const box = document.createElement("input");
       box.type = "checkbox";
       box.className = "compare";
+      box.autocomplete = "off"; // else the browser notes all of them down whenever the address changes
       box.setAttribute("aria-label", `Compare ${row.cells[1].textContent.trim()}`);
       row.cells[1].prepend(box);
     }

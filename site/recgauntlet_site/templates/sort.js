@@ -27,14 +27,16 @@
     head.setAttribute("aria-sort", direction);
     const body = table.tBodies[0];
     const rows = [...body.rows];
-    const texts = rows.map((row) => row.cells[head.cellIndex]).map((cell) => cell.dataset.sort ?? cell.textContent.trim());
+    const column = head.cellIndex;
+    const texts = rows.map((row) => row.children[column]).map((cell) => cell.getAttribute("data-sort") ?? cell.textContent.trim());
     const numbers = texts.map(Number);
     const numeric = !numbers.some(Number.isNaN);
     const compare = (a, b) => (numeric ? numbers[a] - numbers[b] : texts[a].localeCompare(texts[b]));
     const sign = direction === "ascending" ? 1 : -1;
     const places = rows.map((row, place) => place);
     places.sort((a, b) => (texts[a] === "") - (texts[b] === "") || sign * compare(a, b)); // what is empty comes last
-    for (const place of places) body.appendChild(rows[place]);
+    const move = body.moveBefore ?? body.insertBefore; // the first spares what is undone and done again for a new row
+    for (const place of places) move.call(body, rows[place], null);
     table.dispatchEvent(new Event("ordered", { bubbles: true }));
   }
 })();
