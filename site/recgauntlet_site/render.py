@@ -140,9 +140,9 @@ def render_site(
         "leaderboard.csv": to_csv(tables),
         "leaderboard.json": to_json(tables),
         **{path: content for section in sections for path, content in _downloads(board, section)},
-        **dict(_figures(pictures, as_pdf)),
         **{name: _as_json(path, record) for _, (name, path, record) in sorted(copies.items())},
         **{_known_copy_name(one): _as_json(path, one) for _, path, _, one in known if one not in loose},
+        **dict(_figures(pictures, as_pdf)),  # last, because others may still be at it
     }
 
 
