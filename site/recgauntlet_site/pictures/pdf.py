@@ -21,7 +21,8 @@ from recgauntlet_site.pictures.lettering import runs_left
 from recgauntlet_site.pictures.palette import ON_PAPER
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.artist import Artist
+    from matplotlib.backend_bases import RendererBase
     from matplotlib.font_manager import FontProperties
     from matplotlib.transforms import Transform
 
@@ -37,67 +38,76 @@ def pdf(drawing: Drawing) -> bytes:
     """A page of the drawing's size, a unit being a point (1/72 inch), with a small margin."""
     import matplotlib
     from matplotlib.figure import Figure
-    from matplotlib.transforms import Affine2D
 
-    width, height = drawing.width + 2 * _MARGIN, drawing.height + 2 * _MARGIN
     with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(width / 72, height / 72))
-        place = Affine2D().scale(1, -1).translate(_MARGIN, height - _MARGIN).scale(1 / width, 1 / height)
-        letters = _letters_of(all(_COMMON.issuperset(map(ord, m.text)) for m in drawing.marks if isinstance(m, Text)))
-        for order, mark in enumerate(drawing.marks):
-            if isinstance(mark, Text):
-                _letters(figure, mark, letters, place + figure.transFigure, order)
-            else:
-                _shape(figure, mark, place + figure.transFigure, order)
+        figure = Figure(figsize=((drawing.width + 2 * _MARGIN) / 72, (drawing.height + 2 * _MARGIN) / 72))
+        figure.add_artist(_artist(drawing))
         out = io.BytesIO()
         figure.savefig(out, format="pdf", metadata=_NOTHING)
     return out.getvalue()
 
 
-def _shape(figure: Figure, mark: Path | Circle, place: Transform, order: int) -> None:
+def _artist(drawing: Drawing) -> Artist:
+    """All marks as one artist. An artist for each would take half as long again, for layouts that are known here."""
+    from matplotlib.artist import Artist
+    from matplotlib.transforms import Affine2D
+
+    letters = _letters_of(all(_COMMON.issuperset(map(ord, m.text)) for m in drawing.marks if isinstance(m, Text)))
+    place = Affine2D().scale(1, -1).translate(_MARGIN, drawing.height + _MARGIN)
+
+    class Marks(Artist):
+        def draw(self, renderer: RendererBase) -> None:
+            for mark in drawing.marks:
+                if isinstance(mark, Text):
+                    _letters(renderer, mark, letters, place)
+                else:
+                    _shape(renderer, mark, place)
+
+    return Marks()
+
+
+def _shape(renderer: RendererBase, mark: Path | Circle, place: Transform) -> None:
     from matplotlib.colors import to_rgba
-    from matplotlib.patches import Circle as CirclePatch
-    from matplotlib.patches import PathPatch
     from matplotlib.path import Path as Outline
 
     style = mark.style
-    look: dict[str, Any] = {
-        "facecolor": to_rgba(ON_PAPER[style.fill], style.opacity) if style.fill else "none",
-        "edgecolor": ON_PAPER[style.stroke] if style.stroke else "none",
-        "linewidth": style.width if style.stroke else 0,
-        "linestyle": (0, style.dash) if style.dash else "-",
-        "capstyle": "butt",
-        "joinstyle": "round",
-        "transform": place,
-        "zorder": order,
-    }
+    pen = renderer.new_gc()
+    pen.set_linewidth(style.width if style.stroke else 0)
+    pen.set_foreground(ON_PAPER[style.stroke] if style.stroke else "none")
+    if style.dash:
+        pen.set_dashes(0, [style.width * length for length in style.dash])
+    pen.set_capstyle("butt")
+    pen.set_joinstyle("round")
     if isinstance(mark, Circle):
-        figure.add_artist(CirclePatch((mark.x, mark.y), mark.radius, **look))
-        return
-    points: list[tuple[float, float]] = []
-    codes: list[Any] = []
-    for part in mark.parts:
-        points += [*part, part[0]] if mark.closed else part
-        codes += [Outline.MOVETO, *[Outline.LINETO] * (len(part) - 1), *([Outline.CLOSEPOLY] if mark.closed else [])]
-    figure.add_artist(PathPatch(Outline(points, codes), **look))
+        outline = Outline.circle((mark.x, mark.y), mark.radius)
+    else:
+        points: list[tuple[float, float]] = []
+        codes: list[Any] = []
+        for part in mark.parts:
+            points += [*part, part[0]] if mark.closed else part
+            closing = [Outline.CLOSEPOLY] if mark.closed else []
+            codes += [Outline.MOVETO, *[Outline.LINETO] * (len(part) - 1), *closing]
+        outline = Outline(points, codes)
+    renderer.draw_path(pen, outline, place, to_rgba(ON_PAPER[style.fill], style.opacity) if style.fill else None)
+    pen.restore()
 
 
-def _letters(figure: Figure, mark: Text, letters: _Letters, place: Transform, order: int) -> None:
-    from matplotlib.patheffects import Stroke
+def _letters(renderer: RendererBase, mark: Text, letters: _Letters, place: Transform) -> None:
+    from matplotlib.patheffects import PathEffectRenderer, Stroke
 
     text = mark.text if mark.text.isascii() else _known(mark.text, letters.known)
-    look: dict[str, Any] = {
-        "fontproperties": letters.bold if mark.bold else letters.plain,
-        "fontsize": mark.size,
-        "ha": {"start": "left", "middle": "center", "end": "right"}[mark.anchor],
-        "va": "baseline",
-        "transform": place,
-        "zorder": order,
-    }
+    font = letters.of(mark)
+    x, y = place.transform((mark.x, mark.y))
+    if mark.anchor != "start":
+        width, _, _ = renderer.get_text_width_height_descent(text, font, ismath=False)
+        x -= width / (2 if mark.anchor == "middle" else 1)
+    pen = renderer.new_gc()
     if mark.halo:  # beneath the letters, so that these stay text
         effects = [Stroke(linewidth=2.5, foreground=ON_PAPER["paper"])]
-        figure.text(mark.x, mark.y, text, path_effects=effects, **look)
-    figure.text(mark.x, mark.y, text, color=ON_PAPER[mark.colour], **look)
+        PathEffectRenderer(effects, renderer).draw_text(pen, x, y, text, font, 0)
+    pen.set_foreground(ON_PAPER[mark.colour])
+    renderer.draw_text(pen, x, y, text, font, 0)
+    pen.restore()
 
 
 def _known(text: str, known: frozenset[int]) -> str:
@@ -111,9 +121,20 @@ def _known(text: str, known: frozenset[int]) -> str:
 class _Letters:
     """DejaVu Sans as matplotlib ships it, the same on every machine, and the characters it has."""
 
-    plain: FontProperties
-    bold: FontProperties
+    plain: File
+    bold: File
     known: frozenset[int]
+
+    def of(self, mark: Text) -> FontProperties:
+        """The font of the mark, in its size."""
+        return _sized(self.bold if mark.bold else self.plain, mark.size)
+
+
+@lru_cache(maxsize=32)
+def _sized(file: File, size: float) -> FontProperties:
+    from matplotlib.font_manager import FontProperties
+
+    return FontProperties(fname=str(file), size=size)
 
 
 @lru_cache(maxsize=2)
@@ -121,12 +142,11 @@ def _letters_of(common: bool) -> _Letters:
     """The whole font, or a small copy with the characters that figures use: matplotlib reads all of a font for the few
     letters of each figure, which takes half a second of a font with six thousand."""
     import matplotlib
-    from matplotlib.font_manager import FontProperties, get_font
+    from matplotlib.font_manager import get_font
 
     whole = [File(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{end}.ttf" for end in ("", "-Bold")]
     files = _small_copies(whole) if common else whole
-    plain, bold = (FontProperties(fname=str(file)) for file in files)
-    return _Letters(plain, bold, frozenset(get_font(str(files[0])).get_charmap()))
+    return _Letters(files[0], files[1], frozenset(get_font(str(files[0])).get_charmap()))
 
 
 def _small_copies(fonts: Sequence[File]) -> list[File]:
