@@ -18,6 +18,7 @@ from recgauntlet.paths import CURRENT
 from recgauntlet.plugins import Kind, names, whose
 from recgauntlet.results import read_results
 from recgauntlet.table import build_table
+from recgauntlet.tuned import tuned_for
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "zoo.md"
@@ -55,10 +56,18 @@ def gained(value: float) -> str:
 
 
 def rows_of(frame: pd.DataFrame, task: str, model: str, defense: str) -> list[pd.DataFrame]:
-    """The cells of each row of the method on a task: one row a choice of options, those with most seeds first."""
+    """The cells of each row of the method on a task: one row a choice of options, those with most seeds first, and of
+    as many the tuned ones."""
     cells = frame[(frame.task == task) & (frame.model == model) & (frame.defense == defense)]
     rows = [own for _, own in cells.groupby("row")]
-    return sorted(rows, key=lambda own: (-own.seed.nunique(), own.row.iloc[0]))
+    return sorted(rows, key=lambda own: (-own.seed.nunique(), not is_tuned(own), own.row.iloc[0]))
+
+
+def is_tuned(cells: pd.DataFrame) -> bool:
+    """Whether a row's defense has the values that tuning chose."""
+    task, track, model, defense = cells[["task", "track", "model", "defense"]].iloc[0]
+    found = tuned_for("defense", defense, task=task, track=track, model=model)
+    return found is not None and found[0].values.items() <= json.loads(cells.defense_hyperparameters.iloc[0]).items()
 
 
 def beside_twin(frame: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
@@ -210,7 +219,8 @@ def name_of(short: str) -> str:
 def quantity(frame: pd.DataFrame, what: str) -> str:
     """A number in the text: `model defense task quantity`, or with a + in front its difference from the twin's.
 
-    Of several rows of a method the first; the last, which has fewest seeds, where the defense's name ends in ~.
+    Of several rows of a method the first; the last, with fewest seeds or values that nothing chose, where the defense's
+    name ends in ~.
     """
     model, defense, task, name = what.removeprefix("+").split()
     cells = rows_of(frame, task, model, defense.removesuffix("~"))[-1 if defense.endswith("~") else 0]
