@@ -77,8 +77,9 @@ def above_drawn(vectors: Tensor, table: Tensor, batch: Batch, drawn: int, genera
     other = torch.randint(len(table), (len(clicked), drawn), generator=generator).to(table.device)
     taken = torch.cat([batch.users.histories[rows], items.unsqueeze(1)], dim=1)
     new = (other.unsqueeze(2) != taken.unsqueeze(1)).all(dim=2)
-    users = vectors[rows]
-    margin = (users * table[items]).sum(dim=1, keepdim=True) - (table[other] @ users.unsqueeze(2)).squeeze(2)
+    users = vectors.index_select(0, rows)
+    against = F.embedding(other, table)  # its gradient is summed faster than that of an index
+    margin = (users * F.embedding(items, table)).sum(dim=1, keepdim=True) - (against @ users.unsqueeze(2)).squeeze(2)
     loss: Tensor = (-F.logsigmoid(margin) * new).sum() / new.sum().clamp(min=1)
     return loss
 
@@ -88,3 +89,12 @@ def over_root(vectors: Tensor, mask: Tensor) -> Tensor:
     there is none."""
     count = mask.sum(dim=1, keepdim=True).clamp(min=1).to(vectors.dtype)
     return (vectors * mask.unsqueeze(-1)).sum(dim=1) * count.rsqrt()
+
+
+def looked_up_over_root(table: Tensor, histories: Tensor) -> Tensor:
+    """`[U, D]`: `over_root` of the rows of `table [N, D]` that `histories [U, H]` name (PAD where there is none), in
+    half of the time: nothing of size `[U, H, D]` stands between."""
+    there = histories >= 0
+    weights = there.to(table.dtype)
+    total = F.embedding_bag(histories.clamp(min=0), table, mode="sum", per_sample_weights=weights)
+    return total * weights.sum(dim=1, keepdim=True).clamp(min=1).rsqrt()
