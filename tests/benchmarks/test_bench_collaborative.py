@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bench_collaborative import PEERS, Split, ours, peers, quality, random_split
+from bench_collaborative import PEERS, Split, as_good, ours, peers, quality, random_split
 from bench_figures import Figure
 
 from recgauntlet import CellSpec, SourceOptions, paths
@@ -88,3 +88,9 @@ def test_clean_quality_beside_peers(name: str, split: Split, tmp_path: Path, boo
             for label, it in (("ours", own), (WORDS[peer], other))
         ]
         book(Figure(title, own.ndcg.value / other.ndcg.value, "; ".join(said), subject=subject))
+        soon = as_good(name, split, other)
+        ratio = 0.0 if soon is None else other.seconds / soon.seconds
+        said = ["not reached"] if soon is None else [f"ours nDCG@10 {soon.ndcg.value:.4f}, AUC {soon.auc.value:.4f}"]
+        said += [f"{it.seconds:.0f} s" for it in (soon, other) if it is not None]
+        title = f"seconds of {WORDS[peer]} over those of {name} until its intervals reach the peer's values"
+        book(Figure(title, ratio, ", ".join(said), at_least=1, subject=subject))
