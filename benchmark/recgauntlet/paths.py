@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-CURRENT = "2026.2"
+CURRENT = "2026.3"
 """The release that commands mean where none is named."""
 CACHE_VARIABLE = "RECGAUNTLET_CACHE"
 
