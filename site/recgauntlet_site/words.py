@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from recgauntlet import escaping
 from recgauntlet.board import slug as slug
 from recgauntlet.card import EmbeddingThreat, HistoryThreat, TaskCard, TextThreat
+from recgauntlet.paired import twin_of
 from recgauntlet.rows import Row, TaskTable, ThreatColumn
 from recgauntlet.terms import Scalar
 
@@ -143,15 +145,15 @@ def headline(table: TaskTable) -> str:
     assert cell is not None  # a ranked row has one
     told, name = "", row_name(first)
     if len(best) > 1:
-        told = f"{joined([row_name(row) for row in best])} share rank 1: their intervals overlap. "
+        rows = Counter(row_name(row) for row in best)
+        names = [f"{name} ({count} rows)" if count > 1 else name for name, count in rows.items()]
+        told = f"{joined(names)} share rank 1: their intervals overlap. "
         name = f"The highest of them, {name},"
     told += (
         f"{name} keeps {percent(cell.robust.value)} % of its answers right under {first.worst} "
         f"({percent(first.clean.value)} % on clean inputs) at {times(first.cost.seconds_ratio)} the training time."
     )
-    twin = next(
-        (row for row in table.rows if row.model.name == first.model.name and row.defense.name == "standard"), None
-    )
-    if twin is not None and twin is not first and (other := twin.worst_cell) is not None:
+    twin = twin_of(table, first)
+    if twin is not None and (other := twin.worst_cell) is not None:
         told += f" Its undefended twin keeps {percent(other.robust.value)} % under {twin.worst}."
     return told

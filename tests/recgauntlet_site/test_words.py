@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from board import CARD
 from synthetic_records import make_record
@@ -81,3 +83,12 @@ def test_a_shared_first_rank_is_told() -> None:
     records = [make_record(seed=seed, defense=defense) for seed in range(3) for defense in ("standard", "pgd")]
     told = words.headline(build_table(records)[0])
     assert "share rank 1: their intervals overlap." in told
+
+
+def test_rows_of_one_name_are_counted_where_they_share_a_rank() -> None:
+    options: list[dict[str, Any]] = [{"hyperparameters": {"steps": steps}, "defense": "pgd"} for steps in (1, 3)]
+    records = [make_record(seed=seed, **own) for seed in range(3) for own in (*options, {"defense": "fgm"})]
+    told = words.headline(build_table(records)[0])
+    assert "nrms + pgd (2 rows)" in told
+    assert "nrms + fgm (" not in told
+    assert "share rank 1" in told
