@@ -12,7 +12,7 @@ from recgauntlet.defense import model_scores
 from recgauntlet.recommender import Origin
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.testing.tiny import TOKENS, tiny_data, whole
-from recgauntlet_baselines.models._collaborative import above_drawn, looked_up_over_root, over_root
+from recgauntlet_baselines.models._collaborative import above_drawn, folded_in
 from recgauntlet_baselines.models.bpr_mf import BPRMF
 
 STRANGER = 40
@@ -26,8 +26,8 @@ def test_conforms(check: Check) -> None:
 def test_a_history_is_looked_up_and_summed_as_its_embeddings_are() -> None:
     table = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
     histories = torch.tensor([[PAD, PAD, PAD], [PAD, 2, 6], [0, 0, 5]])
-    quick = looked_up_over_root(table, histories)
-    plain = over_root(F.embedding(histories.clamp(min=0), table), histories >= 0)
+    quick = folded_in(table, histories)
+    plain = folded_in(table, histories, F.embedding(histories.clamp(min=0), table))
     torch.testing.assert_close(quick, plain)
     assert not quick[0].any()
     slopes = [torch.autograd.grad(found.square().sum(), table)[0] for found in (quick, plain)]

@@ -91,10 +91,13 @@ def over_root(vectors: Tensor, mask: Tensor) -> Tensor:
     return (vectors * mask.unsqueeze(-1)).sum(dim=1) * count.rsqrt()
 
 
-def looked_up_over_root(table: Tensor, histories: Tensor) -> Tensor:
-    """`[U, D]`: `over_root` of the rows of `table [N, D]` that `histories [U, H]` name (PAD where there is none), in
-    half of the time: nothing of size `[U, H, D]` stands between."""
+def folded_in(table: Tensor, histories: Tensor, embeddings: Tensor | None = None) -> Tensor:
+    """`[U, D]`: the users that `histories [U, H]` (PAD where there is no item) make of the rows of `table [N, D]`, or
+    of the `embeddings [U, H, D]` that stand in their place: `over_root` of them. The rows are looked up and summed at
+    once, in half of the time."""
     there = histories >= 0
+    if embeddings is not None:
+        return over_root(embeddings, there)
     weights = there.to(table.dtype)
     total = F.embedding_bag(histories.clamp(min=0), table, mode="sum", per_sample_weights=weights)
     return total * weights.sum(dim=1, keepdim=True).clamp(min=1).rsqrt()

@@ -11,13 +11,7 @@ from recgauntlet.batch import Batch, Candidates, Users, UserState
 from recgauntlet.data.tables import Catalog, TrainingPeriod
 from recgauntlet.recommender import TrainingRecipe
 from recgauntlet.search_space import Between, OneOf, SearchSpace
-from recgauntlet_baselines.models._collaborative import (
-    BPR_CITATION,
-    PairwiseItems,
-    above_drawn,
-    looked_up_over_root,
-    over_root,
-)
+from recgauntlet_baselines.models._collaborative import BPR_CITATION, PairwiseItems, above_drawn, folded_in
 
 SPREAD = 0.1
 """Standard deviation of the first weights."""
@@ -85,10 +79,7 @@ class BPRMF(PairwiseItems):
         return embedded
 
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
-        if embeddings is None:
-            folded = looked_up_over_root(self.items.weight, users.histories)
-        else:
-            folded = over_root(embeddings, users.histories >= 0)
+        folded = folded_in(self.items.weight, users.histories, embeddings)
         # rows that were never trained are noise
         rows = self.row_of(users.ids) * self.is_known[users.ids].unsqueeze(-1)
         return self.state(rows + folded, self.items.weight.mean(dim=0))

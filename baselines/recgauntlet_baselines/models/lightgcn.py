@@ -14,13 +14,7 @@ from recgauntlet.batch import Batch, Candidates, Users, UserState
 from recgauntlet.data.tables import Catalog, IntArray, Pairs, TrainingPeriod
 from recgauntlet.recommender import TrainingRecipe
 from recgauntlet.search_space import Between, OneOf, SearchSpace
-from recgauntlet_baselines.models._collaborative import (
-    BPR_CITATION,
-    PairwiseItems,
-    above_drawn,
-    looked_up_over_root,
-    over_root,
-)
+from recgauntlet_baselines.models._collaborative import BPR_CITATION, PairwiseItems, above_drawn, folded_in
 
 SPREAD = 0.1
 """Standard deviation of the first weights."""
@@ -125,9 +119,7 @@ class LightGCN(PairwiseItems):
 
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
         smoothed = self._smoothed()
-        if embeddings is None:
-            return self.state(looked_up_over_root(smoothed.given, users.histories), smoothed.mean)
-        return self.state(over_root(embeddings, users.histories >= 0), smoothed.mean)
+        return self.state(folded_in(smoothed.given, users.histories, embeddings), smoothed.mean)
 
     def auxiliary_loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         places = torch.cat([batch.users.ids, batch.items + self._user_count])
@@ -135,7 +127,7 @@ class LightGCN(PairwiseItems):
         if self.drawn == 0:
             return penalty
         smoothed = self._smoothed()
-        vectors = looked_up_over_root(smoothed.given, batch.users.histories)
+        vectors = folded_in(smoothed.given, batch.users.histories)
         return penalty + above_drawn(vectors, smoothed.items, batch, self.drawn, generator)
 
     @property
