@@ -6,6 +6,7 @@ import pytest
 import torch
 from small_data import small_data
 from torch import Tensor
+from toy_problem import gradients, passes_of, require_same, toy_batch, toy_model
 from toy_recommender import ToyRecommender, make_batch, make_catalog, train
 
 from recgauntlet.batch import Batch, Users, UserState
@@ -181,6 +182,25 @@ def test_adversarial_loss_reaches_the_user_side(model: ToyRecommender, batch: Ba
     alone, both = gradient(0.0), gradient(1.0)
     model.zero_grad(set_to_none=True)
     assert not torch.allclose(alone, both, rtol=1e-2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_clean_pass_gives_the_first_gradient_and_the_weights_theirs(kind: type[AdversarialTraining]) -> None:
+    """As the plain sum of both losses does, with one pass more."""
+    toy, batch = toy_model(), toy_batch()
+    defense = kind(epsilon=EPSILON, lam=0.7, warmup=0.0)
+    at_once = gradients(toy, defense.training_loss(toy, batch, at(1.0)))
+    inner = problem(toy, batch)
+    delta = defense.perturb(inner, EPSILON)
+    state = toy.encode_user(batch.users).select(batch.rows)
+    embedded = toy.embed(inner.candidates)
+    clean, adversarial = (
+        toy.click_loss(toy.score(state, inner.candidates, embedded + moved), batch)
+        for moved in (torch.zeros(()), delta)
+    )
+    require_same(at_once, gradients(toy, clean + 0.7 * adversarial))
+    passes = 1 + (defense.steps if isinstance(defense, PGD) else 1)
+    assert passes_of(defense) == (passes, passes, 1)
 
 
 def test_examples_do_not_share_a_ball(model: ToyRecommender, batch: Batch) -> None:

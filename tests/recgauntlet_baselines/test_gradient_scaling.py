@@ -54,7 +54,7 @@ def test_it_takes_the_passes_of_pgd() -> None:
         with count_passes(model) as passes:
             gradients_of(defense, model, batch)
         counts.append((passes.forwards, passes.backwards))
-    assert counts == [(4 * len(batch), 4 * len(batch))] * 2
+    assert counts == [(3 * len(batch), 3 * len(batch))] * 2
 
 
 def test_parameters_that_one_loss_alone_reaches_keep_their_gradient() -> None:

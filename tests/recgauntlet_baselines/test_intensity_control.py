@@ -59,9 +59,9 @@ def test_strength_falls_while_the_model_falls_and_stops_at_one_step(model: ToyRe
 def test_strength_steers_flips_towards_the_target(model: ToyRecommender, batch: Batch) -> None:
     """Moved by `gain * (target - share)`, the share being of the examples that were right."""
     defense = IntensityControl(epsilon=0.8, target=0.1, gain=0.5)
-    clean, adversarial = defense.scores(model, batch, at(0.75))
-    assert adversarial is not None
-    share = flipped_share(clean, adversarial, batch)
+    sides = defense.sides(model, batch, at(0.75))
+    assert sides.adversarial is not None
+    share = flipped_share(sides.clean, sides.adversarial, batch)
     assert 0 < share < 1
     defense.training_loss(model, batch, at(0.75))
     assert defense._strength == pytest.approx(max(1.0, 1.0 + 0.5 * (0.1 - share)))
@@ -129,7 +129,7 @@ def test_control_costs_no_pass_and_a_weak_adversary_fewer(model: ToyRecommender,
         with count_passes(model) as passes:
             defense.training_loss(model, batch, at(0.75))
         forwards.append(passes.forwards / len(batch))
-    assert forwards == [3, 5]  # clean, adversarial, and one a step
+    assert forwards == [2, 4]  # adversarial, and one a step: the first is the clean one
 
 
 def test_a_training_begins_anew(model: ToyRecommender, batch: Batch) -> None:

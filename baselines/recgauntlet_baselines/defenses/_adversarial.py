@@ -1,7 +1,8 @@
 """What adversarial training shares: the inner problem, a radius that rises, and `L + lambda * L_adv`.
 
 The candidates' embeddings are perturbed. The user side does not depend on them, so it is encoded once: its value is
-reused by every inner step, its graph by the clean and the adversarial loss together.
+reused by every inner step, its graph by the clean and the adversarial loss together. The clean pass, which training
+needs anyway, gives the first inner step its gradient: K steps cost as much as K + 1 passes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 from recgauntlet.batch import Batch, Candidates, UserState
 from recgauntlet.defense import Defense, TrainingContext
 from recgauntlet.recommender import Recommender, embedding_mask
+from recgauntlet_baselines.defenses._drawn import DrawnPasses
 
 Objective = Callable[[Tensor], Tensor]
 """A scalar of the logits `[B]`."""
@@ -26,7 +28,8 @@ class Inner:
     """The inner problem of one batch: raise the loss by moving the embeddings inside a ball.
 
     `embedded [B, L, D]` and `mask [B, L]` are the clean embeddings and which of them are real; `norm` is their mean L2
-    norm: radii are relative to it.
+    norm: radii are relative to it. `clean` is what a pass at the clean embeddings has given already, if there was one:
+    the logits `[B]` and the gradient `[B, L, D]` of their loss.
     """
 
     model: Recommender
@@ -36,38 +39,52 @@ class Inner:
     embedded: Tensor
     mask: Tensor
     norm: Tensor
+    clean: tuple[Tensor, Tensor] | None = None
 
     @classmethod
-    def of(cls, model: Recommender, state: UserState, candidates: Candidates, batch: Batch, embedded: Tensor) -> Inner:
+    def of(
+        cls,
+        model: Recommender,
+        state: UserState,
+        candidates: Candidates,
+        batch: Batch,
+        embedded: Tensor,
+        clean: tuple[Tensor, Tensor] | None = None,
+    ) -> Inner:
         """The problem at `embedded [B, L, D]` and the states of its rows, both taken out of their graphs."""
         fixed = embedded.detach()
         mask = embedding_mask(candidates, fixed)
         real = fixed * mask.unsqueeze(-1)
         norm = real.norm(dim=2).sum() / mask.sum()
-        return cls(model, state.detach(), candidates, batch, fixed, mask, norm)
+        return cls(model, state.detach(), candidates, batch, fixed, mask, norm, clean)
 
-    def gradient(self, delta: Tensor, objective: Objective | None = None) -> Tensor:
-        """The gradient `[B, L, D]` of the model's loss at `delta`, or of another `objective`; parameters get none."""
+    def gradient(self, delta: Tensor | None, objective: Objective | None = None) -> Tensor:
+        """The gradient `[B, L, D]` of the model's loss at `delta` (None: at the clean embeddings), or of another
+        `objective`; parameters get none."""
         return self.look(delta, objective)[1]
 
-    def look(self, delta: Tensor, objective: Objective | None = None) -> tuple[Tensor, Tensor]:
+    def look(self, delta: Tensor | None, objective: Objective | None = None) -> tuple[Tensor, Tensor]:
         """The logits `[B]` at `delta`, and the gradient of their loss as `gradient` gives it."""
-        with torch.enable_grad():
-            handle = (self.embedded + delta).requires_grad_(True)
-            scores = self.model.score(self.state, self.candidates, handle)
-            loss = self.model.click_loss(scores, self.batch) if objective is None else objective(scores)
-            (gradient,) = torch.autograd.grad(loss, handle)
+        if delta is None and objective is None and self.clean is not None:
+            scores, gradient = self.clean
+        else:
+            with torch.enable_grad():
+                handle = (self.embedded if delta is None else self.embedded + delta).requires_grad_(True)
+                scores = self.model.score(self.state, self.candidates, handle)
+                loss = self.model.click_loss(scores, self.batch) if objective is None else objective(scores)
+                (gradient,) = torch.autograd.grad(loss, handle)
         return scores.detach(), gradient * self.mask.unsqueeze(-1)
 
     def ascend(
-        self, delta: Tensor, reach: Tensor, *, steps: int, step_size: float, objective: Objective | None = None
+        self, delta: Tensor | None, reach: Tensor, *, steps: int, step_size: float, objective: Objective | None = None
     ) -> Tensor:
-        """`delta` after `steps` steps of length `step_size * reach` up the gradient, each projected to the ball of the
-        L2 radius `reach`."""
-        for _ in range(steps):
-            delta = delta + l2_unit(self.gradient(delta, objective)) * (step_size * reach)
-            delta = l2_clip(delta, reach)
-        return delta
+        """`delta [B, L, D]` (None: the clean embeddings) after `steps` steps of length `step_size * reach` up the
+        gradient, each projected to the ball of the L2 radius `reach`."""
+        moved = self.embedded.new_zeros(self.embedded.shape) if delta is None else delta
+        for step in range(steps):
+            gradient = self.gradient(None if delta is None and step == 0 else moved, objective)
+            moved = l2_clip(moved + l2_unit(gradient) * (step_size * reach), reach)
+        return moved
 
 
 class RisingRadius(Defense):
@@ -118,21 +135,33 @@ class AdversarialTraining(RisingRadius):
     def losses(self, model: Recommender, batch: Batch, context: TrainingContext) -> tuple[Tensor, Tensor | None]:
         """The clean and the adversarial loss, which share the graph of users and embeddings; None where the radius is
         still 0."""
-        clean, adversarial = self.scores(model, batch, context)
-        loss = model.click_loss(clean, batch)
-        return loss, None if adversarial is None else model.click_loss(adversarial, batch)
+        sides = self.sides(model, batch, context)
+        return sides.clean_loss, sides.adversarial_loss
 
-    def scores(self, model: Recommender, batch: Batch, context: TrainingContext) -> tuple[Tensor, Tensor | None]:
-        """The logits `[B]` of the clean and of the perturbed candidates."""
+    def sides(self, model: Recommender, batch: Batch, context: TrainingContext) -> Sides:
+        """The clean and the perturbed candidates of a batch, scored."""
         state = model.encode_user(batch.users).select(batch.rows)
         candidates = model.candidates(batch.items, batch.texts)
         embedded = model.embed(candidates)
-        clean = model.score(state, candidates, embedded)
         radius = self.radius(context)
         if radius == 0.0:
-            return clean, None
-        delta = self.perturb(Inner.of(model, state, candidates, batch, embedded), radius)
-        return clean, model.score(state, candidates, embedded + delta)
+            scores = model.score(state, candidates, embedded)
+            return Sides(scores, model.click_loss(scores, batch))
+        passes = DrawnPasses(model, state, candidates, batch, embedded)
+        clean = passes.draw(embedded)
+        delta = self.perturb(Inner.of(model, state, candidates, batch, embedded, clean), radius)
+        adversarial = model.score(state, candidates, embedded + delta)
+        return Sides(clean[0], passes.loss(), adversarial, model.click_loss(adversarial, batch))
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The logits `[B]` and the loss of the clean candidates and of the perturbed ones; None where none are yet."""
+
+    clean: Tensor
+    clean_loss: Tensor
+    adversarial: Tensor | None = None
+    adversarial_loss: Tensor | None = None
 
 
 def l2_unit(tensor: Tensor) -> Tensor:

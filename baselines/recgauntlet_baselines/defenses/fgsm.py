@@ -25,5 +25,5 @@ class FGSM(AdversarialTraining):
         super().__init__(epsilon=epsilon, lam=lam, warmup=warmup)
 
     def perturb(self, inner: Inner, radius: float) -> Tensor:
-        gradient = inner.gradient(inner.embedded.new_zeros(()))
+        gradient = inner.gradient(None)
         return l2_unit(gradient.sign()) * (radius * inner.norm)

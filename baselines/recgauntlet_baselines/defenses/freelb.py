@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from recgauntlet.batch import Batch, UserState
+from recgauntlet.batch import Batch
 from recgauntlet.defense import TrainingContext
 from recgauntlet.recommender import Recommender
 from recgauntlet.search_space import Between, OneOf, SearchSpace
 from recgauntlet_baselines.defenses._adversarial import Inner, RisingRadius, l2_clip, l2_unit
 from recgauntlet_baselines.defenses._consistency import normal_draws
+from recgauntlet_baselines.defenses._drawn import DrawnPasses
 
 
 class FreeLB(RisingRadius):
@@ -22,7 +23,7 @@ class FreeLB(RisingRadius):
     Every element of `delta_0` is uniform in `[-1, 1]` times `radius / sqrt(elements)`, so it is in the ball. The
     optimizer steps once, with the mean of the `K` gradients.
 
-    Cost: `K` forward and `K` backward passes of the candidates and no clean pass (PGD training: `K + 2` and `K + 2`).
+    Cost: `K` forward and `K` backward passes of the candidates and no clean pass (PGD training: `K + 1` and `K + 1`).
     Users are encoded once; what the `K` passes ask of their states is added up and goes back through them once.
 
     Deviations from the paper: radii are relative to the mean L2 norm of a token's embedding in the batch, and rise over
@@ -70,24 +71,11 @@ class FreeLB(RisingRadius):
         inner = Inner.of(model, state, candidates, batch, embedded)
         reach = radius * inner.norm
         delta = uniform_start(inner, context) * reach
-        # copies that the passes start from: the graphs behind them are gone through once, at the end
-        cut = UserState(tuple(t.detach().requires_grad_(t.requires_grad) for t in state.tensors))
-        learning = [p for p in model.parameters() if p.requires_grad]
-        asked = [*(t for t in cut.tensors if t.requires_grad), *learning]
-        total: list[Tensor | None] = [None] * (1 + len(asked))
-        value = embedded.new_zeros(())
+        passes = DrawnPasses(model, state, candidates, batch, embedded)
         for _ in range(self.steps):
-            handle = (inner.embedded + delta).requires_grad_(True)
-            loss = model.click_loss(model.score(cut, candidates, handle), batch)
-            found = torch.autograd.grad(loss, [handle, *asked], allow_unused=True)
-            total = [_added(old, new) for old, new in zip(total, found, strict=True)]
-            value = value + loss.detach()
-            delta = l2_clip(delta + l2_unit(found[0] * inner.mask.unsqueeze(-1)) * (self.step_size * reach), reach)
-        sources = [embedded, *(t for t in state.tensors if t.requires_grad), *learning]
-        shares = [None if gradient is None else gradient / self.steps for gradient in total]
-        known: Any = _Known
-        answer: Tensor = known.apply(value / self.steps, shares, *sources)
-        return answer
+            gradient = passes.draw(inner.embedded + delta)[1] * inner.mask.unsqueeze(-1)
+            delta = l2_clip(delta + l2_unit(gradient) * (self.step_size * reach), reach)
+        return passes.loss()
 
 
 def uniform_start(inner: Inner, context: TrainingContext) -> Tensor:
@@ -95,23 +83,3 @@ def uniform_start(inner: Inner, context: TrainingContext) -> Tensor:
     uniform = torch.erf(normal_draws(inner, context) / 2**0.5)
     elements = inner.mask.sum(dim=1) * inner.embedded.shape[2]
     return uniform * inner.mask.unsqueeze(-1) / elements.to(uniform).sqrt()[:, None, None]
-
-
-def _added(old: Tensor | None, new: Tensor | None) -> Tensor | None:
-    if old is None or new is None:
-        return new if old is None else old
-    return old + new
-
-
-class _Known(torch.autograd.Function):
-    """A scalar whose gradient with respect to `sources` is known beforehand: a backward pass only hands it on."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, gradients: list[Tensor | None], *sources: Tensor) -> Tensor:
-        ctx.gradients = gradients
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
-        (scale,) = grad_outputs
-        return None, None, *(None if known is None else known * scale for known in ctx.gradients)

@@ -96,18 +96,17 @@ class IntensityControl(AdversarialTraining):
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
         if context.step == 0:
             self._strength = 1.0
-        clean, adversarial = self.scores(model, batch, context)
-        loss = model.click_loss(clean, batch)
-        if adversarial is None:
-            return loss
-        self._control(flipped_share(clean, adversarial, batch))
-        return loss + self.lam * self.share(context) * model.click_loss(adversarial, batch)
+        sides = self.sides(model, batch, context)
+        if sides.adversarial is None or sides.adversarial_loss is None:
+            return sides.clean_loss
+        self._control(flipped_share(sides.clean, sides.adversarial, batch))
+        return sides.clean_loss + self.lam * self.share(context) * sides.adversarial_loss
 
     def perturb(self, inner: Inner, radius: float) -> Tensor:
         reach = radius * inner.norm
         delta = inner.embedded.new_zeros(inner.embedded.shape)
-        for _ in range(round(self._strength)):
-            scores, gradient = inner.look(delta)
+        for step in range(round(self._strength)):
+            scores, gradient = inner.look(delta if step else None)
             standing = is_right(scores, inner.batch)
             if not standing.any():
                 break

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from recgauntlet import references
@@ -40,5 +39,4 @@ class PGD(AdversarialTraining):
         self.step_size = step_size
 
     def perturb(self, inner: Inner, radius: float) -> Tensor:
-        start = torch.zeros_like(inner.embedded)
-        return inner.ascend(start, radius * inner.norm, steps=self.steps, step_size=self.step_size)
+        return inner.ascend(None, radius * inner.norm, steps=self.steps, step_size=self.step_size)
