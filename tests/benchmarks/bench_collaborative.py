@@ -87,11 +87,11 @@ def _pairs(edges: IntArray, known: IntArray, seen: npt.NDArray[np.bool_], draw: 
 def ours(name: str, split: Split, epochs: int | None = None) -> tuple[Scores, float]:
     """The scores `[U, N]` of our model of that name after so many `epochs` (None: its own number), and its seconds. A
     user's history is the longest of the test."""
+    started = time.process_time()
     plugin = find_model(name)
     model = build_model(plugin, split.data, 16, plugin.value.hyperparameters(), 0)
     if epochs is not None:
         model.recipe = replace(model.recipe, epochs=epochs)
-    started = time.process_time()
     train(model, Defense(), split.data, Randomness(0, "training"))
     seconds = time.process_time() - started
     items = torch.arange(len(split.data.catalog))

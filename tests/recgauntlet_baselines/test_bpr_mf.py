@@ -12,8 +12,8 @@ from recgauntlet.defense import model_scores
 from recgauntlet.recommender import Origin
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.testing.tiny import TOKENS, tiny_data, whole
-from recgauntlet_baselines.models._collaborative import above_drawn, folded_in
-from recgauntlet_baselines.models.bpr_mf import BPRMF
+from recgauntlet_baselines.models._collaborative import above_drawn, spectral_items
+from recgauntlet_baselines.models.bpr_mf import BPRMF, LENGTH, SPECTRAL, SPREAD
 
 STRANGER = 40
 
@@ -21,17 +21,6 @@ STRANGER = 40
 @parametrize_with_checks("models", BPRMF)
 def test_conforms(check: Check) -> None:
     check()
-
-
-def test_a_history_is_looked_up_and_summed_as_its_embeddings_are() -> None:
-    table = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
-    histories = torch.tensor([[PAD, PAD, PAD], [PAD, 2, 6], [0, 0, 5]])
-    quick = folded_in(table, histories)
-    plain = folded_in(table, histories, F.embedding(histories.clamp(min=0), table))
-    torch.testing.assert_close(quick, plain)
-    assert not quick[0].any()
-    slopes = [torch.autograd.grad(found.square().sum(), table)[0] for found in (quick, plain)]
-    torch.testing.assert_close(*slopes)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +44,21 @@ def batch(data: TaskData) -> Batch:
 
 def state_of(model: BPRMF, user: int, history: list[int]) -> torch.Tensor:
     return model.encode_user(Users(torch.tensor([user]), torch.tensor([history]))).tensors[0][0]
+
+
+def test_items_start_as_singular_vectors_of_the_training_period_and_rows_near_0(data: TaskData) -> None:
+    model = BPRMF.build(Origin(data.catalog, TOKENS, {"size": 24}, TrainingPeriod(data.train, STRANGER + 1)), 0)
+    items = model.items.weight.detach()
+    assert float(items[:, :SPECTRAL].square().sum(dim=1).mean().sqrt()) == pytest.approx(LENGTH, rel=1e-4)
+    drawn = torch.cat([items[:, SPECTRAL:].flatten(), model.row_of.weight.detach().flatten()])
+    assert float(drawn.std()) == pytest.approx(SPREAD, rel=0.1)
+    expected = spectral_items(data.train, (STRANGER + 1, len(data.catalog)), SPECTRAL)
+    torch.testing.assert_close(
+        items[:, :SPECTRAL] @ items[:, :SPECTRAL].T,
+        (expected @ expected.T).float() * LENGTH**2 * len(items) / SPECTRAL,
+        rtol=1e-3,
+        atol=1e-5,
+    )
 
 
 @torch.no_grad()

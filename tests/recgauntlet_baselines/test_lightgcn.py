@@ -2,19 +2,18 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from recgauntlet.batch import PAD, Batch, Users
-from recgauntlet.data.tables import Pairs, TaskData, TrainingPeriod
+from recgauntlet.data.tables import TaskData, TrainingPeriod
 from recgauntlet.defense import model_scores
 from recgauntlet.recommender import Origin
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.testing.tiny import TOKENS, tiny_data, whole
 from recgauntlet_baselines.models import lightgcn
-from recgauntlet_baselines.models.lightgcn import LightGCN, edges, spread
+from recgauntlet_baselines.models.lightgcn import LightGCN, spread
 
 USERS = 33
 
@@ -68,14 +67,6 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(lightgcn, "spread", counting)
     return calls
-
-
-def test_edges_are_what_was_clicked_or_stands_in_a_history_each_once() -> None:
-    pairs = Pairs(
-        np.array([1, 1, 0]), np.array([[PAD, 5], [5, 2], [PAD, PAD]]), np.array([2, 7, 5]), np.array([3, 4, 6])
-    )
-    users, items = edges(pairs)
-    assert list(zip(users.tolist(), items.tolist(), strict=True)) == [(0, 5), (1, 2), (1, 5), (1, 7)]
 
 
 @torch.no_grad()

@@ -11,10 +11,20 @@ from recgauntlet.batch import Batch, Candidates, Users, UserState
 from recgauntlet.data.tables import Catalog, TrainingPeriod
 from recgauntlet.recommender import TrainingRecipe
 from recgauntlet.search_space import Between, OneOf, SearchSpace
-from recgauntlet_baselines.models._collaborative import BPR_CITATION, PairwiseItems, above_drawn, folded_in
+from recgauntlet_baselines.models._collaborative import (
+    BPR_CITATION,
+    PairwiseItems,
+    above_drawn,
+    folded_in,
+    spectral_items,
+)
 
-SPREAD = 0.1
-"""Standard deviation of the first weights."""
+SPREAD = 0.02
+"""Standard deviation of the first weights that are drawn."""
+SPECTRAL = 16
+"""Coordinates of an item that start as singular vectors."""
+LENGTH = 0.8
+"""Root of the mean squared length of an item's vector in these at the start."""
 
 
 class BPRMF(PairwiseItems):
@@ -27,8 +37,10 @@ class BPRMF(PairwiseItems):
     one table of items, as in FISM (Kabbur et al. 2013). A user without training pairs has the row 0; with an empty
     history too, every item is worth the same. A ridge regression of the history on fixed items, with the row as its
     prior, was several points of AUC worse and ten times as slow. There is no item bias: in a dot product one coordinate
-    can be that. Optimized by AdamW on shuffled training pairs instead of SGD on triples drawn with replacement; of the
-    calibration and the drawing see `PairwiseItems`.
+    can be that. The first coordinates of items start as singular vectors of the matrix of the training period, scaled
+    down for active users and popular items (`spectral_items`), because the matrix says at once what triples say one by
+    one: one epoch from there is better than eight from random vectors. Optimized by AdamW on shuffled training pairs
+    instead of SGD on triples drawn with replacement; of the calibration and the drawing see `PairwiseItems`.
 
     The handle of the embedding surface is `q_i`; that of the history is `q_j`.
 
@@ -45,7 +57,7 @@ class BPRMF(PairwiseItems):
 
     citation = BPR_CITATION
     search_space: ClassVar[SearchSpace] = {"size": OneOf((16, 32, 64, 128)), "l2": Between(1e-4, 1e-1, log=True)}
-    recipe = TrainingRecipe(epochs=8, batch_size=256, learning_rate=5e-3, patience=2)
+    recipe = TrainingRecipe(epochs=4, batch_size=512, learning_rate=5e-3, patience=2)
 
     row_of: nn.Embedding
     is_known: Tensor
@@ -61,12 +73,17 @@ class BPRMF(PairwiseItems):
         nn.init.normal_(self.items.weight, std=SPREAD)
 
     def prepare(self, training: TrainingPeriod) -> None:
-        """A row a user."""
+        """A row a user, and items where the training period puts them."""
         self.row_of = nn.Embedding(training.user_count, self.size)
         nn.init.normal_(self.row_of.weight, std=SPREAD)
         is_known = torch.zeros(training.user_count, dtype=torch.bool)
         is_known[torch.from_numpy(training.pairs.users)] = True
         self.register_buffer("is_known", is_known, persistent=False)
+        vectors = spectral_items(training.pairs, (training.user_count, len(self.catalog)), min(SPECTRAL, self.size))
+        with torch.no_grad():
+            # a column of N numbers has the length 1
+            scale = LENGTH * (len(vectors) / max(1, vectors.shape[1])) ** 0.5
+            self.items.weight[:, : vectors.shape[1]] = vectors * scale
 
     def embed(self, candidates: Candidates) -> Tensor:
         """`[B, 1, size]`."""

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recgauntlet.batch import Batch, Candidates, Users, UserState
-from recgauntlet.data.tables import Catalog, IntArray, Pairs, TrainingPeriod
+from recgauntlet.data.tables import Catalog, TrainingPeriod
 from recgauntlet.recommender import TrainingRecipe
 from recgauntlet.search_space import Between, OneOf, SearchSpace
-from recgauntlet_baselines.models._collaborative import BPR_CITATION, PairwiseItems, above_drawn, folded_in
+from recgauntlet_baselines.models._collaborative import BPR_CITATION, PairwiseItems, above_drawn, edges, folded_in
 
 SPREAD = 0.1
 """Standard deviation of the first weights."""
@@ -168,15 +168,6 @@ class _Smoothed:
 
 def _same(first: Tensor, second: Tensor) -> bool:
     return first.device == second.device and first.dtype == second.dtype and torch.equal(first, second)
-
-
-def edges(pairs: Pairs) -> tuple[IntArray, IntArray]:
-    """Users and items of the distinct edges of a training period: what was clicked, and what stands in histories."""
-    rows, places = np.nonzero(pairs.histories >= 0)
-    users = np.concatenate([pairs.users[rows], pairs.users])
-    items = np.concatenate([pairs.histories[rows, places], pairs.clicked])
-    found = np.unique(np.stack([users, items]), axis=1)
-    return found[0], found[1]
 
 
 def spread(layer: Tensor, neighbors: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
