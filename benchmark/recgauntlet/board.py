@@ -60,12 +60,12 @@ class RowAt:
     @property
     def address(self) -> str:
         """What `locate` takes for this row, and for no other of its board."""
-        rows = _rows_of(self.board, self.table.task, self.table.track)
-        alike = [r for t, r in rows if _names(r) == _names(self.row)]
-        own = f"~{row_id(self.table, self.row)}" if len(alike) > 1 else ""
+        names, here = _names(self.row), (self.table.task, self.table.track)
+        alike = sum(len(t.named(*names)) for t in self.board.tables if (t.task, t.track) == here)
+        own = f"~{row_id(self.table, self.row)}" if alike > 1 else ""
         tracks = {table.track for table in self.board.tables if table.task == self.table.task}
         track = f":{self.table.track}" if self.table.track != _usual(tracks) else ""
-        model, defense = (quote(name, safe=" +=@:,()") for name in _names(self.row))
+        model, defense = (quote(name, safe=" +=@:,()") for name in names)
         return f"{self.board.where}/{self.table.task}{track}/{model}/{defense}{own}"
 
     @property
@@ -223,10 +223,6 @@ def _kept(rows: list[RowAt], wanted: str, there: list[str], kind: str, address: 
     hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(names[:20]) or 'none'}"
     remedy = f"{hint} Give {_GRAMMAR}"
     raise RecordError(f"there is no {kind} {wanted!r} here", where=address, field=kind, remedy=remedy)
-
-
-def _rows_of(board: Board, task: str, track: str) -> list[tuple[TaskTable, Row]]:
-    return [(t, row) for t in board.tables if (t.task, t.track) == (task, track) for row in t.rows]
 
 
 def _names(row: Row) -> tuple[str, str]:

@@ -97,5 +97,5 @@ def twin_of(table: TaskTable, row: Row) -> Row | None:
     and where there is none or more than one."""
     if row.defense.name == STANDARD:
         return None
-    twins = [other for other in table.rows if other.defense.name == STANDARD and other.model == row.model]
+    twins = [other for other in table.named(row.model.name, STANDARD) if other.model == row.model]
     return twins[0] if len(twins) == 1 else None

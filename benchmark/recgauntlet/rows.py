@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -296,6 +297,17 @@ class TaskTable:
             self.suite,
             self.examples_fingerprint,
         )
+
+    def named(self, model: str, defense: str) -> Sequence[Row]:
+        """The rows of a model under a defense of these names, whatever their options."""
+        return self._by_name.get((model, defense), ())
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[str, str], list[Row]]:
+        found: dict[tuple[str, str], list[Row]] = {}
+        for row in self.rows:
+            found.setdefault((row.model.name, row.defense.name), []).append(row)
+        return found
 
     def certifies(self, threat: str, tier: Tier) -> bool:
         """Whether a row has a certified accuracy under `threat` at `tier`."""

@@ -131,8 +131,7 @@ def against_twins(board: Board, table: TaskTable, shown: TaskTable, quantities: 
 
 def options_apart(row: Row, table: TaskTable) -> list[str]:
     """What tells a row from others of the same model and defense: the options in which they differ."""
-    names = (row.model.name, row.defense.name)
-    alike = [other for other in table.rows if (other.model.name, other.defense.name) == names]
+    alike = table.named(row.model.name, row.defense.name)
     found = []
     for own, others in ((row.model, [o.model for o in alike]), (row.defense, [o.defense for o in alike])):
         if len({(other.distribution, other.version) for other in others}) > 1:

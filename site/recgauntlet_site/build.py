@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from recgauntlet.board import slug
 from recgauntlet.crew import Crew
 from recgauntlet.escaping import terminal
+from recgauntlet.garbage import without_collections
 from recgauntlet.kept import Kept
 from recgauntlet.record import write_atomically
 from recgauntlet.results import Results
@@ -41,7 +42,7 @@ def build(
     OutputError
         Where a file cannot be written.
     """
-    with Crew() as crew, nullcontext() if kept is None else kept:
+    with without_collections(), Crew() as crew, nullcontext() if kept is None else kept:
         workshop, pdfs = Workshop(crew, kept), Pdfs(crew, kept)
         main = [(path.resolve().name, path, workshop.read(path)) for path in directories]
         more = [(path.resolve().name, path, workshop.read(path)) for path in others]

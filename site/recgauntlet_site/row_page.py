@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recgauntlet.board import RowAt, Scope
-from recgauntlet.citation import cite, sentence
+from recgauntlet.citation import cite
 from recgauntlet.paired import twin_of
 from recgauntlet.record import RunRecord
 from recgauntlet.rows import RANKING_TIER, CurvePoint, Row, Source, TaskTable
@@ -56,6 +56,7 @@ def row_page(common: Mapping[str, Any], section: Section, at: RowAt, methods: Se
         and any(other is section and any(row is one for one in rows) for other, rows in page.rows)
     ]
     records = at.records
+    citation = cite(Scope(at.board, (at,), at))
     return rendered(
         "row.html.j2",
         common,
@@ -63,14 +64,14 @@ def row_page(common: Mapping[str, Any], section: Section, at: RowAt, methods: Se
         here=section.row_path(row),
         section=section,
         row=row,
-        sentence=sentence(at),
+        sentence=citation.rows[0].sentence,
         twin_path="" if twin is None else section.row_path(twin),
         methods=own,
         curves=list(_curves(section, row)),
         seeds=list(_seed_lines(table, row, records)),
         environment=_surroundings(records),
         command=_command(table, row),
-        bibtex="\n".join(map(str, cite(Scope(at.board, (at,), at)).entries)),
+        bibtex="\n".join(map(str, citation.entries)),
     )
 
 
