@@ -79,7 +79,7 @@ _ACCENTS = {
 
 def visible(text: str, *, keep: str = "") -> str:
     """`text` with characters that hide, reorder or break what follows written out (`\\u202e`); those in `keep` stay."""
-    if text.isascii() and text.isprintable():  # most are, and need no look at each character
+    if text.isprintable():  # so none is of _UNSEEN, and most texts need no look at each character
         return text
     return "".join(
         character

@@ -30,8 +30,10 @@ def _fields(part: object) -> dict[str, Any]:
         return part.model_dump(mode="json")
     if is_dataclass(part):
         kind: Any = type(part)
-        held = ((name, getattr(part, name)) for name in _names(kind))
-        return {name: value for name, value in held if (name, value) != ("certified", None)}
+        held = {name: getattr(part, name) for name in _names(kind)}
+        if held.get("certified", ...) is None:
+            del held["certified"]
+        return held
     raise TypeError(f"{type(part).__name__} has no place in a table")
 
 

@@ -64,7 +64,7 @@ def _environment() -> Environment:
 
 def _shown(value: Any) -> Any:
     """What a template prints: foreign text cannot hide or reorder what stands around it."""
-    if not isinstance(value, str) or isinstance(value, Markup) or (value.isascii() and value.isprintable()):
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
     return words.visible(value)
 
