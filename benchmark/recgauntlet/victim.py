@@ -11,8 +11,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from recgauntlet.batch import PAD, Batch, Candidates, Users, UserState
+from recgauntlet.batch import Batch, Candidates, Users, UserState
 from recgauntlet.errors import BudgetExceeded
+from recgauntlet.history_vectors import HistoryVectors
 from recgauntlet.known_scores import KnownScores
 from recgauntlet.passes import fit, gradient_once, is_out_of_memory
 from recgauntlet.recommender import Recommender, embedding_mask
@@ -21,9 +22,6 @@ from recgauntlet.word_vectors import WordVectors
 from recgauntlet.world import World
 
 Result = TypeVar("Result")
-LARGEST_LOOKUP = 512
-"""Vectors of history items longer than this are not looked up: a batch of histories would outgrow the
-memory."""
 CHUNK, CHUNK_ON_CPU = 1024, 512
 """Inputs in one pass. On a CPU smaller ones stay in its caches: searches over histories are a tenth to a fifth
 faster."""
@@ -71,10 +69,9 @@ class Victim:
     _state: UserState | None = None
     _known: Tensor = field(init=False)
     _asked: Tensor = field(init=False)
-    _history_vectors: Tensor | None = None
     _clean_scores: Tensor | None = None
-    _is_context_free: bool | None = None
     _words: WordVectors = field(init=False)
+    _history: HistoryVectors = field(init=False)
     _word_effects: tuple[tuple[str, ...], Tensor] | None = None
     _known_scores: KnownScores = field(default_factory=KnownScores)
 
@@ -84,6 +81,8 @@ class Victim:
         self._known = torch.unique(self.clean.example_ids.cpu())
         self._asked = torch.zeros(len(self._known), dtype=torch.int64)
         self._words = WordVectors(self.model, self.clean.items.device)
+        count = len(self.world.catalog)
+        self._history = HistoryVectors(self.model, count, self.clean.users, self._book_encodings)
 
     def reset(self, limit: int | None) -> None:
         """A new attack begins: nothing asked yet, `limit` queries an example."""
@@ -331,37 +330,13 @@ class Victim:
     def history_item_vectors(self) -> Tensor:
         """`[N, D]`: every catalog item's vector as the only item of a history. Knowledge of the model, no
         query of an example; made once."""
-        return self._history_table()[:-1]
-
-    def _history_table(self) -> Tensor:
-        """`[N + 1, D]`: the item vectors, and that of an empty place in the last row."""
-        if self._history_vectors is None:
-            count = len(self.world.catalog)
-            items = torch.arange(count + 1, device=self.clean.rows.device)
-            items[-1] = PAD
-            with torch.no_grad():
-                parts = []
-                for start in range(0, count + 1, self.chunk):
-                    part = items[start : start + self.chunk]
-                    users = Users(torch.zeros_like(part), part[:, None])
-                    parts.append(self.model.embed_history(users)[:, 0])
-            self._history_vectors = torch.cat(parts)
-            self.effort.user_encodings += count
-        return self._history_vectors
+        return self._history.items(self.chunk)
 
     def _known_history(self, users: Users) -> Tensor | None:
-        """`embed_history` by looking up, where that is the same (tried on clean users) and cheaper; else
-        None."""
-        if self._is_context_free is None:
-            known = self.clean.users.select(torch.arange(min(64, len(self.clean.users))).to(users.ids.device))
-            found = self.model.embed_history(known)
-            self._is_context_free = found.shape[2] <= LARGEST_LOOKUP and torch.allclose(
-                found, self._looked_up(known), rtol=1e-4, atol=1e-5
-            )
-        return self._looked_up(users) if self._is_context_free else None
+        return self._history.of(users, self.chunk)
 
-    def _looked_up(self, users: Users) -> Tensor:
-        return self._history_table()[users.histories]  # PAD is -1: the last row
+    def _book_encodings(self, count: int) -> None:
+        self.effort.user_encodings += count
 
     def _forward(self, batch: Batch) -> Tensor:
         state = self._user_state(batch)

