@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-CURRENT = "2026.3"
+CURRENT = "2026.4"
 """The release that commands mean where none is named."""
 CACHE_VARIABLE = "RECGAUNTLET_CACHE"
 

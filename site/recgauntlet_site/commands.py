@@ -69,7 +69,7 @@ def site(
     Examples:
       recgauntlet site
       recgauntlet site --results results/mine --out my-page
-      recgauntlet site --results results/2026.3 --results results/mine --out both
+      recgauntlet site --results results/2026.4 --results results/mine --out both
       recgauntlet site --results results/2027.1 --also results/2026.1
       recgauntlet site --results results/mine --out my-page --serve
     """
