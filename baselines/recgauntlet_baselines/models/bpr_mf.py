@@ -39,8 +39,9 @@ class BPRMF(PairwiseItems):
     prior, was several points of AUC worse and ten times as slow. There is no item bias: in a dot product one coordinate
     can be that. The first coordinates of items start as singular vectors of the matrix of the training period, scaled
     down for active users and popular items (`spectral_items`), because the matrix says at once what triples say one by
-    one: one epoch from there is better than eight from random vectors. Optimized by AdamW on shuffled training pairs
-    instead of SGD on triples drawn with replacement; of the calibration and the drawing see `PairwiseItems`.
+    one: on films one epoch from there has a higher validation AUC (0.905) than eight from random vectors (0.891).
+    Optimized by AdamW on shuffled training pairs instead of SGD on triples drawn with replacement; of the calibration
+    and the drawing see `PairwiseItems`.
 
     The handle of the embedding surface is `q_i`; that of the history is `q_j`.
 
