@@ -37,7 +37,7 @@ def test_a_plugin_that_conforms_exits_with_0_and_a_row_a_check(call: Call) -> No
     assert code == 0
     rows = [line.split()[:2] for line in text.splitlines()]
     assert all([rule.name, "passed"] in rows for rule in rules("defenses"))
-    assert "5.0 x the forward and 5.0 x the backward passes" in text
+    assert "4.0 x the forward and 4.0 x the backward passes" in text
     assert f"pgd (defense) conforms: {len(rules('defenses'))} passed" in text
 
 
@@ -64,7 +64,7 @@ def test_expected_failures_are_told_apart_and_must_come(call: Call) -> None:
 def test_options_are_those_of_the_plugin(call: Call) -> None:
     code, text, _ = call("pgd", "--option", "steps=1", "--kind", "defense")
     assert code == 0
-    assert "3.0 x the forward" in text
+    assert "2.0 x the forward" in text
 
 
 def test_a_name_of_two_kinds_needs_the_kind(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

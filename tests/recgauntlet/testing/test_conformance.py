@@ -88,7 +88,7 @@ def test_an_unknown_plugin_is_an_error_before_anything_runs() -> None:
 
 def test_options_change_what_is_checked() -> None:
     (check,) = (c for c in checks_for("defenses", "pgd", options={"steps": 1}) if c.name == "resources")
-    assert check() == "3.0 x the forward and 3.0 x the backward passes of plain training"
+    assert check() == "2.0 x the forward and 2.0 x the backward passes of plain training"
 
 
 @pytest.mark.parametrize(
