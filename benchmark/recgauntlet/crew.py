@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -14,7 +15,6 @@ from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Self, TypeVar
 
-from recgauntlet.garbage import without_collections
 from recgauntlet.processes import importable
 
 Item = TypeVar("Item")
@@ -102,12 +102,14 @@ def cores() -> int:
 
 
 def _each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    with without_collections():
-        return [function(item) for item in items]
+    return [function(item) for item in items]
 
 
 def _begin() -> None:
-    """Make this a process of a crew: one thread, deaf to Ctrl-C, and gone when the crew's own process is."""
+    """Make this a process of a crew: one thread, deaf to Ctrl-C, and gone when the crew's own process is. It never
+    searches for garbage, which takes three times as long as to unpickle a table; it does not live long enough to miss
+    it."""
+    gc.disable()
     os.environ.update(dict.fromkeys(_THREADS, "1"))  # numpy is not there yet
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()

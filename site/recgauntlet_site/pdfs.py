@@ -14,8 +14,14 @@ from recgauntlet.crew import Crew
 from recgauntlet.kept import Entry, Kept
 from recgauntlet_site.pictures import Picture
 
-_MAKERS = ("drawing.py", "lettering.py", "palette.py", "pdf.py")
-"""The code that turns a drawing into a PDF."""
+_MAKERS = (
+    "pictures/drawing.py",
+    "pictures/lettering.py",
+    "pictures/palette.py",
+    "pictures/pdf.py",
+    "vendor/VENDOR.toml",  # with the sums of the fonts
+)
+"""What turns a drawing into a PDF."""
 
 
 class Pdfs:
@@ -55,13 +61,13 @@ class _KeptPdf(Entry):
 
 
 def _name(picture: Picture) -> str:
-    """All that a PDF depends on: the drawing, and what draws."""
-    return hashlib.sha256(f"{_makers()} {picture.drawing!r}".encode()).hexdigest()
+    """All that a PDF depends on: the drawing with its title, and what draws."""
+    return hashlib.sha256(f"{_makers()} {picture.title!r} {picture.drawing!r}".encode()).hexdigest()
 
 
 @lru_cache(maxsize=1)
 def _makers() -> str:
-    digest = hashlib.sha256("\n".join(f"{name} {version(name)}" for name in ("matplotlib", "fonttools")).encode())
+    digest = hashlib.sha256(f"reportlab {version('reportlab')}".encode())
     for name in _MAKERS:
-        digest.update((Path(__file__).parent / "pictures" / name).read_bytes())
+        digest.update((Path(__file__).parent / name).read_bytes())
     return digest.hexdigest()

@@ -6,12 +6,10 @@ import itertools
 import tomllib
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.font_manager import get_font
 from test_page import contrast
 
 from recgauntlet.record import PluginRef
@@ -20,9 +18,10 @@ from recgauntlet_site.pictures.axes import Scale, spread
 from recgauntlet_site.pictures.drawing import SHAPES
 from recgauntlet_site.pictures.fronts import front, staircase
 from recgauntlet_site.pictures.heat_map import opacity_of
-from recgauntlet_site.pictures.lettering import fitted, isolated, width, wrapped
+from recgauntlet_site.pictures.lettering import fitted, isolated, left_to_right, width, wrapped
 from recgauntlet_site.pictures.looks import DASHES
 from recgauntlet_site.pictures.palette import DARK, LIGHT, ON_PAPER, SEPARATION, SERIES, TINT
+from recgauntlet_site.pictures.pdf import font_of
 
 GROUNDS = {LIGHT: ("#fbfaf6", "#ffffff"), DARK: ("#14171b", "#1a1e23")}
 INKS = {LIGHT: "#1d2126", DARK: "#e8e6e0"}
@@ -96,11 +95,7 @@ def test_every_colour_has_its_own_marker_and_dashes() -> None:
 )
 def test_letters_take_no_more_room_than_is_kept_for_them(text: str) -> None:
     for bold in (False, True):
-        name = f"DejaVuSans{'-Bold' if bold else ''}.ttf"
-        font = get_font(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name))
-        font.set_size(100, 72)
-        font.set_text(text, 0.0)
-        assert font.get_width_height()[0] / 64 / 100 <= width(text, 1.0, bold) * 1.02 + 0.05
+        assert font_of(bold=bold).stringWidth(text, 1.0) <= width(text, 1.0, bold) * 1.02 + 0.05
 
 
 @given(st.text(max_size=120), st.floats(30, 300))
@@ -120,6 +115,20 @@ def test_wrapped_pieces_stay_whole_and_none_is_forgotten(pieces: list[str]) -> N
     shown = told.count(",")
     left = int(told.split(" and ")[-1].split()[0]) if " more" in told and " and " in told else 0
     assert shown + left == len(pieces) or told.startswith("and ")
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("nrms + pgd", "nrms + pgd"),
+        ("אבג", "גבא"),
+        ("nrms + אב גד!", "nrms + דג בא!"),
+        ("אב 12 גד", "בא 12 דג"),
+        ("abא", "abא"),
+    ],
+)
+def test_letters_that_run_left_are_set_as_they_stand(text: str, seen: str) -> None:
+    assert left_to_right(text) == seen
 
 
 def test_only_names_that_run_left_are_isolated() -> None:

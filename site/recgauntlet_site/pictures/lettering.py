@@ -6,6 +6,7 @@ what fits here fits everywhere.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -22,6 +23,7 @@ _ASCII = (
 # fmt: on
 """Hundredths of the size, from the space to the tilde."""
 _BOLD = 1.12
+_LEFTWARDS = re.compile(r"<(?:[<.]*<)?")
 _ISOLATE, _END = "\u2068", "\u2069"
 
 
@@ -83,3 +85,19 @@ def isolated(text: str) -> str:
 def runs_left(text: str) -> bool:
     """Whether letters of `text` run from right to left."""
     return not text.isascii() and any(unicodedata.bidirectional(character) in {"R", "AL"} for character in text)
+
+
+def left_to_right(text: str) -> str:
+    """`text` in the order in which its letters stand on a line: each run of letters that run to the left, with the
+    blanks and signs between them, is turned around. For whoever sets one letter after the other."""
+    if not runs_left(text):
+        return text
+    for run in _LEFTWARDS.finditer("".join(map(_direction, text))):
+        start, end = run.span()
+        text = text[:start] + text[start:end][::-1] + text[end:]
+    return text
+
+
+def _direction(character: str) -> str:
+    kind = unicodedata.bidirectional(character)
+    return "<" if kind in {"R", "AL"} else "." if kind in {"WS", "ON", "CS", "ES", "ET", "NSM"} else ">"

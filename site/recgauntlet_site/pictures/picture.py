@@ -42,9 +42,9 @@ class Picture:
 
     def as_pdf(self) -> bytes:
         """A page for a paper, its letters being text in embedded fonts."""
-        from recgauntlet_site.pictures.pdf import pdf  # matplotlib: slow to import, seldom needed
+        from recgauntlet_site.pictures.pdf import pdf  # slow to import, seldom needed
 
-        return pdf(self.drawing)
+        return pdf(self.drawing, self.title)
 
 
 def nothing(why: str) -> Drawing:
