@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -40,11 +40,15 @@ _MOST = 16
 
 
 class Workshop:
-    """Reads records and makes tables, with a `crew` and with what is `kept` from former times (None: nothing)."""
+    """Reads records and makes tables, with a `crew` and with what is `kept` from former times (None: nothing).
 
-    def __init__(self, crew: Crew, kept: Kept | None) -> None:
+    `meanwhile` is called while others read, whenever they do; so it should be quick the second time.
+    """
+
+    def __init__(self, crew: Crew, kept: Kept | None, *, meanwhile: Callable[[], None] | None = None) -> None:
         self._crew = crew
         self._kept = kept
+        self._meanwhile = meanwhile
         self._shelf = Shelf()
         self._made: dict[str, bytes] = {}
 
@@ -98,7 +102,10 @@ class Workshop:
             if new:
                 groups.append(_Group(new, tuple(places[number] for number in new), len(new) == len(known)))
         worth = sum(len(group.places) for group in groups) >= _WORTH
-        for group, (seen, rows) in zip(groups, self._crew.map(_look, groups, worth=worth), strict=True):
+        looked = self._crew.map(_look, groups, worth=worth)
+        if worth and self._meanwhile is not None:
+            self._meanwhile()
+        for group, (seen, rows) in zip(groups, looked, strict=True):
             self._made |= rows
             for number, one in zip(group.numbers, seen, strict=True):
                 found[number] = self._unopened(one) if isinstance(one, _Seen) else one

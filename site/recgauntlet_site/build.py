@@ -1,14 +1,15 @@
-"""From directories of results to files on disk: read, render, write what changed, remove what is gone."""
+"""From directories of results to files on disk: read, render and write what changed, remove what is gone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from recgauntlet.board import slug
 from recgauntlet.crew import Crew
+from recgauntlet.errors import OutputError
 from recgauntlet.escaping import terminal
 from recgauntlet.garbage import without_collections
 from recgauntlet.kept import Kept
@@ -16,11 +17,11 @@ from recgauntlet.record import write_atomically
 from recgauntlet.results import Results
 from recgauntlet.workshop import Workshop
 from recgauntlet_site.links import Release
-from recgauntlet_site.pdfs import Pdfs
-from recgauntlet_site.render import render_site
 
 LISTING = "files.txt"
 """The file that lists all others, so that a later build knows what it may remove."""
+_Read = tuple[str, Path, Results]
+"""A directory's name, its path, and what was read there."""
 
 
 @dataclass(frozen=True)
@@ -43,26 +44,36 @@ def build(
         Where a file cannot be written.
     """
     with without_collections(), Crew() as crew, nullcontext() if kept is None else kept:
-        workshop, pdfs = Workshop(crew, kept), Pdfs(crew, kept)
+        workshop = Workshop(crew, kept, meanwhile=_prepare)
         main = [(path.resolve().name, path, workshop.read(path)) for path in directories]
         more = [(path.resolve().name, path, workshop.read(path)) for path in others]
-        names = ["+".join(name for name, _, _ in main), *(name for name, _, _ in more)]
-        places = [PurePosixPath(), *_places(names[1:])]
-        files: dict[str, bytes] = {}
-        for number, (place, found) in enumerate(zip(places, [main, *([one] for one in more)], strict=True)):
-            back = "../" * len(place.parts)
-            links = [
-                Release(name, f"{back}{other / 'index.html'}", current=number == n)
-                for n, (name, other) in enumerate(zip(names, places, strict=True))
-            ]
-            where = docs if "://" in docs or docs.startswith("/") else f"{back}{docs}"
-            rendered = render_site(
-                found, docs=where, releases=links, tabulate=workshop.tables, pdfs=pdfs, work=crew.map
-            )
-            files |= {str(place / name): content for name, content in rendered.items()}
-    _write(files, out)
+        _write(_rendered(main, more, docs, workshop, crew), out)
     results = [results for _, _, results in [*main, *more]]
     return Built(sum(len(found.records) for found in results), tuple(_warnings(results)))
+
+
+def _prepare() -> None:
+    """Import what renders, and torch with it, which takes seconds: while others read records."""
+    import recgauntlet_site.render  # noqa: F401
+
+
+def _rendered(
+    main: Sequence[_Read], more: Sequence[_Read], docs: str, workshop: Workshop, crew: Crew
+) -> Iterator[tuple[str, bytes]]:
+    """The files of all boards, as they are made."""
+    from recgauntlet_site.render import render_site
+
+    names = ["+".join(name for name, _, _ in main), *(name for name, _, _ in more)]
+    places = [PurePosixPath(), *_places(names[1:])]
+    for number, (place, found) in enumerate(zip(places, [main, *([one] for one in more)], strict=True)):
+        back = "../" * len(place.parts)
+        links = [
+            Release(name, f"{back}{other / 'index.html'}", current=number == n)
+            for n, (name, other) in enumerate(zip(names, places, strict=True))
+        ]
+        where = docs if "://" in docs or docs.startswith("/") else f"{back}{docs}"
+        for name, content in render_site(found, docs=where, releases=links, tabulate=workshop.tables, work=crew.map):
+            yield str(place / name), content
 
 
 def _places(names: Sequence[str]) -> Iterator[PurePosixPath]:
@@ -73,18 +84,34 @@ def _places(names: Sequence[str]) -> Iterator[PurePosixPath]:
         yield PurePosixPath("releases") / (f"{own}-{number + 1}" if taken else own)
 
 
-def _write(files: dict[str, bytes], out: Path) -> None:
-    """Write the files that differ from what is there; remove those of a former build that are no longer made."""
+def _write(files: Iterable[tuple[str, bytes]], out: Path) -> None:
+    """Write the files that differ from what is there, as they come; remove those of a former build that are no longer
+    made. If that is interrupted, all that this build or a former one made is listed, for a later one."""
     listing = out / LISTING
-    former = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
-    for name in former:
+    former = set(listing.read_text(encoding="utf-8").splitlines()) if listing.is_file() else set[str]()
+    made: set[str] = set()
+    try:
+        for name, content in files:
+            made.add(name)
+            _put(out / name, content)
+    except BaseException:
+        with suppress(OutputError):
+            _put(listing, _lines(former | made))
+        raise
+    for name in former - made:
         path = out / name
-        if name not in files and path.is_file() and path.resolve().is_relative_to(out.resolve()):
+        if path.is_file() and path.resolve().is_relative_to(out.resolve()):
             path.unlink()
-    for name, content in {**files, LISTING: "".join(f"{name}\n" for name in sorted(files)).encode()}.items():
-        path = out / name
-        if not path.is_file() or path.read_bytes() != content:
-            write_atomically(path, content, lasting=False)  # a later build finds what differs
+    _put(listing, _lines(made))
+
+
+def _put(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != content:
+        write_atomically(path, content, lasting=False)  # a later build finds what differs
+
+
+def _lines(names: Iterable[str]) -> bytes:
+    return "".join(f"{name}\n" for name in sorted(names)).encode()
 
 
 def _warnings(found: Sequence[Results]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
@@ -26,15 +26,15 @@ from recgauntlet.sheet_text import to_latex
 from recgauntlet.table import apart, build_table
 from recgauntlet.table_csv import to_csv
 from recgauntlet_site import words
-from recgauntlet_site.export import to_json
+from recgauntlet_site.export import joined_as_json
 from recgauntlet_site.links import Link, Release
 from recgauntlet_site.methods import by_family, method_pages
 from recgauntlet_site.overview import overview_of
-from recgauntlet_site.pictures import Picture, style_sheet
+from recgauntlet_site.pictures import style_sheet
 from recgauntlet_site.rendering import rendered
 from recgauntlet_site.row_page import row_page
 from recgauntlet_site.sections import Filter, Place, Section, coded, filters_of, sections_of
-from recgauntlet_site.task_page import TaskPage
+from recgauntlet_site.task_files import TaskFiles
 from recgauntlet_site.work import Work, in_turn
 
 _LOOSE = (
@@ -52,8 +52,7 @@ _ASSETS = {
 }
 _STYLE = "assets/style.css"
 _WORTH = 200
-"""Rows from which on it is worth to start processes for pages."""
-AsPdfs = Callable[[Sequence[Picture]], Iterable[bytes]]
+"""Rows from which on it is worth to start processes for the files of tables."""
 Cards = Callable[[TaskTable], TaskCard | None]
 
 
@@ -67,10 +66,6 @@ class Unreadable:
     remedy: str
 
 
-def _as_pdfs(pictures: Sequence[Picture]) -> Iterable[bytes]:
-    return map(Picture.as_pdf, pictures)
-
-
 def render_site(
     found: Sequence[tuple[str, Path, Results]],
     *,
@@ -78,15 +73,13 @@ def render_site(
     cards: Cards = installed_card,
     releases: Sequence[Release] = (),
     tabulate: Callable[[Sequence[RunRecord]], tuple[TaskTable, ...]] = build_table,
-    pdfs: AsPdfs = _as_pdfs,
     work: Work = in_turn,
-) -> dict[str, bytes]:
-    """The files of the site by their path below the output directory.
+) -> Iterator[tuple[str, bytes]]:
+    """The files of the site as they are made, each with its path below the output directory.
 
     `found` gives for each results directory its name, its path and what was read there. `cards` finds the
     card whose words a table's pages show; `releases` are boards that pages link to; `tabulate` makes the tables,
-    `pdfs` the PDFs of many pictures, and `work` shares what takes long. The same records give the same bytes, in
-    whatever order or place they lie.
+    and `work` shares what takes long. The same records give the same bytes, in whatever order or place they lie.
     """
     records = [(path, record) for _, _, results in found for path, record in results.records]
     copies = {record.digest: (_copy_name(record), path, record) for path, record in records}
@@ -97,9 +90,7 @@ def render_site(
     )
     by_digest = {record.digest: record for _, record in records}
     board = _board(found, tables, by_digest)
-    worth = sum(len(table.rows) for table in tables) >= _WORTH
-    sections = _told_apart(sections_of(tables, cards, by_digest, work, worth=worth))
-    methods = method_pages(sections)
+    sections = _told_apart(sections_of(tables, cards, by_digest))
     common = {
         "docs": docs,
         "menu": [_menu_link(section) for section in sections],
@@ -108,11 +99,13 @@ def render_site(
         "records": len(copies),
         "versions": sorted({record.environment.recgauntlet for _, record in records}),
     }
-    task_pages = work(TaskPage.made, [TaskPage.of(section, common) for section in sections], worth=worth)
-    pictures = [picture for section in sections for picture in section.pictures]
-    as_pdf = pdfs(pictures)  # by other processes, as task pages are, while this one makes pages
-    pages = {
-        "index.html": rendered(
+    worth = sum(len(table.rows) for table in tables) >= _WORTH
+    # Other processes may be at it while this one makes all the rest.
+    of_tasks = work(TaskFiles.made, [TaskFiles.of(section, common) for section in sections], worth=worth)
+    methods = method_pages(sections)
+    yield (
+        "index.html",
+        rendered(
             "start.html.j2",
             common,
             root="",
@@ -124,26 +117,29 @@ def render_site(
             overview=overview_of(sections),
             methods=[(kind, by_family(methods, kind)) for kind in ("model", "defense")],
         ),
-        "about.html": rendered("about.html.j2", common, root="", here="about.html", sections=sections),
-    }
+    )
+    yield "about.html", rendered("about.html.j2", common, root="", here="about.html", sections=sections)
     for section in sections:
         for row in section.table.rows:
-            at = RowAt(board, section.table, row)
-            pages[section.row_path(row)] = row_page(common, section, at, methods)
+            yield section.row_path(row), row_page(common, section, RowAt(board, section.table, row), methods)
     for page in methods:
-        pages[page.path] = rendered("method.html.j2", common, root="../", here=page.path, page=page)
-    return {
-        **pages,
-        **{section.path: page for section, page in zip(sections, task_pages, strict=True)},
-        **{path: _asset(name) for path, name in _ASSETS.items()},
-        _STYLE: _asset("templates/style.css") + style_sheet().encode(),
-        "leaderboard.csv": to_csv(tables),
-        "leaderboard.json": to_json(tables),
-        **{path: content for section in sections for path, content in _downloads(board, section)},
-        **{name: _as_json(path, record) for _, (name, path, record) in sorted(copies.items())},
-        **{_known_copy_name(one): _as_json(path, one) for _, path, _, one in known if one not in loose},
-        **dict(_figures(pictures, as_pdf)),  # last, because others may still be at it
-    }
+        yield page.path, rendered("method.html.j2", common, root="../", here=page.path, page=page)
+    for address, name in _ASSETS.items():
+        yield address, _asset(name)
+    yield _STYLE, _asset("templates/style.css") + style_sheet().encode()
+    yield "leaderboard.csv", to_csv(tables)
+    for section in sections:
+        yield from _downloads(board, section)
+    for name, path, record in copies.values():
+        yield name, _as_json(path, record)
+    for _, path, _, one in known:
+        if one not in loose:
+            yield _known_copy_name(one), _as_json(path, one)
+    as_json = []
+    for made in of_tasks:
+        yield from made.files.items()
+        as_json.append(made.json)
+    yield "leaderboard.json", joined_as_json(as_json)
 
 
 def _board(
@@ -189,22 +185,14 @@ def _start_filters(sections: Sequence[Section]) -> tuple[Filter, ...]:
 
 
 def _downloads(board: Board, section: Section) -> Iterator[tuple[str, bytes]]:
-    """The table's own files."""
+    """The table's own files that say how it is cited."""
     table = section.table
     if not table.rows:
         return
     one = replace(board, tables=(table,))
     rows = tuple(RowAt(one, table, row) for row in table.rows)
-    yield f"{section.downloads}.csv", to_csv((table,))
     yield f"{section.downloads}.tex", to_latex(build_sheets(one, Selection())).encode()
     yield f"{section.downloads}.bib", "\n".join(map(str, cite(Scope(one, rows)).entries)).encode()
-
-
-def _figures(pictures: Sequence[Picture], as_pdf: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
-    """The tables' pictures as files."""
-    for picture, pdf in zip(pictures, as_pdf, strict=True):
-        yield f"figures/{picture.name}.svg", picture.as_svg()
-        yield f"figures/{picture.name}.pdf", pdf
 
 
 def _told_apart(sections: Sequence[Section]) -> list[Section]:

@@ -20,7 +20,6 @@ from recgauntlet_site.families import defense_family, model_family
 from recgauntlet_site.pictures import Picture, pictures_of
 from recgauntlet_site.pictures.palette import SERIES
 from recgauntlet_site.pictures.security_curves import axis, budgets, curves, point_at
-from recgauntlet_site.work import Work, in_turn
 
 MOST_EXAMPLES = 8
 """Attacks that a task's page shows."""
@@ -75,7 +74,6 @@ class Section:
     table: TaskTable
     card: TaskCard | None
     headline: str
-    pictures: tuple[Picture, ...]
     examples: tuple[Example, ...]
     apart: tuple[tuple[Place, str], ...] = ()
     """Other tables of the same task and track, each with why it is not one table with this."""
@@ -168,6 +166,11 @@ class Section:
         """Whether rows may be ranked by different threats."""
         return sum(column.ranked for column in self.table.threats) > 1
 
+    @cached_property
+    def pictures(self) -> tuple[Picture, ...]:
+        """All pictures of the table, drawn when they are asked for."""
+        return pictures_of(self.table, prefix=self.anchor)
+
     @property
     def curves(self) -> list[Picture]:
         """The security curves."""
@@ -250,14 +253,8 @@ def sections_of(
     tables: Sequence[TaskTable],
     cards: Callable[[TaskTable], TaskCard | None],
     records: dict[str, RunRecord],
-    work: Work = in_turn,
-    *,
-    worth: bool = False,
 ) -> list[Section]:
-    """A section for each table, with an anchor of its own; `records` by their digests. `work` draws the pictures, by
-    several processes where that is `worth` it."""
-    anchors = _anchors_of(tables)
-    pictures = work(_drawn, list(zip(tables, anchors, strict=True)), worth=worth)
+    """A section for each table, with an anchor of its own; `records` by their digests."""
     return [
         Section(
             number=number,
@@ -265,10 +262,9 @@ def sections_of(
             table=table,
             card=cards(table),
             headline=words.headline(table),
-            pictures=drawn,
             examples=tuple(_examples(table, records)),
         )
-        for number, (table, anchor, drawn) in enumerate(zip(tables, anchors, pictures, strict=True))
+        for number, (table, anchor) in enumerate(zip(tables, _anchors_of(tables), strict=True))
     ]
 
 
@@ -281,12 +277,6 @@ def _anchors_of(tables: Sequence[TaskTable]) -> list[str]:
             anchor, copy = f"{name}-{copy}", copy + 1
         taken.append(anchor)
     return taken
-
-
-def _drawn(job: tuple[TaskTable, str]) -> tuple[Picture, ...]:
-    """The pictures of a table with their anchor."""
-    table, anchor = job
-    return pictures_of(table, prefix=anchor)
 
 
 def facts_of(table: TaskTable, row: Row) -> tuple[str, ...]:

@@ -141,4 +141,4 @@ def make_board(directory: Path) -> Board:
         write_record(record, directory / "records" / f"{number:03}.json")
     (directory / "records" / "cut <b>.json").write_text('{"schema_version": 1,')
     results = read_results(directory)
-    return Board(directory, results, render_site([("preview", directory, results)], cards=shop_card))
+    return Board(directory, results, dict(render_site([("preview", directory, results)], cards=shop_card)))

@@ -67,7 +67,7 @@ def rendered(directory: Path, known: list[BestKnown]) -> dict[str, bytes]:
         write_record(record, directory / "shop" / f"{number}.json")
     for number, one in enumerate(known):
         write_best_known(one, directory / "best_known" / f"{number}.json")
-    return render_site([("mine", directory, read_results(directory))], cards=lambda table: None)
+    return dict(render_site([("mine", directory, read_results(directory))], cards=lambda table: None))
 
 
 def test_the_worst_of_all_attacks_counts_example_by_example_and_no_rank_moves(tmp_path: Path) -> None:
@@ -116,4 +116,4 @@ def test_the_evidence_lies_beside_the_records_and_renders_again(tmp_path: Path) 
         (copies / name).write_bytes(content)
     again = read_results(copies / "records")
     assert len(again.best_known) == 1
-    assert render_site([("mine", copies / "records", again)], cards=lambda table: None) == files
+    assert dict(render_site([("mine", copies / "records", again)], cards=lambda table: None)) == files

@@ -16,7 +16,7 @@ from recgauntlet_site.render import render_site
 def files_of(directory: Path, *records: RunRecord) -> dict[str, bytes]:
     for number, record in enumerate(records):
         write_record(record, directory / f"{number}.json")
-    return render_site([("made", directory, read_results(directory))], cards=lambda table: None)
+    return dict(render_site([("made", directory, read_results(directory))], cards=lambda table: None))
 
 
 def page_of(files: dict[str, bytes]) -> Element:

@@ -382,7 +382,7 @@ def test_little_or_nothing_has_its_own_look(
     for number, record in enumerate(records):
         write_record(record, tmp_path / "results" / f"{number}.json")
     found = [(name, tmp_path / "results", read_results(tmp_path / "results"))] if records else []
-    root = written(render_site(found, cards=lambda table: None), tmp_path / "site")
+    root = written(dict(render_site(found, cards=lambda table: None)), tmp_path / "site")
     page = visit("index.html", root)
     assert words in page.content()
     for file in (root / "tasks").glob("*.html"):

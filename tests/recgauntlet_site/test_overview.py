@@ -20,7 +20,7 @@ FALLS = {"tampering": (0.5, 0.4, 0.3)}
 def start_page(records: list[RunRecord], directory: Path) -> Element:
     for number, record in enumerate(records):
         write_record(record, directory / f"{number}.json")
-    files = render_site([("mine", directory, read_results(directory))], cards=lambda table: None)
+    files = dict(render_site([("mine", directory, read_results(directory))], cards=lambda table: None))
     return read_page(files["index.html"].decode())[0]
 
 
