@@ -18,6 +18,11 @@ def share(value: Estimate) -> Markup:
     return _cell(percent(value.value), f"{percent(value.low)}–{percent(value.high)}")
 
 
+def within(value: Estimate) -> Markup:
+    """A share in per cent with its interval, in a line of text."""
+    return Markup(f"{percent(value.value)} <i>{percent(value.low)}–{percent(value.high)}</i>")
+
+
 def one(value: Estimate, form: str) -> Markup:
     """A number in the format `form` (`"%.3f"`) with its interval."""
     return _cell(form % value.value, f"{form % value.low}–{form % value.high}")

@@ -14,7 +14,7 @@ from recgauntlet.card import TIERS
 from recgauntlet.paired import twin_of
 from recgauntlet.rows import RANKING_TIER, FailedCell
 from recgauntlet_site import cells, words
-from recgauntlet_site.pictures.security_curves import axis, budgets, point_at
+from recgauntlet_site.pictures.security_curves import axis, budgets, curves, point_at
 
 
 def rendered(template: str, common: Mapping[str, Any], **own: Any) -> bytes:
@@ -35,6 +35,10 @@ def _environment() -> Environment:
         finalize=_shown,
     )
     environment.filters.update(
+        share=cells.share,
+        within=cells.within,
+        point_at=point_at,
+        counted=words.counted,
         percent=words.percent,
         points=words.points,
         times=words.times,
@@ -57,7 +61,7 @@ def _environment() -> Environment:
         twin_of=twin_of,
         axis=axis,
         budgets=budgets,
-        point_at=point_at,
+        curves_under=curves,
     )
     return environment
 

@@ -43,6 +43,11 @@ def size(value: float, unit: str = "") -> str:
     return f"{value:.3g} {unit}".rstrip()
 
 
+def counted(number: float) -> str:
+    """A whole number with commas: 1234567 becomes "1,234,567"."""
+    return f"{number:,.0f}"
+
+
 def scalar(value: Scalar) -> str:
     """A hyper-parameter's value."""
     return f"{value:g}" if isinstance(value, float) else str(value)
