@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from recgauntlet.errors import RecordError
+from recgauntlet.indented import indented
 from recgauntlet.squeezed import SQUEEZED, unsqueezed
 
 Content = TypeVar("Content", bound=BaseModel)
@@ -30,7 +31,7 @@ def digest_of(content: dict[str, Any]) -> str:
 
 def to_bytes(content: BaseModel) -> bytes:
     """The file of `content`: the same content gives the same bytes."""
-    return (json.dumps(content.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode()
+    return indented(content.model_dump(mode="json")) + b"\n"
 
 
 def written_digest(text: bytes) -> str | None:

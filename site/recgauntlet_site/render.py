@@ -26,6 +26,7 @@ from recgauntlet.sheet_text import to_latex
 from recgauntlet.table import apart, build_table
 from recgauntlet.table_csv import to_csv
 from recgauntlet_site import words
+from recgauntlet_site.copies import copies_of
 from recgauntlet_site.export import joined_as_json
 from recgauntlet_site.links import Link, Release
 from recgauntlet_site.methods import by_family, method_pages
@@ -130,11 +131,10 @@ def render_site(
     yield "leaderboard.csv", to_csv(tables)
     for section in sections:
         yield from _downloads(board, section)
-    for name, path, record in copies.values():
-        yield name, _as_json(path, record)
+    yield from copies_of(list(copies.values()), work)
     for _, path, _, one in known:
         if one not in loose:
-            yield _known_copy_name(one), _as_json(path, one)
+            yield _known_copy_name(one), path.read_bytes() if path.suffix == ".json" else to_bytes(one)
     as_json = []
     for made in of_tasks:
         yield from made.files.items()
@@ -203,11 +203,6 @@ def _told_apart(sections: Sequence[Section]) -> list[Section]:
         replace(section, apart=tuple((places[other], "; ".join(why)) for other, why in others[number]))
         for number, section in enumerate(sections)
     ]
-
-
-def _as_json(path: Path, content: RunRecord | BestKnown) -> bytes:
-    """The copy that a row links to: the very file, or what it unpacks to where it is packed (in a release)."""
-    return path.read_bytes() if path.suffix == ".json" else to_bytes(content)
 
 
 def _copy_name(record: RunRecord) -> str:

@@ -1,0 +1,33 @@
+"""Copies of records for the site, as JSON, which any process can make of those that are packed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from recgauntlet.record import RunRecord
+from recgauntlet.sealed import to_bytes
+from recgauntlet.unopened import Origin, UnopenedRecord
+from recgauntlet_site.work import Work
+
+_WORTH = 200
+"""Packed records from which on it is worth to start processes."""
+
+
+def copies_of(records: Sequence[tuple[str, Path, RunRecord]], work: Work) -> Iterator[tuple[str, bytes]]:
+    """The name and the content of the copy of each record, given with the name and the file that it was read from: the
+    very file, or what it unpacks to where it is packed (in a release)."""
+    packed = [(name, record) for name, path, record in records if path.suffix != ".json"]
+    origins = [record.origin for _, record in packed if isinstance(record, UnopenedRecord)]
+    if len(origins) == len(packed):
+        unpacked = work(_unpacked, origins, worth=len(origins) >= _WORTH)
+    else:
+        unpacked = (to_bytes(record) for _, record in packed)
+    for name, path, _ in records:
+        if path.suffix == ".json":
+            yield name, path.read_bytes()
+    yield from zip((name for name, _ in packed), unpacked, strict=True)
+
+
+def _unpacked(origin: Origin) -> bytes:
+    return to_bytes(origin.read())
