@@ -8,15 +8,17 @@ zlib stream of the columns. The words of cells are alike, so together they squee
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from recgauntlet.errors import RecordError
-from recgauntlet.packing import REMEDY, pack, unpack
+from recgauntlet.packing import REMEDY, pack, unpack, unpacked_file
 from recgauntlet.record import RunRecord
 from recgauntlet.sealed import digest_of, read_bytes
 from recgauntlet.squeezed import deflated, inflated, squeezed, unsqueezed
 
+Made = TypeVar("Made")
 CELL = ".cell"
 WORDS = "cells.jsonl.xz"
 _LINE = re.compile(rb'\{"file":"([A-Za-z0-9._+-]+)","record":(\{.*\})\}')
@@ -61,11 +63,12 @@ def cell_of(words: bytes, content: bytes, where: Path) -> RunRecord:
     RecordError
         Naming `where`.
     """
-    columns = inflated(content, where, limit=_COLUMNS_LIMIT)
-    try:
-        return unpack(words, columns)
-    except RecordError as error:
-        raise RecordError(error.problem, where=where, remedy=error.remedy) from error
+    return _unpacked(unpack, words, content, where)
+
+
+def file_of(words: bytes, content: bytes, where: Path) -> bytes:
+    """The file of the record that `cell_of` gives, as `recgauntlet.sealed.to_bytes` makes it; RecordError as there."""
+    return _unpacked(unpacked_file, words, content, where)
 
 
 def read_cell(path: Path, words: Mapping[str, bytes] | None = None) -> RunRecord:
@@ -91,6 +94,14 @@ def check_digest(record: RunRecord, path: Path) -> None:
         raise RecordError(
             "was changed after it was written (its digest does not match)", where=path, field="digest", remedy=REMEDY
         )
+
+
+def _unpacked(unpacking: Callable[[bytes, bytes], Made], words: bytes, content: bytes, where: Path) -> Made:
+    columns = inflated(content, where, limit=_COLUMNS_LIMIT)
+    try:
+        return unpacking(words, columns)
+    except RecordError as error:
+        raise RecordError(error.problem, where=where, remedy=error.remedy) from error
 
 
 def read_words(directory: Path) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ ranking under attack are stored as their bits XOR those of the clean scores of t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from recgauntlet.data.tables import IntArray
 from recgauntlet.errors import RecordError
+from recgauntlet.indented import laid_out
 from recgauntlet.packed import Packed
 from recgauntlet.record import RankingOutcome, RunRecord, ThreatOutcome
 from recgauntlet.sealed import digest_of, to_bytes
@@ -87,6 +89,24 @@ def unpack(words: bytes, columns: bytes) -> RunRecord:
     RecordError
         Where the words are no record, or do not go with the columns.
     """
+    return _unpacked(words, columns)[0]
+
+
+def unpacked_file(words: bytes, columns: bytes) -> bytes:
+    """The file of the record, as `to_bytes` makes it; RecordError as `unpack`.
+
+    The words are that file on one line. Whether it is the right one its digest says; where not, the file is made of the
+    record.
+    """
+    record, line = _unpacked(words, columns)
+    body = line.replace(b'"digest":"%b",' % record.digest.encode(), b"", 1)
+    if hashlib.sha256(body).hexdigest() == record.digest:
+        return laid_out(line) + b"\n"
+    return to_bytes(record)
+
+
+def _unpacked(words: bytes, columns: bytes) -> tuple[RunRecord, bytes]:
+    """The record, and its JSON on one line (of ranking scores the first alike in the rankings may be taken)."""
     datas: list[bytes] = []
     known: dict[bytes, bytes] = {}
     floats: dict[str, bytes] = {}
@@ -110,15 +130,20 @@ def unpack(words: bytes, columns: bytes) -> RunRecord:
     parts = [b""] * (2 * len(datas) + 1)
     parts[0::2], parts[1::2] = texts[0::3], datas
     try:
-        record = RunRecord.model_validate_json(b"".join(parts))
+        line = b"".join(parts)
+        record = RunRecord.model_validate_json(line)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise _fault(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     bases = _bases(record, floats)
     if not bases:
-        return record
+        return record, line
     ranking = tuple(_changed_by(bases, outcome, floats) for outcome in record.ranking)
-    return record.model_copy(update={"ranking": ranking})
+    before, name, after = line.partition(b',"ranking":[')
+    for packed, outcome in zip(record.ranking, ranking, strict=True):
+        old, new = (b'"data":"%b"' % one.scores.data.encode() for one in (packed, outcome))
+        after = after.replace(old, new, 1)
+    return record.model_copy(update={"ranking": ranking}), b"".join((before, name, after))
 
 
 def _without_scores(threat: ThreatOutcome) -> ThreatOutcome:

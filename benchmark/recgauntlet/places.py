@@ -17,10 +17,10 @@ from recgauntlet.errors import RecordError
 from recgauntlet.frozen_results import strays, vouched_for
 from recgauntlet.manifest import FrozenFile, Manifest
 from recgauntlet.packed import Columns
-from recgauntlet.packed_cells import CELL, WORDS, cell_of, check_digest, read_words, words_of
+from recgauntlet.packed_cells import CELL, WORDS, cell_of, check_digest, file_of, read_words, words_of
 from recgauntlet.packing import REMEDY as CELL_REMEDY
 from recgauntlet.record import REMEDY, RunRecord, parse_record
-from recgauntlet.sealed import parse_json, plain_json, read_bytes, written_digest
+from recgauntlet.sealed import parse_json, plain_json, read_bytes, to_bytes, written_digest
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,25 @@ class Place:
 
     def again(self, known_sum: str) -> RunRecord:
         """The record, which was read before and is not checked again; RecordError where its sum is another now."""
-        content = self.content()
-        if self.sum(content) != known_sum:
-            raise RecordError("was changed after it was read", where=self.path, remedy="run the command again")
+        content = self._content_again(known_sum)
         if self.path.suffix == CELL:
             return self._cell(content)
         try:
             return RunRecord.model_validate_json(plain_json(content, self.path))
         except ValidationError:  # text that only the json module reads, such as UTF-16
             return RunRecord.model_validate(parse_json(content, self.path, "a record", REMEDY))
+
+    def file_again(self, known_sum: str) -> bytes:
+        """The file of the record as JSON, as it is written by itself; RecordError as `again`."""
+        if self.path.suffix == CELL:
+            return file_of(self._words(), self._content_again(known_sum), self.path)
+        return to_bytes(self.again(known_sum))
+
+    def _content_again(self, known_sum: str) -> bytes:
+        content = self.content()
+        if self.sum(content) != known_sum:
+            raise RecordError("was changed after it was read", where=self.path, remedy="run the command again")
+        return content
 
     def _as_written(self, content: bytes) -> RunRecord | None:
         """The record in a file that is sealed and laid out as records are written; None in all other cases, which are
@@ -99,9 +109,12 @@ class Place:
         return None
 
     def _cell(self, content: bytes) -> RunRecord:
+        return cell_of(self._words(), content, self.path)
+
+    def _words(self) -> bytes:
         if self.words is None:
             raise RecordError(f"has no words in {WORDS} beside it", where=self.path, remedy=CELL_REMEDY)
-        return cell_of(self.words, content, self.path)
+        return self.words
 
 
 def loose_places(paths: Sequence[Path]) -> tuple[list[Place], list[tuple[Path, RecordError]]]:

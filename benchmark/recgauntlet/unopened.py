@@ -45,6 +45,10 @@ class Origin:
         """The whole record; RecordError as `Shelf.take`."""
         return self.place.again(self.sum)
 
+    def file(self) -> bytes:
+        """The file of the record as JSON; RecordError as `Shelf.take`."""
+        return self.place.file_again(self.sum)
+
 
 class UnopenedRecord(RunRecord):
     """A record that was read and checked, of which the fields LEFT_OUT are read again when they are asked for.

@@ -20,14 +20,10 @@ def copies_of(records: Sequence[tuple[str, Path, RunRecord]], work: Work) -> Ite
     packed = [(name, record) for name, path, record in records if path.suffix != ".json"]
     origins = [record.origin for _, record in packed if isinstance(record, UnopenedRecord)]
     if len(origins) == len(packed):
-        unpacked = work(_unpacked, origins, worth=len(origins) >= _WORTH)
+        unpacked = work(Origin.file, origins, worth=len(origins) >= _WORTH)
     else:
         unpacked = (to_bytes(record) for _, record in packed)
     for name, path, _ in records:
         if path.suffix == ".json":
             yield name, path.read_bytes()
     yield from zip((name for name, _ in packed), unpacked, strict=True)
-
-
-def _unpacked(origin: Origin) -> bytes:
-    return to_bytes(origin.read())

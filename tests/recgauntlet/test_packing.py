@@ -17,7 +17,7 @@ from synthetic_records import make_record
 from recgauntlet.consistency import check_record
 from recgauntlet.errors import RecordError
 from recgauntlet.packed import Packed
-from recgauntlet.packing import as_released, pack, unpack
+from recgauntlet.packing import as_released, pack, unpack, unpacked_file
 from recgauntlet.record import RunRecord
 from recgauntlet.sealed import digest_of, to_bytes
 from recgauntlet.table import build_table
@@ -87,6 +87,7 @@ def test_what_is_packed_comes_out_as_it_went_in(kind: str, attack_scores: bool) 
     released = as_released(record_of(kind), attack_scores=attack_scores)
     packed = pack(released)
     assert to_bytes(unpack(*packed)) == to_bytes(released)
+    assert unpacked_file(*packed) == to_bytes(released)
     assert pack(released) == packed
     assert as_released(released, attack_scores=attack_scores) == released
 
@@ -98,7 +99,23 @@ def test_scores_that_are_no_numbers_come_out_as_they_went_in() -> None:
     odd[::3], odd[1::3] = -0.0, np.inf
     clean = record.clean.model_copy(update={"impression_scores": Packed.floats(odd)})
     released = as_released(record.model_copy(update={"clean": clean}))
-    assert to_bytes(unpack(*pack(released))) == to_bytes(released)
+    assert to_bytes(unpack(*pack(released))) == unpacked_file(*pack(released)) == to_bytes(released)
+
+
+def test_the_file_of_an_unpacked_record_is_made_anew_where_its_digest_is_not_that_of_the_words() -> None:
+    released = as_released(record_of("with everything"))
+    words, columns = pack(released)
+    other = words.replace(released.digest.encode(), b"0" * 64)
+    assert unpacked_file(other, columns) == to_bytes(unpack(other, columns)) != to_bytes(released)
+    spaced = words.replace(b'"seed":0', b'"seed": 0')  # the same content, laid out as no release does
+    assert unpacked_file(spaced, columns) == to_bytes(released)
+
+
+def test_rankings_with_the_same_scores_are_not_mixed_up() -> None:
+    record = make_record(further=True, **SMALL)  # type: ignore[arg-type]
+    twice = [record.ranking[0], record.ranking[0].model_copy(update={"threat": "another"})]
+    released = as_released(record.model_copy(update={"ranking": tuple(twice)}))
+    assert unpacked_file(*pack(released)) == to_bytes(released)
 
 
 def test_a_ranking_that_barely_changes_scores_takes_little_room() -> None:

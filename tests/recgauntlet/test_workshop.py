@@ -105,6 +105,17 @@ def test_two_workers_make_what_one_makes(directory: Path, tmp_path: Path, monkey
     same(made(directory, kept, workers=2), expected)
 
 
+def test_what_may_be_done_meanwhile_is_done_where_others_read(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_WORTH", 10)
+    called: list[str] = []
+    for kept in ("first", "again"):
+        with Crew(2) as crew, Kept(tmp_path, [directory]) as store:
+            Workshop(crew, store, meanwhile=lambda kept=kept: called.append(kept)).read(directory)  # type: ignore[misc]
+    assert called == ["first"]
+
+
 def test_nothing_is_done_again_where_nothing_changed(directory: Path, tmp_path: Path, counted: dict[str, int]) -> None:
     kept = tmp_path / "kept"
     _, tables = made(directory, kept)

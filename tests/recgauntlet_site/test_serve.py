@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from synthetic_records import make_record
 
 from recgauntlet.errors import OutputError
 from recgauntlet.record import write_record
-from recgauntlet_site.build import LISTING, build
+from recgauntlet_site.build import LISTING, _write, build
 from recgauntlet_site.commands import site
 from recgauntlet_site.serve import serving, watch
 
@@ -38,6 +39,23 @@ def test_releases_link_each_other_and_lie_apart(tmp_path: Path) -> None:
         assert menu.all("strong")[0].text() == ("2027.1" if place == out else "2026.1")
     assert "../../../../docs/protocol.md" in (old / "about.html").read_text()
     assert "pgd" not in (out / "index.html").read_text()
+
+
+def test_a_build_that_is_interrupted_leaves_nothing_that_a_later_one_forgets(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _write([("old.html", b"old"), ("both.html", b"old")], out)
+
+    def files() -> Iterator[tuple[str, bytes]]:
+        yield "both.html", b"new"
+        yield "never-again.html", b"new"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _write(files(), out)
+    assert (out / LISTING).read_text().split() == ["both.html", "never-again.html", "old.html"]
+    assert (out / "old.html").read_bytes() == b"old"
+    _write([("both.html", b"newest")], out)
+    assert {path.name for path in out.iterdir()} == {"both.html", LISTING}
 
 
 def test_what_is_no_longer_made_is_removed_and_nothing_else(tmp_path: Path) -> None:
