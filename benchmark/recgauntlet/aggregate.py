@@ -81,10 +81,9 @@ def quality(records: Sequence[Unfolded]) -> Quality:
 
 
 def _quality_of(record: Unfolded) -> tuple[float, ...]:
-    users = np.array(record.clean.impression_users, dtype=np.int64)[record.ranked.impressions.numbers]
     return (
         metrics.auc(record.shown, record.codes),
-        metrics.gauc(record.shown, record.codes, users),
+        metrics.gauc(record.shown, record.codes, record.users),
         record.ranked.auc(),
         record.ranked.mrr(),
         float(record.ranked.ndcg_each(5).mean()),

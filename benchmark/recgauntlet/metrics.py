@@ -64,19 +64,33 @@ def auc(labels: Labels, scores: Order) -> float:
     return float(value)
 
 
-def gauc(labels: Labels, scores: Order, groups: IntArray) -> float:
+@dataclass(frozen=True)
+class Grouped:
+    """Which of `impressions` (here: of users) each candidate of a sequence is in, `numbers [N]`, in no order."""
+
+    numbers: IntArray
+    impressions: Impressions
+
+    @classmethod
+    def of(cls, groups: IntArray) -> Grouped:
+        """By the names of the groups, `groups [N]`."""
+        runs = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))  # a user's candidates stand together
+        numbers = np.unique(groups[runs], return_inverse=True)[1].astype(np.int64).ravel()
+        numbers = np.repeat(numbers, np.diff(np.append(runs, len(groups))))
+        return cls(numbers, Impressions(offsets_of(np.bincount(numbers))))
+
+
+def gauc(labels: Labels, scores: Order, groups: IntArray | Grouped) -> float:
     """The group AUC of the DIN paper as FuxiCTR computes it (`fuxictr.metrics.gAUC`).
 
     The AUC of each group (a user; `groups [N]`), averaged with the group's number of candidates as its
     weight. Groups whose labels are all alike are left out. Raises ValueError where no group is left.
     """
     codes = _codes(labels, scores)
-    if len(groups) != len(labels):
-        raise ValueError(f"{len(groups)} groups stand for {len(labels)} labels")
-    runs = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))  # a user's candidates stand together
-    numbers = np.unique(groups[runs], return_inverse=True)[1].astype(np.int64).ravel()
-    numbers = np.repeat(numbers, np.diff(np.append(runs, len(groups))))
-    ordered = Ordered.of(codes, numbers, Impressions(offsets_of(np.bincount(numbers))))
+    grouped = groups if isinstance(groups, Grouped) else Grouped.of(groups)
+    if len(grouped.numbers) != len(labels):
+        raise ValueError(f"{len(grouped.numbers)} groups stand for {len(labels)} labels")
+    ordered = Ordered.of(codes, grouped.numbers, grouped.impressions)
     values = _auc_each(labels, ordered)
     known = ~np.isnan(values)
     if not known.any():

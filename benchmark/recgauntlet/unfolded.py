@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+
+import numpy as np
 
 from recgauntlet import metrics
 from recgauntlet.card import Tier
@@ -51,6 +53,11 @@ class Unfolded:
         """The impressions, sorted by their clean scores."""
         return metrics.Ranked.of(self.shown, self.codes, impressions_of(self.clean.impression_sizes))
 
+    @property
+    def users(self) -> metrics.Grouped:
+        """The candidates by the users that they were shown to."""
+        return _users_of(self.clean.impression_sizes, self.clean.impression_users)
+
     @cached_property
     def ndcg10_each(self) -> Floats:
         """`[I]`: the nDCG@10 of each impression."""
@@ -66,3 +73,9 @@ class Unfolded:
         found = (one.certified for one in self.record.certified if (one.threat, one.tier) == (threat, tier))
         column = next(found, None)
         return None if column is None else self.examples(column)
+
+
+@lru_cache(maxsize=8)
+def _users_of(sizes: tuple[int, ...], users: tuple[int, ...]) -> metrics.Grouped:
+    """The candidates of impressions of these sizes by their users; the records of a table have the same."""
+    return metrics.Grouped.of(np.repeat(np.array(users, dtype=np.int64), np.array(sizes, dtype=np.int64)))

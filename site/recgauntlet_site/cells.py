@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from recgauntlet.rows import AttackTally
 from recgauntlet.stats import Estimate
-from recgauntlet_site.words import percent
+from recgauntlet_site.words import counted, percent, seconds
 
 _AFTER = '<span class="hidden">95 % interval after the attack </span>'
 
@@ -21,6 +22,13 @@ def share(value: Estimate) -> Markup:
 def within(value: Estimate) -> Markup:
     """A share in per cent with its interval, in a line of text."""
     return Markup(f"{percent(value.value)} <i>{percent(value.low)}–{percent(value.high)}</i>")
+
+
+def tally(attack: AttackTally) -> Markup:
+    """What an attack did: examples attacked, broken and refused, passes, and time."""
+    passes = attack.forwards + attack.backwards
+    numbers = [counted(number) for number in (attack.attacked, attack.broken, attack.violations, passes)]
+    return Markup("".join(f'<td class="number">{text}</td>' for text in (*numbers, seconds(attack.seconds))))
 
 
 def one(value: Estimate, form: str) -> Markup:

@@ -37,6 +37,7 @@ def _environment() -> Environment:
     environment.filters.update(
         share=cells.share,
         within=cells.within,
+        tally=cells.tally,
         point_at=point_at,
         counted=words.counted,
         percent=words.percent,

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from recgauntlet.board import RowAt, Scope
 from recgauntlet.citation import cite
 from recgauntlet.paired import twin_of
@@ -27,9 +29,8 @@ class Curve:
     axis: str
     description: str
     points: tuple[CurvePoint, ...]
-    line: str
-    band: str
-    dots: tuple[tuple[str, str, str], ...]
+    labels: tuple[str, ...]
+    drawing: Markup
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,30 @@ def _curves(section: Section, row: Row) -> Iterator[Curve]:
             f"Accuracy under {column.id} falls from {words.percent(cells.curve[0].accuracy.value)} % "
             f"to {words.percent(cells.curve[-1].accuracy.value)} % as the budget grows.",
             cells.curve,
-            " ".join(f"{x},{y}" for x, y in zip(xs, value, strict=True)),
-            " ".join(f"{x},{y}" for x, y in [*up, *reversed(back)]),
-            tuple((x, y, f"{amount:g}") for x, y, amount in zip(xs, value, amounts, strict=True)),
+            labels := tuple(f"{amount:g}" for amount in amounts),
+            _drawn(list(zip(xs, value, strict=True)), [*up, *reversed(back)], labels),
         )
+
+
+def _drawn(line: Sequence[tuple[str, str]], band: Sequence[tuple[str, str]], labels: Sequence[str]) -> Markup:
+    """A line of points with its band and the labels below it: nothing but numbers."""
+    around, along = (" ".join(f"{x},{y}" for x, y in points) for points in (band, line))
+    dots = "".join(
+        f'<circle class="fill-s1" cx="{x}" cy="{y}" r="2.6"/><text class="fill-faint" x="{x}" y="124" '
+        f'text-anchor="middle" font-size="9">{label}</text>\n'
+        for (x, y), label in zip(line, labels, strict=True)
+    )
+    return Markup(
+        f'{_GRID}<polygon class="fill-s1 band" points="{around}"/>'
+        f'<polyline class="stroke-s1 line" fill="none" points="{along}"/>\n{dots}'
+    )
+
+
+_GRID = "".join(
+    f'<line class="stroke-faint grid" x1="34" x2="312" y1="{110 - y}" y2="{110 - y}"/>'
+    f'<text class="fill-faint" x="28" y="{113 - y}" text-anchor="end" font-size="9">{y}</text>\n'
+    for y in (0, 25, 50, 75, 100)
+)
 
 
 def _bounds(curve: Sequence[CurvePoint]) -> tuple[list[float], list[float], list[float]]:

@@ -22,6 +22,9 @@ _ASCII = (
 )
 # fmt: on
 """Hundredths of the size, from the space to the tilde."""
+_UNSEEN = 84
+"""Of any other character that is not wide, if it is seen at all."""
+_BYTES = bytes(_ASCII[code - 32] if 32 <= code < 127 else _UNSEEN for code in range(256))
 _BOLD = 1.12
 _LEFTWARDS = re.compile(r"<(?:[<.]*<)?")
 _ISOLATE, _END = "\u2068", "\u2069"
@@ -30,7 +33,8 @@ _ISOLATE, _END = "\u2068", "\u2069"
 @lru_cache(maxsize=4096)
 def width(text: str, size: float, bold: bool = False) -> float:
     """How wide `text` is at most."""
-    return sum(map(_hundredths, text)) / 100 * size * (_BOLD if bold else 1.0)
+    hundredths = sum(text.encode().translate(_BYTES)) if text.isascii() else sum(map(_hundredths, text))
+    return hundredths / 100 * size * (_BOLD if bold else 1.0)
 
 
 def _hundredths(character: str) -> int:
