@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from recgauntlet.rows import TaskTable
-from recgauntlet.stats import LEVEL
+from recgauntlet.stats import LEVEL, Estimate
 
 FORMAT = "recgauntlet-tables-1"
 
@@ -29,14 +29,16 @@ def joined_as_json(tables: Sequence[bytes]) -> bytes:
 
 def _fields(part: object) -> dict[str, Any]:
     """What a part of a table holds; a cell has its certified accuracy where there is one."""
-    if isinstance(part, BaseModel):
-        return part.model_dump(mode="json")
+    if type(part) is Estimate:  # most parts are
+        return {"value": part.value, "low": part.low, "high": part.high}
     if is_dataclass(part):
         kind: Any = type(part)
         held = {name: getattr(part, name) for name in _names(kind)}
         if held.get("certified", ...) is None:
             del held["certified"]
         return held
+    if isinstance(part, BaseModel):
+        return part.model_dump(mode="json")
     raise TypeError(f"{type(part).__name__} has no place in a table")
 
 
