@@ -107,8 +107,7 @@ def _each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Res
 
 def _begin() -> None:
     """Make this a process of a crew: one thread, deaf to Ctrl-C, and gone when the crew's own process is. It never
-    searches for garbage, which takes three times as long as to unpickle a table; it does not live long enough to miss
-    it."""
+    searches for garbage, which can take longer than the work on a table; it does not live long enough to need it."""
     gc.disable()
     os.environ.update(dict.fromkeys(_THREADS, "1"))  # numpy is not there yet
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -66,7 +66,8 @@ def auc(labels: Labels, scores: Order) -> float:
 
 @dataclass(frozen=True)
 class Grouped:
-    """Which of `impressions` (here: of users) each candidate of a sequence is in, `numbers [N]`, in no order."""
+    """Candidates in groups (a user's): `numbers [N]` says which of the groups each is in, and `impressions` has the
+    groups as they are if the candidates of each are put together."""
 
     numbers: IntArray
     impressions: Impressions

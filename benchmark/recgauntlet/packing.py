@@ -106,7 +106,8 @@ def unpacked_file(words: bytes, columns: bytes) -> bytes:
 
 
 def _unpacked(words: bytes, columns: bytes) -> tuple[RunRecord, bytes]:
-    """The record, and its JSON on one line (of ranking scores the first alike in the rankings may be taken)."""
+    """The record, and its JSON on one line; whoever uses that looks at its digest, because the scores of a ranking are
+    found in it by what they are before they are unpacked, and others may be alike."""
     datas: list[bytes] = []
     known: dict[bytes, bytes] = {}
     floats: dict[str, bytes] = {}

@@ -76,7 +76,8 @@ def render_site(
     tabulate: Callable[[Sequence[RunRecord]], tuple[TaskTable, ...]] = build_table,
     work: Work = in_turn,
 ) -> Iterator[tuple[str, bytes]]:
-    """The files of the site as they are made, each with its path below the output directory.
+    """The files of the site as they are made, each with its path below the output directory: the start page last, when
+    all that it links to is there.
 
     `found` gives for each results directory its name, its path and what was read there. `cards` finds the
     card whose words a table's pages show; `releases` are boards that pages link to; `tabulate` makes the tables,
@@ -104,20 +105,17 @@ def render_site(
     # Other processes may be at it while this one makes all the rest.
     of_tasks = work(TaskFiles.made, [TaskFiles.of(section, common) for section in sections], worth=worth)
     methods = method_pages(sections)
-    yield (
-        "index.html",
-        rendered(
-            "start.html.j2",
-            common,
-            root="",
-            here="index.html",
-            filters=(on_start := _start_filters(sections)),
-            facts=partial(coded, on_start),
-            sections=sections,
-            broken=_broken(found, known, loose),
-            overview=overview_of(sections),
-            methods=[(kind, by_family(methods, kind)) for kind in ("model", "defense")],
-        ),
+    start = rendered(
+        "start.html.j2",
+        common,
+        root="",
+        here="index.html",
+        filters=(on_start := _start_filters(sections)),
+        facts=partial(coded, on_start),
+        sections=sections,
+        broken=_broken(found, known, loose),
+        overview=overview_of(sections),
+        methods=[(kind, by_family(methods, kind)) for kind in ("model", "defense")],
     )
     yield "about.html", rendered("about.html.j2", common, root="", here="about.html", sections=sections)
     for section in sections:
@@ -140,6 +138,7 @@ def render_site(
         yield from made.files.items()
         as_json.append(made.json)
     yield "leaderboard.json", joined_as_json(as_json)
+    yield "index.html", start
 
 
 def _board(

@@ -20,10 +20,16 @@ from recgauntlet_site.pictures.security_curves import axis
 from recgauntlet_site.rendering import rendered
 from recgauntlet_site.sections import Section
 
+_GRID = "".join(
+    f'<line class="stroke-faint grid" x1="34" x2="312" y1="{110 - y}" y2="{110 - y}"/>'
+    f'<text class="fill-faint" x="28" y="{113 - y}" text-anchor="end" font-size="9">{y}</text>\n'
+    for y in (0, 25, 50, 75, 100)
+)
+
 
 @dataclass(frozen=True)
 class Curve:
-    """A row's security curve as the points of a drawing of 320 by 130."""
+    """The security curve of a row: its points with their labels, and a drawing of 320 by 130."""
 
     threat: str
     axis: str
@@ -110,13 +116,6 @@ def _drawn(line: Sequence[tuple[str, str]], band: Sequence[tuple[str, str]], lab
         f'{_GRID}<polygon class="fill-s1 band" points="{around}"/>'
         f'<polyline class="stroke-s1 line" fill="none" points="{along}"/>\n{dots}'
     )
-
-
-_GRID = "".join(
-    f'<line class="stroke-faint grid" x1="34" x2="312" y1="{110 - y}" y2="{110 - y}"/>'
-    f'<text class="fill-faint" x="28" y="{113 - y}" text-anchor="end" font-size="9">{y}</text>\n'
-    for y in (0, 25, 50, 75, 100)
-)
 
 
 def _bounds(curve: Sequence[CurvePoint]) -> tuple[list[float], list[float], list[float]]:

@@ -36,7 +36,7 @@ def pdf(drawing: Drawing, title: str) -> bytes:
     from reportlab import rl_config
     from reportlab.pdfgen.canvas import Canvas
 
-    rl_config.useA85 = 0  # or files are a quarter larger, for mail of the last century
+    rl_config.useA85 = 0  # bytes as they are squeezed, not spelled out as ASCII
     out = io.BytesIO()
     size = drawing.width + 2 * _MARGIN, drawing.height + 2 * _MARGIN
     page = Canvas(out, size, invariant=1, pageCompression=1, lang="en")
