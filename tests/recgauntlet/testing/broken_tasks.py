@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import chdir, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,8 @@ def task(load: Callable[[], Tables] = interactions, rule: str = "uniform-unseen"
             }
         ],
     }
-    with suppress(Exception):  # what a broken loader gives has no fingerprint
+    # What a broken loader gives has no fingerprint, and what it leaves behind it leaves elsewhere.
+    with TemporaryDirectory() as elsewhere, chdir(elsewhere), suppress(Exception):
         track["fingerprint"] = fingerprint(load()).sha256
     for name, value in changes.items():
         (content if name in content else track["source"] if name in track["source"] else track)[name] = value
