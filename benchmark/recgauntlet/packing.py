@@ -95,19 +95,23 @@ def unpack(words: bytes, columns: bytes) -> RunRecord:
 def unpacked_file(words: bytes, columns: bytes) -> bytes:
     """The file of the record, as `to_bytes` makes it; RecordError as `unpack`.
 
-    The words are that file on one line. Whether it is the right one its digest says; where not, the file is made of the
-    record.
+    The words are that file on one line. The scores of a ranking are found in it by what they are while they are packed,
+    and others may be alike; so its digest is looked at, and where that is another the file is made of the record.
     """
-    record, line = _unpacked(words, columns)
+    record, line, packed = _unpacked(words, columns)
+    before, name, after = line.partition(b',"ranking":[')
+    for one, other in zip(packed, record.ranking, strict=True):
+        old, new = (b'"data":"%b"' % outcome.scores.data.encode() for outcome in (one, other))
+        after = after.replace(old, new, 1)
+    line = b"".join((before, name, after))
     body = line.replace(b'"digest":"%b",' % record.digest.encode(), b"", 1)
     if hashlib.sha256(body).hexdigest() == record.digest:
         return laid_out(line) + b"\n"
     return to_bytes(record)
 
 
-def _unpacked(words: bytes, columns: bytes) -> tuple[RunRecord, bytes]:
-    """The record, and its JSON on one line; whoever uses that looks at its digest, because the scores of a ranking are
-    found in it by what they are before they are unpacked, and others may be alike."""
+def _unpacked(words: bytes, columns: bytes) -> tuple[RunRecord, bytes, tuple[RankingOutcome, ...]]:
+    """The record, its JSON on one line in which the rankings are still packed, and these."""
     datas: list[bytes] = []
     known: dict[bytes, bytes] = {}
     floats: dict[str, bytes] = {}
@@ -138,13 +142,9 @@ def _unpacked(words: bytes, columns: bytes) -> tuple[RunRecord, bytes]:
         raise _fault(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     bases = _bases(record, floats)
     if not bases:
-        return record, line
+        return record, line, record.ranking
     ranking = tuple(_changed_by(bases, outcome, floats) for outcome in record.ranking)
-    before, name, after = line.partition(b',"ranking":[')
-    for packed, outcome in zip(record.ranking, ranking, strict=True):
-        old, new = (b'"data":"%b"' % one.scores.data.encode() for one in (packed, outcome))
-        after = after.replace(old, new, 1)
-    return record.model_copy(update={"ranking": ranking}), b"".join((before, name, after))
+    return record.model_copy(update={"ranking": ranking}), line, record.ranking
 
 
 def _without_scores(threat: ThreatOutcome) -> ThreatOutcome:
