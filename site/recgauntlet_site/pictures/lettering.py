@@ -22,9 +22,9 @@ _ASCII = (
 )
 # fmt: on
 """Hundredths of the size, from the space to the tilde."""
-_UNSEEN = 84
-"""Of any other character that is not wide, if it is seen at all."""
-_BYTES = bytes(_ASCII[code - 32] if 32 <= code < 127 else _UNSEEN for code in range(256))
+_OTHER = 84
+"""Those of any other character that is seen and not wide."""
+_BYTES = bytes(_ASCII[code - 32] if 32 <= code < 127 else _OTHER for code in range(256))
 _BOLD = 1.12
 _LEFTWARDS = re.compile(r"<(?:[<.]*<)?")
 _ISOLATE, _END = "\u2068", "\u2069"
@@ -43,7 +43,7 @@ def _hundredths(character: str) -> int:
         return _ASCII[code - 32]
     if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
         return 0
-    return 100 if unicodedata.east_asian_width(character) in "WF" or character in "…—" else 84
+    return 100 if unicodedata.east_asian_width(character) in "WF" or character in "…—" else _OTHER
 
 
 @lru_cache(maxsize=4096)
