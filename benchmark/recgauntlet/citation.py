@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
@@ -11,8 +11,10 @@ from recgauntlet import bibtex
 from recgauntlet.bibtex import Entry
 from recgauntlet.board import Board, RowAt, Scope
 from recgauntlet.card import TaskCard
+from recgauntlet.errors import PluginError
 from recgauntlet.paired import twin_of
-from recgauntlet.plugins import Kind, Plugin, find_defense, find_model, find_task, names, whose
+from recgauntlet.plugin_words import words_of
+from recgauntlet.plugins import Kind, find_task, names, whose
 from recgauntlet.record import PluginRef
 from recgauntlet.release import superseded_by
 from recgauntlet.rows import RANKING_TIER, Row, TaskTable, TierBudget
@@ -74,8 +76,8 @@ def cite(scope: Scope, *, site: str = "", attacks: bool = False) -> Citation:
         else:
             text = card.track(table.track).source.citation
             reasons += _read(text, f"the data of {table.task} ({table.track} track)", cautions)
-    reasons += _plugins("model", "models", find_model, [at.row.model for at in rows], cautions)
-    reasons += _plugins("defense", "defenses", find_defense, [at.row.defense for at in rows], cautions)
+    reasons += _plugins("model", "models", [at.row.model for at in rows], cautions)
+    reasons += _plugins("defense", "defenses", [at.row.defense for at in rows], cautions)
     if attacks:
         reasons += _attacks(rows)
     named = scope.row is not None or len(_tables(rows)) < len(_tables(_all(board)))
@@ -206,20 +208,28 @@ def _read(text: str, what: str, cautions: list[str]) -> Iterator[Reason]:
         yield Reason(what, entries)
 
 
-def _plugins(
-    what: str, kind: Kind, finder: Callable[[str], Plugin], refs: Sequence[PluginRef], cautions: list[str]
-) -> Iterator[Reason]:
-    """What the plugins that `refs` name give for themselves. Nothing is loaded that another package ships under the
-    same name."""
+def _plugins(what: str, kind: Kind, refs: Sequence[PluginRef], cautions: list[str]) -> Iterator[Reason]:
+    """What the plugins that `refs` name give for themselves. Nothing is asked that another package ships under the same
+    name."""
     for ref in {(ref.name, ref.distribution): ref for ref in refs}.values():
         if ref.name not in names(kind):
             cautions.append(f"The {what} {ref.name} is not installed: cite it by hand.")
         elif whose(kind, ref.name)[0] != ref.distribution:
             cautions.append(f"The {what} {ref.name} here is not that of {ref.distribution}: cite it by hand.")
-        elif text := finder(ref.name).value.citation:
-            yield from _read(text, f"the {what} {ref.name}", cautions)
-        elif not _is_nothing(ref):
-            cautions.append(f"The {what} {ref.name} names no reference.")
+        else:
+            yield from _plugin(what, kind, ref, cautions)
+
+
+def _plugin(what: str, kind: Kind, ref: PluginRef, cautions: list[str]) -> Iterator[Reason]:
+    try:
+        text = words_of(kind, ref.name).citation
+    except PluginError:
+        cautions.append(f"The {what} {ref.name} cannot be loaded: cite it by hand.")
+        return
+    if text:
+        yield from _read(text, f"the {what} {ref.name}", cautions)
+    elif not _is_nothing(ref):
+        cautions.append(f"The {what} {ref.name} names no reference.")
 
 
 def _attacks(rows: Sequence[RowAt]) -> Iterator[Reason]:

@@ -8,12 +8,10 @@ from functools import cache
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Any, Literal, TypeVar
 
-from recgauntlet.attack import Attack
-from recgauntlet.defense import Defense
 from recgauntlet.errors import PluginError
-from recgauntlet.recommender import Recommender, Scalar
 from recgauntlet.record import PluginRef
 from recgauntlet.task import Task
+from recgauntlet.terms import Scalar
 
 T = TypeVar("T")
 Kind = Literal["tasks", "models", "defenses", "attacks", "commands"]
@@ -81,8 +79,8 @@ def whose(kind: Kind, name: str) -> tuple[str, str]:
     return _told(entry.dist if entry else None)
 
 
-def module_of(kind: Kind, name: str) -> str:
-    """The module that a registered name stands in, without importing it.
+def place_of(kind: Kind, name: str) -> tuple[str, str]:
+    """The module that a registered name stands in, and what it is called there, without importing it.
 
     Raises
     ------
@@ -91,7 +89,8 @@ def module_of(kind: Kind, name: str) -> str:
     """
     if name not in _entries(kind):
         find(kind, name)  # says what is there instead
-    return _entries(kind)[name].module
+    entry = _entries(kind)[name]
+    return entry.module, entry.attr
 
 
 def find_task(name: str) -> Task:
@@ -103,6 +102,8 @@ def find_task(name: str) -> Task:
 
 def find_model(name: str) -> Plugin:
     """The model class `name`; PluginError where it is no subclass of Recommender."""
+    from recgauntlet.recommender import Recommender
+
     plugin = find("models", name)
     good = isinstance(plugin.value, type) and issubclass(plugin.value, Recommender)
     return _checked(plugin, good, "a subclass of recgauntlet.Recommender", plugin)
@@ -110,6 +111,8 @@ def find_model(name: str) -> Plugin:
 
 def find_defense(name: str) -> Plugin:
     """The defense class `name`; PluginError where it is no subclass of Defense."""
+    from recgauntlet.defense import Defense
+
     plugin = find("defenses", name)
     good = isinstance(plugin.value, type) and issubclass(plugin.value, Defense)
     return _checked(plugin, good, "a subclass of recgauntlet.Defense", plugin)
@@ -117,6 +120,8 @@ def find_defense(name: str) -> Plugin:
 
 def find_attack(name: str) -> Plugin:
     """The attack class `name`; PluginError where it is no subclass of Attack."""
+    from recgauntlet.attack import Attack
+
     plugin = find("attacks", name)
     good = isinstance(plugin.value, type) and issubclass(plugin.value, Attack)
     return _checked(plugin, good, "a subclass of recgauntlet.Attack", plugin)

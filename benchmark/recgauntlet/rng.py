@@ -1,16 +1,20 @@
 """Explicit randomness: one generator a purpose, derived from (seed, purpose, ids) and nothing else.
 
-Because a stream depends only on what it is for, batch size, order and device do not change what is drawn.
+Because a stream depends only on what it is for, batch size, order and device do not change what is drawn. torch is
+imported where it draws, so that what draws with numpy alone does not wait for it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 def derive(seed: int, purpose: str, *ids: int) -> int:
@@ -36,9 +40,13 @@ class Randomness:
 
     def torch(self, *ids: int) -> torch.Generator:
         """A CPU torch generator for the thing that `ids` names."""
+        import torch
+
         return torch.Generator().manual_seed(derive(self.seed, self.purpose, *ids))
 
     def normal(self, example_ids: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Standard normal draws `[B, *shape]`, row b from the stream of `example_ids[b]` alone."""
+        import torch
+
         rows = [torch.randn(shape, generator=self.torch(int(i))) for i in example_ids.tolist()]
         return torch.stack(rows) if rows else torch.empty((0, *shape))

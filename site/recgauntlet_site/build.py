@@ -53,7 +53,7 @@ def build(
 
 
 def _prepare() -> None:
-    """Import what renders, and torch with it, which takes seconds: while others read records."""
+    """Import what renders, while others read records."""
     import recgauntlet_site.render  # noqa: F401
 
 

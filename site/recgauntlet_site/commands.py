@@ -73,7 +73,7 @@ def site(
       recgauntlet site --results results/2027.1 --also results/2026.1
       recgauntlet site --results results/mine --out my-page --serve
     """
-    # torch takes seconds to import, `recgauntlet --help` should not
+    # numpy and what checks records take most of a second to import, `recgauntlet --help` should not
     from recgauntlet.kept import Kept
     from recgauntlet.paths import cache_root, tables
     from recgauntlet_site.build import build

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from recgauntlet import plugins
 from recgauntlet.board import slug
 from recgauntlet.errors import PluginError
+from recgauntlet.plugin_words import words_of
 from recgauntlet.record import PluginRef
 from recgauntlet.rows import Row
 from recgauntlet_site.families import defense_family, model_family
@@ -73,9 +73,7 @@ def _own_words(ref: PluginRef, kind: str) -> tuple[str, str]:
     if ref.name not in plugins.names(group) or plugins.whose(group, ref.name)[0] != ref.distribution:
         return "", ""
     try:
-        value = plugins.find(group, ref.name).value
+        found = words_of(group, ref.name)
     except PluginError:
         return "", ""
-    module = inspect.getmodule(value)
-    words = " ".join((inspect.getdoc(module) or "").partition("\n\n")[0].split())
-    return words, str(getattr(value, "citation", "")).strip()
+    return found.summary, found.citation.strip()

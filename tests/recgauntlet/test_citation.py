@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import yaml
@@ -17,9 +16,10 @@ from recgauntlet import bibtex, citation
 from recgauntlet.board import locate
 from recgauntlet.citation import Citation, cite, cite_software, installed_card
 from recgauntlet.cli import cli
-from recgauntlet.defense import Defense
+from recgauntlet.errors import PluginError
 from recgauntlet.freeze import Wanted, freeze
-from recgauntlet.plugins import Plugin, find_task
+from recgauntlet.plugin_words import PluginWords, words_of
+from recgauntlet.plugins import Kind, find_task
 from recgauntlet.record import Gate, RunRecord, write_record
 from recgauntlet.table import build_table
 
@@ -174,41 +174,46 @@ def test_what_is_not_installed_is_told_and_not_guessed(release: Path) -> None:
     assert any("The defense flagged is not installed" in caution for caution in cautions)
 
 
-class Nameless(Defense):
-    """A defense without a reference."""
-
-
-class Broken(Defense):
-    """A defense whose reference is no BibTeX."""
-
-    citation: ClassVar[str] = "Doe (2020)"
-
-
 @pytest.mark.parametrize(
-    ("plugin", "told"),
+    ("reference", "told"),
     [
-        (Plugin("pgd", Nameless, "recgauntlet", "1"), "The defense pgd names no reference"),
-        (Plugin("pgd", Broken, "recgauntlet", "1"), "The reference for the defense pgd cannot be read"),
+        ("", "The defense pgd names no reference"),
+        ("Doe (2020)", "The reference for the defense pgd cannot be read"),
     ],
 )
 def test_a_plugin_that_does_not_say_what_to_cite_is_told(
-    release: Path, monkeypatch: pytest.MonkeyPatch, plugin: Plugin, told: str
+    release: Path, monkeypatch: pytest.MonkeyPatch, reference: str, told: str
 ) -> None:
-    monkeypatch.setattr(citation, "find_defense", lambda name: plugin)
+    def told_by(kind: Kind, name: str) -> PluginWords:
+        return PluginWords("", reference) if kind == "defenses" else words_of(kind, name)
+
+    monkeypatch.setattr(citation, "words_of", told_by)
     found = of(release, "/shop/nrms/pgd")
     assert any(told in caution for caution in found.cautions)
     assert keys(found) == [*OURS, "wu2019neural"]
 
 
-def test_a_plugin_of_that_name_from_another_package_is_not_loaded(
+def test_a_plugin_that_cannot_be_loaded_is_told(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(kind: Kind, name: str) -> PluginWords:
+        raise PluginError(f"{name} cannot be loaded", remedy="mend it")
+
+    monkeypatch.setattr(citation, "words_of", refused)
+    found = of(release, "/shop/nrms/pgd")
+    assert {
+        "The model nrms cannot be loaded: cite it by hand.",
+        "The defense pgd cannot be loaded: cite it by hand.",
+    } <= {*found.cautions}
+    assert keys(found) == OURS
+
+
+def test_a_plugin_of_that_name_from_another_package_is_not_asked(
     release: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(name: str) -> Plugin:
+    def never(kind: Kind, name: str) -> PluginWords:
         raise AssertionError(name)
 
     monkeypatch.setattr(citation, "whose", lambda kind, name: ("stranger", "1"))
-    monkeypatch.setattr(citation, "find_defense", never)
-    monkeypatch.setattr(citation, "find_model", never)
+    monkeypatch.setattr(citation, "words_of", never)
     cautions = of(release, "/shop/nrms/pgd").cautions
     assert any("The defense pgd here is not that of recgauntlet" in caution for caution in cautions)
 

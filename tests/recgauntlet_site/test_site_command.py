@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,19 @@ def test_a_page_that_was_cut_is_whole_after_the_next_build(tmp_path: Path) -> No
     cut.write_bytes(pages[cut][:100])
     assert CliRunner().invoke(site, command).exit_code == 0
     assert {path: path.read_bytes() for path in pages} == pages
+
+
+def test_a_page_runs_no_plugin_and_needs_no_torch(tmp_path: Path) -> None:
+    write_record(make_record(model="nrms", defense="pgd"), tmp_path / "results" / "one.json")
+    told = (
+        "import sys; from recgauntlet.cli import cli;"
+        f"cli(['site', '--results', {str(tmp_path / 'results')!r}, '--out', {str(tmp_path / 'page')!r}],"
+        " standalone_mode=False);"
+        "print([name for name in sys.modules if name.partition('.')[0] in ('torch', 'recgauntlet_baselines')])"
+    )
+    ran = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "[]"
+    assert "wu2019neural" in (tmp_path / "page" / "models" / "nrms.html").read_text(encoding="utf-8")
 
 
 def test_a_broken_record_is_warned_of_and_does_not_stop_the_page(board: Board, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import importlib.util
 from pathlib import Path
 
 from recgauntlet.errors import PluginError
-from recgauntlet.plugins import Kind, module_of
+from recgauntlet.plugins import Kind, place_of
 
 LARGEST = 1_000_000
 """Bytes of one file."""
@@ -26,7 +26,7 @@ def source_files(kind: Kind, name: str) -> dict[str, bytes]:
     PluginError
         Where they cannot be found, are too many or too large.
     """
-    top = module_of(kind, name).partition(".")[0]
+    top = place_of(kind, name)[0].partition(".")[0]
     found = importlib.util.find_spec(top)
     if found is None or found.origin is None:
         raise PluginError(
