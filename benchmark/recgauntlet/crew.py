@@ -12,6 +12,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from importlib import import_module
+from multiprocessing import util
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -62,14 +65,26 @@ class Crew:
                 self._alone()
         return self._results(function, items, begun)
 
+    def begin(self, module: str) -> None:
+        """Start the processes and let them import `module`, for work that is sure to come: until then this one may do
+        something else."""
+        if self._workers > 1:
+            try:
+                self._submitted(_imported, [module] * self._workers)
+            except _LOST:
+                self._alone()
+
     def _begun(self, function: Callable[[Item], Result], items: Sequence[Item]) -> deque[Future[list[Result]]]:
+        size = max(1, min(_CHUNK, len(items) // (self._workers * _ROUNDS)))
+        chunks = [items[start : start + size] for start in range(0, len(items), size)]
+        return deque(self._submitted(partial(_each, function), chunks))
+
+    def _submitted(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Future[Result]]:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._workers, context, initializer=_begin)
-        size = max(1, min(_CHUNK, len(items) // (self._workers * _ROUNDS)))
-        chunks = [items[start : start + size] for start in range(0, len(items), size)]
         with importable(), _no_interrupts():  # the first calls start the processes
-            return deque(self._pool.submit(_each, function, chunk) for chunk in chunks)
+            return [self._pool.submit(function, item) for item in items]
 
     def _results(
         self, function: Callable[[Item], Result], items: Sequence[Item], begun: deque[Future[list[Result]]]
@@ -105,11 +120,16 @@ def _each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Res
     return [function(item) for item in items]
 
 
+def _imported(module: str) -> None:
+    import_module(module)
+
+
 def _begin() -> None:
     """Make this a process of a crew: one thread, deaf to Ctrl-C, and gone when the crew's own process is. It never
     searches for garbage, which can take longer than the work on a table; it does not live long enough to need it."""
     gc.disable()
     os.environ.update(dict.fromkeys(_THREADS, "1"))  # numpy is not there yet
+    util.Finalize(None, os._exit, args=(0,), exitpriority=-1)  # not to drop a million objects one by one
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 

@@ -60,6 +60,7 @@ _LATEX = {
     "\u2060": "{}",
     "†": r"$^\dagger$",
 }
+_LATEX_BY_NUMBER = str.maketrans(_LATEX)
 _ACCENTS = {
     "\u0300": "`",
     "\u0301": "'",
@@ -79,7 +80,10 @@ _ACCENTS = {
 
 def visible(text: str, *, keep: str = "") -> str:
     """`text` with characters that hide, reorder or break what follows written out (`\\u202e`); those in `keep` stay."""
-    if text.isprintable():  # so none is of _UNSEEN, and most texts need no look at each character
+    plain = text
+    for character in keep:
+        plain = plain.replace(character, "")
+    if plain.isprintable():  # so none is of _UNSEEN, and most texts need no look at each character
         return text
     return "".join(
         character
@@ -135,6 +139,8 @@ def latex(text: str) -> str:
     (`U+4E2D`): a table must compile, whoever is in it.
     """
     plain = unicodedata.normalize("NFC", _LIGATURE.sub("\\1\u2060", visible(text)))
+    if plain.isascii():
+        return plain.translate(_LATEX_BY_NUMBER)
     return "".join(_letter(character) for character in plain)
 
 

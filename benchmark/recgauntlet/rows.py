@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
+
+from pydantic import Field
 
 from recgauntlet.card import Goal, Tier, Track
 from recgauntlet.comparable import Ground
@@ -56,15 +59,15 @@ class AttackTally:
 class Cell:
     """A row's robust accuracy under one threat at one tier, and the share of the clean accuracy that it retains.
 
-    `certified` is the accuracy that is proved for every legal input, None where nothing is (not 0). `by_seed` is the
-    robust accuracy of each seed, in the order of the row's `sources`.
+    `certified` is the accuracy that is proved for every legal input, None where nothing is (not 0); then it is not
+    written. `by_seed` is the robust accuracy of each seed, in the order of the row's `sources`.
     """
 
     tier: Tier
     robust: Estimate
     retained: Estimate
     attacks: tuple[AttackTally, ...]
-    certified: Estimate | None = None
+    certified: Annotated[Estimate | None, Field(exclude_if=lambda found: found is None)] = None
     by_seed: tuple[float, ...] = ()
 
 

@@ -50,7 +50,7 @@ class Workshop:
         self._kept = kept
         self._meanwhile = meanwhile
         self._shelf = Shelf()
-        self._made: dict[str, bytes] = {}
+        self._made: dict[str, tuple[bytes, Row]] = {}
 
     def read(self, directory: Path) -> Results:
         """As `recgauntlet.results.read_results`."""
@@ -72,17 +72,17 @@ class Workshop:
         }
         worth = sum(len(task.records) for task in tasks.values()) >= _WORTH
         texts = self._crew.map(_make, list(tasks.values()), worth=worth)
-        rows |= {name: self._row(name, text) for name, text in zip(tasks, texts, strict=True)}
+        rows |= {name: self._row(name, text, _row(text)) for name, text in zip(tasks, texts, strict=True)}
         return [rows[name] for name in names]
 
-    def _row(self, name: str, text: bytes) -> Row:
+    def _row(self, name: str, text: bytes, row: Row) -> Row:
         if self._kept is not None:
             self._kept.keep(_KeptRow, text, name)
-        return _KeptRow.model_validate_json(text).row
+        return row
 
     def _known_row(self, name: str, order: RowOrder) -> Row | None:
         if name in self._made:
-            return self._row(name, self._made[name])
+            return self._row(name, *self._made[name])
         known = None if self._kept is None else self._kept.find(_KeptRow, name)
         if known is None or [source.digest for source in known.row.sources] != [one.digest for one in order.finished]:
             return None
@@ -106,7 +106,7 @@ class Workshop:
         if worth and self._meanwhile is not None:
             self._meanwhile()
         for group, (seen, rows) in zip(groups, looked, strict=True):
-            self._made |= rows
+            self._made |= {name: (text, _row(text)) for name, text in rows.items()}  # while others are at the next
             for number, one in zip(group.numbers, seen, strict=True):
                 found[number] = self._unopened(one) if isinstance(one, _Seen) else one
         return [found[number] for number in range(len(places))]
@@ -219,6 +219,10 @@ def _look(group: _Group) -> tuple[list[_Seen | BestKnown | RecordError], dict[st
 def _make(task: _Task) -> bytes:
     records = tuple(one.read() if isinstance(one, Origin) else one for one in task.records)
     return _text(make_row(replace(task.rest, finished=records)))
+
+
+def _row(text: bytes) -> Row:
+    return _KeptRow.model_validate_json(text).row
 
 
 def _text(row: Row) -> bytes:

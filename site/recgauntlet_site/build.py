@@ -26,30 +26,31 @@ _Read = tuple[str, Path, Results]
 
 @dataclass(frozen=True)
 class Built:
-    """How many records the site shows, and what to tell whoever made it."""
+    """How many records the site shows, what to tell whoever made it, and all that it was made of."""
 
     records: int
     warnings: tuple[str, ...]
+    made_of: tuple[object, ...]
 
 
 def build(
-    directories: Sequence[Path], others: Sequence[Path], out: Path, *, docs: str, kept: Kept | None = None
+    directories: Sequence[Path], others: Sequence[Path], out: Path, *, docs: str, kept: Kept | None, crew: Crew
 ) -> Built:
-    """Render `directories` as one board to `out`, and each of `others` below it, all linked with each other. What is
-    `kept` of records and rows is not worked out again.
+    """Render `directories` as one board to `out`, and each of `others` below it, all linked with each other, with a
+    `crew` for what takes long. What is `kept` of records and rows is not worked out again.
 
     Raises
     ------
     OutputError
         Where a file cannot be written.
     """
-    with without_collections(), Crew() as crew, nullcontext() if kept is None else kept:
+    with without_collections(), nullcontext() if kept is None else kept:
         workshop = Workshop(crew, kept, meanwhile=_prepare)
         main = [(path.resolve().name, path, workshop.read(path)) for path in directories]
         more = [(path.resolve().name, path, workshop.read(path)) for path in others]
         _write(_rendered(main, more, docs, workshop, crew), out)
     results = [results for _, _, results in [*main, *more]]
-    return Built(sum(len(found.records) for found in results), tuple(_warnings(results)))
+    return Built(sum(len(found.records) for found in results), tuple(_warnings(results)), (workshop, *results))
 
 
 def _prepare() -> None:

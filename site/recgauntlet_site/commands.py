@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from recgauntlet.errors import OutputError
 from recgauntlet.paths import CURRENT
+
+if TYPE_CHECKING:
+    from recgauntlet_site.build import Built
+
+_MANY = 600
+"""Files of records."""
+_ENDINGS = (".json", ".json.xz", ".cell")
 
 
 @click.command("site", context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,11 +84,8 @@ def site(
       recgauntlet site --results results/2027.1 --also results/2026.1
       recgauntlet site --results results/mine --out my-page --serve
     """
-    # numpy and what checks records take most of a second to import, `recgauntlet --help` should not
-    from recgauntlet.kept import Kept
-    from recgauntlet.paths import cache_root, tables
-    from recgauntlet_site.build import build
-    from recgauntlet_site.serve import serving, watch
+    from recgauntlet.crew import Crew
+    from recgauntlet.garbage import leave_to_the_system
 
     for directory in (*directories, *others):
         if out.resolve().is_relative_to(directory.resolve()):
@@ -88,16 +96,36 @@ def site(
                 remedy="choose a directory elsewhere: copies of records must not be read as results again",
             )
 
-    kept = None if no_cache else Kept(tables(cache_root()), (*directories, *others))
+    boards = (*directories, *others)
 
-    def once() -> None:
-        built = build(directories, others, out, docs=docs.rstrip("/"), kept=kept)
+    def once() -> Built:
+        with Crew() as crew:
+            if _many(boards):
+                crew.begin("recgauntlet.workshop")  # while this process imports the same
+            from recgauntlet.kept import Kept
+            from recgauntlet.paths import cache_root, tables
+            from recgauntlet_site.build import build
+
+            kept = None if no_cache else Kept(tables(cache_root()), boards)
+            built = build(directories, others, out, docs=docs.rstrip("/"), kept=kept, crew=crew)
         for warning in built.warnings:
             click.echo(f"warning: {warning}", err=True)
         click.echo(f"{built.records} records, {out / 'index.html'}")
+        return built
 
-    once()
-    if serve:
-        with serving(out, port) as address, suppress(KeyboardInterrupt):
-            click.echo(f"{address} (Ctrl-C ends it)")
-            watch((*directories, *others), once)
+    built = once()
+    if not serve:
+        leave_to_the_system(built)
+        return
+    from recgauntlet_site.serve import serving, watch
+
+    del built
+    with serving(out, port) as address, suppress(KeyboardInterrupt):
+        click.echo(f"{address} (Ctrl-C ends it)")
+        watch(boards, once)
+
+
+def _many(directories: Sequence[Path]) -> bool:
+    """Whether there are so many records that several processes are worth it, even if most are known already."""
+    files = (name for directory in directories for _, _, names in os.walk(directory) for name in names)
+    return sum(1 for _ in islice((name for name in files if name.endswith(_ENDINGS)), _MANY)) == _MANY

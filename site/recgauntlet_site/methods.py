@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from recgauntlet import plugins
@@ -13,6 +13,9 @@ from recgauntlet.record import PluginRef
 from recgauntlet.rows import Row
 from recgauntlet_site.families import defense_family, model_family
 from recgauntlet_site.sections import Section
+
+Key = tuple[str, str, str]
+"""A kind ("model" or "defense"), who ships it, and its name."""
 
 
 @dataclass(frozen=True)
@@ -28,43 +31,48 @@ class MethodPage:
     rows: tuple[tuple[Section, tuple[Row, ...]], ...]
 
 
-def method_pages(sections: Sequence[Section]) -> tuple[MethodPage, ...]:
+def method_pages(sections: Sequence[Section]) -> dict[Key, MethodPage]:
     """A page for each model and each defense of the tables, models first, by name."""
-    return (*_pages(sections, "model"), *_pages(sections, "defense"))
+    return {**_pages(sections, "model"), **_pages(sections, "defense")}
 
 
-def by_family(pages: Sequence[MethodPage], kind: str) -> list[tuple[str, list[MethodPage]]]:
+def by_family(pages: Iterable[MethodPage], kind: str) -> list[tuple[str, list[MethodPage]]]:
     """The pages of a kind, family by family."""
     own = [page for page in pages if page.kind == kind]
     return [(family, [page for page in own if page.family == family]) for family in sorted({p.family for p in own})]
 
 
-def plugin_of(row: Row, kind: str) -> PluginRef:
-    """The row's model or defense."""
+def key_of(row: Row, kind: str) -> Key:
+    """Under which the page of the row's model or defense is found."""
+    ref = _plugin_of(row, kind)
+    return kind, ref.distribution, ref.name
+
+
+def _plugin_of(row: Row, kind: str) -> PluginRef:
     return row.model if kind == "model" else row.defense
 
 
-def _pages(sections: Sequence[Section], kind: str) -> Iterator[MethodPage]:
-    refs = [plugin_of(row, kind) for section in sections for row in section.table.rows]
+def _pages(sections: Sequence[Section], kind: str) -> dict[Key, MethodPage]:
+    found: dict[Key, list[tuple[Section, list[Row]]]] = {}
+    for section in sections:
+        for row in section.table.rows:
+            shown = found.setdefault(key_of(row, kind), [])
+            if not shown or shown[-1][0] is not section:
+                shown.append((section, []))
+            shown[-1][1].append(row)
+    pages: dict[Key, MethodPage] = {}
     taken: set[str] = set()
-    for distribution, name in sorted({(ref.distribution, ref.name) for ref in refs}, key=lambda pair: pair[::-1]):
-        ref = next(ref for ref in refs if (ref.distribution, ref.name) == (distribution, name))
-        rows = [
-            (section, tuple(row for row in section.table.rows if _is(plugin_of(row, kind), ref)))
-            for section in sections
-        ]
-        path = f"{kind}s/{slug(name)}"
+    for key, rows in sorted(found.items(), key=lambda one: one[0][::-1]):
+        ref = _plugin_of(rows[0][1][0], kind)
+        path = f"{kind}s/{slug(ref.name)}"
         while path in taken:
             path += "-x"
         taken.add(path)
         words, citation = _own_words(ref, kind)
         family = model_family(ref) if kind == "model" else defense_family(ref)
-        shown = tuple((section, own) for section, own in rows if own)
-        yield MethodPage(kind, name, family, f"{path}.html", words, citation, shown)
-
-
-def _is(one: PluginRef, other: PluginRef) -> bool:
-    return (one.distribution, one.name) == (other.distribution, other.name)
+        shown_rows = tuple((section, tuple(own)) for section, own in rows)
+        pages[key] = MethodPage(kind, ref.name, family, f"{path}.html", words, citation, shown_rows)
+    return pages
 
 
 def _own_words(ref: PluginRef, kind: str) -> tuple[str, str]:

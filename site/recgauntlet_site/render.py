@@ -103,7 +103,8 @@ def render_site(
     }
     worth = sum(len(table.rows) for table in tables) >= _WORTH
     # Other processes may be at it while this one makes all the rest.
-    of_tasks = work(TaskFiles.made, [TaskFiles.of(section, common) for section in sections], worth=worth)
+    tasks = [TaskFiles.of(section, common) for section in sections]
+    of_tasks = work(TaskFiles.made, tasks, worth=worth)
     methods = method_pages(sections)
     start = rendered(
         "start.html.j2",
@@ -115,13 +116,13 @@ def render_site(
         sections=sections,
         broken=_broken(found, known, loose),
         overview=overview_of(sections),
-        methods=[(kind, by_family(methods, kind)) for kind in ("model", "defense")],
+        methods=[(kind, by_family(methods.values(), kind)) for kind in ("model", "defense")],
     )
     yield "about.html", rendered("about.html.j2", common, root="", here="about.html", sections=sections)
     for section in sections:
         for row in section.table.rows:
             yield section.row_path(row), row_page(common, section, RowAt(board, section.table, row), methods)
-    for page in methods:
+    for page in methods.values():
         yield page.path, rendered("method.html.j2", common, root="../", here=page.path, page=page)
     for address, name in _ASSETS.items():
         yield address, _asset(name)
@@ -133,11 +134,9 @@ def render_site(
     for _, path, _, one in known:
         if one not in loose:
             yield _known_copy_name(one), path.read_bytes() if path.suffix == ".json" else to_bytes(one)
-    as_json = []
     for made in of_tasks:
-        yield from made.files.items()
-        as_json.append(made.json)
-    yield "leaderboard.json", joined_as_json(as_json)
+        yield from made.items()
+    yield "leaderboard.json", joined_as_json([task.table for task in tasks])
     yield "index.html", start
 
 

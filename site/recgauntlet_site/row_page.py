@@ -15,7 +15,7 @@ from recgauntlet.paired import twin_of
 from recgauntlet.record import RunRecord
 from recgauntlet.rows import RANKING_TIER, CurvePoint, Row, Source, TaskTable
 from recgauntlet_site import words
-from recgauntlet_site.methods import MethodPage, plugin_of
+from recgauntlet_site.methods import Key, MethodPage, key_of
 from recgauntlet_site.pictures.security_curves import axis
 from recgauntlet_site.rendering import rendered
 from recgauntlet_site.sections import Section
@@ -50,18 +50,10 @@ class SeedLine:
     record: RunRecord
 
 
-def row_page(common: Mapping[str, Any], section: Section, at: RowAt, methods: Sequence[MethodPage]) -> bytes:
+def row_page(common: Mapping[str, Any], section: Section, at: RowAt, methods: Mapping[Key, MethodPage]) -> bytes:
     """The page of a row; `methods` are the pages of all models and defenses."""
     table, row = at.table, at.row
     twin = twin_of(table, row)
-    own = [
-        (kind, page)
-        for kind in ("model", "defense")
-        for page in methods
-        if page.kind == kind
-        and page.name == plugin_of(row, kind).name
-        and any(other is section and any(row is one for one in rows) for other, rows in page.rows)
-    ]
     records = at.records
     citation = cite(Scope(at.board, (at,), at))
     return rendered(
@@ -73,7 +65,7 @@ def row_page(common: Mapping[str, Any], section: Section, at: RowAt, methods: Se
         row=row,
         sentence=citation.rows[0].sentence,
         twin_path="" if twin is None else section.row_path(twin),
-        methods=own,
+        methods=[methods[key_of(row, kind)] for kind in ("model", "defense")],
         curves=list(_curves(section, row)),
         seeds=list(_seed_lines(table, row, records)),
         environment=_surroundings(records),

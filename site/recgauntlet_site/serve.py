@@ -68,7 +68,7 @@ def state_of(directories: Sequence[Path]) -> State:
 
 
 def watch(
-    directories: Sequence[Path], rebuild: Callable[[], None], *, rest: Callable[[float], None] = time.sleep
+    directories: Sequence[Path], rebuild: Callable[[], object], *, rest: Callable[[float], None] = time.sleep
 ) -> None:
     """Call `rebuild` whenever files below `directories` have changed and then rested for one look. Ends by
     KeyboardInterrupt."""

@@ -1,4 +1,4 @@
-"""All files that one table gives alone, which any process can make: its page, its figures, and its lines."""
+"""All files that one table gives alone, which any process can make: its page, its figures, and its CSV."""
 
 from __future__ import annotations
 
@@ -8,44 +8,38 @@ from functools import partial
 from typing import Any
 
 from recgauntlet.table_csv import to_csv
-from recgauntlet_site.export import table_to_json
+from recgauntlet_site.export import table_from_json, table_to_json
 from recgauntlet_site.rendering import rendered
 from recgauntlet_site.sections import Section, coded
 
 
 @dataclass(frozen=True)
-class Made:
-    """Files by their path, and the table as JSON, which is a part of a file."""
-
-    files: dict[str, bytes]
-    json: bytes
-
-
-@dataclass(frozen=True)
 class TaskFiles:
-    """What a table's files are made of: its section, and what is `common` to all pages."""
+    """What a table's files are made of: its section without the rows, the whole table as JSON, which other processes
+    are given in a third of the time, and what is `common` to all pages."""
 
     section: Section
+    table: bytes
     common: Mapping[str, Any]
 
     @classmethod
     def of(cls, section: Section, common: Mapping[str, Any]) -> TaskFiles:
-        """With nothing in it that was worked out for the rows as they lie in this process."""
-        return cls(replace(section), common)
+        """The files of a section."""
+        bare = replace(section, table=replace(section.table, rows=()))
+        return cls(bare, table_to_json(section.table), common)
 
-    def made(self) -> Made:
-        """The files."""
-        section = self.section
-        files = {section.path: self._page()}
+    def made(self) -> dict[str, bytes]:
+        """The files by their path."""
+        section = replace(self.section, table=table_from_json(self.table))
+        files = {section.path: self._page(section)}
         for picture in section.pictures:
             files[f"figures/{picture.name}.svg"] = picture.as_svg()
             files[f"figures/{picture.name}.pdf"] = picture.as_pdf()
         if section.table.rows:
             files[f"{section.downloads}.csv"] = to_csv((section.table,))
-        return Made(files, table_to_json(section.table))
+        return files
 
-    def _page(self) -> bytes:
-        section = self.section
+    def _page(self, section: Section) -> bytes:
         return rendered(
             "task.html.j2",
             self.common,

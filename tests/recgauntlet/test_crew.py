@@ -44,6 +44,14 @@ def test_processes_begin_before_anybody_asks_for_a_result(tmp_path: Path) -> Non
         assert list(results) == [path.name for path in begun]
 
 
+def test_processes_can_begin_before_there_is_work() -> None:
+    with Crew(2) as crew:
+        crew.begin("colorsys")
+        assert any(crew.map(crew_jobs.has_imported, ["colorsys"] * 20, worth=False))
+        assert os.getpid() not in {process for _, process in crew.map(crew_jobs.whose, range(20), worth=False)}
+    assert "colorsys" not in sys.modules
+
+
 def test_no_process_is_started_for_little_work() -> None:
     with Crew(2) as crew:
         assert {process for _, process in crew.map(crew_jobs.whose, range(60), worth=False)} == {os.getpid()}
@@ -63,6 +71,9 @@ def test_where_processes_cannot_be_started_this_one_does_the_work(monkeypatch: p
 
     monkeypatch.setattr("recgauntlet.crew.ProcessPoolExecutor", refuse)
     with Crew(2) as crew:
+        assert {process for _, process in crew.map(crew_jobs.whose, range(20), worth=True)} == {os.getpid()}
+    with Crew(2) as crew:
+        crew.begin("colorsys")
         assert {process for _, process in crew.map(crew_jobs.whose, range(20), worth=True)} == {os.getpid()}
 
 

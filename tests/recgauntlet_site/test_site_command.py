@@ -12,6 +12,7 @@ from board import Board
 from click.testing import CliRunner
 from synthetic_records import make_record
 
+from recgauntlet.crew import Crew
 from recgauntlet.errors import OutputError
 from recgauntlet.plugins import find
 from recgauntlet.record import write_record
@@ -59,6 +60,20 @@ def test_what_is_kept_changes_no_byte_and_can_be_left_alone(board: Board, tmp_pa
     assert {path.read_bytes() for path in entries} == {b"spoiled"}
     assert files("spoiled") == fresh
     assert {path: path.read_bytes() for path in own_cache.rglob("*") if path.is_file()} == entries
+
+
+def test_processes_that_begin_before_anything_is_read_change_no_byte(
+    board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    begin = Crew.begin
+    monkeypatch.setattr(Crew, "begin", lambda crew, module: (begun.append(module), begin(crew, module)))
+    for most in (10**6, 1):
+        monkeypatch.setattr("recgauntlet_site.commands._MANY", most)
+        arguments = ["--results", str(board.directory), "--out", str(tmp_path / str(most)), "--no-cache"]
+        assert CliRunner().invoke(site, arguments, catch_exceptions=False).exit_code == 0
+    assert begun == ["recgauntlet.workshop"]
+    assert files_below(tmp_path / "1") == files_below(tmp_path / "1000000")
 
 
 def test_a_page_that_was_cut_is_whole_after_the_next_build(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import io
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Literal
 
-from recgauntlet_site.pictures.drawing import Circle, Drawing, Path, Text
+from recgauntlet_site.pictures.drawing import Circle, Drawing, Path, Point, Text
 from recgauntlet_site.pictures.lettering import left_to_right
 from recgauntlet_site.pictures.palette import ON_PAPER
 
@@ -26,6 +27,10 @@ _ROUND = 1
 """How lines are joined."""
 _OUTLINED: Literal[1] = 1
 """How letters are drawn: their edges alone."""
+_ROUNDED = 0.5523
+"""How far the handles of a curve are, by its radius, where it is to be a quarter of a circle."""
+_PAINTED = {(True, True): "B*", (True, False): "f*", (False, True): "S", (False, False): "n"}
+"""The operators that fill a path and draw its line."""
 _BOX = "\u25a1"
 """Stands for a character that the font lacks."""
 
@@ -65,17 +70,26 @@ def _shape(page: Canvas, mark: Path | Circle) -> None:
         page.setStrokeColor(_ink(style.stroke))
         page.setLineWidth(style.width)
         page.setDash([style.width * length for length in style.dash])
-    outline = page.beginPath()
-    if isinstance(mark, Circle):
-        outline.circle(mark.x, mark.y, mark.radius)
-    else:
-        for first, *others in mark.parts:
-            outline.moveTo(*first)
-            for point in others:
-                outline.lineTo(*point)
-            if mark.closed:
-                outline.close()
-    page.drawPath(outline, stroke=bool(style.stroke), fill=bool(style.fill))
+    page.addLiteral(f"{_outline(mark)} {_PAINTED[bool(style.fill), bool(style.stroke)]}")
+
+
+def _outline(mark: Path | Circle) -> str:
+    """A path in PDF's operators: ReportLab takes as long to write its numbers as for all the rest of a figure."""
+    if isinstance(mark, Path):
+        return " ".join(_through(points, closed=mark.closed) for points in mark.parts)
+    x, y, r, c = mark.x, mark.y, mark.radius, _ROUNDED * mark.radius
+    return (
+        f"{x + r:.2f} {y:.2f} m "
+        f"{x + r:.2f} {y + c:.2f} {x + c:.2f} {y + r:.2f} {x:.2f} {y + r:.2f} c "
+        f"{x - c:.2f} {y + r:.2f} {x - r:.2f} {y + c:.2f} {x - r:.2f} {y:.2f} c "
+        f"{x - r:.2f} {y - c:.2f} {x - c:.2f} {y - r:.2f} {x:.2f} {y - r:.2f} c "
+        f"{x + c:.2f} {y - r:.2f} {x + r:.2f} {y - c:.2f} {x + r:.2f} {y:.2f} c h"
+    )
+
+
+def _through(points: Sequence[Point], *, closed: bool) -> str:
+    first, *others = (f"{x:.2f} {y:.2f}" for x, y in points)
+    return " ".join([f"{first} m", *(f"{one} l" for one in others), *(["h"] if closed else [])])
 
 
 def _letters(page: Canvas, mark: Text) -> None:
