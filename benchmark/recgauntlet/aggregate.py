@@ -42,7 +42,9 @@ def outcomes(
                 proved[column.id, tier] = certified
     layers = Layers([clean, *(layer for *_, layer in found), *proved.values()], len(records[0].right))
     retained = layers.shares_of(clean, [layer for *_, layer in found])
-    rankings = further.rankings(records, [column.id for column in columns])
+    threats = [column.id for column in columns]
+    rankings = further.rankings(records, threats)
+    on_subsets = further.on_subsets(records, threats)
     cells: dict[str, list[Cell]] = {column.id: [] for column in columns}
     for threat, tier, under, layer in found:
         certificate = proved.get((threat, tier))
@@ -64,8 +66,8 @@ def outcomes(
                 column.id,
                 _applicable(records, column.id),
                 tuple(cells[column.id]),
-                further.curve(records, column.id),
-                further.ablation(records, column.id),
+                on_subsets[column.id].curve,
+                on_subsets[column.id].ablation,
                 rankings.get(column.id),
                 further.promotion([record.record for record in records], column.id),
             )

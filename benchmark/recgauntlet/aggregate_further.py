@@ -18,6 +18,7 @@ from recgauntlet.example_sets import to_set
 from recgauntlet.layers import Layer, Layers
 from recgauntlet.ordering import Codes, Impressions, chosen_of
 from recgauntlet.rank_lists import rank_biased_overlap, top_jaccard
+from recgauntlet.record import CurvePoint as Budget
 from recgauntlet.record import PromotionOutcome, RankingOutcome, RunRecord, ThreatOutcome
 from recgauntlet.rows import Ablation, AblationLine, CurvePoint, Promotion, Ranking
 from recgauntlet.stats import Floats, Resampled, crossed_means, resampled
@@ -27,65 +28,127 @@ RANKS = (10, 50)
 """The cut-offs of exposure."""
 
 
-def curve(records: Sequence[Unfolded], threat: str) -> tuple[CurvePoint, ...]:
-    """The mean over seeds of the security curve under `threat`; empty where a record has none or another one."""
+@dataclass(frozen=True)
+class OnSubset:
+    """What a row has on the subset of examples under one threat: the security curve, which is a mean over seeds, and
+    what each attack of the suite breaks by itself, tier by tier. Empty where a record has none, or another one."""
+
+    curve: tuple[CurvePoint, ...] = ()
+    ablation: tuple[Ablation, ...] = ()
+
+
+def on_subsets(records: Sequence[Unfolded], threats: Sequence[str]) -> dict[str, OnSubset]:
+    """Security curves and ablations under each of `threats`. Layers over as many examples are resampled as one, because
+    each by itself is so short that numpy takes longer to begin."""
+    curves = {threat: _curve(records, threat) for threat in threats}
+    ablations = {threat: _ablation(records, threat) for threat in threats}
+    layers: dict[_Drawn, list[Layer]] = {}
+    for one in (*curves.values(), *ablations.values()):
+        if one is not None:
+            layers.setdefault(one.drawn, []).extend(one.layers)
+    together = {drawn: Layers(some, drawn.count, paired=drawn.paired) for drawn, some in layers.items()}
+    return {
+        threat: OnSubset(
+            () if (curve := curves[threat]) is None else curve.told(together[curve.drawn]),
+            () if (ablation := ablations[threat]) is None else ablation.told(together[ablation.drawn]),
+        )
+        for threat in threats
+    }
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """How the examples of a subset are resampled: how many there are, and whether each two are one."""
+
+    count: int
+    paired: bool
+
+    @classmethod
+    def of(cls, subset: Sequence[int]) -> _Drawn:
+        """Where whole pairs are in the subset, a pair is resampled as one, as in every other interval of a row."""
+        counts = np.unique(np.array(subset) // 2, return_counts=True)[1]
+        return cls(len(subset), bool((counts == 2).all()) and list(subset) == sorted(subset))
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """The budgets of a security curve, and what stands at each."""
+
+    drawn: _Drawn
+    budgets: tuple[Budget, ...]
+    layers: tuple[Layer, ...]
+
+    def told(self, together: Layers) -> tuple[CurvePoint, ...]:
+        return tuple(
+            CurvePoint(budget.amount, budget.characters, budget.queries, together.estimate(layer))
+            for budget, layer in zip(self.budgets, self.layers, strict=True)
+        )
+
+
+def _curve(records: Sequence[Unfolded], threat: str) -> _Curve | None:
     found = _under(records, threat)
     if not found or len({(t.subset, tuple((p.amount, p.characters, p.queries) for p in t.curve)) for t in found}) > 1:
-        return ()
+        return None
     if not found[0].subset or not found[0].curve:
-        return ()
-    layers: list[Layer] = [
+        return None
+    layers = tuple(
         tuple(record.examples(outcome.curve[n].robust) for record, outcome in zip(records, found, strict=True))
         for n in range(len(found[0].curve))
-    ]
-    together = _on_subset(layers, found[0].subset)
-    return tuple(
-        CurvePoint(point.amount, point.characters, point.queries, together.estimate(layer))
-        for point, layer in zip(found[0].curve, layers, strict=True)
     )
+    return _Curve(_Drawn.of(found[0].subset), found[0].curve, layers)
 
 
-def ablation(records: Sequence[Unfolded], threat: str) -> tuple[Ablation, ...]:
-    """What each attack of the suite breaks by itself under `threat`, tier by tier; empty where a record does not say.
+@dataclass(frozen=True)
+class _Ablation:
+    """What is right on the clean input, and what stands in the suites of the tiers."""
 
-    The whole suite is here the union of what its attacks break alone, without what lower tiers broke before.
-    """
+    drawn: _Drawn
+    right: Layer
+    suites: tuple[_Suite, ...]
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return (self.right, *(one for suite in self.suites for one in (suite.whole, *suite.alone, *suite.without)))
+
+    def told(self, together: Layers) -> tuple[Ablation, ...]:
+        return tuple(
+            Ablation(
+                tier=suite.tier,
+                examples=self.drawn.count,
+                clean=together.estimate(self.right),
+                whole=together.estimate(suite.whole),
+                attacks=tuple(
+                    AblationLine(
+                        name,
+                        together.estimate(alone),
+                        together.estimate(without),
+                        sum((more & ~left).bit_count() for more, left in zip(without, suite.whole, strict=True)),
+                    )
+                    for name, alone, without in zip(suite.names, suite.alone, suite.without, strict=True)
+                ),
+            )
+            for suite in self.suites
+        )
+
+
+def _ablation(records: Sequence[Unfolded], threat: str) -> _Ablation | None:
+    """The whole suite is here the union of what its attacks break alone, without what lower tiers broke before."""
     found = _under(records, threat)
     if not found or len({(t.subset, tuple((a.attack, a.tier) for a in t.alone)) for t in found}) > 1:
-        return ()
+        return None
     if not found[0].subset:
-        return ()
+        return None
     subset = list(found[0].subset)
     right = tuple(to_set(record.right[subset]) for record in records)
     tiers: list[Tier] = [tier for tier in TIERS if any(lone.tier == tier for lone in found[0].alone)]
-    suites = [_suite(records, found, right, tier) for tier in tiers]
-    together = _on_subset(
-        [right, *(layer for suite in suites for layer in (suite.whole, *suite.alone, *suite.without))], found[0].subset
-    )
-    return tuple(
-        Ablation(
-            tier=tier,
-            examples=len(subset),
-            clean=together.estimate(right),
-            whole=together.estimate(suite.whole),
-            attacks=tuple(
-                AblationLine(
-                    name,
-                    together.estimate(alone),
-                    together.estimate(without),
-                    sum((more & ~all_left).bit_count() for more, all_left in zip(without, suite.whole, strict=True)),
-                )
-                for name, alone, without in zip(suite.names, suite.alone, suite.without, strict=True)
-            ),
-        )
-        for tier, suite in zip(tiers, suites, strict=True)
-    )
+    return _Ablation(_Drawn.of(subset), right, tuple(_suite(records, found, right, tier) for tier in tiers))
 
 
 @dataclass(frozen=True)
 class _Suite:
     """What is right under all attacks of a tier, and for each under it alone and under all others."""
 
+    tier: Tier
     names: tuple[str, ...]
     whole: Layer
     alone: tuple[Layer, ...]
@@ -107,7 +170,7 @@ def _suite(records: Sequence[Unfolded], found: Sequence[ThreatOutcome], right: L
         alone.append([standing & ~one for one in broken])
         # Right under all others: broken by nothing, or by this one and by no other.
         without.append([standing & ~(once & ~one | more) for one in broken])
-    return _Suite(names, tuple(whole), tuple(zip(*alone, strict=True)), tuple(zip(*without, strict=True)))
+    return _Suite(tier, names, tuple(whole), tuple(zip(*alone, strict=True)), tuple(zip(*without, strict=True)))
 
 
 def rankings(records: Sequence[Unfolded], threats: Sequence[str]) -> dict[str, Ranking]:
@@ -194,10 +257,3 @@ def _under(records: Sequence[Unfolded], threat: str) -> list[ThreatOutcome]:
     """The outcomes under `threat`, one a record; none where a record lacks it."""
     found = [outcome for record in records for outcome in record.record.threats if outcome.id == threat]
     return found if len(found) == len(records) else []
-
-
-def _on_subset(layers: Sequence[Layer], subset: Sequence[int]) -> Layers:
-    """The `layers` over the examples of `subset`. Where whole pairs are in it, a pair is resampled as one, as in every
-    other interval of a row."""
-    counts = np.unique(np.array(subset) // 2, return_counts=True)[1]
-    return Layers(layers, len(subset), paired=bool((counts == 2).all()) and list(subset) == sorted(subset))

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from recgauntlet.example_sets import to_bits
-from recgauntlet.stats import Estimate, Resampled, resampled
+from recgauntlet.stats import Estimate, Resampled, resampled_counts
 
 Layer = tuple[int, ...]
 """For each seed the set of examples (`recgauntlet.example_sets`) that count: those that are right, or still right."""
@@ -50,9 +50,9 @@ class Layers:
     @cached_property
     def _drawn(self) -> Resampled:
         seeds = len(next(iter(self._place)))
-        bits = to_bits([examples for layer in self._place for examples in layer], self._count)
-        together = bits.reshape(len(self._place), seeds, -1, self._together).sum(axis=3) / self._together
-        return resampled(together.transpose(1, 2, 0))
+        bits = to_bits([examples for layer in self._place for examples in layer], self._count).view(np.uint8)
+        together = bits if self._together == 1 else bits[:, 0::2] + bits[:, 1::2]
+        return resampled_counts(together.reshape(len(self._place), seeds, -1).transpose(1, 2, 0), self._together)
 
     def _mean(self, layer: Layer) -> float:
         return sum(examples.bit_count() for examples in layer) / (len(layer) * self._count)

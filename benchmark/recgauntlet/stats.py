@@ -58,7 +58,7 @@ class Resampled:
         place = last * np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         below = np.floor(place).astype(np.int64)
         part, above = place - below, np.minimum(below + 1, last)
-        rows = self._rows_in_order([*below, *above, last])
+        rows = self._rows_in_order()
         # Means are in the order of sums.
         lower, upper = (rows[:, at].astype(np.float64) / self.divisor for at in (below, above))
         step = upper - lower
@@ -70,15 +70,14 @@ class Resampled:
             for value, (low, high) in zip(values, bounds.tolist(), strict=True)
         ]
 
-    def _rows_in_order(self, places: Sequence[int]) -> npt.NDArray[Any]:
-        """`[M, R]`: the sums of each quantity, at `places` as they would be if they were sorted."""
-        sums = self.sums.T
+    def _rows_in_order(self) -> npt.NDArray[Any]:
+        """`[M, R]`: the sums of each quantity, sorted."""
         if self.sums.dtype == np.float32 and self.sums.min() >= 0 and self.sums.max() < 2**16:
-            whole = sums.astype(np.uint16, order="C")
+            whole = self.sums.T.astype(np.uint16, order="C")
             whole.sort(axis=1, kind="stable")  # in the time that it takes to count
             return whole
-        rows = np.array(sums, order="C")
-        rows.partition(places, axis=1)
+        rows = np.array(self.sums.T, order="C")
+        rows.sort(axis=1)  # sooner than a partition, for which numpy has no vectors
         return rows
 
 
@@ -93,12 +92,25 @@ def resampled(outcomes: Floats, *, draws: int = DRAWS, seed: int = _SEED) -> Res
 
     Source: the percentile bootstrap (Efron 1979) over the two levels that the reported mean averages over.
     """
-    seeds, examples, quantities = outcomes.shape
+    return _resampled(*_summable(outcomes, outcomes.shape[0] * outcomes.shape[1]), draws, seed)
+
+
+def resampled_counts(counts: npt.NDArray[np.uint8], of: int) -> Resampled:
+    """As `resampled` of `counts / of`, sooner: `counts [S, N, M]` from 0 to `of`."""
+    if of * counts.shape[0] * counts.shape[1] < _WHOLE:
+        return _resampled(counts.astype(np.float32), of, DRAWS, _SEED)
+    return resampled(counts / of)
+
+
+def _resampled(values: Sums, times: int, draws: int, seed: int) -> Resampled:
+    """Of `values [S, N, M]`, which are outcomes `times` too large; those in single precision are whole numbers that no
+    sum of them can round."""
+    seeds, examples, quantities = values.shape
     if seeds < 1 or examples < 1:
         raise ValueError("a bootstrap needs at least one seed and one example")
-    values, times = _summable(outcomes, seeds * examples)
     divisor = float(times * seeds * examples)
-    if times > 1 and (groups := _kept_groups(seed, draws, seeds, examples)) is not None:
+    exact = values.dtype == np.float32
+    if exact and (groups := _kept_groups(seed, draws, seeds, examples)) is not None:
         # Sums that are not rounded may be taken over the seeds first, once for all draws that weigh them alike.
         over_seeds = (groups.weights @ values.reshape(seeds, -1)).reshape(-1, examples, quantities)
         found = [counts @ part for counts, part in zip(groups.counts, over_seeds, strict=True)]
