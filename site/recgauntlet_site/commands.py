@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from recgauntlet_site.build import Built
 
 _MANY = 600
-"""Files of records."""
+"""Files of records from which on processes begin before anything is read: there will be pages for them to make, even
+where nothing is new."""
 _ENDINGS = (".json", ".json.xz", ".cell")
 
 
@@ -126,6 +127,7 @@ def site(
 
 
 def _many(directories: Sequence[Path]) -> bool:
-    """Whether there are so many records that several processes are worth it, even if most are known already."""
+    """Whether there are `_MANY` files of records."""
     files = (name for directory in directories for _, _, names in os.walk(directory) for name in names)
-    return sum(1 for _ in islice((name for name in files if name.endswith(_ENDINGS)), _MANY)) == _MANY
+    records = (name for name in files if name.endswith(_ENDINGS))
+    return next(islice(records, _MANY - 1, None), None) is not None
