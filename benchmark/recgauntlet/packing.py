@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,11 @@ from recgauntlet.data.tables import IntArray
 from recgauntlet.errors import RecordError
 from recgauntlet.indented import laid_out
 from recgauntlet.packed import Packed
-from recgauntlet.record import RankingOutcome, RunRecord, ThreatOutcome
+from recgauntlet.record import Clean, RankingOutcome, RunRecord, ThreatOutcome
 from recgauntlet.sealed import digest_of, to_bytes
 
 Bytes = npt.NDArray[np.uint8]
+Read = TypeVar("Read", bound=BaseModel)
 REMEDY = "restore the release from where it was published"
 _EMPTY = Packed.floats(np.zeros(0))
 _COLUMN = re.compile(rb'"data":null(?=,"kind":"(bits|f2)","n":(\d{1,8})\})')
@@ -89,29 +90,46 @@ def unpack(words: bytes, columns: bytes) -> RunRecord:
     RecordError
         Where the words are no record, or do not go with the columns.
     """
-    return _unpacked(words, columns)[0]
+    line, floats = _on_one_line(words, columns)
+    record = _validated(RunRecord, line)
+    bases = _bases(record, floats)
+    if not bases:
+        return record
+    return record.model_copy(update={"ranking": tuple(_changed_by(bases, one, floats) for one in record.ranking)})
 
 
 def unpacked_file(words: bytes, columns: bytes) -> bytes:
     """The file of the record, as `to_bytes` makes it; RecordError as `unpack`.
 
     The words are that file on one line. The scores of a ranking are found in it by what they are while they are packed,
-    and others may be alike; so its digest is looked at, and where that is another the file is made of the record.
+    and others may be alike; so its digest is looked at, and where that is another the file is made of the record. What
+    has that digest needs no schema: nothing but the rankings is read.
     """
-    record, line, packed = _unpacked(words, columns)
+    line, floats = _on_one_line(words, columns)
+    scored = _validated(_Scored, line)
+    bases = _bases(scored, floats)
     before, name, after = line.partition(b',"ranking":[')
-    for one, other in zip(packed, record.ranking, strict=True):
-        old, new = (b'"data":"%b"' % outcome.scores.data.encode() for outcome in (one, other))
+    for packed in scored.ranking:
+        old, new = (b'"data":"%b"' % one.scores.data.encode() for one in (packed, _changed_by(bases, packed, floats)))
         after = after.replace(old, new, 1)
     line = b"".join((before, name, after))
-    body = line.replace(b'"digest":"%b",' % record.digest.encode(), b"", 1)
-    if hashlib.sha256(body).hexdigest() == record.digest:
+    body = line.replace(b'"digest":"%b",' % scored.digest.encode(), b"", 1)
+    if hashlib.sha256(body).hexdigest() == scored.digest:
         return laid_out(line) + b"\n"
-    return to_bytes(record)
+    return to_bytes(unpack(words, columns))
 
 
-def _unpacked(words: bytes, columns: bytes) -> tuple[RunRecord, bytes, tuple[RankingOutcome, ...]]:
-    """The record, its JSON on one line in which the rankings are still packed, and these."""
+class _Scored(BaseModel):
+    """What a record says of its rankings and of their clean scores, and its digest."""
+
+    clean: Clean | None = None
+    ranking: tuple[RankingOutcome, ...] = ()
+    digest: str = ""
+
+
+def _on_one_line(words: bytes, columns: bytes) -> tuple[bytes, dict[str, bytes]]:
+    """The record's JSON on one line, in which the rankings are still packed, and the bytes of its half floats by their
+    data."""
     datas: list[bytes] = []
     known: dict[bytes, bytes] = {}
     floats: dict[str, bytes] = {}
@@ -134,17 +152,15 @@ def _unpacked(words: bytes, columns: bytes) -> tuple[RunRecord, bytes, tuple[Ran
         raise _fault("its words and its columns do not go together")
     parts = [b""] * (2 * len(datas) + 1)
     parts[0::2], parts[1::2] = texts[0::3], datas
+    return b"".join(parts), floats
+
+
+def _validated(kind: type[Read], line: bytes) -> Read:
     try:
-        line = b"".join(parts)
-        record = RunRecord.model_validate_json(line)
+        return kind.model_validate_json(line)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise _fault(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    bases = _bases(record, floats)
-    if not bases:
-        return record, line, record.ranking
-    ranking = tuple(_changed_by(bases, outcome, floats) for outcome in record.ranking)
-    return record.model_copy(update={"ranking": ranking}), line, record.ranking
 
 
 def _without_scores(threat: ThreatOutcome) -> ThreatOutcome:
@@ -184,7 +200,7 @@ def _joined(halves: bytes) -> bytes:
     return np.frombuffer(halves, dtype=np.uint8).reshape(2, -1)[::-1].T.tobytes()
 
 
-def _bases(record: RunRecord, known: Mapping[str, bytes]) -> dict[int, Bytes]:
+def _bases(record: RunRecord | _Scored, known: Mapping[str, bytes]) -> dict[int, Bytes]:
     """By the identity of each ranking's column the bytes of the clean scores of the same candidates; nothing for one
     whose impressions are not those of the record. `known` has columns that are unfolded already, by their data."""
     clean = record.clean
