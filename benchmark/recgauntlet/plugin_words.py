@@ -94,6 +94,8 @@ def _read(name: str) -> _Module:
     for statement in tree.body:
         for one in _names(statement):
             bound[one] = None if one in bound or isinstance(statement, _COMPOUND) else statement
+    if "*" in bound:  # it may bind any name, also one that is plain to see
+        raise _NotPlainError
     return _Module(name, spec.submodule_search_locations is not None, tree, bound)
 
 
@@ -147,7 +149,8 @@ def _imported(statement: ast.ImportFrom, name: str) -> str:
 
 def _attribute(there: _Module, cls: ast.ClassDef, depth: int) -> str:
     """The citation of a class, its own or the one that it inherits; empty where there is none."""
-    if any(isinstance(n, ast.Attribute) and n.attr == _CITATION and _is_set(n) for n in ast.walk(there.tree)):
+    mentions = [node for node in ast.walk(there.tree) if isinstance(node, ast.Attribute) and node.attr == _CITATION]
+    if not all(isinstance(node.ctx, ast.Load) for node in mentions):
         raise _NotPlainError
     own = [statement for statement in cls.body if _CITATION in _names(statement)]
     if own:
@@ -162,10 +165,6 @@ def _attribute(there: _Module, cls: ast.ClassDef, depth: int) -> str:
     if len(cls.bases) > 1 or not isinstance(base, ast.Name):
         raise _NotPlainError
     return _attribute(*_class(there.name, base.id, depth + 1), depth + 1)
-
-
-def _is_set(node: ast.Attribute) -> bool:
-    return not isinstance(node.ctx, ast.Load)
 
 
 def _value(statement: ast.stmt) -> ast.expr | None:

@@ -113,10 +113,11 @@ def test_the_summary_is_the_first_paragraph_of_the_module_that_the_class_is_writ
         "class Meta(type):\n    citation = '@misc{doe2020}'\nclass Thing(metaclass=Meta):\n    pass",
         "Thing = type('Thing', (), {'citation': '@misc{doe2020}'})",
         "from stranger_more import *",
+        "DOE = '@misc{roe2019}'\nfrom stranger_more import *\nclass Thing:\n    citation = DOE",
     ],
 )
 def test_what_is_not_plain_is_imported(stranger: Path, text: str) -> None:
-    more = "class Thing:\n    citation = '@misc{doe2020}'"
+    more = "DOE = '@misc{doe2020}'\nclass Thing:\n    citation = DOE"
     assert written(stranger, text, {"stranger_more.py": more}).citation == PAPER
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import IO
 
@@ -20,16 +19,14 @@ needs_names = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="t
 
 @needs_names
 def test_a_file_that_a_thread_is_about_to_close_is_no_leak() -> None:
+    opened: list[IO[str]] = []
+
     def work() -> None:
-        file = HERE.open()
-
-        def close() -> None:
-            time.sleep(0.3)
-            file.close()
-
-        threading.Thread(target=close).start()
+        opened.append(HERE.open())
+        threading.Timer(0.3, opened[-1].close).start()
 
     require_nothing_left(work)
+    assert [file.closed for file in opened] == [True, True]
 
 
 @needs_names
