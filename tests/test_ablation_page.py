@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recgauntlet.results import read_results
+from recgauntlet.records.io import read_results
 
 ROOT = Path(__file__).resolve().parents[1]
 Row = tuple[str, str, str, str, str]

@@ -15,8 +15,9 @@ import pytest
 import torch
 import yaml
 
-from recgauntlet import CellSpec, SourceOptions, plugins, run_cell
+from recgauntlet import CellSpec, SourceOptions, run_cell
 from recgauntlet.cli import cli
+from recgauntlet.core import plugins
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])

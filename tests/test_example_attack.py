@@ -11,16 +11,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 from example_wheel import EXAMPLES, unpacked_wheel
-
-from recgauntlet import Attack, Batch, Budget, Randomness, Victim
-from recgauntlet import plugins as registry
-from recgauntlet.attacks.embedding import FGM
-from recgauntlet.cli import cli
-from recgauntlet.verify import verify
-from recgauntlet.world import World
-
-sys.path.insert(0, str(Path(__file__).parent / "recgauntlet" / "attacks"))
-
 from toy_recommender import (
     ToyRecommender,
     embedding_threat,
@@ -29,6 +19,13 @@ from toy_recommender import (
     make_victim,
     train,
 )
+
+from recgauntlet import Attack, Batch, Budget, Randomness, Victim
+from recgauntlet.attacks.embedding.pgd import FGM
+from recgauntlet.cli import cli
+from recgauntlet.core import plugins as registry
+from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.verifier import verify
 
 EXAMPLE = EXAMPLES / "attack-plugin"
 

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from example_wheel import EXAMPLES, unpacked_wheel
 
 from recgauntlet import Batch, Catalog, Defense, Pairs, Randomness, TrainingContext
-from recgauntlet import plugins as registry
 from recgauntlet.cli import cli
+from recgauntlet.core import plugins as registry
 from recgauntlet.data.batches import pairs_to_batch
-from recgauntlet.training import Trainer
+from recgauntlet.training.trainer import Trainer
 from recgauntlet_baselines.models.nrms import NRMS
 
 EXAMPLE = EXAMPLES / "defense-plugin"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recgauntlet.frozen import changed_files, changes_in_history, frozen_releases
+from recgauntlet.leaderboard.release.frozen import changed_files, changes_in_history, frozen_releases
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 REMEDY = "Frozen files never change: put them back. A correction is a new release (docs/releases.md)."

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recgauntlet.results import read_results
+from recgauntlet.records.io import read_results
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "submit.md"

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 
 import recgauntlet
-from recgauntlet.paths import CURRENT
-from recgauntlet.plugins import Kind, names, whose
-from recgauntlet.results import read_results
-from recgauntlet.table import build_table
-from recgauntlet.tuned import tuned_for
+from recgauntlet.core.files import CURRENT
+from recgauntlet.core.plugins import Kind, names, whose
+from recgauntlet.leaderboard.build import build_table
+from recgauntlet.records.io import read_results
+from recgauntlet.training.tuned import tuned_for
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "zoo.md"

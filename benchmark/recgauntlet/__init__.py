@@ -8,54 +8,54 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recgauntlet.attack import Attack, Budget
-    from recgauntlet.batch import Batch, Candidates, Tokens, Users, UserState
-    from recgauntlet.card import TaskCard, load_card
-    from recgauntlet.cell import run_cell
-    from recgauntlet.data.tables import Catalog, Pairs, Tables, TrainingPeriod
-    from recgauntlet.defense import Defense, TrainingContext, click_loss, model_scores
-    from recgauntlet.errors import RecGauntletError
-    from recgauntlet.frame import load
-    from recgauntlet.recommender import Recommender, TrainingRecipe
-    from recgauntlet.record import RunRecord, read_record
-    from recgauntlet.rng import Randomness
-    from recgauntlet.search_space import Between, OneOf
-    from recgauntlet.spec import CellSpec
-    from recgauntlet.task import SourceOptions, Task
-    from recgauntlet.victim import Victim
+    from recgauntlet.attacks.base import Attack, Budget
+    from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
+    from recgauntlet.core.card import TaskCard, load_card
+    from recgauntlet.core.dataset import Catalog, Pairs, Tables, TrainingPeriod
+    from recgauntlet.core.errors import RecGauntletError
+    from recgauntlet.core.recommender import Recommender, TrainingRecipe
+    from recgauntlet.core.rng import Randomness
+    from recgauntlet.core.search_space import Between, OneOf
+    from recgauntlet.core.spec import CellSpec
+    from recgauntlet.core.task import SourceOptions, Task
+    from recgauntlet.leaderboard.dataframe import load
+    from recgauntlet.records.schema import RunRecord, read_record
+    from recgauntlet.runner.cell import run_cell
+    from recgauntlet.threats.victim import Victim
+    from recgauntlet.training.defense import Defense, TrainingContext, click_loss, model_scores
 
 _HOME = {
-    "Attack": "attack",
-    "Batch": "batch",
-    "Between": "search_space",
-    "Budget": "attack",
-    "Candidates": "batch",
-    "Catalog": "data.tables",
-    "CellSpec": "spec",
-    "Defense": "defense",
-    "OneOf": "search_space",
-    "Pairs": "data.tables",
-    "Randomness": "rng",
-    "RecGauntletError": "errors",
-    "Recommender": "recommender",
-    "RunRecord": "record",
-    "SourceOptions": "task",
-    "Tables": "data.tables",
-    "Task": "task",
-    "TaskCard": "card",
-    "Tokens": "batch",
-    "TrainingContext": "defense",
-    "TrainingPeriod": "data.tables",
-    "TrainingRecipe": "recommender",
-    "UserState": "batch",
-    "Users": "batch",
-    "Victim": "victim",
-    "click_loss": "defense",
-    "load": "frame",
-    "load_card": "card",
-    "model_scores": "defense",
-    "read_record": "record",
-    "run_cell": "cell",
+    "Attack": "attacks.base",
+    "Batch": "core.batch",
+    "Between": "core.search_space",
+    "Budget": "attacks.base",
+    "Candidates": "core.batch",
+    "Catalog": "core.dataset",
+    "CellSpec": "core.spec",
+    "Defense": "training.defense",
+    "OneOf": "core.search_space",
+    "Pairs": "core.dataset",
+    "Randomness": "core.rng",
+    "RecGauntletError": "core.errors",
+    "Recommender": "core.recommender",
+    "RunRecord": "records.schema",
+    "SourceOptions": "core.task",
+    "Tables": "core.dataset",
+    "Task": "core.task",
+    "TaskCard": "core.card",
+    "Tokens": "core.batch",
+    "TrainingContext": "training.defense",
+    "TrainingPeriod": "core.dataset",
+    "TrainingRecipe": "core.recommender",
+    "UserState": "core.batch",
+    "Users": "core.batch",
+    "Victim": "threats.victim",
+    "click_loss": "training.defense",
+    "load": "leaderboard.dataframe",
+    "load_card": "core.card",
+    "model_scores": "training.defense",
+    "read_record": "records.schema",
+    "run_cell": "runner.cell",
 }
 
 __all__ = [

@@ -7,15 +7,15 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from recgauntlet.board import slug
-from recgauntlet.crew import Crew
-from recgauntlet.errors import OutputError
-from recgauntlet.escaping import terminal
-from recgauntlet.garbage import without_collections
-from recgauntlet.kept import Kept
-from recgauntlet.record import write_atomically
-from recgauntlet.results import Results
-from recgauntlet.workshop import Workshop
+from recgauntlet.core.errors import OutputError
+from recgauntlet.core.escape import terminal
+from recgauntlet.leaderboard.address import slug
+from recgauntlet.leaderboard.crew import Crew
+from recgauntlet.leaderboard.garbage import without_collections
+from recgauntlet.leaderboard.kept import Kept
+from recgauntlet.leaderboard.workshop import Workshop
+from recgauntlet.records.io import Results
+from recgauntlet.records.schema import write_atomically
 from recgauntlet_site.links import Release
 
 LISTING = "files.txt"

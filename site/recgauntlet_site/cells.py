@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from recgauntlet.rows import AttackTally
-from recgauntlet.stats import Estimate
+from recgauntlet.leaderboard.schema import AttackTally
+from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet_site.words import counted, percent, seconds
 
 _AFTER = '<span class="hidden">95 % interval after the attack </span>'

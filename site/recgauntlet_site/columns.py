@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from recgauntlet.card import TIERS, Tier
-from recgauntlet.rows import RANKING_TIER, Row, TaskTable, ThreatColumn
-from recgauntlet.stats import Estimate
+from recgauntlet.core.card import TIERS, Tier
+from recgauntlet.leaderboard.schema import RANKING_TIER, Row, TaskTable, ThreatColumn
+from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet_site import words
 
 

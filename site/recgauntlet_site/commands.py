@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recgauntlet.errors import OutputError
-from recgauntlet.paths import CURRENT
+from recgauntlet.core.errors import OutputError
+from recgauntlet.core.files import CURRENT
 
 if TYPE_CHECKING:
     from recgauntlet_site.build import Built
@@ -85,8 +85,8 @@ def site(
       recgauntlet site --results results/2027.1 --also results/2026.1
       recgauntlet site --results results/mine --out my-page --serve
     """
-    from recgauntlet.crew import Crew
-    from recgauntlet.garbage import leave_to_the_system
+    from recgauntlet.leaderboard.crew import Crew
+    from recgauntlet.leaderboard.garbage import leave_to_the_system
 
     for directory in (*directories, *others):
         if out.resolve().is_relative_to(directory.resolve()):
@@ -102,9 +102,9 @@ def site(
     def once() -> Built:
         with Crew() as crew:
             if _many(boards):
-                crew.begin("recgauntlet.workshop")  # while this process imports the same
-            from recgauntlet.kept import Kept
-            from recgauntlet.paths import cache_root, tables
+                crew.begin("recgauntlet.leaderboard.workshop")  # while this process imports the same
+            from recgauntlet.core.files import cache_root, tables
+            from recgauntlet.leaderboard.kept import Kept
             from recgauntlet_site.build import build
 
             kept = None if no_cache else Kept(tables(cache_root()), boards)

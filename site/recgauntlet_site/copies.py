@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from recgauntlet.record import RunRecord
-from recgauntlet.sealed import to_bytes
-from recgauntlet.unopened import Origin, UnopenedRecord
+from recgauntlet.leaderboard.unopened import Origin, UnopenedRecord
+from recgauntlet.records.digest import to_bytes
+from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.work import Work
 
 _WORTH = 200

@@ -1,4 +1,4 @@
-"""The tables as JSON for other programs: everything on the page. `recgauntlet.table_csv` has the CSV."""
+"""The tables as JSON for other programs: everything on the page. `recgauntlet.leaderboard.table_csv` has the CSV."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from pydantic import ConfigDict, RootModel
 
-from recgauntlet.rows import TaskTable
-from recgauntlet.stats import LEVEL
+from recgauntlet.leaderboard.schema import TaskTable
+from recgauntlet.metrics.bootstrap import LEVEL
 
 FORMAT = "recgauntlet-tables-1"
 

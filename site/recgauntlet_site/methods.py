@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from recgauntlet import plugins
-from recgauntlet.board import slug
-from recgauntlet.errors import PluginError
-from recgauntlet.plugin_words import words_of
-from recgauntlet.record import PluginRef
-from recgauntlet.rows import Row
+from recgauntlet.core import plugins
+from recgauntlet.core.errors import PluginError
+from recgauntlet.leaderboard.address import slug
+from recgauntlet.leaderboard.plugin_words import words_of
+from recgauntlet.leaderboard.schema import Row
+from recgauntlet.records.schema import PluginRef
 from recgauntlet_site.families import defense_family, model_family
 from recgauntlet_site.sections import Section
 

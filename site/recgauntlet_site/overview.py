@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recgauntlet.record import PluginRef
-from recgauntlet.rows import Row
-from recgauntlet.sheet import options_apart
+from recgauntlet.leaderboard.paper_table import options_apart
+from recgauntlet.leaderboard.schema import Row
+from recgauntlet.records.schema import PluginRef
 from recgauntlet_site.sections import Section
 
 MOST_LINES = 30

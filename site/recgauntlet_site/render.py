@@ -9,22 +9,22 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
-from recgauntlet.best_known import BestKnown
-from recgauntlet.best_known_rows import with_best_known, without_record
-from recgauntlet.board import Board, RowAt, Scope
-from recgauntlet.card import TaskCard
-from recgauntlet.citation import cite, installed_card
-from recgauntlet.record import RunRecord
-from recgauntlet.release import Release as Frozen
-from recgauntlet.release import open_manifest
-from recgauntlet.results import Results
-from recgauntlet.rows import TaskTable
-from recgauntlet.sealed import to_bytes
-from recgauntlet.selection import Selection
-from recgauntlet.sheet import build_sheets
-from recgauntlet.sheet_text import to_latex
-from recgauntlet.table import apart, build_table
-from recgauntlet.table_csv import to_csv
+from recgauntlet.core.card import TaskCard
+from recgauntlet.leaderboard.address import Board, RowAt, Scope
+from recgauntlet.leaderboard.best_known import with_best_known, without_record
+from recgauntlet.leaderboard.build import apart, build_table
+from recgauntlet.leaderboard.citation import cite, installed_card
+from recgauntlet.leaderboard.paper_table import build_sheets
+from recgauntlet.leaderboard.schema import TaskTable
+from recgauntlet.leaderboard.selection import Selection
+from recgauntlet.leaderboard.sheet_text import to_latex
+from recgauntlet.leaderboard.table_csv import to_csv
+from recgauntlet.records.best_known import BestKnown
+from recgauntlet.records.digest import to_bytes
+from recgauntlet.records.io import Results
+from recgauntlet.records.release import Release as Frozen
+from recgauntlet.records.release import open_manifest
+from recgauntlet.records.schema import RunRecord
 from recgauntlet_site import words
 from recgauntlet_site.copies import copies_of
 from recgauntlet_site.export import joined_as_json

@@ -9,11 +9,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from recgauntlet.board import RowAt, Scope
-from recgauntlet.citation import cite
-from recgauntlet.paired import twin_of
-from recgauntlet.record import RunRecord
-from recgauntlet.rows import RANKING_TIER, CurvePoint, Row, Source, TaskTable
+from recgauntlet.leaderboard.address import RowAt, Scope
+from recgauntlet.leaderboard.citation import cite
+from recgauntlet.leaderboard.paired import twin_of
+from recgauntlet.leaderboard.schema import RANKING_TIER, CurvePoint, Row, Source, TaskTable
+from recgauntlet.records.schema import RunRecord
 from recgauntlet_site import words
 from recgauntlet_site.methods import Key, MethodPage, key_of
 from recgauntlet_site.pictures.security_curves import axis

@@ -8,12 +8,12 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from recgauntlet.board import row_anchor, slug
-from recgauntlet.card import TaskCard, TrackCard
-from recgauntlet.flags import Flag
-from recgauntlet.record import Evidence, RunRecord
-from recgauntlet.rows import RANKING_TIER, Row, TaskTable, ThreatCells, ThreatColumn
-from recgauntlet.sheet import options_apart
+from recgauntlet.core.card import TaskCard, TrackCard
+from recgauntlet.leaderboard.address import row_anchor, slug
+from recgauntlet.leaderboard.flags import Flag
+from recgauntlet.leaderboard.paper_table import options_apart
+from recgauntlet.leaderboard.schema import RANKING_TIER, Row, TaskTable, ThreatCells, ThreatColumn
+from recgauntlet.records.schema import Evidence, RunRecord
 from recgauntlet_site import words
 from recgauntlet_site.columns import Column, columns_of, device_kind
 from recgauntlet_site.families import defense_family, model_family

@@ -11,7 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from recgauntlet.errors import OutputError
+from recgauntlet.core.errors import OutputError
 
 HOST = "127.0.0.1"
 LOOKS_EVERY = 1.0

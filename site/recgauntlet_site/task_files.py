@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from recgauntlet.table_csv import to_csv
+from recgauntlet.leaderboard.table_csv import to_csv
 from recgauntlet_site.export import table_from_json, table_to_json
 from recgauntlet_site.rendering import rendered
 from recgauntlet_site.sections import Section, coded

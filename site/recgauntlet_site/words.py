@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from recgauntlet import escaping
-from recgauntlet.board import slug as slug
-from recgauntlet.card import EmbeddingThreat, HistoryThreat, TaskCard, TextThreat
-from recgauntlet.paired import twin_of
-from recgauntlet.rows import Row, TaskTable, ThreatColumn
-from recgauntlet.terms import Scalar
+from recgauntlet.core import escape as escaping
+from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TaskCard, TextThreat
+from recgauntlet.core.types import Scalar
+from recgauntlet.leaderboard.address import slug as slug
+from recgauntlet.leaderboard.paired import twin_of
+from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatColumn
 
 
 def percent(share: float) -> str:

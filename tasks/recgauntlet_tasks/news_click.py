@@ -5,13 +5,13 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from recgauntlet.card import TaskCard, Track, load_card
+from recgauntlet.core.card import TaskCard, Track, load_card
+from recgauntlet.core.dataset import Tables
+from recgauntlet.core.files import downloads
+from recgauntlet.core.task import SourceOptions, Task
 from recgauntlet.data.download import download
 from recgauntlet.data.sources import Mirror, MirrorError, RawFile, files_in, find_in, first_of, members, named_directory
-from recgauntlet.data.tables import Tables
-from recgauntlet.paths import downloads
-from recgauntlet.record import write_atomically
-from recgauntlet.task import SourceOptions, Task
+from recgauntlet.records.schema import write_atomically
 from recgauntlet_tasks import mind, news_simulator
 
 ARCHIVE = "https://mind201910small.blob.core.windows.net/release/MINDsmall_train.zip"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from recgauntlet.rng import derive
+from recgauntlet.core.rng import derive
 from recgauntlet_tasks import mind
 
 T = TypeVar("T")

@@ -15,15 +15,15 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from recgauntlet.core.dataset import INTERACTIONS, ITEMS, IntArray, Tables
+from recgauntlet.core.errors import DataError
+from recgauntlet.core.files import downloads
+from recgauntlet.core.task import SourceOptions
 from recgauntlet.data.arrow import pc
 from recgauntlet.data.cleaning import first_takes, k_core, mentioned, table_of
 from recgauntlet.data.download import download
 from recgauntlet.data.sources import Mirror, MirrorError, RawFile, find_in, first_of, members, named_directory, read_raw
-from recgauntlet.data.tables import INTERACTIONS, ITEMS, IntArray, Tables
 from recgauntlet.data.text import normalize
-from recgauntlet.errors import DataError
-from recgauntlet.paths import downloads
-from recgauntlet.task import SourceOptions
 
 ARCHIVE = "https://archive.ics.uci.edu/static/public/352/online+retail.zip"
 SPREADSHEET = "Online Retail.xlsx"

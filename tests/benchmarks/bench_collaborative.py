@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from recgauntlet.batch import PAD, Batch, Users
-from recgauntlet.building import build_model
-from recgauntlet.data.tables import Impressions, IntArray, Pairs, TaskData
-from recgauntlet.defense import Defense, model_scores
-from recgauntlet.metrics import auc, ndcg_each, offsets_of
-from recgauntlet.plugins import find_model
-from recgauntlet.rng import Randomness
-from recgauntlet.stats import Estimate, estimate, resampled_means
-from recgauntlet.training import train
+from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.dataset import Impressions, IntArray, Pairs, TaskData
+from recgauntlet.core.plugins import find_model
+from recgauntlet.core.rng import Randomness
+from recgauntlet.metrics.bootstrap import Estimate, estimate, resampled_means
+from recgauntlet.metrics.ranking import auc, ndcg_each, offsets_of
+from recgauntlet.training.build import build_model
+from recgauntlet.training.defense import Defense, model_scores
+from recgauntlet.training.trainer import train
 
 HISTORY = 50
 Scores = npt.NDArray[np.float64]

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from bench_subject import Subject, open_subject, survivors
 
+from recgauntlet.core.rng import Randomness
 from recgauntlet.data.batches import pairs_to_batch
-from recgauntlet.evaluation import Trial
-from recgauntlet.rng import Randomness
-from recgauntlet.training import Trainer
+from recgauntlet.evaluation.robustness import Trial
+from recgauntlet.training.trainer import Trainer
 
 STATUS, REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 STEPS = 3

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from recgauntlet.consistency import check_record
-from recgauntlet.packed import Packed
-from recgauntlet.record import RunRecord
-from recgauntlet.results import read_results
+from recgauntlet.records.columns import Packed
+from recgauntlet.records.io import read_results
+from recgauntlet.records.schema import RunRecord
+from recgauntlet.records.validate import check_record
 
 MOULDED = 27
 """How many records the published preview has: three tasks, three defenses, three seeds."""

@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from bench_figures import Figure, keep
 
-from recgauntlet import CellSpec, SourceOptions, paths
-from recgauntlet.building import open_cell, train_cell
+from recgauntlet import CellSpec, SourceOptions
+from recgauntlet.core import files as paths
+from recgauntlet.core.dataset import TaskData
 from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
 from recgauntlet.data.prepare import prepare
-from recgauntlet.data.tables import TaskData
-from recgauntlet.metrics import auc, ndcg_each
-from recgauntlet.training import score_batch
+from recgauntlet.metrics.ranking import auc, ndcg_each
+from recgauntlet.training.build import open_cell, train_cell
+from recgauntlet.training.trainer import score_batch
 
 TASK = "video-watch"
 RACES = {"sasrec": "recbole-sasrec", "din": "rechub-din"}

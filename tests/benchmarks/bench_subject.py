@@ -9,19 +9,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recgauntlet import CellSpec, SourceOptions, paths
-from recgauntlet.attack import Budget
-from recgauntlet.building import OpenCell, belongs, checkpoint_info, open_cell, train_cell, untrained
-from recgauntlet.card import Threat, Tier
-from recgauntlet.checkpoint import load_weights, read_info, save_checkpoint
+from recgauntlet import CellSpec, SourceOptions
+from recgauntlet.attacks.base import Budget
+from recgauntlet.attacks.suite import attacks_for
+from recgauntlet.core import files as paths
+from recgauntlet.core.card import Threat, Tier
+from recgauntlet.core.dataset import Pairs, TaskData
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.rng import Randomness
 from recgauntlet.data.prepare import item_vectors, prepare
-from recgauntlet.data.tables import Pairs, TaskData
-from recgauntlet.device import describe
-from recgauntlet.evaluation import Trial, attackable, run_attack
-from recgauntlet.recommender import Recommender
-from recgauntlet.rng import Randomness
-from recgauntlet.suite import attacks_for
-from recgauntlet.world import World
+from recgauntlet.evaluation.robustness import Trial, attackable, run_attack
+from recgauntlet.threats.knowledge import World
+from recgauntlet.training.build import OpenCell, belongs, checkpoint_info, open_cell, train_cell, untrained
+from recgauntlet.training.checkpoint import load_weights, read_info, save_checkpoint
+from recgauntlet.training.device import describe
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKPLACE = ROOT / ".benchmarks"

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recgauntlet.attack import Budget
-from recgauntlet.batch import Batch, UserState
-from recgauntlet.card import TextThreat
-from recgauntlet.evaluation import Trial
-from recgauntlet.lexicon import Lexicon, character_variants
-from recgauntlet.recommender import Recommender
-from recgauntlet.verify_text import text_fault
+from recgauntlet.attacks.base import Budget
+from recgauntlet.core.batch import Batch, UserState
+from recgauntlet.core.card import TextThreat
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.evaluation.robustness import Trial
+from recgauntlet.threats.lexicon import Lexicon, character_variants
+from recgauntlet.threats.verifier.text import text_fault
 
 INSTALLED = find_spec("textattack") is not None
 Attacker = Callable[[Batch], Batch]

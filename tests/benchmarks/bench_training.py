@@ -12,14 +12,14 @@ from bench_subject import CHECKPOINT, untrained_subject
 from torch import Tensor
 from torch.nn import functional as F
 
-from recgauntlet.batch import Batch
-from recgauntlet.checkpoint import read_info
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.dataset import Pairs, TaskData
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.rng import Randomness
 from recgauntlet.data.batches import pairs_to_batch
-from recgauntlet.data.tables import Pairs, TaskData
-from recgauntlet.defense import Defense
-from recgauntlet.recommender import Recommender
-from recgauntlet.rng import Randomness
-from recgauntlet.training import train
+from recgauntlet.training.checkpoint import read_info
+from recgauntlet.training.defense import Defense
+from recgauntlet.training.trainer import train
 
 RNG = Randomness(0, "benchmark")
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recgauntlet.attack import Budget
-from recgauntlet.attacks.embedding import radius_of
-from recgauntlet.batch import Candidates, Tokens, UserState
-from recgauntlet.evaluation import Trial, is_right, score_in_chunks
-from recgauntlet.recommender import embedding_mask
-from recgauntlet.verify import verify
+from recgauntlet.attacks.base import Budget
+from recgauntlet.attacks.embedding.pgd import radius_of
+from recgauntlet.core.batch import Candidates, Tokens, UserState
+from recgauntlet.core.recommender import embedding_mask
+from recgauntlet.evaluation.robustness import Trial, is_right, score_in_chunks
+from recgauntlet.threats.verifier import verify
 
 
 class PeerView(nn.Module):

@@ -12,11 +12,11 @@ from bench_figures import Figure, release
 from bench_subject import WORKPLACE, untrained_subject
 from bench_timing import side_by_side
 
-from recgauntlet.data.tables import Pairs
-from recgauntlet.defense import Defense
-from recgauntlet.recommender import Recommender
-from recgauntlet.rng import Randomness
-from recgauntlet.training import train, validate
+from recgauntlet.core.dataset import Pairs
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.rng import Randomness
+from recgauntlet.training.defense import Defense
+from recgauntlet.training.trainer import train, validate
 
 PAIRS, EPOCHS, ROUNDS = 6000, 2, 1
 """On fewer pairs both stay near chance, and then equal accuracy says nothing."""

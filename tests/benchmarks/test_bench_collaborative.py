@@ -11,12 +11,13 @@ import torch
 from bench_collaborative import PEERS, Split, as_good, ours, peers, quality, random_split
 from bench_figures import Figure
 
-from recgauntlet import CellSpec, SourceOptions, paths
-from recgauntlet.building import open_cell
+from recgauntlet import CellSpec, SourceOptions
+from recgauntlet.core import files as paths
+from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.errors import DataError
 from recgauntlet.data.prepare import prepare
-from recgauntlet.data.tables import TaskData
-from recgauntlet.errors import DataError
 from recgauntlet.testing.tiny import tiny_data
+from recgauntlet.training.build import open_cell
 
 RIVALS = {"bpr-mf": ("cornac", "BPR"), "lightgcn": ("LightGCN",)}
 WORDS = {"cornac": "Cornac's BPR", "BPR": "RecBole's BPR", "LightGCN": "RecBole's LightGCN"}

@@ -11,12 +11,12 @@ from bench_figures import Figure
 from bench_subject import Subject, untrained_subject
 from bench_timing import side_by_side
 
-from recgauntlet.attack import Budget
-from recgauntlet.attacks.embedding import PGD
-from recgauntlet.evaluation import Trial
-from recgauntlet.rng import Randomness
-from recgauntlet.suite import suite_ref
-from recgauntlet.victim import Victim
+from recgauntlet.attacks.base import Budget
+from recgauntlet.attacks.embedding.pgd import PGD
+from recgauntlet.attacks.suite import suite_ref
+from recgauntlet.core.rng import Randomness
+from recgauntlet.evaluation.robustness import Trial
+from recgauntlet.threats.victim import Victim
 
 STEPS = 20
 MODELS: dict[str, tuple[dict[str, int], int]] = {

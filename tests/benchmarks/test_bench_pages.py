@@ -6,16 +6,12 @@ import random
 import re
 import shutil
 import statistics
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bench_figures import Figure
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recgauntlet_site"))
-
 from chromium import BROWSER
 
 ROWS = 2000

@@ -11,8 +11,8 @@ from bench_figures import Figure
 from bench_subject import Subject, survivors, untrained_subject
 from bench_view import PeerView
 
-from recgauntlet.attack import Budget
-from recgauntlet.evaluation import Trial
+from recgauntlet.attacks.base import Budget
+from recgauntlet.evaluation.robustness import Trial
 
 
 @pytest.fixture(scope="module")

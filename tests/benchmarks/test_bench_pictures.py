@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from bench_figures import Figure
 
-TESTS = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.measures
 
 

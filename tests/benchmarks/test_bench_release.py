@@ -12,10 +12,10 @@ import pytest
 from bench_figures import Figure
 from bench_release import MOULDED, many_records
 
-from recgauntlet.freezable import Wanted
-from recgauntlet.freeze import freeze
-from recgauntlet.record import write_record
-from recgauntlet.release import open_release
+from recgauntlet.leaderboard.release.freezable import Wanted
+from recgauntlet.leaderboard.release.freeze import freeze
+from recgauntlet.records.release import open_release
+from recgauntlet.records.schema import write_record
 
 RECORDS = 500
 pytestmark = [pytest.mark.measures, pytest.mark.timeout(3600)]

@@ -15,7 +15,7 @@ from bench_memory import REFERENCES
 from bench_subject import Subject, survivors
 from bench_timing import seconds_of
 
-from recgauntlet.suite import suite_ref
+from recgauntlet.attacks.suite import suite_ref
 
 PROBE = Path(__file__).with_name("bench_memory.py")
 PAIRS = 256

@@ -18,13 +18,13 @@ import pytest
 from bench_figures import Figure
 from bench_release import many_records
 
-from recgauntlet.crew import Crew, cores
-from recgauntlet.freezable import Wanted
-from recgauntlet.freeze import freeze
-from recgauntlet.kept import Kept
-from recgauntlet.record import read_record
-from recgauntlet.sealed import to_bytes
-from recgauntlet.workshop import Workshop
+from recgauntlet.leaderboard.crew import Crew, cores
+from recgauntlet.leaderboard.kept import Kept
+from recgauntlet.leaderboard.release.freezable import Wanted
+from recgauntlet.leaderboard.release.freeze import freeze
+from recgauntlet.leaderboard.workshop import Workshop
+from recgauntlet.records.digest import to_bytes
+from recgauntlet.records.schema import read_record
 
 RECORDS = 2000
 pytestmark = [pytest.mark.measures, pytest.mark.timeout(3600)]

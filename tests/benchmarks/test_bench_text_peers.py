@@ -13,11 +13,11 @@ from bench_subject import WORKPLACE, Subject
 from bench_text_peers import INSTALLED, Attacker, characters_search, words_search
 from bench_timing import side_by_side
 
-from recgauntlet.attack import Budget
-from recgauntlet.evaluation import Trial, is_right, run_attack, score_in_chunks
-from recgauntlet.rng import Randomness
-from recgauntlet.suite import attacks_for, suite_ref
-from recgauntlet.verify import verify
+from recgauntlet.attacks.base import Budget
+from recgauntlet.attacks.suite import attacks_for, suite_ref
+from recgauntlet.core.rng import Randomness
+from recgauntlet.evaluation.robustness import Trial, is_right, run_attack, score_in_chunks
+from recgauntlet.threats.verifier import verify
 
 PAIRS, RACED = 150, 120
 """Pairs that strength is measured on, and examples of them that are raced: textattack takes its time."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_task import write_task
 
-PLUGINS = Path(__file__).parent / "plugin_fixtures"
+PLUGINS = Path(__file__).parents[1] / "helpers" / "plugin_fixtures"
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def test_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Make the test plugins visible to this process and to those it starts; the directory."""
-    from recgauntlet import plugins
+    from recgauntlet.core import plugins
 
     monkeypatch.syspath_prepend(PLUGINS)
     monkeypatch.setenv("PYTHONPATH", str(PLUGINS), prepend=os.pathsep)
@@ -41,7 +41,7 @@ def finished_cells(tiny_card: Path, tiny_cache: Path, tmp_path_factory: pytest.T
     import torch
     from tiny_task import make_spec
 
-    from recgauntlet.cell import run_cell
+    from recgauntlet.runner.cell import run_cell
 
     out = tmp_path_factory.mktemp("finished")
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()

@@ -4,9 +4,9 @@ import pytest
 import torch
 from toy_steps import Recording, at, gradients_of, toy_batch, trained_toy, trainer_of
 
-from recgauntlet.cost import count_passes
-from recgauntlet.defense import model_scores
 from recgauntlet.testing import Check, parametrize_with_checks
+from recgauntlet.training.cost import count_passes
+from recgauntlet.training.defense import model_scores
 from recgauntlet_baselines.defenses import awp
 from recgauntlet_baselines.defenses._adversarial import Inner
 from recgauntlet_baselines.defenses.awp import AWP, moved_weights

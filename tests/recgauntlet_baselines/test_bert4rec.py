@@ -6,10 +6,10 @@ import pytest
 import torch
 from toy_recommender import make_batch
 
-from recgauntlet.batch import PAD, Batch, Users
-from recgauntlet.data.tables import TaskData
-from recgauntlet.defense import click_loss, model_scores
+from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.dataset import TaskData
 from recgauntlet.testing import Check, parametrize_with_checks
+from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.models import bert4rec
 from recgauntlet_baselines.models.bert4rec import BERT4Rec
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from recgauntlet.batch import PAD, Batch, Users
-from recgauntlet.data.tables import TaskData, TrainingPeriod
-from recgauntlet.defense import model_scores
-from recgauntlet.recommender import Origin
+from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.dataset import TaskData, TrainingPeriod
+from recgauntlet.core.recommender import Origin
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.testing.tiny import TOKENS, tiny_data, whole
+from recgauntlet.training.defense import model_scores
 from recgauntlet_baselines.models._collaborative import above_drawn, spectral_items
 from recgauntlet_baselines.models.bpr_mf import BPRMF, LENGTH, SPECTRAL, SPREAD
 

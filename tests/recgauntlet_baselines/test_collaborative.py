@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from recgauntlet.batch import PAD
-from recgauntlet.data.tables import IntArray, Pairs
+from recgauntlet.core.batch import PAD
+from recgauntlet.core.dataset import IntArray, Pairs
 from recgauntlet_baselines.models._collaborative import by_adding, by_sparse_product, edges, folded_in, spectral_items
 
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from toy_problem import gradients, passes_of, require_same, toy_batch, toy_model
 from toy_recommender import ToyRecommender, make_batch, make_catalog, train
 
-from recgauntlet.batch import Batch, Users, UserState
-from recgauntlet.defense import Defense, TrainingContext, click_loss, model_scores
-from recgauntlet.recommender import embedding_mask
-from recgauntlet.rng import Randomness
+from recgauntlet.core.batch import Batch, Users, UserState
+from recgauntlet.core.recommender import embedding_mask
+from recgauntlet.core.rng import Randomness
+from recgauntlet.training.defense import Defense, TrainingContext, click_loss, model_scores
 from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner, l2_clip, l2_unit
 from recgauntlet_baselines.defenses.fgm import FGM
 from recgauntlet_baselines.defenses.fgsm import FGSM

@@ -4,10 +4,10 @@ import pytest
 import torch
 from toy_steps import at, built_toy, gradients_of, toy_batch, trained_toy, trainer_of
 
-from recgauntlet.cost import count_passes
-from recgauntlet.data.tables import TaskData
-from recgauntlet.errors import PluginError
+from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.errors import PluginError
 from recgauntlet.testing import Check, parametrize_with_checks
+from recgauntlet.training.cost import count_passes
 from recgauntlet_baselines.defenses._adversarial import l2_unit
 from recgauntlet_baselines.defenses.ensemble import Ensemble, clean_pass, siblings
 from recgauntlet_baselines.defenses.fgm import FGM

@@ -6,13 +6,13 @@ from torch import Tensor
 from toy_problem import at, toy_batch, toy_model
 from toy_recommender import ToyRecommender
 
-from recgauntlet.batch import Batch
-from recgauntlet.cost import count_passes
-from recgauntlet.defense import Defense, TrainingContext
-from recgauntlet.recommender import embedding_mask
-from recgauntlet.rng import Randomness
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.recommender import embedding_mask
+from recgauntlet.core.rng import Randomness
 from recgauntlet.testing import Check, parametrize_with_checks
-from recgauntlet.training import Trainer
+from recgauntlet.training.cost import count_passes
+from recgauntlet.training.defense import Defense, TrainingContext
+from recgauntlet.training.trainer import Trainer
 from recgauntlet_baselines.defenses.free import FreeAT
 
 BATCHES = [toy_batch(seed) for seed in range(7)]

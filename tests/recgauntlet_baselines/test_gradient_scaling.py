@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 from toy_steps import at, gradients_of, toy_batch, trained_toy
 
-from recgauntlet.batch import Batch
-from recgauntlet.cost import count_passes
-from recgauntlet.recommender import Recommender
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.recommender import Recommender
 from recgauntlet.testing import Check, parametrize_with_checks
+from recgauntlet.training.cost import count_passes
 from recgauntlet_baselines.defenses.gradient_scaling import GradientScaling, norm_of, scaled_sum
 from recgauntlet_baselines.defenses.pgd import PGD
 from recgauntlet_baselines.defenses.standard import Standard

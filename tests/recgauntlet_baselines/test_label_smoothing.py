@@ -6,8 +6,8 @@ import pytest
 import torch
 from toy_steps import at, loss_of, toy_batch, trained_toy
 
-from recgauntlet.defense import model_scores
 from recgauntlet.testing import Check, parametrize_with_checks
+from recgauntlet.training.defense import model_scores
 from recgauntlet_baselines.defenses import label_smoothing
 from recgauntlet_baselines.defenses.label_smoothing import LabelSmoothing
 from recgauntlet_baselines.defenses.standard import Standard

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from toy_recommender import ToyRecommender
 from toy_steps import at, gradients_of, toy_batch, trained_toy
 
-from recgauntlet.batch import Candidates
-from recgauntlet.data.tables import TaskData
+from recgauntlet.core.batch import Candidates
+from recgauntlet.core.dataset import TaskData
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet_baselines.defenses.layer_wise import LayerWise, blocks_of
 from recgauntlet_baselines.defenses.pgd import PGD

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from recgauntlet.batch import PAD, Batch, Users
-from recgauntlet.data.tables import TaskData, TrainingPeriod
-from recgauntlet.defense import model_scores
-from recgauntlet.recommender import Origin
+from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.dataset import TaskData, TrainingPeriod
+from recgauntlet.core.recommender import Origin
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.testing.tiny import TOKENS, tiny_data, whole
+from recgauntlet.training.defense import model_scores
 from recgauntlet_baselines.models import lightgcn
 from recgauntlet_baselines.models.lightgcn import LightGCN, spread
 

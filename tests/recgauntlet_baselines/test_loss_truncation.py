@@ -6,10 +6,10 @@ import pytest
 import torch
 from toy_recommender import ToyRecommender, make_batch, make_catalog
 
-from recgauntlet.batch import Batch
-from recgauntlet.defense import Defense, TrainingContext, model_scores
-from recgauntlet.rng import Randomness
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.rng import Randomness
 from recgauntlet.testing import Check, parametrize_with_checks
+from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 from recgauntlet_baselines.defenses.loss_truncation import LossTruncation
 
 

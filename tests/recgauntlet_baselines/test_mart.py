@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional as F
 from toy_problem import at, gradients, passes_of, problem, require_same, scores_at, toy_batch, toy_model
 
-from recgauntlet.defense import model_scores
 from recgauntlet.testing import Check, parametrize_with_checks
+from recgauntlet.training.defense import model_scores
 from recgauntlet_baselines.defenses._adversarial import Inner
 from recgauntlet_baselines.defenses.mart import MART
 from recgauntlet_baselines.defenses.pgd import PGD

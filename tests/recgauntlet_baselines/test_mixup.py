@@ -6,7 +6,7 @@ from torch import Tensor
 from toy_recommender import ToyRecommender
 from toy_steps import at, loss_of, toy_batch, trained_toy
 
-from recgauntlet.batch import Batch, Candidates, UserState
+from recgauntlet.core.batch import Batch, Candidates, UserState
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet_baselines.defenses import mixup
 from recgauntlet_baselines.defenses.mixup import Mixup, next_of_user

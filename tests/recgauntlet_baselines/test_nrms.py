@@ -4,9 +4,9 @@ import pytest
 import torch
 from toy_recommender import make_batch
 
-from recgauntlet.batch import PAD, Batch, Users
-from recgauntlet.data.tables import Catalog, TaskData
-from recgauntlet.defense import click_loss, model_scores
+from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.dataset import Catalog, TaskData
+from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.models._layers import BUCKETED
 from recgauntlet_baselines.models._words import UNKNOWN_ID, catalog_pieces, start_vectors
 from recgauntlet_baselines.models.nrms import NRMS

@@ -17,14 +17,14 @@ from toy_recommender import (
     train,
 )
 
-from recgauntlet.batch import PAD, Batch
-from recgauntlet.card import Threat
-from recgauntlet.cost import count_passes
-from recgauntlet.defense import TrainingContext
-from recgauntlet.errors import PluginError
-from recgauntlet.rng import Randomness
-from recgauntlet.smoothing import DeletionSmoothed
+from recgauntlet.core.batch import PAD, Batch
+from recgauntlet.core.card import Threat
+from recgauntlet.core.errors import PluginError
+from recgauntlet.core.rng import Randomness
+from recgauntlet.evaluation.smoothing import DeletionSmoothed
 from recgauntlet.testing import Check, parametrize_with_checks
+from recgauntlet.training.cost import count_passes
+from recgauntlet.training.defense import TrainingContext
 from recgauntlet_baselines.defenses.randomized_smoothing import RandomizedSmoothing
 from recgauntlet_baselines.defenses.standard import Standard
 

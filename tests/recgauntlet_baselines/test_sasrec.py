@@ -6,10 +6,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from toy_recommender import make_batch
 
-from recgauntlet.batch import PAD, Batch, Users
-from recgauntlet.data.tables import TaskData
-from recgauntlet.defense import click_loss, model_scores
+from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.dataset import TaskData
 from recgauntlet.testing import Check, parametrize_with_checks
+from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.models._sequence import Transformer, read_width
 from recgauntlet_baselines.models.sasrec import SASRec
 

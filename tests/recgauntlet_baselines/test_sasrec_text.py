@@ -4,10 +4,10 @@ import pytest
 import torch
 from toy_recommender import make_batch
 
-from recgauntlet.batch import Batch
-from recgauntlet.data.tables import TaskData
-from recgauntlet.defense import click_loss, model_scores
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.dataset import TaskData
 from recgauntlet.testing import Check, parametrize_with_checks
+from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.models.sasrec import SASRec
 from recgauntlet_baselines.models.sasrec_text import SASRecText
 

@@ -7,11 +7,11 @@ import torch
 from toy_problem import at, gradients, passes_of, problem, require_same, scores_at, toy_batch, toy_model
 from toy_recommender import ToyRecommender
 
-from recgauntlet.cost import count_passes
-from recgauntlet.defense import model_scores
-from recgauntlet.rng import Randomness
+from recgauntlet.core.rng import Randomness
 from recgauntlet.testing import Check, parametrize_with_checks
-from recgauntlet.training import Trainer
+from recgauntlet.training.cost import count_passes
+from recgauntlet.training.defense import model_scores
+from recgauntlet.training.trainer import Trainer
 from recgauntlet_baselines.defenses._consistency import symmetric_kl
 from recgauntlet_baselines.defenses.smart import SMART, served_with
 

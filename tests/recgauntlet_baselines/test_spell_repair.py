@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from toy_recommender import ToyRecommender, make_catalog
 
-from recgauntlet.data.tables import Catalog
-from recgauntlet.lexicon import Lexicon, character_variants
+from recgauntlet.core.dataset import Catalog
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.testing.tiny import TOKENS, tiny_catalog
 from recgauntlet.testing.tiny_models import TinyItems
+from recgauntlet.threats.lexicon import Lexicon, character_variants
 from recgauntlet_baselines.defenses.spell_repair import Speller, SpellRepair, deletions, distance
 
 

@@ -9,13 +9,13 @@ import torch
 from thin_models import thin_bert
 from toy_recommender import make_batch
 
-from recgauntlet.batch import PAD, Batch, Users
-from recgauntlet.data.tables import TaskData
-from recgauntlet.defense import click_loss, model_scores
-from recgauntlet.encoder import sentence_vectors
-from recgauntlet.errors import PluginError
-from recgauntlet.recommender import Scalar
+from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.errors import PluginError
+from recgauntlet.core.recommender import Scalar
+from recgauntlet.data.encoder import sentence_vectors
 from recgauntlet.testing import Check, parametrize_with_checks
+from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.models.two_tower import TwoTower
 
 SMALL: dict[str, Scalar] = {"item_size": 16, "attention_size": 8}

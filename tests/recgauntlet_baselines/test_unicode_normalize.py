@@ -6,11 +6,11 @@ import pytest
 import torch
 from toy_recommender import ToyRecommender, make_batch, make_catalog
 
-from recgauntlet.defense import model_scores
-from recgauntlet.lexicon import character_variants
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.testing.tiny import TOKENS, tiny_catalog
 from recgauntlet.testing.tiny_models import TinyItems
+from recgauntlet.threats.lexicon import character_variants
+from recgauntlet.training.defense import model_scores
 from recgauntlet_baselines.defenses._wrapping import RepairedWords, Wrapped
 from recgauntlet_baselines.defenses.unicode_normalize import UnicodeNormalize, normalized_word
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from toy_steps import at, loss_of, toy_batch, trained_toy
 
-from recgauntlet.batch import PAD, Tokens
-from recgauntlet.defense import click_loss, model_scores
+from recgauntlet.core.batch import PAD, Tokens
 from recgauntlet.testing import Check, parametrize_with_checks
+from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.defenses._draws import uniform
 from recgauntlet_baselines.defenses.standard import Standard
 from recgauntlet_baselines.defenses.word_dropout import WordDropout, without_words

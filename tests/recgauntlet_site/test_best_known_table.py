@@ -11,10 +11,10 @@ from board import HOSTILE
 from page_reader import read_page
 from synthetic_records import make_record
 
-from recgauntlet.best_known import BestKnown, Challenge, Challenged, write_best_known
-from recgauntlet.packed import Packed
-from recgauntlet.record import AttackEffort, Evidence, PluginRef, RunRecord, write_record
-from recgauntlet.results import read_results
+from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, write_best_known
+from recgauntlet.records.columns import Packed
+from recgauntlet.records.io import read_results
+from recgauntlet.records.schema import AttackEffort, Evidence, PluginRef, RunRecord, write_record
 from recgauntlet_site.render import render_site
 
 RECORDS = [make_record(seed=seed, defense=defense) for seed in range(3) for defense in ("standard", "pgd")]

@@ -8,8 +8,8 @@ from pathlib import Path
 from page_reader import Element, read_page
 from synthetic_records import make_record
 
-from recgauntlet.record import RunRecord, write_record
-from recgauntlet.results import read_results
+from recgauntlet.records.io import read_results
+from recgauntlet.records.schema import RunRecord, write_record
 from recgauntlet_site.render import render_site
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from synthetic_records import make_record
 
-from recgauntlet.crew import Crew
-from recgauntlet.freezable import Wanted
-from recgauntlet.freeze import freeze
-from recgauntlet.record import RunRecord, write_record
-from recgauntlet.results import Results, read_results
-from recgauntlet.sealed import to_bytes
-from recgauntlet.workshop import Workshop
+from recgauntlet.leaderboard.crew import Crew
+from recgauntlet.leaderboard.release.freezable import Wanted
+from recgauntlet.leaderboard.release.freeze import freeze
+from recgauntlet.leaderboard.workshop import Workshop
+from recgauntlet.records.digest import to_bytes
+from recgauntlet.records.io import Results, read_results
+from recgauntlet.records.schema import RunRecord, write_record
 from recgauntlet_site.copies import copies_of
 from recgauntlet_site.work import in_turn
 

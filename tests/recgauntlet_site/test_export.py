@@ -9,7 +9,7 @@ import json
 import pytest
 from board import Board
 
-from recgauntlet.table import build_table
+from recgauntlet.leaderboard.build import build_table
 
 
 def test_the_csv_has_every_row_with_its_numbers_unrounded(board: Board) -> None:

@@ -12,9 +12,9 @@ import pytest
 from board import HOSTILE, Board, board_records
 from page_reader import Element, read_page
 
-from recgauntlet.record import RunRecord
-from recgauntlet.rows import TaskTable
-from recgauntlet.table import build_table
+from recgauntlet.leaderboard.build import build_table
+from recgauntlet.leaderboard.schema import TaskTable
+from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.pictures import security_curves
 from recgauntlet_site.pictures.security_curves import budgets
 

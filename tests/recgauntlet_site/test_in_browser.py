@@ -5,36 +5,23 @@ Skipped where there is no Chromium, and on continuous integration, which has non
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from board import HOSTILE, Board
-from chromium import BROWSER
+from chromium import in_browser
 from synthetic_records import make_record
 
-from recgauntlet.record import RunRecord, write_record
-from recgauntlet.results import read_results
+from recgauntlet.records.io import read_results
+from recgauntlet.records.schema import RunRecord, write_record
 from recgauntlet_site.render import render_site
 
-pytestmark = [
-    pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine to open the pages with"),
-    pytest.mark.skipif(bool(os.environ.get("CI")), reason="continuous integration opens no browser"),
-]
+pytestmark = in_browser
 KINDS = ("index.html", "about.html", "tasks/shop-standard.html", "tasks/shop-demo.html", "models/nrms.html")
 TASK = "tasks/shop-standard.html"
 Open = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

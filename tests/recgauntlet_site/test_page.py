@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from board import HOSTILE, Board, board_records, shop_card
+from contrast import contrast
 from crew_jobs import has_imported
 from page_reader import Element, read_page
 from picture_tables import few_rows, many_rows
 from synthetic_records import make_record
 
-from recgauntlet.crew import Crew
-from recgauntlet.record import RunRecord, write_record
-from recgauntlet.results import Results, read_results
+from recgauntlet.leaderboard.crew import Crew
+from recgauntlet.records.io import Results, read_results
+from recgauntlet.records.schema import RunRecord, write_record
 from recgauntlet_site.render import render_site
 from recgauntlet_site.sections import MANY, Section
 from recgauntlet_site.work import Item, Result
@@ -341,16 +342,6 @@ def test_text_stands_out_from_its_ground_in_light_and_dark(board: Board) -> None
         assert contrast(colours["warn"], colours["warn-wash"]) >= 4.5
         for number in range(6):
             assert contrast(colours[f"s{number}"], colours["paper"]) >= 3
-
-
-def contrast(one: str, other: str) -> float:
-    def luminance(colour: str) -> float:
-        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
 
 
 def test_the_same_records_give_the_same_bytes_in_any_order(board: Board) -> None:

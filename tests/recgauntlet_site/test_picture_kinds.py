@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from picture_tables import few_rows, many_rows, table_of
 
-from recgauntlet.rows import Row, TaskTable
+from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet_site.pictures import accuracy_cost, clean_robust, heat_map, security_curves, seed_spread
 from recgauntlet_site.pictures.drawing import Circle, Drawing, Path, Text
 from recgauntlet_site.pictures.heat_map import MOST_ROWS

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from contrast import contrast
 from hypothesis import given
 from hypothesis import strategies as st
-from test_page import contrast
 
-from recgauntlet.record import PluginRef
+from recgauntlet.records.schema import PluginRef
 from recgauntlet_site.families import DEFENSES, MODELS, defense_family, model_family
 from recgauntlet_site.pictures.axes import Scale, spread
 from recgauntlet_site.pictures.drawing import SHAPES

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import in_browser
 from picture_tables import few_rows, many_rows, odd_tables
-from test_in_browser import browser as browser
-from test_in_browser import pytestmark as pytestmark
 
-from recgauntlet.rows import TaskTable
+from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet_site.pictures import pictures_of, style_sheet
+
+pytestmark = in_browser
 
 STYLE = Path(__file__).resolve().parents[2] / "site" / "recgauntlet_site" / "templates" / "style.css"
 LEAST = 8.4

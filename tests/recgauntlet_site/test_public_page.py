@@ -6,7 +6,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from recgauntlet.paths import CURRENT
+from recgauntlet.core.files import CURRENT
 from recgauntlet_site.commands import site
 
 ROOT = Path(__file__).parents[2]

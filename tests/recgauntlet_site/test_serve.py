@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from page_reader import read_page
 from synthetic_records import make_record
 
-from recgauntlet.crew import Crew
-from recgauntlet.errors import OutputError
-from recgauntlet.record import write_record
+from recgauntlet.core.errors import OutputError
+from recgauntlet.leaderboard.crew import Crew
+from recgauntlet.records.schema import write_record
 from recgauntlet_site.build import LISTING, _write, build
 from recgauntlet_site.commands import site
 from recgauntlet_site.serve import serving, watch

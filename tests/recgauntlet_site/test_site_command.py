@@ -12,10 +12,10 @@ from board import Board
 from click.testing import CliRunner
 from synthetic_records import make_record
 
-from recgauntlet.crew import Crew
-from recgauntlet.errors import OutputError
-from recgauntlet.plugins import find
-from recgauntlet.record import write_record
+from recgauntlet.core.errors import OutputError
+from recgauntlet.core.plugins import find
+from recgauntlet.leaderboard.crew import Crew
+from recgauntlet.records.schema import write_record
 from recgauntlet_site.commands import site
 
 
@@ -72,7 +72,7 @@ def test_processes_that_begin_before_anything_is_read_change_no_byte(
         monkeypatch.setattr("recgauntlet_site.commands._MANY", most)
         arguments = ["--results", str(board.directory), "--out", str(tmp_path / str(most)), "--no-cache"]
         assert CliRunner().invoke(site, arguments, catch_exceptions=False).exit_code == 0
-    assert begun == ["recgauntlet.workshop"]
+    assert begun == ["recgauntlet.leaderboard.workshop"]
     assert files_below(tmp_path / "1") == files_below(tmp_path / "1000000")
 
 

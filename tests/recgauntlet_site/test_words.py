@@ -8,9 +8,9 @@ import pytest
 from board import CARD
 from synthetic_records import make_record
 
-from recgauntlet.plugins import find_task
-from recgauntlet.rows import TaskTable, ThreatColumn, TierBudget
-from recgauntlet.table import build_table
+from recgauntlet.core.plugins import find_task
+from recgauntlet.leaderboard.build import build_table
+from recgauntlet.leaderboard.schema import TaskTable, ThreatColumn, TierBudget
 from recgauntlet_site import words
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recgauntlet.task import SourceOptions
+from recgauntlet.core.task import SourceOptions
 
 
 @pytest.fixture

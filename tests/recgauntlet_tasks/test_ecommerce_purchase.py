@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from openpyxl import Workbook
 
+from recgauntlet.core.errors import DataError
+from recgauntlet.core.task import SourceOptions
 from recgauntlet.data.fingerprint import fingerprint
 from recgauntlet.data.validate import validate
-from recgauntlet.errors import DataError
-from recgauntlet.task import SourceOptions
 from recgauntlet_tasks import ecommerce_purchase, online_retail
 from recgauntlet_tasks.ecommerce_purchase import task
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from recgauntlet.core.errors import DataError
+from recgauntlet.core.task import SourceOptions
 from recgauntlet.data.fingerprint import fingerprint
 from recgauntlet.data.prepare import prepare
 from recgauntlet.data.sources import RawFile
 from recgauntlet.data.validate import validate
-from recgauntlet.errors import DataError
-from recgauntlet.task import SourceOptions
 from recgauntlet_tasks import mind, news_click, news_simulator
 from recgauntlet_tasks.news_click import task
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from recgauntlet.card import TIERS, EmbeddingThreat, HistoryThreat, TextThreat, load_card
+from recgauntlet.core.card import TIERS, EmbeddingThreat, HistoryThreat, TextThreat, load_card
+from recgauntlet.core.plugins import find_task, names
+from recgauntlet.core.task import SourceOptions
 from recgauntlet.data.fingerprint import fingerprint
-from recgauntlet.plugins import find_task, names
-from recgauntlet.task import SourceOptions
 from recgauntlet_tasks import news_click
 
 TASKS = ("ecommerce-purchase", "news-click", "video-watch")

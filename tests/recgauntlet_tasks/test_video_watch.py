@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from recgauntlet.card import TaskCard
+from recgauntlet.core.card import TaskCard
+from recgauntlet.core.errors import DataError
+from recgauntlet.core.task import SourceOptions
 from recgauntlet.data.fingerprint import fingerprint
-from recgauntlet.errors import DataError
-from recgauntlet.task import SourceOptions
 from recgauntlet_tasks import video_watch
 from recgauntlet_tasks.video_watch import task
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recgauntlet.batch import Batch, Candidates, UserState
-from recgauntlet.defense import Defense, TrainingContext
-from recgauntlet.recommender import Recommender, embedding_mask
+from recgauntlet.core.batch import Batch, Candidates, UserState
+from recgauntlet.core.recommender import Recommender, embedding_mask
+from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet_baselines.defenses._drawn import DrawnPasses
 
 Objective = Callable[[Tensor], Tensor]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recgauntlet.batch import Batch
-from recgauntlet.defense import TrainingContext
-from recgauntlet.recommender import Recommender
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.training.defense import TrainingContext
 from recgauntlet_baselines.defenses._adversarial import Inner, RisingRadius, l2_unit
 
 START = 0.1

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recgauntlet.batch import Batch, Candidates, UserState
-from recgauntlet.recommender import Recommender
+from recgauntlet.core.batch import Batch, Candidates, UserState
+from recgauntlet.core.recommender import Recommender
 
 
 class DrawnPasses:

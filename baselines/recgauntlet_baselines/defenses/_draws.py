@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recgauntlet.defense import TrainingContext
+from recgauntlet.training.defense import TrainingContext
 
 
 def uniform(context: TrainingContext, ids: Tensor, width: int) -> Tensor:

@@ -13,11 +13,11 @@ from itertools import chain
 
 import numpy as np
 
-from recgauntlet.attack import Budget
-from recgauntlet.card import TextThreat
-from recgauntlet.data.tables import IntArray
-from recgauntlet.lexicon import Lexicon, character_variants, is_number, words_of
-from recgauntlet.verify_text import text_fault
+from recgauntlet.attacks.base import Budget
+from recgauntlet.core.card import TextThreat
+from recgauntlet.core.dataset import IntArray
+from recgauntlet.threats.lexicon import Lexicon, character_variants, is_number, words_of
+from recgauntlet.threats.verifier.text import text_fault
 
 _MOST_WORDS = 2000
 _WORDS_A_DRAW = 1024

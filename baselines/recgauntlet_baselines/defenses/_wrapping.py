@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from recgauntlet.batch import Batch, Candidates, Tokens, Users, UserState
-from recgauntlet.data.tables import Catalog
-from recgauntlet.recommender import Recommender
+from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
+from recgauntlet.core.dataset import Catalog
+from recgauntlet.core.recommender import Recommender
 
 
 class Wrapped(Recommender):

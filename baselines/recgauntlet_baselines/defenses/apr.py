@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recgauntlet.batch import Batch, UserState
-from recgauntlet.defense import Defense, TrainingContext
-from recgauntlet.recommender import Recommender, embedding_mask
-from recgauntlet.search_space import Between, SearchSpace
+from recgauntlet.core.batch import Batch, UserState
+from recgauntlet.core.recommender import Recommender, embedding_mask
+from recgauntlet.core.search_space import Between, SearchSpace
+from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet_baselines.defenses._adversarial import l2_unit
 
 

@@ -9,13 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet import references
-from recgauntlet.batch import Batch, UserState
-from recgauntlet.card import Threat
-from recgauntlet.data.tables import Catalog
-from recgauntlet.defense import Defense, TrainingContext, model_scores
-from recgauntlet.recommender import Recommender
-from recgauntlet.search_space import Between, OneOf, SearchSpace
+from recgauntlet.attacks import references
+from recgauntlet.core.batch import Batch, UserState
+from recgauntlet.core.card import Threat
+from recgauntlet.core.dataset import Catalog
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.search_space import Between, OneOf, SearchSpace
+from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 from recgauntlet_baselines.defenses._edits import TaskEdits, checked_tier
 from recgauntlet_baselines.defenses._history_edits import HistoryEdits
 from recgauntlet_baselines.defenses._text_edits import TextEdits

@@ -8,12 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet.batch import Batch, Candidates, UserState
-from recgauntlet.defense import Defense, TrainingContext
-from recgauntlet.recommender import Recommender, embedding_mask
-from recgauntlet.rng import derive
-from recgauntlet.search_space import Between, OneOf, SearchSpace
-from recgauntlet.training import Trainer
+from recgauntlet.core.batch import Batch, Candidates, UserState
+from recgauntlet.core.recommender import Recommender, embedding_mask
+from recgauntlet.core.rng import derive
+from recgauntlet.core.search_space import Between, OneOf, SearchSpace
+from recgauntlet.training.defense import Defense, TrainingContext
+from recgauntlet.training.trainer import Trainer
 from recgauntlet_baselines.defenses._adversarial import l2_unit
 
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from recgauntlet import references
-from recgauntlet.search_space import Between, SearchSpace
+from recgauntlet.attacks import references
+from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner, l2_unit
 
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet.batch import Batch
-from recgauntlet.search_space import Between, OneOf, SearchSpace
-from recgauntlet.training import Trainer
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.search_space import Between, OneOf, SearchSpace
+from recgauntlet.training.trainer import Trainer
 from recgauntlet_baselines.defenses._adversarial import Inner, RisingRadius, l2_clip, l2_unit
 
 

@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet import references
-from recgauntlet.batch import Batch
-from recgauntlet.search_space import Between, SearchSpace
-from recgauntlet.training import Trainer
+from recgauntlet.attacks import references
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.search_space import Between, SearchSpace
+from recgauntlet.training.trainer import Trainer
 from recgauntlet_baselines.defenses.pgd import PGD
 
 

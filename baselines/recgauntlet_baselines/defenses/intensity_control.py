@@ -7,11 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet import references
-from recgauntlet.batch import Batch
-from recgauntlet.defense import TrainingContext
-from recgauntlet.recommender import Recommender
-from recgauntlet.search_space import Between, SearchSpace
+from recgauntlet.attacks import references
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.search_space import Between, SearchSpace
+from recgauntlet.training.defense import TrainingContext
 from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner, l2_clip, l2_unit
 
 

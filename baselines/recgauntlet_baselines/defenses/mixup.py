@@ -9,10 +9,10 @@ import torch
 from scipy.special import betaincinv
 from torch import Tensor
 
-from recgauntlet.batch import Batch, Candidates
-from recgauntlet.defense import Defense, TrainingContext
-from recgauntlet.recommender import Recommender, embedding_mask
-from recgauntlet.search_space import Between, SearchSpace
+from recgauntlet.core.batch import Batch, Candidates
+from recgauntlet.core.recommender import Recommender, embedding_mask
+from recgauntlet.core.search_space import Between, SearchSpace
+from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet_baselines.defenses._draws import uniform
 
 LEAST_SHARE = 0.05

@@ -9,15 +9,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet.batch import PAD, Batch, Users
-from recgauntlet.card import Threat
-from recgauntlet.data.tables import Catalog
-from recgauntlet.defense import Defense, TrainingContext, model_scores
-from recgauntlet.errors import PluginError
-from recgauntlet.lexicon import words_of
-from recgauntlet.recommender import Recommender
-from recgauntlet.search_space import Between, OneOf, SearchSpace
-from recgauntlet.smoothing import DeletionSmoothed, SmoothedSurface, left_of
+from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.card import Threat
+from recgauntlet.core.dataset import Catalog
+from recgauntlet.core.errors import PluginError
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.search_space import Between, OneOf, SearchSpace
+from recgauntlet.evaluation.smoothing import DeletionSmoothed, SmoothedSurface, left_of
+from recgauntlet.threats.lexicon import words_of
+from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 
 
 class RandomizedSmoothing(Defense):
@@ -29,8 +29,8 @@ class RandomizedSmoothing(Defense):
         min E_z loss(f(x with the elements z deleted), y),   z_i ~ Bernoulli(p_delete), independently.
 
     The surface is that of the task's first ranked threat to words or histories (of the first such threat, where none is
-    ranked). What is served, and what its score is, says `recgauntlet.smoothing.DeletionSmoothed`; the evaluator's
-    certificate is `recgauntlet.certify`.
+    ranked). What is served, and what its score is, says `recgauntlet.evaluation.smoothing.DeletionSmoothed`; the evaluator's
+    certificate is `recgauntlet.evaluation.certify`.
 
     Deviations. Cohen et al. and Huang et al. (RS-Del) draw fresh noise for every prediction and certify the average
     over all noise by a Monte Carlo test, with a chance of error. Here the deletions that are served are drawn once, so

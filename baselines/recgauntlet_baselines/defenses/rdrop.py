@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from recgauntlet.batch import Batch
-from recgauntlet.defense import Defense, TrainingContext, model_scores
-from recgauntlet.recommender import Recommender
-from recgauntlet.search_space import Between, SearchSpace
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.search_space import Between, SearchSpace
+from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 from recgauntlet_baselines.defenses._consistency import symmetric_kl
 
 

@@ -9,11 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet.batch import Batch
-from recgauntlet.defense import TrainingContext, model_scores
-from recgauntlet.recommender import Recommender
-from recgauntlet.search_space import Between, SearchSpace
-from recgauntlet.training import Trainer
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.search_space import Between, SearchSpace
+from recgauntlet.training.defense import TrainingContext, model_scores
+from recgauntlet.training.trainer import Trainer
 from recgauntlet_baselines.defenses._adversarial import Inner
 from recgauntlet_baselines.defenses._consistency import Consistency, random_start, symmetric_kl
 

@@ -7,11 +7,11 @@ from functools import cached_property
 from itertools import combinations
 from typing import ClassVar
 
-from recgauntlet.data.tables import Catalog
-from recgauntlet.defense import Defense
-from recgauntlet.lexicon import Lexicon, is_number, parts_of
-from recgauntlet.recommender import Recommender
-from recgauntlet.search_space import OneOf, SearchSpace
+from recgauntlet.core.dataset import Catalog
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.search_space import OneOf, SearchSpace
+from recgauntlet.threats.lexicon import Lexicon, is_number, parts_of
+from recgauntlet.training.defense import Defense
 from recgauntlet_baselines.defenses._wrapping import RepairedWords
 
 

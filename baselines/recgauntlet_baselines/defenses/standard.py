@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recgauntlet.defense import Defense
+from recgauntlet.training.defense import Defense
 
 
 class Standard(Defense):

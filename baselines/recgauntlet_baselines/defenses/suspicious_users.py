@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from recgauntlet.batch import PAD
-from recgauntlet.data.tables import Pairs
-from recgauntlet.defense import Defense
-from recgauntlet.search_space import Between, SearchSpace
+from recgauntlet.core.batch import PAD
+from recgauntlet.core.dataset import Pairs
+from recgauntlet.core.search_space import Between, SearchSpace
+from recgauntlet.training.defense import Defense
 
 _BLOCK = 512
 

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from recgauntlet.batch import Batch
-from recgauntlet.defense import TrainingContext
-from recgauntlet.recommender import Recommender
-from recgauntlet.search_space import Between, OneOf, SearchSpace
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.search_space import Between, OneOf, SearchSpace
+from recgauntlet.training.defense import TrainingContext
 from recgauntlet_baselines.defenses._adversarial import Inner
 from recgauntlet_baselines.defenses._consistency import Consistency, bernoulli_kl, random_start
 

@@ -6,8 +6,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from recgauntlet.defense import Defense
-from recgauntlet.recommender import Recommender
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.training.defense import Defense
 from recgauntlet_baselines.defenses._wrapping import RepairedWords
 
 

@@ -13,9 +13,9 @@ from scipy.sparse.linalg import svds
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recgauntlet.batch import Batch, Candidates, Tokens, UserState
-from recgauntlet.data.tables import Catalog, IntArray, Pairs
-from recgauntlet.recommender import Recommender, Surface
+from recgauntlet.core.batch import Batch, Candidates, Tokens, UserState
+from recgauntlet.core.dataset import Catalog, IntArray, Pairs
+from recgauntlet.core.recommender import Recommender, Surface
 from recgauntlet_baselines.models._layers import WordTokenizer
 
 BPR_CITATION = """

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recgauntlet.errors import PluginError
+from recgauntlet.core.errors import PluginError
 
 
 def load_encoder(checkpoint: str) -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recgauntlet.batch import Tokens
+from recgauntlet.core.batch import Tokens
 
 
 class Transformer(nn.Module):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recgauntlet.data.tables import Catalog
-from recgauntlet.encoder import model_path, word_table
+from recgauntlet.core.dataset import Catalog
+from recgauntlet.data.encoder import model_path, word_table
 from recgauntlet_baselines.models._layers import WordTokenizer
 
 PAD_ID, UNKNOWN_ID, FIRST_ID = 0, 1, 2

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recgauntlet.batch import Batch, Candidates, Tokens, Users, UserState
-from recgauntlet.data.tables import Catalog
-from recgauntlet.recommender import Recommender, Surface, TrainingRecipe
-from recgauntlet.search_space import Between, SearchSpace
+from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
+from recgauntlet.core.dataset import Catalog
+from recgauntlet.core.recommender import Recommender, Surface, TrainingRecipe
+from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet_baselines.models._sequence import Transformer, item_tokens
 
 LARGEST_SOFTMAX = 4096

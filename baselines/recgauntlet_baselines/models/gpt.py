@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recgauntlet.batch import Candidates, Tokens, Users, UserState
-from recgauntlet.data.tables import Catalog
-from recgauntlet.errors import PluginError
-from recgauntlet.recommender import Recommender, Surface, TrainingRecipe
-from recgauntlet.search_space import Between, OneOf, SearchSpace
+from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
+from recgauntlet.core.dataset import Catalog
+from recgauntlet.core.errors import PluginError
+from recgauntlet.core.recommender import Recommender, Surface, TrainingRecipe
+from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet_baselines.models._layers import WordTokenizer, closed, in_length_groups
 from recgauntlet_baselines.models._pretrained import load_encoder, word_pieces
 from recgauntlet_baselines.models._words import PAD_ID, UNKNOWN_ID, CompactPieces, start_vectors

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recgauntlet.batch import Batch, Candidates, Users, UserState
-from recgauntlet.data.tables import Catalog, TrainingPeriod
-from recgauntlet.recommender import TrainingRecipe
-from recgauntlet.search_space import Between, OneOf, SearchSpace
+from recgauntlet.core.batch import Batch, Candidates, Users, UserState
+from recgauntlet.core.dataset import Catalog, TrainingPeriod
+from recgauntlet.core.recommender import TrainingRecipe
+from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet_baselines.models._collaborative import BPR_CITATION, PairwiseItems, above_drawn, edges, folded_in
 
 SPREAD = 0.1

@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from recgauntlet.batch import Candidates, Tokens, UserState
-from recgauntlet.data.tables import Catalog
-from recgauntlet.recommender import Surface, TrainingRecipe
-from recgauntlet.search_space import Between, OneOf, SearchSpace
+from recgauntlet.core.batch import Candidates, Tokens, UserState
+from recgauntlet.core.dataset import Catalog
+from recgauntlet.core.recommender import Surface, TrainingRecipe
+from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet_baselines.models._layers import AdditiveAttention
 from recgauntlet_baselines.models._words import word_inputs
 from recgauntlet_baselines.models.sasrec import SASRec

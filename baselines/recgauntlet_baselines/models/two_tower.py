@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recgauntlet.batch import Candidates, Tokens, Users, UserState
-from recgauntlet.data.tables import Catalog
-from recgauntlet.encoder import model_path
-from recgauntlet.errors import PluginError
-from recgauntlet.recommender import Recommender, Surface, TrainingRecipe
-from recgauntlet.search_space import OneOf, SearchSpace
+from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
+from recgauntlet.core.dataset import Catalog
+from recgauntlet.core.errors import PluginError
+from recgauntlet.core.recommender import Recommender, Surface, TrainingRecipe
+from recgauntlet.core.search_space import OneOf, SearchSpace
+from recgauntlet.data.encoder import model_path
 from recgauntlet_baselines.models._layers import AdditiveAttention, WordTokenizer, closed, in_length_groups
 from recgauntlet_baselines.models._pretrained import keep_layers, load_encoder, special_ids, word_pieces
 

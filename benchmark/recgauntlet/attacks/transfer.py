@@ -8,15 +8,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet import references
-from recgauntlet.attack import Attack, Budget
-from recgauntlet.attacks.search import Best, may_ask
-from recgauntlet.batch import Batch
-from recgauntlet.passes import fit
-from recgauntlet.recommender import Scalar, Surface
-from recgauntlet.rng import Randomness
-from recgauntlet.twin_inputs import TwinInputs, Variant
-from recgauntlet.victim import Victim
+from recgauntlet.attacks import references
+from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.common import Best, may_ask
+from recgauntlet.attacks.surrogate import TwinInputs, Variant
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.recommender import Scalar, Surface
+from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.gradients import fit
+from recgauntlet.threats.victim import Victim
 
 
 class Transfer(Attack):

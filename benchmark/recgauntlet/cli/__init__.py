@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from recgauntlet.errors import RecGauntletError
-from recgauntlet.escaping import visible
+from recgauntlet.core.errors import RecGauntletError
+from recgauntlet.core.escape import visible
 
 _LAZY = {
     "attack": ("recgauntlet.cli.attack", "Point the gauntlet at a trained checkpoint and print its card."),

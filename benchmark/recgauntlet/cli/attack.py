@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from recgauntlet.cell import attack_checkpoint
 from recgauntlet.cli.options import source_options
 from recgauntlet.cli.progress import with_bar
 from recgauntlet.cli.show import print_card
-from recgauntlet.record import write_record
+from recgauntlet.records.schema import write_record
+from recgauntlet.runner.cell import attack_checkpoint
 
 
 @click.command(short_help="Point the gauntlet at a trained checkpoint and print its card.")

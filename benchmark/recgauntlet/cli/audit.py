@@ -10,14 +10,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from recgauntlet.audit.run import MARGIN, Audit, Measured, train_subject
-from recgauntlet.audit.run import audit as run_audit
-from recgauntlet.audit.zoo import check_names, zoo
-from recgauntlet.card import Track
 from recgauntlet.cli.options import source_options, words
 from recgauntlet.cli.progress import OneBar
-from recgauntlet.record import write_atomically
-from recgauntlet.spec import TWIN, CellSpec
+from recgauntlet.core.card import Track
+from recgauntlet.core.spec import TWIN, CellSpec
+from recgauntlet.records.schema import write_atomically
+from recgauntlet.testing.audit.run import MARGIN, Audit, Measured, train_subject
+from recgauntlet.testing.audit.run import audit as run_audit
+from recgauntlet.testing.audit.zoo import check_names, zoo
 
 EXAMPLES = 60
 TRAINING_SHARE = 0.1

@@ -9,17 +9,17 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from recgauntlet.best_known import BestKnown, broken_up_to, read_best_known, write_best_known
-from recgauntlet.card import TIERS, Tier
-from recgauntlet.challenge import challenge as run_challenge
 from recgauntlet.cli.options import check_owners, named, options_of, source_options
 from recgauntlet.cli.progress import with_bar
-from recgauntlet.errors import OutputError, RecordError
-from recgauntlet.manifest import check_not_frozen
-from recgauntlet.plugins import find_attack
-from recgauntlet.recheck import Checked, recheck
-from recgauntlet.record import RunRecord, read_record
-from recgauntlet.spec import Options, file_safe
+from recgauntlet.core.card import TIERS, Tier
+from recgauntlet.core.errors import OutputError, RecordError
+from recgauntlet.core.plugins import find_attack
+from recgauntlet.core.spec import Options, file_safe
+from recgauntlet.records.best_known import BestKnown, broken_up_to, read_best_known, write_best_known
+from recgauntlet.records.manifest import check_not_frozen
+from recgauntlet.records.schema import RunRecord, read_record
+from recgauntlet.runner.challenge import challenge as run_challenge
+from recgauntlet.runner.recheck import Checked, recheck
 
 FOLDER = "best_known"
 

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from recgauntlet.cli.options import EVERY, named, options_of
 from recgauntlet.cli.progress import with_bar
-from recgauntlet.errors import PluginError
-from recgauntlet.plugins import names
-from recgauntlet.spec import Options
+from recgauntlet.core.errors import PluginError
+from recgauntlet.core.plugins import names
+from recgauntlet.core.spec import Options
 
 if TYPE_CHECKING:
     from recgauntlet.testing import Kind, Outcome
@@ -99,7 +99,7 @@ def guess_kind(name: str) -> Kind:
         return "tasks"
     having = [word for word, kind in KINDS.items() if name in names(kind)]
     if not having:
-        from recgauntlet.suite import suite_attacks
+        from recgauntlet.attacks.suite import suite_attacks
 
         having = ["attack"] if name in {attack.name for attack in suite_attacks()} else []
     if len(having) == 1:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from recgauntlet.citation import Citation
+    from recgauntlet.leaderboard.citation import Citation
 
 
 @click.command(short_help="Cite the software, a release or a row: BibTeX and a sentence.")
@@ -29,9 +29,9 @@ def cite(address: str | None, form: str, attacks: bool, site: str | None) -> Non
       recgauntlet cite 2026.1/video-watch/nrms/trades
       recgauntlet cite 2026.1 --format bibtex > recgauntlet.bib
     """
-    from recgauntlet import citation
-    from recgauntlet.board import locate
-    from recgauntlet.escaping import terminal
+    from recgauntlet.core.escape import terminal
+    from recgauntlet.leaderboard import citation
+    from recgauntlet.leaderboard.address import locate
 
     if address is None:
         found = citation.cite_software()
@@ -49,7 +49,7 @@ def cite(address: str | None, form: str, attacks: bool, site: str | None) -> Non
 
 
 def _print(found: Citation) -> None:
-    from recgauntlet.escaping import terminal
+    from recgauntlet.core.escape import terminal
 
     for row in found.rows:
         click.echo(terminal(row.sentence))

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recgauntlet.card import TIERS, Tier
+from recgauntlet.core.card import TIERS, Tier
 
 if TYPE_CHECKING:
-    from recgauntlet.board import RowAt
-    from recgauntlet.compare import Comparison
+    from recgauntlet.leaderboard.address import RowAt
+    from recgauntlet.leaderboard.compare import Comparison
 
 
 @click.command(short_help="Compare two rows: differences, intervals, p values.")
@@ -34,9 +34,9 @@ def compare(a: str, b: str, threats: tuple[str, ...], tiers: tuple[Tier, ...], a
       recgauntlet compare 2026.1/video-watch/nrms/trades 2026.1/video-watch/nrms/standard
       recgauntlet compare 2026.1/news-click/nrms/fgm 2026.1/news-click/nrms/pgd --tier low --tier high --json
     """
-    from recgauntlet import compare as rows
-    from recgauntlet.board import locate_rows
-    from recgauntlet.escaping import terminal
+    from recgauntlet.core.escape import terminal
+    from recgauntlet.leaderboard import compare as rows
+    from recgauntlet.leaderboard.address import locate_rows
 
     found = rows.compare(*locate_rows(a, b), threats=threats, tiers=tiers or ("standard",))
     if as_json:
@@ -56,7 +56,7 @@ def _print_table(found: Comparison) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from recgauntlet.escaping import shortened, terminal
+    from recgauntlet.core.escape import shortened, terminal
 
     table = Table(box=None, pad_edge=False)
     for place, heading in enumerate(("", "A, %", "B, %", "A - B, points", "95 %", "p (models)", "p (trainings)")):

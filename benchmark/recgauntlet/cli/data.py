@@ -9,15 +9,16 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
-from recgauntlet import paths, plugins
-from recgauntlet.card import Track
-from recgauntlet.data import store
+from recgauntlet.core import files as paths
+from recgauntlet.core import plugins
+from recgauntlet.core.card import Track
+from recgauntlet.core.errors import DataError
+from recgauntlet.core.task import SourceOptions
+from recgauntlet.data import cache as store
+from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.fingerprint import fingerprint
-from recgauntlet.data.own import find_task_or_card
 from recgauntlet.data.prepare import check_fingerprint, place, prepare, prepared_at
 from recgauntlet.data.validate import validate
-from recgauntlet.errors import DataError
-from recgauntlet.task import SourceOptions
 
 TRACKS: tuple[Track, ...] = get_args(Track)
 

@@ -7,8 +7,8 @@ from typing import get_args
 
 import click
 
-from recgauntlet.scaffold.names import Kind, names_of
-from recgauntlet.scaffold.write import write_package
+from recgauntlet.cli.scaffold.names import Kind, names_of
+from recgauntlet.cli.scaffold.write import write_package
 
 
 @click.command(short_help="Write a package for a defense, model, task or attack of yours, tests included.")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from recgauntlet.errors import DataError, PluginError
-from recgauntlet.paths import cache_root
-from recgauntlet.recommender import Scalar
-from recgauntlet.spec import Options, task_id
-from recgauntlet.task import SourceOptions
+from recgauntlet.core.errors import DataError, PluginError
+from recgauntlet.core.files import cache_root
+from recgauntlet.core.recommender import Scalar
+from recgauntlet.core.spec import Options, task_id
+from recgauntlet.core.task import SourceOptions
 
 EVERY = ""
 """Key of options that were given without a plugin's name."""

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recgauntlet.card import TIERS, Tier
 from recgauntlet.cli.options import seeds as numbers
+from recgauntlet.core.card import TIERS, Tier
 
 if TYPE_CHECKING:
-    from recgauntlet.power import Need
-    from recgauntlet.significance import Components
+    from recgauntlet.metrics.power import Need
+    from recgauntlet.metrics.significance import Components
 
 
 @click.command(short_help="How many examples and seeds a difference needs.")
@@ -81,7 +81,7 @@ def power(
       recgauntlet power --difference 2.0
       recgauntlet power --difference 2.0 --from 2026.1/video-watch/nrms/trades --to 2026.1/video-watch/nrms/standard
     """
-    from recgauntlet.power import assumed, needs
+    from recgauntlet.metrics.power import assumed, needs
 
     present: int | None = None
     if (a is None) != (b is None):
@@ -122,11 +122,11 @@ def power(
 
 def _measured(a: str, b: str, threat: str | None, tier: Tier) -> tuple[Components, int, str]:
     """The variances of the difference of two rows, their number of test pairs, and where all that is from."""
-    from recgauntlet.board import locate_rows
-    from recgauntlet.errors import RecordError
-    from recgauntlet.escaping import terminal
-    from recgauntlet.paired import Quantity, check_comparable, differences
-    from recgauntlet.significance import components
+    from recgauntlet.core.errors import RecordError
+    from recgauntlet.core.escape import terminal
+    from recgauntlet.leaderboard.address import locate_rows
+    from recgauntlet.leaderboard.paired import Quantity, check_comparable, differences
+    from recgauntlet.metrics.significance import components
 
     first, second = locate_rows(a, b)
     check_comparable(first, second)

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from recgauntlet.escaping import visible
-from recgauntlet.record import RunRecord
-from recgauntlet.spec import CellSpec
+from recgauntlet.core.escape import visible
+from recgauntlet.core.spec import CellSpec
+from recgauntlet.records.schema import RunRecord
 
 Report = Callable[[str, float], None]
 """Told what is being done and the share of it that is done, 0 to 1."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from recgauntlet.card import Track
 from recgauntlet.cli.progress import with_bar
+from recgauntlet.core.card import Track
 
 ROOT = click.option(
     "--root",
@@ -79,10 +79,10 @@ def freeze(
       recgauntlet release freeze 2026.1.1 --results results/2026.1 --results results/again --newest --supersedes 2026.1 --reason "wrong labels in news-click"
     """  # noqa: E501  an example is one line
     from recgauntlet.cli.release_words import print_diff, print_summary
-    from recgauntlet.freezable import Wanted
-    from recgauntlet.freeze import freeze
-    from recgauntlet.release import open_release
-    from recgauntlet.release_diff import diff_releases
+    from recgauntlet.leaderboard.release.diff import diff_releases
+    from recgauntlet.leaderboard.release.freezable import Wanted
+    from recgauntlet.leaderboard.release.freeze import freeze
+    from recgauntlet.records.release import open_release
 
     wanted = Wanted(
         name, directories, root, track, without_failed, newest, attack_scores, supersedes=supersedes, reason=reason
@@ -110,12 +110,12 @@ def verify(ctx: click.Context, name: str, root: Path) -> None:
       recgauntlet release verify 2026.1
       recgauntlet release verify elsewhere/2026.1
     """
-    from recgauntlet.errors import RecordError
-    from recgauntlet.frozen import changes_in_history
-    from recgauntlet.manifest import MANIFEST
-    from recgauntlet.plain import plain
-    from recgauntlet.release import find_release, superseded_by
-    from recgauntlet.release_verify import verify_release
+    from recgauntlet.core.errors import RecordError
+    from recgauntlet.core.plain import plain
+    from recgauntlet.leaderboard.release.frozen import changes_in_history
+    from recgauntlet.leaderboard.release.verify import verify_release
+    from recgauntlet.records.manifest import MANIFEST
+    from recgauntlet.records.release import find_release, superseded_by
 
     directory = find_release(name, root)
     if not (directory / MANIFEST).is_file():
@@ -151,8 +151,8 @@ def diff(first: str, second: str, root: Path, as_json: bool) -> None:
       recgauntlet release diff 2026.1 results/mine --json
     """
     from recgauntlet.cli.release_words import print_diff
-    from recgauntlet.release import open_release
-    from recgauntlet.release_diff import diff_releases
+    from recgauntlet.leaderboard.release.diff import diff_releases
+    from recgauntlet.records.release import open_release
 
     found = diff_releases(open_release(first, root), open_release(second, root))
     if as_json:

@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from recgauntlet.errors import RecordError
-from recgauntlet.manifest import Interval, SummaryRow
-from recgauntlet.plain import plain
-from recgauntlet.release import Release, open_manifest, release_names, superseded_by
-from recgauntlet.release_diff import ReleaseDiff, RowChange
-from recgauntlet.release_summary import plugins_of
+from recgauntlet.core.errors import RecordError
+from recgauntlet.core.plain import plain
+from recgauntlet.leaderboard.release.diff import ReleaseDiff, RowChange
+from recgauntlet.leaderboard.release.summary import plugins_of
+from recgauntlet.records.manifest import Interval, SummaryRow
+from recgauntlet.records.release import Release, open_manifest, release_names, superseded_by
 
 
 def print_summary(console: Console, release: Release) -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from recgauntlet.card import Track
 from recgauntlet.cli.options import check_owners, named, options_of, seeds, source_options, words
 from recgauntlet.cli.sweeping import Allowed, carry_out, print_plan, print_time, workers_for
-from recgauntlet.estimate import estimates, read_past
-from recgauntlet.manifest import check_not_frozen
-from recgauntlet.plan import plan
-from recgauntlet.plugins import names
-from recgauntlet.release import ROOT
-from recgauntlet.spec import CellSpec, Options
+from recgauntlet.core.card import Track
+from recgauntlet.core.plugins import names
+from recgauntlet.core.spec import CellSpec, Options
+from recgauntlet.records.manifest import check_not_frozen
+from recgauntlet.records.release import ROOT
+from recgauntlet.runner.estimate import estimates, read_past
+from recgauntlet.runner.plan import plan
 
 
 @click.command(short_help="Train, attack and record: the benchmark itself.")

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from recgauntlet.escaping import visible
-from recgauntlet.metrics import accuracy
-from recgauntlet.plugins import Kind, find_attack, find_defense, find_model, find_task, names
-from recgauntlet.recommender import Scalar
-from recgauntlet.record import RunRecord, ThreatOutcome, read_record
-from recgauntlet.tuned import Method, every_tuned, tuned_for
+from recgauntlet.core.escape import visible
+from recgauntlet.core.plugins import Kind, find_attack, find_defense, find_model, find_task, names
+from recgauntlet.core.recommender import Scalar
+from recgauntlet.metrics.ranking import accuracy
+from recgauntlet.records.schema import RunRecord, ThreatOutcome, read_record
+from recgauntlet.training.tuned import Method, every_tuned, tuned_for
 
 
 @click.command("list", short_help="List what is installed: tasks, models, defenses, attacks.")
@@ -68,7 +68,7 @@ def _defenses() -> list[tuple[str, ...]]:
 
 
 def _attacks() -> list[tuple[str, ...]]:
-    from recgauntlet.suite import suite_attacks, suite_ref
+    from recgauntlet.attacks.suite import suite_attacks, suite_ref
 
     suite = suite_ref()
     rows: list[tuple[str, ...]] = [("attack", "from", "surface", "options")]

@@ -12,24 +12,24 @@ import click
 from pydantic import ValidationError
 from rich.console import Console
 
-from recgauntlet.card import Track
 from recgauntlet.cli.options import check_owners, named, options_of, seeds, source_options, words
 from recgauntlet.cli.progress import SweepProgress, with_bar
 from recgauntlet.cli.sweeping import Allowed, carry_out, print_plan
-from recgauntlet.errors import PluginError, RecordError
-from recgauntlet.escaping import visible
-from recgauntlet.manifest import check_not_frozen
-from recgauntlet.plan import plan
-from recgauntlet.plugins import names
-from recgauntlet.record import RunRecord, read_record, write_atomically
-from recgauntlet.spec import TWIN, CellSpec, Options
-from recgauntlet.submission.checks import static_findings
-from recgauntlet.submission.evidence import Sources, evidence_findings
-from recgauntlet.submission.manifest import Sender
-from recgauntlet.submission.merge import merge as merge_archive
-from recgauntlet.submission.opened import Finding, open_archive, open_merged
-from recgauntlet.submission.pack import GROUPS, MODELS, SEEDS, TASKS, SubmittedKind, pack
-from recgauntlet.submission.rerun import Rerun, draw, rerun, source_finding
+from recgauntlet.core.card import Track
+from recgauntlet.core.errors import PluginError, RecordError
+from recgauntlet.core.escape import visible
+from recgauntlet.core.plugins import names
+from recgauntlet.core.spec import TWIN, CellSpec, Options
+from recgauntlet.records.manifest import check_not_frozen
+from recgauntlet.records.schema import RunRecord, read_record, write_atomically
+from recgauntlet.records.submission.manifest import Sender
+from recgauntlet.records.submission.reader import Finding, open_archive, open_merged
+from recgauntlet.runner.plan import plan
+from recgauntlet.runner.submission.checks import static_findings
+from recgauntlet.runner.submission.evidence import Sources, evidence_findings
+from recgauntlet.runner.submission.merge import merge as merge_archive
+from recgauntlet.runner.submission.pack import GROUPS, MODELS, SEEDS, TASKS, SubmittedKind, pack
+from recgauntlet.runner.submission.rerun import Rerun, draw, rerun, source_finding
 
 
 @click.command(short_help="Run the fixed recipe on your plugin and pack the result.")

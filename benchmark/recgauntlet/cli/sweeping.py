@@ -11,16 +11,16 @@ from rich.console import Console
 from rich.table import Table
 
 from recgauntlet.cli.progress import SweepProgress, rounded
-from recgauntlet.data.own import find_task_or_card
+from recgauntlet.core.errors import OutputError
+from recgauntlet.core.spec import CellSpec
+from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import item_vectors, prepare
-from recgauntlet.device import choose_device
-from recgauntlet.errors import OutputError
-from recgauntlet.estimate import Estimate, makespan
-from recgauntlet.guard.allowance import GIB, Allowance
-from recgauntlet.plan import Planned
-from recgauntlet.record import RunRecord
-from recgauntlet.spec import CellSpec
-from recgauntlet.sweep import run_sweep
+from recgauntlet.records.schema import RunRecord
+from recgauntlet.runner.estimate import Estimate, makespan
+from recgauntlet.runner.plan import Planned
+from recgauntlet.runner.sandbox.limits import GIB, Allowance
+from recgauntlet.runner.sweep import run_sweep
+from recgauntlet.training.device import choose_device
 
 
 @dataclass(frozen=True)

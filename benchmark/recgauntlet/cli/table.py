@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from recgauntlet.paths import CURRENT
+from recgauntlet.core.files import CURRENT
 
 KEYS = {
     "task": "tasks",
@@ -75,12 +75,12 @@ def table(
       recgauntlet table 2026.1 --select threat=history-perturbation,tier=low,tier=standard,tier=high
       recgauntlet table 2026.1 --format csv --columns clean_accuracy,robust_accuracy,p_twin --out rows.csv
     """
-    from recgauntlet.board import open_board
-    from recgauntlet.escaping import terminal
-    from recgauntlet.record import write_atomically
-    from recgauntlet.selection import Selection
-    from recgauntlet.sheet import COLUMNS, DEFAULT, build_sheets, csv_of
-    from recgauntlet.sheet_text import to_html, to_latex, to_markdown
+    from recgauntlet.core.escape import terminal
+    from recgauntlet.leaderboard.address import open_board
+    from recgauntlet.leaderboard.paper_table import COLUMNS, DEFAULT, build_sheets, csv_of
+    from recgauntlet.leaderboard.selection import Selection
+    from recgauntlet.leaderboard.sheet_text import to_html, to_latex, to_markdown
+    from recgauntlet.records.schema import write_atomically
 
     if form != "csv" and (strange := [name for name in wanted or () if name not in COLUMNS]):
         raise click.BadParameter(f"there is no column {strange[0]!r}; there are: {', '.join(COLUMNS)}")

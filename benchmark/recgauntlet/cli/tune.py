@@ -11,25 +11,25 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from recgauntlet.building import open_cell
-from recgauntlet.card import Track
 from recgauntlet.cli.options import source_options, words
 from recgauntlet.cli.progress import Bars
 from recgauntlet.cli.sweeping import check_writable, make_ready, workers_for
-from recgauntlet.data import store
-from recgauntlet.data.own import find_task_or_card
+from recgauntlet.core.card import Track
+from recgauntlet.core.escape import visible
+from recgauntlet.core.plugins import Plugin, find_defense, find_model
+from recgauntlet.core.recommender import Scalar, constructor_defaults
+from recgauntlet.core.search_space import Between, OneOf
+from recgauntlet.core.spec import TWIN, CellSpec, Options
+from recgauntlet.data import cache as store
+from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import ready
-from recgauntlet.device import choose_device
-from recgauntlet.escaping import visible
-from recgauntlet.guard.allowance import Allowance
-from recgauntlet.plugins import Plugin, find_defense, find_model
-from recgauntlet.recommender import Scalar, constructor_defaults
-from recgauntlet.search_space import Between, OneOf
-from recgauntlet.spec import TWIN, CellSpec, Options
-from recgauntlet.tuned import Method, read_tuned, write_tuned
-from recgauntlet.tuning.sampling import drawn, space_of
-from recgauntlet.tuning.study import Study, chosen, run_studies
-from recgauntlet.tuning.trial import TrialResult
+from recgauntlet.runner.sandbox.limits import Allowance
+from recgauntlet.runner.tuning.sampling import drawn, space_of
+from recgauntlet.runner.tuning.study import Study, chosen, run_studies
+from recgauntlet.runner.tuning.trial import TrialResult
+from recgauntlet.training.build import open_cell
+from recgauntlet.training.device import choose_device
+from recgauntlet.training.tuned import Method, read_tuned, write_tuned
 
 TRIALS = 8
 EPOCHS = 2

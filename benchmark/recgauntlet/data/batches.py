@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from recgauntlet.batch import Batch, Users
+from recgauntlet.core.batch import Batch, Users
+from recgauntlet.core.dataset import Impressions, IntArray, Pairs
 from recgauntlet.data.ragged import places
-from recgauntlet.data.tables import Impressions, IntArray, Pairs
 
 
 def pairs_to_batch(pairs: Pairs, index: IntArray, *, first_id: int = 0) -> Batch:

@@ -10,8 +10,8 @@ import pooch
 import requests
 from tqdm import tqdm
 
+from recgauntlet.core.errors import OutputError
 from recgauntlet.data.sources import MirrorError
-from recgauntlet.errors import OutputError
 
 CHUNK = 1 << 16
 TIMEOUT = (10, 60)

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from recgauntlet.batch import PAD
-from recgauntlet.card import TrackCard
+from recgauntlet.core.batch import PAD
+from recgauntlet.core.card import TrackCard
+from recgauntlet.core.dataset import BoolArray, Catalog, Impressions, IntArray, Pairs, TaskData
+from recgauntlet.core.errors import DataError
+from recgauntlet.core.rng import Randomness
 from recgauntlet.data.arrow import pc
+from recgauntlet.data.negative_sampling import unseen
 from recgauntlet.data.ragged import places
-from recgauntlet.data.sampling import unseen
 from recgauntlet.data.split import boundaries
-from recgauntlet.data.tables import BoolArray, Catalog, Impressions, IntArray, Pairs, TaskData
-from recgauntlet.errors import DataError
-from recgauntlet.rng import Randomness
 
 
 @dataclass(frozen=True)

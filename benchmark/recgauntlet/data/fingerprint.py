@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from recgauntlet.data.tables import IMPRESSIONS, INTERACTIONS, ITEMS, Tables
+from recgauntlet.core.dataset import IMPRESSIONS, INTERACTIONS, ITEMS, Tables
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recgauntlet import paths
-from recgauntlet.card import TaskCard, Track, TrackCard
-from recgauntlet.data import store
+from recgauntlet.core import files as paths
+from recgauntlet.core.card import TaskCard, Track, TrackCard
+from recgauntlet.core.dataset import Tables, TaskData
+from recgauntlet.core.errors import CardError, DataError
+from recgauntlet.core.task import SourceOptions, Task
+from recgauntlet.data import cache as store
 from recgauntlet.data.examples import from_impressions, from_interactions
 from recgauntlet.data.fingerprint import DataPrint, fingerprint
-from recgauntlet.data.tables import Tables, TaskData
 from recgauntlet.data.validate import validate
-from recgauntlet.errors import CardError, DataError
-from recgauntlet.task import SourceOptions, Task
 
 Progress = Callable[[str, int, int], None]
 """Told what begins: `(step, number, steps)`, as in ("reading the data", 1, 4)."""
@@ -125,13 +125,13 @@ def item_vectors(
     """Unit vectors `[N, 384]` of the catalog's texts in the frozen encoder, kept under `cache` for the next start."""
     from safetensors.torch import load, save
 
-    from recgauntlet.record import write_atomically
+    from recgauntlet.records.schema import write_atomically
 
     digest = hashlib.sha256("\n".join(data.catalog.texts).encode()).hexdigest()
     path = paths.vectors(paths.cache_root() if cache is None else cache) / f"{digest[:24]}.safetensors"
     if path.is_file():
         return load(path.read_bytes())["vectors"]
-    from recgauntlet.encoder import sentence_vectors
+    from recgauntlet.data.encoder import sentence_vectors
 
     made = torch.from_numpy(np.ascontiguousarray(sentence_vectors(data.catalog.texts, progress=progress)))
     write_atomically(path, save({"vectors": made}))

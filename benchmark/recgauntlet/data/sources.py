@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from recgauntlet.errors import DataError
+from recgauntlet.core.errors import DataError
 
 T = TypeVar("T")
 

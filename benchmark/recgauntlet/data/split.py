@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from recgauntlet.card import Split
-from recgauntlet.data.tables import IntArray
-from recgauntlet.errors import CardError
+from recgauntlet.core.card import Split
+from recgauntlet.core.dataset import IntArray
+from recgauntlet.core.errors import CardError
 
 
 def boundaries(split: Split, times: IntArray, where: str) -> tuple[int, int]:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from recgauntlet.core.dataset import IMPRESSIONS, INTERACTIONS, ITEMS, Tables
+from recgauntlet.core.errors import DataError
 from recgauntlet.data.arrow import pc
 from recgauntlet.data.fingerprint import named_tables
-from recgauntlet.data.tables import IMPRESSIONS, INTERACTIONS, ITEMS, Tables
-from recgauntlet.errors import DataError
 
 EARLIEST, LATEST = 0, 4_102_444_800
 """1970-01-01 and 2100-01-01 in seconds (UTC): a time outside was given in another unit, or is damaged."""

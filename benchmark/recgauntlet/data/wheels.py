@@ -10,8 +10,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from recgauntlet.core.errors import DataError, OutputError
 from recgauntlet.data.sources import MirrorError, find_in
-from recgauntlet.errors import DataError, OutputError
 
 PATIENCE = 600
 """Seconds that pip may take."""

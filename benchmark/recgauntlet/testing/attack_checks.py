@@ -8,18 +8,18 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from recgauntlet.attack import Attack, Budget
-from recgauntlet.batch import Batch
-from recgauntlet.cost import count_passes
-from recgauntlet.recommender import Surface, constructor_defaults
-from recgauntlet.rng import Randomness
+from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.recommender import Surface, constructor_defaults
+from recgauntlet.core.rng import Randomness
 from recgauntlet.testing.attack_subject import AttackSubject, damage, trained_victim, unlike
 from recgauntlet.testing.check import require
 from recgauntlet.testing.constructor import require_constructor, require_hyperparameters
-from recgauntlet.testing.leftovers import require_nothing_left
 from recgauntlet.testing.process import Globals, apart, live_tensors, scramble
-from recgauntlet.verify import verify
-from recgauntlet.world import World
+from recgauntlet.testing.side_effects import require_nothing_left
+from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.verifier import verify
+from recgauntlet.training.cost import count_passes
 
 SURFACES = get_args(Surface)
 NEAR = 1e-3

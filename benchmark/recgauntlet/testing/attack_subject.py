@@ -8,24 +8,24 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from recgauntlet.attack import Attack, Budget
-from recgauntlet.batch import Batch
-from recgauntlet.card import TIERS, Tier
-from recgauntlet.data.tables import TaskData
-from recgauntlet.defense import click_loss, model_scores
-from recgauntlet.device import make_deterministic
-from recgauntlet.errors import BudgetExceeded
-from recgauntlet.passes import fit
-from recgauntlet.recommender import Recommender, Scalar
-from recgauntlet.rng import Randomness
-from recgauntlet.scale import embedding_scale
+from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.card import TIERS, Tier
+from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.errors import BudgetExceeded
+from recgauntlet.core.recommender import Recommender, Scalar
+from recgauntlet.core.rng import Randomness
 from recgauntlet.testing.check import CheckSkipped, ConformanceError
 from recgauntlet.testing.defense_subject import tiny_model
 from recgauntlet.testing.subject import Subject
 from recgauntlet.testing.tiny import tiny_threats, tiny_world, whole
 from recgauntlet.testing.tiny_models import TinyTitles
-from recgauntlet.victim import Victim
-from recgauntlet.world import World
+from recgauntlet.threats.embedding_scale import embedding_scale
+from recgauntlet.threats.gradients import fit
+from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.victim import Victim
+from recgauntlet.training.defense import click_loss, model_scores
+from recgauntlet.training.device import make_deterministic
 
 STEPS = 60
 """Training steps of the victim: enough to be right about the clean examples."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 from unittest import SkipTest
 
-from recgauntlet.errors import RecGauntletError
+from recgauntlet.core.errors import RecGauntletError
 from recgauntlet.testing.process import steady
 
 

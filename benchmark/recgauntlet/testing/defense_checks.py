@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet.data.tables import Pairs
-from recgauntlet.defense import Defense, TrainingContext
-from recgauntlet.recommender import Recommender, constructor_defaults
-from recgauntlet.rng import Randomness
+from recgauntlet.core.dataset import Pairs
+from recgauntlet.core.recommender import Recommender, constructor_defaults
+from recgauntlet.core.rng import Randomness
 from recgauntlet.testing.check import require
 from recgauntlet.testing.constructor import require_constructor, require_hyperparameters, require_search_space
 from recgauntlet.testing.defense_subject import DefenseSubject, scores_of, take_steps, tiny_model, trainer_at
 from recgauntlet.testing.tiny import whole
 from recgauntlet.testing.tiny_models import TinyItems, TinyTitles
+from recgauntlet.training.defense import Defense, TrainingContext
 
 
 def constructor(subject: DefenseSubject) -> None:

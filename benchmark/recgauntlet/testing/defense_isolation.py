@@ -12,10 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from recgauntlet.checkpoint import load_weights
-from recgauntlet.cost import Passes, count_passes
-from recgauntlet.data.tables import Pairs, TaskData
-from recgauntlet.defense import Defense
+from recgauntlet.core.dataset import Pairs, TaskData
 from recgauntlet.testing.check import require
 from recgauntlet.testing.defense_subject import (
     LATE,
@@ -26,10 +23,13 @@ from recgauntlet.testing.defense_subject import (
     trainer_at,
     weights_of,
 )
-from recgauntlet.testing.leftovers import require_nothing_left
 from recgauntlet.testing.process import Globals, apart, live_tensors
+from recgauntlet.testing.side_effects import require_nothing_left
 from recgauntlet.testing.tiny import tiny_data, whole, with_other_test
 from recgauntlet.testing.tiny_models import TinyTitles
+from recgauntlet.training.checkpoint import load_weights
+from recgauntlet.training.cost import Passes, count_passes
+from recgauntlet.training.defense import Defense
 
 MOST_PASSES = 200
 """A step may score this many times the candidates that a step of plain training scores: no cost is forbidden, an

@@ -9,19 +9,19 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from recgauntlet.building import build_model
-from recgauntlet.data.tables import TaskData
-from recgauntlet.defense import Defense, TrainingContext
-from recgauntlet.device import make_deterministic
-from recgauntlet.plugins import Plugin
-from recgauntlet.recommender import Recommender, Scalar
-from recgauntlet.rng import Randomness, derive
+from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.plugins import Plugin
+from recgauntlet.core.recommender import Recommender, Scalar
+from recgauntlet.core.rng import Randomness, derive
 from recgauntlet.testing.check import CheckSkipped
 from recgauntlet.testing.process import scramble
 from recgauntlet.testing.subject import Subject
 from recgauntlet.testing.tiny import TOKENS, tiny_threats, whole
 from recgauntlet.testing.tiny_models import TinyTitles
-from recgauntlet.training import Trainer, score_batch, train
+from recgauntlet.training.build import build_model
+from recgauntlet.training.defense import Defense, TrainingContext
+from recgauntlet.training.device import make_deterministic
+from recgauntlet.training.trainer import Trainer, score_batch, train
 
 LATE = 0.75
 """The progress at which a defense is looked at closely: warm-ups are over."""

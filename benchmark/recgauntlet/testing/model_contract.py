@@ -7,10 +7,10 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from recgauntlet.batch import PAD, Tokens, Users, UserState
-from recgauntlet.evaluation import change
-from recgauntlet.limits import SAME
-from recgauntlet.recommender import Recommender, Surface, TrainingRecipe, constructor_defaults, embedding_mask
+from recgauntlet.core.batch import PAD, Tokens, Users, UserState
+from recgauntlet.core.protocol import SAME
+from recgauntlet.core.recommender import Recommender, Surface, TrainingRecipe, constructor_defaults, embedding_mask
+from recgauntlet.evaluation.robustness import change
 from recgauntlet.testing.check import require
 from recgauntlet.testing.constructor import require_constructor, require_search_space
 from recgauntlet.testing.model_subject import ModelSubject, require_same, scores, single, texts_of

@@ -8,22 +8,22 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from recgauntlet.batch import Batch
-from recgauntlet.building import build_model
-from recgauntlet.data.tables import TaskData
-from recgauntlet.defense import Defense
-from recgauntlet.device import make_deterministic
-from recgauntlet.evaluation import change
-from recgauntlet.limits import SAME
-from recgauntlet.plugins import Plugin
-from recgauntlet.recommender import Recommender
-from recgauntlet.rng import Randomness, derive
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.plugins import Plugin
+from recgauntlet.core.protocol import SAME
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.rng import Randomness, derive
+from recgauntlet.evaluation.robustness import change
 from recgauntlet.testing.check import require
 from recgauntlet.testing.defense_subject import differing, weights_of
 from recgauntlet.testing.process import scramble
 from recgauntlet.testing.subject import Subject
 from recgauntlet.testing.tiny import SHORT, TOKENS, whole
-from recgauntlet.training import score_batch, train
+from recgauntlet.training.build import build_model
+from recgauntlet.training.defense import Defense
+from recgauntlet.training.device import make_deterministic
+from recgauntlet.training.trainer import score_batch, train
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,18 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from recgauntlet.batch import Tokens
-from recgauntlet.checkpoint import load_weights
-from recgauntlet.defense import model_scores
-from recgauntlet.evaluation import change
-from recgauntlet.passes import input_gradient
-from recgauntlet.recommender import Recommender, embedding_mask
+from recgauntlet.core.batch import Tokens
+from recgauntlet.core.recommender import Recommender, embedding_mask
+from recgauntlet.evaluation.robustness import change
 from recgauntlet.testing.check import CheckSkipped, require
 from recgauntlet.testing.defense_subject import differing, weights_of
-from recgauntlet.testing.leftovers import require_nothing_left
 from recgauntlet.testing.model_subject import ModelSubject, require_same, scores, single
 from recgauntlet.testing.process import Globals, apart, live_tensors, scramble
+from recgauntlet.testing.side_effects import require_nothing_left
 from recgauntlet.testing.tiny import tiny_data, whole
+from recgauntlet.threats.gradients import input_gradient
+from recgauntlet.training.checkpoint import load_weights
+from recgauntlet.training.defense import model_scores
 
 NEAR = 0.05
 """Largest difference of scores on another device or in another precision, in their own spread."""

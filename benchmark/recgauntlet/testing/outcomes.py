@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from recgauntlet.errors import PluginError
+from recgauntlet.core.errors import PluginError
 from recgauntlet.testing.check import Check, CheckSkipped, ConformanceError
 
 Status = Literal["passed", "failed", "expected", "skipped", "unexpected"]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from recgauntlet.device import make_deterministic
+from recgauntlet.training.device import make_deterministic
 
 _DESCRIPTORS = ("/proc/self/fd", "/dev/fd")
 

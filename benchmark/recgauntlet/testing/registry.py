@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recgauntlet.attack import Attack
-from recgauntlet.building import merged_options
-from recgauntlet.data.own import find_task_or_card
-from recgauntlet.errors import PluginError
-from recgauntlet.plugins import Plugin, find_attack, find_defense, find_model, names
-from recgauntlet.recommender import Scalar
-from recgauntlet.suite import suite_attacks
+from recgauntlet.attacks.base import Attack
+from recgauntlet.attacks.suite import suite_attacks
+from recgauntlet.core.errors import PluginError
+from recgauntlet.core.plugins import Plugin, find_attack, find_defense, find_model, names
+from recgauntlet.core.recommender import Scalar
+from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.testing.attack_subject import AttackSubject
 from recgauntlet.testing.check import Check
 from recgauntlet.testing.defense_subject import DefenseSubject
 from recgauntlet.testing.model_subject import ModelSubject
 from recgauntlet.testing.rules import ATTACKS, DEFENSES, MODELS, TASKS, Kind
 from recgauntlet.testing.task_subject import TaskSubject
+from recgauntlet.training.build import merged_options
 
 
 def checks_for(kind: Kind, plugin: Any, *, options: Mapping[str, Scalar] | None = None) -> tuple[Check, ...]:

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from recgauntlet.batch import PAD
-from recgauntlet.card import TaskCard
+from recgauntlet.core.batch import PAD
+from recgauntlet.core.card import TaskCard
+from recgauntlet.core.dataset import BoolArray, IntArray, Pairs, Tables
+from recgauntlet.core.errors import DataError
+from recgauntlet.core.task import Task
 from recgauntlet.data.fingerprint import fingerprint
 from recgauntlet.data.prepare import build
 from recgauntlet.data.split import boundaries
-from recgauntlet.data.tables import BoolArray, IntArray, Pairs, Tables
 from recgauntlet.data.validate import validate
-from recgauntlet.errors import DataError
-from recgauntlet.task import Task
 from recgauntlet.testing.check import CheckSkipped, ConformanceError, require
-from recgauntlet.testing.leftovers import require_nothing_left
 from recgauntlet.testing.process import scramble
+from recgauntlet.testing.side_effects import require_nothing_left
 from recgauntlet.testing.task_subject import TaskSubject, offline_load
 
 MOST_ROWS = 100_000

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from unittest import mock
 
-from recgauntlet.card import Track, TrackCard
+from recgauntlet.core.card import Track, TrackCard
+from recgauntlet.core.dataset import Tables, TaskData
+from recgauntlet.core.errors import DataError
+from recgauntlet.core.files import cache_root
+from recgauntlet.core.task import SourceOptions, Task
 from recgauntlet.data.prepare import build
-from recgauntlet.data.tables import Tables, TaskData
 from recgauntlet.data.validate import validate
-from recgauntlet.errors import DataError
-from recgauntlet.paths import cache_root
-from recgauntlet.task import SourceOptions, Task
 from recgauntlet.testing.check import CheckSkipped
 
 

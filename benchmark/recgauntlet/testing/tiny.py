@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from recgauntlet.batch import PAD, Batch
-from recgauntlet.card import EmbeddingThreat, HistoryThreat, TextThreat, Threat
+from recgauntlet.core.batch import PAD, Batch
+from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat, Threat
+from recgauntlet.core.dataset import Catalog, Impressions, Pairs, TaskData
+from recgauntlet.core.recommender import TrainingRecipe
+from recgauntlet.core.rng import Randomness
 from recgauntlet.data.batches import pairs_to_batch
-from recgauntlet.data.tables import Catalog, Impressions, Pairs, TaskData
-from recgauntlet.recommender import TrainingRecipe
-from recgauntlet.rng import Randomness
-from recgauntlet.world import World
+from recgauntlet.threats.knowledge import World
 
 TOPICS = {
     "kitchen": "bread butter cheese kitchen oven cook dinner lunch soup salad plate spoon",

@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from recgauntlet.batch import PAD, Candidates, Tokens, Users, UserState
-from recgauntlet.data.tables import Catalog
-from recgauntlet.recommender import Recommender, Surface
+from recgauntlet.core.batch import PAD, Candidates, Tokens, Users, UserState
+from recgauntlet.core.dataset import Catalog
+from recgauntlet.core.recommender import Recommender, Surface
 from recgauntlet.testing.tiny import SHORT
 
 BUCKETS = 251

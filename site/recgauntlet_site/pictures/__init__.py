@@ -3,7 +3,7 @@
 `pictures_of` gives all that a table has something for; each kind can be asked for by itself.
 """
 
-from recgauntlet.rows import TaskTable
+from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet_site.pictures.accuracy_cost import accuracy_cost as accuracy_cost
 from recgauntlet_site.pictures.clean_robust import clean_robust as clean_robust
 from recgauntlet_site.pictures.heat_map import heat_map as heat_map

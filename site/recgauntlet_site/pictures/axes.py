@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recgauntlet.escaping import visible
+from recgauntlet.core.escape import visible
 from recgauntlet_site.pictures.drawing import LINE, SMALL, WIDTH, Pen
 from recgauntlet_site.pictures.lettering import fitted, width
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recgauntlet.escaping import visible
-from recgauntlet.rows import RANKING_TIER, Cell, TaskTable, ThreatColumn
+from recgauntlet.core.escape import visible
+from recgauntlet.leaderboard.schema import RANKING_TIER, Cell, TaskTable, ThreatColumn
 from recgauntlet_site.pictures.axes import Frame, draw_axes, frame, spread, x_title, y_title
 from recgauntlet_site.pictures.drawing import SMALL, WIDTH, Drawing, Pen, Point
 from recgauntlet_site.pictures.fronts import front, staircase

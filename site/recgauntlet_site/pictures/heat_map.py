@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recgauntlet.card import Tier
-from recgauntlet.escaping import visible
-from recgauntlet.rows import RANKING_TIER, TaskTable, ThreatColumn
-from recgauntlet.stats import Estimate
+from recgauntlet.core.card import Tier
+from recgauntlet.core.escape import visible
+from recgauntlet.leaderboard.schema import RANKING_TIER, TaskTable, ThreatColumn
+from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet_site.pictures.drawing import LINE, SMALL, WIDTH, Drawing, Pen, Point, box
 from recgauntlet_site.pictures.legend import Key, draw_keys
 from recgauntlet_site.pictures.lettering import fitted, width

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from recgauntlet.escaping import shortened
+from recgauntlet.core.escape import shortened
 
 # fmt: off
 _ASCII = (

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recgauntlet.board import slug
-from recgauntlet.escaping import shortened, visible
-from recgauntlet.paired import STANDARD
-from recgauntlet.rows import Row, TaskTable
-from recgauntlet.sheet import options_apart
+from recgauntlet.core.escape import shortened, visible
+from recgauntlet.leaderboard.address import slug
+from recgauntlet.leaderboard.paired import STANDARD
+from recgauntlet.leaderboard.paper_table import options_apart
+from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet_site.families import DEFENSE_FAMILIES, defense_family
 from recgauntlet_site.pictures.drawing import SHAPES, Shape
 from recgauntlet_site.pictures.lettering import isolated

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from recgauntlet.rows import Row
+from recgauntlet.leaderboard.schema import Row
 from recgauntlet_site.pictures.drawing import SMALL, Pen, Point, reach
 from recgauntlet_site.pictures.labels import Box, Request, place
 from recgauntlet_site.pictures.legend import Key, Sample

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from recgauntlet.escaping import visible
-from recgauntlet.rows import CurvePoint, Row, TaskTable, ThreatColumn
+from recgauntlet.core.escape import visible
+from recgauntlet.leaderboard.schema import CurvePoint, Row, TaskTable, ThreatColumn
 from recgauntlet_site.families import MODEL_FAMILIES, model_family
 from recgauntlet_site.pictures.axes import Frame, draw_axes, frame, x_title, y_title
 from recgauntlet_site.pictures.drawing import LINE, SHAPES, SMALL, WIDTH, Drawing, Pen, Shape

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recgauntlet.escaping import visible
-from recgauntlet.rows import TaskTable
-from recgauntlet.stats import Estimate
+from recgauntlet.core.escape import visible
+from recgauntlet.leaderboard.schema import TaskTable
+from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet_site.pictures.axes import Frame, draw_axes, frame, spread
 from recgauntlet_site.pictures.drawing import SMALL, WIDTH, Drawing, Pen, Shape
 from recgauntlet_site.pictures.legend import Key, draw_keys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recgauntlet.stats import Estimate
+from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet_site.pictures.looks import Look
 from recgauntlet_site.words import joined, percent
 

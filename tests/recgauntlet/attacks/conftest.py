@@ -1,50 +1,5 @@
-"""A trained toy recommender, its world and its examples, made once for all attack tests."""
-
-from __future__ import annotations
-
-import pytest
-import torch
-from toy_recommender import Run, ToyRecommender, make_batch, make_catalog, make_victim, train
-
-from recgauntlet.attack import Attack, Budget
-from recgauntlet.batch import Batch
-from recgauntlet.rng import Randomness
-from recgauntlet.victim import Victim
-from recgauntlet.world import World
-
-
-@pytest.fixture(scope="session")
-def world() -> World:
-    catalog = make_catalog()
-    return World(catalog, references=make_batch(catalog, seed=9, first_id=9000))
-
-
-@pytest.fixture(scope="session")
-def model(world: World) -> ToyRecommender:
-    torch.manual_seed(0)
-    return train(ToyRecommender(world.catalog))
-
-
-@pytest.fixture(scope="session")
-def batch(world: World) -> Batch:
-    return make_batch(world.catalog)
-
-
-@pytest.fixture
-def victim(model: ToyRecommender, world: World, batch: Batch) -> Victim:
-    return make_victim(model, world, batch)
-
-
-@pytest.fixture
-def run(victim: Victim, batch: Batch) -> Run:
-    """Run an attack inside its budget; the perturbed batch and the damage `[B]` (above 0: the victim
-    errs)."""
-
-    def run_attack(attack: Attack, budget: Budget, on: Batch | None = None) -> tuple[Batch, torch.Tensor]:
-        examples = batch if on is None else on
-        victim.reset(budget.queries)
-        found = attack.perturb(victim, examples, budget, Randomness(0, "test"))
-        victim.reset(None)
-        return found, (1 - 2 * examples.labels) * victim.scores(found)
-
-    return run_attack
+from toy_fixtures import batch as batch
+from toy_fixtures import model as model
+from toy_fixtures import run as run
+from toy_fixtures import victim as victim
+from toy_fixtures import world as world

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from toy_recommender import Run, history_threat
 
-from recgauntlet.attack import Budget
-from recgauntlet.batch import Batch
-from recgauntlet.suite import SUITE_ID, suite_attacks
-from recgauntlet.verify import verify
-from recgauntlet.victim import Victim
-from recgauntlet.world import World
+from recgauntlet.attacks.base import Budget
+from recgauntlet.attacks.suite import SUITE_ID, suite_attacks
+from recgauntlet.core.batch import Batch
+from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.verifier import verify
+from recgauntlet.threats.victim import Victim
 
 PAGE = Path(__file__).parents[3] / "docs" / "attacks.md"
 

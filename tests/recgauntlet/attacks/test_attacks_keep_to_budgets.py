@@ -15,17 +15,17 @@ from toy_recommender import (
     stuffing_threat,
 )
 
-from recgauntlet.attack import Attack, Budget
-from recgauntlet.attacks.history import HistoryGradient, HistoryQuery
-from recgauntlet.attacks.text import CharacterSwap, WordGradient, WordQuery
-from recgauntlet.attacks.text_keywords import Keywords
-from recgauntlet.batch import PAD, Batch, Users
-from recgauntlet.card import Threat
-from recgauntlet.data.tables import Catalog
-from recgauntlet.rng import Randomness
-from recgauntlet.suite import attacks_for, transfer_for
-from recgauntlet.verify import verify
-from recgauntlet.world import World
+from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.history.greedy import HistoryGradient, HistoryQuery
+from recgauntlet.attacks.suite import attacks_for, transfer_for
+from recgauntlet.attacks.text.greedy import CharacterSwap, WordGradient, WordQuery
+from recgauntlet.attacks.text.keywords import Keywords
+from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.card import Threat
+from recgauntlet.core.dataset import Catalog
+from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.verifier import verify
 
 WORDS = st.sampled_from(
     ("boat Boat BOAT boat, ship queen's 2nd 12 (cars) car Zorblat U.S. wins! $5 é naïve 東京 - _ a the the").split()  # noqa: SIM905

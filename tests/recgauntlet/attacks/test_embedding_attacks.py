@@ -6,14 +6,14 @@ import pytest
 import torch
 from toy_recommender import Run, ToyRecommender, embedding_threat, make_twin, make_victim, train
 
-from recgauntlet.attack import Attack, Budget
-from recgauntlet.attacks.embedding import FGM, FGSM, PGD, RandomEmbedding, project, to_border
+from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.embedding.pgd import FGM, FGSM, PGD, RandomEmbedding, project, to_border
 from recgauntlet.attacks.transfer import Transfer
-from recgauntlet.batch import Batch
-from recgauntlet.rng import Randomness
-from recgauntlet.verify import verify
-from recgauntlet.victim import Victim
-from recgauntlet.world import World
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.verifier import verify
+from recgauntlet.threats.victim import Victim
 
 ALL = (RandomEmbedding, FGM, FGSM, PGD)
 NORMS = ("l2", "linf")

@@ -7,16 +7,16 @@ import pytest
 import torch
 from toy_recommender import Run, ToyRecommender, history_threat, make_batch, make_victim
 
-from recgauntlet.attack import Attack, Budget
-from recgauntlet.attacks.history import HistoryGradient, HistoryQuery, RandomHistory
-from recgauntlet.attacks.history_moves import DELETE, INSERT, REPLACE, Histories, allowed_items
-from recgauntlet.attacks.search import first_of_each, rank_within, worst_first
-from recgauntlet.batch import PAD, Batch
-from recgauntlet.card import HistoryThreat
-from recgauntlet.rng import Randomness
-from recgauntlet.verify import verify
-from recgauntlet.victim import Victim
-from recgauntlet.world import World
+from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.common import first_of_each, rank_within, worst_first
+from recgauntlet.attacks.history.edits import DELETE, INSERT, REPLACE, Histories, allowed_items
+from recgauntlet.attacks.history.greedy import HistoryGradient, HistoryQuery, RandomHistory
+from recgauntlet.core.batch import PAD, Batch
+from recgauntlet.core.card import HistoryThreat
+from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.verifier import verify
+from recgauntlet.threats.victim import Victim
 
 ALL = (RandomHistory, HistoryQuery, HistoryGradient)
 GREEDY = (HistoryQuery, HistoryGradient)
@@ -215,7 +215,7 @@ def test_how_many_histories_fit_the_memory_changes_no_result(
 ) -> None:
     budget = Budget.of(history_threat(queries=300), "high")
     at_once, damage = run(kind(beam=6), budget)
-    monkeypatch.setattr("recgauntlet.attacks.history._ELEMENTS", 1)  # every history is a group of its own
+    monkeypatch.setattr("recgauntlet.attacks.history.greedy._ELEMENTS", 1)  # every history is a group of its own
     one_by_one, other = run(kind(beam=6), budget)
     # edits that are worth the same but for rounding, which the size of a product decides, may be chosen either way
     same = (one_by_one.histories() == at_once.histories()).all(dim=1)

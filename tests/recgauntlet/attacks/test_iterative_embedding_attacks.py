@@ -6,16 +6,16 @@ import pytest
 import torch
 from toy_recommender import Run, ToyRecommender, embedding_threat, make_victim
 
-from recgauntlet.attack import Attack, Budget
-from recgauntlet.attacks.apgd import APGD, checkpoints
-from recgauntlet.attacks.embedding import FGM, PGD, RandomEmbedding
-from recgauntlet.attacks.minimal_norm import DDN
-from recgauntlet.attacks.square import Square
-from recgauntlet.batch import Batch
-from recgauntlet.rng import Randomness
-from recgauntlet.verify import verify
-from recgauntlet.victim import Victim
-from recgauntlet.world import World
+from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.embedding.apgd import APGD, checkpoints
+from recgauntlet.attacks.embedding.ddn import DDN
+from recgauntlet.attacks.embedding.pgd import FGM, PGD, RandomEmbedding
+from recgauntlet.attacks.embedding.square import Square
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.verifier import verify
+from recgauntlet.threats.victim import Victim
 
 NORMS = ("l2", "linf")
 SEARCHES: tuple[Attack, ...] = (

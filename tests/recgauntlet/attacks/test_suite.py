@@ -12,14 +12,14 @@ from toy_recommender import (
     stuffing_threat,
 )
 
-from recgauntlet import suite
-from recgauntlet.attack import Attack, Budget
-from recgauntlet.attacks.embedding import FGM, PGD
+from recgauntlet.attacks import suite
+from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.embedding.pgd import FGM, PGD
+from recgauntlet.attacks.suite import SUITE_ID, attacks_for, suite_ref, transfer_for
 from recgauntlet.attacks.transfer import Transfer
-from recgauntlet.batch import Batch
-from recgauntlet.card import Threat
-from recgauntlet.suite import SUITE_ID, attacks_for, suite_ref, transfer_for
-from recgauntlet.world import World
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.card import Threat
+from recgauntlet.threats.knowledge import World
 
 THREATS = (embedding_threat(), stuffing_threat(), headline_threat(), history_threat())
 
@@ -58,7 +58,7 @@ def test_the_fingerprint_names_the_suite_and_moves_with_any_parameter(monkeypatc
     first = suite_ref()
     assert first.id == SUITE_ID
     assert first == suite_ref()
-    monkeypatch.setattr("recgauntlet.limits.SUBSET", 99)
+    monkeypatch.setattr("recgauntlet.core.protocol.SUBSET", 99)
     assert suite_ref().fingerprint != first.fingerprint
     monkeypatch.undo()
     changed: dict[str, tuple[Attack, ...]] = {**suite._attacks(), "embedding": (FGM(), PGD(steps=21))}
@@ -67,7 +67,7 @@ def test_the_fingerprint_names_the_suite_and_moves_with_any_parameter(monkeypatc
 
 
 def test_an_attack_of_the_wrong_surface_is_refused(model: ToyRecommender, world: World, batch: Batch) -> None:
-    from recgauntlet.rng import Randomness
+    from recgauntlet.core.rng import Randomness
 
     victim = make_victim(model, world, batch)
     for attacked in THREATS:

@@ -6,18 +6,18 @@ import pytest
 import torch
 from toy_recommender import Run, ToyRecommender, headline_threat, make_batch, make_twin, make_victim, stuffing_threat
 
-from recgauntlet.attack import Attack, Budget
-from recgauntlet.attacks.text import CharacterSwap, RandomText, WordGradient, WordQuery
-from recgauntlet.attacks.text_keywords import Keywords
-from recgauntlet.attacks.text_moves import Draft, Rules
+from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.text.edits import Draft, Rules
+from recgauntlet.attacks.text.greedy import CharacterSwap, RandomText, WordGradient, WordQuery
+from recgauntlet.attacks.text.keywords import Keywords
 from recgauntlet.attacks.transfer import Transfer
-from recgauntlet.batch import Batch, Users
-from recgauntlet.card import TextThreat
-from recgauntlet.data.tables import Catalog
-from recgauntlet.rng import Randomness
-from recgauntlet.verify import verify
-from recgauntlet.victim import Victim
-from recgauntlet.world import World
+from recgauntlet.core.batch import Batch, Users
+from recgauntlet.core.card import TextThreat
+from recgauntlet.core.dataset import Catalog
+from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.verifier import verify
+from recgauntlet.threats.victim import Victim
 
 WORDS = (RandomText, WordQuery, WordGradient)
 ALL = (*WORDS, CharacterSwap)

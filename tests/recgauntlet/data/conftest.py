@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recgauntlet.card import TaskCard
+from recgauntlet.core.card import TaskCard
+from recgauntlet.core.dataset import IMPRESSIONS, INTERACTIONS, ITEMS, Tables
+from recgauntlet.core.task import SourceOptions
 from recgauntlet.data.cleaning import table_of
-from recgauntlet.data.tables import IMPRESSIONS, INTERACTIONS, ITEMS, Tables
-from recgauntlet.task import SourceOptions
 
 DAY = 86_400
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 import broken_attacks
 import broken_defenses
 import broken_models
 import broken_tasks
 import nosy_defense
+import pytest
 
 from recgauntlet.testing import KINDS, Kind, checks_for, run_checks
 from recgauntlet.testing.rules import rules
@@ -38,7 +34,7 @@ BROKEN: tuple[tuple[Kind, Any, str, str], ...] = (
     ("defenses", broken_defenses.RollsDice, "determinism", "two trainings with one seed differ"),
     ("defenses", broken_defenses.GlobalNoise, "own-randomness", "the global generator of torch"),
     ("defenses", broken_defenses.Peeks, "no-test-data", "the defense has seen them"),
-    ("defenses", nosy_defense.Nosy, "imports", "nosy_defense imports recgauntlet.attacks.embedding.FGM"),
+    ("defenses", nosy_defense.Nosy, "imports", "nosy_defense imports recgauntlet.attacks.embedding.pgd.FGM"),
     ("defenses", broken_defenses.Remembers, "no-leaks", "Remembers.steps"),
     ("defenses", broken_defenses.ComparesSeeds, "no-leaks", "after another cell"),
     ("defenses", broken_defenses.WritesToTheData, "data-unchanged", "changed in place"),

@@ -1,0 +1,128 @@
+"""A minimal-norm attack on the candidate's embeddings: it looks for the nearest point that fools, from both sides."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from recgauntlet.attacks import references
+from recgauntlet.attacks.common import FALLEN, Best, may_ask
+from recgauntlet.attacks.embedding.pgd import (
+    EmbeddingAttack,
+    Norm,
+    climb,
+    project,
+    random_directions,
+    steepest,
+    to_border,
+)
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.gradients import fit
+from recgauntlet.threats.victim import Victim
+
+
+class DDN(EmbeddingAttack):
+    """Decoupling direction and norm (Rony et al. 2019, algorithm 1): a gradient step, then the ball around the clean
+    input shrinks by `gamma` if the point fools the model and grows if it does not, and the point moves to its border.
+
+    Because the ball begins and may grow beyond the budget, the search crosses the decision boundary where it is far
+    away too, and comes back along it; only points inside the budget count. `rounds` searches begin at balls of
+    `nearest` to `furthest` radii in equal ratios, each from a random point: they come upon different parts of the
+    boundary, and find examples that ascents inside the ball do not.
+
+    Deviations: in an Linf ball the step is the gradient's sign and the point is clipped instead of rescaled, as in the
+    fast minimum-norm attack (Pintor et al. 2021); several rounds; balls in units of the budget's radius that never
+    exceed twice `furthest`; the steps' size falls by a cosine from the first ball's radius to a hundredth of the
+    budget's; the start is a random point; an example is dropped as soon as a point inside the budget fools
+    (`stop_when_fallen`).
+    """
+
+    name = "ddn"
+    citation = references.RONY_2019 + references.PINTOR_2021
+    uses_gradients: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        steps: int = 50,
+        gamma: float = 0.08,
+        rounds: int = 3,
+        nearest: float = 2.0,
+        furthest: float = 10.0,
+        stop_when_fallen: bool = True,
+    ) -> None:
+        self.steps = steps
+        self.gamma = gamma
+        self.rounds = rounds
+        self.nearest = nearest
+        self.furthest = furthest
+        self.stop_when_fallen = stop_when_fallen
+
+    def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
+        mask, size = victim.embedding_layout(batch)
+        best = Best(batch)
+        starts = random_directions(rng.child(self.name), batch.example_ids, mask, size, self.rounds)
+        chosen = torch.zeros((*mask.shape, size), device=mask.device)
+        for number, start in enumerate(starts):
+            ratio = (self.furthest / self.nearest) ** (number / max(1, self.rounds - 1))
+            delta = to_border(steepest(start, norm), norm, radius) * 0.1
+            self._search(victim, batch, norm, radius, _Search(best, chosen, delta, self.nearest * ratio))
+        return project(chosen, norm, radius)
+
+    def _search(self, victim: Victim, batch: Batch, norm: Norm, radius: float, search: _Search) -> None:
+        """One round; the worst points inside the budget are left in `search.chosen`."""
+        best, chosen, delta = search.best, search.chosen, search.delta
+        reach = torch.full((len(batch),), search.first * radius, device=delta.device)
+        rows = torch.arange(len(batch), device=delta.device)
+        for turn in range(self.steps + 1):
+            rows = may_ask(victim, batch, rows[~best.fallen()[rows]] if self.stop_when_fallen else rows)
+            if not len(rows):
+                return
+            active = batch.select(rows).with_delta(delta[rows])
+            if turn == self.steps:
+                logits, gradient = victim.scores(active), None
+            else:
+                logits, gradient = climb(victim, active)
+            inside = _size(delta[rows], norm) <= radius
+            better = best.improve(rows[inside], logits[inside])
+            kept = rows[inside][better]
+            chosen[kept] = delta[kept]
+            if gradient is None:
+                return
+            fools = best.sign[rows] * logits > FALLEN
+            reach[rows] *= torch.where(fools, 1 - self.gamma, 1 + self.gamma)
+            reach[rows] = reach[rows].clamp(max=2 * self.furthest * radius)
+            falling = (1 + math.cos(math.pi * turn / self.steps)) / 2
+            length = radius * (0.01 + (search.first - 0.01) * falling)
+            moved = delta[rows] + length * steepest(fit(gradient, delta.shape[1]), norm)
+            delta[rows] = _onto(moved, norm, reach[rows])
+
+
+@dataclass
+class _Search:
+    """What a round starts from and leaves behind: the worst points `chosen [B, L, D]` and how bad they are; `first` is
+    the first ball's radius in radii of the budget."""
+
+    best: Best
+    chosen: Tensor
+    delta: Tensor
+    first: float
+
+
+def _size(delta: Tensor, norm: Norm) -> Tensor:
+    flat = delta.flatten(1)
+    return flat.norm(dim=1) if norm == "l2" else flat.abs().amax(dim=1)
+
+
+def _onto(delta: Tensor, norm: Norm, reach: Tensor) -> Tensor:
+    """`delta [B, L, D]` moved to the border of each example's own ball (L2), or clipped to it (Linf)."""
+    if norm == "linf":
+        limit = reach[:, None, None]
+        return torch.minimum(torch.maximum(delta, -limit), limit)
+    scale: Tensor = reach / delta.flatten(1).norm(dim=1).clamp(min=1e-12)
+    return delta * scale[:, None, None]

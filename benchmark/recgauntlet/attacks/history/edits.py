@@ -1,0 +1,165 @@
+"""Legal moves on histories: one replacement, insertion or deletion at a time, for many histories at once.
+
+The rules are those of the threat: only the last `window` items, replacements near what they replace,
+insertions near the item they come behind. A place that was edited once is not edited again, so that every
+move costs one edit and similarity is always that to a clean item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from recgauntlet.core.batch import PAD
+from recgauntlet.core.card import HistoryThreat
+
+REPLACE, INSERT, DELETE = 0, 1, 2
+_PER_PLACE = 3
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Histories under edit: `items [B, H]` and `fresh [B, H]`, where a clean item inside the window still
+    stands."""
+
+    items: Tensor
+    fresh: Tensor
+
+    @classmethod
+    def of(cls, items: Tensor, window: int, room: int = 0) -> Histories:
+        """Clean histories `[B, H]`, PAD in front, and `room` more places before them."""
+        inside = torch.arange(items.shape[1], device=items.device) >= items.shape[1] - window
+        fresh = (items != PAD) & inside
+        return cls(F.pad(items, (room, 0), value=PAD), F.pad(fresh, (room, 0), value=False))
+
+    def shown(self, width: int) -> Tensor:
+        """What the model sees: the newest `width` places, `[B, width]`."""
+        return self.items[:, self.items.shape[1] - width :]
+
+    def select(self, rows: Tensor) -> Histories:
+        """The histories at `rows`, repeats allowed."""
+        return Histories(self.items[rows], self.fresh[rows])
+
+    def put(self, rows: Tensor, other: Histories) -> Histories:
+        """These histories with `other` in place of the ones at `rows`."""
+        return Histories(self.items.index_copy(0, rows, other.items), self.fresh.index_copy(0, rows, other.fresh))
+
+    def may_delete(self) -> Tensor:
+        """`[B, H]`: the places that may be deleted; the last item left may not."""
+        return self.fresh & ((self.items != PAD).sum(dim=1, keepdim=True) > 1)
+
+    def moved(self, operation: Tensor, place: Tensor, item: Tensor) -> Histories:
+        """Each history `b` after `operation[b]` at `place[b]`: the item there replaced by `item[b]`,
+        `item[b]` inserted behind it, or the item there deleted. An insertion shifts what is older to the
+        front, where the oldest leaves."""
+        column = torch.arange(self.items.shape[1], device=self.items.device).expand_as(self.items)
+        place, operation = place[:, None], operation[:, None]
+        inserting, deleting = operation == INSERT, operation == DELETE
+        source = torch.where(inserting & (column < place), column + 1, column)
+        source = torch.where(deleting & (column <= place), column - 1, source)
+        empty, source = source < 0, source.clamp(min=0)
+        items, fresh = self.items.gather(1, source), self.fresh.gather(1, source)
+        items = items.masked_fill(empty, PAD)
+        fresh = fresh & ~empty
+        here = (column == place) & ~deleting
+        return Histories(torch.where(here, item[:, None], items), fresh & ~here)
+
+
+@dataclass(frozen=True)
+class Moves:
+    """`K` moves for each of `B` histories: `operation`, `place`, `item` and `possible`, all `[B, K]`."""
+
+    operation: Tensor
+    place: Tensor
+    item: Tensor
+    possible: Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence[Moves]) -> Moves:
+        """The moves of several groups of histories, one after the other."""
+        return cls(
+            torch.cat([part.operation for part in parts]),
+            torch.cat([part.place for part in parts]),
+            torch.cat([part.item for part in parts]),
+            torch.cat([part.possible for part in parts]),
+        )
+
+
+def allowed_items(vectors: Tensor, items: Tensor, min_cosine: float) -> Tensor:
+    """`[..., N]`: which catalog items are near enough to each of `items [...]` and are not that item; PAD has
+    none."""
+    unique, inverse = torch.unique(items, return_inverse=True)
+    near = vectors[unique.clamp(min=0)] @ vectors.T >= min_cosine
+    near.scatter_(1, unique.clamp(min=0)[:, None], False)
+    near[unique == PAD] = False
+    return near[inverse]
+
+
+def best_moves(
+    histories: Histories,
+    threat: HistoryThreat,
+    public: Tensor,
+    slopes: Tensor,
+    values: Tensor,
+    moves: int,
+    seen: int,
+) -> Moves:
+    """About `moves` legal moves for each history that promise most to first order.
+
+    Parameters
+    ----------
+    public
+        `[N, E]` unit vectors of the catalog in the frozen encoder: similarity.
+    slopes
+        `[B, seen, D]`: how the damage grows with the vector at each place; places without a slope are left
+        alone. `[B, 1, D]` where one slope holds for all places.
+    values
+        `[N, D]`: the vector of each catalog item.
+    seen
+        How many places, the newest ones, the model sees; the others are left alone.
+
+    Notes
+    -----
+    At most three items are proposed for a place: first-order estimates of one place err together.
+    A replacement promises `slope · (new - old)`. An insertion promises `slope · (new - mean)` and a deletion
+    `slope · (mean - old)`, `mean` over the history: exact for a user vector that is a mean of items.
+    """
+    width, count = histories.items.shape[1], len(values)
+    steep = F.pad((slopes.abs().amax(dim=2) > 0).expand(-1, seen), (width - seen, 0))
+    alike = slopes.shape[1] == 1
+    slopes = slopes if alike else F.pad(slopes, (0, 0, width - seen, 0))
+    real = (histories.items != PAD).unsqueeze(-1)
+    old = values[histories.items.clamp(min=0)] * real
+    mean = old.sum(dim=1, keepdim=True) / real.sum(dim=1, keepdim=True).clamp(min=1)
+    at_old, at_mean = (slopes * old).sum(dim=2), (slopes * mean).sum(dim=2)
+    promise = torch.full((*histories.items.shape, count), -torch.inf, device=slopes.device)
+    b, h = torch.nonzero(histories.fresh & steep, as_tuple=True)
+    near = allowed_items(public, histories.items[b, h], threat.min_cosine)
+    along = (slopes.squeeze(1) @ values.T)[b] if alike else slopes[b, h] @ values.T
+    promise[b, h] = along.masked_fill_(~near, -torch.inf)
+    best, items = promise.topk(min(_PER_PLACE, count), dim=2)
+    found: list[tuple[int, Tensor, Tensor, Tensor]] = []
+    shares = {"replace": 5, "insert": 2, "delete": 1}
+    unit = moves / sum(shares[operation] for operation in threat.operations)
+    for operation in threat.operations:
+        share = max(1, round(unit * shares[operation]))
+        if operation == "delete":
+            gain = (at_mean - at_old).masked_fill(~(histories.may_delete() & steep), -torch.inf)
+            top, place = gain.topk(min(share, width), dim=1)
+            found.append((DELETE, place, torch.zeros_like(place), top))
+            continue
+        base = at_old if operation == "replace" else at_mean
+        near_top = best - base.unsqueeze(-1)
+        top, flat = near_top.flatten(1).topk(min(share, near_top[0].numel()), dim=1)
+        kind = REPLACE if operation == "replace" else INSERT
+        found.append((kind, flat // items.shape[2], items.flatten(1).gather(1, flat), top))
+    return Moves(
+        operation=torch.cat([torch.full_like(place, kind) for kind, place, _, _ in found], dim=1),
+        place=torch.cat([place for _, place, _, _ in found], dim=1),
+        item=torch.cat([item for _, _, item, _ in found], dim=1),
+        possible=torch.cat([top > -torch.inf for _, _, _, top in found], dim=1),
+    )

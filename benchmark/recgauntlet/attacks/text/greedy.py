@@ -1,0 +1,264 @@
+"""Attacks on the candidate's text: random, along the gradient, by queries alone, and character tricks."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from recgauntlet.attacks import references
+from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.common import Best, may_ask
+from recgauntlet.attacks.text.beam import BeamText
+from recgauntlet.attacks.text.edits import Draft, Rules
+from recgauntlet.attacks.text.search_step import Round
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.recommender import Surface
+from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.victim import Victim
+
+_ELEMENTS = 2**24
+"""The most elements of one temporary tensor."""
+
+
+class RandomText(Attack):
+    """The worst of `trials` texts, each with as many random legal edits as the budget allows.
+
+    The yardstick of every other text attack, not a published one. Every other trial edits characters where
+    the threat allows it. Operations, places and words are uniform among the legal ones.
+    """
+
+    name = "random"
+    surface: ClassVar[Surface] = "candidate-text"
+    is_random = True
+
+    def __init__(self, *, trials: int = 10) -> None:
+        self.trials = trials
+
+    def perturb(self, victim: Victim, batch: Batch, budget: Budget, rng: Randomness) -> Batch:
+        rules = Rules.of(victim.world, budget)
+        if not len(batch) or not rules.any_edit:
+            return batch
+        clean = rules.drafts(victim.world, batch)
+        chosen, best = list(clean), Best(batch)
+        source = rng.child(self.name)
+        generators = [source.numpy(int(i)) for i in batch.example_ids.tolist()]
+        for trial in range(self.trials):
+            rows = may_ask(victim, batch, torch.nonzero(~best.fallen()).flatten())
+            tricks = budget.characters > 0 and (trial % 2 == 1 or not rules.may_replace)
+            edit = _random_characters if tricks else _random_words
+            if not len(rows):
+                break
+            drafts = [edit(clean[b], rules, generators[b]) for b in rows.tolist()]
+            logits = victim.scores(batch.select(rows).with_texts([draft.text for draft in drafts]))
+            better = best.improve(rows, logits).tolist()
+            for b, draft, is_better in zip(rows.tolist(), drafts, better, strict=True):
+                chosen[b] = draft if is_better else chosen[b]
+        return batch.with_texts([draft.text for draft in chosen])
+
+
+def _random_words(draft: Draft, rules: Rules, generator: np.random.Generator) -> Draft:
+    while rules.edits_left(draft) > 0:
+        places: list[int] = rules.open_places(draft) if rules.may_replace else []
+        append = rules.stuffing and (not places or generator.random() < 0.5)
+        moves: list[tuple[int, str]] = []
+        for place in [len(draft.words)] if append else generator.permutation(places).tolist():
+            words = rules.popular if append else rules.replacements(draft.words[place])
+            moves += [(place, words[i]) for i in generator.permutation(len(words))[:8]]
+            if moves:
+                break
+        found = rules.word_moves(draft, moves, 1)
+        if not found:
+            break
+        draft = found[0]
+    return draft
+
+
+def _random_characters(draft: Draft, rules: Rules, generator: np.random.Generator) -> Draft:
+    while draft.cost < rules.budget.characters:
+        places = sorted(draft.touched)
+        if len(places) < rules.most_touched(draft):
+            places += rules.open_places(draft)
+        found: list[Draft] = []
+        if places:
+            found = rules.character_moves(draft, int(generator.choice(places)))
+        if not found:
+            break
+        draft = found[int(generator.integers(len(found)))]
+    return draft
+
+
+class WordGradient(BeamText):
+    """Greedy substitution and appending along the gradient (HotFlip, Ebrahimi et al. 2018; its use for word
+    insertion follows Wallace et al. 2019).
+
+    Each edit: one gradient pass ranks every legal move to first order, `slope of the word's place · (new
+    word's vector
+    - old)`, the best `moves` are scored and the worst is kept. What an appended word would gain is read off a
+    popular word appended for the question.
+
+    Deviations: a word's vector is the mean of its tokens' embeddings; replacements are neighbours in the
+    frozen encoder's word vectors instead of synonyms of WordNet; moves are scored instead of trusting the
+    first-order estimate.
+    """
+
+    name = "word-gradient"
+    citation = references.EBRAHIMI_2018 + references.WALLACE_2019
+    uses_gradients: ClassVar[bool] = True
+
+    def supports(self, budget: Budget) -> bool:
+        return budget.amount >= 1
+
+    def _options(self, round_: Round) -> list[list[Draft]]:
+        return _ranked_words(round_) if round_.rules.stuffing else self._neighbours(round_)
+
+    def _neighbours(self, round_: Round) -> list[list[Draft]]:
+        """All neighbours where they are few, else the most promising."""
+        every = [_neighbour_moves(round_.rules, draft) for draft in round_.drafts]
+        crowded = [i for i, moves in enumerate(every) if len(moves) > round_.most[i]]
+        if crowded:
+            slopes, current = round_.slopes([round_.drafts[i].text for i in crowded], crowded)
+            words = list(dict.fromkeys(word for i in crowded for _, word in every[i]))
+            index = {word: w for w, word in enumerate(words)}
+            vectors = round_.victim.word_vectors(words)
+            for k, i in enumerate(crowded):
+                readable = [move for move in every[i] if move[0] < slopes.shape[1]]
+                places = torch.tensor([place for place, _ in readable], dtype=torch.int64)
+                rows = vectors[[index[word] for _, word in readable]]
+                gain = (slopes[k, places] * rows).sum(dim=1) - current[k, places]
+                every[i] = [readable[m] for m in gain.argsort(descending=True, stable=True).tolist()]
+        return [
+            round_.rules.word_moves(draft, moves, most)
+            for draft, moves, most in zip(round_.drafts, every, round_.most, strict=True)
+        ]
+
+
+def _neighbour_moves(rules: Rules, draft: Draft) -> list[tuple[int, str]]:
+    return [(p, word) for p in rules.open_places(draft) for word in rules.replacements(draft.words[p])]
+
+
+def _ranked_words(round_: Round) -> list[list[Draft]]:
+    """Stuffing: half of the moves append, half replace, each the most promising of the whole vocabulary."""
+    rules, drafts, words = round_.rules, round_.drafts, round_.rules.vocabulary
+    if not words:
+        return [[] for _ in drafts]
+    asked = [(rules.word_moves(d, ((len(d.words), w) for w in words), 1) or [d])[0] for d in drafts]
+    slopes, current = round_.slopes([draft.text for draft in asked])
+    vectors = round_.victim.word_vectors(words)
+    size, out = slopes.shape[1], []
+    step = max(1, _ELEMENTS // (size * len(words)))
+    for start in range(0, len(drafts), step):
+        part = range(start, min(start + step, len(drafts)))
+        gain = slopes[start : part.stop] @ vectors.T - current[start : part.stop].unsqueeze(-1)  # [k, W, V]
+        ends = torch.tensor([min(len(drafts[i].words), size - 1) for i in part])
+        places = [rules.open_places(drafts[i]) if rules.may_replace else [] for i in part]
+        open_ = torch.zeros(gain.shape[:2], dtype=torch.bool)
+        for k, several in enumerate(places):
+            open_[k, [place for place in several if place < size]] = True
+        most = 2 * max(round_.most[i] for i in part) + 8
+        appending = gain[torch.arange(len(part)), ends]
+        endings = appending.topk(min(most, appending.shape[1]), dim=1).indices.tolist()
+        replacing = gain.masked_fill(~open_.unsqueeze(-1), -torch.inf).flatten(1)
+        gains, replacing = replacing.topk(min(most, replacing.shape[1]), dim=1)
+        counts = torch.isfinite(gains).sum(dim=1).tolist()
+        for k, i in enumerate(part):
+            draft, limit, end = drafts[i], round_.most[i], len(drafts[i].words)
+            appended: list[Draft] = []
+            if len(asked[i].words) > end and end < size:
+                appended = rules.word_moves(draft, ((end, words[v]) for v in endings[k]), limit)
+            flat = replacing[k, : counts[k]].tolist()
+            moves = ((r // len(words), words[r % len(words)]) for r in flat)
+            out.append(shared(appended, rules.word_moves(draft, moves, limit), limit))
+    return out
+
+
+def shared(first: list[Draft], second: list[Draft], most: int) -> list[Draft]:
+    """At most `most` of two lists, half of each where both have enough."""
+    half = max(most - len(second), most - most // 2)
+    return [*first[:half], *second[: most - min(half, len(first))]]
+
+
+class WordQuery(BeamText):
+    """Greedy by queries alone (after TextFooler, Jin et al. 2020), for models whose gradients say nothing.
+
+    Words are ranked by what removing them does. For tampering, all neighbours of the most important words are
+    tried. For stuffing, popular words are tried in order of their public similarity to the reader's history
+    (most alike first to push a score up, least alike to push it down): half of the moves append, half replace
+    the two most important words.
+
+    Deviations: neighbours come from the frozen encoder's word vectors; no sentence-level similarity is asked
+    for (the threat's own limits hold); for stuffing the ranking by the history is ours.
+    """
+
+    name = "word-query"
+    citation = references.JIN_2020
+
+    def supports(self, budget: Budget) -> bool:
+        return budget.amount >= 1
+
+    def _options(self, round_: Round) -> list[list[Draft]]:
+        rules = round_.rules
+        if not rules.stuffing:
+            every = [_neighbour_moves(rules, draft) for draft in round_.drafts]
+            round_.find_order([i for i, moves in enumerate(every) if len(moves) > round_.most[i]])
+            return [
+                rules.word_moves(draft, round_.by_importance(i, every[i]), round_.most[i])
+                for i, draft in enumerate(round_.drafts)
+            ]
+        round_.find_order(range(len(round_.drafts)))
+        popular, out = rules.popular, []
+        rankings = round_.public_ranking() if popular else [[] for _ in round_.drafts]
+        for i, (draft, most) in enumerate(zip(round_.drafts, round_.most, strict=True)):
+            words = [popular[v] for v in rankings[i]]
+            appended = rules.word_moves(draft, ((len(draft.words), word) for word in words), most)
+            places = round_.first_places(i, 2) if rules.may_replace else []
+            moves = ((place, word) for word in words for place in places)
+            out.append(shared(appended, rules.word_moves(draft, moves, most), most))
+        return out
+
+
+class CharacterSwap(BeamText):
+    """Greedy character tricks in the most important words (DeepWordBug, Gao et al. 2018; TextBugger, Li et
+    al. 2019).
+
+    Words are ranked by what removing them does. Each turn tries variants (deletions, swaps, slips to an
+    adjacent key, lookalikes, hidden separators) of the two most important words that are still whole; once no
+    more words may change, it goes on in those it has changed.
+
+    Deviations: variants are scored instead of picked at random; the budget is a sum of Levenshtein costs.
+    """
+
+    name = "character-swap"
+    citation = references.GAO_2018 + references.LI_2019
+    edits: ClassVar[str] = "characters"
+
+    def __init__(
+        self, *, moves: int = 32, beam: int = 1, turns: int = 6, stop_when_fallen: bool = True, name: str = ""
+    ) -> None:
+        super().__init__(moves=moves, beam=beam, stop_when_fallen=stop_when_fallen, name=name)
+        self.turns = turns
+
+    def supports(self, budget: Budget) -> bool:
+        return budget.characters >= 1
+
+    def _turns(self, budget: Budget) -> int:
+        return min(self.turns, budget.characters)
+
+    def _open(self, rules: Rules, draft: Draft) -> bool:
+        return draft.cost < rules.budget.characters
+
+    def _options(self, round_: Round) -> list[list[Draft]]:
+        round_.find_order(range(len(round_.drafts)))
+        rules, out = round_.rules, []
+        for i, (draft, most) in enumerate(zip(round_.drafts, round_.most, strict=True)):
+            generator = round_.generator(i)
+            open_ = len(draft.touched) < rules.most_touched(draft)
+            places = round_.first_places(i, 2) if open_ else []
+            options: list[Draft] = []
+            for n, place in enumerate(places or sorted(draft.touched)):
+                found = rules.character_moves(draft, place)
+                share = (most - len(options)) // (len(places or draft.touched) - n)
+                options += [found[int(j)] for j in generator.permutation(len(found))[:share]]
+            out.append(options)
+        return out

@@ -1,0 +1,107 @@
+"""Stuffing with words that were learned from the catalog and the model's answers alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from recgauntlet.attacks import references
+from recgauntlet.attacks.base import Budget
+from recgauntlet.attacks.common import wrong_way
+from recgauntlet.attacks.text.beam import BeamText
+from recgauntlet.attacks.text.edits import Draft
+from recgauntlet.attacks.text.greedy import shared
+from recgauntlet.attacks.text.search_step import Round
+from recgauntlet.core.card import TextThreat
+
+_PROBES = 32
+_RIDGE = 10.0
+"""How far the reference users are trusted to stand in for a reader; between 0.1 and 10 little changes."""
+
+
+class Keywords(BeamText):
+    """Words that sell: what each word of the catalog does is learned on a few reference examples, and then corrected
+    for the reader at hand (after universal triggers, Wallace et al. 2019, found here by queries alone).
+
+    First, half of an example's tries append the words of which the references promise most (mean and one standard
+    deviation). The answers fit weights of the reference users by ridge regression, drawn towards equal ones; with these
+    weights every word of the vocabulary is ranked for the example. Later edits follow that ranking: half of the tries
+    append, half replace the most important words (by deletion).
+
+    Deviations: no gradient; what is learned are single words, ranked anew for each reader, not one phrase for all.
+    """
+
+    name = "keywords"
+    citation = references.WALLACE_2019
+
+    def supports(self, budget: Budget) -> bool:
+        return (
+            budget.amount >= 1 and isinstance(budget.threat, TextThreat) and "insert-word" in budget.threat.operations
+        )
+
+    def _options(self, round_: Round) -> list[list[Draft]]:
+        rules, words = round_.rules, round_.rules.vocabulary
+        if not words:
+            return [[] for _ in round_.drafts]
+        probed = self._probe(round_)
+        round_.find_order([i for i in range(len(round_.drafts)) if not self._done(round_, i)])
+        out: list[list[Draft]] = []
+        for i, draft in enumerate(round_.drafts):
+            most, end = round_.most[i] - len(probed[i]), len(draft.words)
+            if self._done(round_, i) or most < 1:
+                out.append([])
+                continue
+            ranking = round_.memory.promise[round_.numbers[i]].topk(min(2 * most + _PROBES, len(words))).indices
+            ranked = [words[v] for v in ranking.tolist()]
+            known = {option.words[end] for option in probed[i]}
+            appended = rules.word_moves(draft, ((end, word) for word in ranked if word not in known), most)
+            places = round_.first_places(i, 3) if rules.may_replace else []
+            replaced = rules.word_moves(draft, ((place, word) for word in ranked for place in places), most)
+            out.append(shared(appended, replaced, most))
+        return out
+
+    def _done(self, round_: Round, i: int) -> bool:
+        return self.stop_when_fallen and round_.numbers[i] in round_.fallen
+
+    def _probe(self, round_: Round) -> list[list[Draft]]:
+        """Ask about the most promising words for each example that is not known yet, and learn what every word
+        promises it. What was asked about each draft."""
+        words = round_.rules.vocabulary
+        fresh = {b: i for i, b in reversed(list(enumerate(round_.numbers))) if b not in round_.memory.promise}
+        probed: list[list[Draft]] = [[] for _ in round_.drafts]
+        if not fresh:
+            return probed
+        effects = round_.victim.word_effects(words)
+        hope = effects.mean(dim=1, keepdim=True)
+        spread = effects.std(dim=1, correction=0, keepdim=True)
+        signs = wrong_way(round_.batch).cpu()
+        first = {sign: (sign * hope + spread).squeeze(1).topk(min(2 * _PROBES, len(words))).indices for sign in (1, -1)}
+        asked: dict[int, list[int]] = {}
+        for b, i in fresh.items():
+            draft, candidates = round_.drafts[i], first[int(signs[b])].tolist()
+            moves = ((len(draft.words), words[v]) for v in candidates)
+            probed[i] = round_.rules.word_moves(draft, moves, min(_PROBES, round_.most[i] // 2))
+            number = {words[v]: v for v in candidates}
+            asked[b] = [number[option.words[-1]] for option in probed[i]]
+        round_.ask(probed)
+        for b, i in fresh.items():
+            logits = torch.tensor([round_.logit(i, option) for option in probed[i]])
+            round_.memory.promise[b] = float(signs[b]) * _fit(effects, torch.tensor(asked[b]), logits)
+        return probed
+
+
+def _fit(effects: Tensor, asked: Tensor, logits: Tensor) -> Tensor:
+    """What each word does to a reader's logit, `[V]`: a weighted sum of what it does to the reference users,
+    `effects [V, R]`, fitted to the reader's `logits [P]` at the words `asked [P]`."""
+    count = effects.shape[1]
+    equal = torch.full((count,), 1 / count)
+    if not len(asked):
+        return effects @ equal
+    seen, scale = effects[asked], effects.std(correction=0).clamp(min=1e-6)
+    inputs, level = (seen - seen.mean(dim=0)) / scale, logits.mean()
+    missing = (logits - level) / scale - inputs @ equal
+    penalty = _RIDGE / count * torch.eye(count)
+    weights = equal + torch.linalg.solve(inputs.T @ inputs + penalty, inputs.T @ missing)
+    promise: Tensor = (effects - seen.mean(dim=0)) @ weights + level
+    promise[asked] = logits
+    return promise

@@ -1,9 +1,0 @@
-"""Fakes that only look robust, and the proof that the installed suite finds them out."""
-
-from __future__ import annotations
-
-from recgauntlet.audit.run import Audit, AuditRow, Measured, Subject, audit, train_subject
-from recgauntlet.audit.serving import Fake
-from recgauntlet.audit.zoo import zoo
-
-__all__ = ["Audit", "AuditRow", "Fake", "Measured", "Subject", "audit", "train_subject", "zoo"]

@@ -1,0 +1,1 @@
+"""The vocabulary of the benchmark: cards, batches, contracts, errors, randomness. Imports no other room."""

@@ -1,0 +1,249 @@
+"""The task card: one TOML file that fixes everything about a task that can move a number."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from recgauntlet.core.errors import CardError
+
+Tier = Literal["low", "standard", "high"]
+Track = Literal["standard", "demo"]
+Goal = Literal["flip", "promote"]
+TIERS: tuple[Tier, ...] = ("low", "standard", "high")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Part):
+    """Where a track's data comes from and what its licence allows."""
+
+    name: str
+    url: str
+    licence: str
+    redistributable: bool
+    simulated: bool = False
+    note: str = ""
+    citation: str
+    """BibTeX."""
+
+
+class Split(_Part):
+    """A split by time: everything before `valid_from` trains, everything from `test_from` tests.
+
+    Both are either ISO dates (UTC) or shares of the interactions in order of time, as strings ("0.8").
+    """
+
+    valid_from: str
+    test_from: str
+
+
+class Negatives(_Part):
+    """What an unclicked candidate is: shown in the same impression, or drawn uniformly from what the user never took.
+
+    `train_per_click` and `eval_per_click` are drawn per clicked item (`eval_per_click` is ignored for impressions).
+    """
+
+    rule: Literal["impression", "uniform-unseen"]
+    train_per_click: int = Field(ge=1)
+    eval_per_click: int = Field(ge=1, default=19)
+
+
+class TableCard(_Part):
+    """One normalized table of a track: its rows and their SHA-256, so that an error can say which table differs."""
+
+    rows: int = Field(ge=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class TrackCard(_Part):
+    """One track of a task: its data, its sizes and how it is split.
+
+    `token_length` counts a model's tokens a text; sizes are numbers of pairs (one clicked, one unclicked) and of
+    impressions. `sampling_seed` fixes which pairs and negatives are drawn. `cleaning` holds the loader's own rules.
+    """
+
+    source: Source
+    fingerprint: str = Field(pattern=r"^([0-9a-f]{64})?$")
+    """SHA-256 of the normalized tables; empty only on a user's own card, where it is filled in on first use."""
+    tables: dict[Literal["items", "interactions", "impressions"], TableCard] = Field(default_factory=dict)
+    split: Split
+    negatives: Negatives
+    history_length: int = Field(ge=1, le=200)
+    token_length: int = Field(ge=4, le=128)
+    train_pairs: int = Field(ge=1)
+    valid_pairs: int = Field(ge=1)
+    test_pairs: int = Field(ge=1)
+    test_impressions: int = Field(ge=1)
+    sampling_seed: int = 0
+    cleaning: dict[str, str | int | float | bool | list[str]] = Field(default_factory=dict)
+
+
+class TierValues(_Part):
+    """A cap in each of the three tiers, rising."""
+
+    low: float = Field(ge=0)
+    standard: float = Field(ge=0)
+    high: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if not self.low <= self.standard <= self.high:
+            raise ValueError("must not fall from low over standard to high: every tier contains the one before")
+        return self
+
+    def at(self, tier: Tier) -> float:
+        """The cap of `tier`."""
+        return {"low": self.low, "standard": self.standard, "high": self.high}[tier]
+
+
+class _Threat(_Part):
+    id: str = Field(pattern=r"^[a-z0-9-]+$")
+    goal: Goal
+    ranked: bool
+    """Whether ranks may use it; diagnostics are shown and never ranked."""
+    queries: TierValues
+    """Scored inputs an attack may ask for per example (a gradient counts as one)."""
+    source: str
+    """Where the budget comes from; "ours" for design decisions of this project."""
+
+
+class EmbeddingThreat(_Threat):
+    """The candidate's embeddings move inside a ball whose radius is relative to the model's own mean norm."""
+
+    surface: Literal["embedding"]
+    norm: Literal["l2", "linf"]
+    radius: TierValues
+
+
+class TextThreat(_Threat):
+    """The candidate's text is edited by words, or by characters where `characters` is given."""
+
+    surface: Literal["candidate-text"]
+    operations: tuple[Literal["insert-word", "replace-word", "replace-character"], ...]
+    words: TierValues
+    characters: TierValues | None = None
+    """A perturbed text keeps to the cap on words, or to the cap on characters."""
+    max_length: int = 200
+    max_repeats: int | None = None
+    """No word may stand more often than this (or than it already did)."""
+    banned_characters: str = ""
+    max_changed_share: float | None = Field(default=None, gt=0, le=1)
+    """Largest share of the words that may change; at least one may."""
+    keep_numbers: bool = True
+    keep_names: bool = False
+    synonym_cosine: float = Field(default=0.6, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _characters_have_an_operation(self) -> Self:
+        if ("replace-character" in self.operations) != (self.characters is not None):
+            raise ValueError('"characters" must be given exactly when "replace-character" is among the operations')
+        return self
+
+
+class HistoryThreat(_Threat):
+    """Items of the user's history are replaced, inserted or deleted."""
+
+    surface: Literal["history"]
+    operations: tuple[Literal["replace", "insert", "delete"], ...]
+    edits: TierValues
+    window: int = Field(ge=1)
+    """Only the last `window` items may change."""
+    min_cosine: float = Field(ge=-1, le=1)
+    """Between a replacement and what it replaces, in the frozen text encoder."""
+
+
+Threat = Annotated[EmbeddingThreat | TextThreat | HistoryThreat, Field(discriminator="surface")]
+
+
+class TaskCard(_Part):
+    """A task, frozen. Any change that can move a number needs a new `version`."""
+
+    id: str = Field(pattern=r"^[a-z0-9-]+$")
+    version: int = Field(ge=1)
+    title: str
+    question: str
+    description: str
+    clicked: str
+    """The verb of a positive: "clicked", "bought", "watched"."""
+    metrics: tuple[Literal["accuracy", "auc", "gauc", "mrr", "ndcg@5", "ndcg@10"], ...]
+    tracks: dict[Track, TrackCard]
+    threats: tuple[Threat, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if "standard" not in self.tracks:
+            raise ValueError('"tracks.standard" is missing: every task has a standard track')
+        ids = [threat.id for threat in self.threats]
+        if len(set(ids)) != len(ids):
+            raise ValueError(f'"threats" has two threats of one id: {sorted({i for i in ids if ids.count(i) > 1})}')
+        for name, track in self.tracks.items():
+            if name == "standard" and track.source.simulated:
+                raise ValueError('"tracks.standard.source.simulated" is true: simulated data is for the demo track')
+            for threat in self.threats:
+                if isinstance(threat, HistoryThreat) and threat.window < 1:
+                    raise ValueError(f'"threats.{threat.id}.window" must be at least 1')
+        return self
+
+    def track(self, name: Track) -> TrackCard:
+        """The card of one track; CardError where the task has none of that name."""
+        if name not in self.tracks:
+            raise CardError(
+                f"the task {self.id} has no {name} track",
+                field="tracks",
+                remedy=f"choose one of: {', '.join(self.tracks)}",
+            )
+        return self.tracks[name]
+
+    def compares_items(self) -> bool:
+        """Whether a threat needs the items' similarity: one that changes histories, or that stuffs texts with words."""
+        return any(
+            isinstance(threat, HistoryThreat) or (isinstance(threat, TextThreat) and "insert-word" in threat.operations)
+            for threat in self.threats
+        )
+
+    def fingerprint(self, name: Track) -> str:
+        """A hash of everything on the card that can move a number of the track `name`: prose and links left out."""
+        track = self.track(name).model_dump(mode="json", exclude={"source"})
+        threats = [threat.model_dump(mode="json", exclude={"source"}) for threat in self.threats]
+        content = {"id": self.id, "version": self.version, "track": name, "data": track, "threats": threats}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def load_card(path: Path) -> TaskCard:
+    """Read and check a card.
+
+    Raises
+    ------
+    CardError
+        Naming the file, every field at fault, and what is expected there.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CardError(
+            f"cannot be read ({error.strerror})", where=path, remedy="give the path of a task card (TOML)"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise CardError(
+            f"is not UTF-8 text (byte {error.start})", where=path, remedy="save the card as UTF-8"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise CardError(f"is not TOML: {error}", where=path, remedy="mend the line that is named") from error
+    try:
+        return TaskCard.model_validate(content)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc'])) or 'card'}: {fault['msg']}" for fault in error.errors()]
+        raise CardError(
+            "; ".join(faults),
+            where=path,
+            field=".".join(map(str, error.errors()[0]["loc"])) or None,
+            remedy="correct each field named; docs/tasks.md explains the card",
+        ) from error

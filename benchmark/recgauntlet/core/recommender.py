@@ -1,0 +1,192 @@
+"""The contract of a recommender: a scorer of candidates, split so that what an attack cannot touch is computed once."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
+from recgauntlet.core.dataset import Catalog, TrainingPeriod
+from recgauntlet.core.errors import PluginError
+from recgauntlet.core.search_space import SearchSpace
+from recgauntlet.core.types import Scalar as Scalar
+from recgauntlet.core.types import Surface as Surface
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How a baseline is optimized: the same under every defense, so that only the defense differs.
+
+    Parameters
+    ----------
+    epochs
+        The most passes over the training pairs.
+    batch_size
+        Training pairs (one clicked, one not) a step; fewer where an epoch would have less than `least_steps` steps.
+    learning_rate, weight_decay
+        AdamW's; the rate rises over the first `warmup` share of the steps and then falls linearly to zero.
+    clip_norm
+        The gradient's largest L2 norm.
+    patience
+        Epochs without a better validation AUC before training stops.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 0.0
+    warmup: float = 0.05
+    clip_norm: float = 1.0
+    patience: int = 3
+    least_steps: int = 40
+
+    def pairs_a_step(self, pairs: int) -> int:
+        """The batch size for `pairs` training pairs."""
+        return max(1, min(self.batch_size, pairs // self.least_steps))
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a model was built from, its seed left out."""
+
+    catalog: Catalog
+    token_length: int
+    options: Mapping[str, Scalar]
+    training: TrainingPeriod
+
+
+class Recommender(nn.Module, ABC):
+    """A model that scores how likely a user is to take a candidate.
+
+    A subclass takes the catalog and then keyword-only hyper-parameters with plain defaults; they are what the
+    record repeats. Logits are `[B]`; 0 is the decision boundary.
+    """
+
+    surfaces: ClassVar[frozenset[Surface]]
+    """What the model reads. A surface it does not read is "not applicable" on the board, never "robust"."""
+
+    recipe: TrainingRecipe
+
+    trains_in_bf16: ClassVar[bool] = False
+    """Whether `--precision auto` may train it in bfloat16 on a GPU: true where that stays within seed noise."""
+
+    citation: ClassVar[str] = ""
+    """BibTeX of the papers it comes from, printed by `recgauntlet cite`."""
+
+    search_space: ClassVar[SearchSpace] = {}
+    """What `recgauntlet tune` may choose."""
+
+    def __init__(self, catalog: Catalog, *, token_length: int) -> None:
+        super().__init__()
+        self.catalog = catalog
+        self.token_length = token_length
+        self._catalog_tokens: Tokens | None = None
+        self.origin: Origin | None = None
+
+    @classmethod
+    def build(cls, origin: Origin, seed: int) -> Self:
+        """A model with its first weights, which depend on `seed` and `origin` alone; torch's global generator is left
+        as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = cls(origin.catalog, token_length=origin.token_length, **origin.options)
+            model.prepare(origin.training)
+        model.origin = origin
+        return model
+
+    def sibling(self, seed: int) -> Self:
+        """An untrained model that differs from this one's first state by the seed of its weights alone; on the same
+        device.
+
+        Raises
+        ------
+        PluginError
+            Where this model was not made by `build`.
+        """
+        if self.origin is None:
+            raise PluginError(
+                f"{type(self).__name__} was built by its constructor, so a sibling cannot be",
+                remedy="build it with Recommender.build",
+            )
+        return type(self).build(self.origin, seed).to(self.device)
+
+    def prepare(self, training: TrainingPeriod) -> None:
+        """Called once after the constructor, before training and before weights are loaded: the place for what depends
+        on the users or on who took what (a row a user, a graph). Draw first weights from torch's global generator."""
+
+    def click_loss(self, scores: Tensor, batch: Batch) -> Tensor:
+        """The scalar that logits `[B]` of `batch` are trained with, whatever the defense: the mean binary
+        cross-entropy. A model of another objective (a pairwise one, say) overrides it; 0 must stay the decision
+        boundary."""
+        return F.binary_cross_entropy_with_logits(scores, batch.labels)
+
+    def auxiliary_loss(self, batch: Batch, generator: torch.Generator) -> Tensor | None:
+        """A further scalar of the model's own (masked items, a penalty), added to what a defense minimizes on a
+        training batch; None for none. `generator`: of this step alone, on the CPU."""
+        return None
+
+    @classmethod
+    def hyperparameters(cls) -> dict[str, Scalar]:
+        """The keyword-only arguments of the constructor and their defaults."""
+        return constructor_defaults(cls)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @abstractmethod
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """`B` texts as tokens of at most `token_length`, on the model's device; an empty text gives one real token."""
+
+    @abstractmethod
+    def embed_history(self, users: Users) -> Tensor:
+        """`[U, H, D]`: one vector a history item, the continuous handle of the history surface."""
+
+    @abstractmethod
+    def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
+        """The users' states, cached while their candidates are under attack; `embeddings` replaces `embed_history`."""
+
+    @abstractmethod
+    def embed(self, candidates: Candidates) -> Tensor:
+        """`[B, L, D]` token embeddings (`[B, 1, D]` for models of item ids): the handle of the embedding surface."""
+
+    @abstractmethod
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        """Logits `[B]` of candidate b shown to the user of row b; `embeddings` replaces `embed`."""
+
+    def candidates(self, items: Tensor, texts: Sequence[str] | None = None) -> Candidates:
+        """The candidates `items [B]`, with `texts` in place of the catalog's where given."""
+        items = items.to(self.device)
+        if texts is not None:
+            return Candidates(items, self.tokenize(texts))
+        return Candidates(items, self.catalog_tokens().select(items))
+
+    def catalog_tokens(self) -> Tokens:
+        """The tokens of every catalog text, `[N, L]`, made once."""
+        if self._catalog_tokens is None or self._catalog_tokens.ids.device != self.device:
+            self._catalog_tokens = self.tokenize(self.catalog.texts)
+        return self._catalog_tokens
+
+
+def constructor_defaults(cls: type) -> dict[str, Scalar]:
+    """The keyword-only arguments of a constructor that have a default, with it: a plugin's hyper-parameters."""
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(cls).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty
+    }
+
+
+def embedding_mask(candidates: Candidates, embedded: Tensor) -> Tensor:
+    """`[B, L]`: which of `embedded [B, L, D]` are real; all of them for models of item ids (`L = 1`)."""
+    if embedded.shape[1] == candidates.tokens.mask.shape[1]:
+        return candidates.tokens.mask
+    return torch.ones(embedded.shape[:2], dtype=torch.bool, device=embedded.device)

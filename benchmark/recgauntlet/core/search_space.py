@@ -1,0 +1,29 @@
+"""What a hyper-parameter may be while it is tuned: every method gets the same few trials in a space that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from recgauntlet.core.types import Scalar
+
+
+@dataclass(frozen=True)
+class Between:
+    """A number from `low` to `high`, both included; drawn evenly, or evenly in its logarithm. Whole numbers where both
+    ends are."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of `values`."""
+
+    values: tuple[Scalar, ...]
+
+
+SearchSpace = Mapping[str, Between | OneOf]
+"""By the name of the constructor's argument. What is not named keeps its default."""

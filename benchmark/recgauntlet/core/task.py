@@ -1,0 +1,42 @@
+"""The contract of a task plugin: a card and the loader of its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from recgauntlet.core.card import TaskCard, Track
+from recgauntlet.core.dataset import Tables
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What the user said about where data may come from.
+
+    directory
+        A directory with the source's own files, tried before anything else; None if the user named none.
+    cache
+        Where downloads are kept.
+    accept_licence
+        The user accepts a licence that asks for it (MIND's); without it such an archive is not downloaded.
+    offline
+        Never open a connection.
+    """
+
+    directory: Path | None
+    cache: Path
+    accept_licence: bool = False
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: what `recgauntlet.tasks` entry points name.
+
+    `load(card, track, options)` returns the normalized tables of a track and raises DataError, which names every
+    mirror that was tried and why it failed.
+    """
+
+    card: TaskCard
+    load: Callable[[TaskCard, Track, SourceOptions], Tables]

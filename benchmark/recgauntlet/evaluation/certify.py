@@ -1,0 +1,166 @@
+"""The evaluator's certificate of a smoothed model: examples that no legal input of a threat can turn, by counting.
+
+What is certified is a `DeletionSmoothed` model exactly as it is served and attacked. Let `v_1 ... v_k` be the votes'
+probabilities of the right answer on the clean input; the answer is right where their mean is above one half. Let an
+attacker touch `t` elements (words, or history items that go or come), each of which at most `m` votes see.
+
+A vote that sees none of the touched elements reads the same input as before: which votes see a word depends on its
+place alone and which see an item on the item alone, untouched words keep their places, and untouched items keep their
+order. So its probability is what it was. At most `a = min(k, t m)` votes see a touched element, and such a vote has a
+probability of at least 0. Whichever `a` votes these are, the mean over all votes of any legal input is at least
+
+    (v_1 + ... + v_k - the a largest of v_1 ... v_k) / k,
+
+and where this is above one half, no legal input is answered wrong. It holds for every input that the verifier lets
+pass, needs no sampling, and has no chance of error. It trusts the model inside to be a fixed function of what each vote
+reads, which the gates `deterministic` and `scores-each-by-itself` look at, and which every attack tries to disprove.
+
+How many elements a budget lets an attacker touch (`touched_words`, `touched_items`) follows the verifier's rules. Rules
+that are not about numbers of edits are left out, which can only make the certificate smaller:
+
+- Words. The verifier compares word by word: a changed word stands in its place, an added one behind the last. So every
+  changed or added word is one touched place. There are at most `amount` of them, or at most `characters` (a character
+  edit changes one word), within the cap on the share of words.
+- Items. A deletion touches one item, an insertion one, a replacement two: what goes and what comes. An insertion into a
+  full history pushes the oldest item out, which is touched too. An item that stands in several places is seen by the
+  same votes in all of them.
+
+The argument is that of Levine and Feizi (2020, "(De)Randomized Smoothing"). RS-Del (Huang et al. 2023) bounds answers
+under fresh noise instead: with `r` words changed, at most `1 - p^r` of the noise sees one of them, here `r m / k`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recgauntlet.attacks.base import Budget
+from recgauntlet.core.batch import PAD, Batch
+from recgauntlet.core.card import HistoryThreat, TextThreat, Threat, Tier
+from recgauntlet.evaluation.robustness import Trial, attackable
+from recgauntlet.evaluation.sanity_checks import at_most
+from recgauntlet.evaluation.smoothing import DeletionSmoothed
+from recgauntlet.records.columns import Packed
+from recgauntlet.records.schema import CertifiedOutcome, Gate, ThreatOutcome
+from recgauntlet.threats.lexicon import words_of
+
+MARGIN = 1e-4
+"""By how much the mean of the probabilities must exceed one half: far above the rounding of single precision."""
+_ROUNDING = 1e-9
+
+
+def certify(trial: Trial, threat: Threat, tiers: Sequence[Tier]) -> tuple[CertifiedOutcome, ...]:
+    """What is certified under `threat` at each of `tiers`; nothing where the model is not the harness's own smoothing
+    of the threat's surface, or is random all the same.
+
+    An example counts where its clean answer is right, and no legal input of the tier can change that. Where the threat
+    promotes, clicked candidates are not attacked and keep their clean outcome, as in robust accuracy.
+    """
+    model = trial.model
+    # no subclass: it may override what the proof is about
+    if type(model) is not DeletionSmoothed or model.surface != threat.surface or trial.samples > 1:
+        return ()
+    votes = right_votes(model, trial.batch)
+    left_alone = ~attackable(threat, trial.batch)
+    found = []
+    for tier in tiers:
+        reached = model.kept * touched(trial, Budget.of(threat, tier))
+        holds = (guaranteed(votes, reached) > 0.5 + MARGIN).to(trial.right.device)
+        found.append(
+            CertifiedOutcome(
+                threat=threat.id,
+                tier=tier,
+                votes=model.votes,
+                reached=min(model.votes, int(reached.max())),
+                certified=Packed.bits((trial.right & (holds | left_alone)).cpu().numpy()),
+            )
+        )
+    return tuple(found)
+
+
+def guaranteed(votes: Tensor, reached: Tensor) -> Tensor:
+    """`[B]`: the least mean that the probabilities `votes [B, K]` can be brought to where `reached [B]` of them may
+    become 0; NaN where one is no number."""
+    best_first = votes.sort(dim=1, descending=True).values
+    places = torch.arange(votes.shape[1], device=votes.device)
+    return (best_first * (places >= reached.to(votes.device).unsqueeze(1))).sum(dim=1) / votes.shape[1]
+
+
+@torch.no_grad()
+def right_votes(model: DeletionSmoothed, batch: Batch, chunk: int = 256) -> Tensor:
+    """`[B, votes]`, double precision, on the CPU: the probability that each vote gives the right answer on the clean
+    input, by the path on which the evaluator scores."""
+    parts = []
+    for start in range(0, len(batch), chunk):
+        index = torch.arange(start, min(start + chunk, len(batch)), device=batch.items.device)
+        part = batch.select(index)
+        used, rows = torch.unique(part.rows, return_inverse=True)
+        state = model.encode_user(part.users.select(used)).select(rows)
+        parts.append(model.vote_logits(state, model.candidates(part.items, part.texts)).double().cpu())
+    signs = 2 * batch.labels.double().cpu() - 1
+    return torch.sigmoid(model.sharpness * torch.cat(parts) * signs.unsqueeze(1))
+
+
+def touched(trial: Trial, budget: Budget) -> Tensor:
+    """`[B]` int64, on the CPU: how many words or items of each test example an attacker can touch within `budget`."""
+    if isinstance(budget.threat, TextThreat):
+        texts = (trial.world.catalog.texts[i] for i in trial.batch.items.tolist())
+        return torch.tensor([touched_words(budget.threat, budget, len(words_of(text))) for text in texts])
+    if isinstance(budget.threat, HistoryThreat):
+        histories = trial.batch.histories()
+        edits, width = int(budget.amount), histories.shape[1]
+        of_length = [touched_items(budget.threat, edits, length, width) for length in range(width + 1)]
+        return torch.tensor(of_length)[(histories != PAD).sum(dim=1).cpu()]
+    raise ValueError("embeddings are not touched one by one")
+
+
+def touched_words(threat: TextThreat, budget: Budget, count: int) -> int:
+    """The most words of a text of `count` that can be changed or added within `budget`; see `verify_text`."""
+    share = threat.max_changed_share
+    cap = math.inf if share is None else max(1, int(share * count + _ROUNDING))
+    words = budget.amount if "insert-word" in threat.operations else min(budget.amount, count)
+    characters = min(budget.characters, count) if "replace-character" in threat.operations else 0
+    return int(min(cap, max(words, characters)))
+
+
+def touched_items(threat: HistoryThreat, edits: int, length: int, width: int) -> int:
+    """The most items that go or come within `edits` of a history of `length` items and `width` places; see
+    `verify_history`."""
+    able = {operation: edits if operation in threat.operations else 0 for operation in ("replace", "insert", "delete")}
+    most = 0
+    for replaced in range(able["replace"] + 1):
+        for inserted in range(min(able["insert"], edits - replaced) + 1):
+            for deleted in range(min(able["delete"], edits - replaced - inserted) + 1):
+                pushed_out = max(0, length + inserted - deleted - width)
+                gone = min(length, replaced + deleted + pushed_out)
+                most = max(most, gone + replaced + inserted)
+    return most
+
+
+def certificate_gate(threat: ThreatOutcome, certified: Sequence[CertifiedOutcome]) -> Gate:
+    """No attack broke what is certified: then either the certificate or the model inside is not what it seems."""
+    broken = 0
+    for outcome in threat.tiers:
+        for one in certified:
+            if one.threat == threat.id and one.tier == outcome.tier:
+                bits = one.certified.to_bool()
+                alone = [lone.broken.to_bool() for lone in threat.alone if lone.tier == outcome.tier]
+                fell = ~outcome.robust.to_bool()
+                fell[list(threat.subset)] |= np.any(alone, axis=0) if alone else False
+                broken += int((bits & fell).sum())
+    return at_most(
+        name="certificate-holds",
+        threat=threat.id,
+        value=float(broken),
+        limit=0.0,
+        explanation=f"{broken} times an attack broke an example that was certified; a proof that an example disproves "
+        "speaks of another model than the one that was attacked"
+        if broken
+        else "no attack broke an example that was certified",
+        remedy="let the model inside score what it is given and nothing else: no memory between calls, no look at the "
+        "neighbours in a batch, no randomness; where it does, report it as a fault of the certificate",
+    )

@@ -1,0 +1,264 @@
+"""Promotion: one text an item that lifts it in the lists of many users, found on some of them, measured on the others.
+
+A seller writes one title for everybody. So the search sees 40 % of the users, and exposure is measured on the other
+60 %. Unpopular targets are what the literature promotes (Poisoning-SSL, ARLib); the measure is the exposure in the
+first k of a list (RecTextAttack).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recgauntlet.attacks.base import Budget
+from recgauntlet.attacks.text.edits import Draft, Rules
+from recgauntlet.core.batch import Batch, Users
+from recgauntlet.core.card import TextThreat
+from recgauntlet.core.dataset import IntArray, TaskData
+from recgauntlet.core.protocol import COMPETITORS, OPTIMIZED_SHARE, PLACE_TO_REACH, PROMOTED_ITEMS, PROMOTION_USERS
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.rng import Randomness
+from recgauntlet.evaluation.robustness import Trial, score_in_chunks
+from recgauntlet.leaderboard.schema import RANKING_TIER
+from recgauntlet.metrics.ranking import Floats
+from recgauntlet.records.columns import Packed
+from recgauntlet.records.schema import PromotionOutcome
+from recgauntlet.threats.verifier.text import text_fault
+from recgauntlet.threats.victim import Victim
+
+GRADIENT_MOVES = 16
+"""Texts scored a turn because the gradient says so; half append and half replace where both are legal."""
+POPULAR_MOVES = 4
+"""Texts scored a turn whatever the gradient says: the catalog's most popular words appended."""
+SLOPE_QUERIES = 2
+"""What the slopes of a text cost each user: its score and its gradient."""
+
+
+def promote(
+    trial: Trial, data: TaskData, threat: TextThreat, rng: Randomness, *, twin: Victim | None = None
+) -> PromotionOutcome:
+    """Promote up to PROMOTED_ITEMS items of the less popular half of the catalog by one text each at the standard tier.
+
+    The search asks the model, and by itself the undefended `twin`, which no trick of the model can mislead; of the two
+    texts the one that does more for the model's searching users is kept. Users are up to PROMOTION_USERS of the test
+    pairs. An item's rank is its place among itself and up to COMPETITORS others, the same for every item and user. With
+    fewer than two users or items there is nothing to promote, and the outcome is empty.
+    """
+    draw = rng.child(f"promotion/{threat.id}")
+    items, competitors = _draw_items(data, draw)
+    searching, held_out = _draw_users(trial.batch.users, draw)
+    if not len(searching) or not len(competitors) or not len(items):
+        nothing = Packed.floats(np.empty(0))
+        return PromotionOutcome(
+            threat=threat.id, items=(), optimized_on=0, users=0, competitors=0, before=nothing, after=nothing
+        )
+    goal = _Goal.of(trial.model, searching, competitors)
+    texts = _search(trial.victim, threat, goal, searching, items)
+    if twin is not None:
+        others = _search(twin, threat, _Goal.of(twin.model, searching, competitors), searching, items)
+        ours, theirs = (goal.gain(_scores(trial.model, searching, items, form).T) for form in (texts, others))
+        better = (theirs > ours).tolist()
+        texts = [other if wins else own for own, other, wins in zip(texts, others, better, strict=True)]
+    rivals = _scores(trial.model, held_out, competitors, None)
+    shown = [data.catalog.texts[i] for i in items]
+    before, after = (_ranks(_scores(trial.model, held_out, items, form), rivals) for form in (shown, texts))
+    return PromotionOutcome(
+        threat=threat.id,
+        items=tuple(items.tolist()),
+        optimized_on=len(searching),
+        users=len(held_out),
+        competitors=len(competitors),
+        before=Packed.floats(before.reshape(-1)),
+        after=Packed.floats(after.reshape(-1)),
+    )
+
+
+@dataclass(frozen=True)
+class _Goal:
+    """What the search wants of each of `U` users: a score above `level [U]`, in units of `spread [U]`."""
+
+    level: Tensor
+    spread: Tensor
+
+    @classmethod
+    def of(cls, model: Recommender, users: Users, competitors: IntArray) -> _Goal:
+        scores = torch.nan_to_num(_scores(model, users, competitors, None).double())
+        place = min(PLACE_TO_REACH, scores.shape[1])
+        return cls(scores.topk(place, dim=1).values[:, -1], scores.std(dim=1, correction=0).clamp(min=1e-6))
+
+    def gain(self, scores: Tensor) -> Tensor:
+        """The targeted ranking loss's negative: for `scores [K, U]` the mean over users of the sigmoid of how far they
+        stand above the level, `[K]`. Not a number counts as lowest."""
+        above = (scores.double() - self.level) / self.spread
+        return torch.nan_to_num(torch.sigmoid(above), nan=0.0).mean(dim=1)
+
+    def slope(self, scores: Tensor) -> Tensor:
+        """`[K, U]`: the derivative of `gain` by each score."""
+        soft = torch.sigmoid((scores.double() - self.level) / self.spread)
+        return torch.nan_to_num(soft * (1 - soft) / self.spread, nan=0.0) / scores.shape[1]
+
+
+def _draw_items(data: TaskData, rng: Randomness) -> tuple[IntArray, IntArray]:
+    """The items to promote and those that compete with all of them, as catalog indices."""
+    size = len(data.catalog)
+    clicks = np.bincount(data.train.clicked, minlength=size)
+    shuffled = rng.child("order").numpy().permutation(size)
+    least = shuffled[np.argsort(clicks[shuffled], kind="stable")][: max(1, size // 2)]
+    items = rng.child("items").numpy().permutation(least)[: min(PROMOTED_ITEMS, size - 1)]
+    others = np.setdiff1d(np.arange(size), items)
+    return items, np.sort(rng.child("competitors").numpy().permutation(others)[:COMPETITORS])
+
+
+def _draw_users(users: Users, rng: Randomness) -> tuple[Users, Users]:
+    """Distinct users to search on, and others to measure on; both empty where there are fewer than two."""
+    first = np.unique(users.ids.cpu().numpy(), return_index=True)[1]
+    chosen = rng.child("users").numpy().permutation(np.sort(first))[:PROMOTION_USERS]
+    cut = max(1, round(OPTIMIZED_SHARE * len(chosen))) if len(chosen) > 1 else 0
+    parts = (chosen[:cut], chosen[cut:] if cut else chosen[:0])
+    search, held_out = (users.select(torch.from_numpy(part).to(users.ids.device)) for part in parts)
+    return search, held_out
+
+
+def _search(asked: Victim, threat: TextThreat, goal: _Goal, users: Users, items: IntArray) -> list[str]:
+    """For each item the text found, word after word; the clean one where no legal text does better."""
+    budget = Budget.of(threat, RANKING_TIER)
+    world = asked.world
+    rules = Rules.of(world, budget)
+    pairs = _pairs(users, items, None)
+    victim = Victim(asked.model, world, asked.scale, pairs, limit=budget.queries)
+    drafts = rules.drafts(world, pairs.select(torch.arange(len(items), device=pairs.items.device) * len(users)))
+    chosen = list(drafts)
+    best = goal.gain(victim.scores(pairs).reshape(len(items), -1)).tolist()
+    turns = int(budget.amount)
+    for turn in range(turns):
+        # a user is asked once for each text and once for each gradient; what is left is shared among the turns
+        left = int(victim.remaining(pairs.example_ids).min()) // (turns - turn)
+        going = [i for i, draft in enumerate(drafts) if rules.edits_left(draft) > 0] if left > SLOPE_QUERIES else []
+        options = dict(zip(going, _options(victim, rules, goal, pairs, drafts, going, left), strict=True))
+        flat = [(i, draft) for i, found in options.items() for draft in found]
+        if not flat:
+            break
+        gains = _gains(victim, goal, pairs, users, flat)
+        for i in options:
+            own = [(gain, draft) for gain, (j, draft) in zip(gains, flat, strict=True) if j == i]
+            if own:
+                gain, drafts[i] = max(own, key=lambda pair: pair[0])
+                if gain > best[i]:
+                    best[i], chosen[i] = gain, drafts[i]
+    texts = [draft.text for draft in chosen]
+    clean = [draft.clean for draft in chosen]
+    return [
+        old if text_fault(world.lexicon, threat, budget, old, new) else new
+        for old, new in zip(clean, texts, strict=True)
+    ]
+
+
+def _gains(victim: Victim, goal: _Goal, pairs: Batch, users: Users, flat: Sequence[tuple[int, Draft]]) -> list[float]:
+    """What each text, of the item that stands beside it, is worth to the search."""
+    texts = [draft.text for _, draft in flat for _ in range(len(users))]
+    asked = pairs.select(_rows_of([i for i, _ in flat], len(users), pairs)).with_texts(texts)
+    gains: list[float] = goal.gain(victim.scores(asked).reshape(len(flat), -1)).tolist()
+    return gains
+
+
+def _options(
+    victim: Victim, rules: Rules, goal: _Goal, pairs: Batch, drafts: list[Draft], going: list[int], most: int
+) -> list[list[Draft]]:
+    """Legal drafts one word further for each of the items `going`, the most promising to first order on average over
+    the users (HotFlip, Ebrahimi et al. 2018; one text for many users as in Wallace et al. 2019).
+
+    What an appended word would gain is read off a popular word appended for the question.
+    """
+    if not going:
+        return []
+    stuffed = [_appended(rules, drafts[i], rules.popular[:50], 1) if rules.stuffing else [] for i in going]
+    asked = [(found or [drafts[i]])[0] for i, found in zip(going, stuffed, strict=True)]
+    count = len(goal.level)
+    rows = _rows_of(going, count, pairs)
+    texts = [draft.text for draft in asked for _ in range(count)]
+    weights = goal.slope(victim.scores(pairs.select(rows).with_texts(texts)).reshape(len(going), -1)).float().cpu()
+    slopes, products = victim.word_slopes(pairs.select(rows).with_texts(texts))
+    shape = (len(going), count, slopes.shape[1])
+    slope = torch.einsum("ku,kuwd->kwd", weights, slopes.reshape(*shape, -1))
+    product = torch.einsum("ku,kuw->kw", weights, products.reshape(shape))
+    return [
+        _moves(victim, rules, drafts[i], bool(found), slope[k], product[k], most - SLOPE_QUERIES)
+        for k, (i, found) in enumerate(zip(going, stuffed, strict=True))
+    ]
+
+
+def _moves(
+    victim: Victim, rules: Rules, draft: Draft, can_append: bool, slope: Tensor, product: Tensor, most: int
+) -> list[Draft]:
+    """At most `most` legal drafts: by the gradient `slope [W, D]`, and popular words appended."""
+    readable, end = slope.shape[0], len(draft.words)
+    places = [place for place in rules.open_places(draft) if place < readable] if rules.may_replace else []
+    moves = [(place, word) for place in places for word in rules.replacements(draft.words[place])]
+    appends = [(end, word) for word in rules.popular] if can_append and end < readable else []
+    by_gradient = min(most, GRADIENT_MOVES)
+    half = by_gradient // 2 if appends else 0
+    found = rules.word_moves(draft, _ranked(victim, appends, slope, product), half)
+    found += rules.word_moves(draft, _ranked(victim, moves, slope, product), by_gradient - len(found))
+    if can_append:
+        found += _appended(rules, draft, rules.popular, POPULAR_MOVES)
+    return list(dict.fromkeys(found))[:most]
+
+
+def _ranked(victim: Victim, moves: list[tuple[int, str]], slope: Tensor, product: Tensor) -> list[tuple[int, str]]:
+    """Moves by what they gain to first order, most first."""
+    if not moves:
+        return []
+    words = list(dict.fromkeys(word for _, word in moves))
+    place_of = {word: n for n, word in enumerate(words)}
+    gain = slope @ victim.word_vectors(words).T - product[:, None]
+    values = gain[[place for place, _ in moves], [place_of[word] for _, word in moves]]
+    return [moves[n] for n in values.argsort(descending=True, stable=True).tolist()]
+
+
+def _appended(rules: Rules, draft: Draft, words: Sequence[str], most: int) -> list[Draft]:
+    return rules.word_moves(draft, ((len(draft.words), word) for word in words), most)
+
+
+def _rows_of(items: Sequence[int], users: int, pairs: Batch) -> Tensor:
+    """Where the pairs of each of `items` (by number) stand, item after item."""
+    starts = torch.tensor(items, dtype=torch.int64, device=pairs.items.device) * users
+    return (starts[:, None] + torch.arange(users, device=starts.device)).flatten()
+
+
+def _pairs(users: Users, items: IntArray, texts: Sequence[str] | None) -> Batch:
+    """Every item shown to every user, item after item."""
+    device = users.ids.device
+    size, count = len(items), len(users)
+    shown = None if texts is None else tuple(text for text in texts for _ in range(count))
+    return Batch(
+        users=users,
+        rows=torch.arange(count, device=device).repeat(size),
+        items=torch.from_numpy(items).to(device).repeat_interleave(count),
+        labels=torch.zeros(size * count, device=device),
+        example_ids=torch.arange(size * count, device=device),
+        texts=shown,
+    )
+
+
+def _scores(model: Recommender, users: Users, items: IntArray, texts: Sequence[str] | None) -> Tensor:
+    """`[U, I]`: the evaluator's own scores of every item for every user."""
+    pairs = _pairs(users, items, texts)
+    by_user = torch.arange(len(pairs), device=pairs.items.device).reshape(len(items), len(users)).T.flatten()
+    return score_in_chunks(model, pairs.select(by_user)).reshape(len(users), len(items))
+
+
+def _ranks(scores: Tensor, rivals: Tensor) -> Floats:
+    """`[I, U]`: the rank of each of `scores [U, I]` among itself and the user's `rivals [U, C]`, from 1.
+
+    Ties count at their mean; not a number stands last, together with all others of its kind.
+    """
+    own, others = (torch.nan_to_num(part.double().cpu(), nan=-torch.inf) for part in (scores, rivals))
+    own = own[:, None, :]
+    above = (others[:, :, None] > own).sum(dim=1)
+    level = (others[:, :, None] == own).sum(dim=1)
+    ranks: Floats = (1 + above + level / 2).T.numpy()
+    return ranks

@@ -1,0 +1,127 @@
+"""Gates on how a model makes its scores: always the same, from the input alone, and by a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.card import Threat
+from recgauntlet.core.protocol import FEW, SAME
+from recgauntlet.evaluation.robustness import Trial, change, is_right, score_in_chunks
+from recgauntlet.evaluation.sanity_checks import at_most
+from recgauntlet.records.schema import Gate
+from recgauntlet.training.checkpoint import weights_hash
+from recgauntlet.training.trainer import score_batch
+
+
+def behaviour_gates(trial: Trial) -> tuple[Gate, ...]:
+    """Deterministic, independent of the batch, unchanged by scoring, and no optimization inside."""
+    few = trial.batch.select(torch.arange(min(FEW, len(trial.batch)), device=trial.batch.items.device))
+    weights = weights_hash(trial.model)
+    with _autograd_calls() as calls:
+        once = score_batch(trial.model, few)
+    again = score_batch(trial.model, few)
+    moved = change(once, again)
+    apart = torch.cat([score_batch(trial.model, part) for part in _apart(few)])
+    # what is random differs anyway: the first gate speaks of it
+    dependence = 0.0 if moved > SAME else change(once, apart)
+    changed = weights_hash(trial.model) != weights
+    return (
+        at_most(
+            name="deterministic",
+            value=moved,
+            limit=SAME,
+            explanation=f"scoring the same inputs twice moves scores by {moved:.1e} of their spread; randomness at "
+            "inference hides errors from an attack without mending them",
+            remedy="serve the model without noise or dropout; the attacks average over "
+            f"{trial.samples} passes, which is no proof",
+        ),
+        at_most(
+            name="scores-each-by-itself",
+            value=dependence,
+            limit=SAME,
+            explanation=f"the same inputs in smaller batches move scores by {dependence:.1e} of their spread; a score "
+            "that depends on its neighbours in the batch can neither be attacked nor served reliably",
+            remedy="use statistics of training, not of the batch, at inference",
+        ),
+        at_most(
+            name="unchanged-by-scoring",
+            value=float(changed),
+            limit=0.0,
+            explanation="scoring changes the model's weights or buffers; what was attacked is not what was measured"
+            if changed
+            else "scoring leaves the weights and buffers as they were",
+            remedy="serve the model in evaluation mode, without updates",
+        ),
+        at_most(
+            name="no-optimization-at-inference",
+            value=float(len(calls)),
+            limit=0.0,
+            explanation=f"scoring calls autograd {len(calls)} times; a defense that optimizes at inference costs a "
+            "multiple, and gradients through its loop mislead the attacks",
+            remedy="report such a defense with an attack of its own (recgauntlet challenge) that goes around the loop",
+        ),
+    )
+
+
+def zero_budget_gate(trial: Trial, threat: Threat, index: Tensor) -> Gate:
+    """Nothing is changed, but the input takes the way that a perturbed one takes."""
+    clean = trial.batch.select(index)
+    if threat.surface == "candidate-text":
+        texts = trial.world.catalog.texts
+        same = clean.with_texts([texts[i] for i in clean.items.tolist()])
+    elif threat.surface == "history":
+        same = clean.with_histories(clean.histories())
+    else:
+        with torch.no_grad():
+            embedded = trial.model.embed(trial.model.candidates(clean.items))
+        same = clean.with_delta(torch.zeros_like(embedded))
+    scores = score_in_chunks(trial.model, same, trial.samples)
+    moved = 0.0 if trial.samples > 1 else change(trial.scores[index], scores)
+    flips = int((is_right(scores, clean) != trial.right[index]).sum())
+    return at_most(
+        name="zero-budget-is-clean",
+        threat=threat.id,
+        value=moved,
+        limit=SAME,
+        explanation=f"an unchanged input sent along the path of a perturbed one moves scores by {moved:.1e} of their "
+        f"spread and flips {flips} answers; the model tells attacked inputs from clean ones",
+        remedy="let embed, tokenize and encode_user give the same for the same input, however it is handed in",
+    )
+
+
+def _apart(batch: Batch) -> Iterator[Batch]:
+    """The same examples in order, in batches of uneven sizes."""
+    start = 0
+    while start < len(batch):
+        size = 1 if start == 0 else 7
+        yield batch.select(torch.arange(start, min(start + size, len(batch)), device=batch.items.device))
+        start += size
+
+
+@contextmanager
+def _autograd_calls() -> Iterator[list[str]]:
+    """The calls of autograd while the context is open."""
+    calls: list[str] = []
+    autograd: Any = torch.autograd
+    originals = {name: getattr(autograd, name) for name in ("grad", "backward")}
+
+    def counted(name: str) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            calls.append(name)
+            return originals[name](*args, **options)
+
+        return call
+
+    try:
+        for name in originals:
+            setattr(autograd, name, counted(name))
+        yield calls
+    finally:
+        for name, original in originals.items():
+            setattr(autograd, name, original)

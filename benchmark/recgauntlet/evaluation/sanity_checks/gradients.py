@@ -1,0 +1,151 @@
+"""Gates on what an attack can follow: gradients that are there, under every loss, and lead somewhere without limits."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.common import wrong_way
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.card import EmbeddingThreat, Threat
+from recgauntlet.core.protocol import (
+    FLAT,
+    LARGEST_FLAT_SHARE,
+    LARGEST_SLOPE,
+    LEAST_FELT,
+    LEAST_SLOPE,
+    LEFT_UNLIMITED,
+    SAME,
+    SMALL_STEP,
+    STEP,
+    UNLIMITED,
+)
+from recgauntlet.core.rng import Randomness
+from recgauntlet.evaluation.robustness import Trial, run_attack, score_in_chunks
+from recgauntlet.evaluation.sanity_checks import at_least, at_most
+from recgauntlet.records.schema import Gate
+
+
+def flat_gates(trial: Trial, threat: Threat, index: Tensor) -> tuple[Gate, ...]:
+    """Gradients of the margin and of the cross-entropy with respect to the surface's continuous handle."""
+    batch = trial.batch.select(index)
+    trial.victim.reset(None)
+    logits, gradient, length = _gradients(trial, threat, batch)
+    damage = wrong_way(batch) * logits
+    slopes = {"margin": torch.ones_like(damage), "cross-entropy": torch.sigmoid(damage)}
+    spread = max(float(trial.scores.std()), 1e-12)
+    finite = torch.nan_to_num(gradient.flatten(1), nan=0.0, posinf=0.0, neginf=0.0)
+    gain = finite.double().norm(dim=1) * STEP * length / spread
+    shares = {loss: float((gain * slope < FLAT).double().mean()) for loss, slope in slopes.items()}
+    worst = max(shares, key=lambda loss: shares[loss])
+    return (
+        _slope_gate(trial, threat, batch, finite.view_as(gradient), length),
+        at_most(
+            name="gradients-are-there",
+            threat=threat.id,
+            value=shares[worst],
+            limit=LARGEST_FLAT_SHARE,
+            explanation="share of the examples whose gradient is zero, not a number or too small to follow: "
+            + ", ".join(f"{share:.1%} under the {loss}" for loss, share in shares.items())
+            + "; where gradients are gone, only attacks that need none can be believed",
+            remedy="remove rounding, detached or saturated operations from the path of the input, or show that the "
+            "model stands up to attacks on a smooth version of it",
+        ),
+    )
+
+
+def _slope_gate(trial: Trial, threat: Threat, batch: Batch, gradient: Tensor, length: float) -> Gate:
+    """A small step along the gradient, forth and back, brings what the gradient promises."""
+    norm = gradient.double().flatten(1).norm(dim=1)
+    unit = torch.where(norm > 0, 1 / norm.clamp(min=1e-300), 0.0)[:, None, None] * gradient.double()
+    step = (SMALL_STEP * length * unit).to(gradient.dtype)
+    risen = (_moved(trial, threat, batch, step).double() - _moved(trial, threat, batch, -step).double()) / 2
+    ratio = torch.where(norm > 0, risen / (SMALL_STEP * length * norm).clamp(min=1e-300), 0.0)
+    value = float(ratio.median()) if len(ratio) else 1.0
+    return Gate(
+        name="gradients-tell-the-slope",
+        threat=threat.id,
+        passed=LEAST_SLOPE <= value <= LARGEST_SLOPE,
+        value=value,
+        limit=LEAST_SLOPE,
+        explanation=f"a small step along the gradient brings {value:.2f} times what it promises (median), where "
+        f"a smooth score brings about 1 and {LEAST_SLOPE:g} to {LARGEST_SLOPE:g} is allowed; gradients that promise "
+        "something else mislead every attack that follows them",
+        remedy="let autograd differentiate what is computed: no rounding, no detached path, no gradient of its own",
+    )
+
+
+def _moved(trial: Trial, threat: Threat, batch: Batch, step: Tensor) -> Tensor:
+    """Logits `[B]` with `step [B, ...]` added to the surface's continuous handle; the mean of the model's samples."""
+    if threat.surface != "history":
+        return score_in_chunks(trial.model, batch.with_delta(step), trial.samples)
+    users = batch.users.select(batch.rows)
+    with torch.no_grad():
+        embedded = trial.model.embed_history(users)
+        candidates = trial.model.candidates(batch.items, batch.texts)
+        passes = [
+            trial.model.score(trial.model.encode_user(users, embedded + step), candidates) for _ in range(trial.samples)
+        ]
+    return torch.stack(passes).mean(dim=0)
+
+
+def felt_gate(trial: Trial, threat: Threat, random: Attack, index: Tensor, rng: Randomness) -> Gate:
+    """Random legal changes move the score: a model that does not feel them does not read what the attacker changes."""
+    clean = trial.batch.select(index)
+    found = run_attack(trial, random, Budget.of(threat, "standard"), index, rng.child("felt"))
+    changed = _changed(trial, clean, found.perturbed)
+    spread = max(float(trial.scores.double().std()), 1e-300)
+    moved = (found.scores - trial.scores[index]).double().abs() > SAME * spread
+    felt = float(moved[changed].double().mean()) if bool(changed.any()) else 1.0
+    return at_least(
+        name="changes-are-felt",
+        threat=threat.id,
+        value=felt,
+        limit=LEAST_FELT,
+        explanation=f"{felt:.1%} of random legal changes move the score; a model that undoes or ignores them by "
+        "what it knows of the test withstands nothing that it would meet elsewhere",
+        remedy="let the score depend on the texts, histories and embeddings that are handed in",
+    )
+
+
+def _changed(trial: Trial, clean: Batch, perturbed: Batch) -> Tensor:
+    """`[B]`: which examples differ from the clean ones at all."""
+    if perturbed.delta is not None:
+        return perturbed.delta.flatten(1).ne(0).any(dim=1)
+    if perturbed.texts is not None:
+        texts = trial.world.catalog.texts
+        pairs = zip(perturbed.texts, clean.items.tolist(), strict=True)
+        return torch.tensor([text != texts[item] for text, item in pairs], device=clean.items.device)
+    return (perturbed.histories() != clean.histories()).any(dim=1)
+
+
+def _gradients(trial: Trial, threat: Threat, batch: Batch) -> tuple[Tensor, Tensor, float]:
+    """Logits `[B]`, input gradients `[B, ...]`, and the mean norm of one vector of the handle."""
+    if threat.surface == "history":
+        logits, embedded, gradient = trial.victim.history_gradient(batch)
+        norms = embedded.norm(dim=2)
+        return logits, gradient, float(norms[norms > 0].mean()) if bool((norms > 0).any()) else 0.0
+    logits, gradient, _ = trial.victim.embedding_gradient(batch)
+    return logits, gradient, trial.scale.norm
+
+
+def unlimited_gate(trial: Trial, threat: EmbeddingThreat, attack: Attack, index: Tensor, rng: Randomness) -> Gate:
+    """Next to nothing stands where the ball is many times as large as the embeddings themselves."""
+    standing = index[trial.right[index]]
+    budget = dataclasses.replace(Budget.of(threat, "high"), amount=UNLIMITED)
+    left = 0.0
+    if len(standing):
+        found = run_attack(trial, attack, budget, standing, rng.child("unlimited"))
+        left = float((~found.broken).sum()) / len(index)
+    return at_most(
+        name="falls-without-limits",
+        threat=threat.id,
+        value=left,
+        limit=LEFT_UNLIMITED,
+        explanation=f"{left:.1%} stand where every embedding may move by {UNLIMITED:g} times its size, so that an "
+        "attacker can show anything; what stands there was not attacked",
+        remedy="look for gradients that are zero, lead the wrong way, or stop at a saturated operation",
+    )

@@ -1,0 +1,147 @@
+"""Gates on what the attacks found: the order that honest models keep, whatever they withstand."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from recgauntlet.attacks.base import Attack
+from recgauntlet.core.card import TIERS, Threat, Tier
+from recgauntlet.core.dataset import BoolArray
+from recgauntlet.core.protocol import DISCRETE_SLACK, SLACK, STANDARD_ERRORS
+from recgauntlet.evaluation.sanity_checks import at_most
+from recgauntlet.records.schema import Gate, LoneAttack
+
+_ONE_STEP = frozenset({"fgm", "fgsm"})
+
+
+def order_gates(
+    threat: Threat, attacks: Sequence[Attack], alone: Sequence[LoneAttack], right: BoolArray
+) -> tuple[Gate, ...]:
+    """Compare what `attacks` left by themselves on the subset, of which `right` were right before.
+
+    More may be left by the attack that knows more, the larger budget or the search only by chance.
+    """
+    left = {found.attack: right & ~found.broken.to_bool() for found in alone if found.tier == "standard"}
+    ran = [attack for attack in attacks if attack.name in left]
+    white = [a.name for a in ran if a.uses_gradients]
+    ways = {a.edits for a in ran if a.uses_gradients}
+    blind = [a for a in ran if not (a.uses_gradients or a.is_random or a.name == "transfer")]
+    black = [a.name for a in blind if a.edits in ways]
+    searches = [a.name for a in ran if not a.is_random]
+    chance = [a.name for a in ran if a.is_random]
+    slack = SLACK if threat.surface == "embedding" else DISCRETE_SLACK
+    gates = [damage_grows(threat, alone, right)]
+    if searches and chance:
+        gates.append(
+            no_weaker(
+                "attack-beats-random",
+                threat,
+                _together(left, searches),
+                _together(left, chance),
+                "all searches together leave {own}, random perturbation at the same budget {other}; attacks that "
+                "chance beats are blind here",
+                "look for zero or misleading gradients, or scores that do not depend on the input",
+            )
+        )
+    if white and black:
+        gates.append(
+            no_weaker(
+                "black-box-no-better",
+                threat,
+                _together(left, white),
+                _together(left, black),
+                "attacks with gradients leave {own}, attacks that only ask for scores {other}; where the blind do "
+                "better, gradients are masked",
+                "remove rounding, detached or saturated operations from the path of the input",
+                slack,
+            )
+        )
+    if "transfer" in left and searches:
+        own = [name for name in searches if name != "transfer"]
+        gates.append(
+            no_weaker(
+                "transfer-no-better",
+                threat,
+                _together(left, own),
+                left["transfer"],
+                "attacks on the model itself leave {own}, inputs found on its undefended twin {other}; where a "
+                "stranger's inputs do better, the model hides from attacks instead of withstanding them",
+                "remove what hides gradients or scores: rounding, noise, scaled logits",
+                slack,
+            )
+        )
+    one_step = [name for name in white if name in _ONE_STEP]
+    if one_step and "pgd" in left:
+        gates.append(
+            no_weaker(
+                "pgd-at-least-fgsm",
+                threat,
+                left["pgd"],
+                _together(left, one_step),
+                "PGD leaves {own}, one step {other}; where one step does better, gradients are masked",
+                "look for gradients that lead the wrong way after the first step",
+            )
+        )
+    return tuple(gates)
+
+
+def damage_grows(threat: Threat, alone: Sequence[LoneAttack], right: BoolArray) -> Gate:
+    """No more left at a larger budget, over the attacks that ran at every tier, each tier searched anew."""
+    by_tier: dict[Tier, dict[str, BoolArray]] = {tier: {} for tier in TIERS}
+    for found in alone:
+        by_tier[found.tier][found.attack] = right & ~found.broken.to_bool()
+    common = [name for name in by_tier[TIERS[0]] if all(name in by_tier[tier] for tier in TIERS)]
+    left = [_together(by_tier[tier], common) if common else right for tier in TIERS]
+    rises = [_rise(after, before) for before, after in itertools.pairwise(left)]
+    gap, limit = max(rises, key=lambda rise: rise[0] - rise[1])
+    shares = ", ".join(f"{float(bits.mean()):.1%}" for bits in left)
+    return at_most(
+        name="damage-grows-with-budget",
+        threat=threat.id,
+        value=max(gap, 0.0),
+        limit=limit,
+        explanation=f"{' and '.join(common) or 'nothing'}, run anew at the tiers {', '.join(TIERS)}, leaves {shares}; "
+        "where more is left at a larger budget, the attacks are misled",
+        remedy="look for gradients or scores that mislead a search the further it goes",
+    )
+
+
+def no_weaker(
+    name: str,
+    threat: Threat,
+    left_by_own: BoolArray,
+    left_by_other: BoolArray,
+    explanation: str,
+    remedy: str,
+    slack: float = SLACK,
+) -> Gate:
+    """A gate that fails where `left_by_own [K]` exceeds `left_by_other [K]` by more than chance and the slack.
+
+    The limit is the larger of the slack and 2.33 standard errors of the difference of two shares of the same examples
+    (McNemar: the root of the examples on which they differ, over K).
+    """
+    gap, limit = _rise(left_by_own, left_by_other, slack)
+    shares = {"own": f"{float(left_by_own.mean()):.1%}", "other": f"{float(left_by_other.mean()):.1%}"}
+    return at_most(
+        name=name,
+        threat=threat.id,
+        value=gap,
+        limit=limit,
+        explanation=explanation.format(**shares),
+        remedy=remedy,
+    )
+
+
+def _rise(one: BoolArray, other: BoolArray, slack: float = SLACK) -> tuple[float, float]:
+    gap = float(one.mean()) - float(other.mean())
+    return gap, max(slack, STANDARD_ERRORS * math.sqrt(int((one != other).sum())) / max(len(one), 1))
+
+
+def _together(left: dict[str, BoolArray], names: Sequence[str]) -> BoolArray:
+    """What all of `names` leave: the worst case over them."""
+    together: BoolArray = np.logical_and.reduce([left[name] for name in names])
+    return together

@@ -1,0 +1,278 @@
+"""What to cite for a release or a row: software, release, data, papers; and a sentence with the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
+
+from recgauntlet.core.card import TaskCard
+from recgauntlet.core.errors import PluginError
+from recgauntlet.core.plugins import Kind, find_task, names, whose
+from recgauntlet.leaderboard import bibtex
+from recgauntlet.leaderboard.address import Board, RowAt, Scope
+from recgauntlet.leaderboard.bibtex import Entry
+from recgauntlet.leaderboard.paired import twin_of
+from recgauntlet.leaderboard.plugin_words import words_of
+from recgauntlet.leaderboard.schema import RANKING_TIER, Row, TaskTable, TierBudget
+from recgauntlet.metrics.bootstrap import Estimate
+from recgauntlet.records.release import superseded_by
+from recgauntlet.records.schema import PluginRef
+
+TITLE = "RecGauntlet: how robust is a recommender system, and what does robustness cost?"
+PACKAGE = "recgauntlet"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Entries, and what they are to be cited for."""
+
+    what: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class RowText:
+    """A row's sentence to paste, its address for the other commands, and where it stands on the leaderboard's page."""
+
+    address: str
+    sentence: str
+    page: str
+
+
+@dataclass(frozen=True)
+class Citation:
+    """All there is to cite: `reasons` in order, `rows` (where an address names a task at least), and `cautions`."""
+
+    reasons: tuple[Reason, ...]
+    rows: tuple[RowText, ...]
+    cautions: tuple[str, ...]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Every entry once."""
+        return bibtex.merged(entry for reason in self.reasons for entry in reason.entries)
+
+
+def cite_software() -> Citation:
+    """The package itself, by its metadata."""
+    return Citation((Reason("the software", (_software(),)),), (), ())
+
+
+def cite(scope: Scope, *, site: str = "", attacks: bool = False) -> Citation:
+    """What to cite for all that `scope` names.
+
+    `site` is the address of the published leaderboard (`leaderboard_url` knows the package's own). With `attacks`, the
+    papers of the suite's attacks too that ran on these rows.
+    """
+    board, rows = scope.board, scope.rows
+    reasons = [Reason("the software", (_software(),)), Reason(_release_words(board), (_release(board, site),))]
+    cautions = _cautions(board)
+    for table in _tables(rows):
+        card = installed_card(table)
+        if card is None:
+            cautions.append(f"The task {table.task} is not installed as it was measured: cite its data by hand.")
+        else:
+            text = card.track(table.track).source.citation
+            reasons += _read(text, f"the data of {table.task} ({table.track} track)", cautions)
+    reasons += _plugins("model", "models", [at.row.model for at in rows], cautions)
+    reasons += _plugins("defense", "defenses", [at.row.defense for at in rows], cautions)
+    if attacks:
+        reasons += _attacks(rows)
+    named = scope.row is not None or len(_tables(rows)) < len(_tables(_all(board)))
+    texts = tuple(RowText(at.address, sentence(at), f"{site}#{at.anchor}") for at in rows) if named else ()
+    return Citation(tuple(reasons), texts, tuple(dict.fromkeys(cautions)))
+
+
+def sentence(at: RowAt) -> str:
+    """The row in one sentence or two: what was measured, clean and robust accuracy with intervals, seeds, suite and
+    release; and whether the board refuses to rank it."""
+    table, row = at.table, at.row
+    trained = "trained plainly" if _is_nothing(row.defense) else f"trained with {row.defense.name}"
+    said = (
+        f"On {table.task} (version {table.version}, {table.track} track, {table.examples:,} test examples), "
+        f"{row.model.name} {trained} gets {_interval(row.clean)} of clean examples right"
+    )
+    if row.worst_cell is not None and row.worst is not None:
+        said += (
+            f" and keeps {_interval(row.worst_cell.robust)} right under {row.worst} ({_budget(table, row.worst)}), "
+            "the ranked threat that hurts it most"
+        )
+    twin = twin_of(table, row)
+    if twin is not None:
+        said += f"; its undefended twin gets {_percent(twin.clean)} and keeps {_worst(twin)}"
+    seeds = "one seed" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds"
+    state = f"release {at.board.name}" if at.board.frozen else f"unfrozen records {at.board.name}"
+    said += (
+        f". Means over {seeds} with 95 % intervals; RecGauntlet {state} (SHA-256 {at.board.digest[:16]}), attack suite "
+        f"{table.suite.id} {table.suite.version}."
+    )
+    if not table.ranked:
+        said += f" {'Simulated data' if table.simulated else 'Demo track'}: never ranked, and no result."
+    blocked = [flag.title for flag in row.flags if flag.blocks_rank]
+    return said + (f" The board does not rank this row ({'; '.join(blocked)})." if blocked else "")
+
+
+def leaderboard_url() -> str:
+    """Where the leaderboard is published, by the package's metadata (the project URL "Leaderboard"); "" where it says
+    nothing."""
+    for line in _metadata_all("Project-URL"):
+        label, _, url = line.partition(",")
+        if label.strip().lower() == "leaderboard":
+            return url.strip()
+    return ""
+
+
+def installed_card(table: TaskTable) -> TaskCard | None:
+    """The installed task's card if it is the very card that the records were made with, else None."""
+    if table.task not in names("tasks"):
+        return None
+    card = find_task(table.task).card
+    same = table.track in card.tracks and card.fingerprint(table.track) == table.fingerprint
+    return card if same else None
+
+
+def _software() -> Entry:
+    found = _metadata()
+    return bibtex.entry(
+        "misc",
+        PACKAGE,
+        {
+            "title": TITLE,
+            "author": found["Author"] or "",
+            "howpublished": f"Python package, version {found['Version']}",
+            "note": f"License: {found['License-Expression']}" if found["License-Expression"] else "",
+            "url": next((line.partition(",")[2].strip() for line in _metadata_all("Project-URL")), ""),
+        },
+    )
+
+
+@cache
+def _metadata() -> PackageMetadata:
+    return metadata(PACKAGE)
+
+
+def _metadata_all(name: str) -> Sequence[str]:
+    try:
+        return _metadata().get_all(name) or ()
+    except PackageNotFoundError:
+        return ()
+
+
+def _release(board: Board, site: str) -> Entry:
+    kind = "release" if board.frozen else "records (not a frozen release)"
+    return bibtex.entry(
+        "misc",
+        f"{PACKAGE}-{board.name}",
+        {
+            "title": f"RecGauntlet {kind} {board.name}",
+            "author": _metadata()["Author"] or "",
+            "year": board.date[:4],
+            "month": board.date[5:7],
+            "day": board.date[8:10],
+            "howpublished": f"{len(board.records)} run records",
+            "note": f"SHA-256 {board.digest}",
+            "url": site,
+        },
+    )
+
+
+def _release_words(board: Board) -> str:
+    return f"the release {board.name}" if board.frozen else f"the records {board.name}"
+
+
+def _cautions(board: Board) -> list[str]:
+    said = []
+    if not board.frozen:
+        said.append(
+            f"{board.name} is not a frozen release: its numbers may change. The SHA-256 is over the digests of its "
+            "records as they are now."
+        )
+    else:
+        for newer in superseded_by(board.name, board.directory.parent):
+            said.append(f"The release {board.name} was corrected by {newer}: cite that one.")
+    if board.results.broken:
+        said.append(f"{len(board.results.broken)} files of {board.name} cannot be read and are left out.")
+    return said
+
+
+def _read(text: str, what: str, cautions: list[str]) -> Iterator[Reason]:
+    """The entries that a card or a plugin gives for itself; a caution where they are no BibTeX."""
+    try:
+        entries = bibtex.parse(text)
+    except ValueError as error:
+        cautions.append(f"The reference for {what} cannot be read ({error}): cite it by hand.")
+        return
+    if entries:
+        yield Reason(what, entries)
+
+
+def _plugins(what: str, kind: Kind, refs: Sequence[PluginRef], cautions: list[str]) -> Iterator[Reason]:
+    """What the plugins that `refs` name give for themselves. Nothing is asked that another package ships under the same
+    name."""
+    for ref in {(ref.name, ref.distribution): ref for ref in refs}.values():
+        if ref.name not in names(kind):
+            cautions.append(f"The {what} {ref.name} is not installed: cite it by hand.")
+        elif whose(kind, ref.name)[0] != ref.distribution:
+            cautions.append(f"The {what} {ref.name} here is not that of {ref.distribution}: cite it by hand.")
+        else:
+            yield from _plugin(what, kind, ref, cautions)
+
+
+def _plugin(what: str, kind: Kind, ref: PluginRef, cautions: list[str]) -> Iterator[Reason]:
+    try:
+        text = words_of(kind, ref.name).citation
+    except PluginError:
+        cautions.append(f"The {what} {ref.name} cannot be loaded: cite it by hand.")
+        return
+    if text:
+        yield from _read(text, f"the {what} {ref.name}", cautions)
+    elif not _is_nothing(ref):
+        cautions.append(f"The {what} {ref.name} names no reference.")
+
+
+def _attacks(rows: Sequence[RowAt]) -> Iterator[Reason]:
+    from recgauntlet.attacks.suite import suite_attacks
+
+    ran = {tally.name for at in rows for cells in at.row.threats for cell in cells.cells for tally in cell.attacks}
+    for attack in suite_attacks():
+        if attack.name in ran and attack.citation:
+            yield Reason(f"the attack {attack.name}", bibtex.parse(attack.citation))
+
+
+def _tables(rows: Sequence[RowAt]) -> list[TaskTable]:
+    return list({at.table.ground: at.table for at in rows}.values())
+
+
+def _all(board: Board) -> list[RowAt]:
+    return [RowAt(board, table, row) for table in board.tables for row in table.rows]
+
+
+def _is_nothing(defense: PluginRef) -> bool:
+    return defense.name == "standard" and defense.distribution == PACKAGE
+
+
+def _worst(row: Row) -> str:
+    return (
+        "nothing that is ranked" if row.worst_cell is None else f"{_percent(row.worst_cell.robust)} under {row.worst}"
+    )
+
+
+def _percent(value: Estimate) -> str:
+    return f"{100 * value.value:.1f} %"
+
+
+def _interval(value: Estimate) -> str:
+    return f"{_percent(value)} ({100 * value.low:.1f} to {100 * value.high:.1f})"
+
+
+def _budget(table: TaskTable, threat: str) -> str:
+    """What the standard tier allows: "standard tier: 2 words, 500 queries"."""
+    column = next(column for column in table.threats if column.id == threat)
+    budget: TierBudget | None = next((b for b in column.budgets if b.tier == RANKING_TIER), None)
+    if budget is None:
+        return f"{RANKING_TIER} tier"
+    unit = {"history": "edits", "candidate-text": "words"}.get(column.surface, "of the embeddings' norm")
+    either = f" or {budget.characters} characters" if budget.characters else ""
+    return f"{RANKING_TIER} tier: {budget.amount:g} {unit}{either}, {budget.queries:,} queries an example"

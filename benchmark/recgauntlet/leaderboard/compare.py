@@ -1,0 +1,174 @@
+"""Two rows compared: differences with intervals, p values, and plain sentences that say no more than they know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recgauntlet.core.card import Tier
+from recgauntlet.core.errors import RecordError
+from recgauntlet.leaderboard.address import RowAt
+from recgauntlet.leaderboard.flags import MIN_SEEDS, seed_list
+from recgauntlet.leaderboard.paired import Quantity, check_comparable, common_seeds, differences, layers, quantities
+from recgauntlet.leaderboard.schema import RANKING_TIER
+from recgauntlet.metrics.bootstrap import Estimate, estimate, resampled_means
+from recgauntlet.metrics.significance import LEVEL, crossed_test, flip_test, holm, p_text
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One quantity of two rows, shares between 0 and 1.
+
+    `difference` is a less b with its bootstrap interval over seeds and pairs. `p_models` speaks of the trained models
+    as they are (`significance.flip_test`), `p_trainings` of new trainings too (`significance.crossed_test`; None with
+    one common seed). `holm_models` and `holm_trainings` are corrected for all quantities of the comparison.
+    """
+
+    quantity: Quantity
+    a: float
+    b: float
+    difference: Estimate
+    p_models: float
+    holm_models: float
+    p_trainings: float | None
+    holm_trainings: float | None
+
+    @property
+    def p(self) -> float:
+        """The corrected p that a sentence rests on: over new trainings where there are several, else of the models."""
+        return self.holm_models if self.holm_trainings is None else self.holm_trainings
+
+    @property
+    def significant(self) -> bool:
+        """Whether `p` is below 0.05."""
+        return self.p < LEVEL
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two rows on `examples` test examples and their common `seeds`; `cautions` are sentences to read first."""
+
+    a: RowAt
+    b: RowAt
+    examples: int
+    seeds: tuple[int, ...]
+    differences: tuple[Difference, ...]
+    cautions: tuple[str, ...]
+
+
+def compare(a: RowAt, b: RowAt, *, threats: Sequence[str] = (), tiers: Sequence[Tier] = (RANKING_TIER,)) -> Comparison:
+    """Compare row `a` with row `b` on clean inputs and under `threats` (all that both have, where none is named).
+
+    Raises
+    ------
+    RecordError
+        Where the rows were not measured on the same task, data, suite and examples; where they have no seed in common;
+        where a threat is unknown, or both rows are the same.
+    """
+    check_comparable(a, b)
+    if a.anchor == b.anchor:
+        raise RecordError("is compared with itself", where=a.address, remedy="give two different rows")
+    seeds = common_seeds(a.records, b.records)
+    if not seeds:
+        raise RecordError(
+            f"has no seed in common with {b.address} ({_seeds(a)} and {_seeds(b)})",
+            where=a.address,
+            remedy="run the missing seeds: the same seed starts both trainings alike, which is what makes a pair",
+        )
+    known = {column.id for column in a.table.threats}
+    for threat in threats:
+        if threat not in known:
+            raise RecordError(
+                f"there is no threat {threat!r}", field="--threat", remedy=f"give one of: {', '.join(sorted(known))}"
+            )
+    wanted = [q for q in quantities(a.table, tiers) if not q.threat or not threats or q.threat in threats]
+    found = [(q, d) for q in wanted if (d := differences(a.records, b.records, q)) is not None]
+    missing = [q for q in wanted if q not in {known for known, _ in found}]
+    drawn = resampled_means(np.stack([d for _, d in found], axis=2))
+    models = [flip_test(d) for _, d in found]
+    trainings = [crossed_test(d).p for _, d in found] if len(seeds) > 1 else []
+    corrected, corrected_trainings = holm(models), holm(trainings)
+    lines = tuple(
+        Difference(
+            quantity,
+            a=_mean(a, seeds, quantity),
+            b=_mean(b, seeds, quantity),
+            difference=estimate(float(d.mean()), drawn[:, n]),
+            p_models=models[n],
+            holm_models=corrected[n],
+            p_trainings=trainings[n] if trainings else None,
+            holm_trainings=corrected_trainings[n] if trainings else None,
+        )
+        for n, (quantity, d) in enumerate(found)
+    )
+    return Comparison(a, b, a.table.examples, seeds, lines, tuple(_cautions(a, b, seeds, missing)))
+
+
+def sentence(comparison: Comparison, line: Difference) -> str:
+    """What `line` says, in words: "A keeps 2.3 points more than B under ..."."""
+    name, other = _names(comparison)
+    points, low, high = (100 * x for x in (line.difference.value, line.difference.low, line.difference.high))
+    if points < 0:
+        points, low, high, word = -points, -high, -low, "less"
+    else:
+        word = "more"
+    same = f"{points:.1f}" == "0.0"
+    if line.quantity.threat:
+        much = f"as much as {other}" if same else f"{points:.1f} points {word} than {other}"
+        what = f"keeps {much} under {line.quantity.threat} ({line.quantity.tier} tier; "
+    else:
+        much = "the same clean accuracy as" if same else f"{points:.1f} points {word} clean accuracy than"
+        what = f"has {much} {other} ("
+    count = len(comparison.differences)
+    parts = [
+        f"{100 * line.a:.1f} % against {100 * line.b:.1f} %",
+        f"95 % interval of the difference {low:.1f} to {high:.1f}",
+        p_text(line.p) + (f", corrected for {count} comparisons" if count > 1 else ""),
+        *([] if line.significant else ["this may be chance"]),
+    ]
+    return f"{name} {what}{'; '.join(parts)})."
+
+
+def _names(comparison: Comparison) -> tuple[str, str]:
+    """What to call the rows: the defenses where the models are the same, and the whole address where that is."""
+    a, b = comparison.a, comparison.b
+    short = [at.row.defense.name for at in (a, b)] if a.row.model == b.row.model else [_pair(a), _pair(b)]
+    return (short[0], short[1]) if short[0] != short[1] else (a.address, b.address)
+
+
+def _pair(at: RowAt) -> str:
+    return f"{at.row.model.name} + {at.row.defense.name}"
+
+
+def _mean(at: RowAt, seeds: Sequence[int], quantity: Quantity) -> float:
+    found = layers([record for record in at.records if record.seed in seeds], quantity)
+    assert found is not None  # differences() has found it
+    return float(found.mean())
+
+
+def _cautions(a: RowAt, b: RowAt, seeds: Sequence[int], missing: Sequence[Quantity]) -> list[str]:
+    said = []
+    for at in (a, b):
+        said += [f"{at.address} is not ranked: {f.title}. {f.explanation}" for f in at.row.flags if f.blocks_rank]
+        left = sorted(set(at.row.seeds) - set(seeds))
+        if left:
+            said.append(f"{seed_list(left)} of {at.address} are left out: the other row has no such seed.")
+    if not a.table.ranked:
+        said.append("This is the demo track, or simulated data: a difference here is no result.")
+    if len(seeds) == 1:
+        said.append(
+            "One common seed: intervals and p speak of these two trained models alone. New trainings may differ."
+        )
+    elif len(seeds) < MIN_SEEDS:
+        said.append("Fewer than three common seeds: the variation between trainings is a guess.")
+    if any(not column.ranked for column in a.table.threats) and a.row.model.name != b.row.model.name:
+        said.append("Embedding threats are not to be compared across models: budgets are relative to each model's own.")
+    if missing:
+        said.append(f"Not compared, because a row has no such result: {', '.join(q.words for q in missing)}.")
+    return said
+
+
+def _seeds(at: RowAt) -> str:
+    return seed_list(at.row.seeds)

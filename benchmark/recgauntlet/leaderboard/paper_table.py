@@ -1,0 +1,296 @@
+"""A table for a paper: chosen rows and columns of a leaderboard table, with what is best, tied and significant marked.
+
+Built from the same `TaskTable` as the page. The renderers (`sheet_text`) draw it and decide nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from recgauntlet.core.card import TIERS, Tier
+from recgauntlet.core.errors import RecordError
+from recgauntlet.core.escape import shortened
+from recgauntlet.leaderboard.address import Board, RowAt, row_id
+from recgauntlet.leaderboard.paired import CLEAN, Quantity, differences, twin_of
+from recgauntlet.leaderboard.schema import Row, TaskTable
+from recgauntlet.leaderboard.selection import Selection, select
+from recgauntlet.leaderboard.table_csv import Value, to_csv
+from recgauntlet.metrics.bootstrap import Estimate, shared_ranks
+from recgauntlet.metrics.significance import crossed_test, holm, stars
+
+PValues = dict[tuple[str, Quantity], float]
+"""Corrected p values, by the row's id and the quantity."""
+Number = Callable[[Row], float | None]
+NUMBERS: dict[str, tuple[str, Number, str]] = {
+    "auc": ("AUC", lambda row: row.quality.auc, "{:.4f}"),
+    "gauc": ("gAUC", lambda row: row.quality.gauc, "{:.4f}"),
+    "impression_auc": ("AUC by impression", lambda row: row.quality.impression_auc, "{:.4f}"),
+    "mrr": ("MRR", lambda row: row.quality.mrr, "{:.4f}"),
+    "ndcg@5": ("nDCG@5", lambda row: row.quality.ndcg5, "{:.4f}"),
+    "ndcg@10": ("nDCG@10", lambda row: row.quality.ndcg10, "{:.4f}"),
+    "training_seconds": ("training, s", lambda row: row.cost.training_seconds, "{:.0f}"),
+    "training_seconds_ratio": ("time ratio", lambda row: row.cost.seconds_ratio, "{:.2f}"),
+    "training_flops": ("training, FLOPs", lambda row: row.cost.training_flops, "{:.3g}"),
+    "training_flops_ratio": ("FLOPs ratio", lambda row: row.cost.flops_ratio, "{:.2f}"),
+    "peak_memory_bytes": ("memory, bytes", lambda row: row.cost.peak_memory_bytes, "{:.3g}"),
+    "parameters": ("parameters", lambda row: row.cost.parameters, "{:.3g}"),
+    "inference_ms_per_1000": ("scoring 1,000, ms", lambda row: row.cost.inference_ms_per_1000, "{:.3g}"),
+    "attack_seconds": ("attacks, s", lambda row: row.cost.attack_seconds, "{:.0f}"),
+}
+"""Columns of plain numbers: heading, value, format. Names are those of the CSV."""
+COLUMNS = ("rank", "clean_accuracy", "robust_accuracy", "certified_accuracy", "retained", *NUMBERS)
+_RELEASE = ("release", "release_sha256")
+DEFAULT = ("rank", "clean_accuracy", "robust_accuracy", "training_flops_ratio")
+
+
+@dataclass(frozen=True)
+class Head:
+    """A column: its group (a threat's id, or "") and its heading."""
+
+    group: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell: a text, or a number with its interval and marks. `tied` entries cannot be told from the best one."""
+
+    text: str
+    low: str = ""
+    high: str = ""
+    best: bool = False
+    tied: bool = False
+    stars: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row: its two names, what tells it from rows of the same names, whether the board refuses to rank it, and its
+    cells."""
+
+    model: str
+    defense: str
+    options: str
+    unranked: bool
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One table. `notes` are sentences for its caption, in which `@best` and `@tied` stand for how a renderer marks
+    those. Nothing here is escaped."""
+
+    release: str
+    digest: str
+    title: str
+    label: str
+    heads: tuple[Head, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+
+
+def build_sheets(board: Board, chosen: Selection, columns: Sequence[str] = DEFAULT) -> tuple[Sheet, ...]:
+    """One sheet a table of the board of which something is chosen; RecordError where nothing is.
+
+    In each column of accuracies the best is marked, and what cannot be told from it: its interval overlaps that of the
+    best, the rule that the board ranks by. Rows that the board refuses to rank (a failed gate, too few seeds) are shown
+    and compete for nothing.
+    """
+    tables = {table.ground: table for table in board.tables}
+    return tuple(_sheet(board, tables[shown.ground], shown, chosen, columns) for shown in select(board.tables, chosen))
+
+
+def quantities_of(table: TaskTable, tiers: Sequence[Tier], columns: Collection[str]) -> tuple[Quantity, ...]:
+    """The accuracies that `columns` show."""
+    robust = tuple(Quantity(column.id, tier) for column in table.threats for tier in tiers)
+    return (*((CLEAN,) if "clean_accuracy" in columns else ()), *(robust if "robust_accuracy" in columns else ()))
+
+
+def against_twins(board: Board, table: TaskTable, shown: TaskTable, quantities: Sequence[Quantity]) -> PValues:
+    """Holm's corrected p of every row of `shown` and quantity, against the row's undefended twin in the whole `table`.
+
+    The test is `significance.crossed_test` on the common seeds; all that are shown are one family. Rows without a twin,
+    the twins themselves, and what has fewer than two common seeds have none.
+    """
+    raw: PValues = {}
+    whole = {row_id(table, row): row for row in table.rows}
+    for own_id in (row_id(table, row) for row in shown.rows):
+        twin = twin_of(table, whole[own_id])
+        if twin is None:
+            continue
+        own, other = RowAt(board, table, whole[own_id]).records, RowAt(board, table, twin).records
+        for quantity in quantities:
+            found = differences(own, other, quantity)
+            if found is not None and len(found) > 1:
+                raw[own_id, quantity] = crossed_test(found).p
+    return dict(zip(raw, holm(list(raw.values())), strict=True))
+
+
+def options_apart(row: Row, table: TaskTable) -> list[str]:
+    """What tells a row from others of the same model and defense: the options in which they differ."""
+    alike = table.named(row.model.name, row.defense.name)
+    found = []
+    for own, others in ((row.model, [o.model for o in alike]), (row.defense, [o.defense for o in alike])):
+        if len({(other.distribution, other.version) for other in others}) > 1:
+            found.append(f"{own.distribution} {own.version}")
+        for name, value in sorted(own.hyperparameters.items()):
+            if any(other.hyperparameters.get(name) != value for other in others):
+                found.append(f"{name} = {f'{value:g}' if isinstance(value, float) else value}")
+    return found
+
+
+def _sheet(board: Board, table: TaskTable, shown: TaskTable, chosen: Selection, columns: Sequence[str]) -> Sheet:
+    tiers = chosen.shown_tiers
+    p_values = against_twins(board, table, shown, quantities_of(shown, tiers, columns))
+    unranked = [table.ranked and any(flag.blocks_rank for flag in row.flags) for row in shown.rows]
+    filled = [column for name in columns for column in _columns(name, shown, tiers, p_values, unranked)]
+    lines = tuple(
+        Line(
+            model=row.model.name,
+            defense=row.defense.name,
+            options=", ".join(options_apart(row, shown)),
+            unranked=out,
+            entries=tuple(entries[place] for _, entries in filled),
+        )
+        for place, (row, out) in enumerate(zip(shown.rows, unranked, strict=True))
+    )
+    return Sheet(
+        release=board.name,
+        digest=board.digest,
+        title=f"{shortened(table.task)} (version {table.version}, {table.track} track)",
+        label=f"tab:recgauntlet-{table.task}-{table.track}",
+        heads=tuple(head for head, _ in filled),
+        lines=lines,
+        notes=_notes(board, shown, tiers, columns, tests=len(p_values), unranked=any(unranked)),
+    )
+
+
+def _columns(
+    name: str, shown: TaskTable, tiers: Sequence[Tier], p_values: PValues, unranked: Sequence[bool]
+) -> list[tuple[Head, list[Entry]]]:
+    """The column `name`, or the columns where there is one a threat and tier."""
+    rows = shown.rows
+    if name == "rank":
+        return [(Head("", "rank"), [Entry(_rank(row, shown)) for row in rows])]
+    if name == "clean_accuracy":
+        marks = _stars(rows, shown, CLEAN, p_values)
+        return [(Head("", "clean"), _accuracies([row.clean for row in rows], marks, unranked))]
+    if name in NUMBERS:
+        title, value_of, form = NUMBERS[name]
+        return [(Head("", title), [Entry("–" if (v := value_of(row)) is None else form.format(v)) for row in rows])]
+    found = []
+    for threat in shown.threats:
+        for tier in tiers:
+            if name == "certified_accuracy" and not shown.certifies(threat.id, tier):
+                continue
+            cells = [None if (under := row.under(threat.id)) is None else under.at(tier) for row in rows]
+            title = tier if name == "robust_accuracy" else f"{tier}, {name.removesuffix('_accuracy')}"
+            if name == "certified_accuracy":
+                entries = _accuracies([cell.certified if cell else None for cell in cells], [""] * len(rows), unranked)
+                entries = [entry if entry.text else Entry("n/a") for entry in entries]
+            elif name == "retained":
+                entries = _accuracies([cell.retained if cell else None for cell in cells], [""] * len(rows), unranked)
+            else:
+                marks = _stars(rows, shown, Quantity(threat.id, tier), p_values)
+                entries = _accuracies([cell.robust if cell else None for cell in cells], marks, unranked)
+            entries = [e if e.text else Entry(_missing(row, threat.id)) for e, row in zip(entries, rows, strict=True)]
+            found.append((Head(threat.id, title), entries))
+    return found
+
+
+def _stars(rows: Sequence[Row], table: TaskTable, quantity: Quantity, p_values: PValues) -> list[str]:
+    return [stars(p_values.get((row_id(table, row), quantity), 1.0)) for row in rows]
+
+
+def _accuracies(values: Sequence[Estimate | None], marks: Sequence[str], unranked: Sequence[bool]) -> list[Entry]:
+    """Cells of one column in per cent, the best among the rows that compete marked."""
+    able = {n: value for n, value in enumerate(values) if value is not None and not unranked[n]}
+    ranks = dict(zip(able, shared_ranks(list(able.values())), strict=True)) if len(able) > 1 else {}
+    top = max((value.value for value in able.values()), default=None)
+    if all(value.value == top for value in able.values()):
+        ranks = {}  # nobody is best where all are alike
+    return [
+        Entry("")
+        if value is None
+        else Entry(
+            _percent(value.value),
+            _percent(value.low),
+            _percent(value.high),
+            best=ranks.get(place) == 1 and value.value == top,
+            tied=ranks.get(place) == 1 and value.value != top,
+            stars=mark,
+        )
+        for place, (value, mark) in enumerate(zip(values, marks, strict=True))
+    ]
+
+
+def _notes(
+    board: Board, table: TaskTable, tiers: Sequence[Tier], columns: Collection[str], *, tests: int, unranked: bool
+) -> tuple[str, ...]:
+    seeds = sorted({len(row.seeds) for row in table.rows})
+    count = "one seed" if seeds == [1] else f"{' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds"
+    notes = [
+        "Accuracy in per cent with 95 % intervals (bootstrap over seeds and pairs); "
+        f"{table.examples} test examples, {count}."
+    ]
+    if "robust_accuracy" in columns and len(tiers) == 1:
+        notes.append(f"Threats at the {tiers[0]} tier.")
+    diagnostic = [shortened(threat.id) for threat in table.threats if not threat.ranked]
+    if diagnostic and "robust_accuracy" in columns:
+        notes.append(f"Not ranked: {', '.join(diagnostic)}.")
+    if not table.ranked:
+        notes.append(f"{'Simulated data' if table.simulated else 'Demo track'}: never ranked, and no result.")
+    if len(table.rows) > 1:
+        notes.append("@best: the highest of its column; @tied: its interval overlaps that of the highest.")
+    if tests:
+        notes.append(
+            "*, **, ***: differs from its undefended twin, p < 0.05, 0.01, 0.001 (two-sided t test over trainings and "
+            f"pairs, Holm-corrected for the {tests} comparisons of this table)."
+        )
+    if unranked:
+        notes.append("†: not ranked by the board, whose flags say why; competes for nothing here.")
+    state = f"release {board.name}" if board.frozen else f"records of {board.name} (not a frozen release)"
+    notes.append(f"RecGauntlet, suite {table.suite.id} {table.suite.version}, {state}, SHA-256 {board.digest[:16]}.")
+    return tuple(notes)
+
+
+def _rank(row: Row, table: TaskTable) -> str:
+    if row.rank is None:
+        return "–"
+    return f"{row.rank}{'=' if sum(other.rank == row.rank for other in table.rows) > 1 else ''}"
+
+
+def _missing(row: Row, threat: str) -> str:
+    cells = row.under(threat)
+    return "no result" if cells is None or cells.applicable else "n/a"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def csv_of(board: Board, chosen: Selection, columns: Sequence[str] | None = None) -> bytes:
+    """The chosen rows as the page's CSV, unrounded, with all tiers where none is chosen; and with `p_twin`, Holm's
+    corrected p of `against_twins` for every accuracy that is in it. RecordError where a column is nowhere in it."""
+    tables = {table.ground: table for table in board.tables}
+    shown = select(board.tables, chosen)
+    tiers = chosen.shown_tiers if chosen.tiers else TIERS
+    further: dict[str, dict[str, Value]] = {}
+    for table in shown:
+        wanted = quantities_of(table, tiers, ("clean_accuracy", "robust_accuracy"))
+        for (own, quantity), p in against_twins(board, tables[table.ground], table, wanted).items():
+            name = f"{quantity.threat}:{quantity.tier}" if quantity.threat else "clean"
+            further.setdefault(own, {})[f"p_twin:{name}"] = p
+        for row in table.rows:
+            further.setdefault(row_id(table, row), {}).update(release=board.name, release_sha256=board.digest)
+    whole = to_csv(shown, further=further)
+    there = {name.partition(":")[0] for name in next(csv.reader(io.StringIO(whole.decode())))}
+    for name in columns or ():
+        if name not in there:
+            raise RecordError(
+                f"there is no column {name!r}", field="--columns", remedy=f"there are: {', '.join(sorted(there))}"
+            )
+    return whole if columns is None else to_csv(shown, columns={*columns, *_RELEASE}, further=further)

@@ -1,0 +1,116 @@
+"""What is new, gone or changed from one release to another, row by row."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from recgauntlet.leaderboard.release.summary import differing, key_of, summary_of
+from recgauntlet.records.comparability import Ground
+from recgauntlet.records.manifest import SummaryRow
+from recgauntlet.records.release import Release
+
+Pair = tuple[SummaryRow | None, SummaryRow | None]
+FORMAT = "recgauntlet-release-diff-1"
+
+
+@dataclass(frozen=True)
+class RowChange:
+    """A row that is only in the second release (new), only in the first (gone), or differs in `fields`."""
+
+    kind: Literal["new", "gone", "changed"]
+    was: SummaryRow | None
+    now: SummaryRow | None
+    fields: tuple[str, ...] = ()
+
+    @property
+    def row(self) -> SummaryRow:
+        """The row, as it is now where it is still there."""
+        row = self.now or self.was
+        assert row is not None  # one of them is
+        return row
+
+
+@dataclass(frozen=True)
+class GroundChange:
+    """A task whose numbers in the two releases may not be compared, and why."""
+
+    task: str
+    track: str
+    why: str
+
+
+@dataclass(frozen=True)
+class ReleaseDiff:
+    """From the release `first` to `second`: the rows that differ, how many are the same, and the tasks that were
+    measured on other ground, so that a changed number there says nothing about a model."""
+
+    first: str
+    second: str
+    grounds: tuple[GroundChange, ...]
+    changes: tuple[RowChange, ...]
+    same: int
+
+    def to_json(self) -> dict[str, Any]:
+        """For other programs."""
+        return {
+            "format": FORMAT,
+            "first": self.first,
+            "second": self.second,
+            "not_comparable": [asdict(ground) for ground in self.grounds],
+            "same": self.same,
+            "changes": [
+                {
+                    "kind": change.kind,
+                    "fields": list(change.fields),
+                    "was": None if change.was is None else change.was.model_dump(mode="json"),
+                    "now": None if change.now is None else change.now.model_dump(mode="json"),
+                }
+                for change in self.changes
+            ],
+        }
+
+
+def diff_releases(first: Release, second: Release) -> ReleaseDiff:
+    """The differences; RecordError where a directory that nobody froze mixes what may not be compared."""
+    was, old = summary_of(first)
+    now, new = summary_of(second)
+    pairs = _pairs(was, now)
+    changes = []
+    for before, after in pairs:
+        if before is None or after is None:
+            changes.append(RowChange("new" if before is None else "gone", before, after))
+        elif fields := differing(before, after):
+            changes.append(RowChange("changed", before, after, fields))
+    return ReleaseDiff(first.name, second.name, _grounds(old, new), tuple(changes), len(pairs) - len(changes))
+
+
+def _pairs(was: Sequence[SummaryRow], now: Sequence[SummaryRow]) -> list[Pair]:
+    """The rows of both in order of the second, those that are gone last. Rows that only another version of a plugin
+    tells apart are paired in the order of the versions."""
+    before = defaultdict(list)
+    for row in sorted(was, key=_versions):
+        before[key_of(row)].append(row)
+    partner: dict[int, SummaryRow] = {}
+    for row in sorted(now, key=_versions):
+        if before[key_of(row)]:
+            partner[id(row)] = before[key_of(row)].pop(0)
+    left = {id(row) for rows in before.values() for row in rows}
+    pairs: list[Pair] = [(partner.get(id(row)), row) for row in now]
+    pairs += [(row, None) for row in was if id(row) in left]
+    return pairs
+
+
+def _versions(row: SummaryRow) -> tuple[str, str]:
+    return (row.model.version, row.defense.version)
+
+
+def _grounds(old: Sequence[Ground], new: Sequence[Ground]) -> tuple[GroundChange, ...]:
+    known = {(ground.task, ground.track): ground for ground in old}
+    return tuple(
+        GroundChange(ground.task, ground.track, "; ".join(ground.unlike(other)))
+        for ground in new
+        if (other := known.get((ground.task, ground.track))) is not None and not ground.may_be(other)
+    )

@@ -1,0 +1,149 @@
+"""The summary of a release: one line of numbers a row, taken from the tables that the page is made of."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from recgauntlet.core.errors import RecordError
+from recgauntlet.leaderboard.build import build_table
+from recgauntlet.leaderboard.schema import TaskTable
+from recgauntlet.records.comparability import Ground
+from recgauntlet.records.manifest import FrozenTask, Interval, SummaryRow
+from recgauntlet.records.release import Release
+from recgauntlet.records.schema import RunRecord
+
+Key = tuple[str, ...]
+Thing = TypeVar("Thing")
+INTERVAL_TOLERANCE = 5e-3
+"""How far a bound of an interval may lie from that of the same row elsewhere. Bounds are quantiles of 2,000 draws, and
+NumPy does not promise the same draws for ever; means are not drawn, and must be the same."""
+_SAME = 1e-9
+
+
+def summary_rows(tables: Sequence[TaskTable]) -> tuple[SummaryRow, ...]:
+    """The rows of the tables, in their order. Every number is a table's."""
+    return tuple(
+        SummaryRow(
+            task=table.task,
+            track=table.track,
+            model=row.model,
+            defense=row.defense,
+            rank=row.rank,
+            clean=Interval.of(row.clean),
+            worst=row.worst,
+            robust=None if row.worst_cell is None else Interval.of(row.worst_cell.robust),
+            seeds=row.seeds,
+            flags=tuple(flag.title for flag in row.flags),
+        )
+        for table in tables
+        for row in table.rows
+    )
+
+
+def summary_of(release: Release) -> tuple[tuple[SummaryRow, ...], tuple[Ground, ...]]:
+    """The rows of a release and the grounds of its tasks: the manifest's, or computed from the records of a directory
+    that nobody froze.
+
+    Raises
+    ------
+    RecordError
+        Where such a directory mixes grounds of one task: its rows are of no one ranking.
+    """
+    if release.manifest is not None:
+        return release.manifest.summary, tuple(task.ground for task in release.manifest.tasks)
+    records = [record for _, record in release.results.records]
+    mixed = mixed_grounds(records)
+    if mixed:
+        raise RecordError(
+            "holds records that may not stand in one ranking: " + "; ".join(why for _, why in mixed.values()),
+            where=release.directory,
+            remedy="give a directory with records of one version of each task, its data and the suite",
+        )
+    return summary_rows(build_table(records)), tuple(task.ground for task in frozen_tasks(records))
+
+
+def mixed_grounds(records: Sequence[RunRecord]) -> dict[int, tuple[Ground, str]]:
+    """The records (by their place) that are not measured on the ground of most records of their task, or with the
+    suite of most of all records: the ground they should be of, and in words why they are not."""
+    grounds = [Ground.of(record) for record in records]
+    tasks: dict[tuple[str, str], list[Ground]] = defaultdict(list)
+    for ground in grounds:
+        tasks[ground.task, ground.track].append(ground)
+    suite = _most([ground.suite for ground in grounds]) if grounds else None
+    usual = {key: _usual(found, suite) for key, found in tasks.items()}
+    found = {}
+    for place, ground in enumerate(grounds):
+        home = usual[ground.task, ground.track]
+        if not ground.may_be(home):
+            found[place] = (home, "; ".join(ground.unlike(home)))
+        elif ground.suite != suite and suite is not None:
+            told = f"another attack suite than most ({ground.suite.id} {ground.suite.version}, not {suite.id} "
+            found[place] = (home, f"{told}{suite.version}, fingerprint {suite.fingerprint[:12]})")
+    return found
+
+
+def frozen_tasks(records: Iterable[RunRecord]) -> tuple[FrozenTask, ...]:
+    """The ground of each task and how many records stand on it, in order; `mixed_grounds` must be empty."""
+    tasks: dict[tuple[str, str], list[Ground]] = defaultdict(list)
+    for record in records:
+        ground = Ground.of(record)
+        tasks[ground.task, ground.track].append(ground)
+    return tuple(_frozen_task(_usual(found, None), len(found)) for _, found in sorted(tasks.items()))
+
+
+def _frozen_task(ground: Ground, count: int) -> FrozenTask:
+    return FrozenTask(
+        id=ground.task,
+        version=ground.version,
+        track=ground.track,
+        fingerprint=ground.fingerprint,
+        data_fingerprint=ground.data_fingerprint,
+        simulated=ground.simulated,
+        redistributable=ground.redistributable,
+        suite=ground.suite,
+        examples=ground.examples,
+        records=count,
+    )
+
+
+def key_of(row: SummaryRow) -> Key:
+    """What makes a row the same row in another release: the task and the plugins with their options. Versions of the
+    plugins may differ."""
+    plugins = [plugin.model_dump(exclude={"version"}) for plugin in (row.model, row.defense)]
+    return (row.task, row.track, *(json.dumps(plugin, sort_keys=True) for plugin in plugins))
+
+
+def row_name(row: SummaryRow) -> str:
+    """ "news-click: nrms + pgd"."""
+    track = "" if row.track == "standard" else f" ({row.track})"
+    return f"{row.task}{track}: {plugins_of(row)}"
+
+
+def plugins_of(row: SummaryRow) -> str:
+    """ "nrms + pgd"."""
+    return f"{row.model.name} + {row.defense.name}"
+
+
+def differing(was: SummaryRow, now: SummaryRow) -> tuple[str, ...]:
+    """The fields in which two rows differ; means by more than rounding, bounds by more than INTERVAL_TOLERANCE."""
+    return tuple(name for name in SummaryRow.model_fields if not _alike(getattr(was, name), getattr(now, name)))
+
+
+def _alike(was: object, now: object) -> bool:
+    if isinstance(was, Interval) and isinstance(now, Interval):
+        bounds = max(abs(was.low - now.low), abs(was.high - now.high))
+        return abs(was.value - now.value) <= _SAME and bounds <= INTERVAL_TOLERANCE
+    return was == now
+
+
+def _usual(grounds: Sequence[Ground], suite: object) -> Ground:
+    """The ground of most; those that know their examples, and have the suite, come first."""
+    known = [ground for ground in grounds if ground.examples] or list(grounds)
+    return _most([ground for ground in known if suite is None or ground.suite == suite] or known)
+
+
+def _most(things: Sequence[Thing]) -> Thing:
+    return max(dict.fromkeys(things), key=lambda thing: (things.count(thing), repr(thing)))

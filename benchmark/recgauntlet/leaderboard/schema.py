@@ -1,0 +1,332 @@
+"""What a leaderboard table is made of: frozen rows and cells between the records and every renderer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
+
+from pydantic import Field
+
+from recgauntlet.core.card import Goal, Tier, Track
+from recgauntlet.core.types import Surface
+from recgauntlet.leaderboard.flags import Flag
+from recgauntlet.metrics.bootstrap import Estimate
+from recgauntlet.records.comparability import Ground
+from recgauntlet.records.schema import PluginRef, SuiteRef
+
+RANKING_TIER: Tier = "standard"
+
+
+@dataclass(frozen=True)
+class TierBudget:
+    """What a threat allows at a tier: the radius, words or edits; the character edits; the queries an
+    example."""
+
+    tier: Tier
+    amount: float
+    characters: int
+    queries: int
+
+
+@dataclass(frozen=True)
+class ThreatColumn:
+    """A threat that the table's records were attacked under."""
+
+    id: str
+    surface: Surface
+    goal: Goal
+    ranked: bool
+    budgets: tuple[TierBudget, ...]
+
+
+@dataclass(frozen=True)
+class AttackTally:
+    """What one attack did at one tier, over all seeds of a row. An attack sees only what no earlier one had
+    broken."""
+
+    name: str
+    attacked: int
+    broken: int
+    violations: int
+    forwards: int
+    backwards: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row's robust accuracy under one threat at one tier, and the share of the clean accuracy that it retains.
+
+    `certified` is the accuracy that is proved for every legal input, None where nothing is (not 0); then it is not
+    written. `by_seed` is the robust accuracy of each seed, in the order of the row's `sources`.
+    """
+
+    tier: Tier
+    robust: Estimate
+    retained: Estimate
+    attacks: tuple[AttackTally, ...]
+    certified: Annotated[Estimate | None, Field(exclude_if=lambda found: found is None)] = None
+    by_seed: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A budget of the security curve, and the accuracy that is left on the curve's examples."""
+
+    amount: float
+    characters: int
+    queries: int
+    accuracy: Estimate
+
+
+@dataclass(frozen=True)
+class AblationLine:
+    """What one attack of the suite is worth on the examples of an ablation: robust accuracy under it `alone` and under
+    the suite `without` it, and how many examples no other attack breaks, over all seeds."""
+
+    attack: str
+    alone: Estimate
+    without: Estimate
+    only_here: int
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Each attack by itself at one tier: accuracy on the `examples` clean and under the `whole` suite, and the
+    attacks in the order they run."""
+
+    tier: Tier
+    examples: int
+    clean: Estimate
+    whole: Estimate
+    attacks: tuple[AblationLine, ...]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Rankings of test impressions with one candidate pushed at the standard tier, means over impressions.
+
+    `rank` is the pushed candidate's, from 1. `overlap` (RBO at 0.9) and `jaccard` (of the first ten) compare the lists
+    before and after: 1 where nothing changed.
+    """
+
+    impressions: int
+    ndcg10_before: Estimate
+    ndcg10_after: Estimate
+    rank_before: Estimate
+    rank_after: Estimate
+    overlap: Estimate
+    jaccard: Estimate
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """Items promoted by one text each: the share of (item, held-out user) in which the item stands among the user's
+    first 10 or 50, `items` and `users` a seed, against `competitors`."""
+
+    items: int
+    users: int
+    competitors: int
+    exposure10_before: Estimate
+    exposure10_after: Estimate
+    exposure50_before: Estimate
+    exposure50_after: Estimate
+
+
+@dataclass(frozen=True)
+class ThreatCells:
+    """A row's cells under one threat. Not applicable (and no cells) where the model does not read the
+    surface. What the row's records do not hold is empty or None."""
+
+    threat: str
+    applicable: bool
+    cells: tuple[Cell, ...]
+    curve: tuple[CurvePoint, ...] = ()
+    ablation: tuple[Ablation, ...] = ()
+    ranking: Ranking | None = None
+    promotion: Promotion | None = None
+
+    def at(self, tier: Tier) -> Cell | None:
+        """The cell at `tier`, None where there is none."""
+        return next((cell for cell in self.cells if cell.tier == tier), None)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Ranking quality on clean impressions: means over seeds. `auc` pools all candidates; `impression_auc` is
+    the mean over impressions, which publications on MIND call AUC; `gauc` groups by user."""
+
+    auc: float
+    gauc: float
+    impression_auc: float
+    mrr: float
+    ndcg5: float
+    ndcg10: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Means over seeds. The ratios are to the undefended twin of the same run, None on the twin itself;
+    `attack_seconds` is what the evaluation took on top."""
+
+    training_seconds: float
+    seconds_ratio: float | None
+    training_flops: float
+    flops_ratio: float | None
+    forwards: float
+    backwards: float
+    peak_memory_bytes: float
+    parameters: int
+    inference_ms_per_1000: float
+    attack_seconds: float
+
+
+@dataclass(frozen=True)
+class Source:
+    """A record that a row was computed from."""
+
+    seed: int
+    digest: str
+    device: str
+    recgauntlet: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class BestKnownAttack:
+    """An attack from outside the suite: its name, who ships it, and how many of the suite's survivors it broke."""
+
+    name: str
+    distribution: str
+    version: str
+    broken: int
+
+
+@dataclass(frozen=True)
+class BestKnownCell:
+    """Robust accuracy under one threat at the standard tier, by the suite and with everything that attacks from outside
+    it broke, over the `seeds` that were challenged. Never ranked."""
+
+    threat: str
+    suite: float
+    best_known: float
+    seeds: tuple[int, ...]
+    attacks: tuple[BestKnownAttack, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model trained under a defense, over its seeds. `rank` is None where the row is not ranked: `flags`
+    say why.
+
+    `worst` is the ranked threat with the lowest robust accuracy at the standard tier, None where there is
+    none. `clean_by_seed` is in the order of `sources`.
+    """
+
+    model: PluginRef
+    defense: PluginRef
+    rank: int | None
+    clean: Estimate
+    threats: tuple[ThreatCells, ...]
+    worst: str | None
+    quality: Quality
+    cost: Cost
+    flags: tuple[Flag, ...]
+    sources: tuple[Source, ...]
+    best_known: tuple[BestKnownCell, ...] = ()
+    clean_by_seed: tuple[float, ...] = ()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that finished."""
+        return tuple(source.seed for source in self.sources)
+
+    def under(self, threat: str) -> ThreatCells | None:
+        """The cells under `threat`, None where the row's records do not know it."""
+        return next((cells for cells in self.threats if cells.threat == threat), None)
+
+    @property
+    def worst_cell(self) -> Cell | None:
+        """The cell that the row is ranked by: the worst ranked threat at the standard tier."""
+        cells = None if self.worst is None else self.under(self.worst)
+        return None if cells is None else cells.at(RANKING_TIER)
+
+
+@dataclass(frozen=True)
+class FailedCell:
+    """A cell that did not finish."""
+
+    model: str
+    defense: str
+    seed: int
+    kind: str
+    stage: str
+    message: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """Everything on one task and track that may be compared, `rows` in order of rank and then of name."""
+
+    task: str
+    version: int
+    track: Track
+    fingerprint: str
+    data_fingerprint: str
+    suite: SuiteRef
+    examples_fingerprint: str
+    simulated: bool
+    redistributable: bool
+    examples: int
+    impressions: int
+    threats: tuple[ThreatColumn, ...]
+    rows: tuple[Row, ...]
+    failed: tuple[FailedCell, ...]
+
+    @property
+    def ground(self) -> Ground:
+        """What every number of the table was measured on."""
+        return Ground(
+            self.task,
+            self.version,
+            self.track,
+            self.fingerprint,
+            self.data_fingerprint,
+            self.simulated,
+            self.redistributable,
+            self.suite,
+            self.examples_fingerprint,
+        )
+
+    def named(self, model: str, defense: str) -> Sequence[Row]:
+        """The rows of a model under a defense of these names, whatever their options."""
+        return self._by_name.get((model, defense), ())
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[str, str], list[Row]]:
+        found: dict[tuple[str, str], list[Row]] = {}
+        for row in self.rows:
+            found.setdefault((row.model.name, row.defense.name), []).append(row)
+        return found
+
+    def certifies(self, threat: str, tier: Tier) -> bool:
+        """Whether a row has a certified accuracy under `threat` at `tier`."""
+        return (threat, tier) in self._certified
+
+    @cached_property
+    def _certified(self) -> frozenset[tuple[str, Tier]]:
+        return frozenset(
+            (under.threat, cell.tier)
+            for row in self.rows
+            for under in row.threats
+            for cell in under.cells
+            if cell.certified is not None
+        )
+
+    @property
+    def ranked(self) -> bool:
+        """Whether this table ranks at all: the standard track on real data."""
+        return self.track == "standard" and not self.simulated

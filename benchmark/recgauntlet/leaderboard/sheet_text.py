@@ -1,0 +1,158 @@
+"""Sheets as LaTeX (booktabs), Markdown and HTML. Every text of a sheet goes through `escaping`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+from recgauntlet.core import escape as escaping
+from recgauntlet.leaderboard.paper_table import Entry, Head, Line, Sheet
+
+_NAME = 40
+"""Characters of a name in a table that has to fit a page."""
+
+
+def to_latex(sheets: Sequence[Sheet]) -> str:
+    r"""A `table` environment each, which needs `\usepackage{booktabs}` alone.
+
+    Best entries are bold, tied ones underlined; the interval stands below its value. With more than six columns of
+    numbers a table is wider than the text of a usual page: choose fewer (`--columns`, `--select`), or a wider page.
+    """
+    return "\n".join(_latex_table(sheet) for sheet in sheets)
+
+
+def to_markdown(sheets: Sequence[Sheet]) -> str:
+    """A table of GitHub's Markdown each, its caption above it. Best entries are bold, tied ones italic."""
+    return "\n".join(_markdown_table(sheet) for sheet in sheets)
+
+
+def to_html(sheets: Sequence[Sheet]) -> str:
+    """A `table` element each, without any style. Best entries are `strong`, tied ones `em`."""
+    return "\n".join(_html_table(sheet) for sheet in sheets)
+
+
+def _latex_table(sheet: Sheet) -> str:
+    caption = f"{escaping.latex(sheet.title)}. {_notes(sheet, escaping.latex, 'bold', 'underlined')}"
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        f"% RecGauntlet, {escaping.latex(_short(sheet.release))}, SHA-256 {escaping.latex(sheet.digest)}",
+        r"\begin{table}",
+        r"\centering",
+        r"\small",
+        r"\setlength{\tabcolsep}{3pt}",
+        rf"\caption{{{caption}}}",
+        rf"\label{{{escaping.label(sheet.label)}}}",
+        rf"\begin{{tabular}}{{@{{}}ll{'r' * len(sheet.heads)}@{{}}}}",
+        r"\toprule",
+        *_latex_heads(sheet.heads),
+        r"\midrule",
+    ]
+    for place, line in enumerate(sheet.lines):
+        lines += [*([r"\addlinespace"] if place else []), *_latex_rows(line)]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def _latex_heads(heads: Sequence[Head]) -> list[str]:
+    """One line of headings, or two where threats have several columns: the threats above their tiers."""
+    groups = [(group, len(list(part))) for group, part in groupby(heads, key=lambda head: head.group)]
+    if all(size == 1 for group, size in groups if group):
+        return [" & ".join(["model", "defense", *(_stacked(head.group or head.title) for head in heads)]) + r" \\"]
+    above, rules, place = ["", ""], [], 3
+    for group, size in groups:
+        above.append(rf"\multicolumn{{{size}}}{{c}}{{{escaping.latex(_short(group))}}}")
+        if group:
+            rules.append(rf"\cmidrule(lr){{{place}-{place + size - 1}}}")
+        place += size
+    below = " & ".join(["model", "defense", *(_stacked(head.title) for head in heads)])
+    return [" & ".join(above) + r" \\", " ".join(rules), below + r" \\"]
+
+
+def _stacked(title: str) -> str:
+    """A heading broken at its hyphens and blanks, so that it is no wider than the numbers below it."""
+    parts = _short(title).replace("-", "-\n").replace(" ", "\n").split("\n")
+    lines = r"\\".join(escaping.latex(part) for part in parts if part)
+    return rf"\shortstack[r]{{{lines}}}"
+
+
+def _latex_rows(line: Line) -> list[str]:
+    mark = r"$^\dagger$" if line.unranked else ""
+    first = [escaping.latex(_short(line.model)), escaping.latex(_short(line.defense)) + mark]
+    options = escaping.latex(_short(line.options))
+    second = [rf"\multicolumn{{2}}{{@{{}}l}}{{\scriptsize {options}}}"] if options else ["", ""]
+    for entry in line.entries:
+        value = escaping.latex(entry.text)
+        value = rf"\textbf{{{value}}}" if entry.best else rf"\underline{{{value}}}" if entry.tied else value
+        # marks hang to the right, so that the digits stay in line
+        first.append(value + (rf"\rlap{{$^{{{entry.stars}}}$}}" if entry.stars else ""))
+        second.append(rf"{{\scriptsize {escaping.latex(f'{entry.low}–{entry.high}')}}}" if entry.low else "")
+    return [" & ".join(first) + r" \\", " & ".join(second) + r" \\"]
+
+
+def _markdown_table(sheet: Sheet) -> str:
+    titles = ["model", "defense", *(f"{head.group} {head.title}".strip() for head in sheet.heads)]
+    rows = [
+        [
+            escaping.markdown(_short(line.model)) + _options(line, escaping.markdown),
+            escaping.markdown(_short(line.defense)) + (" †" if line.unranked else ""),
+            *(_markdown_entry(entry) for entry in line.entries),
+        ]
+        for line in sheet.lines
+    ]
+    caption = f"**{escaping.markdown(sheet.title)}.** {_notes(sheet, escaping.markdown, 'bold', 'italic')}"
+    return "\n".join(
+        [
+            caption,
+            "",
+            f"| {' | '.join(escaping.markdown(_short(title)) for title in titles)} |",
+            f"|---|---|{'---:|' * len(sheet.heads)}",
+            *(f"| {' | '.join(row)} |" for row in rows),
+            "",
+        ]
+    )
+
+
+def _markdown_entry(entry: Entry) -> str:
+    value = escaping.markdown(entry.text)
+    value = f"**{value}**" if entry.best else f"*{value}*" if entry.tied else value
+    raised = f"<sup>{escaping.markdown(entry.stars)}</sup>" if entry.stars else ""
+    return f"{value}{raised} [{entry.low}, {entry.high}]" if entry.low else value
+
+
+def _html_table(sheet: Sheet) -> str:
+    heads = "".join(f'<th scope="col">{_bdi(f"{head.group} {head.title}".strip())}</th>' for head in sheet.heads)
+    rows = "\n".join(
+        f'<tr><th scope="row">{_bdi(line.model)}{_options(line, escaping.html)}</th>'
+        f"<td>{_bdi(line.defense)}{' †' if line.unranked else ''}</td>"
+        f"{''.join(f'<td>{_html_entry(entry)}</td>' for entry in line.entries)}</tr>"
+        for line in sheet.lines
+    )
+    notes = _notes(sheet, escaping.html, "bold", "italic")
+    return (
+        f'<table id="{escaping.html(escaping.label(sheet.label))}">\n'
+        f"<caption><bdi>{escaping.html(sheet.title)}</bdi>. {notes}</caption>\n"
+        f'<thead><tr><th scope="col">model</th><th scope="col">defense</th>{heads}</tr></thead>\n'
+        f"<tbody>\n{rows}\n</tbody>\n</table>\n"
+    )
+
+
+def _html_entry(entry: Entry) -> str:
+    value = escaping.html(entry.text)
+    value = f"<strong>{value}</strong>" if entry.best else f"<em>{value}</em>" if entry.tied else value
+    raised = f"<sup>{entry.stars}</sup>" if entry.stars else ""
+    return f"{value}{raised} <small>[{entry.low}, {entry.high}]</small>" if entry.low else value
+
+
+def _bdi(text: str) -> str:
+    return f"<bdi>{escaping.html(_short(text))}</bdi>"
+
+
+def _options(line: Line, escape: Callable[[str], str]) -> str:
+    return f" ({escape(_short(line.options))})" if line.options else ""
+
+
+def _notes(sheet: Sheet, escape: Callable[[str], str], best: str, tied: str) -> str:
+    return " ".join(escape(note.replace("@best", best.capitalize()).replace("@tied", tied)) for note in sheet.notes)
+
+
+def _short(text: str) -> str:
+    return escaping.shortened(text, _NAME)

@@ -1,0 +1,1 @@
+"""Metrics of ranking and classification, intervals and tests, on plain arrays."""

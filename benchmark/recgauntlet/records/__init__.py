@@ -1,0 +1,1 @@
+"""What a run leaves behind: the record's schema, its file and its checks."""

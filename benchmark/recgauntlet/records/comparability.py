@@ -1,0 +1,108 @@
+"""What results must agree on to stand in one ranking, and the words for why they may not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from recgauntlet.core.card import Track
+from recgauntlet.records.columns import Packed
+from recgauntlet.records.schema import Clean, RunRecord, SuiteRef
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a number was measured on: the task's version and track, the hashes of its card, its data and its test
+    examples, and the attack suite. Two numbers may be compared if their grounds are equal.
+
+    `data_fingerprint` and `examples` are empty where a cell failed before they were known.
+    """
+
+    task: str
+    version: int
+    track: Track
+    fingerprint: str
+    data_fingerprint: str
+    simulated: bool
+    redistributable: bool
+    suite: SuiteRef
+    examples: str
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Ground:
+        """The ground of a record."""
+        task = record.task
+        return cls(
+            task=task.id,
+            version=task.version,
+            track=task.track,
+            fingerprint=task.fingerprint,
+            data_fingerprint=task.data_fingerprint,
+            simulated=task.simulated,
+            redistributable=task.redistributable,
+            suite=record.suite,
+            examples="" if record.clean is None else _examples(record.clean),
+        )
+
+    def may_be(self, other: Ground) -> bool:
+        """Whether all that is known of both is equal: a failed cell stands with the rows of its own ground alone."""
+        known = replace(
+            self,
+            data_fingerprint=self.data_fingerprint or other.data_fingerprint,
+            examples=self.examples or other.examples,
+        )
+        return known == replace(
+            other,
+            data_fingerprint=other.data_fingerprint or self.data_fingerprint,
+            examples=other.examples or self.examples,
+        )
+
+    def unlike(self, other: Ground) -> tuple[str, ...]:
+        """In words, everything known of both in which they differ; empty where they may be compared."""
+        told = []
+        if self.task != other.task:
+            told.append(f"another task ({self.task} and {other.task})")
+        if self.track != other.track:
+            told.append(f"another track ({self.track} and {other.track})")
+        if self.version != other.version:
+            told.append(f"another version of the task ({self.version} and {other.version})")
+        if self.fingerprint != other.fingerprint:
+            told.append(f"another task card (fingerprints {_two(self.fingerprint, other.fingerprint)})")
+        data = (self.data_fingerprint, other.data_fingerprint)
+        if all(data) and data[0] != data[1]:
+            told.append(f"other data (fingerprints {_two(*data)})")
+        if (self.simulated, self.redistributable) != (other.simulated, other.redistributable):
+            told.append("other data (simulated or not, redistributable or not)")
+        if self.suite != other.suite:
+            told.append(f"another attack suite ({_suites(self.suite, other.suite)})")
+        if self.examples and other.examples and self.examples != other.examples:
+            told.append(f"other test examples (hashes {_two(self.examples, other.examples)})")
+        return tuple(told)
+
+
+def _two(first: str, second: str) -> str:
+    return f"{first[:12] or 'none'} and {second[:12] or 'none'}"
+
+
+def _suites(first: SuiteRef, second: SuiteRef) -> str:
+    names = f"{first.id} {first.version}", f"{second.id} {second.version}"
+    hashes = f"fingerprints {_two(first.fingerprint, second.fingerprint)}"
+    return f"{names[0]} and {names[1]}, {hashes}" if names[0] != names[1] else f"{names[0]} with {hashes}"
+
+
+def _examples(clean: Clean) -> str:
+    """A hash of what was scored: rows over different examples are never compared."""
+    columns = (clean.labels.model_dump_json(), clean.impression_labels.model_dump_json())
+    return _hash_of(*columns, clean.impression_sizes, clean.impression_users)
+
+
+@lru_cache(maxsize=16)
+def _hash_of(labels: str, shown: str, sizes: tuple[int, ...], users: tuple[int, ...]) -> str:
+    """Of columns as JSON; the same for all records of a table."""
+    parts = [
+        *(Packed.model_validate_json(column).to_bool().tobytes() for column in (labels, shown)),
+        json.dumps((sizes, users), sort_keys=True).encode(),
+    ]
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()

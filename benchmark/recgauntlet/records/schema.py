@@ -1,0 +1,400 @@
+"""The run record: one JSON file a cell, facts only. Every aggregate on a page is computed from these again."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from recgauntlet.core.card import Goal, Tier, Track
+from recgauntlet.core.dataset import BoolArray
+from recgauntlet.core.errors import OutputError
+from recgauntlet.core.types import Scalar, Surface
+from recgauntlet.records.columns import Packed
+from recgauntlet.records.digest import digest_of, load_json, to_bytes, validated
+
+SCHEMA_VERSION: Literal[2] = 2
+REMEDY = "restore it from its release, or delete it and run the cell again"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class TaskRef(_Part):
+    """Which task this is, and the hashes of its card and its data."""
+
+    id: str
+    version: int
+    track: Track
+    fingerprint: str
+    data_fingerprint: str
+    simulated: bool
+    redistributable: bool
+
+
+class PluginRef(_Part):
+    """A model or a defense: its registered name, who ships it, and its hyper-parameters in full."""
+
+    name: str
+    distribution: str
+    version: str
+    hyperparameters: dict[str, Scalar]
+
+    @classmethod
+    def named(cls, name: str, shipped: tuple[str, str], hyperparameters: dict[str, Scalar]) -> PluginRef:
+        """The plugin `name`; `shipped` is the distribution and its version."""
+        return cls(name=name, distribution=shipped[0], version=shipped[1], hyperparameters=hyperparameters)
+
+
+class SuiteRef(_Part):
+    """The attack suite and the evaluator: name, version and a hash of all parameters."""
+
+    id: str
+    version: str
+    fingerprint: str
+
+
+class Environment(_Part):
+    """Where the cell ran. `device` is in words; `commit` is empty outside a checkout."""
+
+    recgauntlet: str
+    commit: str
+    python: str
+    torch: str
+    transformers: str
+    platform: str
+    processor: str
+    device: str
+    threads: int
+    precision: str
+
+
+class Epoch(_Part):
+    """One pass over the training pairs."""
+
+    epoch: int
+    loss: float
+    valid_auc: float
+    kept: bool
+    """Whether these weights became the best so far."""
+
+
+class TrainingCost(_Part):
+    """What training cost. Passes count examples (candidates scored); FLOPs are those of torch's counter for one
+    step, times the steps; `seconds` leaves validation out."""
+
+    seconds: float
+    steps: int
+    forwards: int
+    backwards: int
+    flops: float
+    peak_memory_bytes: int
+    parameters: int
+    seconds_ratio: float | None
+    flops_ratio: float | None
+    """Ratios to the undefended twin of the same run; None for the twin itself."""
+    inference_ms_per_1000: float
+    """Milliseconds to score 1,000 candidates of one user, median of repeated runs."""
+
+
+class AttackEffort(_Part):
+    """What one attack asked of the victim, over all examples it was given. `queries` are scored inputs, the unit of the
+    budget; `forwards` and `backwards` are passes of the model: several a query where it is random, none where an attack
+    before it had asked for the same input (`cache_hits`)."""
+
+    queries: int = 0
+    forwards: int
+    backwards: int
+    user_encodings: int
+    cache_hits: int
+    seconds: float
+
+
+class AttackOutcome(_Part):
+    """One attack at one tier, run on the examples no earlier attack had broken.
+
+    `attacked` and `broken` are bits over the test examples; `scores` are the evaluator's own scores of the
+    perturbed inputs, in the order of the attacked examples. `violations` counts perturbed inputs that the
+    verifier refused (they are not in `broken`).
+    """
+
+    name: str
+    hyperparameters: dict[str, Scalar]
+    attacked: Packed
+    broken: Packed
+    scores: Packed
+    violations: int
+    effort: AttackEffort
+    error: str = ""
+
+
+class TierOutcome(_Part):
+    """A threat at one tier. `robust`: bits over the test examples, right on the clean input and on everything found."""
+
+    tier: Tier
+    amount: float
+    characters: int
+    queries: int
+    robust: Packed
+    attacks: tuple[AttackOutcome, ...]
+
+
+class LoneAttack(_Part):
+    """One attack run by itself, without the others before it, on the threat's subset: bits over the subset, which
+    examples it broke (examples wrong to begin with are not in `broken`)."""
+
+    attack: str
+    tier: Tier
+    broken: Packed
+
+
+class CurvePoint(_Part):
+    """A budget of the security curve; `robust`: bits over the subset, right on everything found up to this budget."""
+
+    amount: float
+    characters: int
+    queries: int
+    robust: Packed
+
+
+class ThreatOutcome(_Part):
+    """One threat at all tiers; `applicable` is false (and `tiers` empty) where the model does not read the surface.
+
+    `subset` are the test examples that `alone` (each attack by itself) and `curve` (budgets from 0 to twice `high`)
+    speak of.
+    """
+
+    id: str
+    surface: Surface
+    goal: Goal
+    ranked: bool
+    applicable: bool
+    tiers: tuple[TierOutcome, ...]
+    subset: tuple[int, ...] = ()
+    alone: tuple[LoneAttack, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+
+
+class RankingOutcome(_Part):
+    """Test impressions with one candidate under attack at the standard tier, pushed as far as the budget allows.
+
+    `impressions` are their numbers among the record's impressions, `targets` the attacked candidate's place in each,
+    and `scores` all their candidates' scores afterwards, impression by impression: all of them change where the history
+    is attacked, else only the target's.
+    """
+
+    threat: str
+    impressions: tuple[int, ...]
+    targets: tuple[int, ...]
+    scores: Packed
+
+
+class PromotionOutcome(_Part):
+    """Items promoted by one perturbed text each, shown to every user: optimized on `optimized_on` users, measured on
+    `users` others.
+
+    `before` and `after [items x users]`: the item's rank among itself and `competitors` other catalog items, from 1, by
+    the scores of each held-out user, item by item.
+    """
+
+    threat: str
+    items: tuple[int, ...]
+    optimized_on: int
+    users: int
+    competitors: int
+    before: Packed
+    after: Packed
+
+
+class CertifiedOutcome(_Part):
+    """What is proved of a smoothed model under a threat at a tier. `certified`: bits over the test examples, right on
+    the clean input and on every legal one, found or not.
+
+    `votes` is how many votes the model takes, `reached` how many of them edits of this tier can reach at most.
+    """
+
+    threat: str
+    tier: Tier
+    votes: int
+    reached: int
+    certified: Packed
+
+
+class Gate(_Part):
+    """A sanity check of the evaluation or of the model. A row with a failed gate is shown, flagged and unranked."""
+
+    name: str
+    threat: str
+    """The threat it speaks of; empty where it speaks of the model."""
+    passed: bool
+    value: float
+    limit: float
+    explanation: str
+    """What was found."""
+    remedy: str = ""
+    """What to do about it."""
+
+
+class Clean(_Part):
+    """Clean results: `labels` and `scores` over the test examples (pairs: clicked, unclicked, clicked, ...), and the
+    scores of the impressions with their sizes and labels."""
+
+    labels: Packed
+    scores: Packed
+    impression_sizes: tuple[int, ...]
+    impression_users: tuple[int, ...]
+    impression_labels: Packed
+    impression_scores: Packed
+
+
+class Edit(_Part):
+    """One edit of a perturbed input: an operation, its place, and the word or item id that came in.
+
+    `title` is the item's text, where the data's licence lets it be shown and the page has use for it.
+    """
+
+    op: Literal["insert", "replace", "delete"]
+    at: int
+    new: str = ""
+    title: str = Field(default="", exclude_if=lambda found: not found)
+
+
+class Evidence(_Part):
+    """A perturbed input that fooled the model, as edits of the test example `example`.
+
+    Where the data's licence lets it be shown, a few have the clean input too: `before` are the words of the candidate's
+    text, or the texts of the history's items from the oldest on, and then `candidate` is the text of what was scored.
+    Elsewhere no text of the data comes into a record.
+    """
+
+    threat: str
+    tier: Tier
+    attack: str
+    example: int
+    edits: tuple[Edit, ...]
+    clean_score: float
+    score: float
+    before: tuple[str, ...] = Field(default=(), exclude_if=lambda found: not found)
+    candidate: str = Field(default="", exclude_if=lambda found: not found)
+
+    @property
+    def shows_text(self) -> bool:
+        """Whether it has text of the data, beside the words that came in."""
+        return bool(self.before or self.candidate or any(edit.title for edit in self.edits))
+
+
+class Failure(_Part):
+    """Why a cell failed."""
+
+    kind: str
+    message: str
+    stage: str
+
+
+class RunRecord(_Part):
+    """One cell: task x model x defense x seed."""
+
+    schema_version: Literal[1, 2] = 2
+    status: Literal["ok", "failed"]
+    task: TaskRef
+    model: PluginRef
+    defense: PluginRef
+    seed: int
+    suite: SuiteRef
+    environment: Environment
+    started: str
+    finished: str
+    clean: Clean | None = None
+    threats: tuple[ThreatOutcome, ...] = ()
+    ranking: tuple[RankingOutcome, ...] = ()
+    promotion: tuple[PromotionOutcome, ...] = ()
+    certified: tuple[CertifiedOutcome, ...] = Field(default=(), exclude_if=lambda found: not found)
+    """Of smoothed models alone. Where there is none it is not written, so that records from before it was there keep
+    their bytes and digests."""
+    gates: tuple[Gate, ...] = ()
+    cost: TrainingCost | None = None
+    epochs: tuple[Epoch, ...] = ()
+    recipe: dict[str, Scalar] = Field(default_factory=dict)
+    """How the model was optimized: the fields of its training recipe."""
+    weights_sha256: str = ""
+    training_commit: str = ""
+    """The code that trained the weights: another than `environment.commit` where an old checkpoint was attacked."""
+    evidence: tuple[Evidence, ...] = ()
+    failure: Failure | None = None
+    digest: str = ""
+
+    def proved(self, threat: str, tier: str) -> BoolArray | None:
+        """The test examples that are certified under `threat` at `tier`; None where the record does not say."""
+        found = (one.certified for one in self.certified if (one.threat, one.tier) == (threat, tier))
+        bits = next(found, None)
+        return None if bits is None else bits.to_bool()
+
+    def sealed(self) -> RunRecord:
+        """The same record with its digest, which tells a reader that nothing was changed since."""
+        return self.model_copy(update={"digest": digest_of(self.model_dump(mode="json"))})
+
+
+def write_record(record: RunRecord, path: Path) -> None:
+    """Write `record` to `path` at once or not at all.
+
+    Raises
+    ------
+    OutputError
+        Where the directory cannot be written or the disk is full; nothing is left behind.
+    """
+    write_atomically(path, to_bytes(record.sealed()))
+
+
+def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part. One that is not `lasting`, because
+    it can be made again, may be lost or cut if the machine stops: to wait for the disk takes longer than to write."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                if lasting:
+                    file.flush()
+                    os.fsync(file.fileno())
+            part.chmod(0o644)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror})",
+            where=path,
+            remedy="free some disk space or choose another output directory (--out)",
+        ) from error
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read and check a record: a JSON file, or a cell of a frozen release (`*.cell`).
+
+    Raises
+    ------
+    RecordError
+        Where the file is truncated, has another schema version, unknown or missing fields, or was edited.
+    """
+    if path.suffix == ".cell":
+        from recgauntlet.records.packed_cells import read_cell  # which is made of records
+
+        return read_cell(path)
+    return parse_record(load_json(path, "a record", REMEDY), path)
+
+
+def parse_record(content: dict[str, Any], path: Path) -> RunRecord:
+    """The content of the file `path`, checked; RecordError as `read_record`."""
+    return validated(content, RunRecord, (1, SCHEMA_VERSION), path, "run the cell again", REMEDY)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a record, as published in docs/record.schema.json."""
+    return RunRecord.model_json_schema()

@@ -1,0 +1,1 @@
+"""From a spec to a record: cells, their processes, sweeps and plans."""

@@ -1,0 +1,257 @@
+"""Challenging a record: a named attack, from outside the suite, on what the suite left standing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.card import TIERS, EmbeddingThreat, Tier
+from recgauntlet.core.dataset import BoolArray
+from recgauntlet.core.errors import PluginError, RecordError
+from recgauntlet.core.plugins import Plugin, find_attack
+from recgauntlet.core.rng import Randomness
+from recgauntlet.core.spec import Options
+from recgauntlet.evaluation.robustness import Found, Trial, attackable, example_bits, run_attack
+from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, Deltas
+from recgauntlet.records.columns import Packed
+from recgauntlet.records.schema import AttackEffort, Evidence, RunRecord, ThreatOutcome
+from recgauntlet.runner.challenged_cell import open_challenged
+from recgauntlet.runner.loading import Progress, Sources
+from recgauntlet.threats.edits import example_edits
+from recgauntlet.threats.embedding_scale import EmbeddingScale
+from recgauntlet.threats.victim import Victim
+from recgauntlet.training.build import merged_options
+from recgauntlet.training.device import describe, now
+
+Examples = Literal["standing", "right"]
+
+
+def challenge(
+    record: RunRecord,
+    checkpoint: Path,
+    attack: str,
+    sources: Sources,
+    *,
+    options: Options = (),
+    threats: Sequence[str] = (),
+    tiers: Sequence[Tier] = TIERS,
+    examples: Examples = "standing",
+    task: str | None = None,
+    device: str = "auto",
+    threads: int = 1,
+    progress: Progress = lambda what, share: None,
+) -> BestKnown:
+    """Run the registered attack `attack` on the model of `record`, whose weights are in `checkpoint`.
+
+    Tier by tier from the lowest, the examples that the record says survived its suite (or all right ones) are attacked,
+    but for those that the attack itself has broken in a lower tier. The evaluator scores what comes back and the
+    verifier checks it; a change of embeddings is rounded to half floats (towards 0) before that, so what is kept is
+    what was scored. `threats` (none: all of the attack's surface) and `tiers` choose; `task` is the path of the card
+    where the task is a user's own. Nothing is written.
+
+    Raises
+    ------
+    RecordError
+        Where the record has no outcomes, or the weights or the data are not the record's.
+    PluginError
+        Where the attack is unknown, has no such option, fits no threat of the record, or fails everywhere.
+    """
+    started = now()
+    plugin = find_attack(attack)
+    made = _made(plugin, options)
+    chosen = _chosen(record, made, threats)
+    cell = Challenged.of(record)
+    opened = open_challenged(cell, checkpoint, sources, task=task, device=device, threads=threads, progress=progress)
+    trial = opened.trial
+    rng = Randomness(record.seed, "challenge")
+    asked: list[Tier] = [tier for tier in TIERS if tier in tiers]
+    outcomes: list[Challenge] = []
+    evidence: list[Evidence] = []
+    for number, outcome in enumerate(chosen):
+        threat = opened.threats[outcome.id]  # the fingerprint of the card is the record's
+        robust_at = {t.tier: t.robust.to_bool() for t in outcome.tiers}
+        broken = np.zeros(len(trial.batch), dtype=np.bool_)
+        for place, tier in enumerate(asked):
+            budget = Budget.of(threat, tier)
+            if tier not in robust_at or not made.supports(budget):
+                continue
+            share = (number + place / len(asked)) / len(chosen)
+            progress(f"{threat.id}, {tier}: {attack}", share)
+            robust = robust_at[tier]
+            left = torch.from_numpy(robust & ~broken if examples == "standing" else ~broken).to(trial.right.device)
+            index = torch.nonzero(left & trial.right & attackable(threat, trial.batch)).squeeze(1)
+            if len(index) == 0:
+                found = _nothing(trial, index)
+            else:
+                source = rng.child(f"{threat.id}/{tier}/{made.name}")
+                found = run_attack(trial, _AsKept(made, trial), budget, index, source)
+            outcomes.append(_outcome(trial, budget, robust, index, found))
+            evidence += _evidence(trial, budget, attack, index, found)
+            broken |= outcomes[-1].broken.to_bool()
+    progress("done", 1.0)
+    _check_ran(plugin, outcomes)
+    return BestKnown(
+        challenged=cell,
+        attack=plugin.ref(made.hyperparameters()),
+        examples=examples,
+        environment=describe(opened.device, "fp32"),
+        started=started,
+        finished=now(),
+        outcomes=tuple(outcomes),
+        evidence=tuple(evidence),
+    )
+
+
+class _AsKept(Attack):
+    """An attack whose changes of embeddings are rounded as the evidence keeps them, and whose texts without an edit are
+    the clean ones to the last space."""
+
+    name = "as-kept"
+    surface = "embedding"
+
+    def __init__(self, attack: Attack, trial: Trial) -> None:
+        self.attack = attack
+        self.trial = trial
+
+    def perturb(self, victim: Victim, batch: Batch, budget: Budget, rng: Randomness) -> Batch:
+        found = self.attack.perturb(victim, batch, budget, rng)
+        if budget.threat.surface == "embedding" and found.delta is not None:
+            unit = _unit(budget, self.trial.scale)
+            kept = torch.from_numpy(_halves(found.delta, unit).astype(np.float32) * np.float32(unit))
+            return found.with_delta(kept.to(found.delta.device))
+        if found.texts is None or len(found.texts) != len(batch):
+            return found
+        clean = batch.texts or tuple(self.trial.world.catalog.texts[i] for i in batch.items.tolist())
+        pairs = zip(clean, found.texts, strict=True)
+        return found.with_texts([a if a.split() == b.split() and b == " ".join(b.split()) else b for a, b in pairs])
+
+
+def _nothing(trial: Trial, index: Tensor) -> Found:
+    """What an attack comes to on no examples; it is not run, attacks need not bear empty batches."""
+    effort = AttackEffort(forwards=0, backwards=0, user_encodings=0, cache_hits=0, seconds=0.0)
+    return Found(trial.batch.select(index), trial.scores[index], trial.right[index], 0, effort, "")
+
+
+def _unit(budget: Budget, scale: EmbeddingScale) -> float:
+    """The power of two next to the radius: half floats of it are fine enough whatever the model's scale is."""
+    norm = isinstance(budget.threat, EmbeddingThreat) and budget.threat.norm
+    radius = budget.amount * (scale.norm if norm == "l2" else scale.rms)
+    return 2.0 ** math.floor(math.log2(radius)) if radius > 0 and math.isfinite(radius) else 1.0
+
+
+def _halves(delta: Tensor, unit: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
+    """`delta / unit` in half floats, rounded towards 0: a norm never grows."""
+    exact = delta.detach().cpu().numpy().astype(np.float64) / unit
+    with np.errstate(over="ignore"):
+        halves = exact.astype(np.float16)
+    too_large = np.abs(halves.astype(np.float64)) > np.abs(exact)
+    return np.where(too_large, np.nextafter(halves, np.float16(0)), halves)
+
+
+def _outcome(trial: Trial, budget: Budget, robust: BoolArray, index: Tensor, found: Found) -> Challenge:
+    threat, broken = budget.threat, found.broken
+    deltas = None
+    if threat.surface == "embedding" and bool(broken.any()):
+        whole = found.perturbed.delta
+        # a model that draws at inference may err without any change
+        delta = whole[broken] if whole is not None else torch.zeros((int(broken.sum()), 1, 1))
+        used = torch.nonzero(delta.ne(0).any(dim=2).any(dim=0))
+        width = int(used.max()) + 1 if len(used) else 1  # padding behind the longest is left out
+        unit = _unit(budget, trial.scale)
+        kept = _halves(delta[:, :width], unit)
+        deltas = Deltas(
+            shape=(kept.shape[0], kept.shape[1], kept.shape[2]), unit=unit, values=Packed.floats(kept.ravel())
+        )
+    return Challenge(
+        threat=threat.id,
+        surface=threat.surface,
+        goal=threat.goal,
+        tier=budget.tier,
+        amount=budget.amount,
+        characters=budget.characters,
+        queries=budget.queries,
+        robust=Packed.bits(robust),
+        attacked=Packed.bits(example_bits(trial, index)),
+        broken=Packed.bits(example_bits(trial, index[broken])),
+        violations=found.violations,
+        effort=found.effort,
+        # an error's message may quote a text that must not be passed on
+        error=found.error,
+        deltas=deltas,
+    )
+
+
+def _evidence(trial: Trial, budget: Budget, attack: str, index: Tensor, found: Found) -> list[Evidence]:
+    clean = trial.batch.select(index)
+    return [
+        Evidence(
+            threat=budget.threat.id,
+            tier=budget.tier,
+            attack=attack,
+            example=int(index[row]),
+            edits=example_edits(trial.world.catalog, budget.threat.surface, clean, found.perturbed, row),
+            clean_score=float(trial.scores[index[row]]),
+            score=float(found.scores[row]),
+        )
+        for row in torch.nonzero(found.broken).squeeze(1).tolist()
+    ]
+
+
+def _made(plugin: Plugin, options: Options) -> Attack:
+    chosen = merged_options(plugin, options)
+    try:
+        attack: Attack = plugin.value(**chosen)
+    except Exception as error:  # a stranger's constructor may fail in any way
+        raise PluginError(
+            f"the attack {plugin.name!r} cannot be built: {type(error).__name__}: {error}",
+            where=plugin.distribution,
+            field="__init__",
+            remedy="give every argument of the constructor a keyword and a default",
+        ) from error
+    return attack
+
+
+def _chosen(record: RunRecord, attack: Attack, threats: Sequence[str]) -> list[ThreatOutcome]:
+    """The record's outcomes under the threats to attack."""
+    if record.status != "ok":
+        raise RecordError(
+            "the cell failed, so there is nothing to attack",
+            field="status",
+            remedy="give the record of a finished cell, or run the cell again",
+        )
+    fitting = [threat for threat in record.threats if threat.surface == attack.surface and threat.applicable]
+    unknown = [name for name in threats if name not in {threat.id for threat in fitting}]
+    if unknown or not fitting:
+        what = f"{unknown[0]!r} is" if unknown else "there is"
+        names = ", ".join(threat.id for threat in fitting)
+        raise PluginError(
+            f"{what} no threat of this record that changes what {attack.name} changes ({attack.surface})",
+            field="--threat" if unknown else "--attack",
+            remedy=f"choose among: {names}" if names else "attack another record, or with an attack of another surface",
+        )
+    return [threat for threat in fitting if not threats or threat.id in threats]
+
+
+def _check_ran(plugin: Plugin, outcomes: Sequence[Challenge]) -> None:
+    if not outcomes:
+        raise PluginError(
+            f"{plugin.name} supports none of the budgets",
+            where=plugin.distribution,
+            field="supports",
+            remedy="choose other tiers or threats, or let the attack support them",
+        )
+    if all(outcome.error for outcome in outcomes):
+        raise PluginError(
+            f"{plugin.name} failed at every tier: {outcomes[0].error}",
+            where=plugin.distribution,
+            field="perturb",
+            remedy="mend the attack; docs/add-an-attack.md has its contract",
+        )

@@ -1,0 +1,146 @@
+"""What a sweep would do: the cells that are asked for, the twins that they need, and what is done already."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from recgauntlet.attacks.suite import suite_ref
+from recgauntlet.core.errors import CardError, PluginError, RecordError
+from recgauntlet.core.spec import CellSpec
+from recgauntlet.core.types import Scalar
+from recgauntlet.records.schema import read_record
+from recgauntlet.runner.processes import importable, spawn
+from recgauntlet.runner.sandbox.limits import end_tree
+from recgauntlet.runner.worker import Look, Message, Pair, check_apart, receive
+
+LOOKING_UP = 300.0
+"""Seconds that the plugins of a plan may take to be imported."""
+State = Literal["new", "done", "failed before"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell and what is known of it before the sweep; `reason` says why an unasked cell is in the plan."""
+
+    spec: CellSpec
+    state: State
+    reason: str = ""
+
+
+def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned, ...]:
+    """The cells of `specs` and the undefended twins that they need, twins first.
+
+    Raises
+    ------
+    PluginError, CardError, DeviceError
+        Where a spec names something wrong.
+    RecordError
+        Where a record stands in the way that is broken, or was made under another card, suite or set of options,
+        unless `overwrite`.
+    """
+    asked: dict[Path, CellSpec] = {}
+    for spec in specs:
+        first = asked.setdefault(spec.record_path, spec)
+        if first.task != spec.task:
+            raise CardError(
+                f"has the file name of {first.task}, so their records would replace each other",
+                where=spec.task,
+                field="--task",
+                remedy="rename one of the two cards, or run them into different directories (--out)",
+            )
+    twins = {spec.twin().record_path: spec.twin() for spec in specs if not spec.is_twin}
+    ordered = [*(s for s in asked.values() if s.is_twin)]
+    ordered += [twin for path, twin in twins.items() if path not in asked]
+    ordered += [s for s in asked.values() if not s.is_twin]
+    planned = []
+    for spec, known in zip(ordered, _checked(ordered), strict=True):
+        reason = "" if spec.record_path in asked else "the undefended twin that the others are compared with"
+        planned.append(Planned(spec, _state(spec, known, overwrite), reason))
+    return tuple(planned)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What looking a cell up told: its card's fingerprint, the hyper-parameters of its model and defense, and these by
+    default."""
+
+    fingerprint: str
+    options: Pair
+    defaults: Pair
+
+
+def _checked(specs: Sequence[CellSpec]) -> tuple[_Known, ...]:
+    """What is known of the specs, after everything that they name was looked up in a process of its own: to look a
+    plugin up is to run its code."""
+    found: list[_Known] = []
+    with tempfile.TemporaryDirectory(prefix="recgauntlet-") as scratch:
+        with importable():
+            process, pipe = spawn(check_apart, Look(tuple(specs), Path(scratch)))
+        try:
+            end = time.monotonic() + LOOKING_UP
+            message: Message | None = None
+            while len(found) < len(specs):
+                message = receive(pipe) if pipe.poll(max(0.0, end - time.monotonic())) else None
+                if message is None or message.opened is None or message.defaults is None:
+                    break
+                found.append(_Known(message.fingerprint, message.opened, message.defaults))
+        finally:
+            if process.is_alive():
+                end_tree(process.pid or 0)
+            process.join()
+            pipe.close()
+    if message is not None and message.error is not None:
+        raise message.error
+    if len(found) != len(specs):
+        raise PluginError(
+            message.refused if message and message.refused else "ended the process in which it was looked up",
+            where=", ".join(sorted({name for spec in specs for name in (spec.model, spec.defense)})),
+            remedy="a package must not do this where it is imported; mend or uninstall the one that registers it",
+        )
+    return tuple(found)
+
+
+def _state(spec: CellSpec, known: _Known, overwrite: bool) -> State:
+    path = spec.record_path
+    if overwrite or not path.exists():
+        return "new"
+    record = read_record(path)
+    if record.status == "failed":
+        return "failed before"
+    for name, found, wanted in (
+        ("task.fingerprint", record.task.fingerprint, known.fingerprint),
+        ("suite.fingerprint", record.suite.fingerprint, suite_ref().fingerprint),
+    ):
+        if found != wanted:
+            raise RecordError(
+                "was made under another version of the task or the attack suite; it is kept",
+                where=path,
+                field=name,
+                remedy="write to another directory (--out), or replace the old records (--overwrite)",
+            )
+    for part, plugin, now, default in zip(
+        ("model", "defense"), (record.model, record.defense), known.options, known.defaults, strict=True
+    ):
+        then = default | plugin.hyperparameters  # an option that is newer than the record was what it is by default
+        for name in sorted({*then, *now}):
+            if name not in now or then[name] != now[name]:
+                raise RecordError(
+                    f"was made with {name} = {then[name]!r} where it would now be {now.get(name)!r}; it is kept",
+                    where=path,
+                    field=f"{part}.hyperparameters.{name}",
+                    remedy=_remedy(plugin.name, name, then[name], tuned=not spec.untuned),
+                )
+    return "done"
+
+
+def _remedy(plugin: str, name: str, value: Scalar, *, tuned: bool) -> str:
+    same = f"ask for the same value ({plugin}.{name}={value}), "
+    return (
+        f"{same if value is not None else ''}{'leave tuned values out (--untuned), ' if tuned else ''}write to another "
+        "directory (--out), or replace the old records (--overwrite)"
+    )

@@ -1,0 +1,130 @@
+"""Checking the evidence of a best known attack: every perturbed input is rebuilt, verified and scored again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from recgauntlet.attacks.base import Budget
+from recgauntlet.core.card import Tier
+from recgauntlet.core.errors import RecordError
+from recgauntlet.evaluation.robustness import Trial, attackable, is_right, score_in_chunks
+from recgauntlet.records.best_known import BestKnown, Challenge
+from recgauntlet.records.schema import Evidence
+from recgauntlet.runner.challenged_cell import OpenChallenge, open_challenged
+from recgauntlet.runner.loading import Progress, Sources
+from recgauntlet.threats.edits import edit_fault, rebuilt
+from recgauntlet.threats.verifier import verify
+
+TOLERANCE = 1e-3
+"""How far a score may lie from the one in the file, relative to 1 + its size: rounding on another machine."""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """An entry of evidence that does not check out."""
+
+    example: int
+    threat: str
+    tier: Tier
+    reason: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of the evidence: how many entries there are, and all that do not check out."""
+
+    entries: int
+    mismatches: tuple[Mismatch, ...]
+
+
+def recheck(
+    found: BestKnown,
+    checkpoint: Path,
+    sources: Sources,
+    *,
+    tolerance: float = TOLERANCE,
+    task: str | None = None,
+    device: str = "auto",
+    threads: int = 1,
+    progress: Progress = lambda what, share: None,
+) -> Checked:
+    """Rebuild every perturbed input from the evidence alone, beside the data, verify it and score it.
+
+    Raises
+    ------
+    RecordError
+        Where the weights or the data are not those that the file speaks of. Entries that do not check out are returned.
+    """
+    opened = open_challenged(
+        found.challenged, checkpoint, sources, task=task, device=device, threads=threads, progress=progress
+    )
+    trial = opened.trial
+    mismatches: list[Mismatch] = []
+    for number, outcome in enumerate(found.outcomes):
+        progress(f"{outcome.threat}, {outcome.tier}", number / len(found.outcomes))
+        entries = found.evidence_of(outcome)
+        if entries:
+            _check_fits(outcome, opened, checkpoint)
+            budget = Budget.of(opened.threats[outcome.threat], outcome.tier)
+            reasons = _reasons(trial, budget, outcome, entries, tolerance)
+            pairs = zip(entries, reasons, strict=True)
+            mismatches += [Mismatch(e.example, e.threat, e.tier, reason) for e, reason in pairs if reason]
+    progress("done", 1.0)
+    return Checked(len(found.evidence), tuple(mismatches))
+
+
+def _reasons(
+    trial: Trial, budget: Budget, outcome: Challenge, entries: Sequence[Evidence], tolerance: float
+) -> list[str]:
+    """For each entry why it does not check out; empty where it does."""
+    index = torch.tensor([entry.example for entry in entries], device=trial.batch.items.device)
+    clean, catalog, surface = trial.batch.select(index), trial.world.catalog, budget.threat.surface
+    broken = [edit_fault(catalog, surface, clean, row, entry.edits) for row, entry in enumerate(entries)]
+    faults = [fault and f"illegal: {fault}" for fault in broken]
+    if outcome.deltas is not None:
+        perturbed = clean.with_delta(torch.from_numpy(outcome.deltas.unfold()).to(clean.items.device))
+    else:
+        applied = [() if fault else entry.edits for fault, entry in zip(faults, entries, strict=True)]
+        perturbed = rebuilt(catalog, surface, clean, applied)
+    verdict = verify(trial.world, trial.scale, budget, clean, perturbed)
+    scores = score_in_chunks(trial.model, perturbed, trial.samples)
+    fools, now, before = ~is_right(scores, clean), scores.tolist(), trial.scores[index].tolist()
+    may, right = attackable(budget.threat, clean), trial.right[index]
+    for row, entry in enumerate(entries):
+        if faults[row]:
+            continue
+        if not verdict.legal[row]:
+            faults[row] = f"illegal: {verdict.reasons[row]}"
+        elif not may[row]:
+            faults[row] = "illegal: the threat does not touch this candidate"
+        elif not right[row]:
+            faults[row] = "the model is wrong on the clean input already"
+        elif not fools[row]:
+            faults[row] = f"does not fool the model: its score is {now[row]:.6g}, the file says {entry.score:.6g}"
+        elif not (_same(now[row], entry.score, tolerance) and _same(before[row], entry.clean_score, tolerance)):
+            faults[row] = (
+                f"scores differ: {before[row]:.6g} clean and {now[row]:.6g} perturbed, "
+                f"the file says {entry.clean_score:.6g} and {entry.score:.6g}"
+            )
+    return faults
+
+
+def _same(first: float, second: float, tolerance: float) -> bool:
+    return first == second or abs(first - second) <= tolerance * (1 + abs(second))
+
+
+def _check_fits(outcome: Challenge, opened: OpenChallenge, checkpoint: Path) -> None:
+    """RecordError where an outcome speaks of a threat or of examples that the task has not."""
+    threat = opened.threats.get(outcome.threat)
+    if threat is None or threat.surface != outcome.surface or outcome.broken.n != len(opened.trial.batch):
+        raise RecordError(
+            f"the evidence speaks of {outcome.broken.n} examples under {outcome.threat} ({outcome.surface}), "
+            f"the task has {len(opened.trial.batch)} examples and the threats {', '.join(opened.threats)}",
+            where=checkpoint,
+            field=f"outcomes.{outcome.threat}.{outcome.tier}",
+            remedy="restore the file of the best known attack from where it was published",
+        )

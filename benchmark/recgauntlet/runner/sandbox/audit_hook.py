@@ -1,0 +1,139 @@
+"""The fence around a process: where it may write and what it may not see, held by Python and, where it can, the kernel.
+
+Python's audit events name what was tried and hold on every platform, but not for native code. Landlock holds for all
+code on Linux. Neither keeps a plugin from the memory of the process that it runs in: see docs/untrusted-plugins.md.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recgauntlet.runner.sandbox import landlock
+
+Report = Callable[[str], None]
+
+_NOWHERE = -1
+"""What an event has where no directory is given as a file descriptor."""
+_CHANGED_PATHS: dict[str, tuple[tuple[int, int | None], ...]] = {
+    "os.chflags": ((0, None),),
+    "os.chmod": ((0, 2),),
+    "os.chown": ((0, 3),),
+    "os.link": ((1, 3),),
+    "os.mkdir": ((0, 2),),
+    "os.remove": ((0, 1),),
+    "os.removexattr": ((0, None),),
+    "os.rename": ((0, 2), (1, 3)),
+    "os.rmdir": ((0, 1),),
+    "os.setxattr": ((0, None),),
+    "os.symlink": ((1, 2),),
+    "os.truncate": ((0, None),),
+    "os.utime": ((0, 3),),
+}
+"""Which arguments of an audit event are paths that change, each with the argument that says which open directory it is
+relative to. (`shutil.rmtree` and its like are told by what they do.)"""
+_PROGRAMS = frozenset(
+    {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.startfile", "os.system", "pty.spawn"}
+    | {"subprocess.Popen"}
+)
+_CONNECTIONS = frozenset({"socket.bind", "socket.connect", "socket.sendto", "socket.sendmsg"})
+_SIGNALS = frozenset({"os.kill", "os.killpg", "signal.pthread_kill"})
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_DEVICES = Path("/dev")
+
+
+@dataclass(frozen=True)
+class Fence:
+    """`writable`: the only directories below which files change. `unreadable`: what may not be read."""
+
+    writable: tuple[Path, ...]
+    unreadable: tuple[Path, ...] = ()
+
+    def resolved(self) -> Fence:
+        """The same fence with no symbolic link in its paths."""
+        return Fence(tuple(p.resolve() for p in self.writable), tuple(p.resolve() for p in self.unreadable))
+
+
+class FenceError(PermissionError):
+    """Something was tried that the fence forbids."""
+
+
+def raise_fence(fence: Fence, report: Report) -> None:
+    """Put this process behind `fence` for the rest of its life; call it before any code of a plugin runs.
+
+    `report` is told in words what was tried, before FenceError is raised there: whoever swallows the error hides
+    nothing. Call it from the main thread before others start, because Landlock holds for the caller and what it starts.
+    """
+    held = fence.resolved()
+    sys.dont_write_bytecode = True
+    landlock.restrict((*held.writable, _DEVICES), held.unreadable)
+    sys.addaudithook(_Watch(held, report))
+
+
+class _Watch:
+    """The audit hook."""
+
+    def __init__(self, fence: Fence, report: Report) -> None:
+        self._fence = fence
+        self._report = report
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            self._judge_open(*arguments[:3])
+        elif event == "os.mkdir" and Path(os.fsdecode(arguments[0])).is_dir():
+            return  # libraries do so to see whether it is there; it fails by itself
+        elif event in _CHANGED_PATHS:
+            for place, base in _CHANGED_PATHS[event]:
+                self._judge_change(arguments[place], _NOWHERE if base is None else arguments[base])
+        elif event in _PROGRAMS:
+            self._refuse("tried to start a process")
+        elif event in _CONNECTIONS:
+            self._refuse("tried to open a connection")
+        elif event in _SIGNALS and os.getpid() not in arguments[:1]:
+            self._refuse("tried to signal another process")
+
+    def _judge_open(self, path: Any, mode: Any, flags: Any) -> None:
+        if isinstance(mode, str):
+            writes = any(letter in mode for letter in "wax+")
+        else:
+            writes = bool(isinstance(flags, int) and flags & _WRITING)
+        if writes:
+            self._judge_change(path)
+        elif self._fence.unreadable:
+            where = _place(path)
+            if where and _below(where, self._fence.unreadable) and not _below(where, self._fence.writable):
+                self._refuse(f"tried to read {where.name!r}, which is out of its reach")
+
+    def _judge_change(self, path: Any, base: int = _NOWHERE) -> None:
+        where = _place(path, base)
+        if where and not _below(where, (*self._fence.writable, _DEVICES)):
+            self._refuse(f"tried to write {where.name!r} outside its own directory")
+
+    def _refuse(self, what: str) -> None:
+        self._report(what)
+        raise FenceError(what)
+
+
+def _place(path: Any, base: int = _NOWHERE) -> Path | None:
+    """Where a path leads, seen from the open directory `base`, or None for a file that is open already (an int). What a
+    link at its end leads to counts, since that is what is opened."""
+    if isinstance(path, int) or path is None:
+        return None
+    text = os.fsdecode(path)
+    return Path(os.path.realpath(text if base == _NOWHERE else Path(_directory(base), text)))
+
+
+def _directory(handle: int) -> Path:
+    """The path of an open directory; the root, which is nobody's to change, where the system does not tell."""
+    try:
+        return Path(f"/proc/self/fd/{handle}").readlink()
+    except OSError:
+        return Path(os.sep)
+
+
+def _below(path: Path, directories: tuple[Path, ...]) -> bool:
+    return any(path == directory or directory in path.parents for directory in directories)

@@ -1,0 +1,58 @@
+"""Merging a submission into a release: files only, in a directory of its own, written at once or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from recgauntlet.core.errors import OutputError, RecordError
+from recgauntlet.records.manifest import SUBMISSIONS
+from recgauntlet.records.submission.reader import open_archive
+from recgauntlet.runner.submission.checks import static_findings
+
+
+def merge(archive: Path, release: Path) -> Path:
+    """Put the files of `archive` into `release`/submissions/<name>/ and return that directory.
+
+    Raises
+    ------
+    RecordError
+        Where the archive does not check out, the release is not there, or has such a submission already.
+    OutputError
+        Where the directory cannot be written.
+    """
+    opened = open_archive(archive)
+    findings = static_findings(opened)
+    if findings or opened.manifest is None:
+        raise RecordError(
+            f"does not check out: {findings[0]}" + (f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""),
+            where=archive,
+            remedy="see all of it with recgauntlet verify",
+        )
+    if not release.is_dir():
+        raise RecordError("is no directory", where=release, remedy="give the directory of a release (results/...)")
+    target = release / SUBMISSIONS / opened.manifest.plugin.name
+    if target.exists():
+        raise RecordError(
+            "is there already: what was merged never changes",
+            where=target,
+            remedy="a new version of a plugin is submitted under another name, or to the next release",
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        try:
+            for name, content in opened.files.items():
+                path = scratch / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            scratch.chmod(0o755)
+            scratch.rename(target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror})", where=target, remedy="change its permissions, or free disk space"
+        ) from error
+    return target

@@ -1,0 +1,117 @@
+"""One cell of a submission, drawn by lot, run again from nothing and compared with its record."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recgauntlet.core.errors import PluginError
+from recgauntlet.core.plugins import names
+from recgauntlet.core.spec import CellSpec
+from recgauntlet.metrics.ranking import correct
+from recgauntlet.records.schema import RunRecord
+from recgauntlet.records.submission.manifest import Submission
+from recgauntlet.records.submission.reader import Finding, Opened
+from recgauntlet.runner.plan import plan
+from recgauntlet.runner.sandbox.limits import Allowance
+from recgauntlet.runner.submission.evidence import Sources
+from recgauntlet.runner.submission.pack import GROUPS
+from recgauntlet.runner.submission.source import source_files, source_hash
+from recgauntlet.runner.sweep import Watcher, run_sweep
+
+CLEAN_POINTS = 2.0
+ROBUST_POINTS = 4.0
+"""Percentage points by which accuracies of the same cell may differ between machines. On one machine they are the same;
+on another, sums are rounded in another order, and training drifts apart like another seed."""
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """The cell that was drawn (the record's path), and whether all its scores were the same to the last bit."""
+
+    path: str
+    same: bool
+    findings: tuple[Finding, ...]
+
+
+def source_finding(manifest: Submission) -> Finding | None:
+    """Why the plugin that is installed here may not stand for the submitted one; None where it is the same."""
+    kind, name = GROUPS[manifest.plugin.kind], manifest.plugin.name
+    if name not in names(kind):
+        return Finding("source/", "", f"no cell was run again: the {manifest.plugin.kind} {name} is not installed here")
+    try:
+        here = source_hash(source_files(kind, name))
+    except PluginError as error:
+        return Finding("source/", "", f"no cell was run again: {error.problem}")
+    if here != manifest.plugin.source_sha256:
+        return Finding("source/", "", f"no cell was run again: the {name} installed here has another source")
+    return None
+
+
+def draw(opened: Opened, manifest: Submission, lot: int) -> str:
+    """The path of the record that `lot` falls on, among those of the plugin."""
+    own = sorted(path for path, record in opened.records.items() if manifest.owns(record) and record.status == "ok")
+    return random.Random(lot).choice(own)
+
+
+def rerun(
+    path: str,
+    record: RunRecord,
+    out: Path,
+    sources: Sources,
+    watcher: Watcher,
+    *,
+    device: str = "auto",
+    allowance: Allowance | None = None,
+) -> Rerun:
+    """Run the record's cell, and its twin, behind their fence in the directory `out`, and compare."""
+    spec = CellSpec(
+        task=record.task.id,
+        track=record.task.track,
+        model=record.model.name,
+        defense=record.defense.name,
+        seed=record.seed,
+        out=out,
+        source=sources(record.task.id),
+        device=device,
+        precision=record.environment.precision,
+        threads=record.environment.threads,
+        model_options=tuple(sorted(record.model.hyperparameters.items())),
+        defense_options=tuple(sorted(record.defense.hyperparameters.items())),
+    )
+    records = run_sweep([cell.spec for cell in plan([spec])], watcher, allowance=allowance)
+    again = next(r for r in records if (r.defense.name, r.model.name) == (spec.defense, spec.model))
+    findings = tuple(Finding(path, field, problem) for field, problem in _differences(record, again))
+    same = record.clean is not None and again.clean is not None and record.clean.scores == again.clean.scores
+    return Rerun(path, same, findings)
+
+
+def _differences(record: RunRecord, again: RunRecord) -> Iterator[tuple[str, str]]:
+    if again.failure is not None or again.clean is None or record.clean is None:
+        yield "status", f"failed when it was run again: {again.failure.message if again.failure else 'no scores'}"
+        return
+    if record.clean.labels != again.clean.labels:
+        yield "clean.labels", "are not those of the cell run again"
+        return
+    labels = record.clean.labels.to_bool()
+    accuracies = [100 * float(np.mean(correct(labels, part.scores.to_float()))) for part in (record.clean, again.clean)]
+    if abs(accuracies[0] - accuracies[1]) > CLEAN_POINTS:
+        yield "clean.scores", _told("accuracy", accuracies, CLEAN_POINTS)
+    found = {(threat.id, tier.tier): tier for threat in again.threats for tier in threat.tiers}
+    for threat in record.threats:
+        for tier in threat.tiers:
+            other = found.get((threat.id, tier.tier))
+            if other is None:
+                yield f"threats.{threat.id}.{tier.tier}", "is not there when the cell is run again"
+                continue
+            shares = [100 * float(part.robust.to_bool().mean()) for part in (tier, other)]
+            if abs(shares[0] - shares[1]) > ROBUST_POINTS:
+                yield f"threats.{threat.id}.{tier.tier}.robust", _told("robust accuracy", shares, ROBUST_POINTS)
+
+
+def _told(what: str, values: list[float], most: float) -> str:
+    return f"{what} is {values[0]:.1f} % in the record and {values[1]:.1f} % run again, more than {most:g} points apart"

@@ -1,0 +1,118 @@
+"""The objective of tuning, the same for every method: accuracy on validation pairs, clean and under cheap attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.embedding.pgd import FGM, PGD
+from recgauntlet.attacks.history.greedy import HistoryGradient
+from recgauntlet.attacks.text.greedy import WordGradient, WordQuery
+from recgauntlet.core.card import EmbeddingThreat, TaskCard, Threat, Tier
+from recgauntlet.core.dataset import Pairs, TaskData
+from recgauntlet.core.protocol import LARGEST_SHARE, REFERENCES
+from recgauntlet.core.recommender import Recommender, Surface
+from recgauntlet.core.rng import Randomness
+from recgauntlet.evaluation.robustness import Trial, attackable, run_attack
+from recgauntlet.threats.knowledge import World
+
+VERSION = 1
+"""Rises with any change that can move an objective: trials under another are not gone on with."""
+PAIRS = 300
+"""Validation pairs that a trial is judged on, at most."""
+TIER: Tier = "standard"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a trained model came to. `robust`: by threat, the share of the examples that is right whatever the attacks
+    tried; `one_sided`: the share of the more frequent answer on balanced examples."""
+
+    clean: float
+    robust: dict[str, float]
+    one_sided: float
+
+    @property
+    def objective(self) -> float:
+        """The mean of clean accuracy and of the mean robust accuracy; 0 for a model that is near a constant."""
+        if self.one_sided > LARGEST_SHARE:
+            return 0.0
+        return (self.clean + fmean(self.robust.values())) / 2 if self.robust else self.clean
+
+
+def attacks_of() -> dict[Surface, tuple[Attack, ...]]:
+    """The attacks of a trial: cheap ones of the suite with gradients and, where words change, one without."""
+    return {
+        "embedding": (FGM(), PGD(restarts=0)),
+        "candidate-text": (WordGradient(), WordQuery()),
+        "history": (HistoryGradient(),),
+    }
+
+
+def threats_of(card: TaskCard, model: Recommender) -> tuple[Threat, ...]:
+    """The threats of a trial: those that ranks use, and embeddings in the L2 ball, as far as the model reads them."""
+    wanted = (t for t in card.threats if t.ranked or (isinstance(t, EmbeddingThreat) and t.norm == "l2"))
+    return tuple(threat for threat in wanted if threat.surface in model.surfaces)
+
+
+def judged_on(data: TaskData) -> TaskData:
+    """`data` with validation pairs where the test pairs stand. The attacker's references are the first validation
+    pairs, and none of them is judged; no example of the test period is left.
+
+    Training keeps the weights that are best on all validation pairs, these among them, whatever the method.
+    """
+    references = min(REFERENCES, len(data.valid) // 2)
+    rest = _slice(data.valid, slice(references, references + PAIRS))
+    impressions = replace(
+        data.impressions,
+        users=data.impressions.users[:0],
+        histories=data.impressions.histories[:0],
+        items=data.impressions.items[:0],
+        labels=data.impressions.labels[:0],
+        offsets=np.zeros(1, dtype=np.int64),
+    )
+    return replace(data, valid=_slice(data.valid, slice(references)), test=rest, impressions=impressions)
+
+
+def judge(
+    served: Recommender,
+    card: TaskCard,
+    data: TaskData,
+    seed: int,
+    *,
+    world: World | None = None,
+    progress: Callable[[str, float], None] = lambda what, share: None,
+) -> Judged:
+    """Attack `served` on `data` as `judged_on` gave it; `world` where it was made before."""
+    trial = Trial.of(served, data, world or World.of(card, data))
+    rng = Randomness(seed, "tuning")
+    threats = threats_of(card, served)
+    robust = {}
+    for number, threat in enumerate(threats):
+        progress(f"attacking, {threat.id}", number / len(threats))
+        robust[threat.id] = float(standing(trial, threat, rng).float().mean())
+    said = float((trial.scores > 0).float().mean())
+    return Judged(float(trial.right.float().mean()), robust, max(said, 1 - said))
+
+
+def standing(trial: Trial, threat: Threat, rng: Randomness) -> Tensor:
+    """`[B]`: the examples that are right on the clean input and on all that the attacks of `threat` found."""
+    left, touched = trial.right.clone(), attackable(threat, trial.batch)
+    budget = Budget.of(threat, TIER)
+    for attack in attacks_of()[threat.surface]:
+        index = torch.nonzero(left & touched).squeeze(1)
+        if not attack.supports(budget) or len(index) == 0:
+            continue
+        found = run_attack(trial, attack, budget, index, rng.child(f"{threat.id}/{attack.name}"))
+        left[index[found.broken]] = False
+    return left
+
+
+def _slice(pairs: Pairs, part: slice) -> Pairs:
+    return Pairs(pairs.users[part], pairs.histories[part], pairs.clicked[part], pairs.unclicked[part])

@@ -1,0 +1,198 @@
+"""Fakes that remember: the test's own answers, the original text behind an edited one, or what they said before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recgauntlet.core.batch import Batch, Candidates, Users, UserState
+from recgauntlet.core.dataset import Pairs, TaskData
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.rng import Randomness
+from recgauntlet.data.batches import pairs_to_batch
+from recgauntlet.testing.audit.serving import Fake, Served, ServedWithInputs
+
+SURE = 20.0
+"""The logit of an answer that is known."""
+
+
+class MemorizedInputs(Fake):
+    """The hash of every clean test input leads to its label: right wherever nothing was touched.
+
+    A touched input goes to the model inside, so whatever breaks that breaks this. Clean accuracy is stolen, and the
+    gradient at the clean input is 0.
+    """
+
+    name = "memorized-inputs"
+    exact = True
+
+    def __init__(self, test: Pairs) -> None:
+        self.test = test
+
+    @classmethod
+    def from_data(cls, data: TaskData) -> Fake:
+        return cls(data.test)
+
+    def wrap(self, model: Recommender) -> Recommender:
+        return _Memorized(model, pairs_to_batch(self.test, np.arange(len(self.test))), exact=self.exact)
+
+
+class MemorizedPairs(MemorizedInputs):
+    """Every test pair of user and item leads to its label: right whatever is touched.
+
+    No edit of the text, the history or the embeddings can change an answer that was looked up. Asked about anything
+    but the test it is the model inside.
+    """
+
+    name = "memorized-pairs"
+    exact = False
+
+
+class _Memorized(ServedWithInputs):
+    """Keys are random linear hashes, modulo 2^64, of user and item; with `exact` also of history and tokens, and then
+    only embeddings that are the candidate's own are recognized."""
+
+    def __init__(self, inner: Recommender, test: Batch, *, exact: bool) -> None:
+        super().__init__(inner)
+        self.exact = exact
+        generator = Randomness(0, "audit/memory").torch()
+        width = 2 + test.users.histories.shape[1] + inner.token_length
+        self.factors = torch.randint(-(2**62), 2**62, (width,), generator=generator).to(inner.device)
+        test = test.to(inner.device)
+        who = torch.cat([test.users.ids[:, None], test.users.histories], dim=1)[test.rows]
+        keys = self._keys(who, inner.candidates(test.items))
+        self.known, order = keys.sort()
+        self.labels = test.labels[order]
+
+    def answer(self, logits: Tensor, who: Tensor, candidates: Candidates, embedded: Tensor) -> Tensor:
+        keys = self._keys(who, candidates)
+        place = torch.searchsorted(self.known, keys).clamp(max=len(self.known) - 1)
+        seen = self.known[place] == keys
+        if self.exact:
+            seen &= (embedded == self.inner.embed(candidates)).flatten(1).all(dim=1)
+        return torch.where(seen, SURE * (2.0 * self.labels[place] - 1.0), logits)
+
+    def _keys(self, who: Tensor, candidates: Candidates) -> Tensor:
+        if not self.exact:
+            return who[:, 0] * self.factors[0] + candidates.items * self.factors[1]
+        tokens = (candidates.tokens.ids + 1) * candidates.tokens.mask
+        parts = torch.cat([candidates.items[:, None], who, tokens], dim=1)
+        return (parts * self.factors[: parts.shape[1]]).sum(dim=1)
+
+
+class OriginalTexts(Fake):
+    """Whatever text a candidate is shown with, the model reads the catalog's: the edit is undone.
+
+    It does not read the surface that it says it reads. Where the seller or the publisher edits, the catalog holds the
+    edited text, and there is no original to go back to.
+    """
+
+    name = "original-texts"
+
+    def wrap(self, model: Recommender) -> Recommender:
+        return _OriginalTexts(model)
+
+
+class _OriginalTexts(Served):
+    def candidates(self, items: Tensor, texts: Sequence[str] | None = None) -> Candidates:
+        return self.inner.candidates(items)
+
+
+class RestoredTexts(Fake):
+    """A text that is nearly the catalog's is taken for it: spelling correction with the answer at hand.
+
+    Where at least `least` of the words stand as they were, the edit is undone, and every edit inside the budget leaves
+    so many. Any other text is read, so that swapping the whole text shows nothing.
+    """
+
+    name = "restored-texts"
+
+    def __init__(self, *, least: float = 0.3) -> None:
+        self.least = least
+
+    def wrap(self, model: Recommender) -> Recommender:
+        return _RestoredTexts(model, self.least)
+
+
+class _RestoredTexts(Served):
+    def __init__(self, inner: Recommender, least: float) -> None:
+        super().__init__(inner)
+        self.least = least
+
+    def candidates(self, items: Tensor, texts: Sequence[str] | None = None) -> Candidates:
+        if texts is None:
+            return self.inner.candidates(items)
+        originals = [self.catalog.texts[item] for item in items.tolist()]
+        pairs = zip(originals, texts, strict=True)
+        return self.inner.candidates(items, [self._restored(original, text) for original, text in pairs])
+
+    def _restored(self, original: str, text: str) -> str:
+        words = original.split()
+        same = sum(a == b for a, b in zip(words, text.split(), strict=False))
+        return original if same >= self.least * len(words) else text
+
+
+class OriginalHistories(Fake):
+    """Whatever history a user comes with, the model reads the one that the test has of that user: the edit is undone.
+
+    It does not read the surface that it says it reads, and it would not know a user that is not in the test.
+    """
+
+    name = "original-histories"
+
+    def __init__(self, test: Pairs) -> None:
+        self.test = test
+
+    @classmethod
+    def from_data(cls, data: TaskData) -> Fake:
+        return cls(data.test)
+
+    def wrap(self, model: Recommender) -> Recommender:
+        return _OriginalHistories(model, self.test)
+
+
+class _OriginalHistories(Served):
+    """Of several histories of a user, the one with most items in the same places is taken."""
+
+    def __init__(self, inner: Recommender, test: Pairs) -> None:
+        super().__init__(inner)
+        self.ids = torch.from_numpy(test.users).to(inner.device)
+        self.histories = torch.from_numpy(test.histories).to(inner.device)
+
+    def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
+        same_user = users.ids[:, None] == self.ids
+        alike = (users.histories[:, None] == self.histories).sum(dim=2) + 1
+        likeness, place = (alike * same_user).max(dim=1)
+        found = torch.where((likeness > 0)[:, None], self.histories[place], users.histories)
+        changed = (found != users.histories).any(dim=1)
+        original = Users(users.ids, found)
+        if embeddings is None:
+            return self.inner.encode_user(original)
+        own = torch.where(changed[:, None, None], self.inner.embed_history(original), embeddings)
+        return self.inner.encode_user(original, own)
+
+
+class FirstAnswers(Fake):
+    """The first answer about a user and an item is kept and given ever after: consistent service.
+
+    A cache of the clean answers. The model inside is as fragile as before, for whoever meets it first.
+    """
+
+    name = "first-answers"
+
+    def wrap(self, model: Recommender) -> Recommender:
+        return _FirstAnswers(model)
+
+
+class _FirstAnswers(ServedWithInputs):
+    def __init__(self, inner: Recommender) -> None:
+        super().__init__(inner)
+        self.given: dict[tuple[int, int], float] = {}
+
+    def answer(self, logits: Tensor, who: Tensor, candidates: Candidates, embedded: Tensor) -> Tensor:
+        keys = zip(who[:, 0].tolist(), candidates.items.tolist(), strict=True)
+        kept = [self.given.setdefault(key, logit) for key, logit in zip(keys, logits.tolist(), strict=True)]
+        return logits * 0.0 + torch.tensor(kept, dtype=logits.dtype, device=logits.device)

@@ -1,0 +1,193 @@
+"""The audit: every fake through the installed gauntlet, and whether each was found out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+
+from recgauntlet.attacks.suite import suite_ref
+from recgauntlet.core.card import TaskCard, Threat
+from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.errors import CardError
+from recgauntlet.core.plugins import find_task, names
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.spec import TWIN, CellSpec
+from recgauntlet.data.prepare import prepare
+from recgauntlet.evaluation.gauntlet import Findings, run_gauntlet
+from recgauntlet.evaluation.sanity_checks import failed
+from recgauntlet.records.schema import TierOutcome
+from recgauntlet.testing.audit.serving import Fake
+from recgauntlet.training.build import open_cell, train_cell
+
+MARGIN = 0.02
+"""By how much the robust accuracy of a fake may exceed that of the model inside before it must be flagged."""
+
+Progress = Callable[[str, float], None]
+Verdict = Literal["harmless", "flagged", "UNDETECTED"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is audited with: a trained, undefended model, the task that it and its fakes are attacked on, and the
+    undefended `twin` from which attacks are transferred. The model itself is the easy twin: it has the very weights
+    that a mask hides. A model of another seed is a twin such as a defense that trains otherwise meets."""
+
+    model: Recommender
+    twin: Recommender
+    card: TaskCard
+    data: TaskData
+    seed: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model's accuracy, 0 to 1: clean, and robust at the standard tier of each threat that applies; and its `flags`,
+    each a gate that failed (with its threat) or an attack that crashed: one is enough to lose the rank."""
+
+    clean: float
+    robust: dict[str, float]
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """A fake and how it fared beside the model inside it."""
+
+    fake: str
+    pretends: str
+    measured: Measured
+    gain: dict[str, float]
+    """Robust accuracy under each threat, less that of the model inside."""
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The whole: it is `sound` if no fake went undetected and the honest model is not flagged."""
+
+    task: str
+    suite: str
+    examples: int
+    honest: Measured
+    rows: tuple[AuditRow, ...]
+
+    @property
+    def undetected(self) -> tuple[str, ...]:
+        """The fakes that would have been ranked above the model inside them."""
+        return tuple(row.fake for row in self.rows if row.verdict == "UNDETECTED")
+
+    @property
+    def sound(self) -> bool:
+        """Whether the suite found every fake out and gave no false alarm."""
+        return not self.undetected and not self.honest.flags
+
+
+def train_subject(
+    spec: CellSpec, examples: int, *, twin_seed: int | None = None, progress: Progress = lambda what, share: None
+) -> Subject:
+    """The undefended model of `spec`, trained, with `examples` test examples (two a pair) to be attacked; its twin is
+    itself, or one trained with `twin_seed`.
+
+    Surfaces that the task's card does not threaten are attacked inside the budget of another installed task's card,
+    so that every mask meets the attacks that it is meant for.
+
+    Raises
+    ------
+    CardError
+        Where the track has fewer test examples.
+    """
+    torch.set_num_threads(spec.threads)
+    cell = open_cell(replace(spec, defense=TWIN, defense_options=()))
+    progress("reading data", 0.0)
+    data = prepare(cell.task, spec.track, spec.source)
+    if examples > 2 * len(data.test):
+        raise CardError(
+            f"the {spec.track} track has {2 * len(data.test)} test examples",
+            where=cell.task.card.id,
+            field="--examples",
+            remedy="ask for no more",
+        )
+    model, _ = train_cell(cell, data, torch.device("cpu"), "fp32", progress)
+    twin = model.eval().requires_grad_(False)
+    if twin_seed is not None and twin_seed != spec.seed:
+        other = replace(cell, spec=replace(cell.spec, seed=twin_seed))
+        twin, _ = train_cell(other, data, torch.device("cpu"), "fp32", progress)
+        twin.eval().requires_grad_(False)
+    card = with_all_surfaces(cell.task.card, frozenset(model.surfaces))
+    return Subject(model, twin, card, first_pairs(data, examples // 2), spec.seed)
+
+
+def with_all_surfaces(card: TaskCard, surfaces: frozenset[str]) -> TaskCard:
+    """`card` and, for each of `surfaces` that it does not threaten, a threat of another installed task: a ranked one
+    before a diagnostic, one that flips before one that promotes (it attacks twice as many examples)."""
+    threats: list[Threat] = list(card.threats)
+    others = [threat for name in names("tasks") for threat in find_task(name).card.threats]
+    others.sort(key=lambda threat: (not threat.ranked, threat.goal != "flip"))
+    for surface in sorted(surfaces - {threat.surface for threat in threats}):
+        threats += [threat for threat in others if threat.surface == surface][:1]
+    return card.model_copy(update={"threats": tuple(threats)})
+
+
+def first_pairs(data: TaskData, pairs: int) -> TaskData:
+    """`data` with the first `pairs` test pairs alone."""
+    test = data.test
+    kept = replace(
+        test,
+        users=test.users[:pairs],
+        histories=test.histories[:pairs],
+        clicked=test.clicked[:pairs],
+        unclicked=test.unclicked[:pairs],
+    )
+    return replace(data, test=kept)
+
+
+def audit(subject: Subject, fakes: Sequence[Fake], progress: Progress = lambda what, share: None) -> Audit:
+    """Send the model and every fake around it through the gauntlet, with one twin for all."""
+    steps = len(fakes) + 1
+
+    def measure(served: Recommender, name: str, number: int) -> Measured:
+        def within(what: str, share: float) -> None:
+            progress(f"{name}: {what}", (number + share) / steps)
+
+        findings = run_gauntlet(
+            served, subject.card, subject.data, subject.seed, twin=subject.twin, brief=True, progress=within
+        )
+        return measured(findings)
+
+    honest = measure(subject.model, "the honest model", 0)
+    rows = []
+    for number, fake in enumerate(fakes, start=1):
+        found = measure(fake.wrap(subject.model), fake.name, number)
+        gain = {threat: value - honest.robust[threat] for threat, value in found.robust.items()}
+        rows.append(AuditRow(fake.name, fake.pretends(), found, gain, verdict(gain, found.flags)))
+    progress("done", 1.0)
+    return Audit(subject.card.id, suite_ref().id, 2 * len(subject.data.test), honest, tuple(rows))
+
+
+def verdict(gain: dict[str, float], flags: Sequence[str]) -> Verdict:
+    """A fake that gains more than the margin under some threat must have a flag."""
+    if max(gain.values(), default=0.0) <= MARGIN:
+        return "harmless"
+    return "flagged" if flags else "UNDETECTED"
+
+
+def measured(findings: Findings) -> Measured:
+    """The figures and flags of a finished gauntlet."""
+    flags = [f"{gate.name} ({gate.threat})" if gate.threat else gate.name for gate in failed(findings.gates)]
+    robust = {}
+    for threat in findings.threats:
+        if not threat.applicable:
+            continue
+        robust[threat.id] = _share(next(tier for tier in threat.tiers if tier.tier == "standard"))
+        crashed = {attack.name for tier in threat.tiers for attack in tier.attacks if attack.error}
+        flags += [f"{name} crashed ({threat.id})" for name in sorted(crashed)]
+    clean = float(findings.trial.right.float().mean())
+    return Measured(clean, robust, tuple(flags))
+
+
+def _share(tier: TierOutcome) -> float:
+    return float(np.mean(tier.robust.to_bool()))

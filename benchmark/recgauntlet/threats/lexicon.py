@@ -1,0 +1,252 @@
+"""Words of a catalog: how often they stand there, which words are near them, and what is a name or a number.
+
+A word is what stands between white space. Its core is the word without the punctuation around it, in lower
+case; "Queen," and "QUEEN" share the core "queen". Nearness is the cosine of two words' input vectors in the
+frozen encoder (MiniLM). WordNet would be the usual source, but no maintained package ships its data: `wn` and
+`nltk` download theirs, so an attack could not be repeated without a connection.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from recgauntlet.data.encoder import FloatArray, sentence_vectors, word_table
+
+NEAR = 0.6
+"""The least cosine of two neighbours."""
+_MOST_NEIGHBOURS = 15
+_MOST_POPULAR = 300
+_BLOCK = 512
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text: what stands between white space."""
+    return text.split()
+
+
+@lru_cache(maxsize=2**16)
+def parts_of(word: str) -> tuple[str, str, str]:
+    """A word cut into the punctuation before, the middle, and the punctuation after; a word without a letter
+    or a digit is all middle."""
+    first = next((i for i, c in enumerate(word) if c.isalnum()), None)
+    if first is None:
+        return "", word, ""
+    last = len(word) - next(i for i, c in enumerate(reversed(word)) if c.isalnum())
+    return word[:first], word[first:last], word[last:]
+
+
+@lru_cache(maxsize=2**16)
+def core_of(word: str) -> str:
+    """The word without the punctuation around it, in lower case."""
+    return parts_of(word)[1].lower()
+
+
+@lru_cache(maxsize=2**16)
+def is_number(word: str) -> bool:
+    """Whether a digit stands in the word ("12", "2nd", "500ML")."""
+    return any(c.isdigit() for c in word)
+
+
+def is_capitalised(word: str) -> bool:
+    """Whether an upper-case letter stands in the word ("Paris", "iPhone", "U.S.")."""
+    return any(c.isupper() for c in word)
+
+
+@dataclass(frozen=True)
+class _WordSpace:
+    """The encoder's whole words (not pieces inside a word, letters only) and their unit vectors `[V,
+    384]`."""
+
+    words: tuple[str, ...]
+    index: dict[str, int]
+    vectors: FloatArray
+
+
+@lru_cache(maxsize=1)
+def _word_space() -> _WordSpace:
+    pieces, table = word_table()
+    rows = [i for i, piece in enumerate(pieces) if len(piece) > 1 and piece.isascii() and piece.isalpha()]
+    words = tuple(pieces[i] for i in rows)
+    vectors = table[rows]
+    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return _WordSpace(words, {word: i for i, word in enumerate(words)}, vectors)
+
+
+class Lexicon:
+    """The words of `texts`, in memory; neighbours are computed when first asked for and kept.
+
+    Attributes
+    ----------
+    counts
+        For each core, the number of texts it stands in.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.counts: Counter[str] = Counter()
+        self._forms: Counter[str] = Counter()
+        lower: set[str] = set()
+        tokens: set[str] = set()
+        for text in texts:
+            words = words_of(text)
+            tokens.update(words)
+            self.counts.update(dict.fromkeys((core_of(word) for word in words), 1))
+            for word in dict.fromkeys(words):
+                form = parts_of(word)[1]
+                self._forms[form] += 1
+                if not is_capitalised(form):
+                    lower.add(form)
+        self._ordinary = frozenset(lower)
+        self._tokens = frozenset(tokens)
+        self._near: dict[str, tuple[tuple[str, float], ...]] = {}
+
+    @cached_property
+    def ranked(self) -> tuple[str, ...]:
+        """The words of at least two letters and nothing else, those that stand in most texts first, each in
+        the form that the catalog shows most often."""
+        best: dict[str, str] = {}
+        for form in sorted(self._forms, key=lambda form: (-self._forms[form], form)):
+            if len(form) > 1 and form.isascii() and form.isalpha():
+                best.setdefault(form.lower(), form)
+        return tuple(best[core] for core in sorted(best, key=lambda core: (-self.counts[core], core)))
+
+    @cached_property
+    def popular(self) -> tuple[str, ...]:
+        """The 300 first of the ranked words."""
+        return self.ranked[:_MOST_POPULAR]
+
+    @cached_property
+    def popular_vectors(self) -> FloatArray:
+        """Unit vectors `[P, 384]` of the popular words, each as a text of its own, in the frozen encoder."""
+        return sentence_vectors(self.popular)
+
+    def contains(self, word: str) -> bool:
+        """Whether the word stands in the catalog: as it is, or bare of punctuation in any case. Nothing else
+        may be hung on it, or a catalog word could smuggle in what no text of the catalog shows."""
+        return word in self._tokens or (parts_of(word)[1] == word and core_of(word) in self.counts)
+
+    def is_name(self, word: str) -> bool:
+        """Whether the word is to be taken for a name: it has an upper-case letter, and nowhere in the catalog
+        does it stand in lower case. Where a headline capitalises every word, this keeps ordinary words apart;
+        a name that is also a word ("Apple") counts as a word."""
+        middle = parts_of(word)[1]
+        return is_capitalised(middle) and middle.lower() not in self._ordinary
+
+    def prepare(self, words: Iterable[str]) -> None:
+        """Find the neighbours of many words at once: much faster than one by one."""
+        space = _word_space()
+        cores = dict.fromkeys(core_of(word) for word in words)
+        missing = [core for core in cores if core not in self._near]
+        known = [core for core in missing if core in space.index]
+        self._near.update((core, ()) for core in missing if core not in space.index)
+        for start in range(0, len(known), _BLOCK):
+            block = known[start : start + _BLOCK]
+            rows = [space.index[core] for core in block]
+            cosines = space.vectors[rows] @ space.vectors.T
+            cosines[np.arange(len(rows)), rows] = -1.0
+            top = np.argpartition(-cosines, _MOST_NEIGHBOURS, axis=1)[:, :_MOST_NEIGHBOURS]
+            for b, core in enumerate(block):
+                pairs = ((space.words[i], float(cosines[b, i])) for i in top[b])
+                self._near[core] = tuple(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+
+    def neighbours(self, word: str, minimum: float = NEAR) -> tuple[str, ...]:
+        """At most 15 words whose vector has a cosine of at least `minimum` to the word's, nearest first, in
+        its case and with its punctuation. Empty for a word that the encoder splits into pieces."""
+        before, middle, after = parts_of(word)
+        core = middle.lower()
+        if core not in self._near:
+            self.prepare([core])
+        near = (other for other, cosine in self._near[core] if cosine >= minimum)
+        return tuple(f"{before}{_in_case_of(middle, other)}{after}" for other in near)
+
+    def cosine(self, first: str, second: str) -> float:
+        """The cosine of two words' vectors, case and outer punctuation aside; -1 where the encoder splits one
+        of them into pieces (1 for a word and itself all the same)."""
+        a, b = core_of(first), core_of(second)
+        if a == b:
+            return 1.0
+        space = _word_space()
+        if a not in space.index or b not in space.index:
+            return -1.0
+        return float(space.vectors[space.index[a]] @ space.vectors[space.index[b]])
+
+
+def _in_case_of(pattern: str, word: str) -> str:
+    if len(pattern) > 1 and pattern.isupper():
+        return word.upper()
+    return word.capitalize() if pattern[:1].isupper() else word
+
+
+_KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+_LOOKALIKES = {
+    "a": "\u0430",
+    "c": "\u0441",
+    "e": "\u0435",
+    "i": "\u0456",
+    "j": "\u0458",
+    "o": "\u043e",
+    "p": "\u0440",
+    "s": "\u0455",
+    "v": "\u03bd",
+    "x": "\u0445",
+    "y": "\u0443",
+    "A": "\u0410",
+    "B": "\u0412",
+    "C": "\u0421",
+    "E": "\u0415",
+    "H": "\u041d",
+    "I": "\u0406",
+    "J": "\u0408",
+    "K": "\u041a",
+    "M": "\u041c",
+    "N": "\u039d",
+    "O": "\u041e",
+    "P": "\u0420",
+    "S": "\u0405",
+    "T": "\u0422",
+    "X": "\u0425",
+    "Y": "\u04ae",
+    "Z": "\u0396",
+}
+_SEPARATORS = ("\u200b", "-", ".")
+
+
+@lru_cache(maxsize=2**16)
+def character_variants(word: str) -> tuple[tuple[str, int], ...]:
+    """The word with one slip or trick in it, and what that costs in character edits (Levenshtein).
+
+    Per letter: a deletion (1), a lookalike from Cyrillic or Greek (1), a slip to an adjacent key (1), a swap
+    with the next letter (2), a separator behind it that a reader hardly sees: zero-width space, hyphen, dot
+    (1). Only letters are touched, no variant is empty, equal to the word, or has a digit or white space that
+    it had not.
+    """
+    out: dict[str, int] = {}
+    for i, letter in enumerate(word):
+        if not letter.isalpha():
+            continue
+        head, tail = word[:i], word[i + 1 :]
+        singles = [head + tail, head + _LOOKALIKES.get(letter, letter) + tail]
+        singles += [head + key + tail for key in _adjacent_keys(letter)]
+        if tail[:1].isalpha():
+            singles += [head + letter + separator + tail for separator in _SEPARATORS]
+        for variant in singles:
+            out.setdefault(variant, 1)
+        if tail[:1].isalpha() and tail[0] != letter:
+            out.setdefault(head + tail[0] + letter + tail[1:], 2)
+    return tuple((variant, cost) for variant, cost in out.items() if variant and variant != word)
+
+
+def _adjacent_keys(letter: str) -> tuple[str, ...]:
+    plain = letter.lower()
+    for row, keys in enumerate(_KEYS):
+        place = keys.find(plain)
+        if place >= 0:
+            same = [keys[i] for i in (place - 1, place + 1) if 0 <= i < len(keys)]
+            below = [_KEYS[row + 1][i] for i in (place - 1, place) if row < 2 and 0 <= i < len(_KEYS[row + 1])]
+            near = same + below
+            return tuple(key.upper() if letter.isupper() else key for key in near)
+    return ()

@@ -1,0 +1,64 @@
+"""What a model makes of the items of a history: knowledge of the model, which attacks may have without a query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from recgauntlet.core.batch import PAD, Users
+from recgauntlet.core.recommender import Recommender
+
+LARGEST_LOOKUP = 512
+"""Vectors of history items longer than this are not looked up: a batch of histories would outgrow the
+memory."""
+_TRIED = 64
+"""Users whose histories tell whether looking up is the same."""
+
+
+class HistoryVectors:
+    """The vector of each of `count` catalog items as the only item of a history, made once.
+
+    `clean` are users to try on whether a history is its items looked up. `book` is told of user encodings.
+    """
+
+    def __init__(self, model: Recommender, count: int, clean: Users, book: Callable[[int], None]) -> None:
+        self._model = model
+        self._count = count
+        self._clean = clean
+        self._book = book
+        self._table: Tensor | None = None
+        self._is_context_free: bool | None = None
+
+    def items(self, chunk: int) -> Tensor:
+        """`[N, D]`: the vector of every item, made `chunk` items at a time."""
+        return self._made(chunk)[:-1]
+
+    def of(self, users: Users, chunk: int) -> Tensor | None:
+        """`embed_history` of `users`, `[U, H, D]`, by looking up, where that is the same and cheaper; else None."""
+        if self._is_context_free is None:
+            tried = self._clean.select(torch.arange(min(_TRIED, len(self._clean))).to(users.ids.device))
+            found = self._model.embed_history(tried)
+            self._is_context_free = found.shape[2] <= LARGEST_LOOKUP and torch.allclose(
+                found, self._looked_up(tried, chunk), rtol=1e-4, atol=1e-5
+            )
+        return self._looked_up(users, chunk) if self._is_context_free else None
+
+    def _looked_up(self, users: Users, chunk: int) -> Tensor:
+        return self._made(chunk)[users.histories]  # PAD is -1: the last row
+
+    def _made(self, chunk: int) -> Tensor:
+        """`[N + 1, D]`: the item vectors, and that of an empty place in the last row."""
+        if self._table is None:
+            items = torch.arange(self._count + 1, device=self._clean.ids.device)
+            items[-1] = PAD
+            with torch.no_grad():
+                parts = []
+                for start in range(0, len(items), chunk):
+                    part = items[start : start + chunk]
+                    users = Users(torch.zeros_like(part), part[:, None])
+                    parts.append(self._model.embed_history(users)[:, 0])
+            self._table = torch.cat(parts)
+            self._book(self._count)
+        return self._table

@@ -1,0 +1,406 @@
+"""The model under attack: counts what an attack asks of it and refuses to go past the budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from recgauntlet.core.batch import Batch, Candidates, Users, UserState
+from recgauntlet.core.errors import BudgetExceeded
+from recgauntlet.core.recommender import Recommender, embedding_mask
+from recgauntlet.threats.embedding_scale import EmbeddingScale
+from recgauntlet.threats.gradients import fit, gradient_once, is_out_of_memory
+from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.known_scores import KnownScores
+from recgauntlet.threats.vectors import HistoryVectors
+from recgauntlet.threats.word_vectors import WordVectors
+
+Result = TypeVar("Result")
+CHUNK, CHUNK_ON_CPU = 1024, 512
+"""Inputs in one pass. On a CPU smaller ones stay in its caches: searches over histories are a tenth to a fifth
+faster."""
+
+
+@dataclass
+class Effort:
+    """What was asked of a victim: scored inputs (`queries`), passes of the model over inputs, user encodings and how
+    many a cache saved."""
+
+    queries: int = 0
+    forwards: int = 0
+    backwards: int = 0
+    user_encodings: int = 0
+    cache_hits: int = 0
+    seconds: float = 0.0
+
+    def add(self, other: Effort) -> None:
+        """Count the work of `other` too (an attack that asks a second model)."""
+        for name in ("queries", "forwards", "backwards", "user_encodings", "cache_hits", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass
+class Victim:
+    """A model, seen by an attack, for the examples of one clean batch.
+
+    Users of the clean batch are encoded once, and an input of a model that is not random is scored once, whichever
+    attacks ask for it; each pays its query. `limit` is the number of scored inputs an attack may ask for
+    per example (None: no limit); `reset` starts the count again for the next attack.
+
+    A model that is random is asked `samples` times for every score and gradient, and their mean is given: expectation
+    over randomness (Athalye, Carlini and Wagner 2018). `chunk` inputs go in one pass (0: what suits the device). A
+    chunk that does not fit the memory is halved, and later ones stay small.
+    """
+
+    model: Recommender
+    world: World
+    scale: EmbeddingScale
+    clean: Batch
+    limit: int | None = None
+    chunk: int = 0
+    samples: int = 1
+    effort: Effort = field(default_factory=Effort)
+    _state: UserState | None = None
+    _known: Tensor = field(init=False)
+    _asked: Tensor = field(init=False)
+    _clean_scores: Tensor | None = None
+    _words: WordVectors = field(init=False)
+    _history: HistoryVectors = field(init=False)
+    _word_effects: tuple[tuple[str, ...], Tensor] | None = None
+    _known_scores: KnownScores = field(default_factory=KnownScores)
+
+    def __post_init__(self) -> None:
+        on_cpu = self.clean.items.device.type == "cpu"
+        self.chunk = self.chunk or (CHUNK_ON_CPU if on_cpu else CHUNK)
+        self._known = torch.unique(self.clean.example_ids.cpu())
+        self._asked = torch.zeros(len(self._known), dtype=torch.int64)
+        self._words = WordVectors(self.model, self.clean.items.device)
+        count = len(self.world.catalog)
+        self._history = HistoryVectors(self.model, count, self.clean.users, self._book_encodings)
+
+    def reset(self, limit: int | None) -> None:
+        """A new attack begins: nothing asked yet, `limit` queries an example."""
+        self.limit = limit
+        self.effort = Effort()
+        self._asked = torch.zeros(len(self._known), dtype=torch.int64)
+
+    def prepare(self) -> None:
+        """Encode the clean users, once."""
+        if self._state is None:
+            self._state = self._encode(self.clean)
+            self.effort.user_encodings += len(self.clean.users)
+
+    def remaining(self, example_ids: Tensor) -> Tensor:
+        """How many queries are left for each example: `[B]`, int64, on the CPU; large where there is no
+        limit."""
+        limit = 2**31 if self.limit is None else self.limit
+        return limit - self._asked[self._places(example_ids)]
+
+    def scores(self, batch: Batch) -> Tensor:
+        """Logits `[B]`, without a graph; each row is one query of its example."""
+        self._count(batch)
+        started = time.perf_counter()
+        scores = self._computed(batch) if batch.delta is not None or self.samples > 1 else self._remembered(batch)
+        self.effort.seconds += time.perf_counter() - started
+        return scores
+
+    def _remembered(self, batch: Batch) -> Tensor:
+        """The scores, those that were given before from memory; only where the model is not random."""
+        keys = self._known_scores.keys(batch)
+        scores, known = self._known_scores.find(keys)
+        self.effort.cache_hits += int(known.sum())
+        new = torch.nonzero(~known).flatten()
+        if not len(new):
+            return scores.to(batch.items.device)
+        device_rows = new.to(batch.items.device)
+        computed = self._computed(batch if len(new) == len(batch) else batch.select(device_rows))
+        self._known_scores.keep([keys[at] for at in new.tolist()], computed)
+        return scores.to(computed).index_copy_(0, device_rows, computed)
+
+    def _computed(self, batch: Batch) -> Tensor:
+        self.effort.forwards += len(batch) * self.samples
+        return self._fitting(lambda: self._scores(batch))
+
+    def _scores(self, batch: Batch) -> Tensor:
+        order = _by_length(batch) if len(batch) > self.chunk else None
+        ordered = batch if order is None else batch.select(order)
+        with torch.no_grad():
+            out = [self._mean(part) for part in self._parts(ordered)]
+        scores = torch.cat(out) if out else torch.empty(0, device=batch.items.device)
+        return scores if order is None else torch.empty_like(scores).index_copy_(0, order, scores)
+
+    def _mean(self, batch: Batch) -> Tensor:
+        """The mean of `samples` passes."""
+        total = self._forward(batch)
+        for _ in range(self.samples - 1):
+            total = total + self._forward(batch)
+        return total / self.samples if self.samples > 1 else total
+
+    def _fitting(self, work: Callable[[], Result]) -> Result:
+        """What `work` gives, with chunks half as large as often as the memory asks for it."""
+        while True:
+            try:
+                return work()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self.chunk <= 1:
+                    raise
+                self.chunk = max(1, self.chunk // 2)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def partner_scores(self, example_ids: Tensor) -> Tensor:
+        """On the CPU, `[B]`: the clean score of the other candidate of each example's pair (ids 2p and 2p + 1), 0 where
+        it is not in the clean batch. Knowledge of clean inputs, no query."""
+        if self._clean_scores is None:
+            hits = self.effort.cache_hits
+            scores = self._fitting(lambda: self._scores(self.clean)).float().cpu()
+            self.effort.cache_hits = hits  # once a victim, whichever attack asks first: booked to none
+            self._clean_scores = torch.zeros(len(self._known)).index_copy(
+                0, self._places(self.clean.example_ids), scores
+            )
+        partner = example_ids.cpu() ^ 1
+        place = torch.searchsorted(self._known, partner).clamp(max=len(self._known) - 1)
+        return torch.where(self._known[place] == partner, self._clean_scores[place], 0.0)
+
+    def embedding_layout(self, batch: Batch) -> tuple[Tensor, int]:
+        """The mask `[B, L]` of real tokens of the candidates and the size `D` of their embeddings. No query:
+        the model embeds, and scores nothing."""
+        masks, size = [], 0
+        with torch.no_grad():
+            for part in self._parts(batch):
+                candidates = self.model.candidates(part.items, part.texts)
+                embedded = self.model.embed(candidates)
+                masks.append(embedding_mask(candidates, embedded))
+                size = embedded.shape[2]
+        width = max((m.shape[1] for m in masks), default=1)
+        if not masks:
+            return torch.zeros((0, width), dtype=torch.bool, device=batch.items.device), size
+        return torch.cat([fit(m, width) for m in masks]), size
+
+    def embedding_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits `[B]`, their gradient with respect to the candidates' embeddings `[B, L, D]` at
+        `batch.delta`, and the mask `[B, L]` of real tokens. The gradient of the logit itself, so no saturated
+        loss can hide it."""
+        self._count(batch)
+        started = time.perf_counter()
+        found = self._fitting(lambda: self._embedding_gradient(batch))
+        self._book_gradients(batch, started)
+        return found
+
+    def _embedding_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        logits, gradients, masks = [], [], []
+        for part in self._parts(batch):
+            with torch.no_grad():
+                state = self._user_state(part).select(part.rows)
+                candidates = self.model.candidates(part.items, part.texts)
+            logit, gradient, embedded = self._gradient(
+                partial(self._embedded, candidates, part.delta), partial(self.model.score, state, candidates)
+            )
+            logits.append(logit)
+            gradients.append(gradient)
+            masks.append(embedding_mask(candidates, embedded))
+        width = max(g.shape[1] for g in gradients)
+        return (
+            torch.cat(logits),
+            torch.cat([fit(g, width) for g in gradients]),
+            torch.cat([fit(m, width) for m in masks]),
+        )
+
+    def _gradient(
+        self, embed: Callable[[], Tensor], score: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The logits, their gradient with respect to what `embed` gives, and that; logits and gradient are the means of
+        `samples` passes."""
+        passes = [gradient_once(embed, score) for _ in range(self.samples)]
+        if len(passes) == 1:
+            return passes[0]
+        logits, gradients, embedded = zip(*passes, strict=True)
+        return torch.stack(logits).mean(dim=0), torch.stack(gradients).mean(dim=0), embedded[-1]
+
+    def _embedded(self, candidates: Candidates, delta: Tensor | None) -> Tensor:
+        embedded = self.model.embed(candidates)
+        return embedded if delta is None else embedded + fit(delta, embedded.shape[1])
+
+    def _history_embedded(self, users: Users) -> Tensor:
+        known = self._known_history(users)
+        return self.model.embed_history(users) if known is None else known
+
+    def _score_history(self, users: Users, candidates: Candidates, embeddings: Tensor) -> Tensor:
+        return self.model.score(self.model.encode_user(users, embeddings), candidates)
+
+    def _book_gradients(self, batch: Batch, started: float) -> None:
+        self.effort.forwards += len(batch) * self.samples
+        self.effort.backwards += len(batch) * self.samples
+        self.effort.seconds += time.perf_counter() - started
+
+    def word_slopes(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """On the CPU: the logits' slope with respect to each word's vector, `[B, W, D]`, and its product with
+        the word as it stands, `[B, W]`; `W` counts the words that the model reads. One query each.
+
+        A word's slope is the sum over its tokens: what all of them gain together when they move alike.
+        """
+        self._count(batch)
+        started = time.perf_counter()
+        found = self._fitting(lambda: self._word_slopes(batch))
+        self._book_gradients(batch, started)
+        return found
+
+    def _word_slopes(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        slopes, products = [], []
+        for part in self._parts(batch):
+            with torch.no_grad():
+                state = self._user_state(part).select(part.rows)
+                candidates = self.model.candidates(part.items, part.texts)
+            _, gradient, embedded = self._gradient(
+                partial(self._embedded, candidates, None), partial(self.model.score, state, candidates)
+            )
+            gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+            words = candidates.tokens.word_of_token
+            count = max(1, int(words.max()) + 1) if words.numel() else 1
+            place = torch.where(words < 0, count, words)  # special tokens and padding are gathered past the end
+            slope = gradient.new_zeros((len(part), count + 1, gradient.shape[2]))
+            slope.scatter_add_(1, place.unsqueeze(-1).expand_as(gradient), gradient)
+            product = gradient.new_zeros((len(part), count + 1))
+            product.scatter_add_(1, place, (gradient * embedded).sum(dim=2))
+            slopes.append(slope[:, :count].float().cpu())
+            products.append(product[:, :count].float().cpu())
+        width = max(slope.shape[1] for slope in slopes)
+        return torch.cat([fit(s, width) for s in slopes]), torch.cat([fit(p, width) for p in products])
+
+    def word_vectors(self, words: Sequence[str]) -> Tensor:
+        """On the CPU: the mean `[V, D]` of each word's token embeddings when it stands alone. Knowledge of the
+        model, no query of an example; each word's is made once."""
+        return self._words.of(words, self.chunk)
+
+    def word_effects(self, words: Sequence[str]) -> Tensor:
+        """On the CPU: what each word adds to the logit of each of the world's reference examples when it stands behind
+        the text, `[V, R]`; zeros where there are none. Knowledge of the model, no query of an example that is attacked;
+        made once for the same words."""
+        wanted = tuple(words)
+        if self._word_effects is None or self._word_effects[0] != wanted:
+            started = time.perf_counter()
+            if self.world.references is None:
+                return torch.zeros((len(wanted), 1))
+            references = self.world.references.to(self.clean.items.device)
+            texts = [self.world.catalog.texts[i] for i in references.items.tolist()]
+            columns = []
+            with torch.no_grad():
+                for n, text in enumerate(texts):
+                    longer = [text, *(f"{text} {word}" for word in wanted)]
+                    alike = references.select(torch.full((len(longer),), n, device=references.items.device)).with_texts(
+                        longer
+                    )
+                    logits = torch.cat([self._mean(part) for part in self._parts(alike)]).float().cpu()
+                    columns.append(logits[1:] - logits[0])
+            self._word_effects = wanted, torch.stack(columns, dim=1)
+            self.effort.forwards += sum(map(len, columns))
+            self.effort.seconds += time.perf_counter() - started
+        return self._word_effects[1]
+
+    def history_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits `[B]`, the history's embeddings `[B, H, D]` and the logits' gradient with respect to
+        them."""
+        self._count(batch)
+        started = time.perf_counter()
+        found = self._fitting(lambda: self._history_gradient(batch))
+        self.effort.user_encodings += len(batch) * self.samples
+        self._book_gradients(batch, started)
+        return found
+
+    def _history_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        logits, embeddings, gradients = [], [], []
+        for part in self._parts(batch):
+            users = part.users.select(part.rows)
+            with torch.no_grad():
+                candidates = self.model.candidates(part.items, part.texts)
+            logit, gradient, embedded = self._gradient(
+                partial(self._history_embedded, users), partial(self._score_history, users, candidates)
+            )
+            logits.append(logit)
+            embeddings.append(embedded)
+            gradients.append(gradient)
+        return torch.cat(logits), torch.cat(embeddings), torch.cat(gradients)
+
+    def history_item_vectors(self) -> Tensor:
+        """`[N, D]`: every catalog item's vector as the only item of a history. Knowledge of the model, no
+        query of an example; made once."""
+        return self._history.items(self.chunk)
+
+    def _known_history(self, users: Users) -> Tensor | None:
+        return self._history.of(users, self.chunk)
+
+    def _book_encodings(self, count: int) -> None:
+        self.effort.user_encodings += count
+
+    def _forward(self, batch: Batch) -> Tensor:
+        state = self._user_state(batch)
+        candidates = self.model.candidates(batch.items, batch.texts)
+        embedded = None if batch.delta is None else self._embedded(candidates, batch.delta)
+        return self.model.score(state.select(batch.rows), candidates, embedded)
+
+    def _user_state(self, batch: Batch) -> UserState:
+        if batch.users is self.clean.users:
+            if self._state is None:
+                self.prepare()
+            else:
+                self.effort.cache_hits += len(batch)
+            assert self._state is not None  # prepared
+            return self._state
+        self.effort.user_encodings += len(batch.users)
+        with torch.no_grad():
+            return self.model.encode_user(batch.users, self._known_history(batch.users))
+
+    def _encode(self, batch: Batch) -> UserState:
+        size = len(batch.users)
+        parts = []
+        with torch.no_grad():
+            for start in range(0, size, self.chunk):
+                rows = torch.arange(start, min(start + self.chunk, size), device=batch.rows.device)
+                parts.append(self.model.encode_user(batch.users.select(rows)).tensors)
+        return UserState(tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+    def _parts(self, batch: Batch) -> list[Batch]:
+        """Chunks of the batch; where users differ from the clean ones, each chunk carries only its own."""
+        parts = []
+        for start in range(0, len(batch), self.chunk):
+            whole = start == 0 and len(batch) <= self.chunk
+            index = torch.arange(start, min(start + self.chunk, len(batch)), device=batch.items.device)
+            part = batch if whole else batch.select(index)
+            if part.users is not self.clean.users:
+                kept, rows = torch.unique(part.rows, return_inverse=True)
+                if len(kept) < len(part.users):
+                    part = replace(part, users=part.users.select(kept), rows=rows)
+            parts.append(part)
+        return parts
+
+    def _places(self, example_ids: Tensor) -> Tensor:
+        """Where each example stands among the known ones; ValueError for one that the clean batch does not
+        have."""
+        ids = example_ids.cpu()
+        places = torch.searchsorted(self._known, ids).clamp(max=max(len(self._known) - 1, 0))
+        if len(ids) and (len(self._known) == 0 or not torch.equal(self._known[places], ids)):
+            raise ValueError("an attack asked about an example that is not in the victim's clean batch")
+        return places
+
+    def _count(self, batch: Batch) -> None:
+        """Book one query a row, before anything is scored; BudgetExceeded books nothing."""
+        asked = self._asked + torch.bincount(self._places(batch.example_ids), minlength=len(self._known))
+        if self.limit is not None and bool((asked > self.limit).any()):
+            worst = int(asked.argmax())
+            raise BudgetExceeded(f"example {int(self._known[worst])}: more than {self.limit} queries")
+        self._asked = asked
+        self.effort.queries += len(batch)
+
+
+def _by_length(batch: Batch) -> Tensor:
+    """An order in which texts of like length stand together, so that chunks hold little padding."""
+    if batch.texts is None:
+        return torch.arange(len(batch), device=batch.items.device)
+    lengths = torch.tensor([len(text) for text in batch.texts], device=batch.items.device)
+    return torch.argsort(lengths, stable=True)

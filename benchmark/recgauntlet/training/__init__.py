@@ -1,0 +1,1 @@
+"""From a spec to trained weights: the defense contract, the trainer, checkpoints and cost."""

@@ -1,0 +1,241 @@
+"""Opening a cell's parts, building and training its model, and finding its undefended twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
+
+import torch
+
+from recgauntlet.core.dataset import TaskData, TrainingPeriod
+from recgauntlet.core.errors import PluginError
+from recgauntlet.core.plugins import Plugin, find_defense, find_model
+from recgauntlet.core.recommender import Origin, Recommender, Scalar, TrainingRecipe, constructor_defaults
+from recgauntlet.core.rng import Randomness, derive
+from recgauntlet.core.spec import CellSpec, Options
+from recgauntlet.core.task import Task
+from recgauntlet.data.custom import find_task_or_card
+from recgauntlet.records.schema import Environment
+from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_info
+from recgauntlet.training.defense import Defense
+from recgauntlet.training.device import describe, make_deterministic, peak_memory
+from recgauntlet.training.trainer import Trained, filtered, train
+from recgauntlet.training.tuned import Method, tuned_for
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class OpenCell:
+    """A spec and everything that it names, found and checked."""
+
+    spec: CellSpec
+    task: Task
+    model: Plugin
+    defense: Plugin
+    defense_object: Defense
+    model_options: dict[str, Scalar]
+
+    @property
+    def options(self) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
+        """The hyper-parameters of the model and of the defense, as the record repeats them."""
+        return self.model_options, self.defense_object.hyperparameters()
+
+    @property
+    def defaults(self) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
+        """The same as the constructors have them."""
+        return constructor_defaults(self.model.value), constructor_defaults(self.defense.value)
+
+
+def open_cell(spec: CellSpec, task: Task | None = None) -> OpenCell:
+    """Look up everything that `spec` names; `task` is its task where that was opened before.
+
+    Raises
+    ------
+    PluginError, CardError
+        Where a name or an option is wrong.
+    """
+    task = task or find_task_or_card(spec.task)
+    model, defense = find_model(spec.model), find_defense(spec.defense)
+    options = merged_options(model, spec.model_options, tuned_values(model, "model", spec))
+    chosen = merged_options(defense, spec.defense_options, tuned_values(defense, "defense", spec))
+    return OpenCell(spec, task, model, defense, defense.value(**chosen), options)
+
+
+def tuned_values(plugin: Plugin, method: Method, spec: CellSpec) -> dict[str, Scalar]:
+    """What the plugin's own package ships as tuned for the cell; nothing where it ships none or `spec` wants none.
+
+    Raises
+    ------
+    PluginError
+        Where the file is broken, or a value is none that the plugin takes.
+    """
+    if spec.untuned:
+        return {}
+    found = tuned_for(method, plugin.name, task=spec.task_id, track=spec.track, model=spec.model)
+    if found is None:
+        return {}
+    entry, path = found
+    try:
+        merged_options(plugin, tuple(entry.values.items()))
+    except PluginError as error:
+        remedy = f"correct the file, or leave it out (--untuned); {error.remedy}"
+        field = f"tuned.values.{error.field}"
+        raise PluginError(error.problem, where=path, field=field, remedy=remedy) from error
+    return dict(entry.values)
+
+
+def merged_options(
+    plugin: Plugin, options: Options, tuned: Mapping[str, Scalar] = MappingProxyType({})
+) -> dict[str, Scalar]:
+    """The defaults of a plugin's constructor, with what is `tuned` in their place, and `options` in the place of both.
+
+    Raises
+    ------
+    PluginError
+        Where an option does not fit.
+    """
+    known = constructor_defaults(plugin.value)
+    merged = known | dict(tuned)
+    for name, value in options:
+        if name not in known:
+            raise PluginError(
+                f"{plugin.name} has no option {name!r}",
+                field=name,
+                remedy=f"choose among: {', '.join(known) or 'none'}",
+            )
+        default = known[name]
+        fits = isinstance(value, type(default)) or (isinstance(default, float) and isinstance(value, int))
+        if default is not None and (not fits or isinstance(value, bool) != isinstance(default, bool)):
+            raise PluginError(
+                f"{plugin.name}: {value!r} is no {type(default).__name__}",
+                field=name,
+                remedy=f"give a {type(default).__name__}, for example {default!r}",
+            )
+        merged[name] = value
+    return merged
+
+
+def build_model(
+    plugin: Plugin, data: TaskData, token_length: int, options: dict[str, Scalar], seed: int
+) -> Recommender:
+    """An untrained model whose first weights depend on `seed` and the training period alone.
+
+    Raises
+    ------
+    PluginError
+        Where the constructor fails.
+    """
+    first = derive(seed, f"weights/{plugin.name}")
+    make_deterministic(first)
+    origin = Origin(data.catalog, token_length, options, TrainingPeriod(data.train, data.user_count))
+    try:
+        model: Recommender = plugin.value.build(origin, first)
+    except TypeError as error:
+        raise PluginError(
+            f"the model {plugin.name!r} cannot be built: {error}",
+            field="__init__",
+            remedy="take the catalog, a keyword token_length and keyword hyper-parameters with defaults",
+        ) from error
+    return model
+
+
+def untrained(cell: OpenCell, data: TaskData, device: torch.device) -> Recommender:
+    """The cell's model with its first weights, on `device`, and its defense prepared for the task.
+
+    Raises
+    ------
+    PluginError
+        Where the model cannot be built, or the defense's filter leaves no training pairs.
+    """
+    card, defense = cell.task.card, cell.defense_object
+    defense.prepare(card.threats, data.catalog)
+    data = replace(data, train=filtered(defense, data.train))
+    length = card.track(cell.spec.track).token_length
+    return build_model(cell.model, data, length, cell.model_options, cell.spec.seed).to(device)
+
+
+def train_cell(
+    cell: OpenCell,
+    data: TaskData,
+    device: torch.device,
+    precision: str,
+    progress: Progress,
+    *,
+    most_epochs: int | None = None,
+) -> tuple[Recommender, Trained]:
+    """The cell's model, trained under its defense; for at most `most_epochs` epochs, its schedule shortened alike."""
+    model = untrained(cell, data, device)
+    if most_epochs is not None:
+        model.recipe = replace(model.recipe, epochs=min(most_epochs, model.recipe.epochs))
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    # the global generator drives dropout: the same stream under every defense
+    make_deterministic(derive(cell.spec.seed, "training"))
+    rng = Randomness(cell.spec.seed, "training")
+    trained = train(model, cell.defense_object, data, rng, precision=precision, progress=progress)
+    return model, replace(trained, peak_memory_bytes=peak_memory(device))
+
+
+def find_twin(
+    cell: OpenCell, data: TaskData, device: torch.device, precision: str, progress: Progress
+) -> tuple[Recommender, CheckpointInfo]:
+    """The undefended twin: its weights as the twin's cell left them, or trained here where there are none."""
+    twin = open_cell(cell.spec.twin())
+    path = twin.spec.checkpoint_path
+    if path.exists() and belongs(info := read_info(path), twin, data):
+        model = untrained(twin, data, device)
+        load_weights(model, path)
+    else:
+        progress("training the undefended twin, whose weights are not there", 0.0)
+        model, trained = train_cell(twin, data, device, precision, progress)
+        info = checkpoint_info(twin, trained, data, model.recipe, describe(device, precision))
+    return model.eval().requires_grad_(False), info
+
+
+def belongs(info: CheckpointInfo, cell: OpenCell, data: TaskData) -> bool:
+    """Whether a checkpoint is of this cell: the same task, data, model, defense, options and seed."""
+    return (
+        info.task_fingerprint == cell.task.card.fingerprint(cell.spec.track)
+        and info.data_fingerprint == data.fingerprint
+        and info.model == cell.spec.model
+        and info.model_options == cell.model_options
+        and info.seed == cell.spec.seed
+        and info.defense == cell.spec.defense
+        and info.defense_options == cell.defense_object.hyperparameters()
+    )
+
+
+def checkpoint_info(
+    cell: OpenCell, trained: Trained, data: TaskData, recipe: TrainingRecipe, environment: Environment
+) -> CheckpointInfo:
+    """What the cell's checkpoint says of itself."""
+    spec = cell.spec
+    return CheckpointInfo(
+        task=spec.task_id,
+        track=spec.track,
+        task_fingerprint=cell.task.card.fingerprint(spec.track),
+        data_fingerprint=data.fingerprint,
+        model=spec.model,
+        model_options=cell.model_options,
+        defense=spec.defense,
+        defense_options=cell.defense_object.hyperparameters(),
+        recipe=asdict(recipe),
+        seed=spec.seed,
+        epochs=trained.epochs,
+        seconds=trained.seconds,
+        steps=trained.steps,
+        forwards=trained.passes.forwards,
+        backwards=trained.passes.backwards,
+        flops=trained.flops,
+        peak_memory_bytes=trained.peak_memory_bytes,
+        processor=processor_in_words(environment),
+        precision=environment.precision,
+        commit=environment.commit,
+    )
+
+
+def processor_in_words(environment: Environment) -> str:
+    """Processor, device and threads: what two runs must share for their seconds to be compared."""
+    return f"{environment.processor} / {environment.device} / {environment.threads}"

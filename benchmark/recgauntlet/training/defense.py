@@ -1,0 +1,89 @@
+"""The contract of a defense: one object whose constructor's arguments are its hyper-parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.recommender import Recommender, Scalar, constructor_defaults
+from recgauntlet.core.rng import Randomness
+from recgauntlet.core.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from recgauntlet.core.card import Threat
+    from recgauntlet.core.dataset import Catalog, Pairs
+    from recgauntlet.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class TrainingContext:
+    """Where training stands: `progress` runs from 0 to 1 over the most steps there can be; `step` counts from 0.
+
+    `rng` is the defense's own randomness for this run; key draws by `step` or by example ids.
+    """
+
+    step: int
+    progress: float
+    rng: Randomness
+
+
+class Defense:
+    """Plain training, and the points at which a defense may change it.
+
+    Most defenses override `training_loss` alone. A defense sees training data only: never the test period, the
+    attacks, or a record. Hyper-parameters are keyword-only arguments with plain defaults, kept as attributes of
+    the same names.
+    """
+
+    citation: ClassVar[str] = ""
+    """BibTeX of the papers it comes from, printed by `recgauntlet cite`."""
+
+    search_space: ClassVar[SearchSpace] = {}
+    """What `recgauntlet tune` may choose."""
+
+    def prepare(self, threats: Sequence[Threat], catalog: Catalog) -> None:
+        """Called once before anything else: the task's threats as its card has them, and its catalog. For defenses that
+        train on legal edits, or that repair texts."""
+
+    def hyperparameters(self) -> dict[str, Scalar]:
+        """Every constructor argument and its value on this object."""
+        return {name: getattr(self, name) for name in constructor_defaults(type(self))}
+
+    def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
+        """The scalar to be minimized on `batch`; plain training: the model's own loss."""
+        return model.click_loss(model_scores(model, batch), batch)
+
+    def step(self, trainer: Trainer, batch: Batch) -> Tensor:
+        """One optimizer step; override to steer it. Returns the loss."""
+        loss = self.training_loss(trainer.model, batch, trainer.context)
+        trainer.minimize(loss)
+        return loss.detach()
+
+    def ready(self, context: TrainingContext) -> bool:
+        """Whether weights at this point may be kept as the best: false while a warm-up is under way."""
+        return True
+
+    def filter(self, pairs: Pairs) -> Pairs:
+        """The training pairs to learn from; data-side defenses drop some."""
+        return pairs
+
+    def wrap(self, model: Recommender) -> Recommender:
+        """The model as it is served; inference-time defenses wrap it."""
+        return model
+
+
+def model_scores(model: Recommender, batch: Batch) -> Tensor:
+    """The logits `[B]` of a batch, its users encoded once."""
+    state = model.encode_user(batch.users)
+    return model.score(state.select(batch.rows), model.candidates(batch.items, batch.texts))
+
+
+def click_loss(scores: Tensor, batch: Batch) -> Tensor:
+    """The mean binary cross-entropy of logits `[B]` against the batch's labels. A model may have a loss of its own:
+    `model.click_loss(scores, batch)`."""
+    return F.binary_cross_entropy_with_logits(scores, batch.labels)

@@ -1,0 +1,252 @@
+"""Training a recommender under a defense: the same optimizer, schedule, batches and seeds whatever the defense."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.dataset import Pairs, TaskData
+from recgauntlet.core.errors import PluginError
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.rng import Randomness
+from recgauntlet.data.batches import pairs_to_batch
+from recgauntlet.metrics.ranking import auc
+from recgauntlet.records.schema import Epoch
+from recgauntlet.threats.gradients import fit
+from recgauntlet.training.cost import FlopCount, Passes, count_passes
+from recgauntlet.training.defense import Defense, TrainingContext
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share of it that is done, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gave: the model holds the best weights; `seconds` leaves validation out."""
+
+    epochs: tuple[Epoch, ...]
+    seconds: float
+    steps: int
+    passes: Passes
+    flops: float
+    peak_memory_bytes: int = 0
+
+
+class Trainer:
+    """Runs the epochs; a defense's `step` is given this object and may use `model`, `context` and `minimize`, or
+    `gradients` and `apply` where it combines gradients instead of losses."""
+
+    def __init__(self, model: Recommender, total_steps: int, rng: Randomness, precision: str) -> None:
+        self.model = model
+        self.context = TrainingContext(0, 0.0, rng)
+        self.total_steps = total_steps
+        self._precision = precision
+        self._batch: Batch | None = None
+        recipe = model.recipe
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        rising = max(1, round(recipe.warmup * total_steps))
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer,
+            lambda step: min((step + 1) / rising, max(0.0, (total_steps - step) / max(1, total_steps - rising))),
+        )
+
+    def auxiliary_loss(self) -> Tensor | None:
+        """The model's own further loss on the batch of this step, or None; `minimize` and `apply` add it."""
+        if self._batch is None:
+            return None
+        generator = self.context.rng.child("model").torch(self.context.step)
+        return self.model.auxiliary_loss(self._batch, generator)
+
+    def minimize(self, loss: Tensor) -> None:
+        """Add the model's auxiliary loss; backward, clip, step.
+
+        Raises
+        ------
+        PluginError
+            Where the loss is no finite scalar or does not depend on the model.
+        """
+        self._require_loss(loss)
+        auxiliary = self.auxiliary_loss()
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss if auxiliary is None else loss + auxiliary)
+        self._descend()
+
+    def gradients(self, loss: Tensor, *, retain_graph: bool = False) -> list[Tensor | None]:
+        """The gradient of a loss for each of `parameters`, None where it does not reach one; `retain_graph` where a
+        further loss shares the graph. For `apply`.
+
+        Raises
+        ------
+        PluginError
+            Where the loss is no finite scalar or does not depend on the model.
+        """
+        self._require_loss(loss)
+        return list(torch.autograd.grad(loss, self.parameters, retain_graph=retain_graph, allow_unused=True))
+
+    def apply(self, gradients: Sequence[Tensor | None]) -> None:
+        """What `minimize` does once it has the gradient of its loss, with `gradients` (in the order of `parameters`;
+        they are used up) in its place: add the auxiliary loss's, clip, step."""
+        auxiliary = self.auxiliary_loss()
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        if auxiliary is not None:
+            torch.autograd.backward(auxiliary)
+        self._descend()
+
+    def _descend(self) -> None:
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.model.recipe.clip_norm)
+        self.optimizer.step()
+
+    def _require_loss(self, loss: Tensor) -> None:
+        if not isinstance(loss, Tensor) or loss.ndim != 0:
+            shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise PluginError(
+                f"the training loss has shape {shape} where a scalar is expected",
+                field="training_loss",
+                remedy="return the mean over the batch",
+            )
+        if not math.isfinite(float(loss.detach())):
+            raise PluginError(
+                f"the training loss is {float(loss.detach())} at step {self.context.step}",
+                field="training_loss",
+                remedy="lower epsilon, lam or the learning rate, or look for a division by zero or a logarithm of zero",
+            )
+        if not loss.requires_grad:
+            raise PluginError(
+                "the training loss has no gradient",
+                field="training_loss",
+                remedy="compute it from the model's scores, outside torch.no_grad and without detach",
+            )
+
+    def advance(self, defense: Defense, batch: Batch) -> float:
+        """One step of the defense, then the schedule; the loss."""
+        context = (
+            torch.autocast(self.model.device.type, dtype=torch.bfloat16) if self._precision == "bf16" else nullcontext()
+        )
+        self._batch = batch
+        with context:
+            loss = defense.step(self, batch)
+        self._batch = None
+        self.schedule.step()
+        step = self.context.step + 1
+        self.context = TrainingContext(step, step / self.total_steps, self.context.rng)
+        return float(loss)
+
+
+def train(
+    model: Recommender,
+    defense: Defense,
+    data: TaskData,
+    rng: Randomness,
+    *,
+    precision: str = "fp32",
+    progress: Progress = lambda what, share: None,
+) -> Trained:
+    """Train `model` in place and leave it with the weights of the best validation AUC since the defense was ready.
+
+    Raises
+    ------
+    PluginError
+        Where the defense breaks its contract.
+    """
+    recipe = model.recipe
+    pairs = filtered(defense, data.train)
+    size = recipe.pairs_a_step(len(pairs))
+    per_epoch = math.ceil(len(pairs) / size)
+    trainer = Trainer(model, per_epoch * recipe.epochs, rng.child("defense"), precision)
+    best: dict[str, Tensor] | None = None
+    best_auc, stale, seconds, steps = -1.0, 0, 0.0, 0
+    flops: list[float] = []
+    epochs: list[Epoch] = []
+    with count_passes(model) as passes:
+        for number in range(recipe.epochs):
+            order = rng.child("batches").numpy(number).permutation(len(pairs))
+            model.train()
+            losses = []
+            for start in range(0, len(pairs), size):
+                batch = pairs_to_batch(pairs, order[start : start + size]).to(model.device)
+                started = time.perf_counter()
+                # the middle of an epoch: the very first step of a warm-up is plain training
+                with FlopCount(active=start == size * (per_epoch // 2)) as count:
+                    losses.append(trainer.advance(defense, batch))
+                flops += count.totals
+                seconds += time.perf_counter() - started
+                steps += 1
+                progress(f"training, epoch {number + 1} of {recipe.epochs}", steps / trainer.total_steps)
+            score = validate(model, data.valid)
+            ready = defense.ready(trainer.context)
+            kept = ready and score > best_auc
+            if kept:
+                best_auc, stale = score, 0
+                best = {name: value.detach().clone() for name, value in model.state_dict().items()}
+            elif ready:
+                stale += 1
+            epochs.append(Epoch(epoch=number + 1, loss=float(np.mean(losses)), valid_auc=score, kept=kept))
+            if stale >= recipe.patience:
+                break
+    if best is not None:
+        model.load_state_dict(best)
+    model.eval()
+    return Trained(tuple(epochs), seconds, steps, passes, float(np.mean(flops)) * steps)
+
+
+@torch.no_grad()
+def validate(model: Recommender, pairs: Pairs, *, chunk: int = 512) -> float:
+    """The AUC on pairs; a model whose scores are not finite is worth 0."""
+    model.eval()
+    labels, scores = [], []
+    for start in range(0, len(pairs), chunk):
+        batch = pairs_to_batch(pairs, np.arange(start, min(start + chunk, len(pairs)))).to(model.device)
+        scores.append(score_batch(model, batch).cpu().numpy())
+        labels.append(batch.labels.cpu().numpy())
+    all_scores = np.concatenate(scores)
+    if not np.isfinite(all_scores).all():
+        return 0.0
+    return float(auc(np.concatenate(labels) > 0.5, all_scores))
+
+
+@torch.no_grad()
+def score_batch(model: Recommender, batch: Batch) -> Tensor:
+    """Logits `[B]` of a batch as it stands, users encoded once, nothing counted and nothing cached.
+
+    Raises
+    ------
+    PluginError
+        Where the model's scores do not have the shape `[B]`.
+    """
+    state = model.encode_user(batch.users)
+    candidates = model.candidates(batch.items, batch.texts)
+    embedded: Any = None
+    if batch.delta is not None:
+        embedded = model.embed(candidates)
+        embedded = embedded + fit(batch.delta, embedded.shape[1])
+    scores = model.score(state.select(batch.rows), candidates, embedded)
+    if scores.shape != (len(batch),):
+        raise PluginError(
+            f"the model's scores have shape {tuple(scores.shape)} where {(len(batch),)} is expected",
+            field="score",
+            remedy="return one logit a candidate",
+        )
+    return scores.float()
+
+
+def filtered(defense: Defense, pairs: Pairs) -> Pairs:
+    """The training pairs that a defense learns from; PluginError where there are none."""
+    pairs = defense.filter(pairs)
+    if not isinstance(pairs, Pairs) or len(pairs) == 0:
+        raise PluginError(
+            "the defense's filter left no training pairs",
+            field="filter",
+            remedy="return a Pairs with at least one pair",
+        )
+    return pairs

@@ -1,0 +1,185 @@
+"""Defenses that leave their cell, or take more than their share, registered as a stranger's package would."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from torch import Tensor
+
+from recgauntlet import Batch, Defense, Recommender
+from recgauntlet.core.dataset import TaskData
+from recgauntlet.training.defense import TrainingContext
+
+
+class Offender(Defense):
+    """Does its deed before the first step."""
+
+    def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
+        if context.step == 0:
+            self.deed()
+        return super().training_loss(model, batch, context)
+
+    def deed(self) -> None:
+        raise NotImplementedError
+
+
+class WritesOutside(Offender):
+    """Writes into the directory named by $TEST_TARGET."""
+
+    def deed(self) -> None:
+        Path(os.environ["TEST_TARGET"], "graffiti.txt").write_text("here I was")
+
+
+class HidesItsWriting(Offender):
+    """As before, and swallows what Python says of it."""
+
+    def deed(self) -> None:
+        with contextlib.suppress(Exception):
+            Path(os.environ["TEST_TARGET"], "graffiti.txt").write_text("here I was")
+
+
+class RemovesByHandle(Defense):
+    """Deletes the records of others by names relative to an open directory, once it may read them."""
+
+    def wrap(self, model: Recommender) -> Recommender:
+        target = Path(os.environ["TEST_TARGET"])
+        handle = os.open(target, os.O_RDONLY)
+        for path in target.iterdir():
+            os.unlink(path.name, dir_fd=handle)
+        return model
+
+
+class WritesNatively(Offender):
+    """Writes past Python, with the C library."""
+
+    def deed(self) -> None:
+        libc = ctypes.CDLL(None)
+        libc.fopen.restype = ctypes.c_void_p
+        target = os.environ["TEST_TARGET"] + "/graffiti.txt"
+        if not libc.fopen(target.encode(), b"w"):
+            raise OSError("the kernel said no")
+
+
+class ReplacesARecord(Offender):
+    """Deletes the records of others."""
+
+    def deed(self) -> None:
+        for path in Path(os.environ["TEST_TARGET"]).glob("*.json"):
+            path.unlink()
+
+
+class ReadsTestData(Offender):
+    """Opens whatever lies in the directory named by $TEST_CACHE."""
+
+    def deed(self) -> None:
+        for path in Path(os.environ["TEST_CACHE"]).rglob("*.arrow"):
+            path.read_bytes()
+
+
+class ReadsTestDataNatively(Offender):
+    """As before, with a library that opens files by itself."""
+
+    def deed(self) -> None:
+        import pyarrow as pa
+
+        paths = sorted(Path(os.environ["TEST_CACHE"]).rglob("*.arrow"))
+        if not paths:
+            raise LookupError("the cache is empty")
+        for path in paths:
+            pa.memory_map(str(path)).read()
+
+
+class FindsTestPairs(Offender):
+    """Looks for test pairs in its own process's memory."""
+
+    def deed(self) -> None:
+        found = [thing for thing in gc.get_objects() if isinstance(thing, TaskData)]
+        if not found:
+            raise LookupError("there is no data at all")
+        if any(len(data.test) or len(data.impressions) for data in found):
+            raise AssertionError("test data is within reach")
+
+
+class StartsAProcess(Offender):
+    """Runs a program."""
+
+    def deed(self) -> None:
+        subprocess.run([sys.executable, "-c", ""], check=True)
+
+
+class ForksNatively(Offender):
+    """Multiplies past Python; its children wait to be found."""
+
+    def deed(self) -> None:
+        libc = ctypes.CDLL(None)
+        for _ in range(40):
+            if libc.fork() == 0:
+                libc.sleep(600)
+                os._exit(0)
+        time.sleep(600)
+
+
+class Hangs(Offender):
+    """Never comes back, and will not be asked to end."""
+
+    def deed(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(600)
+
+
+class Grows(Offender):
+    """Takes 100 MiB after 100 MiB."""
+
+    def deed(self) -> None:
+        self.hoard = []
+        while True:
+            self.hoard.append(bytearray(os.urandom(1)) * (100 * 2**20))
+            time.sleep(0.05)
+
+
+class Connects(Offender):
+    """Calls the port named by $TEST_PORT."""
+
+    def deed(self) -> None:
+        socket.create_connection(("127.0.0.1", int(os.environ["TEST_PORT"])), timeout=5).close()
+
+
+class WritesInside(Offender):
+    """Keeps notes where it may."""
+
+    def deed(self) -> None:
+        Path(os.environ["TMPDIR"], "notes.txt").write_text("fine")
+        with tempfile.TemporaryDirectory() as scratch:  # removed by names relative to an open directory
+            Path(scratch, "deep", "er").mkdir(parents=True)
+            Path(scratch, "deep", "er", "more.txt").write_text("fine")
+
+
+class PaintsTheTerminal(Offender):
+    """Prints what a terminal obeys."""
+
+    def deed(self) -> None:
+        print("\x1b[2Jowned", flush=True)
+        os.write(1, b"\x1b]0;owned\x07")
+
+
+class ForgesTheRecord(Offender):
+    """Serves what its own process wrote as the record of another cell."""
+
+    def deed(self) -> None:
+        return
+
+    def wrap(self, model: Recommender) -> Recommender:
+        (record,) = Path(os.environ["TEST_TARGET"]).glob("nrms-standard-0*.json")
+        place = next(Path(os.environ["TEST_TARGET"]).parents[1].glob(".cells/tiny/*/nrms-forges*"))
+        (place / "record.json").write_bytes(record.read_bytes())
+        os._exit(0)

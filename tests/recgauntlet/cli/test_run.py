@@ -1,0 +1,246 @@
+"""The command line: help without torch, what run, list and show print, and progress."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tiny_task import make_spec
+
+from recgauntlet.cli import main
+from recgauntlet.cli.progress import SweepProgress
+from recgauntlet.core.spec import CellSpec
+from recgauntlet.records.schema import Failure, RunRecord, read_record, write_record
+
+OPTIONS = ("word_size=8", "heads=2", "head_size=4", "attention_size=8")
+Call = Callable[..., str]
+
+
+@pytest.fixture
+def good(tmp_path: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Runs the command in this process, demands exit code 0 and gives what it printed."""
+    monkeypatch.setenv("RECGAUNTLET_CACHE", str(tiny_cache))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str | Path) -> str:
+        monkeypatch.setattr("sys.argv", ["recgauntlet", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capsys.readouterr()
+        assert ended.value.code == 0, shown.out + shown.err
+        return shown.out
+
+    return call
+
+
+@pytest.fixture
+def out(finished_cells: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished_cells, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def run(card: Path, out: Path, *more: str) -> list[str]:
+    options = [part for option in OPTIONS for part in ("--model-option", option)]
+    return ["run", "--task", str(card), "--out", str(out), "--device", "cpu", "--offline", *options, *more]
+
+
+def test_importing_the_command_line_does_not_wait_for_torch(tmp_path: Path) -> None:
+    code = "import sys, recgauntlet.cli\nassert 'torch' not in sys.modules, 'torch was imported'\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_module_runs_as_the_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "recgauntlet", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout.startswith("recgauntlet, version ")
+
+
+@pytest.mark.parametrize(
+    ("command", "teaches"),
+    [
+        ("run", "recgauntlet run --track demo"),
+        ("attack", "recgauntlet attack demo/checkpoints"),
+        ("site", "recgauntlet site --results"),
+        ("data", "recgauntlet data fetch video-watch"),
+        ("list", "entry point"),
+        ("show", "RECORD (a JSON file)"),
+        ("release", "recgauntlet release verify 2026.1"),
+    ],
+)
+def test_every_commands_help_teaches(good: Call, command: str, teaches: str) -> None:
+    assert teaches in " ".join(good(command, "--help").split())
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("tasks", ("video-watch", "ecommerce-purchase", "history-perturbation", "standard, demo")),
+        ("models", ("nrms", "bert", "word_size=", "candidate-text")),
+        ("defenses", ("standard", "fgsm", "fgm", "pgd", "epsilon=")),
+        ("attacks", ("suite ", "embedding", "history")),
+    ],
+)
+def test_list_shows_what_is_installed_and_what_it_takes(good: Call, kind: str, expected: tuple[str, ...]) -> None:
+    text = good("list", kind)
+    assert all(word in text for word in expected), text
+
+
+def test_names_are_never_broken_in_two(good: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert "ecommerce-purchase " in good("list", "tasks")
+
+
+def test_a_strangers_defense_is_listed_beside_the_built_in_ones(
+    good: Call, test_plugins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recgauntlet.cli import show
+
+    monkeypatch.setattr(show, "names", lambda kind: ["nan-loss", "pgd"])  # others there cannot be loaded at all
+    assert "recgauntlet-test-plugins 1.0" in good("list", "defenses")
+
+
+def test_show_tells_a_record_in_words(good: Call, tiny_card: Path, tiny_cache: Path, out: Path) -> None:
+    path = make_spec(tiny_card, out, tiny_cache, "pgd").record_path
+    record = read_record(path)
+    assert record.clean is not None
+    labels = record.clean.labels.to_bool()
+    right = float(((record.clean.scores.to_float() > 0) == labels).mean())
+    text = good("show", path)
+    assert "tiny (standard) / nrms / pgd / seed 0" in text
+    assert f"clean accuracy  {right:.1%} of {len(labels)} examples" in text
+    for threat in record.threats:
+        (line,) = (line for line in text.splitlines() if line.startswith(threat.id + " "))
+        assert all(f"{tier.robust.to_bool().mean():.1%}" in line for tier in threat.tiers)
+        assert ("not ranked" in line) != threat.ranked
+    assert "x its undefended twin" in text
+    passed = sum(gate.passed for gate in record.gates)
+    assert f"{passed} of {len(record.gates)} passed" in text
+    assert text.count("FLAGGED") == len(record.gates) - passed
+
+
+def test_show_tells_why_a_cell_failed(good: Call, tiny_card: Path, tiny_cache: Path, out: Path) -> None:
+    path = make_spec(tiny_card, out, tiny_cache).record_path
+    write_record(_failed(read_record(path)), path)
+    assert "failed while training: [bold]no luck[/bold]" in good("show", path)
+
+
+def test_a_finished_plan_is_shown_and_nothing_runs(good: Call, tiny_card: Path, out: Path) -> None:
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    text = good(*run(tiny_card, out))
+    assert "Plan: 2 cells" in text
+    assert text.count("1 exist already") == 2
+    assert "cells done" not in text
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_dry_run_shows_twins_and_writes_nothing(good: Call, tiny_card: Path, tmp_path: Path) -> None:
+    text = good(*run(tiny_card, tmp_path / "new", "--defense", "fgm", "--seeds", "0,1", "--dry-run"))
+    assert "Plan: 4 cells" in text
+    assert "the undefended twin" in text
+    assert "0,1" in text
+    assert not (tmp_path / "new").exists()
+
+
+def test_overwrite_replaces_and_says_what_comes_next(good: Call, tiny_card: Path, tiny_cache: Path, out: Path) -> None:
+    path = make_spec(tiny_card, out, tiny_cache).record_path
+    old = read_record(path)
+    text = good(*run(tiny_card, out, "--defense", "standard", "--overwrite"))
+    assert "1 cells done, 0 failed" in text
+    assert f"next: recgauntlet site --results {out} --out {out}-site" in text
+    new = read_record(path)
+    assert new.weights_sha256 == old.weights_sha256
+    assert new.digest != old.digest
+
+
+def test_attack_gives_the_card_of_the_cell(good: Call, tiny_card: Path, tiny_cache: Path, out: Path) -> None:
+    spec = make_spec(tiny_card, out, tiny_cache, "pgd")
+    words = ["attack", spec.checkpoint_path, "--task", tiny_card, "--twin", spec.twin().checkpoint_path]
+    text = good(*words, "--record", out / "again.json", "--device", "cpu", "--offline")
+    assert "tiny (standard) / nrms / pgd / seed 0" in text
+    cell, again = read_record(spec.record_path), read_record(out / "again.json")
+    assert again.clean == cell.clean
+    assert again.weights_sha256 == cell.weights_sha256
+    assert [[tier.robust for tier in threat.tiers] for threat in again.threats] == [
+        [tier.robust for tier in threat.tiers] for threat in cell.threats
+    ]
+    assert again.cost is None
+
+
+@pytest.fixture
+def cells(tiny_card: Path, tmp_path: Path) -> tuple[CellSpec, CellSpec]:
+    first = make_spec(tiny_card, tmp_path, tmp_path)
+    return first, replace(first, seed=1)
+
+
+@pytest.fixture
+def record(tiny_card: Path, tiny_cache: Path, finished_cells: Path) -> RunRecord:
+    return read_record(make_spec(tiny_card, finished_cells, tiny_cache).record_path)
+
+
+def test_without_a_terminal_progress_is_lines_with_the_time_left(
+    cells: tuple[CellSpec, CellSpec], record: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("recgauntlet.cli.progress.time.monotonic", lambda: now[0])
+    written = io.StringIO()
+    with SweepProgress(Console(file=written, width=200), 2) as progress:
+        progress.started(cells[0])
+        progress.progress(cells[0], "reading data", 0.0)
+        now[0] += 20
+        progress.progress(cells[0], "training", 0.5)
+        now[0] += 20
+        progress.finished(cells[0], record, 40.0)
+        progress.started(cells[1])
+        progress.finished(cells[1], _failed(record), 1.0)
+    lines = written.getvalue().splitlines()
+    assert "reading data; 0 of 2 cells" in lines[0]
+    assert "left" not in lines[0]
+    assert "training; 0 of 2 cells, about 1 min 00 s left" in lines[1]
+    assert "done    tiny nrms standard seed 0, 40 s; 1 of 2 cells, about 40 s left" in lines[2]
+    assert "failed  tiny nrms standard seed 1 (training): [bold]no luck[/bold]" in lines[3]
+
+
+def test_on_a_terminal_progress_is_bars(cells: tuple[CellSpec, CellSpec], record: RunRecord) -> None:
+    written = io.StringIO()
+    with SweepProgress(Console(file=written, force_terminal=True, width=160), 2) as progress:
+        progress.started(cells[0])
+        progress.progress(cells[0], "training, epoch 1 of 6", 0.25)
+        progress.finished(cells[0], record, 3.0)
+    text = written.getvalue()
+    assert "━" in text
+    assert "1 of 2 cells" in text
+    assert " 50 %" in text
+
+
+def test_a_sweep_of_nothing_has_progress_too() -> None:
+    written = io.StringIO()
+    with SweepProgress(Console(file=written, force_terminal=True, width=160), 0):
+        pass
+    assert "0 cells" in written.getvalue()
+
+
+def _failed(record: RunRecord) -> RunRecord:
+    failure = Failure(kind="PluginError", message="[bold]no luck[/bold]", stage="training")
+    return record.model_copy(update={"status": "failed", "failure": failure})
+
+
+def test_help_does_not_wait_for_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['recgauntlet', '--help']\n"
+        "import recgauntlet.cli\n"
+        "try:\n    recgauntlet.cli.main()\n"
+        "except SystemExit as ended:\n    assert not ended.code\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "recgauntlet run --track demo" in done.stdout

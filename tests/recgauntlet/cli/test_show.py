@@ -1,0 +1,26 @@
+"""`recgauntlet show` prints what a record says, whoever wrote it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hostile import HOSTILE
+from synthetic_records import make_record
+
+from recgauntlet.cli import cli
+from recgauntlet.records.schema import Gate, write_record
+
+
+@pytest.mark.parametrize("name", HOSTILE[:14])
+@pytest.mark.parametrize("failure", [False, True])
+def test_names_move_nothing_on_a_terminal(name: str, failure: bool, tmp_path: Path) -> None:
+    gate = Gate(name=name, threat=name, passed=False, value=1, limit=0, explanation=name)
+    record = make_record(model=name, defense=name, gates=(gate,), failure=name if failure else "")
+    threats = tuple(threat.model_copy(update={"id": name}) for threat in record.threats[:1])
+    write_record(record.model_copy(update={"threats": threats}), tmp_path / "r.json")
+    result = CliRunner().invoke(cli, ["show", str(tmp_path / "r.json")], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", result.output)

@@ -1,0 +1,142 @@
+"""The command `recgauntlet tune`, and what `run --dry-run`, `list` and `show` tell of tuned values and of time."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_task import make_spec
+
+from recgauntlet.cli import main
+from recgauntlet.cli.progress import rounded
+from recgauntlet.records.schema import read_record
+from recgauntlet.training import tuned
+from recgauntlet.training.tuned import Tuned, TunedTrial, read_tuned, write_tuned
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(tmp_path: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Runs the command in this process; its exit code and what it printed."""
+    monkeypatch.setenv("RECGAUNTLET_CACHE", str(tiny_cache))
+    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["recgauntlet", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capsys.readouterr()
+        return int(ended.value.code or 0), shown.out, shown.err
+
+    return call
+
+
+def test_tuning_writes_the_best_trial_and_does_nothing_the_second_time(
+    call: Call, tiny_card: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("optuna")
+    line = ("tune", "--task", tiny_card, "--defense", "fgm", "--trials", "2", "--epochs", "1", "--device", "cpu")
+    code, out, err = call(*line, "--offline", "--dry-run")
+    assert code == 0, err
+    assert "epsilon 0.05..1 (logarithmic), lam 0.25..4 (logarithmic)" in out
+    assert not (tmp_path / "tuning" / "tuned.toml").exists()
+    code, out, err = call(*line, "--offline", "--workers", "1")
+    assert code == 0, out + err
+    (entry,) = read_tuned(tmp_path / "tuning" / "tuned.toml")
+    assert (entry.kind, entry.name, entry.task, entry.model, entry.epochs) == ("defense", "fgm", "tiny", "nrms", 1)
+    assert entry.trials[0].values == {"epsilon": 0.25, "lam": 1.0}
+    assert entry.objective == max(trial.objective or 0.0 for trial in entry.trials)
+    assert "chosen" in out
+    assert not (tmp_path / "tuning" / ".cells").exists()
+    code, again, err = call(*line, "--offline")
+    assert code == 0, err
+    assert "done    " not in again
+    assert read_tuned(tmp_path / "tuning" / "tuned.toml") == (entry,)
+
+
+def test_a_method_without_a_space_cannot_be_tuned(call: Call, tiny_card: Path) -> None:
+    code, _, err = call("tune", "--task", tiny_card, "--defense", "standard", "--offline")
+    assert code == 2
+    assert "names nothing that could be tuned" in err
+
+
+def test_a_broken_file_of_chosen_values_is_refused_before_anything_runs(
+    call: Call, tiny_card: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "mine.toml"
+    broken.write_text('[[tuned]]\nkind = "defense"\nname = "pgd"\n', encoding="utf-8")
+    code, out, err = call("tune", "--task", tiny_card, "--defense", "fgm", "--to", broken, "--offline", "--dry-run")
+    assert (code, out) == (2, "")
+    assert "mine.toml" in err
+    assert "what to do" in err
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tuned file in the place of the built-in one: pgd has another epsilon."""
+    path = tmp_path / "shipped.toml"
+    trial = TunedTrial(values={"epsilon": 0.125}, objective=0.5)
+    entry = Tuned(
+        kind="defense",
+        name="pgd",
+        task="tiny",
+        track="standard",
+        model="nrms",
+        values={"epsilon": 0.125},
+        objective=0.5,
+        trial=0,
+        seed=0,
+        epochs=3,
+        pairs=300,
+        date="2026-01-02",
+        commit="",
+        trials=(trial,),
+    )
+    write_tuned(path, [entry])
+    monkeypatch.setattr(tuned, "tuned_files", lambda distribution: (path,) if distribution == "recgauntlet" else ())
+    return path
+
+
+@pytest.mark.usefixtures("shipped")
+def test_what_is_tuned_is_listed(call: Call) -> None:
+    code, out, err = call("list", "defenses")
+    assert code == 0, err
+    assert "epsilon=0.125 on tiny with nrms" in out
+
+
+@pytest.mark.usefixtures("shipped")
+def test_show_marks_tuned_values(call: Call, finished_cells: Path, tiny_card: Path, tiny_cache: Path) -> None:
+    path = make_spec(tiny_card, finished_cells, tiny_cache, "pgd").record_path
+    code, out, err = call("show", path)
+    assert code == 0, err
+    assert f"defense         pgd: epsilon={read_record(path).defense.hyperparameters['epsilon']}, lam=" in out
+
+
+def test_a_dry_run_tells_how_long_the_plan_takes_and_what_it_cannot_know(
+    call: Call, finished_cells: Path, tiny_card: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished_cells, tmp_path / "out")
+    options = [p for o in ("word_size=8", "heads=2", "head_size=4", "attention_size=8") for p in ("--model-option", o)]
+    line = ["run", "--task", tiny_card, "--out", "out", "--device", "cpu", "--offline", *options, "--dry-run"]
+    code, out, err = call(*line, "--defense", "standard,pgd", "--seeds", "0,1", "--workers", "1")
+    assert code == 0, err
+    assert out.count("by other runs of it (1 records)") == 2
+    assert "time    about" in out
+    assert "one cell after the other" in out
+    code, out, err = call(*line, "--defense", "standard,pgd")
+    assert "time    none: every cell is done" in out
+    code, out, err = call("run", "--task", tiny_card, "--out", "empty", "--device", "cpu", "--offline", "--dry-run")
+    assert code == 0, err
+    assert "time    unknown: 2 of 2 cells are like no record of this device and not counted" in out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3599, "1 h 00 min"), (7500, "2 h 05 min"), (36000, "10 h")],
+)
+def test_estimates_are_told_to_the_precision_that_they_have(seconds: float, words: str) -> None:
+    assert rounded(seconds) == words

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recgauntlet.core.card import TaskCard, load_card
+from recgauntlet.core.errors import CardError
+
+CARD = """\
+id = "toys"
+version = 1
+title = "t"
+question = "q"
+description = "d"
+clicked = "took"
+metrics = ["auc"]
+[tracks.standard]
+fingerprint = ""
+history_length = 4
+token_length = 8
+train_pairs = 60
+valid_pairs = 20
+test_pairs = 10
+test_impressions = 12
+split = { valid_from = "0.6", test_from = "0.8" }
+negatives = { rule = "uniform-unseen", train_per_click = 2 }
+[tracks.standard.source]
+name = "toys"
+url = ""
+licence = "CC0"
+redistributable = true
+citation = ""
+[[threats]]
+id = "stuffing"
+surface = "candidate-text"
+goal = "promote"
+ranked = true
+source = "ours"
+operations = ["insert-word"]
+queries = { low = 1, standard = 2, high = 3 }
+words = { low = 1, standard = 2, high = 4 }
+[[threats]]
+id = "past"
+surface = "history"
+goal = "flip"
+ranked = true
+source = "ours"
+operations = ["replace"]
+queries = { low = 1, standard = 2, high = 3 }
+edits = { low = 1, standard = 2, high = 4 }
+window = 4
+min_cosine = 0.5
+"""
+
+
+def load(tmp_path: Path, text: str) -> TaskCard:
+    path = tmp_path / "card.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_card(path)
+
+
+def test_a_whole_card_is_read(tmp_path: Path) -> None:
+    card = load(tmp_path, CARD)
+    assert [threat.id for threat in card.threats] == ["stuffing", "past"]
+    assert card.threats[0].queries.at("high") == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "words"),
+    [
+        ('licence = "CC0"\n', "", "tracks.standard.source.licence", "required"),
+        ("version = 1", "version = 1\nnovelty = 2", "novelty", "not permitted"),
+        ("words = { low = 1, standard = 2", "words = { low = 3, standard = 2", "threats", "must not fall"),
+        ('id = "past"', 'id = "stuffing"', None, "two threats of one id"),
+        ("redistributable = true", "redistributable = true\nsimulated = true", None, "simulated"),
+        ('"insert-word"]', '"insert-word"]\ncharacters = { low = 1, standard = 1, high = 1 }', "threats", "characters"),
+        ('["insert-word"]', '["insert-word", "replace-character"]', "threats", "replace-character"),
+        ("[tracks.standard]", "[tracks.demo]", None, "source"),
+        ("window = 4", "window = 0", "threats", "window"),
+        ('surface = "history"', 'surface = "price"', "threats", "surface"),
+        ("history_length = 4", 'history_length = "four"', "tracks.standard.history_length", "integer"),
+        ("version = 1", "version = 0", "version", "greater"),
+    ],
+)
+def test_a_wrong_card_is_refused_by_field(tmp_path: Path, old: str, new: str, field: str | None, words: str) -> None:
+    assert CARD.count(old) >= 1
+    with pytest.raises(CardError) as caught:
+        load(tmp_path, CARD.replace(old, new, 1))
+    assert caught.value.where == str(tmp_path / "card.toml")
+    assert words in str(caught.value)
+    assert (caught.value.field or "").startswith(field or "")
+    assert caught.value.remedy
+
+
+def test_a_card_without_a_standard_track_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CardError, match=r"tracks\.standard.*missing"):
+        load(tmp_path, CARD.replace("tracks.standard", "tracks.demo"))
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(CardError, match=r"(?s)version.*token_length"):
+        load(tmp_path, CARD.replace("version = 1", "version = 0").replace("token_length = 8", "token_length = 1"))
+
+
+def test_bad_toml_and_bad_bytes_and_no_file_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(CardError, match=r"is not TOML.*line 1"):
+        load(tmp_path, "id = \n")
+    (tmp_path / "card.toml").write_bytes(b'id = "\xff"')
+    with pytest.raises(CardError, match="not UTF-8 text"):
+        load_card(tmp_path / "card.toml")
+    with pytest.raises(CardError, match="cannot be read"):
+        load_card(tmp_path / "none.toml")
+
+
+def test_a_track_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CardError) as caught:
+        load(tmp_path, CARD).track("demo")
+    assert "standard" in caught.value.remedy
+
+
+def _set(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
+    def change(content: dict[str, Any]) -> None:
+        part: Any = content
+        for key in path[:-1]:
+            part = part[key]
+        assert part[path[-1]] != to
+        part[path[-1]] = to
+
+    return change
+
+
+def fingerprint_after(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> tuple[str, str]:
+    card = load(tmp_path, CARD)
+    content = copy.deepcopy(card.model_dump(mode="json"))
+    change(content)
+    return card.fingerprint("standard"), TaskCard.model_validate(content).fingerprint("standard")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set("version", to=2),
+        _set("threats", 0, "words", "high", to=5),
+        _set("threats", 1, "min_cosine", to=0.4),
+        _set("tracks", "standard", "test_pairs", to=11),
+        _set("tracks", "standard", "sampling_seed", to=1),
+        _set("tracks", "standard", "split", "test_from", to="0.9"),
+    ],
+)
+def test_a_number_moves_the_fingerprint(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    before, after = fingerprint_after(tmp_path, change)
+    assert before != after
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set("title", to="another"),
+        _set("description", to="another"),
+        _set("threats", 0, "source", to="a paper"),
+        _set("tracks", "standard", "source", "citation", to="@misc{x}"),
+    ],
+)
+def test_prose_leaves_the_fingerprint(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    before, after = fingerprint_after(tmp_path, change)
+    assert before == after

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from recgauntlet.core.batch import PAD
+from recgauntlet.core.card import TaskCard
+from recgauntlet.core.dataset import Pairs, Tables, TaskData
+from recgauntlet.core.errors import DataError
+from recgauntlet.data.cache import content_hash
+from recgauntlet.data.examples import from_impressions, from_interactions
+from recgauntlet.data.split import boundaries
+
+Make = Callable[..., TaskCard]
+
+
+def built(tables: Tables, card: TaskCard) -> TaskData:
+    track = card.track("standard")
+    if tables.interactions is not None:
+        return from_interactions(tables.items, tables.interactions, track, "f" * 64, "toys")
+    assert tables.impressions is not None
+    return from_impressions(tables.items, tables.impressions, track, "f" * 64, "toys")
+
+
+def first_times(tables: Tables, data: TaskData) -> dict[int, dict[int, int]]:
+    """For each user index, when each item index was first taken: counted here without numpy."""
+    assert tables.interactions is not None
+    rows = tables.interactions.to_pylist()
+    users = {user: index for index, user in enumerate(sorted({row["user"] for row in rows}))}
+    items = {item: index for index, item in enumerate(data.catalog.ids)}
+    times: dict[int, dict[int, int]] = defaultdict(dict)
+    for row in rows:
+        user, item = users[row["user"]], items[row["item"]]
+        times[user][item] = min(row["time"], times[user].get(item, row["time"]))
+    return times
+
+
+def periods(tables: Tables, card: TaskCard, data: TaskData) -> dict[str, tuple[int, int]]:
+    times = first_times(tables, data)
+    every = np.array([time for of_user in times.values() for time in of_user.values()])
+    valid, test = boundaries(card.track("standard").split, every, "toys")
+    return {"train": (0, valid), "valid": (valid, test), "test": (test, 2**40)}
+
+
+@pytest.mark.parametrize("name", ["train", "valid", "test"])
+def test_a_history_is_what_the_user_took_in_an_earlier_second(toys: Tables, make_card: Make, name: str) -> None:
+    card = make_card()
+    data = built(toys, card)
+    times = first_times(toys, data)
+    begin, end = periods(toys, card, data)[name]
+    pairs: Pairs = getattr(data, name)
+    for user, history, item in zip(pairs.users.tolist(), pairs.histories.tolist(), pairs.clicked.tolist(), strict=True):
+        moment = times[user][item]
+        assert begin <= moment < end
+        earlier = sorted((time, other) for other, time in times[user].items() if time < moment)
+        expected = [other for _, other in earlier][-4:]
+        assert expected
+        assert history == [PAD] * (4 - len(expected)) + expected
+
+
+def test_training_excludes_only_what_was_taken_before_validation(toys: Tables, make_card: Make) -> None:
+    card = make_card(train_pairs=140)
+    data = built(toys, card)
+    times = first_times(toys, data)
+    begin = periods(toys, card, data)["valid"][0]
+    later = 0
+    for user, item in zip(data.train.users.tolist(), data.train.unclicked.tolist(), strict=True):
+        assert times[user].get(item, begin) >= begin
+        later += item in times[user]
+    # What a user takes later must be drawable, or training would know the future.
+    assert later > 0
+
+
+def test_evaluation_calls_nothing_unclicked_that_the_user_ever_took(toys: Tables, make_card: Make) -> None:
+    data = built(toys, make_card())
+    times = first_times(toys, data)
+    for pairs in (data.valid, data.test):
+        assert all(item not in times[user] for user, item in zip(pairs.users, pairs.unclicked, strict=True))
+    lists = data.impressions
+    for row, user in enumerate(lists.users.tolist()):
+        part = slice(lists.offsets[row], lists.offsets[row + 1])
+        items, labels = lists.items[part], lists.labels[part]
+        assert labels.sum() == 1
+        assert len(set(items.tolist())) == 6
+        assert all((item in times[user]) == label for item, label in zip(items.tolist(), labels.tolist(), strict=True))
+
+
+def test_the_clicked_candidate_has_no_fixed_place(toys: Tables, make_card: Make) -> None:
+    lists = built(toys, make_card()).impressions
+    assert len(set(lists.labels.reshape(-1, 6).argmax(axis=1).tolist())) > 1
+
+
+def test_test_pairs_are_clicks_of_the_test_impressions(toys: Tables, make_card: Make) -> None:
+    data = built(toys, make_card())
+    lists = data.impressions
+    clicked = lists.items.reshape(-1, 6)[lists.labels.reshape(-1, 6)]
+    assert data.test.clicked.tolist() == clicked[:10].tolist()
+    assert all(item in row for item, row in zip(data.test.unclicked, lists.items.reshape(-1, 6)[:10], strict=True))
+
+
+def test_a_click_stands_beside_as_many_unclicked_as_the_card_says(toys: Tables, make_card: Make) -> None:
+    data = built(toys, make_card(train_pairs=61))
+    assert len(data.train) == 61
+    assert data.train.clicked[0] == data.train.clicked[1]
+    assert data.train.unclicked[0] != data.train.unclicked[1]
+
+
+@pytest.mark.parametrize("kind", ["toys", "shows"])
+def test_the_order_of_rows_does_not_change_the_examples(
+    request: pytest.FixtureRequest, make_card: Make, kind: str
+) -> None:
+    tables: Tables = request.getfixturevalue(kind)
+    rule = {"rule": "uniform-unseen" if kind == "toys" else "impression", "train_per_click": 2}
+    card = make_card(negatives=rule)
+    rng = np.random.default_rng(5)
+    shuffled = {
+        name: None if table is None else table.take(pa.array(rng.permutation(table.num_rows)))
+        for name, table in vars(tables).items()
+    }
+    assert content_hash(built(tables, card)) == content_hash(built(Tables(**shuffled), card))
+
+
+def test_another_sampling_seed_draws_other_examples(toys: Tables, make_card: Make) -> None:
+    first, second = (content_hash(built(toys, make_card(sampling_seed=seed))) for seed in (0, 1))
+    assert first != second
+
+
+@pytest.mark.parametrize("size", ["train_pairs", "valid_pairs", "test_pairs", "test_impressions"])
+@pytest.mark.parametrize("kind", ["toys", "shows"])
+def test_a_period_with_too_few_examples_says_how_many_there_are(
+    request: pytest.FixtureRequest, make_card: Make, size: str, kind: str
+) -> None:
+    rule = {"rule": "uniform-unseen" if kind == "toys" else "impression", "train_per_click": 1, "eval_per_click": 5}
+    with pytest.raises(DataError, match=r"period gives \d+ .*the card asks for 5000") as caught:
+        built(request.getfixturevalue(kind), make_card(negatives=rule, **{size: 5000}))
+    assert size in str(caught.value.field)
+
+
+def test_impressions_are_paired_within_themselves(shows: Tables, make_card: Make) -> None:
+    card = make_card(negatives={"rule": "impression", "train_per_click": 3})
+    data = built(shows, card)
+    assert shows.impressions is not None
+    rows = shows.impressions.to_pylist()
+    index = {item: place for place, item in enumerate(data.catalog.ids)}
+    known = {
+        (tuple(index[item] for item in row["history"][-4:]), index[yes], index[no])
+        for row in rows
+        for yes, clicked in zip(row["shown"], row["clicked"], strict=True)
+        for no, other in zip(row["shown"], row["clicked"], strict=True)
+        if clicked and not other
+    }
+    for pairs in (data.train, data.valid, data.test):
+        for history, yes, no in zip(pairs.histories.tolist(), pairs.clicked, pairs.unclicked, strict=True):
+            assert (tuple(item for item in history if item != PAD), yes, no) in known
+
+
+def test_impressions_keep_their_candidates_and_have_both_kinds(shows: Tables, make_card: Make) -> None:
+    data = built(shows, make_card(negatives={"rule": "impression", "train_per_click": 3}))
+    lists = data.impressions
+    assert len(lists) == 12
+    assert shows.impressions is not None
+    shown = {tuple(row["shown"]) for row in shows.impressions.to_pylist()}
+    for row in range(len(lists)):
+        part = slice(lists.offsets[row], lists.offsets[row + 1])
+        assert 0 < lists.labels[part].sum() < len(lists.labels[part])
+        assert tuple(data.catalog.ids[item] for item in lists.items[part]) in shown

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from toy_recommender import ToyRecommender, embedding_threat, headline_threat, history_threat
+
+from recgauntlet.core.batch import Candidates, Users, UserState
+from recgauntlet.core.card import Threat
+from recgauntlet.core.journal import Journal
+from recgauntlet.core.rng import Randomness
+from recgauntlet.evaluation.gauntlet import look_at
+from recgauntlet.evaluation.robustness import Trial
+from recgauntlet.evaluation.sanity_checks import failed
+from recgauntlet.evaluation.sanity_checks.threat import damage_grows, no_weaker
+from recgauntlet.records.columns import Packed
+from recgauntlet.records.schema import Gate, LoneAttack, ThreatOutcome
+
+Try = Callable[..., Trial]
+THREATS = (embedding_threat(), headline_threat(200), history_threat(200))
+
+
+def gates_of(trial: Trial, threat: Threat, seed: int = 0) -> tuple[Gate, ...]:
+    empty = ThreatOutcome(
+        id=threat.id, surface=threat.surface, goal=threat.goal, ranked=threat.ranked, applicable=True, tiers=()
+    )
+    outcome, gates = look_at(trial, threat, empty, (), Randomness(seed, "gates"), Journal())
+    assert len(outcome.subset) == len(outcome.alone[0].broken.to_bool())
+    return gates
+
+
+def flags(trial: Trial, threat: Threat) -> set[str]:
+    return {gate.name for gate in failed(gates_of(trial, threat))}
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.id)
+@pytest.mark.parametrize("seed", range(3))
+def test_an_honest_model_passes_all(try_: Try, threat: Threat, seed: int) -> None:
+    gates = gates_of(try_(), threat, seed)
+    assert [(gate.name, gate.explanation) for gate in failed(gates)] == []
+    assert {gate.name for gate in gates} >= {
+        "zero-budget-is-clean",
+        "gradients-are-there",
+        "damage-grows-with-budget",
+        "attack-beats-random",
+        "black-box-no-better",
+    }
+    assert all(gate.remedy for gate in gates)
+
+
+class Detached(ToyRecommender):
+    """No gradient reaches its inputs."""
+
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        fixed = UserState(tuple(tensor.detach() for tensor in user.tensors))
+        return super().score(fixed, candidates, None if embeddings is None else embeddings.detach())
+
+
+class Flipped(ToyRecommender):
+    """Its input gradients point the wrong way."""
+
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        if embeddings is not None:
+            embeddings = 2 * embeddings.detach() - embeddings
+        return super().score(user, candidates, embeddings)
+
+
+class Saturated(ToyRecommender):
+    """Its logits go through a curve that is flat in single precision nearly everywhere."""
+
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        return torch.tanh(1000 * super().score(user, candidates, embeddings))
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.id)
+@pytest.mark.parametrize("kind", [Detached, Saturated])
+def test_gradients_that_are_gone_are_flagged(try_: Try, kind: type[ToyRecommender], threat: Threat) -> None:
+    assert "gradients-are-there" in flags(try_(kind), threat)
+
+
+def test_gradients_that_lead_the_wrong_way_are_flagged(try_: Try) -> None:
+    found = flags(try_(Flipped), embedding_threat())
+    assert {"black-box-no-better", "falls-without-limits"} & found
+
+
+class TellsEmbeddings(ToyRecommender):
+    """Answers otherwise where embeddings are handed in."""
+
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        scores = super().score(user, candidates, embeddings)
+        return scores if embeddings is None else scores + 1.0
+
+
+class TellsTexts(ToyRecommender):
+    """Answers otherwise where texts are handed in instead of the catalog's."""
+
+    def candidates(self, items: Tensor, texts: object = None) -> Candidates:  # type: ignore[override]
+        made = super().candidates(items, texts)  # type: ignore[arg-type]
+        return made if texts is None else Candidates((made.items + 1) % 40, made.tokens)
+
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        shown = self.catalog_tokens().select(candidates.items)
+        wide = min(shown.ids.shape[1], candidates.tokens.ids.shape[1])
+        same = (shown.ids[:, :wide] == candidates.tokens.ids[:, :wide]).all(dim=1)
+        return super().score(user, candidates, embeddings) + (~same).float()
+
+
+class TellsHistories(ToyRecommender):
+    """Answers otherwise where a user stands for one candidate alone."""
+
+    def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
+        state = super().encode_user(users, embeddings).tensors[0]
+        return UserState((state * (0.5 if len(torch.unique(users.ids)) < len(users.ids) else 1.0),))
+
+
+@pytest.mark.parametrize(
+    ("kind", "threat"),
+    [(TellsEmbeddings, THREATS[0]), (TellsTexts, THREATS[1]), (TellsHistories, THREATS[2])],
+)
+def test_a_model_that_tells_attacked_inputs_from_clean_is_flagged(
+    try_: Try, kind: type[ToyRecommender], threat: Threat
+) -> None:
+    assert "zero-budget-is-clean" in flags(try_(kind), threat)
+
+
+BITS = np.arange(100)
+
+
+def test_a_gap_counts_only_beyond_chance_and_slack() -> None:
+    def gate(own: int, other: int) -> Gate:
+        return no_weaker("g", THREATS[0], own > BITS, other > BITS, "{own} {other}", "mend it")
+
+    assert gate(50, 50).passed
+    assert gate(50, 40).value == pytest.approx(0.10)
+    assert gate(53, 48).passed  # five examples of a hundred: 2.33 standard errors are 5.2
+    assert not gate(60, 40).passed  # twenty: 10.4
+    assert gate(40, 90).passed
+    assert gate(60, 40).explanation == "60.0% 40.0%"
+
+
+def lone(attack: str, tier: str, broken: int) -> LoneAttack:
+    return LoneAttack(attack=attack, tier=tier, broken=Packed.bits(broken > BITS))  # type: ignore[arg-type]
+
+
+def test_damage_that_shrinks_with_the_budget_is_flagged() -> None:
+    right = np.ones(100, dtype=np.bool_)
+    growing = [lone("pgd", "low", 20), lone("pgd", "standard", 50), lone("pgd", "high", 80), lone("x", "standard", 99)]
+    assert damage_grows(THREATS[0], growing, right).passed
+    shrinking = [lone("pgd", "low", 20), lone("pgd", "standard", 60), lone("pgd", "high", 30)]
+    gate = damage_grows(THREATS[0], shrinking, right)
+    assert not gate.passed
+    assert gate.value == pytest.approx(0.3)
+    assert "80.0%, 40.0%, 70.0%" in gate.explanation

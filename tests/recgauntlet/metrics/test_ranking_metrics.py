@@ -1,0 +1,155 @@
+"""Metrics against scikit-learn, against MIND's official definitions written out, and under ties."""
+
+from __future__ import annotations
+
+from itertools import pairwise, permutations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, roc_auc_score
+
+from recgauntlet.metrics import ranking as metrics
+from recgauntlet.metrics.ranking import offsets_of
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+
+def impressions(seed: int, *, decimals: int, one_click: bool = False) -> tuple[Bools, Floats, npt.NDArray[np.int64]]:
+    """Random impressions with both labels; few `decimals` make many ties."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(2, 15, 30)
+    labels = []
+    for size in sizes:
+        clicks = 1 if one_click else rng.integers(1, size)
+        labels.append(rng.permutation(np.arange(size) < clicks))
+    scores = np.round(rng.normal(size=sizes.sum()), decimals)
+    return np.concatenate(labels), scores, offsets_of(sizes)
+
+
+def mind_mrr(labels: Bools, scores: Floats) -> float:
+    """`mrr_score` of MIND's official evaluation script, for scores without ties."""
+    ranked = labels[np.argsort(scores)[::-1]]
+    return float(np.sum(ranked / (np.arange(len(ranked)) + 1)) / np.sum(ranked))
+
+
+def mind_ndcg(labels: Bools, scores: Floats, k: int) -> float:
+    """`ndcg_score` of MIND's official evaluation script, for scores without ties."""
+
+    def dcg(order: npt.NDArray[np.int64]) -> float:
+        ranked = labels[order[:k]].astype(float)
+        return float(np.sum((2**ranked - 1) / np.log2(np.arange(len(ranked)) + 2)))
+
+    return dcg(np.argsort(scores)[::-1]) / dcg(np.argsort(labels)[::-1])
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 8])
+@pytest.mark.parametrize("seed", range(5))
+def test_auc_and_ndcg_agree_with_scikit_learn_ties_included(seed: int, decimals: int) -> None:
+    labels, scores, offsets = impressions(seed, decimals=decimals)
+    parts = [slice(a, b) for a, b in pairwise(offsets)]
+    each = [roc_auc_score(labels[part], scores[part]) for part in parts]
+    assert metrics.auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores))
+    assert metrics.impression_auc(labels, scores, offsets) == pytest.approx(np.mean(each))
+    for k in (1, 5, 10, 50):
+        expected = np.mean([ndcg_score([labels[part]], [scores[part]], k=k) for part in parts])
+        assert metrics.ndcg(labels, scores, offsets, k) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_mrr_and_ndcg_follow_minds_official_evaluation(seed: int) -> None:
+    labels, scores, offsets = impressions(seed, decimals=12)
+    parts = [slice(a, b) for a, b in pairwise(offsets)]
+    expected = np.mean([mind_mrr(labels[part], scores[part]) for part in parts])
+    assert metrics.mrr(labels, scores, offsets) == pytest.approx(expected)
+    for k in (5, 10):
+        expected = np.mean([mind_ndcg(labels[part], scores[part], k) for part in parts])
+        assert metrics.ndcg(labels, scores, offsets, k) == pytest.approx(expected)
+
+
+def test_mrr_with_one_click_is_the_label_ranking_average_precision() -> None:
+    labels, scores, offsets = impressions(3, decimals=12, one_click=True)
+    expected = np.mean(
+        [label_ranking_average_precision_score([labels[a:b]], [scores[a:b]]) for a, b in pairwise(offsets)]
+    )
+    assert metrics.mrr(labels, scores, offsets) == pytest.approx(expected)
+
+
+def test_gauc_weighs_a_users_auc_by_the_number_of_their_candidates() -> None:
+    labels, scores, offsets = impressions(7, decimals=1)
+    users = np.repeat(np.arange(len(offsets) - 1) // 3 * 10 + 4, np.diff(offsets))
+    parts, weights = [], []
+    for user in np.unique(users):
+        parts.append(roc_auc_score(labels[users == user], scores[users == user]))
+        weights.append((users == user).sum())
+    assert metrics.gauc(labels, scores, users) == pytest.approx(np.average(parts, weights=weights))
+
+
+def test_gauc_leaves_users_out_whose_labels_are_all_alike() -> None:
+    labels = np.array([True, False, True, True])
+    scores = np.array([2.0, 1.0, 0.0, 5.0])
+    assert metrics.gauc(labels, scores, np.array([1, 1, 2, 2])) == 1.0
+    with pytest.raises(ValueError, match="at least one clicked"):
+        metrics.gauc(labels[2:], scores[2:], np.array([2, 2]))
+
+
+@given(st.integers(0, 10_000), st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_ties_give_the_mean_over_all_orders_of_the_tied_candidates(seed: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.array([True, False, True, False, False]))
+    scores = rng.integers(0, 2, 5).astype(float)
+    offsets = np.array([0, 5])
+    orders = [scores + 1e-6 * np.array(order) for order in permutations(range(5))]
+    for metric in (metrics.mrr, lambda *given: metrics.ndcg(*given, k)):
+        expected = np.mean([metric(labels, untied, offsets) for untied in orders])
+        assert metric(labels, scores, offsets) == pytest.approx(expected)
+
+
+def test_a_constant_scorer_gets_no_lucky_rank_wherever_its_clicks_stand() -> None:
+    constant, offsets = np.zeros(20), np.array([0, 20])
+    first, last = np.zeros(20, dtype=bool), np.zeros(20, dtype=bool)
+    first[0], last[-1] = True, True
+    chance = np.mean(1 / np.arange(1, 21))
+    for labels in (first, last):
+        assert metrics.auc(labels, constant) == 0.5
+        assert metrics.mrr(labels, constant, offsets) == pytest.approx(chance)
+        assert metrics.ndcg(labels, constant, offsets, 5) < 0.2
+
+
+def test_accuracy_takes_zero_for_not_clicked_and_a_broken_score_for_wrong() -> None:
+    labels = np.array([True, False, True, False, False, True])
+    scores = np.array([0.1, -3.0, 0.0, 0.0, np.nan, np.inf])
+    assert metrics.correct(labels, scores).tolist() == [True, True, False, True, False, False]
+    assert metrics.accuracy(labels, scores) == 0.5
+
+
+def test_infinite_scores_tie_with_each_other() -> None:
+    labels = np.array([True, False, False])
+    assert metrics.auc(labels, np.array([np.inf, np.inf, 0.0])) == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        (lambda: metrics.auc(np.array([True]), np.array([1.0, 2.0])), "one boolean and one float"),
+        (lambda: metrics.auc(np.array([1.0, 0.0]), np.array([1.0, 2.0])), "one boolean and one float"),  # type: ignore[arg-type]
+        (lambda: metrics.auc(np.array([True, True]), np.array([1.0, 2.0])), "at least one clicked"),
+        (lambda: metrics.auc(np.array([True, False]), np.array([1.0, np.nan])), "NaN"),
+        (lambda: metrics.accuracy(np.array([], dtype=bool), np.array([])), "not defined"),
+        (lambda: metrics.mrr(np.array([True, False]), np.array([1.0, 2.0]), np.array([0, 1])), "offsets"),
+        (lambda: metrics.mrr(np.array([True, False]), np.array([1.0, 2.0]), np.array([0, 0, 2])), "offsets"),
+        (lambda: metrics.ndcg(np.array([True, False]), np.array([1.0, 2.0]), np.array([0, 2]), 0), "cut-off"),
+        (lambda: metrics.gauc(np.array([True, False]), np.array([1.0, 2.0]), np.array([0])), "groups"),
+        (
+            lambda: metrics.impression_auc(np.array([True, True]), np.array([1.0, 2.0]), np.array([0, 2])),
+            "at least one clicked",
+        ),
+    ],
+)
+def test_what_has_no_value_is_refused(call: object, word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        call()  # type: ignore[operator]

@@ -1,0 +1,184 @@
+"""A cell's process that writes, reads, starts or takes what it should not ends alone, and its record says why."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from tiny_task import make_spec
+
+from recgauntlet.core.spec import CellSpec
+from recgauntlet.records.schema import RunRecord
+from recgauntlet.runner.sandbox import landlock
+from recgauntlet.runner.sandbox.limits import Allowance
+from recgauntlet.runner.sweep import run_sweep
+
+needs_landlock = pytest.mark.skipif(landlock.version() == 0, reason="the kernel has no Landlock: Python alone guards")
+pytestmark = pytest.mark.timeout(300)
+
+
+class Silent:
+    """A watcher that keeps nothing."""
+
+    def started(self, spec: CellSpec) -> None:
+        pass
+
+    def progress(self, spec: CellSpec, what: str, share: float) -> None:
+        pass
+
+    def finished(self, spec: CellSpec, record: RunRecord, seconds: float) -> None:
+        pass
+
+
+Run = Callable[..., RunRecord]
+
+
+@pytest.fixture
+def out(finished_cells: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished_cells, tmp_path / "out")
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def target(out: Path) -> Path:
+    """Where the records of others lie."""
+    return out / "tiny" / "standard"
+
+
+@pytest.fixture
+def run(
+    tiny_card: Path, tiny_cache: Path, out: Path, target: Path, test_plugins: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Run]:
+    """Run a cell of one of the offenders in the tiny task's results."""
+    monkeypatch.setenv("TEST_TARGET", str(target))
+    monkeypatch.setenv("TEST_CACHE", str(tiny_cache))
+    _restart_the_fork_server()
+
+    def run(defense: str, allowance: Allowance | None = None, *, guarded: bool = True) -> RunRecord:
+        spec = make_spec(tiny_card, out, tiny_cache, defense)
+        (record,) = run_sweep([spec], Silent(), allowance=allowance, guarded=guarded)
+        return record
+
+    yield run
+    _restart_the_fork_server()
+
+
+def _restart_the_fork_server() -> None:
+    """It keeps the environment that it was started in."""
+    from multiprocessing import forkserver
+
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
+def words(record: RunRecord) -> tuple[str, str]:
+    assert record.failure is not None, "the cell went through"
+    return record.failure.kind, record.failure.message
+
+
+def test_a_cell_that_writes_outside_its_directory_ends(run: Run, target: Path) -> None:
+    before = {path: path.read_bytes() for path in target.iterdir()}
+    for defense in ("writes-outside", "hides-its-writing", "replaces-a-record", "removes-by-handle"):
+        kind, message = words(run(defense))
+        assert kind == "FenceError"
+        assert "outside its own directory" in message
+        assert str(target) not in message
+    assert {path: path.read_bytes() for path in target.iterdir() if path in before} == before
+    assert not (target / "graffiti.txt").exists()
+
+
+@needs_landlock
+def test_native_code_is_held_by_the_kernel(run: Run, target: Path) -> None:
+    kind, message = words(run("writes-natively"))
+    assert (kind, "the kernel said no" in message) == ("OSError", True)
+    assert not (target / "graffiti.txt").exists()
+
+
+def test_without_the_fence_the_same_code_does_its_deed(run: Run, target: Path) -> None:
+    assert run("writes-natively", guarded=False).failure is None
+    assert (target / "graffiti.txt").exists()
+
+
+def test_training_has_no_test_data_in_memory(run: Run) -> None:
+    assert run("finds-test-pairs").failure is None
+
+
+def test_training_cannot_open_prepared_data(run: Run) -> None:
+    kind, message = words(run("reads-test-data"))
+    assert (kind, "out of its reach" in message) == ("FenceError", True)
+
+
+@needs_landlock
+def test_training_cannot_open_prepared_data_natively(run: Run) -> None:
+    kind, _ = words(run("reads-test-data-natively"))
+    assert kind == "PermissionError"
+
+
+def test_a_cell_that_starts_a_program_ends(run: Run) -> None:
+    assert words(run("starts-a-process")) == ("FenceError", "tried to start a process")
+
+
+def test_a_cell_that_opens_a_connection_ends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("TEST_PORT", str(server.getsockname()[1]))
+        assert words(run("connects")) == ("FenceError", "tried to open a connection")
+        server.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_a_cell_that_multiplies_is_ended_with_all_its_children(run: Run, target: Path) -> None:
+    kind, message = words(run("forks-natively", Allowance(processes=8)))
+    assert (kind, "more than 8 processes" in message) == ("ProcessLimit", True)
+    end = time.monotonic() + 20
+    while copies(target) > 1 and time.monotonic() < end:  # a killed process takes a moment to go
+        time.sleep(0.1)
+    assert copies(target) <= 1  # the fork server itself
+
+
+def copies(target: Path) -> int:
+    """How many processes live that are, or were copied from, this test's fork server."""
+    found = 0
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            alive = process.status() != psutil.STATUS_ZOMBIE
+            ours = process.environ().get("TEST_TARGET") == str(target)
+            found += alive and ours and any("multiprocessing.forkserver" in word for word in process.cmdline())
+    return found
+
+
+def test_a_cell_that_hangs_is_ended(run: Run) -> None:
+    started = time.monotonic()
+    kind, message = words(run("hangs", Allowance(silence=3.0)))
+    assert (kind, "no sign of life" in message) == ("TimeLimit", True)
+    assert time.monotonic() - started < 120  # it would sleep for ten minutes
+
+
+def test_a_cell_that_takes_too_long_is_ended(run: Run) -> None:
+    kind, message = words(run("hangs", Allowance(seconds=3.0)))
+    assert (kind, "--time-limit" in message) == ("TimeLimit", True)
+
+
+def test_a_cell_that_grows_is_ended(run: Run) -> None:
+    kind, message = words(run("grows", Allowance(memory=2 * 2**30)))
+    assert (kind, "--memory-limit" in message) == ("MemoryLimit", True)
+
+
+def test_a_cell_may_write_in_its_own_directory_and_leaves_nothing_there(run: Run, out: Path) -> None:
+    assert run("writes-inside").failure is None
+    assert list(out.glob(".cells/tiny/standard/nrms-writes-inside*")) == []
+
+
+def test_what_a_cell_prints_reaches_no_terminal(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("paints-the-terminal").failure is None
+    assert "owned" not in "".join(capfd.readouterr())
+
+
+def test_a_record_of_another_cell_is_not_taken(run: Run, target: Path) -> None:
+    kind, message = words(run("forges-the-record"))
+    assert (kind, message) == ("RecordError", "it recorded another cell")

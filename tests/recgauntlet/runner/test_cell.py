@@ -1,0 +1,261 @@
+"""One cell: its record, its repeatability, its twin, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_task import make_spec, write_task
+
+from recgauntlet.core.errors import CardError, DeviceError, OutputError, PluginError
+from recgauntlet.records.schema import Failure, RunRecord, read_record
+from recgauntlet.runner import cell as cell_module
+from recgauntlet.runner.cell import check_spec, describe_failed_cell, run_cell
+from recgauntlet.training.build import open_cell
+from recgauntlet.training.checkpoint import read_info
+
+TIMES = {"environment", "started", "finished", "digest"}
+COSTS_OF_THE_MACHINE = {"seconds", "seconds_ratio", "peak_memory_bytes", "inference_ms_per_1000"}
+
+
+def timeless(path: Path) -> str:
+    """A record's text without its timings and its environment."""
+    content = json.loads(path.read_text())
+    for name in TIMES:
+        content.pop(name)
+    for name in COSTS_OF_THE_MACHINE:
+        content["cost"].pop(name)
+    for threat in content["threats"]:
+        for tier in threat["tiers"]:
+            for attack in tier["attacks"]:
+                attack["effort"].pop("seconds")
+    return json.dumps(content, sort_keys=True)
+
+
+@pytest.fixture
+def here(tiny_card: Path, tiny_cache: Path, finished_cells: Path, tmp_path: Path) -> Any:
+    """Makes specs into a copy of the finished cells."""
+    out = tmp_path / "out"
+    shutil.copytree(finished_cells, out)
+    return lambda defense="standard", **more: replace(make_spec(tiny_card, out, tiny_cache, defense), **more)
+
+
+@pytest.fixture
+def alone(tiny_card: Path, tiny_cache: Path, tmp_path: Path) -> Any:
+    """Makes specs into an empty directory."""
+    return lambda defense="standard", **more: replace(
+        make_spec(tiny_card, tmp_path / "alone", tiny_cache, defense), **more
+    )
+
+
+def read(spec: Any) -> RunRecord:
+    return read_record(spec.record_path)
+
+
+def test_a_record_says_what_ran_and_agrees_with_itself(here: Any) -> None:
+    record = read(here("pgd"))
+    assert (record.status, record.task.id, record.model.name, record.defense.name) == ("ok", "tiny", "nrms", "pgd")
+    assert record.model.hyperparameters["word_size"] == 8
+    assert record.defense.hyperparameters["epsilon"] > 0
+    assert record.environment.threads == 1
+    assert record.clean is not None
+    labels = record.clean.labels.to_bool()
+    assert len(labels) == 40
+    assert labels.sum() == 20
+    right = (record.clean.scores.to_float() > 0) == labels
+    assert [threat.surface for threat in record.threats] == ["history", "candidate-text", "embedding"]
+    for threat in record.threats:
+        assert [tier.tier for tier in threat.tiers] == ["low", "standard", "high"]
+        robust = [tier.robust.to_bool() for tier in threat.tiers]
+        assert (robust[0] <= right).all()
+        assert (robust[1] <= robust[0]).all()
+        assert (robust[2] <= robust[1]).all()
+    assert any((tier.robust.to_bool() < right).any() for threat in record.threats for tier in threat.tiers)
+    assert record.evidence
+    assert any(found.before for found in record.evidence) == record.task.redistributable
+    assert any(epoch.kept for epoch in record.epochs)
+    assert {gate.name for gate in record.gates} >= {"finite-scores", "not-constant", "deterministic"}
+
+
+def test_the_same_seed_gives_the_same_record(here: Any, alone: Any) -> None:
+    again = alone()
+    run_cell(again)
+    assert timeless(again.record_path) == timeless(here().record_path)
+    assert read(again).weights_sha256 == read(here()).weights_sha256
+
+
+def test_a_twin_that_is_missing_is_trained_and_gives_the_same_record(here: Any, alone: Any) -> None:
+    said: list[str] = []
+    lonely = alone("pgd")
+    record = run_cell(lonely, lambda what, share: said.append(what))
+    assert any("twin" in what for what in said)
+    assert timeless(lonely.record_path) == timeless(here("pgd").record_path)
+    assert not lonely.twin().record_path.exists()
+    assert record.cost is not None
+    assert record.cost.flops_ratio is not None
+
+
+def test_another_seed_gives_other_weights(here: Any) -> None:
+    other = run_cell(here(seed=1))
+    assert other.weights_sha256 != read(here()).weights_sha256
+
+
+def test_a_twin_on_disk_is_used(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[str] = []
+    original = cell_module.train_cell
+
+    def watched(cell: Any, *arguments: Any) -> Any:
+        trained.append(cell.spec.defense)
+        return original(cell, *arguments)
+
+    monkeypatch.setattr("recgauntlet.runner.cell.train_cell", watched)
+    monkeypatch.setattr("recgauntlet.training.build.train_cell", watched)
+    run_cell(here("fgm"))
+    assert trained == ["fgm"]
+
+
+def test_weights_of_another_card_are_no_twin(here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = write_task(tmp_path / "changed")
+    other.write_text(
+        other.read_text().replace("sampling_seed", "x").replace("history_length = 6", "history_length = 5")
+    )
+    spec = here("pgd", task=str(other))
+    assert read_info(spec.twin().checkpoint_path).defense == "standard"
+    said: list[str] = []
+    run_cell(spec, lambda what, share: said.append(what))
+    assert any("twin, whose weights are not there" in what for what in said)
+
+
+def test_transfer_runs_for_defended_cells_only(here: Any) -> None:
+    def attacks(record: RunRecord) -> list[set[str]]:
+        return [{attack.name for tier in threat.tiers for attack in tier.attacks} for threat in record.threats]
+
+    assert all("transfer" not in names for names in attacks(read(here())))
+    assert all("transfer" in names for names in attacks(read(here("pgd"))))
+
+
+def test_costs_are_compared_with_the_twin(here: Any) -> None:
+    twin, defended = read(here()).cost, read(here("pgd")).cost
+    assert twin is not None
+    assert defended is not None
+    assert (twin.seconds_ratio, twin.flops_ratio) == (None, None)
+    assert defended.flops_ratio == pytest.approx(defended.flops / twin.flops)
+    assert defended.seconds_ratio == pytest.approx(defended.seconds / twin.seconds)
+    assert defended.backwards > defended.steps
+    info = read_info(here("pgd").checkpoint_path)
+    assert info.flops == defended.flops
+
+
+def test_seconds_of_another_machine_are_not_compared(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recgauntlet.training.build.processor_in_words", lambda environment: "another machine")
+    cost = run_cell(here("fgm")).cost
+    assert cost is not None
+    assert cost.seconds_ratio is None
+    assert cost.flops_ratio is not None
+
+
+def test_progress_never_falls_and_ends_at_one(alone: Any) -> None:
+    shares: list[float] = []
+    run_cell(alone(), lambda what, share: shares.append(share))
+    assert shares[0] == 0.0
+    assert shares[-1] == 1.0
+    assert shares == sorted(shares)
+
+
+@pytest.mark.parametrize(
+    ("defense", "stage", "kind", "word"),
+    [
+        ("nan-loss", "training", "PluginError", "nan at step 0"),
+        ("no-gradient", "training", "PluginError", "has no gradient"),
+        ("wrong-shape", "training", "PluginError", "shape (3,)"),
+        ("drops-everything", "training", "PluginError", "no training pairs"),
+        ("raises-in-training", "training", "ZeroDivisionError", "divided by zero"),
+        ("raises-in-wrap", "serving", "ValueError", "nothing to serve"),
+        ("serves-wrong-shape", "evaluation", "PluginError", "shape"),
+    ],
+)
+def test_a_failure_is_recorded_with_its_stage(
+    here: Any, test_plugins: Path, defense: str, stage: str, kind: str, word: str
+) -> None:
+    spec = here(defense)
+    record = run_cell(spec)
+    assert record == read(spec).model_copy(update={"digest": ""})
+    assert record.status == "failed"
+    assert record.failure is not None
+    assert (record.failure.stage, record.failure.kind) == (stage, kind)
+    assert word in record.failure.message
+    assert str(Path(__file__).parents[3]) not in record.failure.message
+    assert (record.clean, record.threats, record.cost) == (None, (), None)
+    assert spec.checkpoint_path.exists() == (stage != "training")  # weights that cost hours are kept
+    if kind == "PluginError":
+        assert "what to do:" in record.failure.message
+
+
+def test_a_failure_while_reading_data_or_finding_the_twin_is_recorded(here: Any, tmp_path: Path) -> None:
+    spec = here("pgd")
+    spec.twin().checkpoint_path.write_bytes(b"no weights")
+    failure = run_cell(spec).failure
+    assert failure is not None
+    assert (failure.stage, failure.kind) == ("twin", "RecordError")
+    card = write_task(tmp_path / "broken")
+    card.with_name("interactions.csv").write_text("user,item,time\nu1,i1\n")
+    failure = run_cell(here(task=str(card))).failure
+    assert failure is not None
+    assert (failure.stage, failure.kind) == ("data", "DataError")
+
+
+def test_a_record_that_cannot_be_written_is_raised(alone: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="--out"):
+        run_cell(alone(out=tmp_path / "file" / "below"))
+
+
+def test_a_spec_is_checked_before_anything_runs(alone: Any) -> None:
+    assert check_spec(alone("pgd")).task.card.id == "tiny"
+    for change, kind in (
+        ({"model": "nrm"}, PluginError),
+        ({"defense": "pgdd"}, PluginError),
+        ({"track": "demo"}, CardError),
+        ({"device": "toaster"}, DeviceError),
+        ({"model_options": (("heads", 2.5),)}, PluginError),
+        ({"model_options": (("heds", 2),)}, PluginError),
+        ({"defense_options": (("epsilon", True),)}, PluginError),
+    ):
+        with pytest.raises(kind, match="what to do:"):
+            check_spec(replace(alone("pgd"), **change))  # type: ignore[arg-type]
+    assert not alone().out.exists()
+
+
+def test_a_whole_number_passes_for_a_float_option(alone: Any) -> None:
+    assert open_cell(alone("pgd", defense_options=(("epsilon", 1),))).defense_object.hyperparameters()["epsilon"] == 1
+
+
+def test_options_are_part_of_the_cells_name(alone: Any) -> None:
+    plain, other = alone("pgd"), alone("pgd", defense_options=(("epsilon", 1.5),))
+    assert plain.record_path != other.record_path
+    assert "epsilon=1.5" in other.record_path.name
+    assert plain.twin().record_path == other.twin().record_path
+
+
+def test_a_process_that_died_is_described(alone: Any) -> None:
+    failure = Failure(kind="ProcessDied", message="gone", stage="process")
+    record = describe_failed_cell(alone("pgd"), failure, {"heads": 2}, {"steps": 3})
+    assert record.status == "failed"
+    assert record.defense.name == "pgd"
+    assert record.environment.torch == torch.__version__
+    assert np.isclose(record.seed, 0)
+
+
+def test_a_recorded_failure_names_files_without_their_directories() -> None:
+    from recgauntlet.core.errors import DataError
+    from recgauntlet.runner.cell import _in_words
+
+    words = _in_words(DataError("is cut off", where="/home/somebody/items.csv", field="id", remedy="fetch it again"))
+    assert "items.csv" in words
+    assert "somebody" not in words

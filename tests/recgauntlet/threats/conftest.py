@@ -1,0 +1,5 @@
+from toy_fixtures import batch as batch
+from toy_fixtures import model as model
+from toy_fixtures import run as run
+from toy_fixtures import victim as victim
+from toy_fixtures import world as world

@@ -1,0 +1,439 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from recgauntlet.attacks.base import Budget
+from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat, TierValues
+from recgauntlet.core.dataset import Catalog
+from recgauntlet.threats.embedding_scale import EmbeddingScale
+from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.lexicon import Lexicon, character_variants
+from recgauntlet.threats.verifier import Verdict, verify
+from recgauntlet.threats.verifier.history import history_fault
+from recgauntlet.threats.verifier.text import levenshtein, text_fault
+
+TEXTS = (
+    "red ceramic teapot for two",
+    "Set of 6 red cars and a ship",
+    "the queen sells cars in Zorblat today",
+    "a boat and a ship wins the race",
+    "blue plate with 12 dots",
+    "wooden box",
+)
+CATALOG = Catalog(tuple(f"id{n}" for n in range(6)), TEXTS, ("",) * 6)
+# Items 0-2 are alike, 3-5 are alike, and the two groups are far apart.
+VECTORS = torch.nn.functional.normalize(
+    torch.tensor(
+        [[1, 0, 0.0], [1, 0.2, 0], [1, 0, 0.3], [-0.1, 1, 0], [-0.1, 1, 0.2], [-0.1, 1, -0.3]],
+        dtype=torch.float32,
+    ),
+    dim=1,
+)
+WORLD = World(CATALOG, VECTORS)
+SCALE = EmbeddingScale(norm=4.0, rms=0.5)
+
+
+def caps(low: float, standard: float, high: float) -> TierValues:
+    return TierValues(low=low, standard=standard, high=high)
+
+
+def embedding_budget(norm: str = "l2") -> Budget:
+    threat = EmbeddingThreat.model_validate(
+        {
+            "id": "embedding",
+            "goal": "flip",
+            "ranked": False,
+            "source": "ours",
+            "surface": "embedding",
+            "norm": norm,
+            "queries": caps(9, 9, 9),
+            "radius": caps(0.1, 0.25, 0.5),
+        }
+    )
+    return Budget.of(threat, "standard")
+
+
+STUFFING = TextThreat(
+    id="title-stuffing",
+    goal="promote",
+    ranked=True,
+    source="ours",
+    surface="candidate-text",
+    operations=("insert-word", "replace-word"),
+    queries=caps(9, 9, 9),
+    words=caps(1, 2, 4),
+    max_length=40,
+    max_repeats=2,
+    banned_characters="!$",
+)
+TAMPERING = TextThreat(
+    id="headline-tampering",
+    goal="flip",
+    ranked=True,
+    source="ours",
+    surface="candidate-text",
+    operations=("replace-word", "replace-character"),
+    queries=caps(9, 9, 9),
+    words=caps(1, 2, 4),
+    characters=caps(2, 4, 8),
+    max_changed_share=0.3,
+    keep_names=True,
+)
+HISTORY = HistoryThreat(
+    id="history",
+    goal="flip",
+    ranked=True,
+    source="ours",
+    surface="history",
+    operations=("replace", "insert", "delete"),
+    queries=caps(9, 9, 9),
+    edits=caps(1, 2, 5),
+    window=4,
+    min_cosine=0.5,
+)
+
+
+def batch_of(histories: list[list[int]], items: list[int]) -> Batch:
+    users = len(histories)
+    return Batch(
+        users=Users(torch.arange(users), torch.tensor(histories)),
+        rows=torch.arange(len(items)) % users,
+        items=torch.tensor(items),
+        labels=(torch.arange(len(items)) % 2).float(),
+        example_ids=torch.arange(len(items)) + 7,
+    )
+
+
+CLEAN = batch_of([[PAD, 0, 3, 1], [2, 3, 4, 5]], [0, 1, 2])
+
+
+def check(budget: Budget, perturbed: Batch, clean: Batch = CLEAN) -> Verdict:
+    return verify(WORLD, SCALE, budget, clean, perturbed)
+
+
+def budgets() -> list[Budget]:
+    return [embedding_budget(), *(Budget.of(threat, "standard") for threat in (STUFFING, TAMPERING, HISTORY))]
+
+
+@pytest.mark.parametrize("budget", budgets(), ids=lambda budget: budget.threat.id)
+def test_the_empty_edit_is_always_legal(budget: Budget) -> None:
+    same = CLEAN.with_texts([TEXTS[i] for i in CLEAN.items.tolist()])
+    for unchanged in (
+        CLEAN,
+        same,
+        CLEAN.with_histories(CLEAN.histories()),
+        CLEAN.with_delta(torch.zeros(3, 5, 2)),
+    ):
+        assert check(replace(budget, amount=0.0, characters=0), unchanged).legal.all()
+
+
+@pytest.mark.parametrize("budget", budgets(), ids=lambda budget: budget.threat.id)
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda b: replace(b, items=b.items + torch.tensor([0, 1, 0])), "candidate"),
+        (lambda b: replace(b, labels=1 - b.labels), "label"),
+        (lambda b: replace(b, example_ids=b.example_ids.flip(0)), "example"),
+        (lambda b: replace(b, users=replace(b.users, ids=b.users.ids + 1)), "user"),
+        (lambda b: b.select(torch.tensor([0, 1])), "number of examples"),
+        (lambda b: replace(b, texts=("x",)), "number of texts"),
+        (lambda b: replace(b, rows=b.rows + 5), "user that is not there"),
+        (lambda b: b.with_histories(b.histories()[:, 1:]), "width"),
+        (lambda b: replace(b, delta=torch.ones(2, 1, 1)), "shape"),
+    ],
+)
+def test_nothing_else_may_change(budget: Budget, change, reason: str) -> None:  # type: ignore[no-untyped-def]
+    verdict = check(budget, change(CLEAN))
+    assert not verdict.legal.all()
+    assert reason in " ".join(verdict.reasons)
+
+
+def test_other_surfaces_may_not_change() -> None:
+    texts = CLEAN.with_texts([TEXTS[0], TEXTS[1], TEXTS[2] + " boat"])
+    histories = CLEAN.with_histories(torch.tensor([[PAD, 0, 3, 1], [2, 3, 4, 5], [PAD, 0, 3, 2]]))
+    delta = CLEAN.with_delta(torch.tensor([0.0, 0.0, 1e-3])[:, None, None].expand(3, 2, 2))
+    for budget in budgets():
+        for surface, changed in (("candidate-text", texts), ("history", histories), ("embedding", delta)):
+            own = surface == budget.threat.surface
+            assert check(budget, changed).legal.tolist()[:2] == [True, True]
+            if not own:
+                assert not check(budget, changed).legal[2]
+
+
+@given(st.sampled_from(["l2", "linf"]), st.floats(0.0, 3.0), st.integers(0, 10**6))
+def test_a_delta_is_legal_exactly_inside_the_ball(norm: str, size: float, seed: int) -> None:
+    assume(abs(size - 1) > 1e-3)
+    direction = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(seed))
+    if norm == "l2":
+        unit, radius = direction / direction.flatten(1).norm(dim=1)[:, None, None], 0.25 * SCALE.norm
+    else:
+        unit, radius = direction / direction.abs().flatten(1).amax(dim=1)[:, None, None], 0.25 * SCALE.rms
+    verdict = check(embedding_budget(norm), CLEAN.with_delta(unit * radius * size))
+    assert verdict.legal.tolist() == [size < 1] * 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_delta_must_be_finite(value: float) -> None:
+    delta = torch.zeros(3, 2, 2)
+    delta[1, 0, 0] = value
+    verdict = check(embedding_budget(), CLEAN.with_delta(delta))
+    assert verdict.legal.tolist() == [True, False, True]
+    assert "finite" in verdict.reasons[1]
+
+
+def test_a_moved_delta_over_many_tokens_counts_as_a_whole() -> None:
+    delta = torch.full((3, 100, 1), 0.2)  # every element small, the whole of norm 2
+    assert not check(embedding_budget(), CLEAN.with_delta(delta)).legal.any()
+    assert not check(embedding_budget(), CLEAN.with_delta(delta), CLEAN.with_delta(-delta)).legal.any()
+
+
+LEXICON = Lexicon(TEXTS)
+
+
+def fault(threat: TextThreat, clean: str, perturbed: str, tier: str = "standard") -> str:
+    return text_fault(LEXICON, threat, Budget.of(threat, tier), clean, perturbed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("clean", "perturbed", "reason"),
+    [
+        ("red teapot", "red teapot ship boat", ""),
+        ("red teapot", "blue plate", ""),
+        ("red teapot", "red plate queen", ""),
+        ("red  teapot ", "red teapot boat", ""),
+        ("red teapot", "red teapot ship boat queen", "3 words"),
+        ("red teapot", "red plate queen boat", "3 words"),
+        ("red teapot", "ship red teapot", "3 words"),
+        ("red teapot", "red", "taken away"),
+        ("red teapot", "red teapot submarine", "does not stand in the catalog"),
+        ("red teapot", "red submarine", "no neighbour"),
+        ("red teapot", "red  teapot boat", "single spaces"),
+        ("red teapot", "red\u00a0teapot boat", "single spaces"),
+        ("red teapot", "red teapot boat!", "banned"),
+        ("red! teapot", "red! teapot boat", ""),
+        ("red teapot", "red teapot red red", "3 times"),
+        ("red red red teapot", "red red red boat", ""),
+        ("red red red teapot", "red red red red", "4 times"),
+        ("Set of 6 cars", "Set of 12 cars", "number"),
+        ("Set of 6 cars", "Set of cars cars", "number"),
+        ("Set of cars", "Set of cars 6", "number"),
+        ("wooden box with red ceramic dots", "wooden box with red ceramic dots and teapot", "more than 40"),
+    ],
+)
+def test_stuffing_rules(clean: str, perturbed: str, reason: str) -> None:
+    found = fault(STUFFING, clean, perturbed)
+    assert reason in found
+    assert bool(found) == bool(reason)
+
+
+def test_a_title_that_was_too_long_already_may_change_but_not_grow() -> None:
+    long = "red ceramic teapot and " * 3 + "plate"
+    assert fault(STUFFING, long, long.replace("plate", "boat")) == ""
+    assert "characters" in fault(STUFFING, long, long + " boat")
+
+
+@pytest.mark.parametrize(
+    ("clean", "perturbed", "reason"),
+    [
+        ("the queen sells cars in Zorblat today", "the queens sells cars in Zorblat today", ""),
+        ("the queen sells cars in Zorblat today", "the king sells car in Zorblat today", ""),
+        ("the queen sells cars in Zorblat today", "the queen sells c-ars in Zorblat today", ""),
+        ("the queen sells cars in Zorblat today", "the qu\u0435en sells casr in Zorblat today", ""),
+        ("the queen sells cars in Zorblat today", "the queen sells cars in Zorblat boat", ""),
+        ("the queen sells cars in Zorblat today", "the queen sells spoons in Zorblat today", "no neighbour"),
+        ("the queen sells cars in Zorblat today", "the xxxxx sells cars in Zorblat today", "character edits"),
+        ("the queen sells cars in Zorblat today", "thex queenx sellsx cars in Zorblat today", "share"),
+        ("the queen sells cars in Zorblat today", "the queen sells cars in Zorblax today", "name"),
+        ("the queen sells cars in Zorblat today", "the queen sells cars in Zorblat today now", "added"),
+        ("a set of 6", "a set of 7", "number"),
+        ("a set of 6", "a set 0f 6", "number"),
+        ("wooden box", "wooden boxx", ""),
+        ("wooden box", "woodenn boxx", "share"),
+    ],
+)
+def test_tampering_rules(clean: str, perturbed: str, reason: str) -> None:
+    found = fault(TAMPERING, clean, perturbed)
+    assert reason in found
+    assert bool(found) == bool(reason)
+
+
+def test_words_and_characters_are_two_budgets_not_one() -> None:
+    clean = "the queen sells cars in Zorblat today and a red boat"
+    by_word, by_trick = "king", "se\u200bl\u200bl\u200bs"
+    assert fault(TAMPERING, clean, clean.replace("queen", by_word)) == ""
+    assert fault(TAMPERING, clean, clean.replace("sells", by_trick)) == ""
+    assert fault(TAMPERING, clean, clean.replace("queen", by_word).replace("sells", by_trick)) != ""
+
+
+def test_a_neighbour_keeps_the_punctuation_around_it() -> None:
+    assert fault(TAMPERING, "cars, a ship", "car, a ship", "low") == ""
+    with_words_only = TAMPERING.model_copy(
+        update={"operations": ("replace-word",), "characters": None, "max_changed_share": None}
+    )
+    assert fault(with_words_only, "queen, a ship", "king, a ship") == ""
+    assert "no neighbour" in fault(with_words_only, "queen, a ship", "king. a ship")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_legal_stuffing_is_never_refused(data: st.DataObject) -> None:
+    threat = STUFFING.model_copy(update={"max_length": 200})
+    clean = data.draw(st.sampled_from(TEXTS))
+    words = clean.split()
+    pool = sorted({w for text in TEXTS for w in text.split() if not any(c.isdigit() for c in w)})
+    for _ in range(data.draw(st.integers(0, 2))):
+        place = data.draw(st.integers(0, len(words)))
+        assume(place == len(words) or not any(c.isdigit() for c in words[place]))
+        words[place : place + 1] = [data.draw(st.sampled_from(pool))]
+    lowered = [w.lower() for w in words]
+    had = [w.lower() for w in clean.split()]
+    assume(all(lowered.count(w) <= max(2, had.count(w)) for w in lowered))
+    assert fault(threat, clean, " ".join(words)) == ""
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_legal_tricks_are_never_refused(data: st.DataObject) -> None:
+    clean = data.draw(st.sampled_from(TEXTS))
+    words, left = clean.split(), 4
+    open_ = [p for p, w in enumerate(words) if not LEXICON.is_name(w) and not any(c.isdigit() for c in w)]
+    most = max(1, int(0.3 * len(words)))
+    for place in data.draw(st.lists(st.sampled_from(open_), unique=True, max_size=most)):
+        variants = [pair for pair in character_variants(words[place]) if pair[1] <= left]
+        if variants:
+            words[place], cost = data.draw(st.sampled_from(variants))
+            left -= cost
+    assert fault(TAMPERING, clean, " ".join(words)) == ""
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_one_word_too_many_is_always_refused(data: st.DataObject) -> None:
+    clean = data.draw(st.sampled_from(TEXTS))
+    pool = sorted({w for text in TEXTS for w in text.split() if not any(c.isdigit() for c in w)})
+    words, touched = clean.split(), set()
+    places = st.lists(st.integers(0, len(words) - 1), unique=True, max_size=4)
+    for place in data.draw(places):
+        word = data.draw(st.sampled_from(pool))
+        if word != words[place]:
+            words[place] = word
+            touched.add(place)
+    extra = data.draw(st.lists(st.sampled_from(pool), min_size=1, max_size=4))
+    assume(len(touched) + len(extra) > 2)
+    assert fault(STUFFING, clean, " ".join([*words, *extra])) != ""
+
+
+LETTERS = st.text("abc", max_size=6)
+
+
+@given(LETTERS, LETTERS, LETTERS)
+def test_levenshtein_is_a_metric(a: str, b: str, c: str) -> None:
+    assert levenshtein(a, b) == levenshtein(b, a)
+    assert (levenshtein(a, b) == 0) == (a == b)
+    assert levenshtein(a, c) <= levenshtein(a, b) + levenshtein(b, c)
+    assert abs(len(a) - len(b)) <= levenshtein(a, b) <= max(len(a), len(b))
+
+
+def history(clean: list[int], perturbed: list[int], edits: int = 2, threat: HistoryThreat = HISTORY) -> str:
+    return history_fault(VECTORS, threat, edits, clean, perturbed)
+
+
+@pytest.mark.parametrize(
+    ("clean", "perturbed", "legal"),
+    [
+        ([PAD, 0, 3, 1], [PAD, 0, 4, 2], True),  # two replacements
+        ([PAD, 0, 3, 1], [0, 3, 1, 2], True),  # an insertion
+        ([PAD, 0, 3, 1], [PAD, PAD, PAD, 3], True),  # two deletions
+        ([PAD, 0, 1, 2], [PAD, 0, 1, 3], False),  # not like the replaced one, nor like what stands before
+        ([PAD, 0, 3, 1], [PAD, 0, 3, 3], True),  # the newest deleted, another inserted beside one like it
+        ([PAD, 0, 3, 3], [0, 3, 3, 1], False),  # no item like the inserted one beside it
+        ([PAD, 0, 3, 1], [PAD, 2, 4, 2], False),  # three replacements
+        ([PAD, 0, 3, 3], [PAD, 3, 3, 0], False),  # another order
+        ([2, 3, 4, 5], [3, 4, 5, 5], True),  # an insertion pushes the oldest out
+        ([2, 3, 4, 5], [4, 5, 3, 4], True),  # two do, at the newest end
+        ([2, 3, 4, 5], [3, 4, 5, PAD], False),  # padding behind
+        ([PAD, 0, 3, 1], [0, PAD, 3, 1], False),  # padding between
+        ([PAD, 0, 3, 1], [PAD, 0, 3, 6], False),  # not in the catalog
+        ([PAD, 0, 3, 1], [PAD, 0, 3, -2], False),
+        ([PAD, PAD, PAD, 1], [PAD, PAD, PAD, PAD], False),  # empty
+        ([PAD, PAD, 3, 1], [PAD, PAD, 3, 1], True),
+    ],
+)
+def test_history_rules(clean: list[int], perturbed: list[int], legal: bool) -> None:
+    assert (history(clean, perturbed) == "") == legal
+
+
+def test_only_the_window_may_change() -> None:
+    threat = HISTORY.model_copy(update={"window": 2})
+    assert history([0, 1, 3, 4], [0, 1, 5, 4], threat=threat) == ""
+    assert "last 2 items" in history([0, 1, 3, 4], [0, 2, 3, 4], edits=1, threat=threat)
+    assert history([0, 1, 3, 4], [PAD, 0, 1, 4], threat=threat) == ""
+    assert history([0, 1, 3, 4], [PAD, 1, 3, 4], threat=threat) != ""
+
+
+@pytest.mark.parametrize(
+    ("operation", "perturbed"),
+    [("replace", [PAD, 0, 4, 1]), ("insert", [0, 3, 1, 2]), ("delete", [PAD, PAD, 0, 1])],
+)
+def test_only_the_named_operations_are_allowed(operation: str, perturbed: list[int]) -> None:
+    for named in ("replace", "insert", "delete"):
+        threat = HISTORY.model_copy(update={"operations": (named,)})
+        found = history([PAD, 0, 3, 1], perturbed, edits=1, threat=threat)
+        assert (found == "") == (named == operation)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_legal_history_edits_are_never_refused(data: st.DataObject) -> None:
+    width = data.draw(st.integers(2, 7))
+    items = data.draw(st.lists(st.integers(0, 5), min_size=1, max_size=width))
+    threat = HISTORY.model_copy(update={"window": data.draw(st.integers(1, 8))})
+    edits = data.draw(st.integers(0, 3))
+    # Each clean item in the window may be kept, replaced or deleted, and be followed by insertions like it.
+    out: list[int] = []
+    left = edits
+    for place, item in enumerate(items):
+        inside = place >= len(items) - threat.window
+        alike = [other for other in range(6) if float(VECTORS[other] @ VECTORS[item]) >= 0.5]
+        choice = data.draw(st.sampled_from(["keep", "replace", "delete", "insert"])) if inside and left else "keep"
+        left -= choice != "keep"
+        if choice != "delete":
+            out.append(data.draw(st.sampled_from(alike)) if choice == "replace" else item)
+        if choice == "insert":
+            out.append(data.draw(st.sampled_from(alike)))
+    assume(out)
+    clean = [PAD] * (width - len(items)) + items
+    perturbed = [PAD] * (width - len(out)) + out[-width:]
+    assert history(clean, perturbed, edits, threat) == ""
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=3, max_size=6), st.lists(st.integers(0, 5), min_size=1, max_size=6))
+def test_what_is_accepted_is_within_as_many_edits(before: list[int], after: list[int]) -> None:
+    """With room in front nothing is pushed out, so the plain distance bounds what may be accepted."""
+    clean, perturbed = [PAD] * (8 - len(before)) + before, [PAD] * (8 - len(after)) + after
+    distance = levenshtein("".join(map(str, before)), "".join(map(str, after)))
+    if history(clean, perturbed, edits=2) == "":
+        assert distance <= 2
+    free = HISTORY.model_copy(update={"min_cosine": -1.0, "window": 50})
+    assert (history(clean, perturbed, edits=2, threat=free) == "") == (distance <= 2)
+
+
+def test_a_verdict_speaks_of_each_example() -> None:
+    histories = torch.tensor([[PAD, 0, 3, 1], [2, 3, 4, 0], [PAD, 0, 4, 1]])
+    verdict = check(Budget.of(HISTORY, "low"), CLEAN.with_histories(histories))
+    assert verdict.legal.tolist() == [True, False, True]
+    assert verdict.reasons[0] == verdict.reasons[2] == ""
+    assert "not within 1 edits" in verdict.reasons[1]
+
+
+def test_no_examples_give_an_empty_verdict() -> None:
+    nothing = CLEAN.select(torch.tensor([], dtype=torch.int64))
+    for budget in budgets():
+        assert check(budget, nothing, nothing).legal.shape == (0,)
