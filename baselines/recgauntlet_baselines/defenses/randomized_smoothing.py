@@ -29,7 +29,8 @@ class RandomizedSmoothing(Defense):
         min E_z loss(f(x with the elements z deleted), y),   z_i ~ Bernoulli(p_delete), independently.
 
     The surface is that of the task's first ranked threat to words or histories (of the first such threat, where none is
-    ranked). What is served, and what its score is, says `recgauntlet.evaluation.smoothing.DeletionSmoothed`; the evaluator's
+    ranked). What is served, and what its score is, says `recgauntlet.evaluation.smoothing.DeletionSmoothed`; the
+    evaluator's
     certificate is `recgauntlet.evaluation.certify`.
 
     Deviations. Cohen et al. and Huang et al. (RS-Del) draw fresh noise for every prediction and certify the average

@@ -31,7 +31,8 @@ def prepared(cache: Path) -> Path:
 
 
 def tables(cache: Path) -> Path:
-    """Where what tables are made of lies under `cache`: checked records in words, and rows (`recgauntlet.leaderboard.kept`)."""
+    """Where what tables are made of lies under `cache`: checked records in words, and rows
+    (`recgauntlet.leaderboard.kept`)."""
     return cache / "tables"
 
 

@@ -26,11 +26,13 @@ from recgauntlet.records.schema import RunRecord
 def build_table(records: Sequence[RunRecord], rows: RowMaker = make_rows) -> tuple[TaskTable, ...]:
     """The tables of `records`, standard track first, whatever order they come in.
 
-    The records must have passed `consistency.check_record`. Records of different grounds (`recgauntlet.records.comparability`) are
+    The records must have passed `consistency.check_record`. Records of different grounds
+    (`recgauntlet.records.comparability`) are
     never in one table, so never in one ranking: `apart` says why two tables of a task are two. Two records of one
     cell: a finished one counts before a failed one, then the one that finished last; the row says so. A failed cell
     stands in the table of its ground, even where it failed too early to know its data; where there is no such table it
-    gets one without rows. `rows` makes all rows at once (`recgauntlet.leaderboard.workshop` has a quicker way for many).
+    gets one without rows. `rows` makes all rows at once (`recgauntlet.leaderboard.workshop` has a quicker way for
+    many).
     """
     drafts = draft_tables([(record, outline_of(record)) for record in records])
     made = iter(rows([order for draft in drafts for order in draft.orders]))

@@ -1,7 +1,8 @@
 """Records and rows for thousands of records: by all cores, and without doing again what did not change.
 
 What comes out is what `read_results` and `build_table` make by themselves, to the last bit, but that records are
-unopened (`recgauntlet.leaderboard.unopened`). An entry is found by the bytes that a file has now, never by its name or date: so a
+unopened (`recgauntlet.leaderboard.unopened`). An entry is found by the bytes that a file has now, never by its name
+or date: so a
 file that was touched in any way is read and checked anew.
 
 To read a record is half of the work, so a row is made while its records are open, where they lie side by side as

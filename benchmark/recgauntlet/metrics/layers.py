@@ -11,7 +11,8 @@ from recgauntlet.metrics.bootstrap import Estimate, Resampled, resampled_counts
 from recgauntlet.metrics.example_sets import to_bits
 
 Layer = tuple[int, ...]
-"""For each seed the set of examples (`recgauntlet.metrics.example_sets`) that count: those that are right, or still right."""
+"""For each seed the set of examples (`recgauntlet.metrics.example_sets`) that count: those that are right, or still
+right."""
 
 
 class Layers:

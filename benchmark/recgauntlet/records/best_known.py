@@ -1,7 +1,8 @@
 """The file of a best known attack: what a named attack breaks of a record's model, each broken input as evidence.
 
 It stands beside the records and never in them: ranks come from the fixed suite alone. From the file, the weights and
-the data, anyone rebuilds every input, checks it against the budget and scores it again (`recgauntlet.runner.challenge`).
+the data, anyone rebuilds every input, checks it against the budget and scores it again
+(`recgauntlet.runner.challenge`).
 """
 
 from __future__ import annotations

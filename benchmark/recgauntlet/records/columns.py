@@ -54,7 +54,8 @@ class Packed(BaseModel):
         return np.unpackbits(np.frombuffer(raw, dtype=np.uint8), count=self.n).view(np.bool_)
 
     def to_set(self) -> int:
-        """The booleans as a set of examples (`recgauntlet.metrics.example_sets`); RecordError where the column is broken."""
+        """The booleans as a set of examples (`recgauntlet.metrics.example_sets`); RecordError where the column is
+        broken."""
         return from_packed(self._unfold("bits", (self.n + 7) // 8), self.n)
 
     def to_float(self) -> npt.NDArray[np.float32]:

@@ -47,7 +47,8 @@ class FrozenFile(_Part):
 
 
 class FrozenTask(_Part):
-    """The one ground (`recgauntlet.records.comparability`) on which the release's records of a task were measured, and how many
+    """The one ground (`recgauntlet.records.comparability`) on which the release's records of a task were measured,
+    and how many
     there are."""
 
     id: str

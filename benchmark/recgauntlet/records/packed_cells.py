@@ -67,7 +67,8 @@ def cell_of(words: bytes, content: bytes, where: Path) -> RunRecord:
 
 
 def file_of(words: bytes, content: bytes, where: Path) -> bytes:
-    """The file of the record that `cell_of` gives, as `recgauntlet.records.digest.to_bytes` makes it; RecordError as there."""
+    """The file of the record that `cell_of` gives, as `recgauntlet.records.digest.to_bytes` makes it; RecordError as
+    there."""
     return _unpacked(unpacked_file, words, content, where)
 
 

@@ -59,7 +59,7 @@ DEFENSES: tuple[Rule[DefenseSubject], ...] = (
     Rule(
         "any-model",
         defense_checks.any_model,
-        "use recgauntlet.core.recommender.embedding_mask instead of the tokens' mask, and take shapes from what embed gives",
+        "use recgauntlet.core.recommender.embedding_mask instead of the tokens' mask; shapes are those of embed",
         needs=_DEFENSE_RUNS,
     ),
     Rule(

@@ -53,7 +53,8 @@ def test_all_of_ours_are_read_as_they_are_imported(kind: Kind) -> None:
 
 def test_none_of_ours_is_run_for_it() -> None:
     told = (
-        "import sys; from recgauntlet.leaderboard.plugin_words import words_of; from recgauntlet.core.plugins import names;"
+        "import sys; from recgauntlet.leaderboard.plugin_words import words_of;"
+        "from recgauntlet.core.plugins import names;"
         "said = [words_of(kind, name) for kind in ('models', 'defenses') for name in names(kind)];"
         "print(len(said), sum(bool(one.citation) for one in said), 'torch' in sys.modules)"
     )

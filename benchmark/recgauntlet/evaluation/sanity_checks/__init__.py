@@ -1,7 +1,9 @@
 """Sanity gates: small predicates, each with a remedy, that say whether a row's robustness may be believed.
 
-A row with a failed gate stays on the board, flagged and unranked. `recgauntlet.evaluation.sanity_checks.model` looks at the scores,
-`recgauntlet.evaluation.sanity_checks.behaviour` at how the model makes them, `recgauntlet.evaluation.sanity_checks.gradients` at what an attack can follow,
+A row with a failed gate stays on the board, flagged and unranked. `recgauntlet.evaluation.sanity_checks.model` looks
+at the scores,
+`recgauntlet.evaluation.sanity_checks.behaviour` at how the model makes them,
+`recgauntlet.evaluation.sanity_checks.gradients` at what an attack can follow,
 `recgauntlet.evaluation.sanity_checks.threat` at what the attacks found.
 """
 
