@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recgauntlet.records.io import read_results
+from recgauntlet.records.io import read_records
 
 ROOT = Path(__file__).resolve().parents[1]
 Row = tuple[str, str, str, str, str]
@@ -18,7 +18,7 @@ def rows_of_the_records() -> list[Row]:
     """For each threat and attack, means over the records in per cent of the subset: broken by all together, by this one
     by itself, and by no other."""
     found: dict[tuple[str, str], list[tuple[float, float, float]]] = defaultdict(list)
-    for _, record in read_results(ROOT / "results" / "preview").records:
+    for _, record in read_records(ROOT / "results" / "preview").records:
         for threat in record.threats:
             broken = {lone.attack: lone.broken.to_bool() for lone in threat.alone if lone.tier == "standard"}
             together = np.logical_or.reduce(list(broken.values()))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recgauntlet.records.io import read_results
+from recgauntlet.records.io import read_records
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "submit.md"
@@ -61,7 +61,7 @@ def test_the_page_is_a_walk_that_can_be_walked(environment: dict[str, str], tmp_
     words = "\n".join(said)
     assert "every score the same to the last bit" in words
     assert words.count("all is well") == 2
-    found = read_results(tmp_path / "results" / "trial-1")
+    found = read_records(tmp_path / "results" / "trial-1")
     assert found.broken == ()
     assert sorted(record.defense.name for _, record in found.records) == ["my-noise", "r3f", "standard"]
     page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ import recgauntlet
 from recgauntlet.core.files import CURRENT
 from recgauntlet.core.plugins import Kind, names, whose
 from recgauntlet.leaderboard.build import build_table
-from recgauntlet.records.io import read_results
+from recgauntlet.records.io import read_records
 from recgauntlet.training.tuned import tuned_for
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -197,7 +197,7 @@ def news_table(frame: pd.DataFrame) -> Iterator[str]:
     """Ranking quality on MIND as publications measure it, beside theirs."""
     plain = [
         record
-        for _, record in read_results(RESULTS).records
+        for _, record in read_records(RESULTS).records
         if record.task.id == "news-click" and record.defense.name == "standard" and record.status == "ok"
     ]
     yield "| | data | AUC by impression | MRR | nDCG@5 | nDCG@10 |"

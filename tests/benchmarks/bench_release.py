@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from recgauntlet.records.columns import Packed
-from recgauntlet.records.io import read_results
+from recgauntlet.records.io import read_records
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.records.validate import check_record
 
@@ -23,7 +23,7 @@ MOULDS = Path(__file__).resolve().parents[2] / "results" / "preview"
 def many_records(count: int) -> Iterator[RunRecord]:
     """`count` records that check out, of the size of the published ones. Scores are drawn anew, and so is every digit
     of a time, of an effort, of evidence and of a gate, so that no record squeezes better for being like another."""
-    moulds = [record for _, record in read_results(MOULDS).records]
+    moulds = [record for _, record in read_records(MOULDS).records]
     assert len(moulds) == MOULDED
     for number in range(count):
         record = _recast(moulds[number % len(moulds)], number)

@@ -10,7 +10,7 @@ from synthetic_records import failed_gate, make_record
 
 from recgauntlet.core.card import TaskCard
 from recgauntlet.leaderboard.schema import TaskTable
-from recgauntlet.records.io import Results, read_results
+from recgauntlet.records.io import Results, read_records
 from recgauntlet.records.schema import RunRecord, write_record
 from recgauntlet_site.render import render_site
 
@@ -140,5 +140,5 @@ def make_board(directory: Path) -> Board:
     for number, record in enumerate(board_records()):
         write_record(record, directory / "records" / f"{number:03}.json")
     (directory / "records" / "cut <b>.json").write_text('{"schema_version": 1,')
-    results = read_results(directory)
+    results = read_records(directory)
     return Board(directory, results, dict(render_site([("preview", directory, results)], cards=shop_card)))

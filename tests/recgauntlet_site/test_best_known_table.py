@@ -13,7 +13,7 @@ from synthetic_records import make_record
 
 from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, write_best_known
 from recgauntlet.records.columns import Packed
-from recgauntlet.records.io import read_results
+from recgauntlet.records.io import read_records
 from recgauntlet.records.schema import AttackEffort, Evidence, PluginRef, RunRecord, write_record
 from recgauntlet_site.render import render_site
 
@@ -67,7 +67,7 @@ def rendered(directory: Path, known: list[BestKnown]) -> dict[str, bytes]:
         write_record(record, directory / "shop" / f"{number}.json")
     for number, one in enumerate(known):
         write_best_known(one, directory / "best_known" / f"{number}.json")
-    return dict(render_site([("mine", directory, read_results(directory))], cards=lambda table: None))
+    return dict(render_site([("mine", directory, read_records(directory))], cards=lambda table: None))
 
 
 def test_the_worst_of_all_attacks_counts_example_by_example_and_no_rank_moves(tmp_path: Path) -> None:
@@ -114,6 +114,6 @@ def test_the_evidence_lies_beside_the_records_and_renders_again(tmp_path: Path) 
     for name, content in files.items():
         (copies / name).parent.mkdir(parents=True, exist_ok=True)
         (copies / name).write_bytes(content)
-    again = read_results(copies / "records")
+    again = read_records(copies / "records")
     assert len(again.best_known) == 1
     assert dict(render_site([("mine", copies / "records", again)], cards=lambda table: None)) == files

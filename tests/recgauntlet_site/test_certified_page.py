@@ -8,7 +8,7 @@ from pathlib import Path
 from page_reader import Element, read_page
 from synthetic_records import make_record
 
-from recgauntlet.records.io import read_results
+from recgauntlet.records.io import read_records
 from recgauntlet.records.schema import RunRecord, write_record
 from recgauntlet_site.render import render_site
 
@@ -16,7 +16,7 @@ from recgauntlet_site.render import render_site
 def files_of(directory: Path, *records: RunRecord) -> dict[str, bytes]:
     for number, record in enumerate(records):
         write_record(record, directory / f"{number}.json")
-    return dict(render_site([("made", directory, read_results(directory))], cards=lambda table: None))
+    return dict(render_site([("made", directory, read_records(directory))], cards=lambda table: None))
 
 
 def page_of(files: dict[str, bytes]) -> Element:

@@ -14,7 +14,7 @@ from recgauntlet.leaderboard.release.freezable import Wanted
 from recgauntlet.leaderboard.release.freeze import freeze
 from recgauntlet.leaderboard.workshop import Workshop
 from recgauntlet.records.digest import to_bytes
-from recgauntlet.records.io import Results, read_results
+from recgauntlet.records.io import Results, read_records
 from recgauntlet.records.schema import RunRecord, write_record
 from recgauntlet_site.copies import copies_of
 from recgauntlet_site.work import in_turn
@@ -36,12 +36,12 @@ def named(results: Results) -> list[tuple[str, Path, RunRecord]]:
 def test_the_copy_of_a_file_is_that_file(tmp_path: Path) -> None:
     write_record(make_record(), tmp_path / "one.json")
     content = (tmp_path / "one.json").read_bytes()
-    assert list(copies_of(named(read_results(tmp_path)), in_turn)) == [("one.json", content)]
+    assert list(copies_of(named(read_records(tmp_path)), in_turn)) == [("one.json", content)]
 
 
 def test_packed_records_are_unpacked_by_whoever_is_free(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recgauntlet_site.copies._BATCH", 2)
-    whole = read_results(release)
+    whole = read_records(release)
     wanted = {path.name: to_bytes(record) for path, record in whole.records}
     assert dict(copies_of(named(whole), in_turn)) == wanted
     given: list[int] = []

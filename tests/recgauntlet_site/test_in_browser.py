@@ -14,7 +14,7 @@ from board import HOSTILE, Board
 from chromium import in_browser
 from synthetic_records import make_record
 
-from recgauntlet.records.io import read_results
+from recgauntlet.records.io import read_records
 from recgauntlet.records.schema import RunRecord, write_record
 from recgauntlet_site.render import render_site
 
@@ -368,7 +368,7 @@ def test_little_or_nothing_has_its_own_look(
 ) -> None:
     for number, record in enumerate(records):
         write_record(record, tmp_path / "results" / f"{number}.json")
-    found = [(name, tmp_path / "results", read_results(tmp_path / "results"))] if records else []
+    found = [(name, tmp_path / "results", read_records(tmp_path / "results"))] if records else []
     root = written(dict(render_site(found, cards=lambda table: None)), tmp_path / "site")
     page = visit("index.html", root)
     assert words in page.content()

@@ -9,7 +9,7 @@ import pytest
 from page_reader import Element, read_page
 from synthetic_records import failed_gate, make_record
 
-from recgauntlet.records.io import read_results
+from recgauntlet.records.io import read_records
 from recgauntlet.records.schema import RunRecord, write_record
 from recgauntlet_site import overview
 from recgauntlet_site.render import render_site
@@ -20,7 +20,7 @@ FALLS = {"tampering": (0.5, 0.4, 0.3)}
 def start_page(records: list[RunRecord], directory: Path) -> Element:
     for number, record in enumerate(records):
         write_record(record, directory / f"{number}.json")
-    files = dict(render_site([("mine", directory, read_results(directory))], cards=lambda table: None))
+    files = dict(render_site([("mine", directory, read_records(directory))], cards=lambda table: None))
     return read_page(files["index.html"].decode())[0]
 
 

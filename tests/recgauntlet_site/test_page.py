@@ -17,7 +17,7 @@ from picture_tables import few_rows, many_rows
 from synthetic_records import make_record
 
 from recgauntlet.leaderboard.crew import Crew
-from recgauntlet.records.io import Results, read_results
+from recgauntlet.records.io import Results, read_records
 from recgauntlet.records.schema import RunRecord, write_record
 from recgauntlet_site.render import render_site
 from recgauntlet_site.sections import MANY, Section
@@ -383,7 +383,7 @@ def test_tables_of_one_task_that_may_not_be_compared_say_why_and_link_each_other
     for seed in range(3):
         for suite in "12":
             write_record(make_record(seed=seed, suite_fingerprint=suite * 64), tmp_path / f"{suite}-{seed}.json")
-    files = dict(render_site([("mine", tmp_path, read_results(tmp_path))], cards=lambda table: None))
+    files = dict(render_site([("mine", tmp_path, read_records(tmp_path))], cards=lambda table: None))
     page, faults = read_page(files["index.html"].decode())
     assert faults == []
     sections = page.all("section", class_="task")

@@ -1,6 +1,6 @@
 """Records and rows for thousands of records: by all cores, and without doing again what did not change.
 
-What comes out is what `read_results` and `build_table` make by themselves, to the last bit, but that records are
+What comes out is what `read_records` and `build_table` make by themselves, to the last bit, but that records are
 unopened (`recgauntlet.leaderboard.unopened`). An entry is found by the bytes that a file has now, never by its name
 or date: so a
 file that was touched in any way is read and checked anew.
@@ -30,7 +30,7 @@ from recgauntlet.leaderboard.unopened import LEFT_OUT, Origin, Shelf, UnopenedRe
 from recgauntlet.records.best_known import BestKnown
 from recgauntlet.records.columns import Columns
 from recgauntlet.records.digest import to_bytes
-from recgauntlet.records.io import Found, Results, read_results
+from recgauntlet.records.io import Found, Results, read_records
 from recgauntlet.records.places import Place
 from recgauntlet.records.schema import RunRecord
 
@@ -54,8 +54,8 @@ class Workshop:
         self._made: dict[str, tuple[bytes, Row]] = {}
 
     def read(self, directory: Path) -> Results:
-        """As `recgauntlet.records.io.read_results`."""
-        return read_results(directory, self._read)
+        """As `recgauntlet.records.io.read_records`."""
+        return read_records(directory, self._read)
 
     def tables(self, records: Sequence[RunRecord]) -> tuple[TaskTable, ...]:
         """As `recgauntlet.leaderboard.build.build_table`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,12 @@ class Results:
     broken: tuple[tuple[Path, RecordError], ...]
     best_known: tuple[tuple[Path, BestKnown], ...] = ()
 
+    def __iter__(self) -> Iterator[RunRecord]:
+        return (record for _, record in self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
 
 Found = RunRecord | BestKnown | RecordError
 """What a place turned out to hold, or why it does not count."""
@@ -42,7 +48,7 @@ def read_here(places: Sequence[Place]) -> list[Found]:
         return [_read(place) for place in places]
 
 
-def read_results(directory: Path, read: Callable[[Sequence[Place]], Sequence[Found]] = read_here) -> Results:
+def read_records(directory: Path, read: Callable[[Sequence[Place]], Sequence[Found]] = read_here) -> Results:
     """Every record and every best known attack below `directory`, in order of path; weights and the places where cells
     work are left out.
 
@@ -103,7 +109,7 @@ def read_results(directory: Path, read: Callable[[Sequence[Place]], Sequence[Fou
 
 
 def record_paths(directory: Path) -> list[Path]:
-    """The files outside of frozen releases that `read_results` reads, sorted by their path below `directory`."""
+    """The files outside of frozen releases that `read_records` reads, sorted by their path below `directory`."""
     paths = {path for ending in ("*.json", "*.json.xz", f"*{CELL}") for path in directory.rglob(ending)}
     paths = {path for path in paths if path.is_file() and path.name != MANIFEST and not _is_skipped(path, directory)}
     return sorted(paths, key=lambda path: path.relative_to(directory).as_posix())

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from recgauntlet.core.errors import RecordError
-from recgauntlet.records.io import Results, read_results
+from recgauntlet.records.io import Results, read_records
 from recgauntlet.records.manifest import MANIFEST, Manifest, read_manifest
 
 ROOT = Path("results")
@@ -44,7 +44,7 @@ def open_release(where: str | Path, root: Path = ROOT) -> Release:
     directory = find_release(where, root)
     manifest = open_manifest(directory)
     name = directory.resolve().name if manifest is None else manifest.name
-    return Release(name, directory, manifest, read_results(directory))
+    return Release(name, directory, manifest, read_records(directory))
 
 
 def find_release(where: str | Path, root: Path = ROOT) -> Path:

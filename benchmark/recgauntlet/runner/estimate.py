@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 
 from recgauntlet.core.spec import TWIN, CellSpec
-from recgauntlet.records.io import read_results
+from recgauntlet.records.io import read_records
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.plan import Planned
 from recgauntlet.training.device import choose_device, describe
@@ -71,7 +71,7 @@ def read_past(directories: Iterable[Path]) -> tuple[Past, ...]:
     """What the records below `directories` took; one that lies in another is read once. Broken files are left out."""
     places = {directory.resolve() for directory in directories if directory.is_dir()}
     outer = sorted(place for place in places if not any(place != p and place.is_relative_to(p) for p in places))
-    records = (record for place in outer for _, record in read_results(place).records)
+    records = (record for place in outer for _, record in read_records(place).records)
     return tuple(past for record in records if (past := Past.of(record)) is not None)
 
 

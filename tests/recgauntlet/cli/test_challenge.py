@@ -11,7 +11,7 @@ from tiny_task import make_spec
 
 from recgauntlet.cli import main
 from recgauntlet.records.best_known import read_best_known, write_best_known
-from recgauntlet.records.io import read_results
+from recgauntlet.records.io import read_records
 
 Call = Callable[..., str]
 
@@ -62,7 +62,7 @@ def test_a_challenge_is_written_beside_the_records_and_checks_out(call: Call, re
     assert f"{robust.mean():.1%}" in low
     assert f"{left.mean():.1%}" in low
     assert record.read_bytes() == before
-    results = read_results(tmp_path / "out")
+    results = read_records(tmp_path / "out")
     assert (len(results.records), len(results.best_known), len(results.broken)) == (2, 1, 0)
     assert f"{len(found.evidence)} perturbed inputs: all inside the budget" in call("--check", path)
 

@@ -22,7 +22,7 @@ from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet.leaderboard.unopened import UnopenedRecord
 from recgauntlet.leaderboard.workshop import Workshop
 from recgauntlet.records.digest import digest_of
-from recgauntlet.records.io import Results, read_results
+from recgauntlet.records.io import Results, read_records
 from recgauntlet.records.schema import RunRecord, write_record
 
 Made = tuple[Results, tuple[TaskTable, ...]]
@@ -58,7 +58,7 @@ def made(directory: Path, kept: Path | None = None, workers: int = 1) -> Made:
 
 
 def plainly(directory: Path) -> Made:
-    results = read_results(directory)
+    results = read_records(directory)
     return results, build_table([record for _, record in results.records])
 
 

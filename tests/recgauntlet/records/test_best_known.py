@@ -18,7 +18,7 @@ from recgauntlet.core.errors import PluginError, RecordError
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.records.best_known import BestKnown, broken_up_to, read_best_known, write_best_known
 from recgauntlet.records.columns import Packed
-from recgauntlet.records.io import read_results
+from recgauntlet.records.io import read_records
 from recgauntlet.records.schema import Edit, RunRecord, read_record, write_record
 from recgauntlet.runner.challenge import _halves, challenge
 from recgauntlet.runner.recheck import Checked, recheck
@@ -310,7 +310,7 @@ def test_a_results_directory_tells_records_and_best_known_attacks_apart(cell: Ce
     write_best_known(found, tmp_path / "best_known" / "drop-one" / "tiny" / "standard" / "cell.json")
     cut = tmp_path / "best_known" / "drop-one" / "tiny" / "standard" / "cut.json"
     cut.write_text(found.sealed().model_dump_json().replace('"violations":0', '"violations":1'))
-    results = read_results(tmp_path)
+    results = read_records(tmp_path)
     assert [record.digest for _, record in results.records] == [cell.record.digest]
     assert [known.digest for _, known in results.best_known] == [found.sealed().digest]
     assert [path for path, _ in results.broken] == [cut]

@@ -12,7 +12,7 @@ from synthetic_records import make_record
 
 from recgauntlet.core.errors import RecordError
 from recgauntlet.records.columns import Packed
-from recgauntlet.records.io import read_results
+from recgauntlet.records.io import read_records
 from recgauntlet.records.schema import Clean, RunRecord, write_record
 from recgauntlet.records.squeezed import squeezed
 from recgauntlet.records.validate import check_record
@@ -25,7 +25,7 @@ def test_records_are_read_in_order_of_path_and_broken_ones_told(tmp_path: Path) 
     write_record(make_record(seed=0), tmp_path / "a" / "zero.json")
     (tmp_path / "a" / "cut.json").write_text('{"schema_version": 1, "status"')
     (tmp_path / "readme.txt").write_text("not a record")
-    found = read_results(tmp_path)
+    found = read_records(tmp_path)
     assert [record.seed for _, record in found.records] == [0, 1]
     assert [path.name for path, _ in found.broken] == ["cut.json"]
     assert "not complete JSON" in str(found.broken[0][1])
@@ -35,7 +35,7 @@ def test_a_squeezed_record_is_read_like_any_other(tmp_path: Path) -> None:
     write_record(make_record(), tmp_path / "one.json")
     (tmp_path / "two.json.xz").write_bytes(squeezed((tmp_path / "one.json").read_bytes()))
     (tmp_path / "three.json.xz").write_bytes(b"no xz")
-    found = read_results(tmp_path)
+    found = read_records(tmp_path)
     assert [record for _, record in found.records] == [make_record()] * 2
     assert [path.name for path, _ in found.broken] == ["three.json.xz"]
 
@@ -44,21 +44,21 @@ def test_checkpoints_are_not_records(tmp_path: Path) -> None:
     write_record(make_record(), tmp_path / "records" / "one.json")
     (tmp_path / "checkpoints" / "one").mkdir(parents=True)
     (tmp_path / "checkpoints" / "one" / "model.json").write_text("{}")
-    found = read_results(tmp_path)
+    found = read_records(tmp_path)
     assert (len(found.records), len(found.broken)) == (1, 0)
 
 
 def test_a_results_directory_below_one_named_checkpoints_is_read(tmp_path: Path) -> None:
     write_record(make_record(), tmp_path / "checkpoints" / "mine" / "one.json")
-    assert len(read_results(tmp_path / "checkpoints" / "mine").records) == 1
+    assert len(read_records(tmp_path / "checkpoints" / "mine").records) == 1
 
 
 def test_a_directory_that_is_not_there_holds_nothing_and_a_file_is_refused(tmp_path: Path) -> None:
-    assert read_results(tmp_path / "none").records == ()
+    assert read_records(tmp_path / "none").records == ()
     file = tmp_path / "file.json"
     file.write_text("{}")
     with pytest.raises(RecordError, match="is a file"):
-        read_results(file)
+        read_records(file)
 
 
 def _clean(record: RunRecord, column: str, value: object) -> RunRecord:
@@ -111,7 +111,7 @@ ONES = Packed.bits(np.ones(400, dtype=bool))
 def test_a_record_that_contradicts_itself_is_broken_and_says_where(change: Change, field: str, tmp_path: Path) -> None:
     check_record(make_record())
     write_record(change(make_record()), tmp_path / "one.json")
-    found = read_results(tmp_path)
+    found = read_records(tmp_path)
     assert not found.records
     assert found.broken[0][1].field == field
     assert str(tmp_path / "one.json") in str(found.broken[0][1])

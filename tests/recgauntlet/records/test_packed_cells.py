@@ -13,7 +13,7 @@ import pytest
 from made_releases import make_release, small
 
 from recgauntlet.core.errors import RecordError
-from recgauntlet.records.io import read_results
+from recgauntlet.records.io import read_records
 from recgauntlet.records.packed_cells import WORDS, packed_cells
 from recgauntlet.records.packing import as_released
 from recgauntlet.records.schema import RunRecord, read_record
@@ -34,7 +34,7 @@ def test_a_cell_is_read_like_a_record(cells: dict[Path, RunRecord]) -> None:
 
 
 def test_a_directory_of_cells_needs_no_manifest(cells: dict[Path, RunRecord], tmp_path: Path) -> None:
-    found = read_results(tmp_path)
+    found = read_records(tmp_path)
     assert dict(found.records) == cells
     assert found.broken == ()
 
@@ -52,11 +52,11 @@ def test_the_format_can_be_read_without_recgauntlet(cells: dict[Path, RunRecord]
 
 def test_a_cell_without_words_is_broken(cells: dict[Path, RunRecord], tmp_path: Path) -> None:
     next(iter(cells)).rename(tmp_path / "stray.cell")
-    found = read_results(tmp_path)
+    found = read_records(tmp_path)
     assert [path.name for path, _ in found.broken] == ["stray.cell"]
     assert "has no words" in str(found.broken[0][1])
     (tmp_path / WORDS).unlink()
-    assert len(read_results(tmp_path).broken) == 3
+    assert len(read_records(tmp_path).broken) == 3
 
 
 def test_a_cell_whose_columns_were_exchanged_does_not_fit_its_digest(

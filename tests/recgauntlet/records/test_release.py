@@ -9,7 +9,7 @@ import pytest
 from made_releases import make_release, small, write_all
 
 from recgauntlet.core.errors import RecordError
-from recgauntlet.records.io import read_results
+from recgauntlet.records.io import read_records
 from recgauntlet.records.manifest import MANIFEST, read_manifest
 from recgauntlet.records.release import Release, open_release, release_names, superseded_by
 
@@ -105,19 +105,19 @@ def test_submissions_are_no_part_of_a_release_and_can_be_read_by_themselves(tmp_
     (submission / MANIFEST).write_text(json.dumps({"files": []}))
     assert len(open_release(directory).results.records) == 3
     assert open_release(directory).results.broken == ()
-    assert len(read_results(directory / "submissions").records) == 3
-    assert len(read_results(directory).records) == 3
+    assert len(read_records(directory / "submissions").records) == 3
+    assert len(read_records(directory).records) == 3
 
 
 def test_a_directory_of_releases_is_read_as_all_of_them(folder: Path) -> None:
-    found = read_results(folder / "results")
+    found = read_records(folder / "results")
     assert (len(found.records), found.broken) == (9, ())
 
 
 def test_a_release_with_a_broken_manifest_is_still_read_every_record_checked(tmp_path: Path) -> None:
     directory = make_release(tmp_path, records=small())
     (directory / MANIFEST).write_text("{")
-    found = read_results(directory)
+    found = read_records(directory)
     assert [path.name for path, _ in found.broken] == [MANIFEST]
     assert len(found.records) == 3
 

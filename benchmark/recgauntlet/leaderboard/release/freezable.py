@@ -13,7 +13,7 @@ from recgauntlet.core.plain import plain
 from recgauntlet.leaderboard.best_known import without_record
 from recgauntlet.leaderboard.release.summary import mixed_grounds
 from recgauntlet.records.best_known import BestKnown
-from recgauntlet.records.io import read_results
+from recgauntlet.records.io import read_records
 from recgauntlet.records.manifest import is_file_safe
 from recgauntlet.records.release import ROOT, find_release, open_manifest, release_names, superseded_by
 from recgauntlet.records.schema import RunRecord
@@ -94,7 +94,7 @@ def collected(wanted: Wanted) -> Found:
     for directory in wanted.directories:
         if not directory.is_dir():
             raise RecordError("is no directory", where=directory, field="--results", remedy="check the path")
-        results = read_results(directory)
+        results = read_records(directory)
         faults += [f"{path}: broken: {error.problem}" for path, error in results.broken]
         for path, record in results.records:
             records.setdefault(record.digest, (path, record))

@@ -19,7 +19,7 @@ from recgauntlet.leaderboard.release.freezable import Wanted, cell_of, check_nam
 from recgauntlet.leaderboard.release.summary import frozen_tasks, summary_rows
 from recgauntlet.records.best_known import BestKnown, Challenged
 from recgauntlet.records.digest import to_bytes
-from recgauntlet.records.io import read_results
+from recgauntlet.records.io import read_records
 from recgauntlet.records.manifest import MANIFEST, Counts, FrozenFile, Manifest
 from recgauntlet.records.packed_cells import CELL, WORDS, packed_cells
 from recgauntlet.records.packing import as_released
@@ -145,7 +145,7 @@ def _write(wanted: Wanted, files: dict[str, bytes], manifest: Manifest) -> Path:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
-            broken = read_results(part).broken
+            broken = read_records(part).broken
             if broken:
                 raise OutputError(
                     f"did not read back as it was written ({broken[0][1].problem})",

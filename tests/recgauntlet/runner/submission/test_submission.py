@@ -20,7 +20,7 @@ from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.digest import digest_of, to_bytes
-from recgauntlet.records.io import read_results
+from recgauntlet.records.io import read_records
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.records.squeezed import squeezed
 from recgauntlet.records.submission import archive as archives
@@ -330,7 +330,7 @@ def merged(packed: bytes, release: Path, tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_merged_submission_is_files_whose_own_records_count(merged: Path, release: Path) -> None:
     assert merged == release / "submissions" / NAME
     assert {path.suffix for path in merged.rglob("*") if path.is_file()} == {".json", ".xz", ".py"}
-    found = read_results(release)
+    found = read_records(release)
     assert found.broken == ()
     cells = [(record.task.id, record.defense.name, record.seed) for _, record in found.records]
     assert cells == [(task, NAME, seed) for task in TASKS for seed in SEEDS]
@@ -342,7 +342,7 @@ def test_what_is_merged_stays_as_it_is(merged: Path, release: Path, tmp_path: Pa
         merge(tmp_path / "it.zip", release)
     path = next(merged.rglob("*.py"))
     path.write_text("changed")
-    assert [path for path, _ in read_results(release).broken] == [path]
+    assert [path for path, _ in read_records(release).broken] == [path]
 
 
 def test_an_archive_that_does_not_check_out_is_not_merged(packed: bytes, release: Path, tmp_path: Path) -> None:
