@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from recgauntlet.core.spec import CellSpec
     from recgauntlet.core.task import SourceOptions, Task
     from recgauntlet.leaderboard.dataframe import load
-    from recgauntlet.records.schema import RunRecord, read_record
+    from recgauntlet.records.io import read_record
+    from recgauntlet.records.schema import RunRecord
     from recgauntlet.runner.cell import run_cell
     from recgauntlet.threats.victim import Victim
     from recgauntlet.training.defense import Defense, TrainingContext, click_loss, model_scores
@@ -54,7 +55,7 @@ _HOME = {
     "load": "leaderboard.dataframe",
     "load_card": "core.card",
     "model_scores": "training.defense",
-    "read_record": "records.schema",
+    "read_record": "records.io",
     "run_cell": "runner.cell",
 }
 

@@ -9,13 +9,13 @@ from pathlib import Path, PurePosixPath
 
 from recgauntlet.core.errors import OutputError
 from recgauntlet.core.escape import terminal
+from recgauntlet.core.files import write_atomically
 from recgauntlet.leaderboard.address import slug
 from recgauntlet.leaderboard.crew import Crew
 from recgauntlet.leaderboard.garbage import without_collections
 from recgauntlet.leaderboard.kept import Kept
 from recgauntlet.leaderboard.workshop import Workshop
 from recgauntlet.records.io import Results
-from recgauntlet.records.schema import write_atomically
 from recgauntlet_site.links import Release
 
 LISTING = "files.txt"

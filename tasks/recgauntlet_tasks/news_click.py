@@ -7,11 +7,10 @@ from pathlib import Path
 
 from recgauntlet.core.card import TaskCard, Track, load_card
 from recgauntlet.core.dataset import Tables
-from recgauntlet.core.files import downloads
+from recgauntlet.core.files import downloads, write_atomically
 from recgauntlet.core.task import SourceOptions, Task
 from recgauntlet.data.download import download
 from recgauntlet.data.sources import Mirror, MirrorError, RawFile, files_in, find_in, first_of, members, named_directory
-from recgauntlet.records.schema import write_atomically
 from recgauntlet_tasks import mind, news_simulator
 
 ARCHIVE = "https://mind201910small.blob.core.windows.net/release/MINDsmall_train.zip"

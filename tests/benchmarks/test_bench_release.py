@@ -14,8 +14,8 @@ from bench_release import MOULDED, many_records
 
 from recgauntlet.leaderboard.release.freezable import Wanted
 from recgauntlet.leaderboard.release.freeze import freeze
+from recgauntlet.records.io import write_record
 from recgauntlet.records.release import open_release
-from recgauntlet.records.schema import write_record
 
 RECORDS = 500
 pytestmark = [pytest.mark.measures, pytest.mark.timeout(3600)]

@@ -24,7 +24,7 @@ from recgauntlet.leaderboard.release.freezable import Wanted
 from recgauntlet.leaderboard.release.freeze import freeze
 from recgauntlet.leaderboard.workshop import Workshop
 from recgauntlet.records.digest import to_bytes
-from recgauntlet.records.schema import read_record
+from recgauntlet.records.io import read_record
 
 RECORDS = 2000
 pytestmark = [pytest.mark.measures, pytest.mark.timeout(3600)]

@@ -10,8 +10,8 @@ from synthetic_records import failed_gate, make_record
 
 from recgauntlet.core.card import TaskCard
 from recgauntlet.leaderboard.schema import TaskTable
-from recgauntlet.records.io import Results, read_records
-from recgauntlet.records.schema import RunRecord, write_record
+from recgauntlet.records.io import Results, read_records, write_record
+from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.render import render_site
 
 HOSTILE = '<script>alert("x")</script>'

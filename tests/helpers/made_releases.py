@@ -9,7 +9,8 @@ from synthetic_records import failed_gate, make_record
 
 from recgauntlet.leaderboard.release.freezable import Wanted
 from recgauntlet.leaderboard.release.freeze import freeze
-from recgauntlet.records.schema import RunRecord, write_record
+from recgauntlet.records.io import write_record
+from recgauntlet.records.schema import RunRecord
 
 SMALL = {"pairs": 60, "impressions": 40}
 

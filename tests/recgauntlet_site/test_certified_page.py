@@ -8,8 +8,8 @@ from pathlib import Path
 from page_reader import Element, read_page
 from synthetic_records import make_record
 
-from recgauntlet.records.io import read_records
-from recgauntlet.records.schema import RunRecord, write_record
+from recgauntlet.records.io import read_records, write_record
+from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.render import render_site
 
 

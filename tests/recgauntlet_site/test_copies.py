@@ -14,8 +14,8 @@ from recgauntlet.leaderboard.release.freezable import Wanted
 from recgauntlet.leaderboard.release.freeze import freeze
 from recgauntlet.leaderboard.workshop import Workshop
 from recgauntlet.records.digest import to_bytes
-from recgauntlet.records.io import Results, read_records
-from recgauntlet.records.schema import RunRecord, write_record
+from recgauntlet.records.io import Results, read_records, write_record
+from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.copies import copies_of
 from recgauntlet_site.work import in_turn
 

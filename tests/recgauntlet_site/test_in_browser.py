@@ -14,8 +14,8 @@ from board import HOSTILE, Board
 from chromium import in_browser
 from synthetic_records import make_record
 
-from recgauntlet.records.io import read_records
-from recgauntlet.records.schema import RunRecord, write_record
+from recgauntlet.records.io import read_records, write_record
+from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.render import render_site
 
 pytestmark = in_browser

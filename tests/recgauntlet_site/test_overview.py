@@ -9,8 +9,8 @@ import pytest
 from page_reader import Element, read_page
 from synthetic_records import failed_gate, make_record
 
-from recgauntlet.records.io import read_records
-from recgauntlet.records.schema import RunRecord, write_record
+from recgauntlet.records.io import read_records, write_record
+from recgauntlet.records.schema import RunRecord
 from recgauntlet_site import overview
 from recgauntlet_site.render import render_site
 

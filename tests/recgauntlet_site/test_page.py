@@ -17,8 +17,8 @@ from picture_tables import few_rows, many_rows
 from synthetic_records import make_record
 
 from recgauntlet.leaderboard.crew import Crew
-from recgauntlet.records.io import Results, read_records
-from recgauntlet.records.schema import RunRecord, write_record
+from recgauntlet.records.io import Results, read_records, write_record
+from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.render import render_site
 from recgauntlet_site.sections import MANY, Section
 from recgauntlet_site.work import Item, Result

@@ -13,7 +13,7 @@ from synthetic_records import make_record
 
 from recgauntlet.core.errors import OutputError
 from recgauntlet.leaderboard.crew import Crew
-from recgauntlet.records.schema import write_record
+from recgauntlet.records.io import write_record
 from recgauntlet_site.build import LISTING, _write, build
 from recgauntlet_site.commands import site
 from recgauntlet_site.serve import serving, watch

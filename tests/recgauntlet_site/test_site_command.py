@@ -15,7 +15,7 @@ from synthetic_records import make_record
 from recgauntlet.core.errors import OutputError
 from recgauntlet.core.plugins import find
 from recgauntlet.leaderboard.crew import Crew
-from recgauntlet.records.schema import write_record
+from recgauntlet.records.io import write_record
 from recgauntlet_site.commands import site
 
 

@@ -18,9 +18,9 @@ from recgauntlet.attacks.base import Attack, Budget
 from recgauntlet.attacks.common import wrong_way
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.errors import OutputError
+from recgauntlet.core.files import write_atomically
 from recgauntlet.core.protocol import DEEP
 from recgauntlet.core.rng import Randomness
-from recgauntlet.records.schema import write_atomically
 from recgauntlet.threats.victim import Effort, Victim
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from recgauntlet.cli.options import source_options
 from recgauntlet.cli.progress import with_bar
 from recgauntlet.cli.show import print_card
-from recgauntlet.records.schema import write_record
+from recgauntlet.records.io import write_record
 from recgauntlet.runner.cell import attack_checkpoint
 
 

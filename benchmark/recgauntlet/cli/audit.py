@@ -13,8 +13,8 @@ from rich.table import Table
 from recgauntlet.cli.options import source_options, words
 from recgauntlet.cli.progress import OneBar
 from recgauntlet.core.card import Track
+from recgauntlet.core.files import write_atomically
 from recgauntlet.core.spec import TWIN, CellSpec
-from recgauntlet.records.schema import write_atomically
 from recgauntlet.testing.audit.run import MARGIN, Audit, Measured, train_subject
 from recgauntlet.testing.audit.run import audit as run_audit
 from recgauntlet.testing.audit.zoo import check_names, zoo

@@ -16,8 +16,9 @@ from recgauntlet.core.errors import OutputError, RecordError
 from recgauntlet.core.plugins import find_attack
 from recgauntlet.core.spec import Options, file_safe
 from recgauntlet.records.best_known import BestKnown, broken_up_to, read_best_known, write_best_known
+from recgauntlet.records.io import read_record
 from recgauntlet.records.manifest import check_not_frozen
-from recgauntlet.records.schema import RunRecord, read_record
+from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.challenge import challenge as run_challenge
 from recgauntlet.runner.recheck import Checked, recheck
 

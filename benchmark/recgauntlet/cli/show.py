@@ -16,7 +16,8 @@ from recgauntlet.core.escape import visible
 from recgauntlet.core.plugins import Kind, find_attack, find_defense, find_model, find_task, names
 from recgauntlet.core.recommender import Scalar
 from recgauntlet.metrics.ranking import accuracy
-from recgauntlet.records.schema import RunRecord, ThreatOutcome, read_record
+from recgauntlet.records.io import read_record
+from recgauntlet.records.schema import RunRecord, ThreatOutcome
 from recgauntlet.training.tuned import Method, every_tuned, tuned_for
 
 

@@ -18,10 +18,12 @@ from recgauntlet.cli.sweeping import Allowed, carry_out, print_plan
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import PluginError, RecordError
 from recgauntlet.core.escape import visible
+from recgauntlet.core.files import write_atomically
 from recgauntlet.core.plugins import names
 from recgauntlet.core.spec import TWIN, CellSpec, Options
+from recgauntlet.records.io import read_record
 from recgauntlet.records.manifest import check_not_frozen
-from recgauntlet.records.schema import RunRecord, read_record, write_atomically
+from recgauntlet.records.schema import RunRecord
 from recgauntlet.records.submission.manifest import Sender
 from recgauntlet.records.submission.reader import Finding, open_archive, open_merged
 from recgauntlet.runner.plan import plan

@@ -1,9 +1,12 @@
-"""Where RecGauntlet keeps what it downloads and prepares."""
+"""Where RecGauntlet keeps what it downloads and prepares, and writing files at once or not at all."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
+
+from recgauntlet.core.errors import OutputError
 
 CURRENT = "2026.4"
 """The release that commands mean where none is named."""
@@ -39,3 +42,29 @@ def tables(cache: Path) -> Path:
 def vectors(cache: Path) -> Path:
     """Where the frozen encoder's vectors of catalogs lie under `cache`."""
     return cache / "vectors"
+
+
+def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part. One that is not `lasting`, because
+    it can be made again, may be lost or cut if the machine stops: to wait for the disk takes longer than to write."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                if lasting:
+                    file.flush()
+                    os.fsync(file.fileno())
+            part.chmod(0o644)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror})",
+            where=path,
+            remedy="free some disk space or choose another output directory (--out)",
+        ) from error

@@ -125,7 +125,7 @@ def item_vectors(
     """Unit vectors `[N, 384]` of the catalog's texts in the frozen encoder, kept under `cache` for the next start."""
     from safetensors.torch import load, save
 
-    from recgauntlet.records.schema import write_atomically
+    from recgauntlet.core.files import write_atomically
 
     digest = hashlib.sha256("\n".join(data.catalog.texts).encode()).hexdigest()
     path = paths.vectors(paths.cache_root() if cache is None else cache) / f"{digest[:24]}.safetensors"

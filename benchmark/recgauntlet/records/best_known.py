@@ -17,19 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from recgauntlet.core.card import Goal, Tier
 from recgauntlet.core.dataset import BoolArray
 from recgauntlet.core.errors import RecordError
+from recgauntlet.core.files import write_atomically
 from recgauntlet.core.types import Surface
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.digest import digest_of, load_json, to_bytes, validated
-from recgauntlet.records.schema import (
-    AttackEffort,
-    Environment,
-    Evidence,
-    PluginRef,
-    RunRecord,
-    SuiteRef,
-    TaskRef,
-    write_atomically,
-)
+from recgauntlet.records.schema import AttackEffort, Environment, Evidence, PluginRef, RunRecord, SuiteRef, TaskRef
 
 SCHEMA_VERSION: Literal[1] = 1
 KIND: Literal["best-known"] = "best-known"

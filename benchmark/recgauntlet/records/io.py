@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from recgauntlet.core.errors import RecordError
+from recgauntlet.core.files import write_atomically
 from recgauntlet.core.spec import WORKPLACES
-from recgauntlet.leaderboard.garbage import without_collections
 from recgauntlet.records.best_known import BestKnown
-from recgauntlet.records.digest import load_json
+from recgauntlet.records.digest import load_json, to_bytes
 from recgauntlet.records.manifest import MANIFEST, is_manifest, parse_manifest
 from recgauntlet.records.manifest import REMEDY as MANIFEST_REMEDY
 from recgauntlet.records.packed_cells import CELL
 from recgauntlet.records.places import Place, frozen_places, loose_places
-from recgauntlet.records.schema import RunRecord
+from recgauntlet.records.schema import REMEDY, RunRecord, parse_record
 from recgauntlet.records.submission.manifest import KIND as SUBMISSION
 
 SKIPPED_DIRECTORIES = frozenset({"checkpoints", WORKPLACES})
@@ -42,10 +42,35 @@ Found = RunRecord | BestKnown | RecordError
 """What a place turned out to hold, or why it does not count."""
 
 
+def write_record(record: RunRecord, path: Path) -> None:
+    """Write `record` to `path` at once or not at all.
+
+    Raises
+    ------
+    OutputError
+        Where the directory cannot be written or the disk is full; nothing is left behind.
+    """
+    write_atomically(path, to_bytes(record.sealed()))
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read and check a record: a JSON file, or a cell of a frozen release (`*.cell`).
+
+    Raises
+    ------
+    RecordError
+        Where the file is truncated, has another schema version, unknown or missing fields, or was edited.
+    """
+    if path.suffix == ".cell":
+        from recgauntlet.records.packed_cells import read_cell  # which is made of records
+
+        return read_cell(path)
+    return parse_record(load_json(path, "a record", REMEDY), path)
+
+
 def read_here(places: Sequence[Place]) -> list[Found]:
     """What each of `places` holds, read one after the other."""
-    with without_collections():
-        return [_read(place) for place in places]
+    return [_read(place) for place in places]
 
 
 def read_records(directory: Path, read: Callable[[Sequence[Place]], Sequence[Found]] = read_here) -> Results:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,10 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from recgauntlet.core.card import Goal, Tier, Track
 from recgauntlet.core.dataset import BoolArray
-from recgauntlet.core.errors import OutputError
-from recgauntlet.core.types import Scalar, Surface
+from recgauntlet.core.types import Edit, Scalar, Surface
 from recgauntlet.records.columns import Packed
-from recgauntlet.records.digest import digest_of, load_json, to_bytes, validated
+from recgauntlet.records.digest import digest_of, validated
 
 SCHEMA_VERSION: Literal[2] = 2
 REMEDY = "restore it from its release, or delete it and run the cell again"
@@ -251,18 +248,6 @@ class Clean(_Part):
     impression_scores: Packed
 
 
-class Edit(_Part):
-    """One edit of a perturbed input: an operation, its place, and the word or item id that came in.
-
-    `title` is the item's text, where the data's licence lets it be shown and the page has use for it.
-    """
-
-    op: Literal["insert", "replace", "delete"]
-    at: int
-    new: str = ""
-    title: str = Field(default="", exclude_if=lambda found: not found)
-
-
 class Evidence(_Part):
     """A perturbed input that fooled the model, as edits of the test example `example`.
 
@@ -338,60 +323,8 @@ class RunRecord(_Part):
         return self.model_copy(update={"digest": digest_of(self.model_dump(mode="json"))})
 
 
-def write_record(record: RunRecord, path: Path) -> None:
-    """Write `record` to `path` at once or not at all.
-
-    Raises
-    ------
-    OutputError
-        Where the directory cannot be written or the disk is full; nothing is left behind.
-    """
-    write_atomically(path, to_bytes(record.sealed()))
-
-
-def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part. One that is not `lasting`, because
-    it can be made again, may be lost or cut if the machine stops: to wait for the disk takes longer than to write."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        part = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                if lasting:
-                    file.flush()
-                    os.fsync(file.fileno())
-            part.chmod(0o644)
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written ({error.strerror})",
-            where=path,
-            remedy="free some disk space or choose another output directory (--out)",
-        ) from error
-
-
-def read_record(path: Path) -> RunRecord:
-    """Read and check a record: a JSON file, or a cell of a frozen release (`*.cell`).
-
-    Raises
-    ------
-    RecordError
-        Where the file is truncated, has another schema version, unknown or missing fields, or was edited.
-    """
-    if path.suffix == ".cell":
-        from recgauntlet.records.packed_cells import read_cell  # which is made of records
-
-        return read_cell(path)
-    return parse_record(load_json(path, "a record", REMEDY), path)
-
-
 def parse_record(content: dict[str, Any], path: Path) -> RunRecord:
-    """The content of the file `path`, checked; RecordError as `read_record`."""
+    """The content of the file `path`, checked; RecordError as `recgauntlet.records.io.read_record`."""
     return validated(content, RunRecord, (1, SCHEMA_VERSION), path, "run the cell again", REMEDY)
 
 

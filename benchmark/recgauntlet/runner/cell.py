@@ -25,7 +25,8 @@ from recgauntlet.data.prepare import prepare
 from recgauntlet.evaluation.evidence import with_inputs
 from recgauntlet.evaluation.gauntlet import Findings, run_gauntlet
 from recgauntlet.evaluation.robustness import Trial
-from recgauntlet.records.schema import Environment, Failure, PluginRef, RunRecord, TaskRef, TrainingCost, write_record
+from recgauntlet.records.io import write_record
+from recgauntlet.records.schema import Environment, Failure, PluginRef, RunRecord, TaskRef, TrainingCost
 from recgauntlet.runner.loading import load_cell, spec_of
 from recgauntlet.training.build import (
     OpenCell,

@@ -13,7 +13,7 @@ from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.errors import CardError, PluginError, RecordError
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.types import Scalar
-from recgauntlet.records.schema import read_record
+from recgauntlet.records.io import read_record
 from recgauntlet.runner.processes import importable, spawn
 from recgauntlet.runner.sandbox.limits import end_tree
 from recgauntlet.runner.worker import Look, Message, Pair, check_apart, receive

@@ -26,7 +26,8 @@ from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.data import prepare
 from recgauntlet.data.custom import find_task_or_card
-from recgauntlet.records.schema import Failure, RunRecord, read_record, write_record
+from recgauntlet.records.io import read_record, write_record
+from recgauntlet.records.schema import Failure, RunRecord
 from recgauntlet.records.validate import check_record
 from recgauntlet.runner.cell import describe_failed_cell, may_reuse
 from recgauntlet.runner.processes import importable, spawn

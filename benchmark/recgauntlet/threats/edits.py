@@ -14,7 +14,7 @@ import torch
 from recgauntlet.core.batch import PAD, Batch
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.recommender import Surface
-from recgauntlet.records.schema import Edit
+from recgauntlet.core.types import Edit
 from recgauntlet.threats.lexicon import words_of
 
 Element = TypeVar("Element", bound=Hashable)

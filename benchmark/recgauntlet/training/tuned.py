@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import PluginError
+from recgauntlet.core.files import write_atomically
 from recgauntlet.core.plugins import Kind, names, whose
-from recgauntlet.records.schema import write_atomically
 
 GROUP = "recgauntlet.tuned"
 Value = bool | int | FiniteFloat | str

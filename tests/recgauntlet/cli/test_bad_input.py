@@ -15,7 +15,7 @@ from tiny_task import make_spec, write_task
 
 from recgauntlet.cli import main
 from recgauntlet.core.errors import OutputError
-from recgauntlet.records.schema import read_record
+from recgauntlet.records.io import read_record
 from recgauntlet.runner.cell import run_cell
 
 OPTIONS = ("word_size=8", "heads=2", "head_size=4", "attention_size=8")

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from synthetic_records import failed_gate, make_record
 
 from recgauntlet.cli import cli
-from recgauntlet.records.schema import write_record
+from recgauntlet.records.io import write_record
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07[red]boo[/red]\u202egnp.exe"
 

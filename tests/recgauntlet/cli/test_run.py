@@ -17,7 +17,8 @@ from tiny_task import make_spec
 from recgauntlet.cli import main
 from recgauntlet.cli.progress import SweepProgress
 from recgauntlet.core.spec import CellSpec
-from recgauntlet.records.schema import Failure, RunRecord, read_record, write_record
+from recgauntlet.records.io import read_record, write_record
+from recgauntlet.records.schema import Failure, RunRecord
 
 OPTIONS = ("word_size=8", "heads=2", "head_size=4", "attention_size=8")
 Call = Callable[..., str]

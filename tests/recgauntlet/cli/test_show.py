@@ -11,7 +11,8 @@ from hostile import HOSTILE
 from synthetic_records import make_record
 
 from recgauntlet.cli import cli
-from recgauntlet.records.schema import Gate, write_record
+from recgauntlet.records.io import write_record
+from recgauntlet.records.schema import Gate
 
 
 @pytest.mark.parametrize("name", HOSTILE[:14])

@@ -11,7 +11,7 @@ from tiny_task import make_spec
 
 from recgauntlet.cli import main
 from recgauntlet.cli.progress import rounded
-from recgauntlet.records.schema import read_record
+from recgauntlet.records.io import read_record
 from recgauntlet.training import tuned
 from recgauntlet.training.tuned import Tuned, TunedTrial, read_tuned, write_tuned
 

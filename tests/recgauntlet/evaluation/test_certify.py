@@ -34,7 +34,7 @@ from recgauntlet.evaluation.certify import (
 from recgauntlet.evaluation.robustness import Trial, is_right, run_threat
 from recgauntlet.evaluation.smoothing import DeletionSmoothed, SmoothedSurface, left_of
 from recgauntlet.records.columns import Packed
-from recgauntlet.records.schema import read_record
+from recgauntlet.records.io import read_record
 from recgauntlet.records.validate import check_record
 from recgauntlet.runner.cell import run_cell
 from recgauntlet.testing.tiny import SHORT

@@ -9,8 +9,9 @@ from synthetic_records import make_record
 from recgauntlet.core.batch import PAD, Batch, Users
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import RecordError
+from recgauntlet.core.types import Edit
 from recgauntlet.evaluation.evidence import with_inputs
-from recgauntlet.records.schema import Edit, Evidence
+from recgauntlet.records.schema import Evidence
 from recgauntlet.records.validate import check_record
 
 CATALOG = Catalog(("a", "b", "c"), ("red cup", "blue cup", "tea  for two"), ("",) * 3)

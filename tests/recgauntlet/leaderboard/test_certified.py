@@ -24,8 +24,9 @@ from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.leaderboard.selection import Selection
 from recgauntlet.leaderboard.table_csv import to_csv
 from recgauntlet.records.columns import Packed
+from recgauntlet.records.io import read_record, write_record
 from recgauntlet.records.packing import as_released, pack, unpack
-from recgauntlet.records.schema import RunRecord, read_record, write_record
+from recgauntlet.records.schema import RunRecord
 from recgauntlet.records.validate import check_record
 
 Change = Callable[[RunRecord], RunRecord]

@@ -21,7 +21,8 @@ from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.citation import Citation, cite, cite_software, installed_card
 from recgauntlet.leaderboard.plugin_words import PluginWords, words_of
 from recgauntlet.leaderboard.release.freeze import Wanted, freeze
-from recgauntlet.records.schema import Gate, RunRecord, write_record
+from recgauntlet.records.io import write_record
+from recgauntlet.records.schema import Gate, RunRecord
 
 ROOT = Path(__file__).resolve().parents[3]
 FAILED = Gate(name="not-constant", threat="", passed=False, value=0.9, limit=0.8, explanation="one answer for all")

@@ -16,7 +16,8 @@ from recgauntlet.leaderboard.address import locate_row
 from recgauntlet.leaderboard.compare import Comparison, compare, sentence
 from recgauntlet.metrics.ranking import accuracy
 from recgauntlet.metrics.significance import crossed_test, flip_test, holm
-from recgauntlet.records.schema import Gate, RunRecord, write_record
+from recgauntlet.records.io import write_record
+from recgauntlet.records.schema import Gate, RunRecord
 
 STRONG = {"stuffing": (0.7, 0.68, 0.6), "embedding": (0.66, 0.56, 0.3)}
 FAILED = Gate(name="not-constant", threat="", passed=False, value=0.9, limit=0.8, explanation="one answer for all")

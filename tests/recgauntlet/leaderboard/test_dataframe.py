@@ -12,7 +12,8 @@ from synthetic_records import make_record
 import recgauntlet
 from recgauntlet.leaderboard import dataframe as frame
 from recgauntlet.leaderboard.build import build_table
-from recgauntlet.records.schema import RunRecord, write_record
+from recgauntlet.records.io import write_record
+from recgauntlet.records.schema import RunRecord
 
 ROOT = Path(__file__).resolve().parents[3]
 RECORDS = [

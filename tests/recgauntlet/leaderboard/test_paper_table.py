@@ -23,7 +23,8 @@ from recgauntlet.leaderboard.selection import Selection, select
 from recgauntlet.leaderboard.sheet_text import to_html, to_latex, to_markdown
 from recgauntlet.leaderboard.table_csv import to_csv
 from recgauntlet.metrics.significance import crossed_test, holm
-from recgauntlet.records.schema import Gate, RunRecord, write_record
+from recgauntlet.records.io import write_record
+from recgauntlet.records.schema import Gate, RunRecord
 
 FAILED = Gate(name="not-constant", threat="", passed=False, value=0.9, limit=0.8, explanation="one answer for all")
 STRONG = {"stuffing": (0.72, 0.71, 0.7), "embedding": (0.7, 0.66, 0.5)}

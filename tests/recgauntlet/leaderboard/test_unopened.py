@@ -15,8 +15,9 @@ from recgauntlet.leaderboard import unopened as module
 from recgauntlet.leaderboard.outline import Outline
 from recgauntlet.leaderboard.unopened import LEFT_OUT, Origin, Shelf, UnopenedRecord, outline_of
 from recgauntlet.records.digest import to_bytes
+from recgauntlet.records.io import write_record
 from recgauntlet.records.places import Place
-from recgauntlet.records.schema import RunRecord, write_record
+from recgauntlet.records.schema import RunRecord
 from recgauntlet.records.validate import check_record
 
 

@@ -22,8 +22,8 @@ from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet.leaderboard.unopened import UnopenedRecord
 from recgauntlet.leaderboard.workshop import Workshop
 from recgauntlet.records.digest import digest_of
-from recgauntlet.records.io import Results, read_records
-from recgauntlet.records.schema import RunRecord, write_record
+from recgauntlet.records.io import Results, read_records, write_record
+from recgauntlet.records.schema import RunRecord
 
 Made = tuple[Results, tuple[TaskTable, ...]]
 

@@ -15,7 +15,7 @@ from recgauntlet.cli import cli
 from recgauntlet.core.errors import RecordError
 from recgauntlet.metrics.power import assumed, needs, pairs_needed, power_of
 from recgauntlet.metrics.significance import Components, crossed_test
-from recgauntlet.records.schema import write_record
+from recgauntlet.records.io import write_record
 
 PARTS = Components(training=0.01**2, pairs=0.15**2, rest=0.2**2)
 

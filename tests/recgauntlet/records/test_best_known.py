@@ -16,10 +16,11 @@ from tiny_task import make_spec
 from recgauntlet.core.card import TIERS
 from recgauntlet.core.errors import PluginError, RecordError
 from recgauntlet.core.spec import CellSpec
+from recgauntlet.core.types import Edit
 from recgauntlet.records.best_known import BestKnown, broken_up_to, read_best_known, write_best_known
 from recgauntlet.records.columns import Packed
-from recgauntlet.records.io import read_records
-from recgauntlet.records.schema import Edit, RunRecord, read_record, write_record
+from recgauntlet.records.io import read_record, read_records, write_record
+from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.challenge import _halves, challenge
 from recgauntlet.runner.recheck import Checked, recheck
 

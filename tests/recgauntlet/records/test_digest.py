@@ -11,8 +11,9 @@ from synthetic_records import make_record
 
 from recgauntlet.core.errors import RecordError
 from recgauntlet.records.digest import digest_of, load_json, parse_json, to_bytes, written_digest
+from recgauntlet.records.io import write_record
 from recgauntlet.records.places import Place
-from recgauntlet.records.schema import RunRecord, write_record
+from recgauntlet.records.schema import RunRecord
 
 SMALL = {"pairs": 2, "impressions": 3, "threats": {"stuffing": (0.6, 0.5, 0.4)}}
 PREVIEW = Path(__file__).parents[3] / "results" / "preview"

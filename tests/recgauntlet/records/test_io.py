@@ -12,8 +12,8 @@ from synthetic_records import make_record
 
 from recgauntlet.core.errors import RecordError
 from recgauntlet.records.columns import Packed
-from recgauntlet.records.io import read_records
-from recgauntlet.records.schema import Clean, RunRecord, write_record
+from recgauntlet.records.io import read_records, write_record
+from recgauntlet.records.schema import Clean, RunRecord
 from recgauntlet.records.squeezed import squeezed
 from recgauntlet.records.validate import check_record
 

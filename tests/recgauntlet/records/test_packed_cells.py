@@ -13,10 +13,10 @@ import pytest
 from made_releases import make_release, small
 
 from recgauntlet.core.errors import RecordError
-from recgauntlet.records.io import read_records
+from recgauntlet.records.io import read_record, read_records
 from recgauntlet.records.packed_cells import WORDS, packed_cells
 from recgauntlet.records.packing import as_released
-from recgauntlet.records.schema import RunRecord, read_record
+from recgauntlet.records.schema import RunRecord
 from recgauntlet.records.squeezed import squeezed
 
 

@@ -13,19 +13,10 @@ import numpy as np
 import pytest
 
 from recgauntlet.core.errors import OutputError, RecordError
+from recgauntlet.core.files import write_atomically
 from recgauntlet.records.columns import Packed
-from recgauntlet.records.schema import (
-    Clean,
-    Environment,
-    Gate,
-    PluginRef,
-    RunRecord,
-    SuiteRef,
-    TaskRef,
-    read_record,
-    write_atomically,
-    write_record,
-)
+from recgauntlet.records.io import read_record, write_record
+from recgauntlet.records.schema import Clean, Environment, Gate, PluginRef, RunRecord, SuiteRef, TaskRef
 
 
 def make_record(gate_value: float = 0.25) -> RunRecord:

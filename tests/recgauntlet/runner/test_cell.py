@@ -14,7 +14,8 @@ import torch
 from tiny_task import make_spec, write_task
 
 from recgauntlet.core.errors import CardError, DeviceError, OutputError, PluginError
-from recgauntlet.records.schema import Failure, RunRecord, read_record
+from recgauntlet.records.io import read_record
+from recgauntlet.records.schema import Failure, RunRecord
 from recgauntlet.runner import cell as cell_module
 from recgauntlet.runner.cell import check_spec, describe_failed_cell, run_cell
 from recgauntlet.training.build import open_cell

@@ -11,7 +11,8 @@ from synthetic_records import make_record
 
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
-from recgauntlet.records.schema import RunRecord, write_record
+from recgauntlet.records.io import write_record
+from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.estimate import Estimate, Past, estimate, estimates, makespan, read_past
 from recgauntlet.runner.plan import Planned
 from recgauntlet.training.device import describe

@@ -19,7 +19,8 @@ from tiny_task import make_spec, write_task
 
 from recgauntlet.core.errors import CardError, OutputError, RecordError
 from recgauntlet.core.spec import CellSpec
-from recgauntlet.records.schema import RunRecord, read_record, write_record
+from recgauntlet.records.io import read_record, write_record
+from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.plan import plan
 from recgauntlet.runner.sweep import run_sweep
 

@@ -17,7 +17,7 @@ from recgauntlet.core.plugins import find_defense, find_model
 from recgauntlet.core.recommender import constructor_defaults
 from recgauntlet.core.search_space import OneOf
 from recgauntlet.core.spec import CellSpec
-from recgauntlet.records.schema import read_record
+from recgauntlet.records.io import read_record
 from recgauntlet.runner.plan import plan
 from recgauntlet.training import tuned
 from recgauntlet.training.build import open_cell
@@ -229,7 +229,7 @@ def test_an_older_record_with_other_values_is_not_taken_for_the_cell(
 def test_an_option_that_is_newer_than_the_record_does_not_part_them(
     finished_cells: Path, tiny_card: Path, tiny_cache: Path, tmp_path: Path
 ) -> None:
-    from recgauntlet.records.schema import write_record
+    from recgauntlet.records.io import write_record
 
     shutil.copytree(finished_cells, tmp_path / "out")
     spec = make_spec(tiny_card, tmp_path / "out", tiny_cache, "pgd")

@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import RecGauntletError
+from recgauntlet.core.files import write_atomically
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.data import cache as store
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.records.digest import to_bytes
-from recgauntlet.records.schema import write_atomically
 from recgauntlet.runner.cell import precision_of
 from recgauntlet.runner.tuning.objective import judge, judged_on
 from recgauntlet.runner.worker import begin, enclose, send_error, training_fence

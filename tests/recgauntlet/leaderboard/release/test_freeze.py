@@ -19,10 +19,11 @@ from recgauntlet.leaderboard.release.freeze import freeze
 from recgauntlet.leaderboard.release.summary import summary_rows
 from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, write_best_known
 from recgauntlet.records.columns import Packed
+from recgauntlet.records.io import write_record
 from recgauntlet.records.manifest import MANIFEST, read_manifest
 from recgauntlet.records.packing import as_released
 from recgauntlet.records.release import open_release
-from recgauntlet.records.schema import AttackEffort, PluginRef, RunRecord, write_record
+from recgauntlet.records.schema import AttackEffort, PluginRef, RunRecord
 
 
 def refusal(folder: Path, records: list[RunRecord], **options: object) -> str:
