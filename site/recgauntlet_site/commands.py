@@ -1,26 +1,14 @@
-"""The command `recgauntlet site`: records in, the pages of a leaderboard out."""
+"""The command `recgauntlet site`: render the leaderboard from records."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from recgauntlet.core.errors import OutputError
 from recgauntlet.core.files import CURRENT
-
-if TYPE_CHECKING:
-    from recgauntlet_site.build import Built
-
-_MANY = 600
-"""Files of records from which on processes begin before anything is read: there will be pages for them to make, even
-where nothing is new."""
-_ENDINGS = (".json", ".json.xz", ".cell")
 
 
 @click.command("site", context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,21 +19,21 @@ _ENDINGS = (".json", ".json.xz", ".cell")
     multiple=True,
     default=(Path("results") / CURRENT,),
     show_default=f"results/{CURRENT}",
-    help="A directory of run records; every *.json below it is read. May be given more than once.",
+    help="A directory of run records; all records below it are read. May be given more than once.",
 )
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("site/public"),
     show_default=True,
-    help="Where the page is written. Made if it is not there; must not lie inside --results.",
+    help="The directory to write to. Created if it does not exist; must not lie inside --results.",
 )
 @click.option(
     "--also",
     "others",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     multiple=True,
-    help="Another release, rendered below releases/; every page links to it. May be given more than once.",
+    help="Another release, rendered below releases/ and linked from every page. May be given more than once.",
 )
 @click.option(
     "--docs",
@@ -53,81 +41,63 @@ _ENDINGS = (".json", ".json.xz", ".cell")
     show_default=True,
     help="Address of the documentation that the pages link to, without a slash at the end.",
 )
+@click.option("--no-cache", is_flag=True, hidden=True, help="Has no effect: nothing is cached.", expose_value=False)
 @click.option(
-    "--no-cache", is_flag=True, help="Work out every row anew. By default those are kept whose records did not change."
+    "--serve", is_flag=True, help="Serve the site on this machine (127.0.0.1), and render it again when records change."
 )
-@click.option("--serve", is_flag=True, help="Show it on this machine, and make it anew when records change.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="For --serve; 0: any.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="The port of --serve; 0 takes any free port.",
+)
 def site(
     directories: tuple[Path, ...],
     out: Path,
     others: tuple[Path, ...],
     docs: str,
-    no_cache: bool,
     serve: bool,
     port: int,
 ) -> None:
     """Render the leaderboard from run records.
 
-    Writes index.html and a page for every task, row, model and defense, which need no network and no JavaScript;
-    leaderboard.csv and leaderboard.json and files of each table (the numbers on them); and records/ (a copy of every
-    record, which the rows link to). The same records give the same bytes, so anyone can regenerate a published site
-    and compare. What an earlier call wrote there and this one does not is removed.
+    Writes static pages that need no network and no JavaScript: index.html and one page for each task, row, model
+    and defense. Beside them it writes the numbers (leaderboard.csv, leaderboard.json and files of each table), every
+    figure as SVG and PDF, and a copy of every record in records/. The same records give the same bytes. Files of an
+    earlier run that are no longer part of the site are removed.
 
-    A record that cannot be read does not stop the page: it is listed there with its error, a warning is
-    printed here, and the exit code stays 0.
+    A record that cannot be read is left out with a warning and listed on the start page; the exit code stays 0.
 
     \b
     Examples:
       recgauntlet site
       recgauntlet site --results results/mine --out my-page
-      recgauntlet site --results results/2026.4 --results results/mine --out both
-      recgauntlet site --results results/2027.1 --also results/2026.1
+      recgauntlet site --results results/2026.5 --results results/mine --out both
+      recgauntlet site --results results/2027.1 --also results/2026.5
       recgauntlet site --results results/mine --out my-page --serve
     """
-    from recgauntlet.leaderboard.crew import Crew
-    from recgauntlet.leaderboard.garbage import leave_to_the_system
-
     for directory in (*directories, *others):
         if out.resolve().is_relative_to(directory.resolve()):
             raise OutputError(
                 f"lies inside the results directory {directory}",
                 where=out,
                 field="--out",
-                remedy="choose a directory elsewhere: copies of records must not be read as results again",
+                remedy="choose a directory outside of it: the copies of records would be read as results",
             )
 
-    boards = (*directories, *others)
+    from recgauntlet_site.build import build
 
-    def once() -> Built:
-        with Crew() as crew:
-            if _many(boards):
-                crew.begin("recgauntlet.leaderboard.workshop")  # while this process imports the same
-            from recgauntlet.core.files import cache_root, tables
-            from recgauntlet.leaderboard.kept import Kept
-            from recgauntlet_site.build import build
-
-            kept = None if no_cache else Kept(tables(cache_root()), boards)
-            built = build(directories, others, out, docs=docs.rstrip("/"), kept=kept, crew=crew)
+    def render() -> None:
+        built = build(directories, others, out, docs=docs.rstrip("/"))
         for warning in built.warnings:
             click.echo(f"warning: {warning}", err=True)
         click.echo(f"{built.records} records, {out / 'index.html'}")
-        return built
 
-    built = once()
-    if not serve:
-        leave_to_the_system(built)
-        return
-    from recgauntlet_site.serve import serving, watch
+    render()
+    if serve:
+        from recgauntlet_site.serve import serving, watch
 
-    del built
-    with serving(out, port) as address, suppress(KeyboardInterrupt):
-        click.echo(f"{address} (Ctrl-C ends it)")
-        watch(boards, once)
-
-
-def _many(directories: Sequence[Path]) -> bool:
-    """Whether there are `_MANY` files of records."""
-    files = (name for directory in directories for _, _, names in os.walk(directory) for name in names)
-    records = (name for name in files if name.endswith(_ENDINGS))
-    return next(islice(records, _MANY - 1, None), None) is not None
+        with serving(out, port) as address, suppress(KeyboardInterrupt):
+            click.echo(f"{address} (press Ctrl-C to stop)")
+            watch((*directories, *others), render)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter
 
 from recgauntlet.core.card import TaskCard
 from recgauntlet.leaderboard.address import Board, RowAt, Scope
@@ -19,6 +23,7 @@ from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet.leaderboard.selection import Selection
 from recgauntlet.leaderboard.sheet_text import to_latex
 from recgauntlet.leaderboard.table_csv import to_csv
+from recgauntlet.metrics.bootstrap import LEVEL
 from recgauntlet.records.best_known import BestKnown
 from recgauntlet.records.digest import to_bytes
 from recgauntlet.records.io import Results
@@ -26,17 +31,12 @@ from recgauntlet.records.release import Release as Frozen
 from recgauntlet.records.release import open_manifest
 from recgauntlet.records.schema import RunRecord
 from recgauntlet_site import words
-from recgauntlet_site.copies import copies_of
-from recgauntlet_site.export import joined_as_json
-from recgauntlet_site.links import Link, Release
 from recgauntlet_site.methods import by_family, method_pages
 from recgauntlet_site.overview import overview_of
 from recgauntlet_site.pictures import style_sheet
 from recgauntlet_site.rendering import rendered
 from recgauntlet_site.row_page import row_page
 from recgauntlet_site.sections import Filter, Place, Section, coded, filters_of, sections_of
-from recgauntlet_site.task_files import TaskFiles
-from recgauntlet_site.work import Work, in_turn
 
 _LOOSE = (
     "is a best known attack on a model of which there is no record here",
@@ -52,9 +52,27 @@ _ASSETS = {
     "assets/vendor/LICENSE-uplot.txt": "vendor/LICENSE-uplot.txt",
 }
 _STYLE = "assets/style.css"
-_WORTH = 200
-"""Rows from which on it is worth to start processes for the files of tables."""
+JSON_FORMAT = "recgauntlet-tables-1"
+_TABLES = TypeAdapter(tuple[TaskTable, ...], config=ConfigDict(ser_json_inf_nan="constants"))
 Cards = Callable[[TaskTable], TaskCard | None]
+
+
+@dataclass(frozen=True)
+class Link:
+    """An entry of the menu; `tag` is a short note behind it."""
+
+    path: str
+    name: str
+    tag: str = ""
+
+
+@dataclass(frozen=True)
+class ReleaseLink:
+    """Another release's leaderboard; `path` leads from this start page's directory to its start page."""
+
+    name: str
+    path: str
+    current: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,23 +90,20 @@ def render_site(
     *,
     docs: str = "../../docs",
     cards: Cards = installed_card,
-    releases: Sequence[Release] = (),
-    tabulate: Callable[[Sequence[RunRecord]], tuple[TaskTable, ...]] = build_table,
-    work: Work = in_turn,
+    releases: Sequence[ReleaseLink] = (),
 ) -> Iterator[tuple[str, bytes]]:
-    """The files of the site as they are made, each with its path below the output directory: the start page last, when
-    all that it links to is there.
+    """Render the files of the site: yields the path below the output directory and the content of each.
 
-    `found` gives for each results directory its name, its path and what was read there. `cards` finds the
-    card whose words a table's pages show; `releases` are boards that pages link to; `tabulate` makes the tables,
-    and `work` shares what takes long. The same records give the same bytes, in whatever order or place they lie.
+    `found` gives for each results directory its name, its path and what was read there. `cards` finds the card whose
+    description a table's pages show; `releases` are the leaderboards that the pages link to. The same records give
+    the same bytes, in whatever order or directory they lie. The start page comes last, after everything it links to.
     """
     records = [(path, record) for _, _, results in found for path, record in results.records]
     copies = {record.digest: (_copy_name(record), path, record) for path, record in records}
     known = [(name, path, directory, one) for name, directory, r in found for path, one in r.best_known]
     loose = without_record([record for _, record in records], [one for *_, one in known])
     tables = with_best_known(
-        tabulate([record for _, record in records]), [record for _, record in records], [one for *_, one in known]
+        build_table([record for _, record in records]), [record for _, record in records], [one for *_, one in known]
     )
     by_digest = {record.digest: record for _, record in records}
     board = _board(found, tables, by_digest)
@@ -101,23 +116,7 @@ def render_site(
         "records": len(copies),
         "versions": sorted({record.environment.recgauntlet for _, record in records}),
     }
-    worth = sum(len(table.rows) for table in tables) >= _WORTH
-    # Other processes may be at it while this one makes all the rest.
-    tasks = [TaskFiles.of(section, common) for section in sections]
-    of_tasks = work(TaskFiles.made, tasks, worth=worth)
     methods = method_pages(sections)
-    start = rendered(
-        "start.html.j2",
-        common,
-        root="",
-        here="index.html",
-        filters=(on_start := _start_filters(sections)),
-        facts=partial(coded, on_start),
-        sections=sections,
-        broken=_broken(found, known, loose),
-        overview=overview_of(sections),
-        methods=[(kind, by_family(methods.values(), kind)) for kind in ("model", "defense")],
-    )
     yield "about.html", rendered("about.html.j2", common, root="", here="about.html", sections=sections)
     for section in sections:
         for row in section.table.rows:
@@ -129,15 +128,54 @@ def render_site(
     yield _STYLE, _asset("templates/style.css") + style_sheet().encode()
     yield "leaderboard.csv", to_csv(tables)
     for section in sections:
+        yield from _task_files(common, section)
         yield from _downloads(board, section)
-    yield from copies_of(list(copies.values()), work)
+    for name, path, record in copies.values():
+        yield name, _json_copy(path, record)
     for _, path, _, one in known:
         if one not in loose:
-            yield _known_copy_name(one), path.read_bytes() if path.suffix == ".json" else to_bytes(one)
-    for made in of_tasks:
-        yield from made.items()
-    yield "leaderboard.json", joined_as_json([task.table for task in tasks])
-    yield "index.html", start
+            yield _known_copy_name(one), _json_copy(path, one)
+    yield "leaderboard.json", _as_json(tables)
+    yield (
+        "index.html",
+        rendered(
+            "start.html.j2",
+            common,
+            root="",
+            here="index.html",
+            filters=(on_start := _start_filters(sections)),
+            facts=partial(coded, on_start),
+            sections=sections,
+            broken=_broken(found, known, loose),
+            overview=overview_of(sections),
+            methods=[(kind, by_family(methods.values(), kind)) for kind in ("model", "defense")],
+        ),
+    )
+
+
+def _task_files(common: Mapping[str, Any], section: Section) -> Iterator[tuple[str, bytes]]:
+    """The page of a table, its figures, and its CSV."""
+    facts = partial(coded, section.filters)
+    yield (
+        section.path,
+        rendered("task.html.j2", common, root="../", here=section.path, section=section, facts=facts),
+    )
+    for picture in section.pictures:
+        yield f"figures/{picture.name}.svg", picture.as_svg()
+        yield f"figures/{picture.name}.pdf", picture.as_pdf()
+    if section.table.rows:
+        yield f"{section.downloads}.csv", to_csv((section.table,))
+
+
+def _as_json(tables: tuple[TaskTable, ...]) -> bytes:
+    """Everything in the tables, unrounded; shares are between 0 and 1."""
+    head = json.dumps({"format": JSON_FORMAT, "interval": LEVEL})
+    return f'{head[:-1]}, "tables": '.encode() + _TABLES.dump_json(tables) + b"}\n"
+
+
+def _json_copy(path: Path, content: RunRecord | BestKnown) -> bytes:
+    """The file itself, or its JSON where it is compressed."""
+    return path.read_bytes() if path.suffix == ".json" else to_bytes(content)
 
 
 def _board(

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from board import Board, make_board
 from chromium import BROWSER
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache for each test: no row is kept from another, nor in the cache of whoever tests."""
-    cache = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("RECGAUNTLET_CACHE", str(cache))
-    return cache
 
 
 @pytest.fixture(scope="session")

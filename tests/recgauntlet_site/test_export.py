@@ -5,11 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import lzma
+from pathlib import Path
 
 import pytest
 from board import Board
+from synthetic_records import make_record
 
 from recgauntlet.leaderboard.build import build_table
+from recgauntlet.records.io import read_records, write_record
+from recgauntlet_site.render import render_site
 
 
 def test_the_csv_has_every_row_with_its_numbers_unrounded(board: Board) -> None:
@@ -47,3 +52,15 @@ def test_the_json_has_all_that_is_on_the_page(board: Board) -> None:
 def test_copies_of_records_are_the_records(board: Board) -> None:
     copies = {content for name, content in board.files.items() if name.startswith("records/")}
     assert copies == {path.read_bytes() for path, _ in board.results.records}
+
+
+def test_a_compressed_record_is_copied_as_json(tmp_path: Path) -> None:
+    record = make_record()
+    write_record(record, tmp_path / "in" / "one.json")
+    text = (tmp_path / "in" / "one.json").read_bytes()
+    packed = tmp_path / "packed" / "one.json.xz"
+    packed.parent.mkdir()
+    packed.write_bytes(lzma.compress(text))
+    files = dict(render_site([("packed", packed.parent, read_records(packed.parent))], cards=lambda table: None))
+    (copy,) = (content for name, content in files.items() if name.startswith("records/"))
+    assert copy == text

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from board import HOSTILE, Board, board_records, shop_card
 from contrast import contrast
-from crew_jobs import has_imported
 from page_reader import Element, read_page
 from picture_tables import few_rows, many_rows
 from synthetic_records import make_record
 
-from recgauntlet.leaderboard.crew import Crew
 from recgauntlet.records.io import Results, read_records, write_record
 from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.render import render_site
 from recgauntlet_site.sections import MANY, Section
-from recgauntlet_site.work import Item, Result
 
 
 @pytest.fixture(scope="module")
@@ -347,23 +343,6 @@ def test_text_stands_out_from_its_ground_in_light_and_dark(board: Board) -> None
 def test_the_same_records_give_the_same_bytes_in_any_order(board: Board) -> None:
     mixed = Results(tuple(reversed(board.results.records)), board.results.broken)
     assert dict(render_site([("preview", board.directory, mixed)], cards=shop_card)) == board.files
-
-
-def test_several_processes_make_the_same_bytes(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recgauntlet_site.render._WORTH", 1)
-    shared: list[int] = []
-    with Crew(2) as crew:
-
-        def work(function: Callable[[Item], Result], items: Sequence[Item], *, worth: bool) -> Iterator[Result]:
-            shared.append(len(items) if worth else 0)
-            return crew.map(function, items, worth=worth)
-
-        files = dict(render_site([("preview", board.directory, board.results)], cards=shop_card, work=work))
-        # Seconds for each process, and nothing that it makes needs it.
-        assert not any(crew.map(has_imported, ["torch"] * 8, worth=True))
-    assert len(shared) == 1
-    assert min(shared) > 1
-    assert files == board.files
 
 
 def test_only_a_table_of_hundreds_of_rows_gives_up_columns_as_wide_as_their_contents(board: Board) -> None:

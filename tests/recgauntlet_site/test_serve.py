@@ -12,7 +12,6 @@ from page_reader import read_page
 from synthetic_records import make_record
 
 from recgauntlet.core.errors import OutputError
-from recgauntlet.leaderboard.crew import Crew
 from recgauntlet.records.io import write_record
 from recgauntlet_site.build import LISTING, _write, build
 from recgauntlet_site.commands import site
@@ -23,7 +22,7 @@ def test_releases_link_each_other_and_lie_apart(tmp_path: Path) -> None:
     write_record(make_record(), tmp_path / "2027.1" / "one.json")
     write_record(make_record(defense="pgd"), tmp_path / "2026.1" / "one.json")
     out = tmp_path / "out"
-    build([tmp_path / "2027.1"], [tmp_path / "2026.1"], out, docs="../../docs", kept=None, crew=Crew(1))
+    build([tmp_path / "2027.1"], [tmp_path / "2026.1"], out, docs="../../docs")
     old = out / "releases" / "2026-1"
     for place, page, other in (
         (out, "index.html", "releases/2026-1/index.html"),
@@ -63,7 +62,7 @@ def test_what_is_no_longer_made_is_removed_and_nothing_else(tmp_path: Path) -> N
     results, out = tmp_path / "results", tmp_path / "out"
     write_record(make_record(), results / "one.json")
     write_record(make_record(task="news"), results / "two.json")
-    build([results], [], out, docs="docs", kept=None, crew=Crew(1))
+    build([results], [], out, docs="docs")
     assert (out / "tasks" / "news-standard.html").is_file()
     (out / "own.txt").write_text("mine")
     (tmp_path / "outside.txt").write_text("mine")
@@ -71,7 +70,7 @@ def test_what_is_no_longer_made_is_removed_and_nothing_else(tmp_path: Path) -> N
         listing.write("../outside.txt\n")
     before = (out / "assets" / "style.css").stat()
     (results / "two.json").unlink()
-    build([results], [], out, docs="docs", kept=None, crew=Crew(1))
+    build([results], [], out, docs="docs")
     assert not (out / "tasks" / "news-standard.html").exists()
     assert (out / "own.txt").read_text() == (tmp_path / "outside.txt").read_text() == "mine"
     after = (out / "assets" / "style.css").stat()

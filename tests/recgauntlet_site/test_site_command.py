@@ -14,7 +14,6 @@ from synthetic_records import make_record
 
 from recgauntlet.core.errors import OutputError
 from recgauntlet.core.plugins import find
-from recgauntlet.leaderboard.crew import Crew
 from recgauntlet.records.io import write_record
 from recgauntlet_site.commands import site
 
@@ -40,40 +39,6 @@ def test_two_renderings_from_two_places_are_the_same_bytes(board: Board, tmp_pat
         outs.append(files_below(out))
     assert outs[0] == outs[1]
     assert not [name for name, content in outs[1].items() if str(tmp_path).encode() in content]
-
-
-def test_what_is_kept_changes_no_byte_and_can_be_left_alone(board: Board, tmp_path: Path, own_cache: Path) -> None:
-    def files(name: str, *options: str) -> dict[str, bytes]:
-        arguments = ["--results", str(board.directory), "--out", str(tmp_path / name), *options]
-        assert CliRunner().invoke(site, arguments, catch_exceptions=False).exit_code == 0
-        return files_below(tmp_path / name)
-
-    fresh = files("fresh", "--no-cache")
-    assert not list(own_cache.rglob("*"))
-    assert files("first") == fresh
-    entries = {path: path.read_bytes() for path in own_cache.rglob("*") if path.is_file()}
-    assert entries
-    assert files("again") == fresh
-    for path in entries:
-        path.write_bytes(b"spoiled")
-    assert files("without", "--no-cache") == fresh
-    assert {path.read_bytes() for path in entries} == {b"spoiled"}
-    assert files("spoiled") == fresh
-    assert {path: path.read_bytes() for path in own_cache.rglob("*") if path.is_file()} == entries
-
-
-def test_processes_that_begin_before_anything_is_read_change_no_byte(
-    board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[str] = []
-    begin = Crew.begin
-    monkeypatch.setattr(Crew, "begin", lambda crew, module: (begun.append(module), begin(crew, module)))
-    for most in (10**6, 1):
-        monkeypatch.setattr("recgauntlet_site.commands._MANY", most)
-        arguments = ["--results", str(board.directory), "--out", str(tmp_path / str(most)), "--no-cache"]
-        assert CliRunner().invoke(site, arguments, catch_exceptions=False).exit_code == 0
-    assert begun == ["recgauntlet.leaderboard.workshop"]
-    assert files_below(tmp_path / "1") == files_below(tmp_path / "1000000")
 
 
 def test_a_page_that_was_cut_is_whole_after_the_next_build(tmp_path: Path) -> None:
