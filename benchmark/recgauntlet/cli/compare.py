@@ -87,8 +87,8 @@ def _content(found: Comparison) -> dict[str, Any]:
             "anchor": at.anchor,
             "release_sha256": at.board.digest,
             "frozen": at.board.frozen,
-            "model": at.row.model.model_dump(),
-            "defense": at.row.defense.model_dump(),
+            "model": at.row.model.key.model_dump(),
+            "defense": at.row.defense.key.model_dump(),
             "rank": at.row.rank,
             "records": [source.digest for source in at.row.sources],
         }

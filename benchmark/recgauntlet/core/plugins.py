@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, entry_points
@@ -10,8 +11,6 @@ from typing import Any, Literal, TypeVar
 
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.task import Task
-from recgauntlet.core.types import Scalar
-from recgauntlet.records.schema import PluginRef
 
 T = TypeVar("T")
 Kind = Literal["tasks", "models", "defenses", "attacks", "commands"]
@@ -26,11 +25,17 @@ class Plugin:
     distribution: str
     version: str
 
-    def ref(self, hyperparameters: dict[str, Scalar]) -> PluginRef:
-        """The plugin with its hyper-parameters, as a record names it."""
-        return PluginRef(
-            name=self.name, distribution=self.distribution, version=self.version, hyperparameters=hyperparameters
-        )
+    @property
+    def summary(self) -> str:
+        """The first paragraph of the docstring of the plugin's module (of the class where the module has none), on one
+        line; empty where there is neither."""
+        docstring = getattr(inspect.getmodule(self.value), "__doc__", "") or self.value.__doc__ or ""
+        return " ".join(inspect.cleandoc(docstring).partition("\n\n")[0].split())
+
+    @property
+    def citation(self) -> str:
+        """The BibTeX entries of the plugin's attribute `citation`; empty where it has none."""
+        return str(getattr(self.value, "citation", "")).strip()
 
 
 @cache

@@ -109,8 +109,8 @@ def row_id(table: TaskTable, row: Row) -> str:
         table.data_fingerprint,
         table.examples_fingerprint,
         table.suite.model_dump(),
-        row.model.model_dump(),
-        row.defense.model_dump(),
+        row.model.key.model_dump(),
+        row.defense.key.model_dump(),
     )
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:ID_LENGTH]
 

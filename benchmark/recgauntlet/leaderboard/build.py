@@ -193,7 +193,7 @@ def _failed_cell(record: RunRecord) -> FailedCell:
 
 
 def _plugins_of(cell: RunRecord | Row) -> str:
-    return _text(cell.model.model_dump(), cell.defense.model_dump())
+    return _text(cell.model.key.model_dump(), cell.defense.key.model_dump())
 
 
 def _text(*parts: object) -> str:

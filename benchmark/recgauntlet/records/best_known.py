@@ -60,8 +60,11 @@ class Challenged(_Part):
     def is_cell_of(self, record: RunRecord) -> bool:
         """Whether `record` speaks of this very model and data. Its suite may be another one, and so may its digest:
         an input that fools the model does so whatever else was tried."""
-        same = ("task", "model", "defense", "seed", "weights_sha256")
-        return bool(record.weights_sha256) and all(getattr(self, name) == getattr(record, name) for name in same)
+
+        def cell(one: Challenged | RunRecord) -> tuple[object, ...]:
+            return one.task, one.model.key, one.defense.key, one.seed, one.weights_sha256
+
+        return bool(record.weights_sha256) and cell(self) == cell(record)
 
 
 class Deltas(_Part):

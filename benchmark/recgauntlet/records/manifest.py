@@ -13,7 +13,7 @@ from recgauntlet.core.errors import OutputError, RecordError
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.comparability import Ground
 from recgauntlet.records.digest import digest_of, load_json, to_bytes, validated
-from recgauntlet.records.schema import PluginRef, SuiteRef
+from recgauntlet.records.schema import PluginKey, SuiteRef
 
 SCHEMA_VERSION: Literal[1] = 1
 KIND: Literal["release"] = "release"
@@ -98,8 +98,8 @@ class SummaryRow(_Part):
 
     task: str
     track: Track
-    model: PluginRef
-    defense: PluginRef
+    model: PluginKey
+    defense: PluginKey
     rank: int | None
     clean: Interval
     worst: str | None

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from recgauntlet.core.card import Goal, Tier, Track
 from recgauntlet.core.dataset import BoolArray
+from recgauntlet.core.plugins import Plugin
 from recgauntlet.core.types import Edit, Scalar, Surface
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.digest import digest_of, validated
@@ -33,18 +34,40 @@ class TaskRef(_Part):
     redistributable: bool
 
 
-class PluginRef(_Part):
-    """A model or a defense: its registered name, who ships it, and its hyper-parameters in full."""
+class PluginKey(_Part):
+    """Which plugin: its registered name, who ships it, and its hyper-parameters in full. Equal keys, same plugin."""
 
     name: str
     distribution: str
     version: str
     hyperparameters: dict[str, Scalar]
 
+
+class PluginRef(PluginKey):
+    """A plugin as a record names it, with its own description. Fields without text are not written, so that records
+    from before they existed keep their digests."""
+
+    summary: str = Field(default="", exclude_if=lambda text: not text)
+    """The first paragraph of the docstring of its module, on one line."""
+    citation: str = Field(default="", exclude_if=lambda text: not text)
+    """The BibTeX entries of its attribute `citation`."""
+
     @classmethod
-    def named(cls, name: str, shipped: tuple[str, str], hyperparameters: dict[str, Scalar]) -> PluginRef:
-        """The plugin `name`; `shipped` is the distribution and its version."""
-        return cls(name=name, distribution=shipped[0], version=shipped[1], hyperparameters=hyperparameters)
+    def of(cls, plugin: Plugin, hyperparameters: dict[str, Scalar]) -> PluginRef:
+        """The loaded `plugin`."""
+        return cls(
+            name=plugin.name,
+            distribution=plugin.distribution,
+            version=plugin.version,
+            hyperparameters=hyperparameters,
+            summary=plugin.summary,
+            citation=plugin.citation,
+        )
+
+    @property
+    def key(self) -> PluginKey:
+        """The plugin without its description."""
+        return PluginKey(**{name: getattr(self, name) for name in PluginKey.model_fields})
 
 
 class SuiteRef(_Part):

@@ -15,7 +15,7 @@ from recgauntlet.core.card import TaskCard
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import OutputError, RecGauntletError
 from recgauntlet.core.journal import Journal
-from recgauntlet.core.plugins import Plugin, whose
+from recgauntlet.core.plugins import Kind, Plugin, whose
 from recgauntlet.core.recommender import Recommender, Scalar
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
@@ -147,9 +147,14 @@ def describe_failed_cell(
     `defense` are their hyper-parameters, as far as they are known."""
     card = find_task_or_card(spec.task).card
     environment = describe(choose_device(spec.device), "fp32" if spec.precision == "auto" else spec.precision)
-    model_ref = PluginRef.named(spec.model, whose("models", spec.model), model)
-    defense_ref = PluginRef.named(spec.defense, whose("defenses", spec.defense), defense)
+    model_ref = _unloaded("models", spec.model, model)
+    defense_ref = _unloaded("defenses", spec.defense, defense)
     return _record(spec, card, model_ref, defense_ref, _Made(), environment, now(), failure)
+
+
+def _unloaded(kind: Kind, name: str, hyperparameters: dict[str, Scalar]) -> PluginRef:
+    distribution, version = whose(kind, name)
+    return PluginRef(name=name, distribution=distribution, version=version, hyperparameters=hyperparameters)
 
 
 def check_spec(spec: CellSpec) -> OpenCell:
@@ -362,7 +367,8 @@ def precision_of(wanted: str, device: torch.device, model: Plugin) -> str:
 def _record_of(
     cell: OpenCell, made: _Made, environment: Environment, started: str, failure: Failure | None
 ) -> RunRecord:
-    model, defense = cell.model.ref(cell.model_options), cell.defense.ref(cell.defense_object.hyperparameters())
+    model = PluginRef.of(cell.model, cell.model_options)
+    defense = PluginRef.of(cell.defense, cell.defense_object.hyperparameters())
     return _record(cell.spec, cell.task.card, model, defense, made, environment, started, failure)
 
 

@@ -22,7 +22,7 @@ from recgauntlet.core.spec import Options
 from recgauntlet.evaluation.robustness import Found, Trial, attackable, example_bits, run_attack
 from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, Deltas
 from recgauntlet.records.columns import Packed
-from recgauntlet.records.schema import AttackEffort, Evidence, RunRecord, ThreatOutcome
+from recgauntlet.records.schema import AttackEffort, Evidence, PluginRef, RunRecord, ThreatOutcome
 from recgauntlet.runner.challenged_cell import open_challenged
 from recgauntlet.runner.loading import Progress, Sources
 from recgauntlet.threats.edits import example_edits
@@ -100,7 +100,7 @@ def challenge(
     _check_ran(plugin, outcomes)
     return BestKnown(
         challenged=cell,
-        attack=plugin.ref(made.hyperparameters()),
+        attack=PluginRef.of(plugin, made.hyperparameters()),
         examples=examples,
         environment=describe(opened.device, "fp32"),
         started=started,

@@ -14,7 +14,9 @@ import pytest
 
 from recgauntlet.core.errors import OutputError, RecordError
 from recgauntlet.core.files import write_atomically
+from recgauntlet.core.plugins import find_defense
 from recgauntlet.records.columns import Packed
+from recgauntlet.records.digest import digest_of
 from recgauntlet.records.io import read_record, write_record
 from recgauntlet.records.schema import Clean, Environment, Gate, PluginRef, RunRecord, SuiteRef, TaskRef
 
@@ -219,3 +221,22 @@ def test_a_read_only_directory_is_named(tmp_path: Path) -> None:
             write_record(make_record(), tmp_path / "cell.json")
     finally:
         tmp_path.chmod(0o700)
+
+
+def test_a_record_carries_what_its_plugins_say_of_themselves(tmp_path: Path) -> None:
+    described = PluginRef.of(find_defense("pgd"), {"steps": 2})
+    assert described.summary.startswith("PGD adversarial training: ")
+    assert "\n" not in described.summary
+    assert described.citation.startswith("@")
+    assert described.citation == find_defense("pgd").value.citation.strip()
+    plain = PluginRef.model_validate(described.key.model_dump())
+    assert (plain.summary, plain.citation, plain.key) == ("", "", described.key)
+    write_record(make_record().model_copy(update={"defense": described}), tmp_path / "one.json")
+    assert read_record(tmp_path / "one.json").defense == described
+
+
+def test_a_record_without_descriptions_keeps_the_digest_from_before_there_were_any(tmp_path: Path) -> None:
+    write_record(make_record(), tmp_path / "one.json")
+    content = json.loads((tmp_path / "one.json").read_text())
+    assert set(content["model"]) == {"name", "distribution", "version", "hyperparameters"}
+    assert content["digest"] == digest_of(content)

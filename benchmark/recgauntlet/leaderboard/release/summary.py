@@ -29,8 +29,8 @@ def summary_rows(tables: Sequence[TaskTable]) -> tuple[SummaryRow, ...]:
         SummaryRow(
             task=table.task,
             track=table.track,
-            model=row.model,
-            defense=row.defense,
+            model=row.model.key,
+            defense=row.defense.key,
             rank=row.rank,
             clean=Interval.of(row.clean),
             worst=row.worst,
