@@ -53,9 +53,10 @@ bench: $(BENCH)/.installed $(BENCH_TEXT)/.installed ## Race peer libraries and p
 	$(BENCH)/bin/python tests/benchmarks/bench_figures.py; \
 	exit $$failed
 
-lint: install ## Style
+lint: install ## Style, and which room may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: install ## mypy (strict) and basedpyright
 	$(BIN)/mypy

@@ -21,6 +21,7 @@ from toy_recommender import (
 )
 
 from recgauntlet import Attack, Batch, Budget, Randomness, Victim
+from recgauntlet.attacks.base import find_attack
 from recgauntlet.attacks.embedding.pgd import FGM
 from recgauntlet.cli import cli
 from recgauntlet.core import plugins as registry
@@ -40,7 +41,7 @@ def installed(unpacked: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[
     """The attack, found by its name."""
     monkeypatch.syspath_prepend(unpacked)
     registry._entries.cache_clear()
-    found: type[Attack] = registry.find_attack("patient-ascent").value
+    found: type[Attack] = find_attack("patient-ascent").value
     yield found
     registry._entries.cache_clear()
     sys.modules.pop("patient_ascent", None)

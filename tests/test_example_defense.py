@@ -16,7 +16,8 @@ from recgauntlet import Batch, Catalog, Defense, Pairs, Randomness, TrainingCont
 from recgauntlet.cli import cli
 from recgauntlet.core import plugins as registry
 from recgauntlet.data.batches import pairs_to_batch
-from recgauntlet.training.trainer import Trainer
+from recgauntlet.training.defense import find_defense
+from recgauntlet.training.trainer import AdamWTrainer
 from recgauntlet_baselines.models.nrms import NRMS
 
 EXAMPLE = EXAMPLES / "defense-plugin"
@@ -32,7 +33,7 @@ def installed(unpacked: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[
     """The defense, found by its name."""
     monkeypatch.syspath_prepend(unpacked)
     registry._entries.cache_clear()
-    found: type[Defense] = registry.find_defense("embedding-noise").value
+    found: type[Defense] = find_defense("embedding-noise").value
     yield found
     registry._entries.cache_clear()
     sys.modules.pop("embedding_noise", None)
@@ -77,7 +78,7 @@ def test_its_hyperparameters_are_the_constructors_arguments(installed: type[Defe
 
 def test_a_step_trains_the_model(installed: type[Defense], model: NRMS, batch: Batch) -> None:
     before = model.words.weight.detach().clone()
-    loss = Trainer(model, 4, Randomness(0, "test"), "fp32").advance(installed(), batch)
+    loss = AdamWTrainer(model, 4, Randomness(0, "test"), "fp32").advance(installed(), batch)
     assert np.isfinite(loss)
     assert not torch.equal(before, model.words.weight.detach())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recgauntlet.attacks.base import Attack, Budget
+    from recgauntlet.attacks.base import Attack
     from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
     from recgauntlet.core.card import TaskCard, load_card
     from recgauntlet.core.dataset import Catalog, Pairs, Tables, TrainingPeriod
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recgauntlet.records.io import read_record
     from recgauntlet.records.schema import RunRecord
     from recgauntlet.runner.cell import run_cell
+    from recgauntlet.threats.budget import Budget
     from recgauntlet.threats.victim import Victim
     from recgauntlet.training.defense import Defense, TrainingContext, click_loss, model_scores
 
@@ -29,7 +30,7 @@ _HOME = {
     "Attack": "attacks.base",
     "Batch": "core.batch",
     "Between": "core.search_space",
-    "Budget": "attacks.base",
+    "Budget": "threats.budget",
     "Candidates": "core.batch",
     "Catalog": "core.dataset",
     "CellSpec": "core.spec",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from recgauntlet.core.card import TIERS, Tier
-from recgauntlet.leaderboard.schema import RANKING_TIER, Row, TaskTable, ThreatColumn
+from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
+from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatColumn
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet_site import words
 

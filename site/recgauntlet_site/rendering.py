@@ -10,9 +10,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from recgauntlet.core.card import TIERS
+from recgauntlet.core.card import RANKING_TIER, TIERS
 from recgauntlet.leaderboard.paired import twin_of
-from recgauntlet.leaderboard.schema import RANKING_TIER, FailedCell
+from recgauntlet.leaderboard.schema import FailedCell
 from recgauntlet_site import cells, words
 from recgauntlet_site.pictures.security_curves import axis, budgets, curves, point_at
 

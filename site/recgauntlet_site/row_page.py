@@ -9,10 +9,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.leaderboard.address import RowAt, Scope
 from recgauntlet.leaderboard.citation import cite
 from recgauntlet.leaderboard.paired import twin_of
-from recgauntlet.leaderboard.schema import RANKING_TIER, CurvePoint, Row, Source, TaskTable
+from recgauntlet.leaderboard.schema import CurvePoint, Row, Source, TaskTable
 from recgauntlet.records.schema import RunRecord
 from recgauntlet_site import words
 from recgauntlet_site.methods import Key, MethodPage, key_of

@@ -8,11 +8,11 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from recgauntlet.core.card import TaskCard, TrackCard
+from recgauntlet.core.card import RANKING_TIER, TaskCard, TrackCard
 from recgauntlet.leaderboard.address import row_anchor, slug
 from recgauntlet.leaderboard.flags import Flag
 from recgauntlet.leaderboard.paper_table import options_apart
-from recgauntlet.leaderboard.schema import RANKING_TIER, Row, TaskTable, ThreatCells, ThreatColumn
+from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatCells, ThreatColumn
 from recgauntlet.records.schema import Evidence, RunRecord
 from recgauntlet_site import words
 from recgauntlet_site.columns import Column, columns_of, device_kind

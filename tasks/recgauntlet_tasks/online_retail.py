@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from recgauntlet.core.dataset import INTERACTIONS, ITEMS, IntArray, Tables
+from recgauntlet.core.dataset import INTERACTIONS, ITEMS, Tables
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.files import downloads
 from recgauntlet.core.task import SourceOptions
+from recgauntlet.core.types import IntArray
 from recgauntlet.data.arrow import pc
 from recgauntlet.data.cleaning import first_takes, k_core, mentioned, table_of
 from recgauntlet.data.download import download

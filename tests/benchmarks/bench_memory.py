@@ -17,7 +17,7 @@ from bench_subject import Subject, open_subject, survivors
 from recgauntlet.core.rng import Randomness
 from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.evaluation.robustness import Trial
-from recgauntlet.training.trainer import Trainer
+from recgauntlet.training.trainer import AdamWTrainer
 
 STATUS, REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 STEPS = 3
@@ -43,7 +43,7 @@ def train(subject: Subject, pairs: int) -> int:
     model = subject.model.requires_grad_(True).train()
     order = np.arange(STEPS * pairs) % len(subject.data.train)
     before = forget_peak()
-    trainer = Trainer(model, STEPS, Randomness(0, "benchmark"), "fp32")
+    trainer = AdamWTrainer(model, STEPS, Randomness(0, "benchmark"), "fp32")
     for step in range(STEPS):
         trainer.advance(
             subject.cell.defense_object, pairs_to_batch(subject.data.train, order[step * pairs : (step + 1) * pairs])

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from recgauntlet import CellSpec, SourceOptions
-from recgauntlet.attacks.base import Budget
 from recgauntlet.attacks.suite import attacks_for
 from recgauntlet.core import files as paths
 from recgauntlet.core.card import Threat, Tier
@@ -19,6 +18,7 @@ from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
 from recgauntlet.data.prepare import item_vectors, prepare
 from recgauntlet.evaluation.robustness import Trial, attackable, run_attack
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.training.build import OpenCell, belongs, checkpoint_info, open_cell, train_cell, untrained
 from recgauntlet.training.checkpoint import load_weights, read_info, save_checkpoint

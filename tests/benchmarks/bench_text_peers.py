@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.core.batch import Batch, UserState
 from recgauntlet.core.card import TextThreat
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.evaluation.robustness import Trial
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.lexicon import Lexicon, character_variants
 from recgauntlet.threats.verifier.text import text_fault
 

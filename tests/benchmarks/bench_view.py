@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.attacks.embedding.pgd import radius_of
 from recgauntlet.core.batch import Candidates, Tokens, UserState
 from recgauntlet.core.recommender import embedding_mask
 from recgauntlet.evaluation.robustness import Trial, is_right, score_in_chunks
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.verifier import verify
 
 

@@ -13,9 +13,9 @@ from bench_subject import Subject, survivors
 from bench_timing import seconds_of, side_by_side
 from bench_view import PeerView
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.card import Tier
+from recgauntlet.threats.budget import Budget
 
 TIERS: tuple[Tier, ...] = ("low", "standard")
 pytestmark = [pytest.mark.measures, pytest.mark.timeout(7200), pytest.mark.filterwarnings("ignore")]

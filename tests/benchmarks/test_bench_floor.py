@@ -11,11 +11,11 @@ from bench_figures import Figure
 from bench_subject import Subject, untrained_subject
 from bench_timing import side_by_side
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.attacks.embedding.pgd import PGD
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation.robustness import Trial
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.victim import Victim
 
 STEPS = 20

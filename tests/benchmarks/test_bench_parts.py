@@ -11,8 +11,8 @@ from bench_figures import Figure
 from bench_subject import Subject, survivors, untrained_subject
 from bench_view import PeerView
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.evaluation.robustness import Trial
+from recgauntlet.threats.budget import Budget
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from bench_subject import WORKPLACE, Subject
 from bench_text_peers import INSTALLED, Attacker, characters_search, words_search
 from bench_timing import side_by_side
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.attacks.suite import attacks_for, suite_ref
 from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation.robustness import Trial, is_right, run_attack, score_in_chunks
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.verifier import verify
 
 PAIRS, RACED = 150, 120

@@ -11,10 +11,10 @@ from bench_figures import Figure
 from bench_timing import Sides, side_by_side
 from bench_training import Course
 
-from recgauntlet.core.plugins import find_defense, names
+from recgauntlet.core.plugins import names
 from recgauntlet.core.recommender import constructor_defaults
 from recgauntlet.training.cost import count_passes
-from recgauntlet.training.defense import Defense
+from recgauntlet.training.defense import Defense, find_defense
 from recgauntlet_baselines.defenses.pgd import PGD
 
 STEPS = 3

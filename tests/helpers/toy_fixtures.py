@@ -6,9 +6,10 @@ import pytest
 import torch
 from toy_recommender import Run, ToyRecommender, make_batch, make_catalog, make_victim, train
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.victim import Victim
 

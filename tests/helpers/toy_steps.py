@@ -11,7 +11,7 @@ from recgauntlet.core.dataset import Pairs, TrainingPeriod
 from recgauntlet.core.recommender import Origin, Recommender
 from recgauntlet.core.rng import Randomness
 from recgauntlet.training.defense import Defense, TrainingContext
-from recgauntlet.training.trainer import Trainer
+from recgauntlet.training.trainer import AdamWTrainer
 
 
 def trained_toy() -> ToyRecommender:
@@ -35,13 +35,13 @@ def at(progress: float, step: int = 3) -> TrainingContext:
     return TrainingContext(step, progress, Randomness(0, "test"))
 
 
-def trainer_of(model: Recommender, progress: float = 0.75) -> Trainer:
-    trainer = Trainer(model, 20, Randomness(0, "test"), "fp32")
+def trainer_of(model: Recommender, progress: float = 0.75) -> AdamWTrainer:
+    trainer = AdamWTrainer(model, 20, Randomness(0, "test"), "fp32")
     trainer.context = TrainingContext(round(20 * progress), progress, trainer.context.rng)
     return trainer
 
 
-class Recording(Trainer):
+class Recording(AdamWTrainer):
     """A trainer that keeps the gradients it is to apply, and applies none."""
 
     applied: list[Tensor | None]

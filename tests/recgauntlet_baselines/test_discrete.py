@@ -9,7 +9,6 @@ import pytest
 import torch
 from toy_recommender import ToyRecommender, make_batch, make_catalog, train
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.core.batch import PAD, Batch
 from recgauntlet.core.card import HistoryThreat, TextThreat, Threat, Tier
 from recgauntlet.core.dataset import Catalog
@@ -18,6 +17,7 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.data.encoder import sentence_vectors
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.testing.tiny import tiny_threats
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.lexicon import Lexicon
 from recgauntlet.threats.verifier.history import history_fault
 from recgauntlet.threats.verifier.text import text_fault

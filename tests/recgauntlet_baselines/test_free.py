@@ -12,7 +12,7 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.cost import count_passes
 from recgauntlet.training.defense import Defense, TrainingContext
-from recgauntlet.training.trainer import Trainer
+from recgauntlet.training.trainer import AdamWTrainer
 from recgauntlet_baselines.defenses.free import FreeAT
 
 BATCHES = [toy_batch(seed) for seed in range(7)]
@@ -26,7 +26,7 @@ def test_conforms(check: Check) -> None:
 def train(defense: Defense, batches: list[Batch], progress: float = 1.0) -> tuple[ToyRecommender, list[float]]:
     """The model after a step a batch, and the losses; progress stands still."""
     model = toy_model().double()  # AdamW makes a step of every rounding error
-    trainer = Trainer(model, len(batches), Randomness(0, "test"), "fp32")
+    trainer = AdamWTrainer(model, len(batches), Randomness(0, "test"), "fp32")
     losses = []
     for step, batch in enumerate(batches):
         trainer.context = TrainingContext(step, progress, trainer.context.rng)
@@ -37,7 +37,7 @@ def train(defense: Defense, batches: list[Batch], progress: float = 1.0) -> tupl
 def by_hand(epsilon: float, held: list[tuple[int, bool]]) -> tuple[ToyRecommender, list[float]]:
     """Algorithm 1 of the paper: `held` says which batch each step is on, and whether it is new."""
     model = toy_model().double()  # AdamW makes a step of every rounding error
-    trainer = Trainer(model, len(held), Randomness(0, "test"), "fp32")
+    trainer = AdamWTrainer(model, len(held), Randomness(0, "test"), "fp32")
     losses = []
     delta = torch.zeros(())
     for number, new in held:
@@ -95,7 +95,7 @@ def test_a_step_costs_what_a_step_of_plain_training_costs() -> None:
     seen = []
     for defense in (FreeAT(epsilon=0.5, replays=3), Defense()):
         model = toy_model()
-        trainer = Trainer(model, 9, Randomness(0, "test"), "fp32")
+        trainer = AdamWTrainer(model, 9, Randomness(0, "test"), "fp32")
         with count_passes(model) as passes:
             for batch in BATCHES[:6]:
                 trainer.advance(defense, batch)
@@ -113,7 +113,7 @@ def test_padding_is_not_moved() -> None:
     defense = FreeAT(epsilon=0.5, replays=9, warmup=0.0)
     seen: list[Tensor] = []
     model, batch = toy_model(), BATCHES[0]
-    trainer = Trainer(model, 4, Randomness(0, "test"), "fp32")
+    trainer = AdamWTrainer(model, 4, Randomness(0, "test"), "fp32")
     inside = model.score
 
     def watch(user, candidates, embeddings=None):  # type: ignore[no-untyped-def]

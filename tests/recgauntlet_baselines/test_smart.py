@@ -11,7 +11,7 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.cost import count_passes
 from recgauntlet.training.defense import model_scores
-from recgauntlet.training.trainer import Trainer
+from recgauntlet.training.trainer import AdamWTrainer
 from recgauntlet_baselines.defenses._consistency import symmetric_kl
 from recgauntlet_baselines.defenses.smart import SMART, served_with
 
@@ -23,8 +23,8 @@ def test_conforms(check: Check) -> None:
     check()
 
 
-def trainer_of(model: ToyRecommender) -> Trainer:
-    return Trainer(model, 12, Randomness(0, "test"), "fp32")
+def trainer_of(model: ToyRecommender) -> AdamWTrainer:
+    return AdamWTrainer(model, 12, Randomness(0, "test"), "fp32")
 
 
 def test_the_loss_is_clean_plus_smoothness_plus_the_distance_to_the_teacher() -> None:

@@ -12,7 +12,7 @@ from toy_recommender import make_batch
 from recgauntlet.core.batch import PAD, Batch, Users
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.recommender import Scalar
+from recgauntlet.core.types import Scalar
 from recgauntlet.data.encoder import sentence_vectors
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.defense import click_loss, model_scores

@@ -16,7 +16,8 @@ from xml.etree import ElementTree
 import pytest
 from picture_tables import HEBREW, HOSTILE, LONG, few_rows, many_rows, odd_tables
 
-from recgauntlet.leaderboard.schema import RANKING_TIER, TaskTable
+from recgauntlet.core.card import RANKING_TIER
+from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet_site.pictures import (
     Picture,
     accuracy_cost,

@@ -8,7 +8,7 @@ import pytest
 from board import CARD
 from synthetic_records import make_record
 
-from recgauntlet.core.plugins import find_task
+from recgauntlet.core.task import find_task
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.schema import TaskTable, ThreatColumn, TierBudget
 from recgauntlet_site import words

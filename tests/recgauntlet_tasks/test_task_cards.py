@@ -5,8 +5,8 @@ import json
 import pytest
 
 from recgauntlet.core.card import TIERS, EmbeddingThreat, HistoryThreat, TextThreat, load_card
-from recgauntlet.core.plugins import find_task, names
-from recgauntlet.core.task import SourceOptions
+from recgauntlet.core.plugins import names
+from recgauntlet.core.task import SourceOptions, find_task
 from recgauntlet.data.fingerprint import fingerprint
 from recgauntlet_tasks import news_click
 

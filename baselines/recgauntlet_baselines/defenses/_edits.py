@@ -7,12 +7,12 @@ from functools import cached_property
 
 import torch
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.core.card import TIERS, HistoryThreat, TextThreat, Threat, Tier
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.recommender import Surface
+from recgauntlet.core.types import Surface
 from recgauntlet.data.encoder import sentence_vectors
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.lexicon import Lexicon
 from recgauntlet_baselines.defenses._history_edits import HistoryEdits
 from recgauntlet_baselines.defenses._text_edits import TextEdits

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.core.batch import PAD
 from recgauntlet.core.card import HistoryThreat
+from recgauntlet.threats.budget import Budget
 
 REPLACE, INSERT, DELETE = 0, 1, 2
 _KINDS = {"replace": REPLACE, "insert": INSERT, "delete": DELETE}

@@ -13,9 +13,9 @@ from itertools import chain
 
 import numpy as np
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.core.card import TextThreat
-from recgauntlet.core.dataset import IntArray
+from recgauntlet.core.types import IntArray
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.lexicon import Lexicon, character_variants, is_number, words_of
 from recgauntlet.threats.verifier.text import text_fault
 

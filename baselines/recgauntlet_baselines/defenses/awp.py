@@ -13,7 +13,7 @@ from torch import Tensor
 from recgauntlet.attacks import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.search_space import Between, SearchSpace
-from recgauntlet.training.trainer import Trainer
+from recgauntlet.training.defense import Trainer
 from recgauntlet_baselines.defenses._adversarial import Inner
 from recgauntlet_baselines.defenses.pgd import PGD
 

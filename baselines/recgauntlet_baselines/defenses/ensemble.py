@@ -12,8 +12,8 @@ from recgauntlet.core.batch import Batch, Candidates, UserState
 from recgauntlet.core.recommender import Recommender, embedding_mask
 from recgauntlet.core.rng import derive
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
-from recgauntlet.training.defense import Defense, TrainingContext
-from recgauntlet.training.trainer import Trainer
+from recgauntlet.training.defense import Defense, Trainer, TrainingContext
+from recgauntlet.training.trainer import AdamWTrainer
 from recgauntlet_baselines.defenses._adversarial import l2_unit
 
 
@@ -69,7 +69,7 @@ class Ensemble(Defense):
         self.lam = lam
         self.warmup = warmup
         self._first: Trainer | None = None
-        self._others: list[Trainer] = []
+        self._others: list[AdamWTrainer] = []
 
     def step(self, trainer: Trainer, batch: Batch) -> Tensor:
         if self._first is not trainer:
@@ -144,14 +144,14 @@ def clean_pass(model: Recommender, batch: Batch) -> CleanPass:
     return CleanPass(model, batch, state, candidates, embedded, loss)
 
 
-def siblings(first: Trainer, count: int) -> list[Trainer]:
+def siblings(first: Trainer, count: int) -> list[AdamWTrainer]:
     """Trainers of `count` untrained siblings of the first trainer's model, as far in training as it is."""
     rng = first.context.rng.child("sibling")
     trainers = []
     for number in range(count):
         model = first.model.sibling(derive(rng.seed, rng.purpose, number)).train()
         # inside the first trainer's autocast, whatever its precision
-        trainer = Trainer(model, first.total_steps, rng.child(str(number)), "fp32")
+        trainer = AdamWTrainer(model, first.total_steps, rng.child(str(number)), "fp32")
         trainer.context = TrainingContext(first.context.step, first.context.progress, trainer.context.rng)
         trainers.append(trainer)
     return trainers

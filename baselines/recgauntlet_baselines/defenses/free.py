@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
-from recgauntlet.training.trainer import Trainer
+from recgauntlet.training.defense import Trainer
 from recgauntlet_baselines.defenses._adversarial import Inner, RisingRadius, l2_clip, l2_unit
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from recgauntlet.attacks import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
-from recgauntlet.training.trainer import Trainer
+from recgauntlet.training.defense import Trainer
 from recgauntlet_baselines.defenses.pgd import PGD
 
 

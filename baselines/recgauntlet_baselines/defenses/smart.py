@@ -12,8 +12,7 @@ from torch import Tensor
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.search_space import Between, SearchSpace
-from recgauntlet.training.defense import TrainingContext, model_scores
-from recgauntlet.training.trainer import Trainer
+from recgauntlet.training.defense import Trainer, TrainingContext, model_scores
 from recgauntlet_baselines.defenses._adversarial import Inner
 from recgauntlet_baselines.defenses._consistency import Consistency, random_start, symmetric_kl
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recgauntlet.core.batch import Batch, Candidates, Tokens, UserState
-from recgauntlet.core.dataset import Catalog, IntArray, Pairs
-from recgauntlet.core.recommender import Recommender, Surface
+from recgauntlet.core.dataset import Catalog, Pairs
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.types import IntArray, Surface
 from recgauntlet_baselines.models._layers import WordTokenizer
 
 BPR_CITATION = """

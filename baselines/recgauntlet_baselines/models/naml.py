@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.core.dataset import Catalog
-from recgauntlet.core.recommender import Recommender, Surface, TrainingRecipe
+from recgauntlet.core.recommender import Recommender, TrainingRecipe
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
+from recgauntlet.core.types import Surface
 from recgauntlet_baselines.models._layers import AdditiveAttention, in_length_groups
 from recgauntlet_baselines.models._words import word_inputs
 

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
 from recgauntlet.core.dataset import Catalog
-from recgauntlet.core.recommender import Recommender, Surface, TrainingRecipe
+from recgauntlet.core.recommender import Recommender, TrainingRecipe
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
+from recgauntlet.core.types import Surface
 from recgauntlet_baselines.models._sequence import Transformer, item_tokens
 
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from recgauntlet.core.batch import Candidates, Tokens, UserState
 from recgauntlet.core.dataset import Catalog
-from recgauntlet.core.recommender import Surface, TrainingRecipe
+from recgauntlet.core.recommender import TrainingRecipe
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
+from recgauntlet.core.types import Surface
 from recgauntlet_baselines.models._layers import AdditiveAttention
 from recgauntlet_baselines.models._words import word_inputs
 from recgauntlet_baselines.models.sasrec import SASRec

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.recommender import Recommender, Surface, TrainingRecipe
+from recgauntlet.core.recommender import Recommender, TrainingRecipe
 from recgauntlet.core.search_space import OneOf, SearchSpace
+from recgauntlet.core.types import Surface
 from recgauntlet.data.encoder import model_path
 from recgauntlet_baselines.models._layers import AdditiveAttention, WordTokenizer, closed, in_length_groups
 from recgauntlet_baselines.models._pretrained import keep_layers, load_encoder, special_ids, word_pieces

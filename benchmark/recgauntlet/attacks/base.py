@@ -1,45 +1,19 @@
-"""The contract of an attack, and the budget it must keep to."""
+"""The contract of an attack."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recgauntlet.core.batch import Batch
-from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat, Tier
-from recgauntlet.core.recommender import Scalar, Surface, constructor_defaults
+from recgauntlet.core.plugins import Plugin, find
+from recgauntlet.core.recommender import constructor_defaults
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import Scalar, Surface
+from recgauntlet.threats.budget import Budget
 
 if TYPE_CHECKING:
     from recgauntlet.threats.victim import Victim
-
-
-@dataclass(frozen=True)
-class Budget:
-    """A threat at one tier: what `Attack.perturb` may change, and how often it may ask.
-
-    `amount` is the radius (embedding; relative to the victim's `scale`), the words (candidate-text) or the
-    edits (history). `characters` is the cap on character edits, 0 where the threat allows none.
-    """
-
-    threat: EmbeddingThreat | TextThreat | HistoryThreat
-    tier: Tier
-    amount: float
-    characters: int
-    queries: int
-
-    @classmethod
-    def of(cls, threat: EmbeddingThreat | TextThreat | HistoryThreat, tier: Tier) -> Budget:
-        """The budget of `threat` at `tier`."""
-        if isinstance(threat, EmbeddingThreat):
-            amount = threat.radius.at(tier)
-        elif isinstance(threat, TextThreat):
-            amount = threat.words.at(tier)
-        else:
-            amount = threat.edits.at(tier)
-        characters = threat.characters if isinstance(threat, TextThreat) else None
-        return cls(threat, tier, amount, int(characters.at(tier)) if characters else 0, int(threat.queries.at(tier)))
 
 
 class Attack(ABC):
@@ -75,3 +49,8 @@ class Attack(ABC):
     @abstractmethod
     def perturb(self, victim: Victim, batch: Batch, budget: Budget, rng: Randomness) -> Batch:
         """The batch with its inputs changed inside `budget`."""
+
+
+def find_attack(name: str) -> Plugin:
+    """The registered attack class `name`; PluginError where there is none, or it is no subclass of Attack."""
+    return find("attacks", name, base=Attack)

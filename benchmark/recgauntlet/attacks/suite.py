@@ -17,7 +17,7 @@ from recgauntlet.attacks.text.keywords import Keywords
 from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat
 from recgauntlet.core.protocol import evaluator
-from recgauntlet.core.recommender import Surface
+from recgauntlet.core.types import Surface
 from recgauntlet.records.schema import SuiteRef
 
 SUITE_ID = "gauntlet"

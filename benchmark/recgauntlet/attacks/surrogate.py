@@ -14,13 +14,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import wrong_way
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.errors import OutputError
 from recgauntlet.core.files import write_atomically
 from recgauntlet.core.protocol import DEEP
 from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.victim import Effort, Victim
 
 

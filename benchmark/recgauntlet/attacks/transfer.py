@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from recgauntlet.attacks import references
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import Best, may_ask
 from recgauntlet.attacks.surrogate import TwinInputs, Variant
 from recgauntlet.core.batch import Batch
-from recgauntlet.core.recommender import Scalar, Surface
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import Scalar, Surface
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.gradients import fit
 from recgauntlet.threats.victim import Victim
 

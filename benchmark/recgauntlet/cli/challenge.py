@@ -9,11 +9,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from recgauntlet.attacks.base import find_attack
 from recgauntlet.cli.options import check_owners, named, options_of, source_options
 from recgauntlet.cli.progress import with_bar
 from recgauntlet.core.card import TIERS, Tier
 from recgauntlet.core.errors import OutputError, RecordError
-from recgauntlet.core.plugins import find_attack
 from recgauntlet.core.spec import Options, file_safe
 from recgauntlet.records.best_known import BestKnown, broken_up_to, read_best_known, write_best_known
 from recgauntlet.records.io import read_record

@@ -13,7 +13,7 @@ from recgauntlet.core import files as paths
 from recgauntlet.core import plugins
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import DataError
-from recgauntlet.core.task import SourceOptions
+from recgauntlet.core.task import SourceOptions, find_task
 from recgauntlet.data import cache as store
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.fingerprint import fingerprint
@@ -62,7 +62,7 @@ def list_() -> None:
     table = Table(Column("task", no_wrap=True), Column("track", no_wrap=True), "data", "rows", "prepared here")
     licences: dict[str, str] = {}
     for name in plugins.names("tasks"):
-        card = plugins.find_task(name).card
+        card = find_task(name).card
         for track in card.tracks:
             source = card.track(track).source
             rows = "\n".join(f"{each.rows:,} {which}" for which, each in card.track(track).tables.items())

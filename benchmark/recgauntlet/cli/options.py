@@ -9,9 +9,9 @@ import click
 
 from recgauntlet.core.errors import DataError, PluginError
 from recgauntlet.core.files import cache_root
-from recgauntlet.core.recommender import Scalar
 from recgauntlet.core.spec import Options, task_id
 from recgauntlet.core.task import SourceOptions
+from recgauntlet.core.types import Scalar
 
 EVERY = ""
 """Key of options that were given without a plugin's name."""

@@ -12,12 +12,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from recgauntlet.attacks.base import find_attack
 from recgauntlet.core.escape import visible
-from recgauntlet.core.plugins import Kind, find_attack, find_defense, find_model, find_task, names
-from recgauntlet.core.recommender import Scalar
+from recgauntlet.core.plugins import Kind, names
+from recgauntlet.core.recommender import find_model
+from recgauntlet.core.task import find_task
+from recgauntlet.core.types import Scalar
 from recgauntlet.metrics.ranking import accuracy
 from recgauntlet.records.io import read_record
 from recgauntlet.records.schema import RunRecord, ThreatOutcome
+from recgauntlet.training.defense import find_defense
 from recgauntlet.training.tuned import Method, every_tuned, tuned_for
 
 

@@ -16,10 +16,11 @@ from recgauntlet.cli.progress import Bars
 from recgauntlet.cli.sweeping import check_writable, make_ready, workers_for
 from recgauntlet.core.card import Track
 from recgauntlet.core.escape import visible
-from recgauntlet.core.plugins import Plugin, find_defense, find_model
-from recgauntlet.core.recommender import Scalar, constructor_defaults
+from recgauntlet.core.plugins import Plugin
+from recgauntlet.core.recommender import constructor_defaults, find_model
 from recgauntlet.core.search_space import Between, OneOf
 from recgauntlet.core.spec import TWIN, CellSpec, Options
+from recgauntlet.core.types import Scalar
 from recgauntlet.data import cache as store
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import ready
@@ -28,6 +29,7 @@ from recgauntlet.runner.tuning.sampling import drawn, space_of
 from recgauntlet.runner.tuning.study import Study, chosen, run_studies
 from recgauntlet.runner.tuning.trial import TrialResult
 from recgauntlet.training.build import open_cell
+from recgauntlet.training.defense import find_defense
 from recgauntlet.training.device import choose_device
 from recgauntlet.training.tuned import Method, read_tuned, write_tuned
 

@@ -16,6 +16,8 @@ Tier = Literal["low", "standard", "high"]
 Track = Literal["standard", "demo"]
 Goal = Literal["flip", "promote"]
 TIERS: tuple[Tier, ...] = ("low", "standard", "high")
+RANKING_TIER: Tier = "standard"
+"""The tier whose robust accuracy ranks the rows of a task."""
 
 
 class _Part(BaseModel):

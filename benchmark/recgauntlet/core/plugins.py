@@ -7,12 +7,10 @@ import inspect
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, entry_points
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.task import Task
 
-T = TypeVar("T")
 Kind = Literal["tasks", "models", "defenses", "attacks", "commands"]
 
 
@@ -48,13 +46,15 @@ def names(kind: Kind) -> list[str]:
     return sorted(_entries(kind))
 
 
-def find(kind: Kind, name: str) -> Plugin:
+def find(kind: Kind, name: str, *, base: type | None = None) -> Plugin:
     """The plugin `name`.
+
+    `base` is the class that it must be a subclass of (None: not checked).
 
     Raises
     ------
     PluginError
-        Where there is none of that name (near matches are given), or loading it fails.
+        Where there is none of that name (near matches are given), loading it fails, or it is no subclass of `base`.
     """
     entry = _entries(kind).get(name)
     singular = {"defenses": "defense"}.get(kind, kind.removesuffix("s"))
@@ -75,7 +75,19 @@ def find(kind: Kind, name: str) -> Plugin:
             where=entry.value,
             remedy="mend or uninstall the package that registers it",
         ) from error
-    return Plugin(name, value, *_told(entry.dist))
+    plugin = Plugin(name, value, *_told(entry.dist))
+    if base is not None and not (isinstance(value, type) and issubclass(value, base)):
+        raise not_a(plugin, f"a subclass of recgauntlet.{base.__name__}")
+    return plugin
+
+
+def not_a(plugin: Plugin, expected: str) -> PluginError:
+    """The error that a registered name is not `expected`."""
+    return PluginError(
+        f"{plugin.name!r} is registered but is not {expected}",
+        where=plugin.distribution,
+        remedy=f"let the entry point name {expected}",
+    )
 
 
 def whose(kind: Kind, name: str) -> tuple[str, str]:
@@ -98,51 +110,7 @@ def place_of(kind: Kind, name: str) -> tuple[str, str]:
     return entry.module, entry.attr
 
 
-def find_task(name: str) -> Task:
-    """The task `name`; PluginError where it is no Task."""
-    plugin = find("tasks", name)
-    task: Task = _checked(plugin, isinstance(plugin.value, Task), "a recgauntlet.Task", plugin.value)
-    return task
-
-
-def find_model(name: str) -> Plugin:
-    """The model class `name`; PluginError where it is no subclass of Recommender."""
-    from recgauntlet.core.recommender import Recommender
-
-    plugin = find("models", name)
-    good = isinstance(plugin.value, type) and issubclass(plugin.value, Recommender)
-    return _checked(plugin, good, "a subclass of recgauntlet.Recommender", plugin)
-
-
-def find_defense(name: str) -> Plugin:
-    """The defense class `name`; PluginError where it is no subclass of Defense."""
-    from recgauntlet.training.defense import Defense
-
-    plugin = find("defenses", name)
-    good = isinstance(plugin.value, type) and issubclass(plugin.value, Defense)
-    return _checked(plugin, good, "a subclass of recgauntlet.Defense", plugin)
-
-
-def find_attack(name: str) -> Plugin:
-    """The attack class `name`; PluginError where it is no subclass of Attack."""
-    from recgauntlet.attacks.base import Attack
-
-    plugin = find("attacks", name)
-    good = isinstance(plugin.value, type) and issubclass(plugin.value, Attack)
-    return _checked(plugin, good, "a subclass of recgauntlet.Attack", plugin)
-
-
 @cache
 def _told(distribution: Distribution | None) -> tuple[str, str]:
     """A distribution's name and version, for which its metadata is parsed."""
     return (distribution.name, distribution.version) if distribution else ("unknown", "unknown")
-
-
-def _checked(plugin: Plugin, good: bool, expected: str, value: T) -> T:
-    if not good:
-        raise PluginError(
-            f"{plugin.name!r} is registered but is not {expected}",
-            where=plugin.distribution,
-            remedy=f"let the entry point name {expected}",
-        )
-    return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recgauntlet.core.recommender import Scalar
+from recgauntlet.core.types import Scalar
 
 EVALUATOR_VERSION = "3"
 """Rises with any change of the evaluator's code that can move a number or a flag."""

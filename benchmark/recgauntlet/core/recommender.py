@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
 from recgauntlet.core.dataset import Catalog, TrainingPeriod
 from recgauntlet.core.errors import PluginError
+from recgauntlet.core.plugins import Plugin, find
 from recgauntlet.core.search_space import SearchSpace
-from recgauntlet.core.types import Scalar as Scalar
-from recgauntlet.core.types import Surface as Surface
+from recgauntlet.core.types import Scalar, Surface
 
 
 @dataclass(frozen=True)
@@ -190,3 +190,8 @@ def embedding_mask(candidates: Candidates, embedded: Tensor) -> Tensor:
     if embedded.shape[1] == candidates.tokens.mask.shape[1]:
         return candidates.tokens.mask
     return torch.ones(embedded.shape[:2], dtype=torch.bool, device=embedded.device)
+
+
+def find_model(name: str) -> Plugin:
+    """The registered model class `name`; PluginError where there is none, or it is no subclass of Recommender."""
+    return find("models", name, base=Recommender)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from recgauntlet.core.card import TaskCard, Track
 from recgauntlet.core.dataset import Tables
+from recgauntlet.core.plugins import find, not_a
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,11 @@ class Task:
 
     card: TaskCard
     load: Callable[[TaskCard, Track, SourceOptions], Tables]
+
+
+def find_task(name: str) -> Task:
+    """The registered task `name`; PluginError where there is none, or it is no Task."""
+    plugin = find("tasks", name)
+    if not isinstance(plugin.value, Task):
+        raise not_a(plugin, "a recgauntlet.Task")
+    return plugin.value

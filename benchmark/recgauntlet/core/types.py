@@ -1,13 +1,21 @@
-"""Words that records, tables and plugins share, where loading torch for them would take seconds."""
+"""Types that all rooms share. Imports no torch: that takes seconds."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 Surface = Literal["candidate-text", "history", "embedding"]
 Scalar = str | int | float | bool | None
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float32]
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share of it that is done, 0 to 1."""
 
 
 class Edit(BaseModel):

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from recgauntlet.core.batch import Batch, Users
-from recgauntlet.core.dataset import Impressions, IntArray, Pairs
+from recgauntlet.core.dataset import Impressions, Pairs
+from recgauntlet.core.types import IntArray
 from recgauntlet.data.ragged import places
 
 

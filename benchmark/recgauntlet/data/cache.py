@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from recgauntlet.core.dataset import Catalog, Impressions, IntArray, Pairs, TaskData
+from recgauntlet.core.dataset import Catalog, Impressions, Pairs, TaskData
 from recgauntlet.core.errors import DataError, OutputError
+from recgauntlet.core.types import IntArray
 
 FORMAT = 1
 """Rises whenever the same card and tables are prepared differently, so that what an older program left is not used."""

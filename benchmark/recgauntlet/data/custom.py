@@ -62,7 +62,7 @@ def find_task_or_card(name: str) -> Task:
     PluginError, CardError
         Where there is no such task, or the card is wrong.
     """
-    from recgauntlet.core.plugins import find_task
+    from recgauntlet.core.task import find_task
 
     return task_from_card(Path(name)) if name.endswith(".toml") else find_task(name)
 

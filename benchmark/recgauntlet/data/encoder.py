@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-FloatArray = npt.NDArray[np.float32]
+from recgauntlet.core.types import FloatArray
 
 
 def model_path() -> Path:

@@ -13,9 +13,10 @@ import pyarrow as pa
 
 from recgauntlet.core.batch import PAD
 from recgauntlet.core.card import TrackCard
-from recgauntlet.core.dataset import BoolArray, Catalog, Impressions, IntArray, Pairs, TaskData
+from recgauntlet.core.dataset import Catalog, Impressions, Pairs, TaskData
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import BoolArray, IntArray
 from recgauntlet.data.arrow import pc
 from recgauntlet.data.negative_sampling import unseen
 from recgauntlet.data.ragged import places

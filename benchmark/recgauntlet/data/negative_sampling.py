@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from recgauntlet.core.dataset import BoolArray, IntArray
 from recgauntlet.core.errors import DataError
+from recgauntlet.core.types import BoolArray, IntArray
 
 
 def unseen(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recgauntlet.core.dataset import IntArray
+from recgauntlet.core.types import IntArray
 
 
 def places(offsets: IntArray, index: IntArray) -> IntArray:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from recgauntlet.core.card import Split
-from recgauntlet.core.dataset import IntArray
 from recgauntlet.core.errors import CardError
+from recgauntlet.core.types import IntArray
 
 
 def boundaries(split: Split, times: IntArray, where: str) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.core.card import Threat, Tier
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.protocol import SUBSET
@@ -15,6 +15,7 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation.robustness import Trial, attackable, run_attack
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.schema import LoneAttack
+from recgauntlet.threats.budget import Budget
 
 
 def subset_of(trial: Trial, threat: Threat) -> Tensor:

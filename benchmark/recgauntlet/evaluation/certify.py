@@ -38,7 +38,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.core.batch import PAD, Batch
 from recgauntlet.core.card import HistoryThreat, TextThreat, Threat, Tier
 from recgauntlet.evaluation.robustness import Trial, attackable
@@ -46,6 +45,7 @@ from recgauntlet.evaluation.sanity_checks import at_most
 from recgauntlet.evaluation.smoothing import DeletionSmoothed
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.schema import CertifiedOutcome, Gate, ThreatOutcome
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.lexicon import words_of
 
 MARGIN = 1e-4

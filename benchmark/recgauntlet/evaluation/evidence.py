@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from recgauntlet.core.batch import PAD, Batch
+from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.types import Surface
-from recgauntlet.leaderboard.schema import RANKING_TIER
 from recgauntlet.records.schema import Evidence
 from recgauntlet.threats.edits import text_of
 from recgauntlet.threats.lexicon import words_of

@@ -13,14 +13,13 @@ from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.protocol import SUBSET
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import Progress
 from recgauntlet.evaluation.promotion import promote
 from recgauntlet.evaluation.ranking import rank_under_attack
 from recgauntlet.evaluation.robustness import Trial, attackable
 from recgauntlet.evaluation.security_curve import security_curve
 from recgauntlet.records.schema import Clean, PromotionOutcome, RankingOutcome, ThreatOutcome
 from recgauntlet.threats.victim import Victim
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

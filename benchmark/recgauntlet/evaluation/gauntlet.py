@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import Progress
 from recgauntlet.evaluation.ablation import run_alone, subset_of
 from recgauntlet.evaluation.certify import certificate_gate, certify
 from recgauntlet.evaluation.further import look_further
@@ -42,7 +43,6 @@ from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.victim import Victim
 from recgauntlet.training.checkpoint import weights_hash
 
-Progress = Callable[[str, float], None]
 GATES_SHARE = 0.12
 FURTHER_SHARE = 0.25
 """Of the progress; guesses that only a progress bar uses."""

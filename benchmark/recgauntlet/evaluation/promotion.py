@@ -14,19 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.attacks.text.edits import Draft, Rules
 from recgauntlet.core.batch import Batch, Users
-from recgauntlet.core.card import TextThreat
-from recgauntlet.core.dataset import IntArray, TaskData
+from recgauntlet.core.card import RANKING_TIER, TextThreat
+from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.protocol import COMPETITORS, OPTIMIZED_SHARE, PLACE_TO_REACH, PROMOTED_ITEMS, PROMOTION_USERS
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import IntArray
 from recgauntlet.evaluation.robustness import Trial, score_in_chunks
-from recgauntlet.leaderboard.schema import RANKING_TIER
 from recgauntlet.metrics.ranking import Floats
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.schema import PromotionOutcome
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.verifier.text import text_fault
 from recgauntlet.threats.victim import Victim
 

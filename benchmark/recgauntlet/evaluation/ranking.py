@@ -10,20 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.suite import attacks_on_twin
 from recgauntlet.attacks.surrogate import TwinInputs
 from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.core.batch import Batch, Users
-from recgauntlet.core.card import Threat
-from recgauntlet.core.dataset import IntArray, TaskData
+from recgauntlet.core.card import RANKING_TIER, Threat
+from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.protocol import RANKED_IMPRESSIONS
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import IntArray
 from recgauntlet.data.batches import impressions_to_batch
 from recgauntlet.evaluation.robustness import Trial, is_right, run_attack, score_in_chunks
-from recgauntlet.leaderboard.schema import RANKING_TIER
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.schema import Clean, RankingOutcome
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim
 

@@ -17,19 +17,21 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.suite import attacks_for
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import TIERS, TaskCard, Threat, Tier
-from recgauntlet.core.dataset import BoolArray, TaskData
+from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import BudgetExceeded, RecGauntletError
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.protocol import SAME, SAMPLES
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import BoolArray, Progress
 from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.schema import AttackEffort, AttackOutcome, Clean, Evidence, ThreatOutcome, TierOutcome
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.edits import example_edits
 from recgauntlet.threats.embedding_scale import EmbeddingScale, embedding_scale
 from recgauntlet.threats.knowledge import World
@@ -38,7 +40,6 @@ from recgauntlet.threats.victim import Victim
 from recgauntlet.training.trainer import score_batch
 
 EVIDENCE_PER_ATTACK = 5
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

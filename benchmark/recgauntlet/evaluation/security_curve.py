@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.suite import attacks_for
 from recgauntlet.core.card import TIERS, EmbeddingThreat, TextThreat, Threat, Tier, TierValues
 from recgauntlet.core.journal import Journal
@@ -22,6 +22,7 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation.robustness import Trial, run_attack
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.schema import CurvePoint
+from recgauntlet.threats.budget import Budget
 
 
 def curve_budgets(threat: Threat, points: int = CURVE_POINTS) -> tuple[Budget, ...]:

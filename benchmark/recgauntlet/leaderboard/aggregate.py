@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from recgauntlet.core.card import TIERS, Tier
-from recgauntlet.core.dataset import BoolArray
+from recgauntlet.core.types import BoolArray
 from recgauntlet.leaderboard import aggregate_extras as further
 from recgauntlet.leaderboard.decoded import Unfolded
 from recgauntlet.leaderboard.schema import AttackTally, Cell, Cost, Quality, ThreatCells, ThreatColumn

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recgauntlet.core.card import TIERS, Tier
-from recgauntlet.core.dataset import IntArray
+from recgauntlet.core.types import IntArray
 from recgauntlet.leaderboard.decoded import Unfolded
 from recgauntlet.leaderboard.schema import Ablation, AblationLine, CurvePoint, Promotion, Ranking
 from recgauntlet.metrics import ranking as metrics

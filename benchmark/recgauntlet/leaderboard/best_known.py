@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from recgauntlet.core.card import TIERS
-from recgauntlet.core.dataset import BoolArray
-from recgauntlet.leaderboard.schema import RANKING_TIER, BestKnownAttack, BestKnownCell, Row, TaskTable
+from recgauntlet.core.card import RANKING_TIER, TIERS
+from recgauntlet.core.types import BoolArray
+from recgauntlet.leaderboard.schema import BestKnownAttack, BestKnownCell, Row, TaskTable
 from recgauntlet.records.best_known import BestKnown, broken_up_to
 from recgauntlet.records.schema import RunRecord
 

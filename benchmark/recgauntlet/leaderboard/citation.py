@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
 
-from recgauntlet.core.card import TaskCard
+from recgauntlet.core.card import RANKING_TIER, TaskCard
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.plugins import Kind, find_task, names, whose
+from recgauntlet.core.plugins import Kind, names, whose
+from recgauntlet.core.task import find_task
 from recgauntlet.leaderboard import bibtex
 from recgauntlet.leaderboard.address import Board, RowAt, Scope
 from recgauntlet.leaderboard.bibtex import Entry
 from recgauntlet.leaderboard.paired import twin_of
 from recgauntlet.leaderboard.plugin_words import words_of
-from recgauntlet.leaderboard.schema import RANKING_TIER, Row, TaskTable, TierBudget
+from recgauntlet.leaderboard.schema import Row, TaskTable, TierBudget
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.release import superseded_by
 from recgauntlet.records.schema import PluginRef

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recgauntlet.core.card import Tier
+from recgauntlet.core.card import RANKING_TIER, Tier
 from recgauntlet.core.errors import RecordError
 from recgauntlet.leaderboard.address import RowAt
 from recgauntlet.leaderboard.flags import MIN_SEEDS, seed_list
 from recgauntlet.leaderboard.paired import Quantity, check_comparable, common_seeds, differences, layers, quantities
-from recgauntlet.leaderboard.schema import RANKING_TIER
 from recgauntlet.metrics.bootstrap import Estimate, estimate, resampled_means
 from recgauntlet.metrics.significance import LEVEL, crossed_test, flip_test, holm, p_text
 

@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from recgauntlet.core.card import Tier
-from recgauntlet.core.dataset import BoolArray
+from recgauntlet.core.types import BoolArray
 from recgauntlet.metrics import ranking as metrics
 from recgauntlet.metrics.ordering import Codes, Floats, impressions_of
 from recgauntlet.records.columns import Columns, Packed

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recgauntlet.core.card import TIERS, Tier
+from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
 from recgauntlet.core.errors import RecordError
 from recgauntlet.leaderboard.address import RowAt
 from recgauntlet.leaderboard.aggregate import pair_means
-from recgauntlet.leaderboard.schema import RANKING_TIER, Row, TaskTable
+from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.metrics import ranking as metrics
 from recgauntlet.metrics.bootstrap import Floats
 from recgauntlet.records.schema import RunRecord

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.leaderboard.aggregate import cost, outcomes, quality
 from recgauntlet.leaderboard.decoded import Unfolded
 from recgauntlet.leaderboard.flags import row_flags
-from recgauntlet.leaderboard.schema import RANKING_TIER, Row, Source, ThreatColumn
+from recgauntlet.leaderboard.schema import Row, Source, ThreatColumn
 from recgauntlet.records.columns import Columns
 from recgauntlet.records.schema import RunRecord
 

@@ -9,14 +9,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from recgauntlet.core.card import Goal, Tier, Track
+from recgauntlet.core.card import RANKING_TIER, Goal, Tier, Track
 from recgauntlet.core.types import Surface
 from recgauntlet.leaderboard.flags import Flag
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.comparability import Ground
 from recgauntlet.records.schema import PluginRef, SuiteRef
-
-RANKING_TIER: Tier = "standard"
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from recgauntlet.core.card import TIERS, Tier
+from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
 from recgauntlet.core.errors import RecordError
-from recgauntlet.leaderboard.schema import RANKING_TIER, Row, TaskTable, ThreatCells
+from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatCells
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recgauntlet.core.dataset import BoolArray
+from recgauntlet.core.types import BoolArray
 
 
 def to_set(bits: BoolArray) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recgauntlet.core.dataset import BoolArray, IntArray
+from recgauntlet.core.types import BoolArray, IntArray
 
 Scores = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]

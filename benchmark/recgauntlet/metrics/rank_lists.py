@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recgauntlet.core.dataset import IntArray
+from recgauntlet.core.types import IntArray
 from recgauntlet.metrics.ordering import Floats
 
 PERSISTENCE = 0.9

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recgauntlet.core.dataset import BoolArray, IntArray
+from recgauntlet.core.types import BoolArray, IntArray
 from recgauntlet.metrics.ordering import Codes, Impressions, Ordered, Scores
 
 Labels = BoolArray

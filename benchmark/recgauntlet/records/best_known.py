@@ -15,10 +15,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from recgauntlet.core.card import Goal, Tier
-from recgauntlet.core.dataset import BoolArray
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.files import write_atomically
-from recgauntlet.core.types import Surface
+from recgauntlet.core.types import BoolArray, Surface
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.digest import digest_of, load_json, to_bytes, validated
 from recgauntlet.records.schema import AttackEffort, Environment, Evidence, PluginRef, RunRecord, SuiteRef, TaskRef

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from recgauntlet.core.dataset import BoolArray
 from recgauntlet.core.errors import RecordError
+from recgauntlet.core.types import BoolArray
 from recgauntlet.metrics.example_sets import from_packed
 
 MAX_PACKED = 64_000_000

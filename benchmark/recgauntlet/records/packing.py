@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ValidationError
 
-from recgauntlet.core.dataset import IntArray
 from recgauntlet.core.errors import RecordError
+from recgauntlet.core.types import IntArray
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.digest import digest_of, to_bytes
 from recgauntlet.records.indented import laid_out

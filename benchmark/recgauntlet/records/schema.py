@@ -8,9 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from recgauntlet.core.card import Goal, Tier, Track
-from recgauntlet.core.dataset import BoolArray
 from recgauntlet.core.plugins import Plugin
-from recgauntlet.core.types import Edit, Scalar, Surface
+from recgauntlet.core.types import BoolArray, Edit, Scalar, Surface
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.digest import digest_of, validated
 

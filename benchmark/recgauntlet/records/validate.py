@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from recgauntlet.core.card import TIERS
-from recgauntlet.core.dataset import BoolArray
 from recgauntlet.core.errors import RecordError
+from recgauntlet.core.types import BoolArray
 from recgauntlet.metrics.example_sets import to_set
 from recgauntlet.metrics.ranking import correct
 from recgauntlet.records.columns import Columns, Packed

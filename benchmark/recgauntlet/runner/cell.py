@@ -16,10 +16,10 @@ from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import OutputError, RecGauntletError
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.plugins import Kind, Plugin, whose
-from recgauntlet.core.recommender import Recommender, Scalar
+from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
-from recgauntlet.core.types import Surface
+from recgauntlet.core.types import Progress, Scalar, Surface
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import prepare
 from recgauntlet.evaluation.evidence import with_inputs
@@ -41,7 +41,6 @@ from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_i
 from recgauntlet.training.cost import inference_latency
 from recgauntlet.training.device import choose_device, describe, now
 
-Progress = Callable[[str, float], None]
 TRAINING_SHARE = 0.6
 """Of a cell's progress; a guess that only the progress bar uses."""
 

@@ -11,20 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack, find_attack
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import TIERS, EmbeddingThreat, Tier
-from recgauntlet.core.dataset import BoolArray
 from recgauntlet.core.errors import PluginError, RecordError
-from recgauntlet.core.plugins import Plugin, find_attack
+from recgauntlet.core.plugins import Plugin
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.spec import Options
+from recgauntlet.core.types import BoolArray, Progress
 from recgauntlet.evaluation.robustness import Found, Trial, attackable, example_bits, run_attack
 from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, Deltas
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.schema import AttackEffort, Evidence, PluginRef, RunRecord, ThreatOutcome
 from recgauntlet.runner.challenged_cell import open_challenged
-from recgauntlet.runner.loading import Progress, Sources
+from recgauntlet.runner.loading import Sources
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.edits import example_edits
 from recgauntlet.threats.embedding_scale import EmbeddingScale
 from recgauntlet.threats.victim import Victim

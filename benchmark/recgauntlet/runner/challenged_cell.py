@@ -9,9 +9,10 @@ import torch
 
 from recgauntlet.core.card import Threat
 from recgauntlet.core.errors import RecordError
+from recgauntlet.core.types import Progress
 from recgauntlet.evaluation.robustness import Trial
 from recgauntlet.records.best_known import Challenged
-from recgauntlet.runner.loading import Loaded, Progress, Sources, load_cell
+from recgauntlet.runner.loading import Loaded, Sources, load_cell
 from recgauntlet.threats.knowledge import World
 from recgauntlet.training.checkpoint import weights_hash
 

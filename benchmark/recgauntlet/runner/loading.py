@@ -10,15 +10,15 @@ import torch
 
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import RecordError
-from recgauntlet.core.recommender import Recommender, Scalar
+from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.spec import CellSpec, Options
 from recgauntlet.core.task import SourceOptions
+from recgauntlet.core.types import Progress, Scalar
 from recgauntlet.data.prepare import prepare
 from recgauntlet.training.build import OpenCell, open_cell, untrained
 from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_info
 from recgauntlet.training.device import choose_device
 
-Progress = Callable[[str, float], None]
 Sources = Callable[[str], SourceOptions]
 
 

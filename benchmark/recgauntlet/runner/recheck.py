@@ -8,14 +8,15 @@ from pathlib import Path
 
 import torch
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.core.card import Tier
 from recgauntlet.core.errors import RecordError
+from recgauntlet.core.types import Progress
 from recgauntlet.evaluation.robustness import Trial, attackable, is_right, score_in_chunks
 from recgauntlet.records.best_known import BestKnown, Challenge
 from recgauntlet.records.schema import Evidence
 from recgauntlet.runner.challenged_cell import OpenChallenge, open_challenged
-from recgauntlet.runner.loading import Progress, Sources
+from recgauntlet.runner.loading import Sources
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.edits import edit_fault, rebuilt
 from recgauntlet.threats.verifier import verify
 

@@ -21,9 +21,9 @@ from typing import Protocol
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import OutputError, RecGauntletError, RecordError
-from recgauntlet.core.recommender import Scalar
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
+from recgauntlet.core.types import Scalar
 from recgauntlet.data import prepare
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.records.io import read_record, write_record

@@ -23,9 +23,9 @@ from tqdm import tqdm
 from recgauntlet.core import errors
 from recgauntlet.core.errors import RecGauntletError
 from recgauntlet.core.files import downloads, prepared
-from recgauntlet.core.recommender import Scalar
 from recgauntlet.core.spec import WORKPLACES, CellSpec
 from recgauntlet.core.task import Task
+from recgauntlet.core.types import Scalar
 from recgauntlet.data import cache as store
 from recgauntlet.data.custom import SUFFIXES, find_task_or_card
 from recgauntlet.runner.cell import UntrainedError, check_spec, evaluate_apart, train_apart

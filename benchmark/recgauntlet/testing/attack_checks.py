@@ -8,15 +8,17 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.core.batch import Batch
-from recgauntlet.core.recommender import Surface, constructor_defaults
+from recgauntlet.core.recommender import constructor_defaults
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import Surface
 from recgauntlet.testing.attack_subject import AttackSubject, damage, trained_victim, unlike
 from recgauntlet.testing.check import require
 from recgauntlet.testing.constructor import require_constructor, require_hyperparameters
 from recgauntlet.testing.process import Globals, apart, live_tensors, scramble
 from recgauntlet.testing.side_effects import require_nothing_left
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.verifier import verify
 from recgauntlet.training.cost import count_passes

@@ -8,18 +8,20 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import TIERS, Tier
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import BudgetExceeded
-from recgauntlet.core.recommender import Recommender, Scalar
+from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import Scalar
 from recgauntlet.testing.check import CheckSkipped, ConformanceError
 from recgauntlet.testing.defense_subject import tiny_model
 from recgauntlet.testing.subject import Subject
 from recgauntlet.testing.tiny import tiny_threats, tiny_world, whole
 from recgauntlet.testing.tiny_models import TinyTitles
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import embedding_scale
 from recgauntlet.threats.gradients import fit
 from recgauntlet.threats.knowledge import World

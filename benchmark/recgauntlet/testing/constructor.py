@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-from recgauntlet.core.recommender import Scalar
 from recgauntlet.core.search_space import Between, OneOf
+from recgauntlet.core.types import Scalar
 from recgauntlet.testing.check import require
 
 PLAIN = (bool, int, float, str, type(None))

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.plugins import Plugin
-from recgauntlet.core.recommender import Recommender, Scalar
+from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness, derive
+from recgauntlet.core.types import Scalar
 from recgauntlet.testing.check import CheckSkipped
 from recgauntlet.testing.process import scramble
 from recgauntlet.testing.subject import Subject
@@ -21,7 +22,7 @@ from recgauntlet.testing.tiny_models import TinyTitles
 from recgauntlet.training.build import build_model
 from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet.training.device import make_deterministic
-from recgauntlet.training.trainer import Trainer, score_batch, train
+from recgauntlet.training.trainer import AdamWTrainer, score_batch, train
 
 LATE = 0.75
 """The progress at which a defense is looked at closely: warm-ups are over."""
@@ -70,9 +71,9 @@ def tiny_model(model: type[Recommender], data: TaskData, seed: int = 0) -> Recom
     return build_model(Plugin(model.__name__, model, "", ""), data, TOKENS, {}, seed).train()
 
 
-def trainer_at(model: Recommender, progress: float) -> Trainer:
+def trainer_at(model: Recommender, progress: float) -> AdamWTrainer:
     """A trainer of 20 steps that has come as far as `progress`."""
-    trainer = Trainer(model, 20, Randomness(0, "conformance"), "fp32")
+    trainer = AdamWTrainer(model, 20, Randomness(0, "conformance"), "fp32")
     trainer.context = TrainingContext(round(20 * progress), progress, trainer.context.rng)
     return trainer
 

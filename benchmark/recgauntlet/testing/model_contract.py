@@ -9,7 +9,8 @@ from torch import Tensor
 
 from recgauntlet.core.batch import PAD, Tokens, Users, UserState
 from recgauntlet.core.protocol import SAME
-from recgauntlet.core.recommender import Recommender, Surface, TrainingRecipe, constructor_defaults, embedding_mask
+from recgauntlet.core.recommender import Recommender, TrainingRecipe, constructor_defaults, embedding_mask
+from recgauntlet.core.types import Surface
 from recgauntlet.evaluation.robustness import change
 from recgauntlet.testing.check import require
 from recgauntlet.testing.constructor import require_constructor, require_search_space

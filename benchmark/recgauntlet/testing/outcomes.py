@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from recgauntlet.core.errors import PluginError
+from recgauntlet.core.types import Progress
 from recgauntlet.testing.check import Check, CheckSkipped, ConformanceError
 
 Status = Literal["passed", "failed", "expected", "skipped", "unexpected"]
 """`expected`: it failed, as announced; `unexpected`: it passed although a failure was announced, an error."""
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from recgauntlet.core.recommender import Scalar
+from recgauntlet.core.types import Scalar
 from recgauntlet.testing.check import ConformanceError
 from recgauntlet.testing.outcomes import require_known
 from recgauntlet.testing.registry import checks_for

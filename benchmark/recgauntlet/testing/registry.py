@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recgauntlet.attacks.base import Attack
+from recgauntlet.attacks.base import Attack, find_attack
 from recgauntlet.attacks.suite import suite_attacks
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.plugins import Plugin, find_attack, find_defense, find_model, names
-from recgauntlet.core.recommender import Scalar
+from recgauntlet.core.plugins import Plugin, names
+from recgauntlet.core.recommender import find_model
+from recgauntlet.core.types import Scalar
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.testing.attack_subject import AttackSubject
 from recgauntlet.testing.check import Check
@@ -19,6 +20,7 @@ from recgauntlet.testing.model_subject import ModelSubject
 from recgauntlet.testing.rules import ATTACKS, DEFENSES, MODELS, TASKS, Kind
 from recgauntlet.testing.task_subject import TaskSubject
 from recgauntlet.training.build import merged_options
+from recgauntlet.training.defense import find_defense
 
 
 def checks_for(kind: Kind, plugin: Any, *, options: Mapping[str, Scalar] | None = None) -> tuple[Check, ...]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Generic, TypeVar
 
 from recgauntlet.core.dataset import TaskData
-from recgauntlet.core.recommender import Scalar
+from recgauntlet.core.types import Scalar
 from recgauntlet.testing.process import Globals
 from recgauntlet.testing.tiny import tiny_data
 

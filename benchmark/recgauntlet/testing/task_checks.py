@@ -9,9 +9,10 @@ import numpy as np
 
 from recgauntlet.core.batch import PAD
 from recgauntlet.core.card import TaskCard
-from recgauntlet.core.dataset import BoolArray, IntArray, Pairs, Tables
+from recgauntlet.core.dataset import Pairs, Tables
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.task import Task
+from recgauntlet.core.types import BoolArray, IntArray
 from recgauntlet.data.fingerprint import fingerprint
 from recgauntlet.data.prepare import build
 from recgauntlet.data.split import boundaries

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from recgauntlet.core.batch import PAD, Candidates, Tokens, Users, UserState
 from recgauntlet.core.dataset import Catalog
-from recgauntlet.core.recommender import Recommender, Surface
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.types import Surface
 from recgauntlet.testing.tiny import SHORT
 
 BUCKETS = 251

@@ -13,8 +13,7 @@ import torch
 
 from recgauntlet.core.batch import PAD, Batch
 from recgauntlet.core.dataset import Catalog
-from recgauntlet.core.recommender import Surface
-from recgauntlet.core.types import Edit
+from recgauntlet.core.types import Edit, Surface
 from recgauntlet.threats.lexicon import words_of
 
 Element = TypeVar("Element", bound=Hashable)

@@ -15,7 +15,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from recgauntlet.data.encoder import FloatArray, sentence_vectors, word_table
+from recgauntlet.core.types import FloatArray
+from recgauntlet.data.encoder import sentence_vectors, word_table
 
 NEAR = 0.6
 """The least cosine of two neighbours."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
@@ -10,20 +10,19 @@ import torch
 
 from recgauntlet.core.dataset import TaskData, TrainingPeriod
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.plugins import Plugin, find_defense, find_model
-from recgauntlet.core.recommender import Origin, Recommender, Scalar, TrainingRecipe, constructor_defaults
+from recgauntlet.core.plugins import Plugin
+from recgauntlet.core.recommender import Origin, Recommender, TrainingRecipe, constructor_defaults, find_model
 from recgauntlet.core.rng import Randomness, derive
 from recgauntlet.core.spec import CellSpec, Options
 from recgauntlet.core.task import Task
+from recgauntlet.core.types import Progress, Scalar
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.records.schema import Environment
 from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_info
-from recgauntlet.training.defense import Defense
+from recgauntlet.training.defense import Defense, find_defense
 from recgauntlet.training.device import describe, make_deterministic, peak_memory
 from recgauntlet.training.trainer import Trained, filtered, train
 from recgauntlet.training.tuned import Method, tuned_for
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from torch import Tensor
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.files import write_atomically
-from recgauntlet.core.recommender import Recommender, Scalar
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.types import Scalar
 from recgauntlet.records.schema import Epoch
 
 _KEY = "recgauntlet"

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recgauntlet.core.batch import Batch
-from recgauntlet.core.recommender import Recommender, Scalar, constructor_defaults
+from recgauntlet.core.plugins import Plugin, find
+from recgauntlet.core.recommender import Recommender, constructor_defaults
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.search_space import SearchSpace
+from recgauntlet.core.types import Scalar
 
 if TYPE_CHECKING:
     from recgauntlet.core.card import Threat
     from recgauntlet.core.dataset import Catalog, Pairs
-    from recgauntlet.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,38 @@ class TrainingContext:
     step: int
     progress: float
     rng: Randomness
+
+
+class Trainer(Protocol):
+    """What a defense's `step` is given: the model under training, and ways to move its weights.
+
+    `minimize` takes one loss; a defense that combines gradients instead of losses uses `gradients` and `apply`.
+    """
+
+    @property
+    def model(self) -> Recommender:
+        """The model whose weights are trained."""
+
+    @property
+    def context(self) -> TrainingContext:
+        """Where training stands."""
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """The weights that are trained."""
+
+    @property
+    def total_steps(self) -> int:
+        """The most steps there can be."""
+
+    def minimize(self, loss: Tensor) -> None:
+        """Add the model's auxiliary loss to the scalar `loss`; backward, clip, step."""
+
+    def gradients(self, loss: Tensor, *, retain_graph: bool = False) -> list[Tensor | None]:
+        """The gradient of a scalar loss for each of `parameters`, None where it does not reach one."""
+
+    def apply(self, gradients: Sequence[Tensor | None]) -> None:
+        """One step along `gradients`, in the order of `parameters`; the model's auxiliary loss is added."""
 
 
 class Defense:
@@ -87,3 +120,8 @@ def click_loss(scores: Tensor, batch: Batch) -> Tensor:
     """The mean binary cross-entropy of logits `[B]` against the batch's labels. A model may have a loss of its own:
     `model.click_loss(scores, batch)`."""
     return F.binary_cross_entropy_with_logits(scores, batch.labels)
+
+
+def find_defense(name: str) -> Plugin:
+    """The registered defense class `name`; PluginError where there is none, or it is no subclass of Defense."""
+    return find("defenses", name, base=Defense)

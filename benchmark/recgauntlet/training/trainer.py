@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -18,15 +18,13 @@ from recgauntlet.core.dataset import Pairs, TaskData
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import Progress
 from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.metrics.ranking import auc
 from recgauntlet.records.schema import Epoch
 from recgauntlet.threats.gradients import fit
 from recgauntlet.training.cost import FlopCount, Passes, count_passes
 from recgauntlet.training.defense import Defense, TrainingContext
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done and the share of it that is done, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +39,8 @@ class Trained:
     peak_memory_bytes: int = 0
 
 
-class Trainer:
-    """Runs the epochs; a defense's `step` is given this object and may use `model`, `context` and `minimize`, or
-    `gradients` and `apply` where it combines gradients instead of losses."""
+class AdamWTrainer:
+    """The `Trainer` of every cell: AdamW with a warm-up and a linear decay, as the model's recipe has them."""
 
     def __init__(self, model: Recommender, total_steps: int, rng: Randomness, precision: str) -> None:
         self.model = model
@@ -163,7 +160,7 @@ def train(
     pairs = filtered(defense, data.train)
     size = recipe.pairs_a_step(len(pairs))
     per_epoch = math.ceil(len(pairs) / size)
-    trainer = Trainer(model, per_epoch * recipe.epochs, rng.child("defense"), precision)
+    trainer = AdamWTrainer(model, per_epoch * recipe.epochs, rng.child("defense"), precision)
     best: dict[str, Tensor] | None = None
     best_auc, stale, seconds, steps = -1.0, 0, 0.0, 0
     flops: list[float] = []

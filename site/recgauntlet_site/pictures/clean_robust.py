@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.core.escape import visible
-from recgauntlet.leaderboard.schema import RANKING_TIER, Cell, TaskTable, ThreatColumn
+from recgauntlet.leaderboard.schema import Cell, TaskTable, ThreatColumn
 from recgauntlet_site.pictures.axes import Frame, draw_axes, frame, spread, x_title, y_title
 from recgauntlet_site.pictures.drawing import SMALL, WIDTH, Drawing, Pen, Point
 from recgauntlet_site.pictures.fronts import front, staircase

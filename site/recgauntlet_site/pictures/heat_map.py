@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recgauntlet.core.card import Tier
+from recgauntlet.core.card import RANKING_TIER, Tier
 from recgauntlet.core.escape import visible
-from recgauntlet.leaderboard.schema import RANKING_TIER, TaskTable, ThreatColumn
+from recgauntlet.leaderboard.schema import TaskTable, ThreatColumn
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet_site.pictures.drawing import LINE, SMALL, WIDTH, Drawing, Pen, Point, box
 from recgauntlet_site.pictures.legend import Key, draw_keys

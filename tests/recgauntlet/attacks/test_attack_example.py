@@ -5,9 +5,9 @@ from pathlib import Path
 
 from toy_recommender import Run, history_threat
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.attacks.suite import SUITE_ID, suite_attacks
 from recgauntlet.core.batch import Batch
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim

@@ -15,7 +15,7 @@ from toy_recommender import (
     stuffing_threat,
 )
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.history.greedy import HistoryGradient, HistoryQuery
 from recgauntlet.attacks.suite import attacks_for, transfer_for
 from recgauntlet.attacks.text.greedy import CharacterSwap, WordGradient, WordQuery
@@ -24,6 +24,7 @@ from recgauntlet.core.batch import PAD, Batch, Users
 from recgauntlet.core.card import Threat
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.verifier import verify
 

@@ -6,11 +6,12 @@ import pytest
 import torch
 from toy_recommender import Run, ToyRecommender, embedding_threat, make_twin, make_victim, train
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.embedding.pgd import FGM, FGSM, PGD, RandomEmbedding, project, to_border
 from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim

@@ -7,13 +7,14 @@ import pytest
 import torch
 from toy_recommender import Run, ToyRecommender, history_threat, make_batch, make_victim
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import first_of_each, rank_within, worst_first
 from recgauntlet.attacks.history.edits import DELETE, INSERT, REPLACE, Histories, allowed_items
 from recgauntlet.attacks.history.greedy import HistoryGradient, HistoryQuery, RandomHistory
 from recgauntlet.core.batch import PAD, Batch
 from recgauntlet.core.card import HistoryThreat
 from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim

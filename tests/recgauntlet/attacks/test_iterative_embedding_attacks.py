@@ -6,13 +6,14 @@ import pytest
 import torch
 from toy_recommender import Run, ToyRecommender, embedding_threat, make_victim
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.embedding.apgd import APGD, checkpoints
 from recgauntlet.attacks.embedding.ddn import DDN
 from recgauntlet.attacks.embedding.pgd import FGM, PGD, RandomEmbedding
 from recgauntlet.attacks.embedding.square import Square
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim

@@ -13,12 +13,13 @@ from toy_recommender import (
 )
 
 from recgauntlet.attacks import suite
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.embedding.pgd import FGM, PGD
 from recgauntlet.attacks.suite import SUITE_ID, attacks_for, suite_ref, transfer_for
 from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import Threat
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 
 THREATS = (embedding_threat(), stuffing_threat(), headline_threat(), history_threat())

@@ -14,12 +14,13 @@ from toy_recommender import (
     stuffing_threat,
 )
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.suite import attacks_on_twin, transfer_for
 from recgauntlet.attacks.surrogate import TwinInputs
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import Threat
 from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim

@@ -6,7 +6,7 @@ import pytest
 import torch
 from toy_recommender import Run, ToyRecommender, headline_threat, make_batch, make_twin, make_victim, stuffing_threat
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.text.edits import Draft, Rules
 from recgauntlet.attacks.text.greedy import CharacterSwap, RandomText, WordGradient, WordQuery
 from recgauntlet.attacks.text.keywords import Keywords
@@ -15,6 +15,7 @@ from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.card import TextThreat
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim

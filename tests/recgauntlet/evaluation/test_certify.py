@@ -16,7 +16,6 @@ from tiny_task import make_spec
 from torch import Tensor, nn
 from toy_recommender import ToyRecommender, headline_threat, history_threat, stuffing_threat, tiers, train
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.core.batch import PAD, Candidates, Tokens, Users, UserState
 from recgauntlet.core.card import TIERS, TextThreat
 from recgauntlet.core.dataset import Catalog, Impressions, Pairs, TaskData
@@ -38,6 +37,7 @@ from recgauntlet.records.io import read_record
 from recgauntlet.records.validate import check_record
 from recgauntlet.runner.cell import run_cell
 from recgauntlet.testing.tiny import SHORT
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.verifier.history import history_fault
 from recgauntlet.threats.verifier.text import text_fault

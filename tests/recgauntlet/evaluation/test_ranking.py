@@ -18,7 +18,7 @@ from toy_recommender import (
     train,
 )
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.core.batch import Batch, Candidates, UserState
 from recgauntlet.core.card import Threat
 from recgauntlet.core.dataset import Impressions, TaskData
@@ -26,6 +26,7 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation.ranking import rank_under_attack
 from recgauntlet.evaluation.robustness import Trial, measure_clean
 from recgauntlet.records.schema import Clean, RankingOutcome
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.victim import Victim
 

@@ -16,7 +16,7 @@ from toy_recommender import (
     train,
 )
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import TIERS, Threat
 from recgauntlet.core.dataset import TaskData
@@ -32,6 +32,7 @@ from recgauntlet.evaluation.robustness import (
     score_in_chunks,
 )
 from recgauntlet.records.schema import ThreatOutcome
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.edits import apply_history_edits, apply_text_edits
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.victim import Victim

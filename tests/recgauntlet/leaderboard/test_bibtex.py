@@ -12,8 +12,11 @@ from real_latex import bibliography, needs_latex
 
 from recgauntlet.attacks import references
 from recgauntlet.attacks.suite import suite_attacks
-from recgauntlet.core.plugins import find_defense, find_model, find_task, names
+from recgauntlet.core.plugins import names
+from recgauntlet.core.recommender import find_model
+from recgauntlet.core.task import find_task
 from recgauntlet.leaderboard import bibtex
+from recgauntlet.training.defense import find_defense
 
 PAPER = """
 @article{key2020, title = {A {Nested} title}, author = "Doe, J. and {The {X} group}",

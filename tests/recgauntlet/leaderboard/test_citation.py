@@ -14,7 +14,8 @@ from synthetic_records import make_record
 
 from recgauntlet.cli import cli
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.plugins import Kind, find_task
+from recgauntlet.core.plugins import Kind
+from recgauntlet.core.task import find_task
 from recgauntlet.leaderboard import bibtex, citation
 from recgauntlet.leaderboard.address import locate
 from recgauntlet.leaderboard.build import build_table

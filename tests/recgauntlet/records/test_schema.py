@@ -14,11 +14,11 @@ import pytest
 
 from recgauntlet.core.errors import OutputError, RecordError
 from recgauntlet.core.files import write_atomically
-from recgauntlet.core.plugins import find_defense
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.digest import digest_of
 from recgauntlet.records.io import read_record, write_record
 from recgauntlet.records.schema import Clean, Environment, Gate, PluginRef, RunRecord, SuiteRef, TaskRef
+from recgauntlet.training.defense import find_defense
 
 
 def make_record(gate_value: float = 0.25) -> RunRecord:

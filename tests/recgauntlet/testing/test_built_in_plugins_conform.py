@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from recgauntlet.attacks.suite import suite_attacks
-from recgauntlet.core.recommender import Scalar
+from recgauntlet.core.types import Scalar
 from recgauntlet.testing import Check, checks_for, parametrize_with_checks, run_checks
 from recgauntlet.testing.tiny_models import TinyItems, TinyTitles
 

@@ -17,7 +17,7 @@ import torch
 
 from recgauntlet import Defense
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.recommender import Scalar
+from recgauntlet.core.types import Scalar
 from recgauntlet.testing import KINDS, Check, CheckSkipped, ConformanceError, Kind, checks_for, run_checks
 from recgauntlet.testing.rules import rules
 from recgauntlet.testing.tiny_models import TinyTitles

@@ -17,7 +17,7 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.training.checkpoint import weights_hash
 from recgauntlet.training.defense import Defense, TrainingContext
-from recgauntlet.training.trainer import Trained, Trainer, train, validate
+from recgauntlet.training.trainer import AdamWTrainer, Trained, train, validate
 from recgauntlet_baselines.defenses.fgm import FGM
 from recgauntlet_baselines.defenses.pgd import PGD
 from recgauntlet_baselines.defenses.standard import Standard
@@ -285,7 +285,7 @@ def test_gradients_that_are_applied_as_they_are_do_what_minimizing_does(
     data: TaskData, kind: type[ToyRecommender]
 ) -> None:
     class ByGradients(Standard):
-        def step(self, trainer: Trainer, batch: Batch) -> Tensor:
+        def step(self, trainer: AdamWTrainer, batch: Batch) -> Tensor:
             loss = self.training_loss(trainer.model, batch, trainer.context)
             trainer.apply(trainer.gradients(loss))
             return loss.detach()
@@ -293,7 +293,7 @@ def test_gradients_that_are_applied_as_they_are_do_what_minimizing_does(
     followed = []
     for defense in (Standard(), ByGradients()):
         torch.manual_seed(0)
-        trainer = Trainer(kind(data.catalog), 9, Randomness(0, "t"), "fp32")
+        trainer = AdamWTrainer(kind(data.catalog), 9, Randomness(0, "t"), "fp32")
         trainer.advance(defense, pairs_to_batch(data.train, np.arange(16)))
         followed.append([parameter.grad for parameter in trainer.parameters])
     assert any(gradient is not None and gradient.any() for gradient in followed[0])
@@ -301,6 +301,6 @@ def test_gradients_that_are_applied_as_they_are_do_what_minimizing_does(
 
 
 def test_gradients_of_a_loss_that_is_no_number_are_refused(data: TaskData) -> None:
-    trainer = Trainer(ToyRecommender(data.catalog), 1, Randomness(0, "t"), "fp32")
+    trainer = AdamWTrainer(ToyRecommender(data.catalog), 1, Randomness(0, "t"), "fp32")
     with pytest.raises(PluginError, match="nan at step 0"):
         trainer.gradients(trainer.parameters[0].sum() * torch.nan)

@@ -13,14 +13,14 @@ from tiny_task import make_spec
 
 from recgauntlet.core import plugins
 from recgauntlet.core.errors import PluginError, RecordError
-from recgauntlet.core.plugins import find_defense, find_model
-from recgauntlet.core.recommender import constructor_defaults
+from recgauntlet.core.recommender import constructor_defaults, find_model
 from recgauntlet.core.search_space import OneOf
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.records.io import read_record
 from recgauntlet.runner.plan import plan
 from recgauntlet.training import tuned
 from recgauntlet.training.build import open_cell
+from recgauntlet.training.defense import find_defense
 from recgauntlet.training.tuned import Tuned, TunedTrial, every_tuned, read_tuned, tuned_files, tuned_for, write_tuned
 
 METHOD = """\

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from recgauntlet.attacks import references
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import Best, may_ask, wrong_way
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import EmbeddingThreat
-from recgauntlet.core.recommender import Surface
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import Surface
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import EmbeddingScale
 from recgauntlet.threats.gradients import fit
 from recgauntlet.threats.victim import Victim

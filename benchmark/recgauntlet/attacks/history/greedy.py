@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recgauntlet.attacks import references
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import Best, first_of_each, may_ask, rank_within, worst_first, wrong_way
 from recgauntlet.attacks.history.edits import (
     DELETE,
@@ -24,8 +24,9 @@ from recgauntlet.attacks.history.edits import (
 )
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import HistoryThreat
-from recgauntlet.core.recommender import Surface
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import Surface
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.victim import Victim
 
 _OPERATIONS = {"replace": REPLACE, "insert": INSERT, "delete": DELETE}

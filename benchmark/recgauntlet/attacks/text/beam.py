@@ -7,13 +7,14 @@ from typing import ClassVar
 
 import torch
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import Best
 from recgauntlet.attacks.text.edits import Draft, Rules
 from recgauntlet.attacks.text.search_step import Memory, Round
 from recgauntlet.core.batch import Batch
-from recgauntlet.core.recommender import Surface
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import Surface
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.victim import Victim
 
 

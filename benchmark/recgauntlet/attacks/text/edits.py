@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import TextThreat
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.lexicon import Lexicon, character_variants, core_of, is_number, words_of
 

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from recgauntlet.attacks import references
-from recgauntlet.attacks.base import Budget
 from recgauntlet.attacks.common import wrong_way
 from recgauntlet.attacks.text.beam import BeamText
 from recgauntlet.attacks.text.edits import Draft
 from recgauntlet.attacks.text.greedy import shared
 from recgauntlet.attacks.text.search_step import Round
 from recgauntlet.core.card import TextThreat
+from recgauntlet.threats.budget import Budget
 
 _PROBES = 32
 _RIDGE = 10.0

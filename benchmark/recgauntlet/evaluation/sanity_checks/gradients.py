@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import wrong_way
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import EmbeddingThreat, Threat
@@ -27,6 +27,7 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation.robustness import Trial, run_attack, score_in_chunks
 from recgauntlet.evaluation.sanity_checks import at_least, at_most
 from recgauntlet.records.schema import Gate
+from recgauntlet.threats.budget import Budget
 
 
 def flat_gates(trial: Trial, threat: Threat, index: Tensor) -> tuple[Gate, ...]:

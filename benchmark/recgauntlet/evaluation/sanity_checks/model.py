@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from recgauntlet.core.dataset import BoolArray, TaskData
+from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.protocol import (
     LARGEST_INFLATION,
     LARGEST_LOGIT,
@@ -20,6 +20,7 @@ from recgauntlet.core.protocol import (
     TEST_ADVANTAGE,
 )
 from recgauntlet.core.recommender import embedding_mask
+from recgauntlet.core.types import BoolArray
 from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.evaluation.robustness import Trial, is_right, score_in_chunks
 from recgauntlet.evaluation.sanity_checks import at_least, at_most

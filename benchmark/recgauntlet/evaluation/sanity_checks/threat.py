@@ -10,8 +10,8 @@ import numpy as np
 
 from recgauntlet.attacks.base import Attack
 from recgauntlet.core.card import TIERS, Threat, Tier
-from recgauntlet.core.dataset import BoolArray
 from recgauntlet.core.protocol import DISCRETE_SLACK, SLACK, STANDARD_ERRORS
+from recgauntlet.core.types import BoolArray
 from recgauntlet.evaluation.sanity_checks import at_most
 from recgauntlet.records.schema import Gate, LoneAttack
 

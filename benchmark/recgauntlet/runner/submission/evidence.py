@@ -8,7 +8,6 @@ from itertools import groupby
 import numpy as np
 import torch
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.core.card import TaskCard
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import RecGauntletError
@@ -20,6 +19,7 @@ from recgauntlet.evaluation.evidence import with_input
 from recgauntlet.evaluation.robustness import attackable
 from recgauntlet.records.schema import Evidence, RunRecord
 from recgauntlet.records.submission.reader import Finding, Opened
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.edits import edit_fault, rebuilt
 from recgauntlet.threats.embedding_scale import EmbeddingScale
 from recgauntlet.threats.knowledge import World

@@ -10,16 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.base import Attack, Budget
+from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.embedding.pgd import FGM, PGD
 from recgauntlet.attacks.history.greedy import HistoryGradient
 from recgauntlet.attacks.text.greedy import WordGradient, WordQuery
 from recgauntlet.core.card import EmbeddingThreat, TaskCard, Threat, Tier
 from recgauntlet.core.dataset import Pairs, TaskData
 from recgauntlet.core.protocol import LARGEST_SHARE, REFERENCES
-from recgauntlet.core.recommender import Recommender, Surface
+from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import Surface
 from recgauntlet.evaluation.robustness import Trial, attackable, run_attack
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 
 VERSION = 1

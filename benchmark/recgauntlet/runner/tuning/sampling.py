@@ -8,8 +8,9 @@ from typing import Any
 
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.plugins import Plugin
-from recgauntlet.core.recommender import Scalar, constructor_defaults
+from recgauntlet.core.recommender import constructor_defaults
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
+from recgauntlet.core.types import Scalar
 
 Values = dict[str, Scalar]
 

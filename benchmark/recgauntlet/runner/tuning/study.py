@@ -16,8 +16,8 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from recgauntlet.core.journal import Journal
-from recgauntlet.core.recommender import Scalar
 from recgauntlet.core.spec import CellSpec
+from recgauntlet.core.types import Scalar
 from recgauntlet.runner.processes import importable, spawn
 from recgauntlet.runner.sandbox.limits import Allowance, Meter, end_tree
 from recgauntlet.runner.sweep import LOOKS_EVERY

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,6 +15,7 @@ from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import RecGauntletError
 from recgauntlet.core.files import write_atomically
 from recgauntlet.core.spec import CellSpec
+from recgauntlet.core.types import Progress
 from recgauntlet.data import cache as store
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.records.digest import to_bytes
@@ -26,8 +26,6 @@ from recgauntlet.threats.knowledge import World
 from recgauntlet.training.build import open_cell, train_cell
 from recgauntlet.training.device import choose_device, describe
 from recgauntlet.training.tuned import Value
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

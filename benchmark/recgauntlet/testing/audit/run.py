@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,9 +13,11 @@ from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.card import TaskCard, Threat
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import CardError
-from recgauntlet.core.plugins import find_task, names
+from recgauntlet.core.plugins import names
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.spec import TWIN, CellSpec
+from recgauntlet.core.task import find_task
+from recgauntlet.core.types import Progress
 from recgauntlet.data.prepare import prepare
 from recgauntlet.evaluation.gauntlet import Findings, run_gauntlet
 from recgauntlet.evaluation.sanity_checks import failed
@@ -26,7 +28,6 @@ from recgauntlet.training.build import open_cell, train_cell
 MARGIN = 0.02
 """By how much the robust accuracy of a fake may exceed that of the model inside before it must be flagged."""
 
-Progress = Callable[[str, float], None]
 Verdict = Literal["harmless", "flagged", "UNDETECTED"]
 
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import EmbeddingScale
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.verifier.history import history_fault

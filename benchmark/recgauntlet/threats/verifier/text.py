@@ -22,8 +22,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.core.card import TextThreat
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.lexicon import Lexicon, core_of, is_number, parts_of, words_of
 
 _ROUNDING = 1e-9

@@ -15,7 +15,7 @@ from tiny_task import make_spec
 
 from recgauntlet.core.dataset import Pairs, TaskData
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.plugins import Plugin, find_defense
+from recgauntlet.core.plugins import Plugin
 from recgauntlet.core.protocol import REFERENCES
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
@@ -31,6 +31,7 @@ from recgauntlet.runner.tuning.study import Study, chosen, run_studies
 from recgauntlet.runner.tuning.trial import TrialJob, TrialResult, run_trial
 from recgauntlet.threats.knowledge import World
 from recgauntlet.training.build import open_cell, train_cell
+from recgauntlet.training.defense import find_defense
 from recgauntlet.training.tuned import Value
 
 SPACE: SearchSpace = {
@@ -170,8 +171,8 @@ def test_what_a_trial_reads_has_no_test_period(spec: CellSpec, data: TaskData) -
 def test_robust_accuracy_is_what_stands_after_every_attack(
     trained: Recommender, data: TaskData, spec: CellSpec
 ) -> None:
-    from recgauntlet.attacks.base import Budget
     from recgauntlet.evaluation.robustness import Trial, run_attack
+    from recgauntlet.threats.budget import Budget
 
     card = find_task_or_card(spec.task).card
     parts = judged_on(data)
@@ -307,7 +308,8 @@ def test_the_best_trial_is_chosen_and_the_earliest_of_equals(study: Callable[...
 
 
 def test_every_method_that_names_a_space_names_a_good_one() -> None:
-    from recgauntlet.core.plugins import find_model, names, whose
+    from recgauntlet.core.plugins import names, whose
+    from recgauntlet.core.recommender import find_model
 
     for name in names("defenses"):
         if whose("defenses", name)[0] == "recgauntlet" and find_defense(name).value.search_space:

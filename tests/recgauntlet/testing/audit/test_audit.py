@@ -9,7 +9,7 @@ import pytest
 
 from recgauntlet.cli import audit as command
 from recgauntlet.cli import main
-from recgauntlet.core.plugins import find_task
+from recgauntlet.core.task import find_task
 from recgauntlet.records.schema import Gate
 from recgauntlet.testing.audit import Audit, Subject, audit, run, zoo
 from recgauntlet.testing.audit.run import first_pairs, verdict, with_all_surfaces

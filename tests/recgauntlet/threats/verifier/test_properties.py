@@ -27,11 +27,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from toy_recommender import ToyRecommender, make_twin, make_victim
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.attacks.suite import suite_attacks, transfer_for
 from recgauntlet.core.batch import PAD, Batch
 from recgauntlet.core.card import HistoryThreat, TextThreat, Threat, Tier
 from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import EmbeddingScale
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.lexicon import Lexicon

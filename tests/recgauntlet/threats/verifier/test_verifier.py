@@ -7,10 +7,10 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from recgauntlet.attacks.base import Budget
 from recgauntlet.core.batch import PAD, Batch, Users
 from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat, TierValues
 from recgauntlet.core.dataset import Catalog
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import EmbeddingScale
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.lexicon import Lexicon, character_variants
