@@ -6,12 +6,14 @@ BENCH := .venv-bench
 BENCH_TEXT := .venv-bench-text
 PIP := -m pip install --quiet --disable-pip-version-check
 DEMO := demo
+# One thread a worker: more would compete for the same cores.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench lint types check site lock clean
+.PHONY: help install demo test test-slow bench lint types check site lock clean
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 # The stamp is younger than the lock and the project file: nothing is installed twice.
 $(VENV)/.installed: requirements.lock pyproject.toml
@@ -28,8 +30,11 @@ demo: install ## Run the demo track of all three tasks and render the leaderboar
 	$(BIN)/recgauntlet site --results $(DEMO) --out $(DEMO)-site
 	@echo "the leaderboard: $(CURDIR)/$(DEMO)-site/index.html"
 
-test: install ## Run the whole suite
-	$(BIN)/python -m pytest
+test: install ## Run the suite on two cores, without what is marked slow
+	$(PYTEST) -m "not slow"
+
+test-slow: install ## Run the tests that take more than 20 seconds each
+	$(PYTEST) -m slow
 
 # Peers are optional: where they cannot be installed, their benchmarks say so and are skipped.
 $(BENCH)/.installed: requirements.lock tests/benchmarks/requirements-peers.txt pyproject.toml
@@ -62,7 +67,7 @@ types: install ## mypy (strict) and basedpyright
 	$(BIN)/mypy
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
-check: lint types test ## All that CI runs
+check: lint types test test-slow ## All that CI runs
 
 site: install ## Render the committed results
 	$(BIN)/recgauntlet site

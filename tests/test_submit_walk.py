@@ -16,7 +16,7 @@ from recgauntlet.records.io import read_records
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "submit.md"
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")

@@ -34,8 +34,10 @@ from recgauntlet.training.defense import Defense
 MOST_PASSES = 200
 """A step may score this many times the candidates that a step of plain training scores: no cost is forbidden, an
 endless loop is."""
-FORBIDDEN = ("attacks", "evaluation", "gates", "gauntlet", "record", "results", "suite")
-"""Modules of recgauntlet that a defense has no business with."""
+FORBIDDEN = ("attacks", "evaluation", "leaderboard", "records", "runner")
+"""Rooms of recgauntlet that a defense may not import from."""
+ALLOWED = ("attacks.references", "evaluation.smoothing")
+"""Modules of those rooms that a defense may import: citations, and the smoothed classifier that it may serve."""
 FORBIDDEN_NAMES = {"RunRecord", "read_record", "run_cell"}
 
 
@@ -89,7 +91,9 @@ def _imported(tree: ast.AST) -> list[str]:
 
 def _is_forbidden(name: str) -> bool:
     parts = name.split(".")
-    return parts[0] == "recgauntlet" and len(parts) > 1 and (parts[1] in FORBIDDEN or parts[-1] in FORBIDDEN_NAMES)
+    if parts[0] != "recgauntlet" or len(parts) == 1 or ".".join(parts[1:3]) in ALLOWED:
+        return False
+    return parts[1] in FORBIDDEN or parts[-1] in FORBIDDEN_NAMES
 
 
 def no_leaks(subject: DefenseSubject) -> None:

@@ -146,7 +146,7 @@ def test_illegal_inputs_break_nothing_and_are_counted(trial: Trial, lie: Perturb
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (crash, "RuntimeError (at test_evaluation.py"),
+        (crash, "RuntimeError (at test_robustness.py"),
         (overdraw, "BudgetExceeded"),
         (lose_examples, "examples returned"),
     ],

@@ -124,6 +124,7 @@ def test_a_broken_record_stands_in_the_way(spec: Any) -> None:
     assert len(path.read_bytes()) == 500
 
 
+@pytest.mark.slow
 def test_cells_that_die_or_fail_are_recorded_and_the_sweep_goes_on(spec: Any, out: Path, test_plugins: Path) -> None:
     notes = Notes()
     records = run_sweep([spec("exits"), spec("killed"), spec("nan-loss"), spec("fgm")], notes)
@@ -233,6 +234,7 @@ def states(folder: Path) -> dict[str, str]:
     return {name.split("+")[0].removesuffix(".json"): status for name, status in found.items()}
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_loses_the_cell_in_flight_alone(command: Any, tmp_path: Path) -> None:
     swept = tmp_path / "swept"
     process = command("--defense", "standard,waits,fgm")

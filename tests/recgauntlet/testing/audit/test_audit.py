@@ -18,12 +18,14 @@ from recgauntlet.testing.audit.zoo import fake_names
 pytestmark = pytest.mark.timeout(900)  # the whole audit runs once, in the first test that needs it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", fake_names())
 def test_the_fake_is_found_out(name: str, toy_audit: Audit) -> None:
     (row,) = (row for row in toy_audit.rows if row.fake == name)
     assert row.verdict != "UNDETECTED", row
 
 
+@pytest.mark.slow
 def test_the_honest_model_raises_no_alarm(toy_audit: Audit) -> None:
     assert toy_audit.honest.flags == ()
 
