@@ -21,8 +21,8 @@ from recgauntlet.core.batch import PAD, Batch
 from recgauntlet.core.card import Threat
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.rng import Randomness
-from recgauntlet.evaluation.smoothing import DeletionSmoothed
 from recgauntlet.testing import Check, parametrize_with_checks
+from recgauntlet.threats.smoothing import DeletionSmoothed
 from recgauntlet.training.cost import count_passes
 from recgauntlet.training.defense import TrainingContext
 from recgauntlet_baselines.defenses.randomized_smoothing import RandomizedSmoothing

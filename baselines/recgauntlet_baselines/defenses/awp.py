@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks import references
+from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import Trainer

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks import references
+from recgauntlet.core import references
 from recgauntlet.core.batch import Batch, UserState
 from recgauntlet.core.card import Threat
 from recgauntlet.core.dataset import Catalog

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from recgauntlet.attacks import references
+from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.training.defense import Trainer

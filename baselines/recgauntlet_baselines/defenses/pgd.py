@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from recgauntlet.attacks import references
+from recgauntlet.core import references
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner
 

@@ -15,8 +15,8 @@ from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
-from recgauntlet.evaluation.smoothing import DeletionSmoothed, SmoothedSurface, left_of
 from recgauntlet.threats.lexicon import words_of
+from recgauntlet.threats.smoothing import DeletionSmoothed, SmoothedSurface, left_of
 from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 
 
@@ -29,7 +29,7 @@ class RandomizedSmoothing(Defense):
         min E_z loss(f(x with the elements z deleted), y),   z_i ~ Bernoulli(p_delete), independently.
 
     The surface is that of the task's first ranked threat to words or histories (of the first such threat, where none is
-    ranked). What is served, and what its score is, says `recgauntlet.evaluation.smoothing.DeletionSmoothed`; the
+    ranked). What is served, and what its score is, says `recgauntlet.threats.smoothing.DeletionSmoothed`; the
     evaluator's
     certificate is `recgauntlet.evaluation.certify`.
 

@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks import references
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import Best, may_ask
 from recgauntlet.attacks.surrogate import TwinInputs, Variant
+from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import Scalar, Surface

@@ -42,11 +42,11 @@ from recgauntlet.core.batch import PAD, Batch
 from recgauntlet.core.card import HistoryThreat, TextThreat, Threat, Tier
 from recgauntlet.evaluation.robustness import Trial, attackable
 from recgauntlet.evaluation.sanity_checks import at_most
-from recgauntlet.evaluation.smoothing import DeletionSmoothed
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.schema import CertifiedOutcome, Gate, ThreatOutcome
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.lexicon import words_of
+from recgauntlet.threats.smoothing import DeletionSmoothed
 
 MARGIN = 1e-4
 """By how much the mean of the probabilities must exceed one half: far above the rounding of single precision."""

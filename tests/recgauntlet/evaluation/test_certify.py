@@ -31,7 +31,6 @@ from recgauntlet.evaluation.certify import (
     touched_words,
 )
 from recgauntlet.evaluation.robustness import Trial, is_right, run_threat
-from recgauntlet.evaluation.smoothing import DeletionSmoothed, SmoothedSurface, left_of
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.io import read_record
 from recgauntlet.records.validate import check_record
@@ -39,6 +38,7 @@ from recgauntlet.runner.cell import run_cell
 from recgauntlet.testing.tiny import SHORT
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.smoothing import DeletionSmoothed, SmoothedSurface, left_of
 from recgauntlet.threats.verifier.history import history_fault
 from recgauntlet.threats.verifier.text import text_fault
 from recgauntlet.training.trainer import score_batch

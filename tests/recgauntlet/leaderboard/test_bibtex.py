@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from real_latex import bibliography, needs_latex
 
-from recgauntlet.attacks import references
 from recgauntlet.attacks.suite import suite_attacks
+from recgauntlet.core import references
 from recgauntlet.core.plugins import names
 from recgauntlet.core.recommender import find_model
 from recgauntlet.core.task import find_task

@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks import references
 from recgauntlet.attacks.common import Best, may_ask
 from recgauntlet.attacks.embedding.pgd import (
     EmbeddingAttack,
@@ -21,6 +20,7 @@ from recgauntlet.attacks.embedding.pgd import (
     steepest,
     to_border,
 )
+from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
 from recgauntlet.threats.gradients import fit

@@ -15,9 +15,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks import references
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import Best, may_ask, wrong_way
+from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import EmbeddingThreat
 from recgauntlet.core.rng import Randomness

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks import references
 from recgauntlet.attacks.common import Best, may_ask
 from recgauntlet.attacks.embedding.pgd import EmbeddingAttack, Norm, to_border
+from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
 from recgauntlet.threats.victim import Victim

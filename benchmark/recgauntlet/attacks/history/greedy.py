@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks import references
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import Best, first_of_each, may_ask, rank_within, worst_first, wrong_way
 from recgauntlet.attacks.history.edits import (
@@ -22,6 +21,7 @@ from recgauntlet.attacks.history.edits import (
     allowed_items,
     best_moves,
 )
+from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import HistoryThreat
 from recgauntlet.core.rng import Randomness

@@ -7,12 +7,12 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from recgauntlet.attacks import references
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import Best, may_ask
 from recgauntlet.attacks.text.beam import BeamText
 from recgauntlet.attacks.text.edits import Draft, Rules
 from recgauntlet.attacks.text.search_step import Round
+from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import Surface

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks import references
 from recgauntlet.attacks.common import wrong_way
 from recgauntlet.attacks.text.beam import BeamText
 from recgauntlet.attacks.text.edits import Draft
 from recgauntlet.attacks.text.greedy import shared
 from recgauntlet.attacks.text.search_step import Round
+from recgauntlet.core import references
 from recgauntlet.core.card import TextThreat
 from recgauntlet.threats.budget import Budget
 

@@ -10,7 +10,7 @@ from toy_recommender import ToyRecommender, make_batch, make_catalog, train
 
 from recgauntlet.core.batch import PAD, Batch, Candidates
 from recgauntlet.core.errors import PluginError
-from recgauntlet.evaluation.smoothing import DeletionSmoothed, SmoothedSurface, VotedCandidates, deal, left_of, vote
+from recgauntlet.threats.smoothing import DeletionSmoothed, SmoothedSurface, VotedCandidates, deal, left_of, vote
 from recgauntlet.training.trainer import score_batch
 
 SURFACES: list[SmoothedSurface] = ["candidate-text", "history"]
