@@ -6,6 +6,7 @@ BENCH := .venv-bench
 BENCH_TEXT := .venv-bench-text
 PIP := -m pip install --quiet --disable-pip-version-check
 DEMO := demo
+DOCS ?= ../../docs
 # One thread a worker: more would compete for the same cores.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -69,8 +70,8 @@ types: install ## mypy (strict) and basedpyright
 
 check: lint types test test-slow ## All that CI runs
 
-site: install ## Render the committed results
-	$(BIN)/recgauntlet site
+site: install ## Build site/public, the leaderboard of the current release
+	$(BIN)/recgauntlet site --docs "$(DOCS)"
 
 lock: ## Renew requirements.lock from what is installed in .venv
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/^torch==\([0-9.]*\)+.*/torch==\1/' > requirements.lock

@@ -70,7 +70,7 @@ def test_the_wheel_holds_the_four_packages_with_their_data_and_nothing_else(whee
         "recgauntlet_tasks/news_click_impressions.txt",
         "recgauntlet_site/templates/start.html.j2",
         "recgauntlet_site/vendor/VENDOR.toml",
-        "recgauntlet_site/templates/style.css",
+        "recgauntlet_site/static/style.css",
     }
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatColumn
 from recgauntlet.metrics.bootstrap import Estimate
-from recgauntlet_site import words
+from recgauntlet_site.format import percent, seconds, size, times
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ def _accuracies(table: TaskTable) -> Iterator[Column]:
 def _costs() -> Iterator[Column]:
     yield Column("seconds", "Training time", "to the twin’s", "cost", _ratio("seconds_ratio"), shown=True)
     yield Column("flops", "Training FLOPs", "to the twin’s", "cost", _ratio("flops_ratio"), shown=True)
-    yield Column("time", "Training time", "", "cost", _cost("training_seconds", words.seconds))
-    yield Column("operations", "Training FLOPs", "", "cost", _cost("training_flops", words.size))
+    yield Column("time", "Training time", "", "cost", _cost("training_seconds", seconds))
+    yield Column("operations", "Training FLOPs", "", "cost", _cost("training_flops", size))
     yield Column("memory", "Peak memory", "of training", "cost", _cost("peak_memory_bytes", _bytes))
-    yield Column("parameters", "Parameters", "", "cost", _cost("parameters", words.size))
+    yield Column("parameters", "Parameters", "", "cost", _cost("parameters", size))
     yield Column("inference", "Scoring", "1,000 candidates", "cost", _cost("inference_ms_per_1000", _milliseconds))
-    yield Column("attacks", "Attacks", "all, time", "cost", _cost("attack_seconds", words.seconds))
+    yield Column("attacks", "Attacks", "all, time", "cost", _cost("attack_seconds", seconds))
 
 
 def _qualities() -> Iterator[Column]:
@@ -105,8 +105,8 @@ NO_RESULT = Content("no result", mark="none")
 
 
 def _share(estimate: Estimate, mark: str = "") -> Content:
-    interval = f"{words.percent(estimate.low)}–{words.percent(estimate.high)}"
-    return Content(words.percent(estimate.value), interval, f"{estimate.value:.6g}", mark)
+    interval = f"{percent(estimate.low)}–{percent(estimate.high)}"
+    return Content(percent(estimate.value), interval, f"{estimate.value:.6g}", mark)
 
 
 def _robust(table: TaskTable, column: ThreatColumn, tier: Tier) -> Callable[[Row], Content]:
@@ -138,7 +138,7 @@ def _ratio(name: str) -> Callable[[Row], Content]:
     def content(row: Row) -> Content:
         value: float | None = getattr(row.cost, name)
         twin = "the twin" if value is None and row.defense.name == "standard" else ""
-        return Content(words.times(value), twin, f"{1.0 if value is None else value:.6g}")
+        return Content(times(value), twin, f"{1.0 if value is None else value:.6g}")
 
     return content
 
@@ -160,7 +160,7 @@ def _quality(name: str) -> Callable[[Row], Content]:
 
 
 def _bytes(value: float) -> str:
-    return words.size(value, "B")
+    return size(value, "B")
 
 
 def _milliseconds(value: float) -> str:

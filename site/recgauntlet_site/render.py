@@ -1,22 +1,20 @@
-"""Records in, the files of the leaderboard out: its pages, its tables as files, and copies of the records."""
+"""All files of a site: pages, figures, tables as files, and copies of the records."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter
 
-from recgauntlet.core.card import TaskCard
-from recgauntlet.leaderboard.address import Board, RowAt, Scope
+from recgauntlet.leaderboard.address import Board, RowAt, Scope, slug
 from recgauntlet.leaderboard.best_known import with_best_known, without_record
-from recgauntlet.leaderboard.build import apart, build_table
+from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.citation import cite, installed_card
 from recgauntlet.leaderboard.paper_table import build_sheets
 from recgauntlet.leaderboard.schema import TaskTable
@@ -30,23 +28,23 @@ from recgauntlet.records.io import Results
 from recgauntlet.records.release import Release as Frozen
 from recgauntlet.records.release import open_manifest
 from recgauntlet.records.schema import RunRecord
-from recgauntlet_site import words
-from recgauntlet_site.methods import by_family, method_pages
-from recgauntlet_site.overview import overview_of
+from recgauntlet_site.filters import start_filters
+from recgauntlet_site.jinja_environment import rendered
+from recgauntlet_site.pages.method import by_family, method_pages
+from recgauntlet_site.pages.row import row_page
+from recgauntlet_site.pages.start import overview_of
+from recgauntlet_site.pages.task import Cards, TaskPage, task_pages
 from recgauntlet_site.pictures import style_sheet
-from recgauntlet_site.rendering import rendered
-from recgauntlet_site.row_page import row_page
-from recgauntlet_site.sections import Filter, Place, Section, coded, filters_of, sections_of
 
 _LOOSE = (
-    "is a best known attack on a model of which there is no record here",
+    "is a best known attack on a model that has no record here",
     "challenged",
-    "add the directory of its record with --results, or challenge the record that is here",
+    "add the directory with the record of that model with --results",
 )
 _ASSETS = {
-    "assets/board.js": "templates/board.js",
-    "assets/curves.js": "templates/curves.js",
-    "assets/sort.js": "templates/sort.js",
+    "assets/board.js": "static/board.js",
+    "assets/curves.js": "static/curves.js",
+    "assets/sort.js": "static/sort.js",
     "assets/vendor/uPlot.iife.js": "vendor/uPlot.iife.min.js",
     "assets/vendor/uPlot.css": "vendor/uPlot.min.css",
     "assets/vendor/LICENSE-uplot.txt": "vendor/LICENSE-uplot.txt",
@@ -54,7 +52,6 @@ _ASSETS = {
 _STYLE = "assets/style.css"
 JSON_FORMAT = "recgauntlet-tables-1"
 _TABLES = TypeAdapter(tuple[TaskTable, ...], config=ConfigDict(ser_json_inf_nan="constants"))
-Cards = Callable[[TaskTable], TaskCard | None]
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class ReleaseLink:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A file that is no record that counts, and why."""
+    """A file that is left out of the tables, and why."""
 
     path: str
     problem: str
@@ -107,29 +104,29 @@ def render_site(
     )
     by_digest = {record.digest: record for _, record in records}
     board = _board(found, tables, by_digest)
-    sections = _told_apart(sections_of(tables, cards, by_digest))
+    tasks = task_pages(tables, cards, by_digest)
     common = {
         "docs": docs,
-        "menu": [_menu_link(section) for section in sections],
+        "menu": [_menu_link(task) for task in tasks],
         "releases": list(releases),
         "links": {digest: name for digest, (name, *_) in copies.items()},
         "records": len(copies),
         "versions": sorted({record.environment.recgauntlet for _, record in records}),
     }
-    methods = method_pages(sections)
-    yield "about.html", rendered("about.html.j2", common, root="", here="about.html", sections=sections)
-    for section in sections:
-        for row in section.table.rows:
-            yield section.row_path(row), row_page(common, section, RowAt(board, section.table, row), methods)
+    methods = method_pages(tasks)
+    yield "about.html", rendered("about.html.j2", common, root="", here="about.html", tasks=tasks)
+    for task in tasks:
+        for row in task.table.rows:
+            yield task.row_path(row), row_page(common, task, RowAt(board, task.table, row), methods)
     for page in methods.values():
         yield page.path, rendered("method.html.j2", common, root="../", here=page.path, page=page)
     for address, name in _ASSETS.items():
         yield address, _asset(name)
-    yield _STYLE, _asset("templates/style.css") + style_sheet().encode()
+    yield _STYLE, _asset("static/style.css") + style_sheet().encode()
     yield "leaderboard.csv", to_csv(tables)
-    for section in sections:
-        yield from _task_files(common, section)
-        yield from _downloads(board, section)
+    for task in tasks:
+        yield from _task_files(common, task)
+        yield from _downloads(board, task)
     for name, path, record in copies.values():
         yield name, _json_copy(path, record)
     for _, path, _, one in known:
@@ -143,28 +140,23 @@ def render_site(
             common,
             root="",
             here="index.html",
-            filters=(on_start := _start_filters(sections)),
-            facts=partial(coded, on_start),
-            sections=sections,
+            filters=start_filters(tables),
+            tasks=tasks,
             broken=_broken(found, known, loose),
-            overview=overview_of(sections),
+            overview=overview_of(tasks),
             methods=[(kind, by_family(methods.values(), kind)) for kind in ("model", "defense")],
         ),
     )
 
 
-def _task_files(common: Mapping[str, Any], section: Section) -> Iterator[tuple[str, bytes]]:
+def _task_files(common: Mapping[str, Any], task: TaskPage) -> Iterator[tuple[str, bytes]]:
     """The page of a table, its figures, and its CSV."""
-    facts = partial(coded, section.filters)
-    yield (
-        section.path,
-        rendered("task.html.j2", common, root="../", here=section.path, section=section, facts=facts),
-    )
-    for picture in section.pictures:
+    yield task.path, rendered("task.html.j2", common, root="../", here=task.path, task=task)
+    for picture in task.pictures:
         yield f"figures/{picture.name}.svg", picture.as_svg()
         yield f"figures/{picture.name}.pdf", picture.as_pdf()
-    if section.table.rows:
-        yield f"{section.downloads}.csv", to_csv((section.table,))
+    if task.table.rows:
+        yield f"{task.downloads}.csv", to_csv((task.table,))
 
 
 def _as_json(tables: tuple[TaskTable, ...]) -> bytes:
@@ -181,8 +173,8 @@ def _json_copy(path: Path, content: RunRecord | BestKnown) -> bytes:
 def _board(
     found: Sequence[tuple[str, Path, Results]], tables: tuple[TaskTable, ...], records: dict[str, RunRecord]
 ) -> Board:
-    """The tables as what is cited: by the names of the directories, and a hash of all records."""
-    name = "this-page"  # no name of a directory: records are the same wherever they lie
+    """The tables as they are cited: a frozen release by its name, anything else by a hash of all records."""
+    name = "this-page"  # not the directory's name, so that the same records give the same bytes
     digest, date, frozen = hashlib.sha256("\n".join(sorted(records)).encode()).hexdigest(), "", False
     if len(found) == 1 and (manifest := open_manifest(found[0][1])) is not None:
         name, date, frozen = manifest.name, manifest.date, True
@@ -195,7 +187,7 @@ def _broken(
     known: Sequence[tuple[str, Path, Path, BestKnown]],
     loose: Sequence[BestKnown],
 ) -> list[Unreadable]:
-    """The files that count for nothing."""
+    """The files that are left out of the tables."""
     unreadable = {
         Unreadable(f"{name}/{path.relative_to(directory).as_posix()}", error.problem, error.field or "", error.remedy)
         for name, directory, results in found
@@ -209,49 +201,33 @@ def _broken(
     return sorted(unreadable, key=lambda one: (one.path, one.problem))
 
 
-def _menu_link(section: Section) -> Link:
-    tag = "" if section.table.ranked else "demo, simulated" if section.table.simulated else "demo"
-    return Link(section.path, section.table.task, tag)
+def _menu_link(task: TaskPage) -> Link:
+    tag = "" if task.table.ranked else "demo, simulated" if task.table.simulated else "demo"
+    return Link(task.path, task.table.task, tag)
 
 
-def _start_filters(sections: Sequence[Section]) -> tuple[Filter, ...]:
-    """On the start page one more filter: which tables are there."""
-    tasks = tuple(dict.fromkeys(section.table.task for section in sections))
-    return (Filter("task", "Task", tasks, None), *filters_of(sections))
-
-
-def _downloads(board: Board, section: Section) -> Iterator[tuple[str, bytes]]:
-    """The table's own files that say how it is cited."""
-    table = section.table
+def _downloads(board: Board, task: TaskPage) -> Iterator[tuple[str, bytes]]:
+    """The table as LaTeX, and the BibTeX of its rows."""
+    table = task.table
     if not table.rows:
         return
     one = replace(board, tables=(table,))
     rows = tuple(RowAt(one, table, row) for row in table.rows)
-    yield f"{section.downloads}.tex", to_latex(build_sheets(one, Selection())).encode()
-    yield f"{section.downloads}.bib", "\n".join(map(str, cite(Scope(one, rows)).entries)).encode()
-
-
-def _told_apart(sections: Sequence[Section]) -> list[Section]:
-    """The sections, each saying why it is not one with another of its task."""
-    others = apart([section.table for section in sections])
-    places = [Place(section.anchor, section.path) for section in sections]
-    return [
-        replace(section, apart=tuple((places[other], "; ".join(why)) for other, why in others[number]))
-        for number, section in enumerate(sections)
-    ]
+    yield f"{task.downloads}.tex", to_latex(build_sheets(one, Selection())).encode()
+    yield f"{task.downloads}.bib", "\n".join(map(str, cite(Scope(one, rows)).entries)).encode()
 
 
 def _copy_name(record: RunRecord) -> str:
-    """The path of a record's copy: readable, and its own whatever its names are."""
+    """The path of a record's copy: readable, and unique by the digest."""
     parts = (record.model.name, record.defense.name, str(record.seed), record.digest[:10])
-    return f"records/{words.slug(record.task.id)}-{record.task.track}/{'-'.join(map(words.slug, parts))}.json"
+    return f"records/{slug(record.task.id)}-{record.task.track}/{'-'.join(map(slug, parts))}.json"
 
 
 def _known_copy_name(known: BestKnown) -> str:
     """The path of a best known attack's copy, beside those of the records."""
     cell = known.challenged
     parts = ("best-known", known.attack.name, cell.model.name, cell.defense.name, str(cell.seed), known.digest[:10])
-    return f"records/{words.slug(cell.task.id)}-{cell.task.track}/{'-'.join(map(words.slug, parts))}.json"
+    return f"records/{slug(cell.task.id)}-{cell.task.track}/{'-'.join(map(slug, parts))}.json"
 
 
 def _asset(name: str) -> bytes:

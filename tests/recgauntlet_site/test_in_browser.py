@@ -113,38 +113,6 @@ def test_a_click_sorts_and_a_second_one_turns_it_round(visit: Open) -> None:
     assert page.locator("#board th[aria-sort]").count() == 1
 
 
-@pytest.fixture(scope="module")
-def long_site(board: Board, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site as it would be if the task's table had hundreds of rows."""
-    page = board.files[TASK].replace(b'class="board sortable"', b'class="board sortable many"')
-    assert page != board.files[TASK]
-    return written({**board.files, TASK: page}, tmp_path_factory.mktemp("long"))
-
-
-@pytest.mark.parametrize("width", [800, 1400, 2400])
-def test_columns_of_a_long_table_stand_under_their_heads(visit: Open, long_site: Path, width: int) -> None:
-    page = visit(TASK, long_site, viewport={"width": width, "height": 900})
-    edges = (
-        "row => [...document.querySelectorAll(row)].map(r =>"
-        " [...r.cells].filter(c => !c.hidden).map(c => Math.round(c.getBoundingClientRect().right)))"
-    )
-    (heads,) = page.evaluate(edges, "#board thead tr")
-    rows = page.evaluate(edges, "#board tbody tr:not([hidden])")
-    assert len(heads) > 5
-    assert rows
-    assert all(row == heads for row in rows)
-
-
-def test_a_long_table_sorts_and_is_read_like_any_other(visit: Open, long_site: Path) -> None:
-    page, plain = visit(TASK, long_site), visit(TASK)
-    for key in ("clean", "retained"):
-        assert sorted_by(page, key) == sorted_by(plain, key)
-        assert values(page, key) == values(plain, key)
-        assert shown_rows(page) == shown_rows(plain)
-    told, expected = (one.locator("#board").aria_snapshot() for one in (page, plain))
-    assert told == expected
-
-
 def test_everything_works_by_keyboard_alone(visit: Open) -> None:
     page = visit(TASK)
     page.keyboard.press("Tab")

@@ -11,7 +11,7 @@ from synthetic_records import failed_gate, make_record
 
 from recgauntlet.records.io import read_records, write_record
 from recgauntlet.records.schema import RunRecord
-from recgauntlet_site import overview
+from recgauntlet_site.pages import start
 from recgauntlet_site.render import render_site
 
 FALLS = {"tampering": (0.5, 0.4, 0.3)}
@@ -68,7 +68,7 @@ def test_a_flagged_row_is_said_to_have_no_rank(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overview, "MOST_LINES", 1)
+    monkeypatch.setattr(start, "MAX_LINES", 1)
     page = start_page([*both_tasks("standard"), *both_tasks("pgd"), *both_tasks("fgm")], tmp_path)
     assert len(lines_of(page)) == 1
     assert "2 more methods" in page.all("section", class_="overview")[0].all("caption")[0].text()

@@ -11,13 +11,11 @@ import pytest
 from board import HOSTILE, Board, board_records, shop_card
 from contrast import contrast
 from page_reader import Element, read_page
-from picture_tables import few_rows, many_rows
 from synthetic_records import make_record
 
 from recgauntlet.records.io import Results, read_records, write_record
 from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.render import render_site
-from recgauntlet_site.sections import MANY, Section
 
 
 @pytest.fixture(scope="module")
@@ -343,13 +341,6 @@ def test_text_stands_out_from_its_ground_in_light_and_dark(board: Board) -> None
 def test_the_same_records_give_the_same_bytes_in_any_order(board: Board) -> None:
     mixed = Results(tuple(reversed(board.results.records)), board.results.broken)
     assert dict(render_site([("preview", board.directory, mixed)], cards=shop_card)) == board.files
-
-
-def test_only_a_table_of_hundreds_of_rows_gives_up_columns_as_wide_as_their_contents(board: Board) -> None:
-    short, long = few_rows(), many_rows(foreign=MANY)
-    told = [Section(0, "a", table, None, "", ()).many for table in (short, long)]
-    assert told == [False, True]
-    assert b'class="board sortable"' in board.files["tasks/shop-standard.html"]
 
 
 def test_a_page_without_records_says_so() -> None:

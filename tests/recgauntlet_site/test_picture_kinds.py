@@ -10,13 +10,13 @@ import pytest
 from picture_tables import few_rows, many_rows, table_of
 
 from recgauntlet.leaderboard.schema import Row, TaskTable
+from recgauntlet_site.format import percent
 from recgauntlet_site.pictures import accuracy_cost, clean_robust, heat_map, security_curves, seed_spread
 from recgauntlet_site.pictures.drawing import Circle, Drawing, Path, Text
 from recgauntlet_site.pictures.heat_map import MOST_ROWS
 from recgauntlet_site.pictures.lettering import width
 from recgauntlet_site.pictures.looks import looks_of
 from recgauntlet_site.pictures.security_curves import MOST_LINES, MOST_PANELS
-from recgauntlet_site.words import percent
 
 
 @pytest.fixture(scope="module")

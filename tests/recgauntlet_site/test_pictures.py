@@ -18,6 +18,7 @@ from picture_tables import HEBREW, HOSTILE, LONG, few_rows, many_rows, odd_table
 
 from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.leaderboard.schema import TaskTable
+from recgauntlet_site.format import percent
 from recgauntlet_site.pictures import (
     Picture,
     accuracy_cost,
@@ -33,10 +34,9 @@ from recgauntlet_site.pictures.drawing import Circle, Drawing, Text
 from recgauntlet_site.pictures.drawing import Path as Lines
 from recgauntlet_site.pictures.lettering import width
 from recgauntlet_site.pictures.palette import ON_PAPER
-from recgauntlet_site.words import percent
 
 SVG = "{http://www.w3.org/2000/svg}"
-STYLE = Path(__file__).resolve().parents[2] / "site" / "recgauntlet_site" / "templates" / "style.css"
+STYLE = Path(__file__).resolve().parents[2] / "site" / "recgauntlet_site" / "static" / "style.css"
 
 
 def every_kind(table: TaskTable) -> list[Picture]:

@@ -15,7 +15,7 @@ from recgauntlet_site.pictures import pictures_of, style_sheet
 
 pytestmark = in_browser
 
-STYLE = Path(__file__).resolve().parents[2] / "site" / "recgauntlet_site" / "templates" / "style.css"
+STYLE = Path(__file__).resolve().parents[2] / "site" / "recgauntlet_site" / "static" / "style.css"
 LEAST = 8.4
 """Pixels of the smallest letters in a figure that is 360 wide."""
 PROBE = """least => {

@@ -53,7 +53,9 @@ def test_a_page_that_was_cut_is_whole_after_the_next_build(tmp_path: Path) -> No
 
 
 def test_a_page_runs_no_plugin_and_needs_no_torch(tmp_path: Path) -> None:
-    write_record(make_record(model="nrms", defense="pgd"), tmp_path / "results" / "one.json")
+    record = make_record(model="nrms", defense="pgd")
+    model = record.model.model_copy(update={"summary": "Attention over words.", "citation": "@misc{wu2019neural}"})
+    write_record(record.model_copy(update={"model": model}), tmp_path / "results" / "one.json")
     told = (
         "import sys; from recgauntlet.cli import cli;"
         f"cli(['site', '--results', {str(tmp_path / 'results')!r}, '--out', {str(tmp_path / 'page')!r}],"
@@ -62,7 +64,9 @@ def test_a_page_runs_no_plugin_and_needs_no_torch(tmp_path: Path) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1] == "[]"
-    assert "wu2019neural" in (tmp_path / "page" / "models" / "nrms.html").read_text(encoding="utf-8")
+    page = (tmp_path / "page" / "models" / "nrms.html").read_text(encoding="utf-8")
+    assert "Attention over words." in page
+    assert "@misc{wu2019neural}" in page
 
 
 def test_a_broken_record_is_warned_of_and_does_not_stop_the_page(board: Board, tmp_path: Path) -> None:

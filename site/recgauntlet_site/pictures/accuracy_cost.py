@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from recgauntlet.core.escape import visible
 from recgauntlet.leaderboard.schema import Cell, TaskTable
+from recgauntlet_site.format import percent, times
 from recgauntlet_site.pictures.axes import Frame, draw_axes, frame, spread, x_title, y_title
 from recgauntlet_site.pictures.drawing import WIDTH, Drawing, Pen, reach
 from recgauntlet_site.pictures.fronts import front, staircase
@@ -26,7 +27,6 @@ from recgauntlet_site.pictures.marking import (
 )
 from recgauntlet_site.pictures.picture import Picture, nothing
 from recgauntlet_site.pictures.telling import HEADER, identity, interval, listed, value_range
-from recgauntlet_site.words import percent, times
 
 KIND = "accuracy-cost"
 MOST_JOINED = 60

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.core.escape import visible
 from recgauntlet.leaderboard.schema import Cell, TaskTable, ThreatColumn
+from recgauntlet_site.format import percent, times
 from recgauntlet_site.pictures.axes import Frame, draw_axes, frame, spread, x_title, y_title
 from recgauntlet_site.pictures.drawing import SMALL, WIDTH, Drawing, Pen, Point
 from recgauntlet_site.pictures.fronts import front, staircase
@@ -29,7 +30,6 @@ from recgauntlet_site.pictures.marking import (
 )
 from recgauntlet_site.pictures.picture import Picture, nothing
 from recgauntlet_site.pictures.telling import HEADER, identity, interval, listed, value_range
-from recgauntlet_site.words import percent, times
 
 KIND = "clean-robust"
 _LEFT, _TOP, _BOTTOM = 28.0, 26.0, 300.0

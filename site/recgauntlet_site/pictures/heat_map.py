@@ -10,6 +10,7 @@ from recgauntlet.core.card import RANKING_TIER, Tier
 from recgauntlet.core.escape import visible
 from recgauntlet.leaderboard.schema import TaskTable, ThreatColumn
 from recgauntlet.metrics.bootstrap import Estimate
+from recgauntlet_site.format import percent
 from recgauntlet_site.pictures.drawing import LINE, SMALL, WIDTH, Drawing, Pen, Point, box
 from recgauntlet_site.pictures.legend import Key, draw_keys
 from recgauntlet_site.pictures.lettering import fitted, width
@@ -17,7 +18,6 @@ from recgauntlet_site.pictures.looks import Look, Looks, looks_of, picture_name
 from recgauntlet_site.pictures.palette import MOST_OPAQUE, TINT
 from recgauntlet_site.pictures.picture import Picture, nothing
 from recgauntlet_site.pictures.telling import HEADER, identity, interval, naming, value_range
-from recgauntlet_site.words import percent
 
 KIND = "heat-map"
 MOST_ROWS = 60

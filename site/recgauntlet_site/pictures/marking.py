@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from recgauntlet.leaderboard.schema import Row
+from recgauntlet_site.format import times
 from recgauntlet_site.pictures.drawing import SMALL, Pen, Point, reach
 from recgauntlet_site.pictures.labels import Box, Request, place
 from recgauntlet_site.pictures.legend import Key, Sample
 from recgauntlet_site.pictures.lettering import fitted, width
 from recgauntlet_site.pictures.looks import Look, Looks, Series
-from recgauntlet_site.words import times
 
 FEW = 12
 """Rows up to which a figure names all of them."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from recgauntlet.core.escape import visible
 from recgauntlet.leaderboard.schema import CurvePoint, Row, TaskTable, ThreatColumn
 from recgauntlet_site.families import MODEL_FAMILIES, model_family
+from recgauntlet_site.format import percent
 from recgauntlet_site.pictures.axes import Frame, draw_axes, frame, x_title, y_title
 from recgauntlet_site.pictures.drawing import LINE, SHAPES, SMALL, WIDTH, Drawing, Pen, Shape
 from recgauntlet_site.pictures.legend import Key, draw_keys
@@ -20,7 +21,6 @@ from recgauntlet_site.pictures.looks import DASHES, Look, Looks, looks_of, most_
 from recgauntlet_site.pictures.palette import PLAIN
 from recgauntlet_site.pictures.picture import Picture, nothing
 from recgauntlet_site.pictures.telling import HEADER, identity, interval, listed, naming, value_range
-from recgauntlet_site.words import percent
 
 KIND = "security-curves"
 MOST_LINES = 6

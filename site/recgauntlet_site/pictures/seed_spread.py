@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from recgauntlet.core.escape import visible
 from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet.metrics.bootstrap import Estimate
+from recgauntlet_site.format import joined, percent
 from recgauntlet_site.pictures.axes import Frame, draw_axes, frame, spread
 from recgauntlet_site.pictures.drawing import SMALL, WIDTH, Drawing, Pen, Shape
 from recgauntlet_site.pictures.legend import Key, draw_keys
@@ -15,7 +16,6 @@ from recgauntlet_site.pictures.lettering import fitted, width
 from recgauntlet_site.pictures.looks import Look, Looks, looks_of, picture_name
 from recgauntlet_site.pictures.picture import Picture, nothing
 from recgauntlet_site.pictures.telling import HEADER, identity, interval, naming
-from recgauntlet_site.words import joined, percent
 
 KIND = "seed-spread"
 MOST_ROWS = 60

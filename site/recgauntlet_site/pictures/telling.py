@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from recgauntlet.metrics.bootstrap import Estimate
+from recgauntlet_site.format import joined, percent
 from recgauntlet_site.pictures.looks import Look
-from recgauntlet_site.words import joined, percent
 
 HEADER = ("rank", "row")
 """The first columns of every data table."""

@@ -1,0 +1,163 @@
+"""Numbers, budgets and names as text on the page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from recgauntlet.core import escape as escaping
+from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TaskCard, TextThreat
+from recgauntlet.core.types import Scalar
+from recgauntlet.leaderboard.paired import twin_of
+from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatColumn
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with one decimal, without the sign: 0.6123 becomes "61.2"."""
+    return f"{100 * share:.1f}"
+
+
+def points(difference: float) -> str:
+    """A difference of two shares in points: -0.035 becomes "−3.5", with a true minus."""
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
+def times(ratio: float | None) -> str:
+    """A cost ratio: "1.37×", and "1×" for the undefended twin itself (None)."""
+    return "1×" if ratio is None else f"{ratio:.2f}×"
+
+
+def seconds(value: float) -> str:
+    """A duration in the unit that reads best."""
+    if value < 120:
+        return f"{value:.3g} s"
+    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def size(value: float, unit: str = "") -> str:
+    """A large number with a decimal prefix: 1.2e6 becomes "1.20 M"."""
+    for prefix, scale in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= scale:
+            return f"{value / scale:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}".rstrip()
+
+
+def counted(number: float) -> str:
+    """A whole number with commas: 1234567 becomes "1,234,567"."""
+    return f"{number:,.0f}"
+
+
+def scalar(value: Scalar) -> str:
+    """A hyper-parameter's value."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def joined(parts: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
+
+
+def visible(text: str) -> str:
+    """`text` with characters that hide, reorder or break what follows written out as escapes; lines may break."""
+    return escaping.visible(text, keep="\n\t")
+
+
+def row_name(row: Row) -> str:
+    """ "nrms + pgd"."""
+    return f"{row.model.name} + {row.defense.name}"
+
+
+def budget(column: ThreatColumn, card: TaskCard | None) -> str:
+    """What a threat may change, in its three tiers: "1 / 2 / 4 words"."""
+    if not column.budgets:
+        return "not applicable to any model here"
+    amounts = " / ".join(f"{tier.amount:g}" for tier in column.budgets)
+    if column.surface == "embedding":
+        norm = next((t.norm for t in _threats(card) if t.id == column.id and isinstance(t, EmbeddingThreat)), None)
+        if norm == "linf":
+            return f"every element by at most {amounts} × the model’s own root mean square element (L∞)"
+        return f"a ball of radius {amounts} × the model’s own mean norm{' (L2)' if norm == 'l2' else ''}"
+    if column.surface == "history":
+        return f"{amounts} items"
+    characters = " / ".join(str(tier.characters) for tier in column.budgets)
+    either = f", or {characters} characters" if any(tier.characters for tier in column.budgets) else ""
+    return f"{amounts} words{either}"
+
+
+def queries(column: ThreatColumn) -> str:
+    """The cap on queries an example: one number where all tiers have the same."""
+    caps = [f"{tier.queries:,}" for tier in column.budgets]
+    return caps[0] if len(set(caps)) == 1 else " / ".join(caps)
+
+
+def limits(column: ThreatColumn, card: TaskCard | None) -> list[str]:
+    """What the verifier checks besides the amount, from the card; empty where no card is installed."""
+    threat = next((threat for threat in _threats(card) if threat.id == column.id), None)
+    if isinstance(threat, TextThreat):
+        return _text_limits(threat)
+    if isinstance(threat, HistoryThreat):
+        return [
+            f"{joined(threat.operations)} among the last {threat.window}",
+            f"a replacement’s cosine to the item it replaces is at least {threat.min_cosine:g}",
+            "the order of the rest is kept",
+        ]
+    return []
+
+
+def _text_limits(threat: TextThreat) -> list[str]:
+    found = [f"at most {threat.max_length} characters in all"]
+    if threat.max_repeats is not None:
+        found.append(f"no word more than {'twice' if threat.max_repeats == 2 else f'{threat.max_repeats} times'}")
+    if threat.banned_characters:
+        found.append(f"none of {' '.join(threat.banned_characters)} added")
+    if threat.max_changed_share is not None:
+        found.append(f"at most {threat.max_changed_share:.0%} of the words, at least one")
+    if threat.keep_numbers:
+        found.append("numbers kept")
+    if threat.keep_names:
+        found.append("capitalised names kept")
+    return found
+
+
+def _threats(card: TaskCard | None) -> Sequence[EmbeddingThreat | TextThreat | HistoryThreat]:
+    return card.threats if card else ()
+
+
+SURFACES = {
+    "candidate-text": "the candidate’s text",
+    "history": "the user’s history",
+    "embedding": "the candidate’s embeddings",
+}
+GOALS = {
+    "flip": "flip any right answer",
+    "promote": "have an unclicked candidate taken for clicked",
+}
+
+
+def headline(table: TaskTable) -> str:
+    """What the table says, in one or two sentences."""
+    if not table.rows:
+        return "No cell of this task has finished yet."
+    if not table.ranked:
+        data = "simulated data" if table.simulated else "a small sample"
+        return f"This is the demo track on {data}: it shows how the gauntlet works, and nothing here is ranked."
+    best = [row for row in table.rows if row.rank == 1]
+    if not best:
+        return "No row can be ranked yet; the flags say why."
+    first = best[0]
+    cell = first.worst_cell
+    assert cell is not None  # a ranked row has one
+    told, name = "", row_name(first)
+    if len(best) > 1:
+        rows = Counter(row_name(row) for row in best)
+        names = [f"{name} ({count} rows)" if count > 1 else name for name, count in rows.items()]
+        told = f"{joined(names)} share rank 1: their intervals overlap. "
+        name = f"The highest of them, {name},"
+    told += (
+        f"{name} keeps {percent(cell.robust.value)} % of its answers right under {first.worst} "
+        f"({percent(first.clean.value)} % on clean inputs) at {times(first.cost.seconds_ratio)} the training time."
+    )
+    twin = twin_of(table, first)
+    if twin is not None and (other := twin.worst_cell) is not None:
+        told += f" Its undefended twin keeps {percent(other.robust.value)} % under {twin.worst}."
+    return told

@@ -1,0 +1,95 @@
+"""The Jinja environment: templates with the filters and functions that they use."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from recgauntlet.core.card import RANKING_TIER, TIERS
+from recgauntlet.leaderboard.paired import twin_of
+from recgauntlet.leaderboard.schema import FailedCell
+from recgauntlet_site.filters import filter_values
+from recgauntlet_site.format import (
+    GOALS,
+    SURFACES,
+    budget,
+    counted,
+    joined,
+    limits,
+    percent,
+    points,
+    queries,
+    scalar,
+    seconds,
+    size,
+    times,
+    visible,
+)
+from recgauntlet_site.pictures.security_curves import axis, budgets, curves, point_at
+
+
+def rendered(template: str, common: Mapping[str, Any], **own: Any) -> bytes:
+    """Render the `template` with the variables `common` to all pages and its `own`. An unknown variable is an error."""
+    return _environment().get_template(template).render(common, **own).encode()
+
+
+@cache
+def _environment() -> Environment:
+    """Jinja with autoescape; each template is compiled once."""
+    environment = Environment(
+        loader=PackageLoader("recgauntlet_site"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_printable,
+    )
+    environment.filters.update(
+        point_at=point_at,
+        counted=counted,
+        percent=percent,
+        points=points,
+        times=times,
+        seconds=seconds,
+        size=size,
+        scalar=scalar,
+        joined=joined,
+        budget=budget,
+        queries=queries,
+        limits=limits,
+        reason=_reason,
+        quoted=shlex.quote,
+    )
+    environment.globals.update(
+        TIERS=TIERS,
+        filter_values=filter_values,
+        RANKING_TIER=RANKING_TIER,
+        SURFACES=SURFACES,
+        GOALS=GOALS,
+        twin_of=twin_of,
+        axis=axis,
+        budgets=budgets,
+        curves_under=curves,
+        zip=zip,
+    )
+    return environment
+
+
+def _printable(value: Any) -> Any:
+    """The text that a template prints: control and direction characters are written as escapes."""
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return visible(value)
+
+
+def _reason(cell: FailedCell) -> str:
+    """The kind of a failed cell's error and the last line of its message."""
+    lines = [line.strip() for line in cell.message.splitlines() if line.strip()]
+    last = next((line for line in reversed(lines) if not line.startswith("what to do:")), "")
+    return last if last.startswith(f"{cell.kind}:") else f"{cell.kind}: {last}"

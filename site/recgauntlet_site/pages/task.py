@@ -1,0 +1,237 @@
+"""The page of one table: its columns and filters, its figures, and examples of attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from recgauntlet.core.card import TaskCard, TrackCard
+from recgauntlet.leaderboard.address import row_anchor, slug
+from recgauntlet.leaderboard.build import apart
+from recgauntlet.leaderboard.flags import Flag
+from recgauntlet.leaderboard.paper_table import options_apart
+from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatCells, ThreatColumn
+from recgauntlet.records.schema import RunRecord
+from recgauntlet_site.columns import Column, columns_of
+from recgauntlet_site.filters import Filter, filters_of
+from recgauntlet_site.format import headline, row_name, visible
+from recgauntlet_site.pages.examples import Example, examples_of
+from recgauntlet_site.pictures import Picture, pictures_of
+from recgauntlet_site.pictures.palette import SERIES
+from recgauntlet_site.pictures.security_curves import axis, budgets, curves, point_at
+
+Cards = Callable[[TaskTable], TaskCard | None]
+"""Finds the card of a table's task; None where the task is not installed in the version of the records."""
+_RowCells = list[tuple[Row, ThreatCells]]
+
+
+@dataclass(frozen=True)
+class OtherTable:
+    """Another table of the same task and track: its anchor on the start page, the path of its page, and why the two
+    are not one ranking."""
+
+    anchor: str
+    path: str
+    reasons: str
+
+
+@dataclass(frozen=True)
+class TaskPage:
+    """A table and what its page shows beside it. `anchor` identifies the table in paths and on the start page."""
+
+    anchor: str
+    table: TaskTable
+    card: TaskCard | None
+    examples: tuple[Example, ...] = ()
+    others: tuple[OtherTable, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The path of the page."""
+        return f"tasks/{self.anchor}.html"
+
+    @property
+    def downloads(self) -> str:
+        """The path of the table's files, without their ending."""
+        return f"downloads/{self.anchor}"
+
+    @property
+    def title(self) -> str:
+        """The title of the task's card, else the task's id."""
+        return self.card.title if self.card else self.table.task
+
+    @property
+    def headline(self) -> str:
+        """The best row and its cost in one or two sentences."""
+        return headline(self.table)
+
+    @property
+    def track(self) -> TrackCard | None:
+        """The card of the table's track."""
+        return self.card.track(self.table.track) if self.card else None
+
+    @property
+    def models(self) -> list[str]:
+        """The models' names, each once."""
+        return sorted({row.model.name for row in self.table.rows})
+
+    @property
+    def defenses(self) -> list[str]:
+        """The defenses' names, each once."""
+        return sorted({row.defense.name for row in self.table.rows})
+
+    @property
+    def seeds(self) -> list[int]:
+        """All seeds of the rows."""
+        return sorted({seed for row in self.table.rows for seed in row.seeds})
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the table between the names and the flags."""
+        return columns_of(self.table)
+
+    @property
+    def column_groups(self) -> list[tuple[str, list[Column]]]:
+        """The columns by the group in which a reader chooses them."""
+        order = list(dict.fromkeys(column.group for column in self.columns))
+        return [(group, [column for column in self.columns if column.group == group]) for group in order]
+
+    @property
+    def sort_keys(self) -> list[tuple[str, str]]:
+        """The keys and titles of the columns by which a phone, which shows no column heads, sorts the rows."""
+        return [(column.key, f"{column.head} {column.note}".strip()) for column in self.columns if column.shown]
+
+    @property
+    def filters(self) -> tuple[Filter, ...]:
+        """The filters above the table."""
+        return filters_of([self.table])
+
+    @cached_property
+    def _anchors(self) -> dict[int, str]:
+        return {id(row): row_anchor(self.table, row) for row in self.table.rows}
+
+    def anchor_of(self, row: Row) -> str:
+        """The permanent anchor of a row of the table."""
+        return self._anchors[id(row)]
+
+    def row_path(self, row: Row) -> str:
+        """The path of the row's page."""
+        return f"rows/{self.anchor_of(row)}.html"
+
+    @cached_property
+    def _options(self) -> dict[int, list[str]]:
+        return {id(row): options_apart(row, self.table) for row in self.table.rows}
+
+    def options_of(self, row: Row) -> list[str]:
+        """The options that distinguish the row from others with the same model and defense."""
+        return self._options[id(row)]
+
+    @property
+    def several_ranked(self) -> bool:
+        """Whether rows may be ranked by different threats."""
+        return sum(column.ranked for column in self.table.threats) > 1
+
+    @cached_property
+    def pictures(self) -> tuple[Picture, ...]:
+        """All figures of the table."""
+        return pictures_of(self.table, prefix=self.anchor)
+
+    @property
+    def curves(self) -> list[Picture]:
+        """The security curves."""
+        return [picture for picture in self.pictures if picture.kind == "security-curves"]
+
+    @property
+    def plots(self) -> list[Picture]:
+        """All figures but the security curves."""
+        return [picture for picture in self.pictures if picture.kind != "security-curves"]
+
+    def column(self, threat: str) -> ThreatColumn:
+        """The threat of the table with this id."""
+        return next(column for column in self.table.threats if column.id == threat)
+
+    @property
+    def curve_data(self) -> dict[str, Any]:
+        """The security curves for the plot that can be zoomed: accuracies in per cent by threat and row."""
+        threats = []
+        for column in self.table.threats:
+            steps = budgets(self.table, column)
+            if not steps:
+                continue
+            by_characters = not any(step.amount for step in steps)
+            rows = {}
+            for row, points in curves(self.table, column):
+                at = [point_at(points, step) for step in steps]
+                rows[self.anchor_of(row)] = [p and round(100 * p.accuracy.value, 2) for p in at]
+            amounts = [float(step.characters if by_characters else step.amount) for step in steps]
+            threats.append({"axis": axis(column, by_characters), "amounts": amounts, "rows": rows})
+        names = {self.anchor_of(row): visible(row_name(row)) for row in self.table.rows}
+        return {"threats": threats, "names": names, "colours": SERIES}
+
+    @property
+    def ranked_lists(self) -> list[tuple[ThreatColumn, _RowCells]]:
+        """The threats under which rankings or exposure were measured, each with the rows that have them."""
+        return self._having(lambda cells: cells.ranking is not None or cells.promotion is not None)
+
+    @property
+    def promoted(self) -> bool:
+        """Whether any row has exposure."""
+        return any(cells.promotion is not None for row in self.table.rows for cells in row.threats)
+
+    @property
+    def ablations(self) -> list[tuple[ThreatColumn, _RowCells]]:
+        """The threats whose attacks were run one by one, each with the rows that have them."""
+        return self._having(lambda cells: bool(cells.ablation))
+
+    def _having(self, wanted: Callable[[ThreatCells], bool]) -> list[tuple[ThreatColumn, _RowCells]]:
+        found = []
+        for column in self.table.threats:
+            rows = [(row, c) for row in self.table.rows if (c := row.under(column.id)) is not None and wanted(c)]
+            if rows:
+                found.append((column, rows))
+        return found
+
+    @cached_property
+    def flag_sets(self) -> dict[tuple[Flag, ...], str]:
+        """The flags of rows, each set once, with the id of its explanation."""
+        sets = dict.fromkeys(row.flags for row in self.table.rows if row.flags)
+        return {flags: f"{self.anchor}-flags{number}" for number, flags in enumerate(sets)}
+
+    @cached_property
+    def shared(self) -> frozenset[int]:
+        """The ranks that more than one row has."""
+        ranks = [row.rank for row in self.table.rows if row.rank is not None]
+        return frozenset(rank for rank in ranks if ranks.count(rank) > 1)
+
+
+def task_pages(tables: Sequence[TaskTable], cards: Cards, records: Mapping[str, RunRecord]) -> list[TaskPage]:
+    """A page for each table; `records` by their digests."""
+    anchors = _anchors_of(tables)
+    others = apart(tables)
+    return [
+        TaskPage(
+            anchor,
+            table,
+            cards(table),
+            tuple(examples_of(table, records)),
+            tuple(
+                OtherTable(anchors[other], f"tasks/{anchors[other]}.html", "; ".join(reasons))
+                for other, reasons in others[number]
+            ),
+        )
+        for number, (table, anchor) in enumerate(zip(tables, anchors, strict=True))
+    ]
+
+
+def _anchors_of(tables: Sequence[TaskTable]) -> list[str]:
+    """An anchor for each table; several tables of one task and track are numbered."""
+    taken: list[str] = []
+    for table in tables:
+        name = anchor = f"{slug(table.task)}-{table.track}"
+        copy = 2
+        while anchor in taken:
+            anchor, copy = f"{name}-{copy}", copy + 1
+        taken.append(anchor)
+    return taken

@@ -1,0 +1,108 @@
+"""Numbers, budgets and foreign text in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from board import CARD
+from synthetic_records import make_record
+
+from recgauntlet.core.task import find_task
+from recgauntlet.leaderboard.address import slug
+from recgauntlet.leaderboard.build import build_table
+from recgauntlet.leaderboard.schema import TaskTable, ThreatColumn, TierBudget
+from recgauntlet_site.format import (
+    budget,
+    headline,
+    joined,
+    limits,
+    percent,
+    points,
+    queries,
+    scalar,
+    seconds,
+    size,
+    times,
+    visible,
+)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (percent(0.6125), "61.3"),
+        (points(-0.035), "−3.5"),
+        (points(0.0), "+0.0"),
+        (times(None), "1×"),
+        (times(1.3749), "1.37×"),
+        (seconds(12.34), "12.3 s"),
+        (seconds(600), "10.0 min"),
+        (seconds(9000), "2.5 h"),
+        (size(1_234_567), "1.23 M"),
+        (size(7e8, "B"), "700 MB"),
+        (size(12), "12"),
+        (joined(["a"]), "a"),
+        (joined(["a", "b", "c"]), "a, b and c"),
+        (joined([]), ""),
+        (slug("../../Etc/<x>"), "etc-x"),
+        (slug("___"), "unnamed"),
+        (visible("a\u0000\u202eb\u200dc\nd"), "a\\u0000\\u202eb\u200dc\nd"),
+        (scalar(0.1), "0.1"),
+        (scalar(None), "None"),
+        (scalar(True), "True"),
+    ],
+)
+def test_numbers_and_names_as_text(told: str, expected: str) -> None:
+    assert told == expected
+
+
+def column(surface: str, amounts: tuple[float, ...], characters: int = 0, name: str = "x") -> ThreatColumn:
+    tiers = ("low", "standard", "high")
+    budgets = tuple(
+        TierBudget(tier, amount, characters, 200)  # type: ignore[arg-type]
+        for tier, amount in zip(tiers, amounts, strict=True)
+    )
+    return ThreatColumn(name, surface, "flip", True, budgets)  # type: ignore[arg-type]
+
+
+def test_budgets_as_text() -> None:
+    assert budget(column("candidate-text", (1, 2, 4)), None) == "1 / 2 / 4 words"
+    assert budget(column("candidate-text", (1, 2, 4), 8), None) == "1 / 2 / 4 words, or 8 / 8 / 8 characters"
+    assert budget(column("history", (1, 2, 5)), None) == "1 / 2 / 5 items"
+    assert budget(column("embedding", (0.1, 0.25, 0.5), name="embedding"), CARD).endswith("mean norm (L2)")
+    assert budget(ThreatColumn("x", "history", "flip", True, ()), None) == "not applicable to any model here"
+    assert queries(column("history", (1, 2, 5))) == "200"
+
+
+def demo_table(**options: object) -> TaskTable:
+    return build_table([make_record(**options)])[0]  # type: ignore[arg-type]
+
+
+def test_the_limits_of_a_real_card_as_text() -> None:
+    card = find_task("video-watch").card
+    told = limits(column("history", (1, 2, 5), name="history-perturbation"), card)
+    assert told[0] == "replace, insert and delete among the last 50"
+    assert "cosine" in told[1]
+    assert limits(column("history", (1, 2, 5)), None) == []
+
+
+def test_a_table_without_ranked_rows_says_so() -> None:
+    assert headline(demo_table()) == "No row can be ranked yet; the flags say why."
+    assert "simulated" in headline(demo_table(track="demo", simulated=True))
+    assert headline(build_table([make_record(failure="x")])[0]) == "No cell of this task has finished yet."
+
+
+def test_a_shared_first_rank_is_told() -> None:
+    records = [make_record(seed=seed, defense=defense) for seed in range(3) for defense in ("standard", "pgd")]
+    told = headline(build_table(records)[0])
+    assert "share rank 1: their intervals overlap." in told
+
+
+def test_rows_of_one_name_are_counted_where_they_share_a_rank() -> None:
+    options: list[dict[str, Any]] = [{"hyperparameters": {"steps": steps}, "defense": "pgd"} for steps in (1, 3)]
+    records = [make_record(seed=seed, **own) for seed in range(3) for own in (*options, {"defense": "fgm"})]
+    told = headline(build_table(records)[0])
+    assert "nrms + pgd (2 rows)" in told
+    assert "nrms + fgm (" not in told
+    assert "share rank 1" in told
