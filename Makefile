@@ -11,7 +11,7 @@ DOCS ?= ../../docs
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow bench lint types check site lock clean
+.PHONY: help install demo test test-slow bench lint types check site docs lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -49,7 +49,7 @@ $(BENCH_TEXT)/.installed: tests/benchmarks/requirements-peers-text.txt pyproject
 	@if $(BENCH_TEXT)/bin/python $(PIP) -r tests/benchmarks/requirements-peers-text.txt \
 	&& $(BENCH_TEXT)/bin/python $(PIP) --no-deps --no-build-isolation --editable .; then touch $@; fi
 
-bench: $(BENCH)/.installed $(BENCH_TEXT)/.installed ## Race peer libraries and print one line a ratio (docs/performance.md)
+bench: $(BENCH)/.installed $(BENCH_TEXT)/.installed ## Race peer libraries and print one line a ratio (docs/reference/performance.md)
 	rm -rf .benchmarks
 	@failed=0; \
 	$(BENCH)/bin/python -m pytest -q tests/benchmarks --benchmark-enable || failed=1; \
@@ -72,6 +72,9 @@ check: lint types test test-slow ## All that CI runs
 
 site: install ## Build site/public, the leaderboard of the current release
 	$(BIN)/recgauntlet site --docs "$(DOCS)"
+
+docs: install ## Fill the generated parts of the documentation
+	$(BIN)/python docs/generate.py
 
 lock: ## Renew requirements.lock from what is installed in .venv
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/^torch==\([0-9.]*\)+.*/torch==\1/' > requirements.lock

@@ -18,9 +18,10 @@ import yaml
 from recgauntlet import CellSpec, SourceOptions, run_cell
 from recgauntlet.cli import cli
 from recgauntlet.core import plugins
+from recgauntlet.core.files import CURRENT
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 EXAMPLE = ROOT / "examples" / "defense-plugin"
 TAUGHT = {"--defense": {"embedding-noise", "my-noise"}, "--model": {"word-average"}, "--task": set[str]()}
 """Names that the documentation itself teaches to register."""
@@ -40,7 +41,7 @@ def commands(page: Path) -> list[str]:
     """Every line of a code block, fenced or indented, that calls recgauntlet, its remarks left out."""
     text = page.read_text(encoding="utf-8")
     found = re.findall(r"^(?: {4})?(?:\.venv/bin/)?(recgauntlet [a-z].*)$", text, flags=re.MULTILINE)
-    return [re.split(r"\s{2,}|\s#", line)[0] for line in found]
+    return [re.split(r"\s{2,}|\s[#>]", line)[0] for line in found]
 
 
 def anchors(page: Path) -> set[str]:
@@ -79,7 +80,7 @@ def test_there_are_pages_and_commands_to_check() -> None:
     assert len(LINES) > 20
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_relative_links_resolve(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page)):
         if re.match(r"[a-z]+:", target):
@@ -126,12 +127,72 @@ def test_the_readme_shows_the_example_defense_as_it_is() -> None:
     assert [block["project"]["entry-points"] for block in shown] == [project["entry-points"]]
 
 
-def test_the_page_on_attacks_shows_the_example_attack_as_it_is() -> None:
-    example, page = ROOT / "examples" / "attack-plugin", ROOT / "docs" / "add-an-attack.md"
-    assert blocks(page, "python") == [(example / "patient_ascent.py").read_text(encoding="utf-8")]
+def test_the_page_on_attacks_registers_the_example_attack_as_it_is() -> None:
+    example, page = ROOT / "examples" / "attack-plugin", ROOT / "docs" / "extend" / "attack.md"
     project = tomllib.loads((example / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     shown = [tomllib.loads(block) for block in blocks(page, "toml")]
     assert [block["project"]["entry-points"] for block in shown] == [project["entry-points"]]
+
+
+def test_every_page_that_code_names_exists() -> None:
+    """Error messages, help texts, docstrings and templates send the reader to pages of the documentation."""
+    files = [
+        path
+        for room in ("benchmark", "baselines", "tasks", "site/recgauntlet_site", "tests", "examples", ".github")
+        for path in (ROOT / room).rglob("*")
+        if path.suffix in {".py", ".toml", ".j2", ".yml", ".md"} and "vendor" not in path.parts
+    ]
+    named = {
+        (path, name)
+        for path in [*files, ROOT / "Makefile", ROOT / "pyproject.toml"]
+        for name in re.findall(r"(?<![\w/.}])docs/[\w./-]+\.(?:md|json|py)", path.read_text(encoding="utf-8"))
+    }
+    assert len({name for _, name in named}) > 8
+    assert [f"{path.relative_to(ROOT)}: {name}" for path, name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
+def test_the_site_links_to_pages_and_sections_that_exist() -> None:
+    links = {
+        link
+        for template in (ROOT / "site" / "recgauntlet_site").rglob("*.j2")
+        for link in re.findall(r"\{\{ docs \}\}/([^\"]+)", template.read_text(encoding="utf-8"))
+    }
+    assert links
+    for link in links:
+        name, _, anchor = link.partition("#")
+        assert (ROOT / "docs" / name).is_file(), link
+        assert not anchor or anchor in anchors(ROOT / "docs" / name), link
+
+
+def test_paths_on_the_page_on_architecture_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = re.findall(r"^\| \d \| `(\w+)/` \|", page, flags=re.MULTILINE)
+    package = ROOT / "benchmark" / "recgauntlet"
+    assert {path.name for path in package.iterdir() if path.is_dir() and path.name[0] != "_"} == set(rooms)
+    paths = re.findall(r"`((?:benchmark|baselines|tasks|site|tests|pyproject)[\w./]*)`", page)
+    assert len(paths) > 15
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert page.count("\n") <= 70
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"\]\(([\w/]+\.md)\)", index))
+    assert listed | {"index.md"} == {
+        page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")
+    }
+
+
+def test_the_pages_name_the_newest_release() -> None:
+    named = {
+        (page.name, name)
+        for page in PAGES
+        if page.name != "CHANGELOG.md"
+        for name in re.findall(r"\b20\d\d\.\d(?:\.\d)?\b", page.read_text(encoding="utf-8"))
+    }
+    examples = {f"{CURRENT}.1", "2027.1"}  # names in commands that make a release
+    assert CURRENT in {name for _, name in named}
+    assert {pair for pair in named if pair[1] not in {CURRENT, *examples}} == set()
 
 
 def test_the_citation_has_what_it_must_and_the_version_of_the_package() -> None:
@@ -146,9 +207,9 @@ def test_the_citation_has_what_it_must_and_the_version_of_the_package() -> None:
 
 @pytest.fixture
 def taught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The model of docs/add-a-model.md and the example defense, registered; torch's settings put back."""
-    (code,) = blocks(ROOT / "docs" / "add-a-model.md", "python")
-    (entry,) = blocks(ROOT / "docs" / "add-a-model.md", "toml")
+    """The model of docs/extend/model.md and the example defense, registered; torch's settings put back."""
+    (code,) = blocks(ROOT / "docs" / "extend" / "model.md", "python")
+    (entry,) = blocks(ROOT / "docs" / "extend" / "model.md", "toml")
     points = tomllib.loads(entry)["project"]["entry-points"]
     points |= tomllib.loads((EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
     site = tmp_path / "site"

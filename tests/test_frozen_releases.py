@@ -9,7 +9,7 @@ import pytest
 from recgauntlet.leaderboard.release.frozen import changed_files, changes_in_history, frozen_releases
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-REMEDY = "Frozen files never change: put them back. A correction is a new release (docs/releases.md)."
+REMEDY = "Frozen files never change: put them back. A correction is a new release (docs/results/records.md)."
 
 
 def test_every_frozen_file_is_what_its_manifest_says() -> None:

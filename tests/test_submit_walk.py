@@ -1,4 +1,4 @@
-"""docs/submit.md from an empty directory: its commands are run, in order, by somebody who has the page alone."""
+"""Run the commands of docs/results/submitting.md in order, in an empty directory and a fresh environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from recgauntlet.records.io import read_records
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "submit.md"
+PAGE = ROOT / "docs" / "results" / "submitting.md"
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

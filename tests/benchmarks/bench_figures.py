@@ -100,7 +100,7 @@ def load() -> dict[str, Figure]:
 
 
 def markdown(figures: list[Figure]) -> str:
-    """The table of docs/performance.md, and below it where each figure comes from."""
+    """The table of docs/reference/performance.md, and below it where each figure comes from."""
     places = sorted({figure.environment for figure in figures})
     rows = ["| figure | subject | measured | promised | | suite | detail |", "|---|---|---|---|---|---|---|"]
     for figure in figures:
@@ -125,7 +125,7 @@ def _processor() -> str:
 def main() -> None:
     """Print the kept figures, one a line or as the table."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--markdown", action="store_true", help="the table of docs/performance.md")
+    parser.add_argument("--markdown", action="store_true", help="the table of docs/reference/performance.md")
     figures = list(load().values())
     if parser.parse_args().markdown:
         print(markdown(figures))

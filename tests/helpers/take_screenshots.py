@@ -1,4 +1,4 @@
-"""Pictures of the pages' main states for docs/leaderboard.md: `python tests/recgauntlet_site/take_screenshots.py`.
+"""Screenshots of the main pages for docs/screens: `python tests/helpers/take_screenshots.py`.
 
 Needs Chromium and the public page (`recgauntlet site`). Look at what it writes before you commit it.
 """

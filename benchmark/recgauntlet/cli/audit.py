@@ -60,7 +60,7 @@ def audit(
     is found out if its robust accuracy is within 2 points of that of the model inside, or if a gate flags it, so that
     it is not ranked. The honest model itself must pass every gate.
 
-    The exit code is 1 if a fake passes undetected or the honest model is flagged. docs/audit.md says what each fake is.
+    Exit code 1: a fake defense is not detected, or the honest model is flagged. docs/protocol.md lists the fakes.
 
     \b
     Examples:

@@ -64,7 +64,7 @@ def challenge(
 ) -> None:
     """Run an attack of your own on the model of RECORD (a JSON file of recgauntlet run) and keep what it breaks.
 
-    An attack is registered by an entry point (recgauntlet.attacks; docs/add-an-attack.md). It gets the examples that
+    An attack is registered by an entry point (recgauntlet.attacks; docs/extend/attack.md). It gets the examples that
     the fixed suite left standing, tier by tier. The evaluator scores what it returns and the verifier checks the
     budget. The result stands beside the records as "best known": the record and its rank are never changed.
 

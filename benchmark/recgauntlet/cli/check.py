@@ -55,9 +55,9 @@ def check(
     """Check the plugin NAME against its contract, on a tiny task and tiny models, in well under a minute.
 
     NAME is a registered defense, model, task or attack (recgauntlet list defenses, and so on), an attack of the suite,
-    or the card of a task of your own (docs/own-data.md). For every check that fails, the command says what to change.
-    The exit code is 1 if one fails, 2 if there is no such plugin. docs/conformance.md explains every check; the same
-    checks run in your own tests with recgauntlet.testing.
+    or the card of a task of your own (docs/extend/task.md). For every failing check, the command prints a remedy.
+    Exit code 1: a check fails; 2: there is no such plugin. docs/extend/conformance.md lists the checks; the same checks
+    run in your own tests with recgauntlet.testing.
 
     \b
     Examples:

@@ -42,7 +42,7 @@ def data() -> None:
     """See, fetch, find and check the data of tasks.
 
     \b
-    A TASK is a registered name (recgauntlet list tasks) or the path of a card of your own (docs/own-data.md).
+    A TASK is a registered name (recgauntlet list tasks) or the path of a card of your own (docs/extend/task.md).
       recgauntlet data list                                   what there is, and what is here already
       recgauntlet data fetch video-watch                      download, check and prepare it
       recgauntlet data fetch news-click --dir ~/MINDsmall_train

@@ -26,7 +26,7 @@ def release() -> None:
 
     A release is a directory below results/ with a manifest: the sum of every file, the versions of all that was
     measured, and a line of numbers a row. Once it is committed, no file of it changes; a correction is a release of
-    its own. docs/releases.md says what is frozen and how.
+    its own. docs/results/records.md says what is frozen and how.
 
     \b
     Examples:

@@ -83,8 +83,8 @@ def submit(
     """Run the fixed recipe on the plugin NAME and pack records, its source and the perturbed inputs into one archive.
 
     A defense is trained on every task with every seed, beside its undefended twin; a model undefended and under pgd.
-    Finished cells are skipped, so a run that was stopped goes on. Cells are always guarded (docs/untrusted-plugins.md).
-    Send the archive as docs/submit.md says; whoever receives it runs `recgauntlet verify` on it.
+    Finished cells are skipped, so a run that was stopped goes on. Cells are always guarded (docs/security.md).
+    Send the archive as docs/results/submitting.md says; whoever receives it runs `recgauntlet verify` on it.
 
     \b
     Try it in minutes, then do it for real:

@@ -60,8 +60,8 @@ def table(
 
     The numbers are those of the leaderboard: the same code computes both. The best of a column is marked, and what
     cannot be told from it; stars tell which defended rows differ from their undefended twins (a paired test over
-    trainings and examples with Holm's correction; docs/cite.md has the details). The caption names the release.
-    LaTeX needs the package booktabs. CSV is unrounded and holds every tier unless you select one.
+    trainings and examples with Holm's correction; see docs/results/citing.md). The caption names the release. LaTeX
+    needs the package booktabs. CSV is unrounded and holds every tier unless you select one.
 
     \b
     Columns: rank, clean_accuracy, robust_accuracy, certified_accuracy, retained, auc, gauc, impression_auc, mrr,

@@ -94,8 +94,8 @@ def tune(
     space that its class names, judged by the same objective on validation data. The test period is never read.
 
     The first trial is the method as it comes; the best one wins and is written to a file that a package can ship
-    (docs/tuning.md). A trial that fails is kept as failed and the study goes on. Stop it at any time: the same command
-    goes on where it stopped. Needs optuna: pip install 'recgauntlet[tune]'.
+    (docs/reference/tuning.md). A failed trial is recorded and the study continues. Stop it at any time: the same
+    command continues where it stopped. Needs optuna: pip install 'recgauntlet[tune]'.
 
     \b
     Examples:

@@ -247,5 +247,5 @@ def load_card(path: Path) -> TaskCard:
             "; ".join(faults),
             where=path,
             field=".".join(map(str, error.errors()[0]["loc"])) or None,
-            remedy="correct each field named; docs/tasks.md explains the card",
+            remedy="correct each field named; docs/extend/task.md explains the card",
         ) from error

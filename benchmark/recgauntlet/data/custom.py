@@ -1,4 +1,4 @@
-"""A task of the user's own: a card and two tables, as docs/own-data.md explains."""
+"""A task of the user's own: a card and two tables, as docs/extend/task.md explains."""
 
 from __future__ import annotations
 

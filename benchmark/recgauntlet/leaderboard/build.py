@@ -1,7 +1,7 @@
 """The leaderboard's tables: run records in, rows of estimates out, for every renderer to draw from.
 
 One table holds records that may be compared: the same task, version, track, card, data, attack suite and test
-examples. Every number is computed from the records' per-example outcomes. See docs/leaderboard.md for how
+examples. Every number is computed from the records' per-example outcomes. See docs/results/leaderboard.md for how
 rows are ranked, and why some are not.
 """
 

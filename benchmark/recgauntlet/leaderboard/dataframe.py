@@ -138,7 +138,7 @@ def load(release: str | Path, *, examples: bool = False, root: Path = ROOT) -> p
 
 
 def documentation(columns: Sequence[Column]) -> str:
-    """The columns as a table in Markdown: what docs/data-frame.md holds."""
+    """The columns as a table in Markdown: what docs/results/citing.md holds."""
     lines = ["| column | dtype | unit | meaning |", "|---|---|---|---|"]
     lines += [f"| `{c.name}` | {c.dtype} | {c.unit} | {c.meaning} |" for c in columns]
     return "\n".join(lines) + "\n"

@@ -254,5 +254,5 @@ def _check_ran(plugin: Plugin, outcomes: Sequence[Challenge]) -> None:
             f"{plugin.name} failed at every tier: {outcomes[0].error}",
             where=plugin.distribution,
             field="perturb",
-            remedy="mend the attack; docs/add-an-attack.md has its contract",
+            remedy="mend the attack; docs/extend/attack.md has its contract",
         )

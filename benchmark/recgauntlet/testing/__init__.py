@@ -7,7 +7,7 @@
         check()
 
 Without pytest: `for check in checks_for("defenses", "my-defense"): check()`, or `recgauntlet check my-defense`.
-docs/conformance.md explains every check.
+docs/extend/conformance.md explains every check.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ DEFENSES: tuple[Rule[DefenseSubject], ...] = (
     Rule(
         "constructor",
         defense_checks.constructor,
-        "see docs/add-a-defense.md: one class, keyword-only arguments with plain defaults",
+        "see docs/extend/defense.md: one class, keyword-only arguments with plain defaults",
     ),
     _DEFENSE_RUNS,
     Rule(
@@ -44,9 +44,9 @@ DEFENSES: tuple[Rule[DefenseSubject], ...] = (
         "compute a value that changes from context.progress and keep it in a local variable",
         needs=_DEFENSE_RUNS,
     ),
-    Rule("search-space", defense_checks.search_space, "see docs/add-a-defense.md for search_space"),
+    Rule("search-space", defense_checks.search_space, "see docs/extend/defense.md for search_space"),
     Rule(
-        "returns", defense_checks.returns, "see docs/add-a-defense.md for what each method gives", needs=_DEFENSE_RUNS
+        "returns", defense_checks.returns, "see docs/extend/defense.md for what each method gives", needs=_DEFENSE_RUNS
     ),
     Rule("filter", defense_checks.filter_, "return whole pairs of those that were given", needs=_DEFENSE_RUNS),
     Rule("wrap", defense_checks.wrap, "return a recgauntlet.Recommender", needs=_DEFENSE_RUNS),
@@ -127,9 +127,9 @@ _MODEL_RUNS: Rule[ModelSubject] = Rule(
 )
 
 MODELS: tuple[Rule[ModelSubject], ...] = (
-    Rule("constructor", model_contract.constructor, "see docs/add-a-model.md"),
-    Rule("tokens", model_contract.tokens, "see docs/add-a-model.md for what tokenize gives"),
-    Rule("shapes", model_contract.shapes, "see docs/add-a-model.md for the shapes"),
+    Rule("constructor", model_contract.constructor, "see docs/extend/model.md"),
+    Rule("tokens", model_contract.tokens, "see docs/extend/model.md for what tokenize gives"),
+    Rule("shapes", model_contract.shapes, "see docs/extend/model.md for the shapes"),
     _MODEL_RUNS,
     Rule("consistent", model_contract.consistent, "compute every part from its arguments alone", needs=_MODEL_RUNS),
     Rule(
@@ -148,9 +148,9 @@ MODELS: tuple[Rule[ModelSubject], ...] = (
         needs=_MODEL_RUNS,
     ),
     Rule(
-        "losses", model_training.losses, "see docs/add-a-model.md for click_loss and auxiliary_loss", needs=_MODEL_RUNS
+        "losses", model_training.losses, "see docs/extend/model.md for click_loss and auxiliary_loss", needs=_MODEL_RUNS
     ),
-    Rule("search-space", model_contract.search_space, "see docs/add-a-model.md for search_space"),
+    Rule("search-space", model_contract.search_space, "see docs/extend/model.md for search_space"),
     Rule(
         "determinism",
         model_training.determinism,
@@ -195,7 +195,7 @@ _ATTACK_RUNS: Rule[AttackSubject] = Rule(
 )
 
 ATTACKS: tuple[Rule[AttackSubject], ...] = (
-    Rule("constructor", attack_checks.constructor, "see docs/add-an-attack.md"),
+    Rule("constructor", attack_checks.constructor, "see docs/extend/attack.md"),
     Rule("supports", attack_checks.supports, "let supports return True for budgets that the attack has moves in"),
     _ATTACK_RUNS,
     Rule(
@@ -213,7 +213,7 @@ ATTACKS: tuple[Rule[AttackSubject], ...] = (
     Rule(
         "budget",
         attack_checks.budget,
-        "see docs/attacks.md for what is legal; budget.amount is the number of words or edits, or the radius relative "
+        "see docs/protocol.md for what is legal; budget.amount is the number of words or edits, or the radius relative "
         "to victim.scale",
         needs=_ATTACK_RUNS,
     ),
@@ -261,10 +261,10 @@ ATTACKS: tuple[Rule[AttackSubject], ...] = (
 )
 
 TASKS: tuple[Rule[TaskSubject], ...] = (
-    Rule("card", task_checks.card, "see docs/tasks.md for the card, field by field"),
+    Rule("card", task_checks.card, "see docs/extend/task.md for the card, field by field"),
     Rule("licence", task_checks.licence, "fill in [tracks.NAME.source]"),
     Rule("offline", task_checks.offline, "raise DataError where the data are not there, and open no connection"),
-    Rule("tables", task_checks.tables, "see docs/own-data.md for the tables"),
+    Rule("tables", task_checks.tables, "see docs/extend/task.md for the tables"),
     Rule("fingerprint", task_checks.fingerprints, "let the loader depend on the card alone"),
     Rule("examples", task_checks.examples, "change the sizes on the card, or the tables"),
     Rule("no-leakage", task_checks.no_leakage, "let everything about an example lie before it"),

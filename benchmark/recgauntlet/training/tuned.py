@@ -27,7 +27,7 @@ Value = bool | int | FiniteFloat | str
 """A hyper-parameter as TOML has it; None is not among them."""
 Method = Literal["model", "defense"]
 GROUPS: dict[Method, Kind] = {"model": "models", "defense": "defenses"}
-HEAD = "# Hyper-parameters chosen by `recgauntlet tune`; docs/tuning.md tells how.\n"
+HEAD = "# Hyper-parameters chosen by `recgauntlet tune`; docs/reference/tuning.md tells how.\n"
 
 
 class _Part(BaseModel):

@@ -12,11 +12,13 @@ from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim
 
-PAGE = Path(__file__).parents[3] / "docs" / "attacks.md"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def test_the_attack_on_the_page_runs_and_is_legal(run: Run, victim: Victim, batch: Batch, world: World) -> None:
-    (source,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (source,) = re.findall(
+        r"```python\n(.*?)```", (DOCS / "extend" / "attack.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     names: dict[str, type] = {}
     exec(source, names)
     budget = Budget.of(history_threat(), "low")
@@ -26,7 +28,7 @@ def test_the_attack_on_the_page_runs_and_is_legal(run: Run, victim: Victim, batc
 
 
 def test_the_page_names_the_suite_and_every_attack_of_it() -> None:
-    text = PAGE.read_text(encoding="utf-8")
+    text = (DOCS / "protocol.md").read_text(encoding="utf-8")
     assert f"`{SUITE_ID}`" in text
     for attack in suite_attacks():
         assert f"`{attack.name}`" in text

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import lzma
-import re
 import zlib
 from pathlib import Path
-from typing import Any
 
 import pytest
-from made_releases import make_release, small
+from made_releases import small
 
 from recgauntlet.core.errors import RecordError
 from recgauntlet.records.io import read_record, read_records
@@ -78,17 +76,3 @@ def test_words_that_are_none_are_told_with_their_line(
     (tmp_path / WORDS).write_bytes(squeezed(lines))
     with pytest.raises(RecordError, match="line 1"):
         read_record(next(iter(cells)))
-
-
-def test_the_documented_lines_read_a_column_of_a_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = Path(__file__).resolve().parents[3] / "docs" / "releases.md"
-    (code,) = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-    make_release(tmp_path, records=small(task="video-watch", defense="pgd"))
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    exec(code, names)
-    record = read_record(names["folder"] / "nrms-pgd-0.cell")
-    assert record.clean is not None
-    assert names["found"][0] == record.clean.impression_labels.raw()
-    assert names["at"] == len(names["columns"])
-    assert names["record"]["digest"] == record.digest

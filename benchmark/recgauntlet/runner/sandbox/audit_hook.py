@@ -1,7 +1,7 @@
 """The fence around a process: where it may write and what it may not see, held by Python and, where it can, the kernel.
 
 Python's audit events name what was tried and hold on every platform, but not for native code. Landlock holds for all
-code on Linux. Neither keeps a plugin from the memory of the process that it runs in: see docs/untrusted-plugins.md.
+code on Linux. Neither keeps a plugin from the memory of the process that it runs in: see docs/security.md.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def space_of(plugin: Plugin) -> SearchSpace:
         raise PluginError(
             f"{plugin.name} names nothing that could be tuned",
             field="search_space",
-            remedy="leave it out, or give its class a search_space (docs/tuning.md)",
+            remedy="leave it out, or give its class a search_space (docs/reference/tuning.md)",
         )
     defaults = constructor_defaults(plugin.value)
     for name, part in space.items():

@@ -1,7 +1,7 @@
 """The verifier on generated worlds: no attack's input breaks its budget, no legal input is refused, no illegal one
 passes.
 
-Legal inputs come from walks over the written rules (docs/attacks.md), by code of its own: neither the attacks' moves
+Legal inputs come from walks over the written rules (docs/protocol.md), by code of its own: neither the attacks' moves
 nor the verifier's alignment.
 """
 

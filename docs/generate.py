@@ -1,0 +1,317 @@
+"""Fill the generated parts of the documentation: `make docs`, or `python docs/generate.py`.
+
+A generated part is a table between `<!-- table: NAME ARGUMENT -->` and `<!-- end -->`, a number before
+`<!--=QUANTITY-->` in a page of the zoo, or the output of a `console` block whose first line is `$ recgauntlet ...`.
+Tables come from the committed release, the code and `docs/reference/performance.json`; tests compare.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from click.testing import CliRunner
+
+import recgauntlet
+from recgauntlet.cli import cli
+from recgauntlet.core.files import CURRENT
+from recgauntlet.leaderboard.build import build_table
+from recgauntlet.leaderboard.dataframe import COLUMNS, EXAMPLE_COLUMNS, documentation
+from recgauntlet.records.io import read_records
+from recgauntlet.records.schema import RunRecord
+from recgauntlet.testing.rules import KINDS, rules
+from recgauntlet.training.tuned import tuned_for
+
+DOCS = Path(__file__).resolve().parent
+RESULTS = DOCS.parent / "results" / CURRENT
+TIER = "standard"
+RANKED = {
+    "video-watch": "history-perturbation",
+    "ecommerce-purchase": "title-stuffing",
+    "news-click": "headline-tampering",
+}
+SHORT = {"histories": "history-perturbation", "titles": "title-stuffing", "headlines": "headline-tampering"} | {
+    "embeddings": "embedding"
+}
+OF_A_CELL = {column.name for column in COLUMNS}
+PUBLISHED = (
+    ("NRMS, published", "MINDdemo, 5,000 readers", "0.613", "", "", ""),
+    ("NAML, published", "MINDdemo, 5,000 readers", "0.627", "", "", ""),
+    ("NRMS, published", "MIND-small, 50,000 readers", "0.666", "0.319", "0.352", "0.415"),
+    ("NAML, published", "MIND-small, 50,000 readers", "0.662", "0.321", "0.354", "0.416"),
+)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: int = 0) -> str:
+    """A Markdown table; the last `right` columns are aligned to the right."""
+    rule = ["---"] * (len(head) - right) + ["---:"] * right
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *rows)) + "\n"
+
+
+def per_cent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"
+
+
+@cache
+def records() -> tuple[RunRecord, ...]:
+    return tuple(read_records(RESULTS))
+
+
+@cache
+def results() -> pd.DataFrame:
+    """The finished cells of the release at the standard tier, one row a cell and threat."""
+    frame = recgauntlet.load(RESULTS)
+    return frame[(frame.tier == TIER) & (frame.status == "ok")]
+
+
+def rows_of(task: str, model: str, defense: str) -> list[pd.DataFrame]:
+    """The cells of each row of a method: rows with most seeds first, then those with tuned values."""
+    frame = results()
+    cells = frame[(frame.task == task) & (frame.model == model) & (frame.defense == defense)]
+    rows = [own for _, own in cells.groupby("row")]
+    return sorted(rows, key=lambda own: (-own.seed.nunique(), not is_tuned(own), own.row.iloc[0]))
+
+
+def is_tuned(cells: pd.DataFrame) -> bool:
+    """Whether the defense of a row has the tuned values."""
+    task, track, model, defense = cells[["task", "track", "model", "defense"]].iloc[0]
+    found = tuned_for("defense", defense, task=task, track=track, model=model)
+    return found is not None and found[0].values.items() <= json.loads(cells.defense_hyperparameters.iloc[0]).items()
+
+
+def twins_of(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells of the undefended twins: same task, model with its options, and seeds."""
+    same = ["task", "model", "model_hyperparameters"]
+    frame = results()
+    twins = frame[(frame[same] == cells[same].iloc[0]).all(axis=1) & (frame.defense == "standard")]
+    return twins[twins.seed.isin(cells.seed)]
+
+
+def mean(cells: pd.DataFrame, column: str) -> float:
+    """The mean over seeds of a column that belongs to the cell."""
+    return float(cells.drop_duplicates("record")[column].mean())
+
+
+def under(cells: pd.DataFrame, threat: str, column: str = "robust_accuracy") -> float | None:
+    """The mean over seeds of a column under a threat; None where it is missing."""
+    value = cells[(cells.threat == threat) & cells.applicable.fillna(False)][column].mean()
+    return None if pd.isna(value) else float(value)
+
+
+def options(cells: pd.DataFrame, others: list[pd.DataFrame]) -> str:
+    """The hyper-parameters in which a row differs from others of the same method."""
+    own, *rest = (json.loads(rows.defense_hyperparameters.iloc[0]) for rows in (cells, *others))
+    differing = {name: value for name, value in own.items() if any(other.get(name) != value for other in rest)}
+    return ", ".join(f"{name}={value}" for name, value in differing.items())
+
+
+def seeds_of(cells: pd.DataFrame) -> str:
+    return str(cells.seed.nunique())
+
+
+def models() -> str:
+    frame = results()
+    films = frame[(frame.defense == "standard") & (frame.task == "video-watch")]
+    rows = [
+        [
+            f"`{own.model.iloc[0]}`",
+            seeds_of(own),
+            per_cent(mean(own, "clean_accuracy")),
+            *(per_cent(under(own, threat)) for threat in ("history-perturbation", "embedding")),
+            f"{mean(own, 'auc'):.3f}",
+            f"{mean(own, 'ndcg10'):.3f}",
+            f"{mean(own, 'parameters'):,.0f}",
+            f"{mean(own, 'training_seconds'):.0f}",
+        ]
+        for own in sorted((own for _, own in films.groupby("row")), key=lambda own: -mean(own, "clean_accuracy"))
+    ]
+    head = ["model", "seeds", "clean", "histories", "embeddings", "AUC", "nDCG@10", "parameters", "training, s"]
+    return table(head, rows, right=8)
+
+
+def defenses() -> str:
+    frame = results()
+    films = frame[(frame.model == "nrms") & (frame.task == "video-watch")]
+    found = [own for _, own in films.groupby("row")]
+    rows = []
+    for own in sorted(found, key=lambda own: -(under(own, "embedding") or 0.0)):
+        name = own.defense.iloc[0]
+        differing = options(own, [other for other in found if other.defense.iloc[0] == name and other is not own])
+        ratios = [mean(own, column) for column in ("flops_ratio", "seconds_ratio")]
+        rows.append(
+            [
+                f"`{name}`" + (f" ({differing})" if differing else ""),
+                seeds_of(own),
+                per_cent(mean(own, "clean_accuracy")),
+                per_cent(under(own, "history-perturbation")),
+                per_cent(under(own, "embedding")),
+                per_cent(under(own, "history-perturbation", "certified_accuracy")),
+                *("1" if pd.isna(ratio) else f"{ratio:.2f}" for ratio in ratios),
+            ]
+        )
+    head = ["defense", "seeds", "clean", "histories", "embeddings", "certified", "FLOPs ×", "seconds ×"]
+    return table(head, rows, right=7)
+
+
+def tasks() -> str:
+    """The defenses with three seeds on every task: clean accuracy, and robust accuracy under the ranked threat."""
+    rows = []
+    for defense in sorted(results().defense.unique()):
+        own = [rows_of(task, "nrms", defense)[:1] for task in RANKED]
+        if all(found and found[0].seed.nunique() >= 3 for found in own):
+            values = [
+                per_cent(value)
+                for (cells,), threat in zip(own, RANKED.values(), strict=True)
+                for value in (mean(cells, "clean_accuracy"), under(cells, threat))
+            ]
+            rows.append([f"`{defense}`", *values])
+    head = ["defense", *(name for pair in RANKED.items() for name in (f"{pair[0]}, clean", pair[1]))]
+    return table(head, rows, right=6)
+
+
+def news() -> str:
+    """Ranking quality on MIND as publications measure it, beside theirs."""
+    plain = [r for r in records() if r.task.id == "news-click" and r.defense.name == "standard" and r.status == "ok"]
+    rows = [
+        [
+            f"`{row.model.name}`",
+            f"`news-click`, {len(row.seeds)} seed{'s' if len(row.seeds) > 1 else ''}",
+            *(f"{getattr(row.quality, name):.3f}" for name in ("impression_auc", "mrr", "ndcg5", "ndcg10")),
+        ]
+        for found in build_table(plain)
+        for row in sorted(found.rows, key=lambda row: -row.quality.impression_auc)
+    ]
+    return table(["", "data", "AUC by impression", "MRR", "nDCG@5", "nDCG@10"], [*rows, *PUBLISHED], right=4)
+
+
+def ablation() -> str:
+    """What attacks break of the subset, mean over records: together, and for each attack alone (and no other)."""
+    found: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
+    together: dict[str, list[float]] = defaultdict(list)
+    for record in records():
+        for threat in record.threats:
+            broken = {own.attack: own.broken.to_bool() for own in threat.alone if own.tier == TIER}
+            if not broken:
+                continue
+            count = np.sum(list(broken.values()), axis=0)
+            together[threat.id].append(float((count > 0).mean()))
+            for attack, bits in broken.items():
+                found[threat.id][attack].append((float(bits.mean()), float((bits & (count == 1)).mean())))
+    rows = []
+    for name, attacks in sorted(found.items()):
+        cells = []
+        for attack, shares in sorted(attacks.items()):
+            alone, only = np.mean(shares, axis=0)
+            cells.append(f"`{attack}` {per_cent(alone)}" + (f" ({per_cent(only)})" if only >= 0.0005 else ""))
+        rows.append([name, per_cent(float(np.mean(together[name]))), ", ".join(cells)])
+    return table(["threat", "all together", "each attack alone (and by no other, where not 0.0)"], rows)
+
+
+def checks(kind: str) -> str:
+    """The conformance checks of a kind of plugin, in the order in which they run."""
+    found = {name: name for name in KINDS}[kind]  # type: ignore[index]
+    return table(["check", "tests that"], [[f"`{rule.name}`", rule.about] for rule in rules(found)])
+
+
+def performance(group: str) -> str:
+    """The figures of a group, without the single peers whose values are in the detail of the comparison.
+
+    A subject is named where it differs from that of the row above.
+    """
+    rows, last = [], ""
+    for figure in json.loads((DOCS / "reference" / "performance.json").read_text(encoding="utf-8")):
+        if figure["group"] != group or ", robust accuracy, " in figure["name"]:
+            continue
+        at_most, at_least, measured = figure["at_most"], figure["at_least"], figure["measured"]
+        target = f"≤ {at_most:g}" if at_most is not None else f"≥ {at_least:g}" if at_least is not None else ""
+        missed = (at_most is not None and measured > at_most) or (at_least is not None and measured < at_least)
+        verdict = "" if not target else "MISSED" if missed else "ok"
+        subject = figure["subject"] if figure["subject"] != last else ""
+        rows.append([figure["name"], subject, f"{measured:.3g}", target, verdict])
+        last = figure["subject"]
+    if not any(row[1] for row in rows):
+        return table(["figure", "measured", "target", ""], [[row[0], *row[2:]] for row in rows])
+    return table(["figure", "subject", "measured", "target", ""], rows)
+
+
+TABLES: dict[str, Callable[..., str]] = {
+    "ablation": ablation,
+    "checks": checks,
+    "columns": lambda: documentation(COLUMNS),
+    "defenses": defenses,
+    "example-columns": lambda: documentation([own for own in EXAMPLE_COLUMNS if own.name not in OF_A_CELL]),
+    "models": models,
+    "news": news,
+    "performance": performance,
+    "tasks": tasks,
+}
+
+
+def quantity(text: str) -> str:
+    """A number in the text: `[+]MODEL DEFENSE[~] TASK NAME`, with `+` as the difference from the undefended twin.
+
+    NAME is one of `SHORT`, `clean`, `certified`, `operations` (FLOPs ratio). Of several rows of a method the one with
+    most seeds and tuned values is meant, with `~` the last one.
+    """
+    model, defense, task, name = text.removeprefix("+").split()
+    cells = rows_of(task, model, defense.removesuffix("~"))[-1 if defense.endswith("~") else 0]
+
+    def value(of: pd.DataFrame) -> float:
+        if name in SHORT:
+            return under(of, SHORT[name]) or 0.0
+        if name == "certified":
+            return under(of, RANKED[task], "certified_accuracy") or 0.0
+        return mean(of, {"clean": "clean_accuracy", "operations": "flops_ratio"}[name])
+
+    if text.startswith("+"):
+        return f"{100 * (value(cells) - value(twins_of(cells))):+.1f}".replace("-", "−")
+    return f"{value(cells):.2f}" if name == "operations" else per_cent(value(cells))
+
+
+def output_of(command: str) -> str:
+    """What a command prints, run at the root of the repository."""
+    result = CliRunner().invoke(cli, shlex.split(command)[1:], catch_exceptions=False)
+    if result.exit_code != 0:
+        raise SystemExit(f"{command}: {result.output}")
+    return "\n".join(line.rstrip() for line in result.stdout.rstrip().splitlines())
+
+
+def generated(page: str) -> str:
+    """The page with all generated parts made again."""
+
+    def fill(found: re.Match[str]) -> str:
+        return f"<!-- table: {found[1]} -->\n{TABLES[found[1].split()[0]](*found[1].split()[1:])}<!-- end -->"
+
+    page = re.sub(r"[+−]?[\d.]+(<!--=(.+?)-->)", lambda found: quantity(found[2]) + found[1], page)
+    page = re.sub(r"<!-- table: (.+?) -->\n(?:.*\n)*?<!-- end -->", fill, page)
+    return re.sub(
+        r"^```console\n\$ (recgauntlet .*)\n(?:.*\n)*?```$",
+        lambda found: f"```console\n$ {found[1]}\n{output_of(found[1])}\n```",
+        page,
+        flags=re.MULTILINE,
+    )
+
+
+def pages() -> Iterator[Path]:
+    yield from sorted(DOCS.rglob("*.md"))
+
+
+def main() -> None:
+    """Write the pages whose generated parts have changed."""
+    for path in pages():
+        text = path.read_text(encoding="utf-8")
+        if (new := generated(text)) != text:
+            path.write_text(new, encoding="utf-8")
+            print(path.relative_to(DOCS.parent), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

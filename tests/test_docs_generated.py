@@ -1,0 +1,92 @@
+"""The generated parts of the documentation are those that `make docs` would write."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from recgauntlet.core.files import CURRENT
+from recgauntlet.core.plugins import Kind, names, whose
+from recgauntlet.records.io import read_records
+from recgauntlet.testing.audit.zoo import fake_names
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PACKAGE = ROOT / "benchmark" / "recgauntlet"
+WITHOUT_PAPER = {"standard", "gradient-scaling", "layer-wise"}
+WITHOUT_EQUATION = {"word-dropout", "history-dropout", "augmentation"}
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate_docs", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_generated_parts_equal_the_committed_ones(
+    page: Path, generate: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    text = page.read_text(encoding="utf-8")
+    assert generate.generated(text) == text, "`make docs` writes the page anew"
+
+
+def test_a_changed_number_table_and_output_are_restored(generate: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for name, old, new in (
+        ("reference/zoo.md", r"\| `sasrec` \| 1 \|", "| `sasrec` | 7 |"),
+        (
+            "reference/zoo.md",
+            r"[\d.]+<!--=bpr-mf standard video-watch clean-->",
+            "1.0<!--=bpr-mf standard video-watch clean-->",
+        ),
+        ("reference/performance.md", r"MISSED \|", "ok |"),
+        ("results/citing.md", "Differences are A - B", "Differences are B - A"),
+    ):
+        text = (DOCS / name).read_text(encoding="utf-8")
+        changed = re.sub(old, new, text, count=1)
+        assert changed != text
+        assert generate.generated(changed) == text
+
+
+def test_every_generator_is_used(generate: ModuleType) -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md"))
+    assert set(re.findall(r"<!-- table: ([\w-]+)", text)) == generate.TABLES.keys()
+    assert set(re.findall(r"<!-- table: checks (\w+)", text)) == set(generate.KINDS)
+
+
+@pytest.mark.parametrize("kind", ["models", "defenses"])
+def test_every_included_method_has_its_idea_equation_and_paper(kind: Kind) -> None:
+    page = (DOCS / "reference" / "zoo.md").read_text(encoding="utf-8")
+    ours = [name for name in names(kind) if whose(kind, name)[0] == "recgauntlet"]
+    assert len(ours) >= 11
+    for name in ours:
+        (row,) = re.findall(rf"^\| `{name}` \| ([^|]{{20,}}) \| ([^|]*)\|$", page, flags=re.MULTILINE)
+        assert name in WITHOUT_EQUATION or "`" in row[0], f"{name}: no equation"
+        assert name in WITHOUT_PAPER or "](https://" in row[1], f"{name}: no paper"
+
+
+def test_the_protocol_names_every_sanity_check_and_every_fake_of_the_audit() -> None:
+    page = (DOCS / "protocol.md").read_text(encoding="utf-8")
+    checks, audit = (
+        re.search(rf"^## {title}\n(.*?)^## ", page, re.DOTALL | re.MULTILINE) for title in ("Sanity checks", "Audit")
+    )
+    assert checks is not None
+    assert audit is not None
+    named = re.findall(r"^\| `([\w-]+)` \|", checks[1], flags=re.MULTILINE)
+    recorded = {gate.name for record in read_records(ROOT / "results" / CURRENT) for gate in record.gates}
+    assert recorded <= set(named), "a check of the records is not on the page"
+    rooms = ("evaluation", "threats", "runner")
+    code = "\n".join(path.read_text() for room in rooms for path in (PACKAGE / room).rglob("*.py"))
+    assert [name for name in named if f'"{name}"' not in code] == [], "no such check in the code"
+    rows = re.findall(r"^\| ((?:`[\w-]+`(?:, )?)+)", audit[1], flags=re.MULTILINE)
+    assert sorted(name for row in rows for name in re.findall(r"`([\w-]+)`", row)) == sorted(fake_names())
