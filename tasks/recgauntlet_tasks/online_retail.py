@@ -20,8 +20,7 @@ from recgauntlet.core.errors import DataError
 from recgauntlet.core.files import downloads
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.core.types import IntArray
-from recgauntlet.data.arrow import pc
-from recgauntlet.data.cleaning import first_takes, k_core, mentioned, table_of
+from recgauntlet.data.cleaning import first_takes, k_core, mentioned, pc, table_of
 from recgauntlet.data.download import download
 from recgauntlet.data.sources import Mirror, MirrorError, RawFile, find_in, first_of, members, named_directory, read_raw
 from recgauntlet.data.text import normalize

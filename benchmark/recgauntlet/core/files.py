@@ -29,7 +29,7 @@ def downloads(cache: Path) -> Path:
 
 
 def prepared(cache: Path) -> Path:
-    """Where prepared tracks lie under `cache`, one directory each."""
+    """Where prepared tracks lie under `cache`, one file each."""
     return cache / "prepared"
 
 

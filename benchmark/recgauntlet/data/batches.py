@@ -8,7 +8,7 @@ import torch
 from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.dataset import Impressions, Pairs
 from recgauntlet.core.types import IntArray
-from recgauntlet.data.ragged import places
+from recgauntlet.data.examples import flat_indices
 
 
 def pairs_to_batch(pairs: Pairs, index: IntArray, *, first_id: int = 0) -> Batch:
@@ -32,7 +32,7 @@ def impressions_to_batch(impressions: Impressions, index: IntArray) -> Batch:
     """The impressions at `index [I]` as one batch, list after list; example ids are places in `impressions.items`."""
     index = np.asarray(index, dtype=np.int64)
     sizes = impressions.offsets[index + 1] - impressions.offsets[index]
-    flat = places(impressions.offsets, index)
+    flat = flat_indices(impressions.offsets, index)
     return Batch(
         users=Users(torch.from_numpy(impressions.users[index]), torch.from_numpy(impressions.histories[index])),
         rows=torch.from_numpy(np.repeat(np.arange(len(index)), sizes)),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 
-from recgauntlet.data.arrow import pc
+pc: Any = pyarrow.compute
+"""pyarrow's compute functions: they are made at run time, so a type checker cannot see them."""
 
 
 def table_of(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:

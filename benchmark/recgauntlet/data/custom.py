@@ -15,8 +15,7 @@ from recgauntlet.core.card import TaskCard, Track, load_card
 from recgauntlet.core.dataset import INTERACTIONS, ITEMS, Tables
 from recgauntlet.core.errors import CardError, DataError
 from recgauntlet.core.task import SourceOptions, Task
-from recgauntlet.data.arrow import pc
-from recgauntlet.data.cleaning import first_takes, k_core, mentioned
+from recgauntlet.data.cleaning import first_takes, k_core, mentioned, pc
 from recgauntlet.data.sources import read_raw
 from recgauntlet.data.text import decode, normalize
 

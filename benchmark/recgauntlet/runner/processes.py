@@ -16,9 +16,7 @@ def spawn(function: Callable[[Any, Connection], None], argument: object) -> tupl
     `importable`."""
     context: Any = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(
-            ["recgauntlet.runner.worker", "recgauntlet_baselines", "transformers", "datasets"]
-        )
+        context.set_forkserver_preload(["recgauntlet.runner.worker", "recgauntlet_baselines", "transformers"])
     mine, theirs = context.Pipe(duplex=False)
     process = context.Process(target=function, args=(argument, theirs), daemon=True)
     process.start()

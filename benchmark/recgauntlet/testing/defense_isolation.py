@@ -36,8 +36,6 @@ MOST_PASSES = 200
 endless loop is."""
 FORBIDDEN = ("attacks", "evaluation", "leaderboard", "records", "runner")
 """Rooms of recgauntlet that a defense may not import from."""
-ALLOWED = ("attacks.references", "evaluation.smoothing")
-"""Modules of those rooms that a defense may import: citations, and the smoothed classifier that it may serve."""
 FORBIDDEN_NAMES = {"RunRecord", "read_record", "run_cell"}
 
 
@@ -91,9 +89,7 @@ def _imported(tree: ast.AST) -> list[str]:
 
 def _is_forbidden(name: str) -> bool:
     parts = name.split(".")
-    if parts[0] != "recgauntlet" or len(parts) == 1 or ".".join(parts[1:3]) in ALLOWED:
-        return False
-    return parts[1] in FORBIDDEN or parts[-1] in FORBIDDEN_NAMES
+    return parts[0] == "recgauntlet" and len(parts) > 1 and (parts[1] in FORBIDDEN or parts[-1] in FORBIDDEN_NAMES)
 
 
 def no_leaks(subject: DefenseSubject) -> None:

@@ -13,9 +13,9 @@ from recgauntlet.core.dataset import Pairs, Tables
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.task import Task
 from recgauntlet.core.types import BoolArray, IntArray
+from recgauntlet.data.examples import boundaries
 from recgauntlet.data.fingerprint import fingerprint
 from recgauntlet.data.prepare import build
-from recgauntlet.data.split import boundaries
 from recgauntlet.data.validate import validate
 from recgauntlet.testing.check import CheckSkipped, ConformanceError, require
 from recgauntlet.testing.process import scramble

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -132,8 +131,7 @@ def kept(toys: Tables, make_card: Make, options: SourceOptions) -> tuple[Task, P
 
 def test_a_damaged_cache_is_an_error_with_a_remedy(toys: Tables, make_card: Make, options: SourceOptions) -> None:
     task, target = kept(toys, make_card, options)
-    (arrow,) = (target / "train").glob("*.arrow")
-    arrow.write_bytes(arrow.read_bytes()[:200])
+    target.write_bytes(target.read_bytes()[:200])
     with pytest.raises(DataError, match="damaged") as caught:
         prepare(task, "standard", options)
     assert caught.value.where == str(target)
@@ -142,8 +140,9 @@ def test_a_damaged_cache_is_an_error_with_a_remedy(toys: Tables, make_card: Make
 
 def test_a_changed_cache_is_an_error(toys: Tables, make_card: Make, options: SourceOptions) -> None:
     task, target = kept(toys, make_card, options)
-    meta = target / "prepared.json"
-    meta.write_text(json.dumps({**json.loads(meta.read_text()), "user_count": 31}))
+    with np.load(target) as stored:
+        arrays = {**stored, "train.clicked": stored["train.clicked"] + 1}
+    np.savez(target, **arrays)
     with pytest.raises(DataError, match="changed since it was written"):
         prepare(task, "standard", options)
 
@@ -153,11 +152,11 @@ def test_a_broken_off_write_leaves_nothing_behind(
 ) -> None:
     task = Task(make_card(**on_card(toys)), Shop(toys).load)
 
-    def full(table: object, path: Path) -> None:
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("recgauntlet.data.cache._write", full)
+        patch.setattr("os.fsync", full)
         with pytest.raises(OutputError, match="No space left") as caught:
             prepare(task, "standard", options)
     assert "RECGAUNTLET_CACHE" in caught.value.remedy

