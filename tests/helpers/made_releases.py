@@ -7,8 +7,7 @@ from pathlib import Path
 
 from synthetic_records import failed_gate, make_record
 
-from recgauntlet.leaderboard.release.freezable import Wanted
-from recgauntlet.leaderboard.release.freeze import freeze
+from recgauntlet.leaderboard.release.freeze import Wanted, freeze
 from recgauntlet.records.io import write_record
 from recgauntlet.records.schema import RunRecord
 

@@ -7,9 +7,20 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from recgauntlet.cli.progress import with_bar
 from recgauntlet.core.card import Track
+from recgauntlet.core.errors import RecordError
+from recgauntlet.core.plain import plain
+from recgauntlet.leaderboard.release.diff import ReleaseDiff, RowChange, diff_releases
+from recgauntlet.leaderboard.release.freeze import Wanted
+from recgauntlet.leaderboard.release.freeze import freeze as freeze_release
+from recgauntlet.leaderboard.release.summary import plugins_of
+from recgauntlet.leaderboard.release.verify import verify_release
+from recgauntlet.records.manifest import MANIFEST, Interval, SummaryRow
+from recgauntlet.records.release import Release, find_release, open_manifest, open_release, release_names, superseded_by
 
 ROOT = click.option(
     "--root",
@@ -78,21 +89,16 @@ def freeze(
       recgauntlet release freeze 2026.1 --results results/mine
       recgauntlet release freeze 2026.1.1 --results results/2026.1 --results results/again --newest --supersedes 2026.1 --reason "wrong labels in news-click"
     """  # noqa: E501  an example is one line
-    from recgauntlet.cli.release_words import print_diff, print_summary
-    from recgauntlet.leaderboard.release.diff import diff_releases
-    from recgauntlet.leaderboard.release.freezable import Wanted
-    from recgauntlet.leaderboard.release.freeze import freeze
-    from recgauntlet.records.release import open_release
 
     wanted = Wanted(
         name, directories, root, track, without_failed, newest, attack_scores, supersedes=supersedes, reason=reason
     )
     console = Console(highlight=False)
-    directory = with_bar(Console(stderr=True), lambda progress: freeze(wanted, progress=progress))
+    directory = with_bar(Console(stderr=True), lambda progress: freeze_release(wanted, progress=progress))
     frozen = open_release(directory)
-    print_summary(console, frozen)
+    _print_summary(console, frozen)
     if supersedes:
-        print_diff(console, diff_releases(open_release(supersedes, root), frozen))
+        _print_diff(console, diff_releases(open_release(supersedes, root), frozen))
 
 
 @release.command(short_help="Check a release from the ground up.")
@@ -100,23 +106,16 @@ def freeze(
 @ROOT
 @click.pass_context
 def verify(ctx: click.Context, name: str, root: Path) -> None:
-    """Check the release NAME from the ground up: sums, digests, columns, fingerprints, git's history, and the summary
-    computed from the records again.
+    """Check the release NAME: checksums, the digest and columns of every record, fingerprints, and the summary computed
+    again from the records.
 
-    All findings are told, each with its file and field; the exit code is 1 if there are any.
+    Every problem is printed with its file and field; the exit code is 1 if there are any.
 
     \b
     Examples:
       recgauntlet release verify 2026.1
       recgauntlet release verify elsewhere/2026.1
     """
-    from recgauntlet.core.errors import RecordError
-    from recgauntlet.core.plain import plain
-    from recgauntlet.leaderboard.release.frozen import changes_in_history
-    from recgauntlet.leaderboard.release.verify import verify_release
-    from recgauntlet.records.manifest import MANIFEST
-    from recgauntlet.records.release import find_release, superseded_by
-
     directory = find_release(name, root)
     if not (directory / MANIFEST).is_file():
         raise RecordError(
@@ -125,9 +124,6 @@ def verify(ctx: click.Context, name: str, root: Path) -> None:
     findings = with_bar(Console(stderr=True), lambda progress: verify_release(directory, progress=progress))
     for newer in superseded_by(directory.resolve().name, directory.resolve().parent):
         click.echo(f"superseded by {newer}: cite that one")
-    unknown = changes_in_history(directory.parent).unknown
-    if unknown:
-        click.echo(f"not compared with its history: {plain(unknown)}")
     for finding in findings:
         click.echo(plain(str(finding)))
     click.echo(f"{plain(directory.resolve().name)}: {len(findings) or 'no'} findings")
@@ -150,15 +146,11 @@ def diff(first: str, second: str, root: Path, as_json: bool) -> None:
       recgauntlet release diff 2026.1 2026.1.1
       recgauntlet release diff 2026.1 results/mine --json
     """
-    from recgauntlet.cli.release_words import print_diff
-    from recgauntlet.leaderboard.release.diff import diff_releases
-    from recgauntlet.records.release import open_release
-
     found = diff_releases(open_release(first, root), open_release(second, root))
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1, sort_keys=True))
     else:
-        print_diff(Console(highlight=False), found)
+        _print_diff(Console(highlight=False), found)
 
 
 @release.command("list", short_help="List the releases.")
@@ -170,6 +162,130 @@ def list_(root: Path) -> None:
     Examples:
       recgauntlet release list
     """
-    from recgauntlet.cli.release_words import print_list
+    _print_list(Console(highlight=False), root)
 
-    print_list(Console(highlight=False), root)
+
+def _print_summary(console: Console, release: Release) -> None:
+    """A frozen release: its rows, what it holds and how large it is."""
+    manifest = release.manifest
+    assert manifest is not None  # it has just been frozen
+    for task in dict.fromkeys((row.task, row.track) for row in manifest.summary):
+        console.print(plain(f"{task[0]}, {task[1]} track"), markup=False, style="bold", soft_wrap=True)
+        table = _table("row", "rank", "clean", "robust", "under", "seeds", "flags")
+        for row in manifest.summary:
+            if (row.task, row.track) == task:
+                _add(table, plugins_of(row), *_figures(row))
+        console.print(table)
+    size = sum(file.bytes for file in manifest.files)
+    counts = manifest.counts
+    console.print(
+        f"{manifest.name}: {counts.records} records ({counts.failed} failed), {counts.best_known} best known attacks, "
+        f"{counts.rows} rows, {size / 1e6:.1f} MB in {release.directory}",
+        markup=False,
+        soft_wrap=True,
+    )
+    console.print(f"manifest sha256 {release.digest}", markup=False, soft_wrap=True)
+
+
+def _print_list(console: Console, root: Path) -> None:
+    """Every directory below `root`, frozen ones with their date, the others said to be none."""
+    names = release_names(root)
+    if not names:
+        console.print(f"no releases below {root}", markup=False)
+        return
+    table = _table("name", "frozen", "suite", "tasks", "records", "rows", "remark")
+    for name in names:
+        try:
+            manifest = open_manifest(root / name)
+        except RecordError as error:
+            _add(table, name, "", "", "", "", "", f"BROKEN: {error.problem}")
+            continue
+        if manifest is None:
+            _add(table, name, "not frozen", "", "", "", "", "")
+            continue
+        remarks = [f"superseded by {newer}" for newer in superseded_by(name, root)]
+        if manifest.supersedes:
+            remarks.append(f"supersedes {manifest.supersedes}: {manifest.reason}")
+        _add(
+            table,
+            name,
+            manifest.date,
+            ", ".join(sorted({f"{task.suite.id} {task.suite.version}" for task in manifest.tasks})),
+            ", ".join(sorted({task.id for task in manifest.tasks})),
+            str(manifest.counts.records),
+            str(manifest.counts.rows),
+            "; ".join(remarks),
+        )
+    console.print(table)
+
+
+def _print_diff(console: Console, found: ReleaseDiff) -> None:
+    """The rows that differ, old value and new."""
+    for ground in found.grounds:
+        console.print(
+            plain(f"{ground.task} ({ground.track}): numbers may not be compared: {ground.why}"),
+            markup=False,
+            soft_wrap=True,
+        )
+    for task in dict.fromkeys((change.row.task, change.row.track) for change in found.changes):
+        console.print(plain(f"{task[0]}, {task[1]} track"), markup=False, style="bold", soft_wrap=True)
+        table = _table("", "row", "rank", "clean", "robust", "under", "seeds", "flags")
+        for change in found.changes:
+            if (change.row.task, change.row.track) == task:
+                _add(table, change.kind, _name(change), *_both(change))
+        console.print(table)
+    count = {kind: sum(change.kind == kind for change in found.changes) for kind in ("new", "gone", "changed")}
+    console.print(
+        plain(f"{found.first} -> {found.second}: ") + ", ".join(f"{number} {kind}" for kind, number in count.items()),
+        f"and {found.same} the same",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _name(change: RowChange) -> str:
+    told = [plugins_of(change.row)]
+    if change.was is not None and change.now is not None:
+        for kind in ("model", "defense"):
+            versions = (getattr(change.was, kind).version, getattr(change.now, kind).version)
+            if versions[0] != versions[1]:
+                told.append(f"({kind} {versions[0]} -> {versions[1]})")
+    options = change.row.defense.hyperparameters
+    if options:
+        told.append(", ".join(f"{name}={value}" for name, value in sorted(options.items())))
+    return " ".join(told)
+
+
+def _both(change: RowChange) -> list[str]:
+    if change.was is None or change.now is None:
+        return _figures(change.row)
+    pairs = zip(_figures(change.was, exact=True), _figures(change.now, exact=True), strict=True)
+    return [now if was == now else f"{was or 'none'} -> {now or 'none'}" for was, now in pairs]
+
+
+def _figures(row: SummaryRow, *, exact: bool = False) -> list[str]:
+    return [
+        "unranked" if row.rank is None else str(row.rank),
+        _percent(row.clean, exact),
+        "" if row.robust is None else _percent(row.robust, exact),
+        row.worst or "",
+        ",".join(map(str, row.seeds)),
+        "; ".join(row.flags),
+    ]
+
+
+def _percent(interval: Interval, exact: bool) -> str:
+    digits = 2 if exact else 1
+    values = (f"{100 * value:.{digits}f}" for value in (interval.value, interval.low, interval.high))
+    return "{} [{},{}]".format(*values)
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=heading in {"", "rank", "clean", "robust", "seeds"})
+    return table
+
+
+def _add(table: Table, *cells: str) -> None:
+    table.add_row(*(Text(plain(cell)) for cell in cells))

@@ -108,7 +108,7 @@ def _in_a_line(thing: type) -> str:
 def show(record: Path) -> None:
     """Print the record RECORD (a JSON file) in words: what ran, clean and robust accuracy, cost, gates.
 
-    A .cell file of a frozen release is read in the same way. The file is checked first: a truncated, edited or foreign
+    RECORD may be compressed (NAME.json.xz), as in a release. It is checked first: a truncated, edited or foreign
     record ends in an error that says so.
     """
     print_card(Console(highlight=False), read_record(record))

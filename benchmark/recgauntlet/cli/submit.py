@@ -22,10 +22,10 @@ from recgauntlet.core.files import write_atomically
 from recgauntlet.core.plugins import names
 from recgauntlet.core.spec import TWIN, CellSpec, Options
 from recgauntlet.records.io import read_record
-from recgauntlet.records.manifest import check_not_frozen
+from recgauntlet.records.manifest import Finding, check_not_frozen
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.records.submission.manifest import Sender
-from recgauntlet.records.submission.reader import Finding, open_archive, open_merged
+from recgauntlet.records.submission.reader import open_archive, open_merged
 from recgauntlet.runner.plan import plan
 from recgauntlet.runner.submission.checks import static_findings
 from recgauntlet.runner.submission.evidence import Sources, evidence_findings

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recgauntlet.core.errors import OutputError
 
-CURRENT = "2026.4"
+CURRENT = "2026.5"
 """The release that commands mean where none is named."""
 CACHE_VARIABLE = "RECGAUNTLET_CACHE"
 
@@ -31,12 +31,6 @@ def downloads(cache: Path) -> Path:
 def prepared(cache: Path) -> Path:
     """Where prepared tracks lie under `cache`, one file each."""
     return cache / "prepared"
-
-
-def tables(cache: Path) -> Path:
-    """Where what tables are made of lies under `cache`: checked records in words, and rows
-    (`recgauntlet.leaderboard.kept`)."""
-    return cache / "tables"
 
 
 def vectors(cache: Path) -> Path:

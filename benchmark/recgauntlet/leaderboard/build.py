@@ -17,7 +17,6 @@ import numpy as np
 from recgauntlet.leaderboard.outline import Outline
 from recgauntlet.leaderboard.row_making import RowMaker, RowOrder, make_rows
 from recgauntlet.leaderboard.schema import FailedCell, Row, TaskTable, ThreatColumn
-from recgauntlet.leaderboard.unopened import outline_of
 from recgauntlet.metrics.bootstrap import shared_ranks
 from recgauntlet.records.comparability import Ground
 from recgauntlet.records.schema import RunRecord
@@ -34,7 +33,7 @@ def build_table(records: Sequence[RunRecord], rows: RowMaker = make_rows) -> tup
     gets one without rows. `rows` makes all rows at once (`recgauntlet.leaderboard.workshop` has a quicker way for
     many).
     """
-    drafts = draft_tables([(record, outline_of(record)) for record in records])
+    drafts = draft_tables([(record, Outline.of(record)) for record in records])
     made = iter(rows([order for draft in drafts for order in draft.orders]))
     return tuple(_table(draft, [next(made) for _ in draft.orders]) for draft in drafts)
 

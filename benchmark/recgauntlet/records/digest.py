@@ -1,26 +1,24 @@
-"""JSON files that say by a digest that nothing was changed since they were written, and reading them with checks."""
+"""JSON files that carry a digest of their content, plain or compressed with xz, and reading them with checks."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
 
 from recgauntlet.core.errors import RecordError
-from recgauntlet.records.indented import indented
-from recgauntlet.records.squeezed import SQUEEZED, unsqueezed
 
 Content = TypeVar("Content", bound=BaseModel)
-_DIGEST = b'\n "digest": "'
-"""How the line of the digest begins: no other has a single blank in front of its name."""
-_DEEPEST = 10
-"""Blanks in front of a line of a record, at most."""
+COMPRESSED = ".xz"
+LARGEST = 512_000_000
+"""Bytes of a file after decompression: a small file could expand to more than a machine has."""
+_MEMORY = 128_000_000
+"""Bytes of memory that decompression may take: the format lets a file ask for 4 GiB."""
 
 
 def digest_of(content: dict[str, Any]) -> str:
@@ -31,88 +29,75 @@ def digest_of(content: dict[str, Any]) -> str:
 
 def to_bytes(content: BaseModel) -> bytes:
     """The file of `content`: the same content gives the same bytes."""
-    return indented(content.model_dump(mode="json")) + b"\n"
+    return json.dumps(content.model_dump(mode="json"), indent=1, sort_keys=True).encode() + b"\n"
 
 
-def written_digest(text: bytes) -> str | None:
-    """The digest in `text` if that is a file as `to_bytes` lays it out and the digest fits; found out without reading
-    it as JSON.
+def compress(content: bytes) -> bytes:
+    """`content` as an xz file. The same content and version of liblzma give the same bytes."""
+    return lzma.compress(content)
 
-    The digest was made of the same text without line breaks, indents and blanks between names and values. Where these
-    cannot be told from blanks within a text at a glance, or anything else is unusual, the answer is None: then the
-    content has to be read and written again (`digest_of`) to know. So of a text that is JSON nothing but its layout may
-    differ from what was sealed.
+
+def decompress(content: bytes, where: Path, *, limit: int = LARGEST) -> bytes:
+    """The content of an xz file.
+
+    Raises
+    ------
+    RecordError
+        Naming the file `where`: it is truncated, no xz file, larger than `limit` bytes after decompression, or asks for
+        too much memory.
     """
-    start = text.find(_DIGEST) + len(_DIGEST)
-    end = start + 64
-    if start < len(_DIGEST) or text[end : end + 3] != b'",\n' or (b"\\" in text and b'\\"' in text):
-        return None
-    body = np.frombuffer(text[: start - len(_DIGEST)] + text[end + 2 :], dtype=np.uint8)
-    blank, layout = body == ord(" "), body == ord("\n")
-    for _ in range(_DEEPEST):
-        layout[1:] |= layout[:-1] & blank[1:]
-    colons = np.flatnonzero(body[1:-1] == ord(":")) + 1
-    between = colons[(body[colons - 1] == ord('"')) & blank[colons + 1]]
-    if blank[between - 2].any():  # a text may begin with a colon and a blank
-        return None
-    layout[between + 1] = True
-    digest = hashlib.sha256(body[~layout].tobytes()).hexdigest()
-    return digest if digest.encode() == text[start:end] else None
+    decompressor = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_MEMORY)
+    try:
+        raw = decompressor.decompress(content, limit + 1)
+    except (lzma.LZMAError, EOFError) as error:
+        raise _broken(f"cannot be decompressed ({error})", where) from error
+    if len(raw) > limit:
+        raise _broken(f"has more than {limit:,} bytes after decompression", where)
+    if not decompressor.eof or decompressor.unused_data:
+        raise _broken("is truncated, or has more bytes after its end", where)
+    return raw
 
 
 def load_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
-    """The JSON object in a file, squeezed or not (`.xz`); `what` names what it should hold ("a record").
+    """The JSON object in a file, plain or compressed (`.xz`); `what` names what it should hold ("a record").
 
     Raises
     ------
     RecordError
         Where there is no such file, or no whole JSON object in it.
     """
-    return parse_json(read_bytes(path), path, what, remedy)
-
-
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a file; RecordError where it cannot be read."""
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise RecordError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from error
+    return parse_json(content, path, what, remedy)
 
 
-def plain_json(content: bytes, path: Path) -> bytes:
-    """The JSON text of the file `path`, whose bytes are `content`; RecordError where it cannot be unsqueezed."""
-    return unsqueezed(content, path) if path.suffix == SQUEEZED else content
-
-
-def parse_json(content: bytes, path: Path, what: str, remedy: str) -> dict[str, Any]:
-    """The JSON object in `content`, the bytes of the file `path`; RecordError as `load_json`."""
-    text = plain_json(content, path)
+def parse_json(content: bytes, path: Path, what: str, remedy: str, *, limit: int = LARGEST) -> dict[str, Any]:
+    """The JSON object in `content`, the bytes of the file `path`; RecordError as `load_json`. `limit` is that of
+    `decompress`."""
+    text = decompress(content, path, limit=limit) if path.suffix == COMPRESSED else content
     try:
-        found = from_json(text)  # twice as quick, but it refuses some of what the json module reads
-    except ValueError:
-        found = _read_slowly(text, path, remedy)
-    if not isinstance(found, dict):
-        raise RecordError(f"is not {what} (a JSON object is expected)", where=path, remedy=remedy)
-    return found
-
-
-def _read_slowly(text: bytes, path: Path, remedy: str) -> Any:
-    try:
-        return json.loads(text)
+        found = json.loads(text)
     except UnicodeDecodeError as error:
         raise RecordError("is not UTF-8 text", where=path, remedy=remedy) from error
     except json.JSONDecodeError as error:
         raise RecordError(
             f"is not complete JSON (line {error.lineno}: {error.msg})", where=path, remedy=remedy
         ) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a list in a list in a list ...
-        raise RecordError(f"is no JSON of a sane size ({type(error).__name__})", where=path, remedy=remedy) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or thousands of nested lists
+        raise RecordError(
+            f"has a number or a nesting that no record has ({type(error).__name__})", where=path, remedy=remedy
+        ) from error
+    if not isinstance(found, dict):
+        raise RecordError(f"is not {what} (a JSON object is expected)", where=path, remedy=remedy)
+    return found
 
 
 def validated(
     content: dict[str, Any], kind: type[Content], versions: Collection[int], path: Path, again: str, remedy: str
 ) -> Content:
-    """`content` as a `kind`, its schema version, fields and digest checked; `again` says how to make the file anew.
+    """`content` as a `kind`, its schema version, fields and digest checked; `again` says how to make the file again.
 
     Raises
     ------
@@ -144,3 +129,7 @@ def validated(
             remedy=remedy,
         )
     return found
+
+
+def _broken(problem: str, where: Path) -> RecordError:
+    return RecordError(problem, where=where, remedy="restore the file from where it was published")

@@ -1,9 +1,11 @@
-"""The manifest of a frozen release: what it holds, by sums, versions and one line of numbers a row."""
+"""The manifest of a frozen release: the checksums of its files, versions and a summary of each row."""
 
 from __future__ import annotations
 
+import hashlib
 import re
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,7 +17,7 @@ from recgauntlet.records.comparability import Ground
 from recgauntlet.records.digest import digest_of, load_json, to_bytes, validated
 from recgauntlet.records.schema import PluginKey, SuiteRef
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 KIND: Literal["release"] = "release"
 MANIFEST = "manifest.json"
 SUBMISSIONS = "submissions"
@@ -31,25 +33,36 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class FrozenFile(_Part):
-    """A file of the release: its path below the release's directory, with `/`, its SHA-256 and its size in bytes.
-
-    The columns of a cell have two digests more: `record` is that of the record as released, `source` that of the run
-    record that was frozen.
-    """
+@dataclass(frozen=True)
+class Finding:
+    """A problem of a release or a submission: the file ("" for the whole), the field ("" for the whole file), and what
+    is wrong."""
 
     path: str
-    kind: Literal["words", "columns", "best-known"]
+    field: str
+    problem: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.path, self.field, self.problem) if part)
+
+
+class FrozenFile(_Part):
+    """A file of the release."""
+
+    path: str
+    """Below the release's directory, with `/`."""
+    kind: Literal["record", "best-known"]
     sha256: str
     bytes: int = Field(ge=0)
     record: str = ""
+    """The digest of the record in the file; empty for other kinds."""
     source: str = ""
+    """The digest of the run record that was frozen: another than `record` where its attack scores were left out."""
 
 
 class FrozenTask(_Part):
-    """The one ground (`recgauntlet.records.comparability`) on which the release's records of a task were measured,
-    and how many
-    there are."""
+    """The evaluation setting (`recgauntlet.records.comparability`) in which all of the release's records of a task were
+    measured, and how many records there are."""
 
     id: str
     version: int
@@ -124,7 +137,7 @@ class Manifest(_Part):
     """
 
     kind: Literal["release"] = KIND
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     name: str
     date: str
     recgauntlet: str
@@ -194,3 +207,52 @@ def is_file_safe(name: str) -> bool:
     """Whether a release may have this name: letters, digits, dots, hyphens and underscores, 64 at most, the first and
     the last a letter or a digit. It is a directory on every system, and no path."""
     return _NAME.fullmatch(name) is not None and ".." not in name and not _DEVICE.fullmatch(name)
+
+
+def frozen_content(directory: Path, file: FrozenFile) -> bytes:
+    """The bytes of a file of the release in `directory`, which have the checksum of the manifest.
+
+    Raises
+    ------
+    RecordError
+        Where it is missing, lies outside of the release, or has another checksum than the manifest says.
+    """
+    path = directory / file.path
+    place = PurePosixPath(file.path)
+    if place.is_absolute() or ".." in place.parts or "\\" in file.path or ":" in file.path:
+        raise RecordError(f"names {file.path!r}, no file below it", where=directory / MANIFEST, remedy=REMEDY)
+    try:
+        if path.exists() and not path.is_file():
+            raise RecordError("is no plain file", where=path, remedy=REMEDY)
+        if path.stat().st_size != file.bytes:
+            raise RecordError(
+                f"has {path.stat().st_size:,} bytes, the manifest says {file.bytes:,}",
+                where=path,
+                field="bytes",
+                remedy=REMEDY,
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordError(
+            f"is in the manifest and cannot be read ({error.strerror})", where=path, remedy=REMEDY
+        ) from error
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise RecordError(
+            "was changed after it was frozen (its checksum is not the manifest's)",
+            where=path,
+            field="sha256",
+            remedy=REMEDY,
+        )
+    return content
+
+
+def unlisted_files(directory: Path, manifest: Manifest) -> list[Path]:
+    """Files in the directory of a release that its manifest does not list, apart from those of submissions."""
+    listed = {MANIFEST, *(file.path for file in manifest.files)}
+    found = []
+    for path in sorted(directory.rglob("*")):
+        place = path.relative_to(directory)
+        is_file = path.is_symlink() or not path.is_dir()
+        if is_file and place.parts[0] != SUBMISSIONS and place.as_posix() not in listed:
+            found.append(path)
+    return found

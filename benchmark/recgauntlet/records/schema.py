@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,9 +10,10 @@ from recgauntlet.core.card import Goal, Tier, Track
 from recgauntlet.core.plugins import Plugin
 from recgauntlet.core.types import BoolArray, Edit, Scalar, Surface
 from recgauntlet.records.columns import Packed
-from recgauntlet.records.digest import digest_of, validated
+from recgauntlet.records.digest import digest_of
 
-SCHEMA_VERSION: Literal[2] = 2
+SCHEMA_VERSIONS = (1, 2)
+"""Versions of the schema that are read; the last is written."""
 REMEDY = "restore it from its release, or delete it and run the cell again"
 
 
@@ -343,11 +343,6 @@ class RunRecord(_Part):
     def sealed(self) -> RunRecord:
         """The same record with its digest, which tells a reader that nothing was changed since."""
         return self.model_copy(update={"digest": digest_of(self.model_dump(mode="json"))})
-
-
-def parse_record(content: dict[str, Any], path: Path) -> RunRecord:
-    """The content of the file `path`, checked; RecordError as `recgauntlet.records.io.read_record`."""
-    return validated(content, RunRecord, (1, SCHEMA_VERSION), path, "run the cell again", REMEDY)
 
 
 def json_schema() -> dict[str, Any]:

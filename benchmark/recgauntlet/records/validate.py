@@ -1,4 +1,4 @@
-"""No record may contradict itself: what the schema cannot say of packed columns and what they mean together."""
+"""Checking a record: its schema and digest, then what a schema cannot express of columns and their relations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,66 +14,58 @@ import numpy.typing as npt
 from recgauntlet.core.card import TIERS
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.types import BoolArray
-from recgauntlet.metrics.example_sets import to_set
 from recgauntlet.metrics.ranking import correct
-from recgauntlet.records.columns import Columns, Packed
-from recgauntlet.records.schema import REMEDY, Clean, RunRecord, ThreatOutcome
+from recgauntlet.records.columns import Packed
+from recgauntlet.records.digest import validated
+from recgauntlet.records.schema import REMEDY, SCHEMA_VERSIONS, Clean, RunRecord, ThreatOutcome
 
-Unfolded = TypeVar("Unfolded")
+Values = TypeVar("Values")
+
+
+def parse_record(content: dict[str, Any], path: Path) -> RunRecord:
+    """The record in `content`, the JSON object of the file `path`, checked.
+
+    Raises
+    ------
+    RecordError
+        Where it has another schema version, unknown or missing fields, was edited, or contradicts itself.
+    """
+    record = validated(content, RunRecord, SCHEMA_VERSIONS, path, "run the cell again", REMEDY)
+    check_record(record, path)
+    return record
 
 
 @dataclass(frozen=True)
-class _Unfolding:
-    """The columns of the record at `where`, as they unfold; one that does not is a fault of the record."""
+class _Reader:
+    """Decodes the columns of the record at `where`; a column that cannot be decoded is a fault of the record."""
 
     where: Path | None
-    columns: Columns
-
-    def examples(self, column: Packed, field: str) -> int:
-        """The set of examples in a column of bits."""
-        try:
-            return self.columns.examples(column)
-        except RecordError as error:
-            raise self.fault(field, error.problem) from error
-
-    def length(self, column: Packed, field: str) -> int:
-        """How many values a column of half floats has."""
-        return len(self._unfolded(self.columns.halves, column, field))
 
     def bits(self, column: Packed, field: str) -> BoolArray:
-        return self._unfolded(Packed.to_bool, column, field)
+        return self._decoded(Packed.to_bool, column, field)
 
     def floats(self, column: Packed, field: str) -> npt.NDArray[np.float32]:
-        return self._unfolded(Packed.to_float, column, field)
+        return self._decoded(Packed.to_float, column, field)
 
     def fault(self, field: str, problem: str) -> RecordError:
         return RecordError(problem, where=self.where, field=field, remedy=REMEDY)
 
-    def _unfolded(self, unfold: Callable[[Packed], Unfolded], column: Packed, field: str) -> Unfolded:
+    def _decoded(self, decode: Callable[[Packed], Values], column: Packed, field: str) -> Values:
         try:
-            return unfold(column)
+            return decode(column)
         except RecordError as error:
             raise self.fault(field, error.problem) from error
 
 
-@dataclass(frozen=True)
-class _Right:
-    """The test examples whose clean score may count as right, of `count` in all."""
-
-    examples: int
-    count: int
-
-
-def check_record(record: RunRecord, where: Path | None = None, unfolded: Columns | None = None) -> None:
-    """Check what the schema cannot: that every packed column unfolds and that no column contradicts another.
-    `unfolded` are columns that were unfolded before; those of this record come to them.
+def check_record(record: RunRecord, where: Path | None = None) -> None:
+    """Check what the schema cannot: that every column can be decoded and that no column contradicts another.
 
     Raises
     ------
     RecordError
         Naming `where`, the first column at fault and what is wrong with it.
     """
-    columns = _Unfolding(where, Columns() if unfolded is None else unfolded)
+    columns = _Reader(where)
     if record.status == "failed":
         if record.failure is None:
             raise columns.fault("failure", "is missing in a record of a failed cell")
@@ -82,22 +74,21 @@ def check_record(record: RunRecord, where: Path | None = None, unfolded: Columns
         raise columns.fault("clean", "is missing in a record of a finished cell")
     if record.cost is None:
         raise columns.fault("cost", "is missing in a record of a finished cell")
-    bits = _check_clean(record.clean, columns)
-    right = _Right(to_set(bits), len(bits))
+    right = _check_clean(record.clean, columns)
     ids = [threat.id for threat in record.threats]
     if len(set(ids)) != len(ids):
         raise columns.fault("threats", "names one threat twice")
     for threat in record.threats:
         _check_threat(threat, right, columns)
-        _check_subset(threat, bits, columns)
+        _check_subset(threat, right, columns)
     _check_certified(record, right, columns)
     _check_ranking(record, record.clean, columns)
     _check_promotion(record, columns)
     if not record.task.redistributable and any(found.shows_text for found in record.evidence):
-        raise columns.fault("evidence", "shows text of data that may not be passed on")
+        raise columns.fault("evidence", "shows text of data that may not be redistributed")
 
 
-def _check_clean(clean: Clean, columns: _Unfolding) -> BoolArray:
+def _check_clean(clean: Clean, columns: _Reader) -> BoolArray:
     """`[P]`: true where the clean score may count as right. A score that rounded to 0 may, on either side."""
     labels = columns.bits(clean.labels, "clean.labels")
     scores = columns.floats(clean.scores, "clean.scores")
@@ -106,7 +97,7 @@ def _check_clean(clean: Clean, columns: _Unfolding) -> BoolArray:
     if len(labels) % 2 or not labels[0::2].all() or labels[1::2].any():
         raise columns.fault("clean.labels", "must be pairs: clicked, unclicked, clicked, ...")
     shown = columns.bits(clean.impression_labels, "clean.impression_labels")
-    scored = columns.length(clean.impression_scores, "clean.impression_scores")
+    scored = len(columns.floats(clean.impression_scores, "clean.impression_scores"))
     if (
         not clean.impression_sizes
         or min(clean.impression_sizes) < 1
@@ -126,78 +117,77 @@ def _check_clean(clean: Clean, columns: _Unfolding) -> BoolArray:
     return correct(labels, scores) | rounded
 
 
-def _check_threat(threat: ThreatOutcome, right: _Right, columns: _Unfolding) -> None:
+def _check_threat(threat: ThreatOutcome, right: BoolArray, columns: _Reader) -> None:
     place = f"threats.{threat.id}"
     tiers = [outcome.tier for outcome in threat.tiers]
     if len(set(tiers)) != len(tiers) or threat.applicable != bool(tiers):
         raise columns.fault(place, "must have each tier once, and tiers exactly where it is applicable")
     for outcome in threat.tiers:
         field = f"{place}.{outcome.tier}.robust"
-        robust = columns.examples(outcome.robust, field)
-        if outcome.robust.n != right.count:
-            raise columns.fault(field, f"has {outcome.robust.n} bits for {right.count} examples")
-        if robust & ~right.examples:
+        robust = columns.bits(outcome.robust, field)
+        if len(robust) != len(right):
+            raise columns.fault(field, f"has {len(robust)} bits for {len(right)} examples")
+        if (robust & ~right).any():
             raise columns.fault(field, "counts examples that are wrong on the clean input")
         for attack in outcome.attacks:
             name = f"{place}.{outcome.tier}.{attack.name}"
-            attacked, broken = columns.examples(attack.attacked, name), columns.examples(attack.broken, name)
-            if attack.attacked.n != right.count or attack.broken.n != right.count or broken & ~attacked:
+            attacked, broken = columns.bits(attack.attacked, name), columns.bits(attack.broken, name)
+            if not len(attacked) == len(broken) == len(right) or (broken & ~attacked).any():
                 raise columns.fault(name, "must have a bit an example, and break none that it did not attack")
-            if broken & robust:
+            if (broken & robust).any():
                 raise columns.fault(name, "broke examples that are counted as robust")
 
 
-def _check_subset(threat: ThreatOutcome, right: BoolArray, columns: _Unfolding) -> None:
-    """The security curve and the lone attacks."""
+def _check_subset(threat: ThreatOutcome, right: BoolArray, columns: _Reader) -> None:
+    """The security curve and the attacks that ran alone, both over a subset of the test examples."""
     place, subset, size = f"threats.{threat.id}", threat.subset, len(threat.subset)
     if size and (len(set(subset)) != size or min(subset) < 0 or max(subset) >= len(right)):
         raise columns.fault(f"{place}.subset", "must name test examples, each once")
     if (threat.curve or threat.alone) and not size:
-        raise columns.fault(f"{place}.subset", "is missing, but a curve or a lone attack speaks of it")
-    standing = to_set(right[list(subset)])
+        raise columns.fault(f"{place}.subset", "is missing, but a curve or an attack that ran alone needs it")
+    standing = right[list(subset)]
     budgets = [(point.amount, point.characters) for point in threat.curve]
     if budgets != sorted(set(budgets)) or not all(math.isfinite(amount) and amount >= 0 for amount, _ in budgets):
         raise columns.fault(f"{place}.curve", "must have rising budgets")
     for point in threat.curve:
-        robust = columns.examples(point.robust, f"{place}.curve")
-        if point.robust.n != size or robust & ~standing:
+        robust = columns.bits(point.robust, f"{place}.curve")
+        if len(robust) != size or (robust & ~standing).any():
             raise columns.fault(f"{place}.curve", "must have a bit an example, and none that a smaller budget broke")
         standing = robust
     runs = [(lone.attack, lone.tier) for lone in threat.alone]
     if len(set(runs)) != len(runs):
         raise columns.fault(f"{place}.alone", "names an attack twice at one tier")
     for lone in threat.alone:
-        columns.examples(lone.broken, f"{place}.alone.{lone.attack}")
-        if lone.broken.n != size:
+        if len(columns.bits(lone.broken, f"{place}.alone.{lone.attack}")) != size:
             raise columns.fault(f"{place}.alone.{lone.attack}", f"does not have {size} bits")
 
 
-def _check_certified(record: RunRecord, right: _Right, columns: _Unfolding) -> None:
-    """What is certified is right, holds for smaller budgets too, and stands, unless a failed gate says that it fell."""
+def _check_certified(record: RunRecord, right: BoolArray, columns: _Reader) -> None:
+    """A certified example is right, certified at smaller budgets too, and unbroken unless a failed gate reports it."""
     tiers = [(one.threat, one.tier) for one in record.certified]
     if len(set(tiers)) != len(tiers):
         raise columns.fault("certified", "names one threat twice at one tier")
     admitted = {gate.threat for gate in record.gates if gate.name == "certificate-holds" and not gate.passed}
     attacked = {(threat.id, outcome.tier): outcome for threat in record.threats for outcome in threat.tiers}
-    smaller: dict[str, int] = {}
+    smaller: dict[str, BoolArray] = {}
     for one in sorted(record.certified, key=lambda one: TIERS.index(one.tier)):
         place = f"certified.{one.threat}.{one.tier}"
-        proved = columns.examples(one.certified, place)
+        certified = columns.bits(one.certified, place)
         outcome = attacked.get((one.threat, one.tier))
         if outcome is None:
-            raise columns.fault(place, "speaks of a threat or tier that was not attacked")
-        if one.certified.n != right.count or not 0 <= one.reached <= one.votes:
-            raise columns.fault(place, f"must have {right.count} bits, and reach no more votes than there are")
-        if proved & ~right.examples:
+            raise columns.fault(place, "names a threat or tier that was not attacked")
+        if len(certified) != len(right) or not 0 <= one.reached <= one.votes:
+            raise columns.fault(place, f"must have {len(right)} bits, and reach no more votes than there are")
+        if (certified & ~right).any():
             raise columns.fault(place, "certifies examples that are wrong on the clean input")
-        if proved & ~smaller.setdefault(one.threat, right.examples):
+        if (certified & ~smaller.get(one.threat, right)).any():
             raise columns.fault(place, "certifies examples that a smaller budget does not")
-        smaller[one.threat] = proved
-        if one.threat not in admitted and proved & ~columns.examples(outcome.robust, place):
-            raise columns.fault(place, "certifies examples that an attack broke, and no failed gate says so")
+        smaller[one.threat] = certified
+        if one.threat not in admitted and (certified & ~columns.bits(outcome.robust, place)).any():
+            raise columns.fault(place, "certifies examples that an attack broke, without a failed gate that reports it")
 
 
-def _check_ranking(record: RunRecord, clean: Clean, columns: _Unfolding) -> None:
+def _check_ranking(record: RunRecord, clean: Clean, columns: _Reader) -> None:
     if len({outcome.threat for outcome in record.ranking}) != len(record.ranking):
         raise columns.fault("ranking", "names one threat twice")
     count = len(clean.impression_sizes)
@@ -210,11 +200,11 @@ def _check_ranking(record: RunRecord, clean: Clean, columns: _Unfolding) -> None
             0 <= target < size for target, size in zip(outcome.targets, sizes, strict=True)
         ):
             raise columns.fault(f"{place}.targets", "must name a candidate of each impression")
-        if columns.length(outcome.scores, f"{place}.scores") != sum(sizes):
+        if len(columns.floats(outcome.scores, f"{place}.scores")) != sum(sizes):
             raise columns.fault(f"{place}.scores", f"must have {sum(sizes)} values, one a candidate")
 
 
-def _check_promotion(record: RunRecord, columns: _Unfolding) -> None:
+def _check_promotion(record: RunRecord, columns: _Reader) -> None:
     if len({outcome.threat for outcome in record.promotion}) != len(record.promotion):
         raise columns.fault("promotion", "names one threat twice")
     for outcome in record.promotion:

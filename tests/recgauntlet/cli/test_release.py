@@ -60,10 +60,10 @@ def test_a_release_is_frozen_verified_listed_corrected_and_compared(call: Call, 
 
 def test_findings_end_in_exit_code_1_all_told(call: Call, tmp_path: Path) -> None:
     directory = make_release(tmp_path, records=small())
-    (directory / "shop" / "standard" / "nrms-standard-0.cell").unlink()
+    (directory / "shop" / "standard" / "nrms-standard-0.json.xz").unlink()
     (directory / "stray\nfile\x1b[31m").write_text("x")
     text = call("release", "verify", "2026.1", code=1)
-    assert "results/2026.1/shop/standard/nrms-standard-0.cell: is in the manifest and cannot be read" in text
+    assert "results/2026.1/shop/standard/nrms-standard-0.json.xz: is in the manifest and cannot be read" in text
     assert "stray\\nfile\\x1b[31m: is not listed" in text
     assert "\x1b" not in text
     assert "manifest.json: counts.records: is 3, there are 2" in text
@@ -117,9 +117,9 @@ def test_the_list_names_what_nobody_froze_and_what_is_broken(call: Call, tmp_pat
     assert "not frozen" in text
 
 
-def test_a_cell_of_a_release_is_shown_like_a_record(call: Call, tmp_path: Path) -> None:
+def test_a_record_of_a_release_is_shown_like_any_other(call: Call, tmp_path: Path) -> None:
     make_release(tmp_path, records=small())
-    text = call("show", "results/2026.1/shop/standard/nrms-standard-0.cell")
+    text = call("show", "results/2026.1/shop/standard/nrms-standard-0.json.xz")
     assert "shop (standard) / nrms / standard / seed 0" in text
     assert "clean accuracy" in text
 
@@ -144,7 +144,7 @@ def test_the_page_of_a_release_has_the_numbers_of_its_records(
 def test_nothing_is_written_into_a_release(call: Call, tmp_path: Path, test_plugins: Path) -> None:
     directory = make_release(tmp_path, records=small())
     before = sorted(path for path in directory.rglob("*"))
-    cell = "results/2026.1/shop/standard/nrms-standard-0.cell"
+    cell = "results/2026.1/shop/standard/nrms-standard-0.json.xz"
     text = call("challenge", cell, "--attack", "drop-one", code=2)
     assert "lies in the frozen release 2026.1, whose files never change" in text
     text = call("run", "--track", "demo", "--task", "video-watch", "--out", "results/2026.1/more", code=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import recgauntlet
 from recgauntlet.cli import cli
 from recgauntlet.core.card import TIERS
 from recgauntlet.core.errors import RecordError
+from recgauntlet.core.files import CURRENT
 from recgauntlet.leaderboard.address import open_board
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.paper_table import build_sheets
@@ -25,12 +27,11 @@ from recgauntlet.leaderboard.selection import Selection
 from recgauntlet.leaderboard.table_csv import to_csv
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.io import read_record, write_record
-from recgauntlet.records.packing import as_released, pack, unpack
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.records.validate import check_record
 
 Change = Callable[[RunRecord], RunRecord]
-RESULTS = Path(__file__).parents[3] / "results" / "preview"
+RESULTS = Path(__file__).parents[3] / "results" / CURRENT
 
 
 def table_of(*records: RunRecord) -> TaskTable:
@@ -49,16 +50,11 @@ def smooth_row(table: TaskTable) -> Row:
     return next(row for row in table.rows if row.defense.name == "smooth")
 
 
-def test_a_record_with_a_certificate_is_read_as_it_was_written_and_packed(tmp_path: Path) -> None:
+def test_a_record_with_a_certificate_is_read_as_it_was_written(tmp_path: Path) -> None:
     record = make_record(certified=True)
     check_record(record)
     write_record(record, tmp_path / "one.json")
     assert read_record(tmp_path / "one.json") == record
-    released = as_released(record)
-    assert unpack(*pack(released)) == released
-    assert [one.certified.to_bool().sum() for one in released.certified] == [
-        one.certified.to_bool().sum() for one in record.certified
-    ]
     proved = record.proved("stuffing", "low")
     assert proved is not None
     assert proved.any()
@@ -66,10 +62,11 @@ def test_a_record_with_a_certificate_is_read_as_it_was_written_and_packed(tmp_pa
 
 
 def test_a_record_without_one_has_the_bytes_it_had_before(tmp_path: Path) -> None:
-    path = next(iter(sorted(RESULTS.glob("*/standard/nrms-standard-0.json"))))
-    assert b"certified" not in path.read_bytes()
+    path = next(iter(sorted(RESULTS.glob("*/standard/nrms-standard-0.json.xz"))))
+    text = lzma.decompress(path.read_bytes())
+    assert b"certified" not in text
     write_record(read_record(path), tmp_path / "again.json")
-    assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
+    assert (tmp_path / "again.json").read_bytes() == text
 
 
 def _bits(record: RunRecord, place: int, bits: np.ndarray) -> RunRecord:

@@ -14,6 +14,7 @@ from synthetic_records import make_record
 
 from recgauntlet.cli import cli
 from recgauntlet.core.errors import PluginError
+from recgauntlet.core.files import CURRENT
 from recgauntlet.core.plugins import Kind
 from recgauntlet.core.task import find_task
 from recgauntlet.leaderboard import bibtex, citation
@@ -221,8 +222,8 @@ def test_a_plugin_of_that_name_from_another_package_is_not_asked(
 
 
 def test_the_attacks_papers_come_when_asked_for(tmp_path: Path) -> None:
-    path = next((ROOT / "results" / "preview" / "video-watch" / "standard").glob("nrms-pgd-0.json"))
-    (tmp_path / "one.json").write_bytes(path.read_bytes())
+    path = next((ROOT / "results" / CURRENT / "video-watch" / "standard").glob("nrms-pgd-0*.json.xz"))
+    (tmp_path / "one.json.xz").write_bytes(path.read_bytes())
     plain, more = (keys(cite(locate(f"{tmp_path}/video-watch"), attacks=attacks)) for attacks in (False, True))
     assert set(more) - set(plain) >= {"croce2020reliable", "yue2022defending", "goodfellow2015explaining"}
 

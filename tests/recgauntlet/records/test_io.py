@@ -3,6 +3,7 @@ broken."""
 
 from __future__ import annotations
 
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,8 @@ from synthetic_records import make_record
 
 from recgauntlet.core.errors import RecordError
 from recgauntlet.records.columns import Packed
-from recgauntlet.records.io import read_records, write_record
+from recgauntlet.records.io import read_record, read_records, write_record
 from recgauntlet.records.schema import Clean, RunRecord
-from recgauntlet.records.squeezed import squeezed
 from recgauntlet.records.validate import check_record
 
 Change = Callable[[RunRecord], RunRecord]
@@ -27,13 +27,16 @@ def test_records_are_read_in_order_of_path_and_broken_ones_told(tmp_path: Path) 
     (tmp_path / "readme.txt").write_text("not a record")
     found = read_records(tmp_path)
     assert [record.seed for _, record in found.records] == [0, 1]
+    assert ([record.seed for record in found], len(found)) == ([0, 1], 2)
     assert [path.name for path, _ in found.broken] == ["cut.json"]
     assert "not complete JSON" in str(found.broken[0][1])
 
 
-def test_a_squeezed_record_is_read_like_any_other(tmp_path: Path) -> None:
+def test_a_compressed_record_is_written_and_read_like_any_other(tmp_path: Path) -> None:
     write_record(make_record(), tmp_path / "one.json")
-    (tmp_path / "two.json.xz").write_bytes(squeezed((tmp_path / "one.json").read_bytes()))
+    write_record(make_record(), tmp_path / "two.json.xz")
+    assert lzma.decompress((tmp_path / "two.json.xz").read_bytes()) == (tmp_path / "one.json").read_bytes()
+    assert read_record(tmp_path / "two.json.xz") == make_record()
     (tmp_path / "three.json.xz").write_bytes(b"no xz")
     found = read_records(tmp_path)
     assert [record for _, record in found.records] == [make_record()] * 2

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import lzma
+import zlib
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from made_releases import make_release, small, write_all
 
 from recgauntlet.core.errors import RecordError
-from recgauntlet.records.io import read_records
+from recgauntlet.records.io import read_record, read_records
 from recgauntlet.records.manifest import MANIFEST, read_manifest
 from recgauntlet.records.release import Release, open_release, release_names, superseded_by
 
@@ -63,7 +68,7 @@ def test_a_file_is_no_release(folder: Path) -> None:
     [
         (lambda text: text[:-50], "is not complete JSON"),
         (lambda text: text.replace('"rows": 1', '"rows": 2'), "was changed after it was written"),
-        (lambda text: text.replace('"schema_version": 1', '"schema_version": 7'), "has schema version 7"),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": 7'), "has schema version 7"),
         (lambda text: text.replace('"kind": "release"', '"kind": "other"'), "is no manifest of a release"),
         (lambda text: text.replace('"rows": 1', '"raws": 1'), "counts.rows: Field required"),
     ],
@@ -86,16 +91,16 @@ def test_the_names_below_the_root_and_what_supersedes_what(folder: Path) -> None
 def test_a_changed_missing_or_stray_file_of_a_release_never_counts(tmp_path: Path) -> None:
     directory = make_release(tmp_path, records=small(5))
     folder = directory / "shop" / "standard"
-    (folder / "nrms-standard-0.cell").unlink()
-    content = bytearray((folder / "nrms-standard-1.cell").read_bytes())
+    (folder / "nrms-standard-0.json.xz").unlink()
+    content = bytearray((folder / "nrms-standard-1.json.xz").read_bytes())
     content[-1] ^= 1
-    (folder / "nrms-standard-1.cell").write_bytes(bytes(content))
+    (folder / "nrms-standard-1.json.xz").write_bytes(bytes(content))
     write_all(directory / "more", small(1, defense="pgd"))
     results = open_release(directory).results
-    assert [path.name for path, _ in results.records] == [f"nrms-standard-{n}.cell" for n in (2, 3, 4)]
+    assert [path.name for path, _ in results.records] == [f"nrms-standard-{n}.json.xz" for n in (2, 3, 4)]
     told = {path.name: error.problem for path, error in results.broken}
-    assert set(told) == {"nrms-standard-0.cell", "nrms-standard-1.cell", "000.json"}
-    assert "sum is not the manifest's" in told["nrms-standard-1.cell"]
+    assert set(told) == {"nrms-standard-0.json.xz", "nrms-standard-1.json.xz", "000.json"}
+    assert "checksum is not the manifest's" in told["nrms-standard-1.json.xz"]
     assert told["000.json"] == "is no part of the frozen release"
 
 
@@ -125,3 +130,17 @@ def test_a_release_with_a_broken_manifest_is_still_read_every_record_checked(tmp
 def test_a_manifest_says_the_same_once_it_is_read(folder: Path) -> None:
     path = folder / "results" / "2026.1" / MANIFEST
     assert read_manifest(path).to_bytes() == path.read_bytes()
+
+
+def test_the_format_can_be_read_without_recgauntlet(folder: Path) -> None:
+    path = folder / "results" / "2026.1" / "shop" / "standard" / "nrms-standard-0.json.xz"
+    content, record = json.loads(lzma.decompress(path.read_bytes())), read_record(path)
+    assert record.clean is not None
+
+    def raw(column: dict[str, Any]) -> bytes:
+        return zlib.decompress(base64.b64decode(column["data"]))
+
+    scores, labels = content["clean"]["scores"], content["clean"]["labels"]
+    assert np.frombuffer(raw(scores), dtype="<f2").tolist() == record.clean.scores.to_float().tolist()
+    bits = np.unpackbits(np.frombuffer(raw(labels), dtype=np.uint8), count=labels["n"])
+    assert bits.tolist() == record.clean.labels.to_bool().tolist()

@@ -17,7 +17,7 @@ from recgauntlet.core.files import write_atomically
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.digest import digest_of
 from recgauntlet.records.io import read_record, write_record
-from recgauntlet.records.schema import Clean, Environment, Gate, PluginRef, RunRecord, SuiteRef, TaskRef
+from recgauntlet.records.schema import Clean, Environment, Gate, PluginRef, RunRecord, SuiteRef, TaskRef, TrainingCost
 from recgauntlet.training.defense import find_defense
 
 
@@ -42,12 +42,24 @@ def make_record(gate_value: float = 0.25) -> RunRecord:
         started="2024-01-01T00:00:00Z",
         finished="2024-01-01T00:00:01Z",
         clean=Clean(
-            labels=Packed.bits(np.array([True, False, True])),
-            scores=Packed.floats(np.array([1.5, -0.25, np.nan])),
+            labels=Packed.bits(np.array([True, False, True, False])),
+            scores=Packed.floats(np.array([1.5, -0.25, np.nan, 0.5])),
             impression_sizes=(2,),
             impression_users=(0,),
             impression_labels=Packed.bits(np.array([True, False])),
             impression_scores=Packed.floats(np.array([0.5, -0.5])),
+        ),
+        cost=TrainingCost(
+            seconds=1.0,
+            steps=1,
+            forwards=2,
+            backwards=2,
+            flops=1e6,
+            peak_memory_bytes=1,
+            parameters=1,
+            seconds_ratio=None,
+            flops_ratio=None,
+            inference_ms_per_1000=0.5,
         ),
         gates=(Gate(name="g", threat="", passed=False, value=gate_value, limit=0.0, explanation="e"),),
     )

@@ -1,4 +1,4 @@
-"""Freezing a release: good records in, a directory out whose files never change again."""
+"""Freezing a release: records are checked and written to a directory whose files never change again."""
 
 from __future__ import annotations
 
@@ -10,47 +10,69 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from recgauntlet.core.errors import OutputError
-from recgauntlet.leaderboard.build import build_table
-from recgauntlet.leaderboard.release.freezable import Wanted, cell_of, check_name, collected
-from recgauntlet.leaderboard.release.summary import frozen_tasks, summary_rows
-from recgauntlet.records.best_known import BestKnown, Challenged
-from recgauntlet.records.digest import to_bytes
-from recgauntlet.records.io import read_records
-from recgauntlet.records.manifest import MANIFEST, Counts, FrozenFile, Manifest
-from recgauntlet.records.packed_cells import CELL, WORDS, packed_cells
-from recgauntlet.records.packing import as_released
-from recgauntlet.records.schema import RunRecord
-from recgauntlet.records.squeezed import SQUEEZED, squeezed
+import numpy as np
 
-Told = Callable[[str, float], None]
+from recgauntlet.core.card import Track
+from recgauntlet.core.errors import OutputError, RecordError
+from recgauntlet.core.plain import plain
+from recgauntlet.leaderboard.best_known import without_record
+from recgauntlet.leaderboard.build import build_table
+from recgauntlet.leaderboard.release.summary import frozen_tasks, mixed_grounds, summary_rows
+from recgauntlet.records.best_known import BestKnown, Challenged
+from recgauntlet.records.columns import Packed
+from recgauntlet.records.digest import COMPRESSED, compress, to_bytes
+from recgauntlet.records.io import read_records
+from recgauntlet.records.manifest import MANIFEST, Counts, FrozenFile, Manifest, is_file_safe
+from recgauntlet.records.release import ROOT, find_release, open_manifest, release_names, superseded_by
+from recgauntlet.records.schema import RunRecord, ThreatOutcome
+
+Progress = Callable[[str, float], None]
 BEST_KNOWN = "best_known"
 
 
-def freeze(wanted: Wanted, *, progress: Told = lambda what, share: None) -> Path:
-    """Write the release and return its directory: at once or not at all.
+@dataclass(frozen=True)
+class Wanted:
+    """What to freeze: the records below `directories`, as the directory `root`/`name`."""
+
+    name: str
+    directories: tuple[Path, ...]
+    root: Path = ROOT
+    track: Track = "standard"
+    without_failed: bool = False
+    """Leave records of failed cells out."""
+    newest: bool = False
+    """Of several records of a cell take the one that finished last."""
+    attack_scores: bool = False
+    """Keep the scores of every perturbed input, which doubles the size."""
+    supersedes: str = ""
+    """The release that this one corrects."""
+    reason: str = ""
+    """What was wrong with it."""
+
+
+def freeze(wanted: Wanted, *, progress: Progress = lambda what, share: None) -> Path:
+    """Write the release at once or not at all, and return its directory.
 
     Raises
     ------
     RecordError
-        Naming everything that stands against it: the name, broken or failed records, records that may not stand in
-        one ranking, of the other track, or several of one cell, best known attacks on no record of the release.
+        Naming every problem: the name, broken or failed records, records that cannot be compared in one ranking, of the
+        other track, or several of one cell, and best known attacks on no record of the release.
     OutputError
         Where the directory cannot be written.
     """
-    check_name(wanted)
+    _check_name(wanted)
     progress("reading the records", 0.0)
-    found = collected(wanted)
-    released = []
-    for number, (_, record) in enumerate(found.records):
-        progress("packing", 0.2 + 0.2 * number / len(found.records))
-        released.append((record, as_released(record, attack_scores=wanted.attack_scores)))
-    files, entries = _files(released, [known for _, known in found.best_known])
+    found = _collected(wanted)
+    sources = [record.sealed() for _, record in found.records]
+    records = [record if wanted.attack_scores else _without_attack_scores(record) for record in sources]
+    progress("compressing", 0.2)
+    files, entries = _files(sources, records, [known for _, known in found.best_known])
     progress("computing the summary", 0.5)
-    records = [record for _, record in released]
     summary = summary_rows(build_table(records))
     manifest = Manifest(
         name=wanted.name,
@@ -66,7 +88,7 @@ def freeze(wanted: Wanted, *, progress: Told = lambda what, share: None) -> Path
             best_known=len(found.best_known),
             rows=len(summary),
         ),
-        files=tuple(sorted(entries, key=lambda entry: entry.path)),
+        files=entries,
         summary=summary,
     ).sealed()
     progress("writing", 0.9)
@@ -75,39 +97,51 @@ def freeze(wanted: Wanted, *, progress: Told = lambda what, share: None) -> Path
     return directory
 
 
+def _without_attack_scores(record: RunRecord) -> RunRecord:
+    """The record without the columns `threats[].tiers[].attacks[].scores`. They are more than half of a record, and no
+    table or page is computed from them: `attacked`, `broken` and `robust` hold what was broken."""
+    empty = Packed.floats(np.zeros(0))
+
+    def lean(threat: ThreatOutcome) -> ThreatOutcome:
+        tiers = [
+            tier.model_copy(update={"attacks": tuple(a.model_copy(update={"scores": empty}) for a in tier.attacks)})
+            for tier in threat.tiers
+        ]
+        return threat.model_copy(update={"tiers": tuple(tiers)})
+
+    return record.model_copy(update={"threats": tuple(lean(threat) for threat in record.threats)}).sealed()
+
+
 def _files(
-    released: Sequence[tuple[RunRecord, RunRecord]], best_known: Sequence[BestKnown]
-) -> tuple[dict[str, bytes], list[FrozenFile]]:
-    """The files of the release by their paths, and their entries; `released` are pairs of a record before and after."""
-    names = _names([f"{_folder(r)}/{_stem(r)}" for r, _ in released], [cell_of(r) for r, _ in released])
-    folders: dict[str, dict[str, RunRecord]] = defaultdict(dict)
-    digests: dict[str, tuple[str, str]] = {}
-    for name, (source, record) in zip(names, released, strict=True):
-        folder, _, stem = name.rpartition("/")
-        folders[folder][stem + CELL] = record
-        digests[name + CELL] = (record.digest, source.digest)
-    files = {
-        f"{folder}/{name}": content
-        for folder, cells in folders.items()
-        for name, content in packed_cells(cells).items()
-    }
-    stems = [
-        f"{BEST_KNOWN}/{_slug(one.attack.name)}/{_folder(one.challenged)}/{_stem(one.challenged)}" for one in best_known
-    ]
-    for name, one in zip(_names(stems, [one.digest for one in best_known]), best_known, strict=True):
-        files[f"{name}.json{SQUEEZED}"] = squeezed(to_bytes(one))
-    entries = []
-    for path, content in files.items():
-        kind = "best-known" if path.endswith(SQUEEZED) else "columns"
-        entry = FrozenFile(
-            path=path,
-            kind="words" if path.endswith(WORDS) else kind,
-            sha256=hashlib.sha256(content).hexdigest(),
-            bytes=len(content),
+    sources: Sequence[RunRecord], records: Sequence[RunRecord], best_known: Sequence[BestKnown]
+) -> tuple[dict[str, bytes], tuple[FrozenFile, ...]]:
+    """The files of the release by their paths, and their entries in the manifest. `sources` are the records before
+    their attack scores were left out."""
+    stems = [f"{_folder(r)}/{_stem(r)}" for r in records]
+    kept = [f"{BEST_KNOWN}/{_slug(b.attack.name)}/{_folder(b.challenged)}/{_stem(b.challenged)}" for b in best_known]
+    files: dict[str, bytes] = {}
+    entries: list[FrozenFile] = []
+
+    def add(name: str, content: RunRecord | BestKnown, source: str) -> None:
+        path, data = f"{name}.json{COMPRESSED}", compress(to_bytes(content))
+        files[path] = data
+        is_record = isinstance(content, RunRecord)
+        entries.append(
+            FrozenFile(
+                path=path,
+                kind="record" if is_record else "best-known",
+                sha256=hashlib.sha256(data).hexdigest(),
+                bytes=len(data),
+                record=content.digest if is_record else "",
+                source=source,
+            )
         )
-        after, before = digests.get(path, ("", ""))
-        entries.append(entry.model_copy(update={"record": after, "source": before}))
-    return files, entries
+
+    for name, record, source in zip(_names(stems, [cell_of(r) for r in records]), records, sources, strict=True):
+        add(name, record, source.digest)
+    for name, known in zip(_names(kept, [one.digest for one in best_known]), best_known, strict=True):
+        add(name, known, "")
+    return files, tuple(sorted(entries, key=lambda entry: entry.path))
 
 
 def _names(stems: Sequence[str], contents: Sequence[str]) -> list[str]:
@@ -162,3 +196,122 @@ def _write(wanted: Wanted, files: dict[str, bytes], manifest: Manifest) -> Path:
             f"cannot be written ({error.strerror})", where=target, remedy="free some disk space, or choose another root"
         ) from error
     return target
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What is to be frozen, with the file of each."""
+
+    records: tuple[tuple[Path, RunRecord], ...]
+    best_known: tuple[tuple[Path, BestKnown], ...]
+
+
+def _check_name(wanted: Wanted) -> None:
+    """RecordError where no release may have this name, or supersede what it should."""
+    name, root = wanted.name, wanted.root
+    if not is_file_safe(name):
+        raise RecordError(
+            f"{name!r} cannot be the name of a release",
+            field="NAME",
+            remedy="take letters, digits, dots, hyphens and underscores, a letter or digit first and last: 2026.1",
+        )
+    taken = [other for other in release_names(root) if other.lower() == name.lower()]
+    if taken or (root / name).exists():
+        raise RecordError(
+            "is there already, and a release never changes",
+            where=root / (taken[0] if taken else name),
+            field="NAME",
+            remedy="take another name; a correction is a release of its own (--supersedes, --reason)",
+        )
+    if bool(wanted.supersedes) != bool(wanted.reason.strip()):
+        raise RecordError(
+            "a correction names the release that it supersedes, and why",
+            field="--reason" if wanted.supersedes else "--supersedes",
+            remedy="give both --supersedes and --reason, or neither",
+        )
+    if wanted.supersedes:
+        old = find_release(wanted.supersedes, root)
+        if old.resolve().parent != root.resolve() or open_manifest(old) is None:
+            raise RecordError(
+                "is no frozen release", where=old, field="--supersedes", remedy=f"name a release below {root}"
+            )
+        newer = superseded_by(old.name, root)
+        if newer:
+            raise RecordError(
+                f"is superseded by {newer[0]} already",
+                where=old,
+                field="--supersedes",
+                remedy=f"supersede {newer[0]}",
+            )
+
+
+def _collected(wanted: Wanted) -> _Content:
+    """The records and best known attacks of all directories, each once; RecordError with every problem of them."""
+    faults: list[str] = []
+    records: dict[str, tuple[Path, RunRecord]] = {}
+    best_known: dict[str, tuple[Path, BestKnown]] = {}
+    for directory in wanted.directories:
+        if not directory.is_dir():
+            raise RecordError("is no directory", where=directory, field="--results", remedy="check the path")
+        results = read_records(directory)
+        faults += [f"{path}: broken: {error.problem}" for path, error in results.broken]
+        for path, record in results.records:
+            records.setdefault(record.digest, (path, record))
+        for path, known in results.best_known:
+            best_known.setdefault(known.digest, (path, known))
+    kept = [(path, record) for path, record in records.values() if not (wanted.without_failed and record.failure)]
+    kept, doubled = _one_a_cell(kept, newest=wanted.newest)
+    faults += doubled
+    for path, record in kept:
+        if record.failure is not None:
+            faults.append(f"{path}: failed ({record.failure.stage}): leave it out with --without-failed")
+        if record.task.track != wanted.track:
+            faults.append(f"{path}: is of the {record.task.track} track, which needs --track {record.task.track}")
+        if wanted.attack_scores and not _has_scores(record):
+            faults.append(f"{path}: has no scores of attacks any more, which --attack-scores would keep")
+    for place, (_, why) in mixed_grounds([record for _, record in kept]).items():
+        faults.append(f"{kept[place][0]}: cannot stand in one ranking with most others: {why}")
+    challenges = [one for _, one in best_known.values()]
+    loose = {one.digest for one in without_record([record for _, record in kept], challenges)}
+    faults += [f"{path}: challenges no record here" for path, one in best_known.values() if one.digest in loose]
+    if faults:
+        raise RecordError(
+            f"cannot be frozen, for {len(faults)} {'reasons' if len(faults) > 1 else 'reason'}:\n"
+            + "\n".join(f"  {plain(fault)}" for fault in sorted(faults)),
+            where=wanted.name,
+            remedy="mend, move or leave out each of them: a release holds only records that can be compared",
+        )
+    if not kept:
+        raise RecordError(
+            "has no records", where=wanted.name, field="--results", remedy="give a directory that holds records"
+        )
+    return _Content(tuple(kept), tuple(best_known.values()))
+
+
+def _one_a_cell(
+    found: Sequence[tuple[Path, RunRecord]], *, newest: bool
+) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
+    """One record a cell and seed, and what is to be said where there are several and `newest` is not wanted."""
+    cells: dict[str, list[tuple[Path, RunRecord]]] = defaultdict(list)
+    for path, record in found:
+        cells[cell_of(record)].append((path, record))
+    if newest:
+        last = [max(same, key=lambda p: (p[1].status == "ok", p[1].finished, p[1].digest)) for same in cells.values()]
+        return last, []
+    told = [
+        f"{', '.join(str(path) for path, _ in same)}: are of one cell and seed; --newest takes what finished last"
+        for same in cells.values()
+        if len(same) > 1
+    ]
+    return list(found), told
+
+
+def cell_of(record: RunRecord) -> str:
+    """What makes two records those of one cell and seed: task, track, plugins with all options, seed."""
+    parts = (record.task.id, record.task.track, record.model.key, record.defense.key, record.seed)
+    return repr([part if isinstance(part, str | int) else sorted(part.model_dump().items()) for part in parts])
+
+
+def _has_scores(record: RunRecord) -> bool:
+    attacks = [attack for threat in record.threats for tier in threat.tiers for attack in tier.attacks]
+    return all(attack.scores.n or not attack.attacked.to_bool().any() for attack in attacks)

@@ -1,14 +1,15 @@
-"""Verifying a release from the ground up: every sum, digest, column and fingerprint, and its summary once more."""
+"""Verifying a release: the checksums of its files, every record, and its summary computed again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from recgauntlet.core.errors import RecordError
 from recgauntlet.leaderboard.best_known import without_record
 from recgauntlet.leaderboard.build import build_table
-from recgauntlet.leaderboard.release.frozen import Finding, changed_files, changes_in_history, shown
 from recgauntlet.leaderboard.release.summary import (
     differing,
     frozen_tasks,
@@ -19,41 +20,53 @@ from recgauntlet.leaderboard.release.summary import (
 )
 from recgauntlet.records.best_known import parse_best_known
 from recgauntlet.records.digest import load_json
-from recgauntlet.records.manifest import MANIFEST, Counts, FrozenFile, Interval, Manifest, SummaryRow, read_manifest
-from recgauntlet.records.packed_cells import read_cell, read_words
+from recgauntlet.records.io import read_record
+from recgauntlet.records.manifest import (
+    MANIFEST,
+    SUBMISSIONS,
+    Counts,
+    Finding,
+    FrozenFile,
+    Interval,
+    Manifest,
+    SummaryRow,
+    frozen_content,
+    is_manifest,
+    read_manifest,
+    unlisted_files,
+)
 from recgauntlet.records.schema import RunRecord
-from recgauntlet.records.validate import check_record
 
-Told = Callable[[str, float], None]
+Progress = Callable[[str, float], None]
 
 
-def verify_release(directory: Path, *, progress: Told = lambda what, share: None) -> tuple[Finding, ...]:
-    """Everything in the release that does not check out, file by file; empty where all does.
+def frozen_releases(root: Path) -> list[Path]:
+    """The directories right below `root` that have the manifest of a release, whole or broken."""
+    return sorted(path.parent for path in root.glob(f"*/{MANIFEST}") if not path.parent.name.startswith("."))
 
-    Nothing is taken on trust: records are unpacked, validated, their digests and columns checked, and the summary is
-    computed from them again. Git's history is asked where there is one.
+
+def verify_release(directory: Path, *, progress: Progress = lambda what, share: None) -> tuple[Finding, ...]:
+    """Every problem of the release, file by file; empty where there is none.
+
+    Checksums, the schema, digest and columns of every record, evaluation settings, and the summary, which is computed
+    from the records again.
     """
-    progress("sums", 0.0)
+    progress("checksums", 0.0)
     findings = changed_files(directory)
-    findings += changes_in_history(directory.parent, only=directory.resolve().name).findings
     try:
         manifest = read_manifest(directory / MANIFEST)
     except RecordError:
-        return tuple(findings)  # changed_files has told it
+        return tuple(findings)  # changed_files has named it
     known = {finding.path for finding in findings}
     records: list[RunRecord] = []
-    words: dict[PurePosixPath, dict[str, bytes]] = {}
-    for file in sorted(manifest.files, key=lambda file: (file.kind != "words", file.path)):
+    for file in manifest.files:
         progress(file.path, 0.1 + 0.5 * len(records) / max(1, manifest.counts.records))
-        try:
-            folder = PurePosixPath(file.path).parent
-            if file.kind == "words":
-                words[folder] = read_words(directory / folder)
-            elif file.kind == "columns":
-                records.append(_record(directory, file, words.get(folder, {})))
-        except RecordError as error:
-            if shown(directory / file.path) not in known:
-                findings.append(Finding(shown(directory / file.path), error.field or "", error.problem))
+        if file.kind == "record":
+            try:
+                records.append(_record(directory, file))
+            except RecordError as error:
+                if shown(directory / file.path) not in known:
+                    findings.append(Finding(shown(directory / file.path), error.field or "", error.problem))
     place = shown(directory / MANIFEST)
     progress("fingerprints", 0.6)
     findings += [Finding(place, where, problem) for where, problem in _facts(manifest, directory, records)]
@@ -67,10 +80,28 @@ def verify_release(directory: Path, *, progress: Told = lambda what, share: None
     return tuple(findings)
 
 
-def _record(directory: Path, file: FrozenFile, words: Mapping[str, bytes]) -> RunRecord:
+def changed_files(directory: Path) -> list[Finding]:
+    """Everything in which a release differs from its manifest: files missing, changed or not listed, and the same for
+    each submission that was added to it."""
+    try:
+        manifest = read_manifest(directory / MANIFEST)
+    except RecordError as error:
+        return [Finding(shown(directory / MANIFEST), error.field or "", error.problem)]
+    found = []
+    if manifest.name != directory.resolve().name:
+        problem = f"says {manifest.name!r}, the directory is {directory.resolve().name!r}"
+        found.append(Finding(shown(directory / MANIFEST), "name", problem))
+    paths = [file.path for file in manifest.files]
+    for path in sorted({path for path in paths if paths.count(path) > 1}):
+        found.append(Finding(shown(directory / MANIFEST), "files", f"lists {path} more than once"))
+    found += _against(directory, manifest)
+    found += [Finding(shown(path), "", "is not listed in the manifest") for path in unlisted_files(directory, manifest)]
+    return found + _submissions(directory / SUBMISSIONS)
+
+
+def _record(directory: Path, file: FrozenFile) -> RunRecord:
     path = directory / file.path
-    record = read_cell(path, words)
-    check_record(record, path)
+    record = read_record(path)
     if record.digest != file.record:
         raise RecordError(
             f"its digest is {record.digest[:12]}, the manifest says {file.record[:12]}",
@@ -150,3 +181,61 @@ def _told(value: object) -> str:
     if isinstance(value, Interval):
         return f"{value.value:.6f} [{value.low:.6f}, {value.high:.6f}]"
     return str(value)
+
+
+def _against(directory: Path, manifest: Manifest) -> list[Finding]:
+    found = []
+    for file in manifest.files:
+        try:
+            frozen_content(directory, file)
+        except RecordError as error:
+            found.append(Finding(shown(directory / file.path), error.field or "", error.problem))
+    return found
+
+
+def _submissions(directory: Path) -> list[Finding]:
+    """The findings on the submissions added to a release: each is a directory with a manifest of its own, a JSON object
+    whose `files` are objects with `path` and `sha256`."""
+    found = []
+    for path in sorted(directory.iterdir()) if directory.is_dir() else []:
+        if not path.is_dir():
+            found.append(Finding(shown(path), "", "is no directory of a submission"))
+        elif not (path / MANIFEST).is_file():
+            found.append(Finding(shown(path), "", f"is a submission without its own {MANIFEST}"))
+        else:
+            found += _submission(path)
+    return found
+
+
+def _submission(directory: Path) -> list[Finding]:
+    manifest = directory / MANIFEST
+    try:
+        content = load_json(manifest, "a manifest", "restore it")
+        if is_manifest(content):
+            return changed_files(directory)
+        sums = {str(file["path"]): str(file["sha256"]) for file in content["files"]}
+    except RecordError as error:
+        return [Finding(shown(manifest), error.field or "", error.problem)]
+    except (KeyError, TypeError):
+        return [Finding(shown(manifest), "files", "is no list of objects with path and sha256")]
+    found = []
+    there = {
+        path.relative_to(directory).as_posix(): path
+        for path in directory.rglob("*")
+        if not path.is_dir() and path != manifest
+    }
+    for name, wanted in sorted(sums.items()):
+        path = there.pop(name, None)
+        if path is None:
+            found.append(Finding(shown(directory / name), "", "is in the submission's manifest and missing"))
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+            found.append(Finding(shown(path), "sha256", "was changed after it was submitted"))
+    return found + [
+        Finding(shown(path), "", "is not listed in the submission's manifest") for _, path in sorted(there.items())
+    ]
+
+
+def shown(path: Path) -> str:
+    """The path as a reader sees it: from where they stand, if it lies below. Links are not followed."""
+    whole = Path(os.path.abspath(path))  # noqa: PTH100  resolve() would name what a link points to
+    return whole.relative_to(Path.cwd()).as_posix() if whole.is_relative_to(Path.cwd()) else str(whole)

@@ -1,35 +1,21 @@
-"""A submission opened: its manifest and records, from an archive or a merged directory, and what is wrong with them."""
+"""Reading a submission, from an archive or a merged directory: its manifest, its records and all that is wrong."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from recgauntlet.core.errors import RecordError
-from recgauntlet.records.manifest import MANIFEST
-from recgauntlet.records.schema import RunRecord, parse_record
-from recgauntlet.records.squeezed import unsqueezed
+from recgauntlet.records.digest import parse_json
+from recgauntlet.records.manifest import MANIFEST, Finding
+from recgauntlet.records.schema import RunRecord
 from recgauntlet.records.submission.archive import allowed_name, read_archive, sum_of
-from recgauntlet.records.submission.manifest import Submission, parse_submission
-from recgauntlet.records.validate import check_record
+from recgauntlet.records.submission.manifest import REMEDY, Submission, parse_submission
+from recgauntlet.records.validate import parse_record
 
 LARGEST_RECORD = 64_000_000
-"""Bytes that a record may unfold to."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that does not check out: the file ("" for the whole), the field ("" for the whole file), and what."""
-
-    path: str
-    field: str
-    problem: str
-
-    def __str__(self) -> str:
-        place = ": ".join(part for part in (self.path, self.field) if part)
-        return f"{place}: {self.problem}" if place else self.problem
+"""Bytes of a record after decompression."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +54,31 @@ def open_merged(directory: Path) -> Opened:
     return _opened(files, findings, directory)
 
 
+def merged_records(directory: Path) -> Iterator[tuple[Path, RunRecord | RecordError]]:
+    """The files of a merged submission with the records of its own plugin, or why they are broken.
+
+    Records of undefended twins and of other models are left out: the release has rows of its own for them.
+    """
+    opened = open_merged(directory)
+    for finding in opened.findings:
+        path = directory / finding.path
+        remedy = "restore the submission from where it was published"
+        yield path, RecordError(finding.problem, where=path, field=finding.field or None, remedy=remedy)
+    for name, record in opened.records.items():
+        if opened.manifest is not None and opened.manifest.owns(record):
+            yield directory / name, record
+
+
 def _opened(files: dict[str, bytes], findings: list[Finding], where: Path) -> Opened:
     manifest = None
     if MANIFEST not in files:
         findings.append(Finding(MANIFEST, "", "is missing"))
     else:
         try:
-            content = json.loads(files[MANIFEST])
-            if not isinstance(content, dict):
-                raise RecordError("is no JSON object", remedy="")
+            content = parse_json(files[MANIFEST], Path(MANIFEST), "the manifest of a submission", REMEDY)
             manifest = parse_submission(content, where)
         except RecordError as error:
             findings.append(Finding(MANIFEST, error.field or "", error.problem))
-        except (ValueError, RecursionError) as error:
-            findings.append(Finding(MANIFEST, "", f"is no JSON ({type(error).__name__})"))
     if manifest is not None:
         findings += _sums(manifest, files)
     records: dict[str, RunRecord] = {}
@@ -109,12 +106,4 @@ def _sums(manifest: Submission, files: Mapping[str, bytes]) -> list[Finding]:
 
 def _record(name: str, content: bytes) -> RunRecord:
     where = Path(name)
-    try:
-        said = json.loads(unsqueezed(content, where, limit=LARGEST_RECORD))
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"is no JSON ({type(error).__name__})", where=where, remedy="pack it again") from error
-    if not isinstance(said, dict):
-        raise RecordError("is no record", where=where, remedy="pack it again")
-    record = parse_record(said, where)
-    check_record(record, where)
-    return record
+    return parse_record(parse_json(content, where, "a record", REMEDY, limit=LARGEST_RECORD), where)

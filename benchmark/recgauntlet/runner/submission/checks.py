@@ -14,10 +14,10 @@ from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.leaderboard.release.summary import differing, key_of, row_name
 from recgauntlet.metrics.ranking import correct
 from recgauntlet.records.comparability import Ground
-from recgauntlet.records.manifest import MANIFEST, SummaryRow
+from recgauntlet.records.manifest import MANIFEST, Finding, SummaryRow
 from recgauntlet.records.schema import RunRecord, ThreatOutcome
 from recgauntlet.records.submission.manifest import Submission
-from recgauntlet.records.submission.reader import Finding, Opened
+from recgauntlet.records.submission.reader import Opened
 from recgauntlet.runner.submission.pack import MODELS, SEEDS, TASKS, summary_of_records
 from recgauntlet.runner.submission.source import source_hash
 

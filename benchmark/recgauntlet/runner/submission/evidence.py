@@ -17,8 +17,9 @@ from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import prepare
 from recgauntlet.evaluation.evidence import with_input
 from recgauntlet.evaluation.robustness import attackable
+from recgauntlet.records.manifest import Finding
 from recgauntlet.records.schema import Evidence, RunRecord
-from recgauntlet.records.submission.reader import Finding, Opened
+from recgauntlet.records.submission.reader import Opened
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.edits import edit_fault, rebuilt
 from recgauntlet.threats.embedding_scale import EmbeddingScale

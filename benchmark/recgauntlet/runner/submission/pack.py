@@ -14,10 +14,9 @@ from recgauntlet.core.plugins import Kind, whose
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.release.summary import summary_rows
-from recgauntlet.records.digest import to_bytes
+from recgauntlet.records.digest import compress, to_bytes
 from recgauntlet.records.manifest import MANIFEST, SummaryRow
 from recgauntlet.records.schema import RunRecord
-from recgauntlet.records.squeezed import squeezed
 from recgauntlet.records.submission.archive import allowed_name, sum_of, write_archive
 from recgauntlet.records.submission.manifest import Recipe, Sender, Submission, Submitted, SubmittedFile
 from recgauntlet.runner.submission.source import source_files, source_hash
@@ -65,7 +64,7 @@ def pack(
             remedy="see why with recgauntlet show, mend it, and run the same command again: only they are run",
         )
     files = {
-        f"records/{path.with_suffix('').as_posix()}.json.xz": squeezed(to_bytes(record.sealed()))
+        f"records/{path.with_suffix('').as_posix()}.json.xz": compress(to_bytes(record.sealed()))
         for path, record in records
     }
     source = source_files(GROUPS[kind], name)

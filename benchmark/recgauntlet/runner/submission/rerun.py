@@ -13,9 +13,10 @@ from recgauntlet.core.errors import PluginError
 from recgauntlet.core.plugins import names
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.metrics.ranking import correct
+from recgauntlet.records.manifest import Finding
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.records.submission.manifest import Submission
-from recgauntlet.records.submission.reader import Finding, Opened
+from recgauntlet.records.submission.reader import Opened
 from recgauntlet.runner.plan import plan
 from recgauntlet.runner.sandbox.limits import Allowance
 from recgauntlet.runner.submission.evidence import Sources

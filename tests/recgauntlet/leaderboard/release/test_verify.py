@@ -1,10 +1,11 @@
-"""Verifying from the ground up: every way in which a release can be wrong is found, all of them at once."""
+"""Verifying a release: every way in which it can be wrong is found, all of them at once."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from typing import Any
 import pytest
 from made_releases import board, make_release, small
 
-from recgauntlet.leaderboard.release.frozen import Finding
-from recgauntlet.leaderboard.release.verify import verify_release
+from recgauntlet.leaderboard.release.verify import changed_files, frozen_releases, verify_release
 from recgauntlet.records.columns import Packed
-from recgauntlet.records.manifest import MANIFEST, Manifest, read_manifest
-from recgauntlet.records.packed_cells import packed_cells, read_cell
-from recgauntlet.records.packing import as_released
+from recgauntlet.records.digest import compress, to_bytes
+from recgauntlet.records.io import read_record
+from recgauntlet.records.manifest import MANIFEST, Finding, Manifest, read_manifest
 from recgauntlet.records.release import open_release
 from recgauntlet.records.schema import RunRecord
+
+CELL = "shop/standard/nrms-standard-0.json.xz"
 
 
 @pytest.fixture(scope="module")
@@ -40,23 +42,14 @@ def resealed(directory: Path, **update: Any) -> Manifest:
 
 
 def forged(directory: Path, change: Callable[[RunRecord], RunRecord]) -> None:
-    """One record changed so well that its digest and the manifest's sums fit."""
-    folder = directory / "shop" / "standard"
-    cells = {path.name: read_cell(path) for path in sorted(folder.glob("*.cell"))}
-    name = "nrms-standard-0.cell"
-    cells[name] = change(cells[name]).sealed()
-    files = packed_cells(cells)
-    entries = []
-    for entry in read_manifest(directory / MANIFEST).files:
-        path = Path(entry.path)
-        if path.parent.as_posix() == "shop/standard":
-            content = files[path.name]
-            (folder / path.name).write_bytes(content)
-            digest = cells[path.name].digest if path.name in cells else ""
-            update = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "record": digest}
-            entry = entry.model_copy(update=update)
-        entries.append(entry)
-    resealed(directory, files=tuple(entries))
+    """One record changed so well that its digest and the manifest's checksums fit."""
+    path = directory / CELL
+    record = change(read_record(path)).sealed()
+    content = compress(to_bytes(record))
+    path.write_bytes(content)
+    update = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "record": record.digest}
+    files = read_manifest(directory / MANIFEST).files
+    resealed(directory, files=tuple(f.model_copy(update=update) if f.path == CELL else f for f in files))
 
 
 def told(directory: Path) -> list[tuple[str, str]]:
@@ -70,13 +63,13 @@ def test_a_release_that_nobody_touched_has_no_findings(release: Path) -> None:
 
 def test_all_findings_are_told_at_once_with_file_and_field(release: Path) -> None:
     folder = release / "shop" / "standard"
-    (folder / "nrms-standard-0.cell").unlink()
-    (folder / "nrms-pgd-0.cell").write_bytes(b"short")
+    (folder / "nrms-standard-0.json.xz").unlink()
+    (folder / "nrms-pgd-0.json.xz").write_bytes(b"short")
     (release / "stray").write_text("x")
     found = verify_release(release)
     assert {(Path(f.path).name, f.field) for f in found} >= {
-        ("nrms-standard-0.cell", ""),
-        ("nrms-pgd-0.cell", "bytes"),
+        ("nrms-standard-0.json.xz", ""),
+        ("nrms-pgd-0.json.xz", "bytes"),
         ("stray", ""),
         (MANIFEST, "counts.records"),
         (MANIFEST, "summary"),
@@ -141,7 +134,7 @@ def test_bounds_may_differ_by_what_another_stream_of_draws_would_change(release:
     assert told(release) == [(MANIFEST, "summary.1.clean")]
 
 
-def test_a_record_that_was_changed_with_all_sums_made_to_fit_is_found_by_the_summary(release: Path) -> None:
+def test_a_record_that_was_changed_with_all_checksums_made_to_fit_is_found_by_the_summary(release: Path) -> None:
     def better(record: RunRecord) -> RunRecord:
         first = record.threats[0]
         right = first.tiers[0].robust
@@ -152,12 +145,12 @@ def test_a_record_that_was_changed_with_all_sums_made_to_fit_is_found_by_the_sum
         return record.model_copy(update={"threats": (first.model_copy(update={"tiers": tiers}), *record.threats[1:])})
 
     forged(release, better)
-    assert open_release(release).results.broken == ()  # the sums vouch for it
+    assert open_release(release).results.broken == ()  # it does not contradict itself
     fields = {field for _, field in told(release)}
     assert any(field.startswith("summary.") and field.endswith(".robust") for field in fields)
 
 
-def test_columns_that_contradict_each_other_are_found_though_the_sums_fit(release: Path) -> None:
+def test_columns_that_contradict_each_other_are_found_though_the_checksums_fit(release: Path) -> None:
     def contradictory(record: RunRecord) -> RunRecord:
         first = record.threats[0]
         robust = first.tiers[0].robust
@@ -165,8 +158,8 @@ def test_columns_that_contradict_each_other_are_found_though_the_sums_fit(releas
         threat = first.model_copy(update={"tiers": (tier, *first.tiers[1:])})
         return record.model_copy(update={"threats": (threat, *record.threats[1:])})
 
-    forged(release, lambda record: as_released(contradictory(record)))
-    assert ("nrms-standard-0.cell", "threats.stuffing.low.robust") in told(release)
+    forged(release, contradictory)
+    assert ("nrms-standard-0.json.xz", "threats.stuffing.low.robust") in told(release)
 
 
 def test_a_record_of_another_suite_among_the_others_is_found(release: Path) -> None:
@@ -192,16 +185,101 @@ def test_a_broken_manifest_is_one_finding(release: Path) -> None:
     assert told(release) == [(MANIFEST, "")]
 
 
-def test_the_history_is_asked_where_there_is_one(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GIT_DIR", raising=False)
-    run = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgsign=false"]
-    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "frozen"]):
-        subprocess.run([*run, *arguments], cwd=release.parents[1], check=True, capture_output=True)
-    assert verify_release(release) == ()
-    rows = read_manifest(release / MANIFEST)
-    resealed(release, reason=rows.reason + " a word more")
-    assert [(f.field, "in the working tree" in f.problem) for f in verify_release(release)] == [("", True)]
-
-
 def test_a_small_release_of_one_row_verifies_too(tmp_path: Path) -> None:
     assert verify_release(make_release(tmp_path, records=small(1))) == ()
+
+
+def submit(release: Path, name: str, **files: str) -> None:
+    """Add a submission as its author packed it."""
+    folder = release / "submissions" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, text in files.items():
+        (folder / file).write_text(text)
+    sums = [{"path": f, "sha256": hashlib.sha256(t.encode()).hexdigest()} for f, t in files.items()]
+    (folder / MANIFEST).write_text(json.dumps({"files": sums}))
+
+
+def test_a_submission_may_be_added_to_a_release(release: Path) -> None:
+    submit(release, "mine", a="1", b="2")
+    assert changed_files(release) == []
+    assert frozen_releases(release.parent) == [release]
+
+
+def test_a_submission_must_be_what_its_own_manifest_says(release: Path) -> None:
+    submit(release, "mine", a="1", b="2")
+    folder = release / "submissions"
+    (folder / "mine" / "a").write_text("other")
+    (folder / "mine" / "b").unlink()
+    (folder / "mine" / "c").write_text("stray")
+    (folder / "stray.txt").write_text("stray")
+    (folder / "bare").mkdir()
+    (folder / "odd").mkdir()
+    (folder / "odd" / MANIFEST).write_text('{"files": 3}')
+    told = sorted(str(finding).partition("submissions/")[2] for finding in changed_files(release))
+    assert told == [
+        f"bare: is a submission without its own {MANIFEST}",
+        "mine/a: sha256: was changed after it was submitted",
+        "mine/b: is in the submission's manifest and missing",
+        "mine/c: is not listed in the submission's manifest",
+        f"odd/{MANIFEST}: files: is no list of objects with path and sha256",
+        "stray.txt: is no directory of a submission",
+    ]
+
+
+def test_files_that_are_not_those_of_the_manifest_are_named_together(release: Path) -> None:
+    (release / CELL).write_bytes(b"other")
+    (release / "shop/standard/nrms-standard-1.json.xz").unlink()
+    (release / "strä y.txt").write_text("x")
+    told = [str(finding).partition("2026.1/")[2] for finding in changed_files(release)]
+    assert told[0].startswith(f"{CELL}: bytes: has 5 bytes, the manifest says")
+    assert told[1].startswith("shop/standard/nrms-standard-1.json.xz: is in the manifest and cannot be read")
+    assert told[2] == "strä y.txt: is not listed in the manifest"
+    assert len(told) == 3
+
+
+def test_a_change_that_keeps_the_size_is_found_by_the_checksum(release: Path) -> None:
+    path = release / CELL
+    content = bytearray(path.read_bytes())
+    content[10] ^= 1
+    path.write_bytes(bytes(content))
+    (finding,) = changed_files(release)
+    assert finding.field == "sha256"
+
+
+def test_a_manifest_that_names_files_elsewhere_reads_none_of_them(release: Path) -> None:
+    path = release / MANIFEST
+    manifest = read_manifest(path)
+    files = [file.model_copy(update={"path": f"../../{file.path}"}) for file in manifest.files]
+    path.write_bytes(manifest.model_copy(update={"files": tuple(files)}).sealed().to_bytes())
+    assert sum("no file below it" in finding.problem for finding in changed_files(release)) == len(files)
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "C:/x", "a\\b", "../x"])
+def test_a_path_that_is_none_below_the_release_is_refused(release: Path, path: str) -> None:
+    manifest = read_manifest(release / MANIFEST)
+    files = (manifest.files[0].model_copy(update={"path": path}), *manifest.files[1:])
+    forged = manifest.model_copy(update={"files": files}).sealed()
+    (release / MANIFEST).write_bytes(forged.to_bytes())
+    told = [finding.problem for finding in changed_files(release)]
+    assert any(f"names {path!r}, no file below it" in problem for problem in told)
+
+
+def test_a_linked_directory_is_unlisted_and_a_pipe_no_file(release: Path) -> None:
+    (release / "more").symlink_to(release.parents[1], target_is_directory=True)
+    (release / CELL).unlink()
+    os.mkfifo(release / CELL)
+    told = {Path(finding.path).name: finding.problem for finding in changed_files(release)}
+    assert told == {"more": "is not listed in the manifest", Path(CELL).name: "is no plain file"}
+
+
+def test_a_file_that_is_listed_twice_is_named(release: Path) -> None:
+    manifest = read_manifest(release / MANIFEST)
+    forged = manifest.model_copy(update={"files": (*manifest.files, manifest.files[0])}).sealed()
+    (release / MANIFEST).write_bytes(forged.to_bytes())
+    (finding,) = changed_files(release)
+    assert finding.problem == f"lists {manifest.files[0].path} more than once"
+
+
+def test_a_release_under_another_name_is_named(release: Path) -> None:
+    other = release.rename(release.parent / "2027.1")
+    assert [(f.field, "2026.1" in f.problem) for f in changed_files(other)] == [("name", True)]
