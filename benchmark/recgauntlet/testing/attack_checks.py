@@ -29,8 +29,9 @@ NEAR = 1e-3
 
 
 def constructor(subject: AttackSubject) -> None:
-    """The class: a subclass of Attack with its registered name and a known surface, keyword-only arguments with plain
-    defaults, no **kwargs."""
+    """A subclass of Attack with its registered name and a known surface; keyword-only arguments with plain
+    defaults, no **kwargs.
+    """
     plugin: Any = subject.plugin
     require(
         isinstance(plugin, type) and issubclass(plugin, Attack),
@@ -52,7 +53,7 @@ def constructor(subject: AttackSubject) -> None:
 
 
 def supports(subject: AttackSubject) -> str:
-    """supports says yes or no to every budget of the surface, and yes to at least one."""
+    """`supports` returns a bool for every budget of the surface, and True for at least one."""
     attack = subject.make()
     for budget in subject.budgets:
         answer: Any = attack.supports(budget)
@@ -62,18 +63,18 @@ def supports(subject: AttackSubject) -> str:
 
 
 def runs(subject: AttackSubject) -> None:
-    """It runs on every threat that it supports, at the standard tier, without an error."""
+    """The attack runs on every threat that it supports, at the standard tier, without an error."""
     for each in subject.at("standard"):
         subject.ask(each)
 
 
 def hyperparameters(subject: AttackSubject) -> None:
-    """Every constructor argument is an attribute of the same name with the value given, and the evidence names it."""
+    """Every constructor argument is an attribute of the same name with the given value; the evidence names it."""
     require_hyperparameters(subject.make, constructor_defaults(subject.plugin) | dict(subject.options))
 
 
 def returns_inputs(subject: AttackSubject) -> None:
-    """perturb gives a Batch of the same examples in the same order, one for each it got: inputs, never verdicts."""
+    """`perturb` returns a Batch of the same examples in the same order: inputs, not verdicts."""
     for budget in subject.at("standard"):
         found: Any
         found, victim = subject.ask(budget)
@@ -86,7 +87,7 @@ def returns_inputs(subject: AttackSubject) -> None:
 
 
 def budget(subject: AttackSubject) -> str:
-    """Every input is legal: an independent verifier checks it against the budget, in every tier of every threat."""
+    """Every input is legal for the independent verifier, in every tier of every threat."""
     count = 0
     for each in subject.budgets:
         found, victim = subject.perturb(each)
@@ -102,7 +103,7 @@ def budget(subject: AttackSubject) -> str:
 
 
 def query_limit(subject: AttackSubject) -> str:
-    """It never asks for more than the budget's queries, however few: 1, 2, 7, and as many as the tier has."""
+    """The attack never exceeds the budget's queries: 1, 2, 7, or those of the tier."""
     most = 0
     for each in subject.at("standard"):
         for queries in (1, 2, 7, each.queries):
@@ -112,7 +113,7 @@ def query_limit(subject: AttackSubject) -> str:
 
 
 def no_back_door(subject: AttackSubject) -> None:
-    """Everything it asks the model goes through the victim and is counted: victim.model is not scored directly."""
+    """The model is queried through the victim, which counts; `victim.model` is not scored directly."""
     for each in subject.at("standard"):
         victim = subject.victim()
         with count_passes(victim.model) as passes:
@@ -126,7 +127,7 @@ def no_back_door(subject: AttackSubject) -> None:
 
 
 def determinism(subject: AttackSubject) -> None:
-    """The same seed gives the same inputs: draws come from rng alone, and no global generator is touched."""
+    """One seed gives the same inputs: draws come from rng, and no global generator is used."""
     for each in subject.at("standard"):
         scramble(1)
         first, _ = subject.perturb(each)
@@ -146,7 +147,7 @@ def _seeded_state() -> Tensor:
 
 
 def batch_order(subject: AttackSubject) -> None:
-    """What an example becomes does not depend on the others: in reverse, and in batches of a third."""
+    """An example's result does not depend on the others: in reverse order, and in batches of a third."""
     subject.require_repeatable()
     for each in subject.at("standard"):
         together, victim = subject.perturb(each)
@@ -173,7 +174,7 @@ def _require_equal(first: Batch, second: Batch, budget: Budget, world: World, ra
 
 
 def unchanged(subject: AttackSubject) -> None:
-    """The batch that it was given, the victim's clean batch and the model's weights are left as they were."""
+    """The given batch, the victim's clean batch and the model's weights are unchanged."""
     for each in subject.at("standard"):
         victim = subject.victim(trained_victim(subject.data))  # the shared one may have been changed already
         given = victim.clean.select(torch.arange(len(victim.clean)))
@@ -198,7 +199,7 @@ def _copies(given: Batch, clean: Batch) -> dict[str, Tensor]:
 
 
 def wrong_side(subject: AttackSubject) -> str:
-    """It does harm in the high tier: the mean score moves to the wrong side, up for label 0 and down for label 1."""
+    """In the high tier the mean score moves to the wrong side: up for label 0, down for label 1."""
     told = []
     for each in subject.at("high"):
         found, victim = subject.perturb(each)
@@ -215,8 +216,9 @@ def wrong_side(subject: AttackSubject) -> str:
 
 
 def no_leaks(subject: AttackSubject) -> None:
-    """Nothing is remembered from one run to the next: after another seed and budget the result is the same, and class
-    attributes and module variables are as they were."""
+    """After a run with another seed and budget the result is the same; class attributes and module variables are
+    unchanged.
+    """
     runs = []
     for each in subject.at("standard"):
         first, _ = subject.perturb(each)
@@ -231,13 +233,13 @@ def no_leaks(subject: AttackSubject) -> None:
 
 
 def leaves_nothing(subject: AttackSubject) -> None:
-    """Afterwards the process is as it was: settings, environment, threads, open files, the working directory."""
+    """Settings, environment, threads, open files and the working directory are unchanged afterwards."""
     each = subject.at("standard")[0]
     require_nothing_left(lambda: subject.perturb(each))
 
 
 def resources(subject: AttackSubject) -> str:
-    """Passes an example, and memory that grows with every run of one object."""
+    """Passes per example; memory does not grow with every run of one object."""
     each = subject.at("standard")[0]
     attack, victim = subject.make(), subject.victim()
     held = []

@@ -20,7 +20,7 @@ from recgauntlet.training.defense import Defense, TrainingContext
 
 
 def constructor(subject: DefenseSubject) -> None:
-    """The class and its constructor: a subclass of Defense, keyword-only arguments with plain defaults, no **kwargs."""
+    """A subclass of Defense; keyword-only arguments with plain defaults, no **kwargs."""
     require(
         isinstance(subject.plugin, type) and issubclass(subject.plugin, Defense),
         f"{subject.plugin!r} is no subclass of Defense",
@@ -31,24 +31,24 @@ def constructor(subject: DefenseSubject) -> None:
 
 
 def search_space(subject: DefenseSubject) -> str:
-    """What may be tuned: constructor arguments, in ranges or lists of their own type."""
+    """`search_space` names constructor arguments, with ranges or lists of their type."""
     return require_search_space(subject.plugin, constructor_defaults(subject.plugin))
 
 
 def runs(subject: DefenseSubject) -> None:
-    """It trains a tiny model from the first step to the last, and serves it, without an error."""
+    """A tiny model is trained from the first step to the last and served, without an error."""
     model = subject.train(0)
     take_steps(subject.make(), tiny_model(TinyTitles, subject.data), subject.data)
     scores_of(subject.make().wrap(model), subject.data)
 
 
 def hyperparameters(subject: DefenseSubject) -> None:
-    """Every constructor argument is an attribute of the same name with the value given, and the record reads it."""
+    """Every constructor argument is an attribute of the same name with the given value; the record reads it."""
     require_hyperparameters(subject.make, constructor_defaults(subject.plugin) | dict(subject.options))
 
 
 def constant_hyperparameters(subject: DefenseSubject) -> None:
-    """Training leaves the hyper-parameters as they were: the record is written after it."""
+    """Training does not change the hyper-parameters: the record is written after it."""
     defense = subject.make()
     before = defense.hyperparameters()
     take_steps(defense, tiny_model(TinyTitles, subject.data), subject.data)
@@ -58,7 +58,7 @@ def constant_hyperparameters(subject: DefenseSubject) -> None:
 
 
 def returns(subject: DefenseSubject) -> None:
-    """What the methods give: a finite scalar loss at any progress, a loss from step, ready a bool that ends True."""
+    """The loss is a finite scalar at any progress, `step` returns a loss, `ready` a bool that ends True."""
     for progress in (0.0, 0.5, 1.0):
         model, defense = tiny_model(TinyTitles, subject.data), subject.make()
         context = TrainingContext(round(20 * progress), progress, Randomness(0, "conformance"))
@@ -86,7 +86,7 @@ def returns(subject: DefenseSubject) -> None:
 
 
 def filter_(subject: DefenseSubject) -> None:
-    """What filter gives: at least one training pair, all of the catalog, histories as wide as they were."""
+    """`filter` returns at least one pair, all of the catalog, histories of unchanged width."""
     data = subject.data
     defense = subject.make()
     found: Any = defense.filter(data.train)
@@ -116,7 +116,7 @@ def filter_(subject: DefenseSubject) -> None:
 
 
 def wrap(subject: DefenseSubject) -> None:
-    """What wrap gives: a Recommender that reads known surfaces and gives one finite logit a candidate."""
+    """`wrap` returns a Recommender with known surfaces and one finite logit per candidate."""
     model = tiny_model(TinyTitles, subject.data).eval()
     served: Any = subject.make().wrap(model)
     require(isinstance(served, Recommender), f"wrap gives {_shown(served)}", "return a recgauntlet.Recommender")
@@ -131,7 +131,7 @@ def wrap(subject: DefenseSubject) -> None:
 
 
 def gradient_flow(subject: DefenseSubject) -> None:
-    """The loss reaches the weights: what plain training moves, the defense moves too once its warm-up is over."""
+    """The weights that plain training changes are changed under the defense too, once its warm-up is over."""
     expected = take_steps(Defense(), tiny_model(TinyTitles, subject.data), subject.data)
     model = tiny_model(TinyTitles, subject.data)
     moved = take_steps(subject.make(), model, subject.data)
@@ -142,20 +142,20 @@ def gradient_flow(subject: DefenseSubject) -> None:
 
 
 def any_model(subject: DefenseSubject) -> None:
-    """It trains a model of item ids too, whose embeddings are [B, 1, D] whatever tokens the text has."""
+    """A model of item ids is trained too: embeddings [B, 1, D], whatever the number of tokens."""
     moved = take_steps(subject.make(), tiny_model(TinyItems, subject.data), subject.data)
     require(bool(moved), "nothing of a model of item ids moves")
 
 
 def precision(subject: DefenseSubject) -> None:
-    """It trains under bfloat16 autocast, as `--precision bf16` does: the weights stay finite and single precision."""
+    """Under bfloat16 autocast (`--precision bf16`) the weights stay finite and in single precision."""
     model = subject.train(0, precision="bf16")
     bad = [n for n, w in model.named_parameters() if w.dtype != torch.float32 or not torch.isfinite(w).all()]
     require(not bad, f"trained in bfloat16, {', '.join(bad)} are not finite or of another type")
 
 
 def devices(subject: DefenseSubject) -> str | None:
-    """Tensors are made where the model is: in double precision on the CPU, and on the GPU where there is one."""
+    """Tensors are created where the model is: double precision on the CPU, and on a GPU where there is one."""
     model = tiny_model(TinyTitles, subject.data).double()
     take_steps(subject.make(), model, subject.data)
     other = {str(value.dtype) for value in model.parameters()}

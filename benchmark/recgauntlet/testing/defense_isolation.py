@@ -40,13 +40,13 @@ FORBIDDEN_NAMES = {"RunRecord", "read_record", "run_cell"}
 
 
 def determinism(subject: DefenseSubject) -> None:
-    """The same seed gives the same weights, bit for bit: the clock and unseeded draws have no part in them."""
+    """One seed gives the same weights, bit for bit: no clock, no unseeded draws."""
     different = subject.unlike_again
     require(not different, f"two trainings with one seed differ in {', '.join(different)}")
 
 
 def own_randomness(subject: DefenseSubject) -> None:
-    """Draws come from context.rng alone: torch's global generator, which drives the models' dropout, is not touched."""
+    """Draws come from context.rng; torch's global generator, which drives dropout, is not used."""
     model, defense = tiny_model(TinyTitles, subject.data), subject.make()
     trainer, batch = trainer_at(model, LATE), whole(subject.data.train)
     before = torch.get_rng_state()
@@ -57,7 +57,7 @@ def own_randomness(subject: DefenseSubject) -> None:
 
 
 def no_test_data(subject: DefenseSubject) -> None:
-    """The weights are the same whatever the test period holds: a defense sees training data only."""
+    """The weights do not depend on the test period."""
     subject.require_repeatable()
     other = weights_of(subject.train(0, data=with_other_test(subject.data)))
     different = differing(subject.weights, other)
@@ -65,7 +65,7 @@ def no_test_data(subject: DefenseSubject) -> None:
 
 
 def imports(subject: DefenseSubject) -> None:
-    """Its module imports nothing of the evaluation: not the suite's attacks, not the records, not the gates."""
+    """Its module imports nothing of the evaluation: no attacks, records or sanity checks."""
     modules = {base.__module__ for base in subject.plugin.__mro__ if not base.__module__.startswith("recgauntlet.")}
     found = []
     for name in sorted(modules - {"builtins"}):
@@ -93,8 +93,7 @@ def _is_forbidden(name: str) -> bool:
 
 
 def no_leaks(subject: DefenseSubject) -> None:
-    """No state passes from cell to cell: after another cell in the process the weights are those of the cell alone, and
-    class attributes and module variables are as they were."""
+    """Training another cell in the same process does not change the weights, class attributes or module variables."""
     alone, repeatable = subject.weights, not subject.unlike_again
     subject.train(1, data=tiny_data(seed=1))
     after = weights_of(subject.train(0))
@@ -105,7 +104,7 @@ def no_leaks(subject: DefenseSubject) -> None:
 
 
 def data_unchanged(subject: DefenseSubject) -> None:
-    """Training data are read, not written: the next defense of the same process gets the same pairs."""
+    """Training data is not written to."""
     data = tiny_data()
     kept = [array.copy() for array in _arrays(data)]
     subject.train(0, data=data)
@@ -119,7 +118,7 @@ def _arrays(data: TaskData) -> list[np.ndarray[tuple[int, ...], np.dtype[np.gene
 
 
 def save_and_load(subject: DefenseSubject) -> None:
-    """Weights that go through a safetensors file and are served by a new object give the same scores, bit for bit."""
+    """Weights from a safetensors file, served by a new object, give the same scores, bit for bit."""
     data = subject.data
     model, defense = tiny_model(TinyTitles, data), subject.make()
     trainer = trainer_at(model, LATE)
@@ -137,12 +136,12 @@ def save_and_load(subject: DefenseSubject) -> None:
 
 
 def leaves_nothing(subject: DefenseSubject) -> None:
-    """After training, the process is as it was: settings, environment, threads, open files, the working directory."""
+    """Settings, environment, threads, open files and the working directory are unchanged afterwards."""
     require_nothing_left(lambda: subject.train(0))
 
 
 def resources(subject: DefenseSubject) -> str:
-    """Passes a step beside plain training (200 times as many are absurd), and memory that grows with every step."""
+    """Passes per step relative to plain training (at most 200 times as many); memory does not grow with every step."""
     plain, _ = _passes(subject, Defense(), 2)
     used, growth = _passes(subject, subject.make(), 8)
     forwards, backwards = used.forwards / 4 / plain.forwards, used.backwards / 4 / max(1, plain.backwards)

@@ -22,7 +22,7 @@ SURFACES = get_args(Surface)
 
 
 def constructor(subject: ModelSubject) -> None:
-    """The class: a subclass of Recommender that takes the catalog, token_length, and keywords with plain defaults."""
+    """A subclass of Recommender that takes the catalog, token_length and keywords with plain defaults."""
     plugin: Any = subject.plugin
     require(
         isinstance(plugin, type) and issubclass(plugin, Recommender),
@@ -55,13 +55,12 @@ def constructor(subject: ModelSubject) -> None:
 
 
 def search_space(subject: ModelSubject) -> str:
-    """What may be tuned: constructor arguments, in ranges or lists of their own type."""
+    """`search_space` names constructor arguments, with ranges or lists of their type."""
     return require_search_space(subject.plugin, constructor_defaults(subject.plugin))
 
 
 def tokens(subject: ModelSubject) -> None:
-    """tokenize: whole numbers of one shape, at least one real token a text and at most token_length, and the word each
-    token came from."""
+    """`tokenize` returns integers of one shape, 1 to token_length tokens per text, and the word of each token."""
     texts = [*subject.data.catalog.texts[:8], *STRANGE]
     found: Any = subject.untrained.tokenize(texts)
     require(isinstance(found, Tokens), f"tokenize gives {type(found).__name__}", "return recgauntlet.Tokens")
@@ -151,8 +150,7 @@ def _states(model: Recommender, users: Users) -> list[tuple[str, Tensor]]:
 
 
 def consistent(subject: ModelSubject) -> None:
-    """The parts agree: embeddings that are handed in, catalog texts that are given as texts, and a user's cached state
-    give the scores of the direct way."""
+    """Given embeddings, catalog texts given as texts, and a cached user state lead to the direct scores."""
     model, batch = subject.model, subject.batch
     direct = scores(model, batch)
     with torch.no_grad():
@@ -187,7 +185,7 @@ def consistent(subject: ModelSubject) -> None:
 
 
 def rows_independent(subject: ModelSubject) -> None:
-    """A score does not depend on what else is in the batch: alone, in another order, or beside longer texts."""
+    """A score does not depend on the rest of the batch, its order or its longest text."""
     model, batch = subject.model, subject.batch
     together = scores(model, batch)
     alone = torch.cat([scores(model, single(batch, row)) for row in range(len(batch))])
@@ -197,7 +195,7 @@ def rows_independent(subject: ModelSubject) -> None:
 
 
 def padding(subject: ModelSubject) -> None:
-    """What stands at padding has no effect: in the candidate's embeddings, in the history's, and wider histories."""
+    """Values at padding have no effect, in candidates or histories; nor has a wider history."""
     model, batch = subject.model, subject.batch
     direct = scores(model, batch)
     with torch.no_grad():
@@ -231,7 +229,7 @@ def padding(subject: ModelSubject) -> None:
 
 
 def surfaces(subject: ModelSubject) -> None:
-    """The model reads the surfaces that it declares and no other: else it is called robust to what it never saw."""
+    """Changing a declared surface changes scores; changing another does not."""
     model, batch = subject.model, subject.batch
     direct = scores(model, batch)
     texts = texts_of(model, batch)
@@ -261,7 +259,7 @@ def surfaces(subject: ModelSubject) -> None:
 
 
 def inputs_unchanged(subject: ModelSubject) -> None:
-    """Nothing that is handed to the model is written to: embeddings, histories, items and states stay as they are."""
+    """Embeddings, histories, items and states that are passed in are not written to."""
     model, batch = subject.model, subject.batch
     with torch.no_grad():
         candidates = model.candidates(batch.items)

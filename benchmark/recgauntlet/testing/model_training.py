@@ -27,14 +27,13 @@ NEAR = 0.05
 
 
 def runs(subject: ModelSubject) -> None:
-    """It can be built, trained for a few steps and asked for scores without an error."""
+    """The model is built, trained for a few steps and scored without an error."""
     found = scores(subject.model, subject.batch)
     require(bool(torch.isfinite(found).all()), "after a few steps of training the scores are not finite")
 
 
 def gradient_flow(subject: ModelSubject) -> str:
-    """Gradients flow: with respect to embeddings and history embeddings they are finite and not zero, and training
-    moves weights."""
+    """Gradients with respect to both kinds of embeddings are finite and not zero; training changes weights."""
     model, batch = subject.model, subject.batch
     candidates, state = model.candidates(batch.items), model.encode_user(batch.users).select(batch.rows)
     state = state.detach()
@@ -73,8 +72,9 @@ def _require_gradient(score: Tensor, handle: Tensor, rows: Tensor, what: str, re
 
 
 def losses(subject: ModelSubject) -> str:
-    """The model's own losses: `click_loss` is a finite scalar with a gradient, for a batch in any order and in parts;
-    `auxiliary_loss` is None or a finite scalar that draws from the generator it is given alone."""
+    """`click_loss` is a finite scalar with a gradient for any part of a batch in any order; `auxiliary_loss` is
+    None or a finite scalar that draws from its generator only.
+    """
     model, batch = subject.twin().train(), subject.batch
     reverse = batch.select(torch.arange(len(batch) - 1, -1, -1))
     for part, words in ((batch, "a batch"), (reverse, "a batch in reverse"), (single(batch, 0), "one example")):
@@ -107,7 +107,7 @@ def _is_scalar(loss: object) -> bool:
 
 
 def determinism(subject: ModelSubject) -> None:
-    """One seed gives the same first and the same trained weights, bit for bit; in evaluation scores do not vary."""
+    """One seed gives the same first and trained weights, bit for bit; in evaluation scores do not vary."""
     scramble(1)
     different = differing(weights_of(subject.build(0)), weights_of(subject.build(0)))
     require(
@@ -126,8 +126,7 @@ def determinism(subject: ModelSubject) -> None:
 
 
 def devices(subject: ModelSubject) -> str:
-    """The whole model moves with .to: in double precision on the CPU, on a GPU where there is one; no tensor stays
-    behind."""
+    """`.to` moves the whole model: double precision on the CPU, and to a GPU where there is one."""
     model = subject.twin()
     loose = sorted(_loose_tensors(model))
     require(
@@ -170,7 +169,7 @@ def _loose_tensors(model: Recommender) -> list[str]:
 
 
 def precision(subject: ModelSubject) -> None:
-    """A model that says it trains in bfloat16 does: after a few steps under autocast, weights and scores are finite."""
+    """With `trains_in_bf16`, weights and scores are finite after a few steps under autocast."""
     if not subject.plugin.trains_in_bf16:
         raise CheckSkipped("the model does not say that it trains in bfloat16")
     model = subject.train(0, precision="bf16")
@@ -180,7 +179,7 @@ def precision(subject: ModelSubject) -> None:
 
 
 def save_and_load(subject: ModelSubject) -> None:
-    """Weights that go through a safetensors file into a model of another seed give the same scores, bit for bit."""
+    """Weights from a safetensors file, in a model of another seed, give the same scores, bit for bit."""
     loaded = subject.build(1)
     with tempfile.TemporaryDirectory(prefix="recgauntlet-check-") as folder:
         path = Path(folder, "weights.safetensors")
@@ -191,8 +190,9 @@ def save_and_load(subject: ModelSubject) -> None:
 
 
 def no_leaks(subject: ModelSubject) -> None:
-    """No state passes from cell to cell: after a model of another catalog the weights and scores are those of the model
-    alone, and class attributes and module variables are as they were."""
+    """A model of another catalog in the same process does not change weights, scores, class attributes or module
+    variables.
+    """
     alone, repeatable = subject.model, not subject.unlike_again
     before = scores(alone, subject.batch)
     other = tiny_data(seed=1, size=28)
@@ -207,12 +207,12 @@ def no_leaks(subject: ModelSubject) -> None:
 
 
 def leaves_nothing(subject: ModelSubject) -> None:
-    """Afterwards the process is as it was: settings, environment, threads, open files, the working directory."""
+    """Settings, environment, threads, open files and the working directory are unchanged afterwards."""
     require_nothing_left(lambda: scores(subject.train(0), subject.batch))
 
 
 def resources(subject: ModelSubject) -> str:
-    """The size of the model, and memory that grows with every batch that is scored."""
+    """The size of the model; memory does not grow with every scored batch."""
     model = subject.model
     with apart():
         scores(model, subject.batch)

@@ -31,7 +31,7 @@ LONG = 3
 
 
 def card(subject: TaskSubject) -> str:
-    """The card: a Task whose id is the registered name, with metrics, threats, a demo track, and one ranked threat."""
+    """The id is the registered name; metrics, threats, a demo track, and one ranked threat."""
     task: Any = subject.task
     require(
         isinstance(task, Task) and isinstance(getattr(task, "card", None), TaskCard) and callable(task.load),
@@ -57,8 +57,7 @@ def card(subject: TaskSubject) -> str:
 
 
 def licence(subject: TaskSubject) -> str:
-    """Source and licence of every track: a name, an address, a licence, a BibTeX entry; every threat says where its
-    budget comes from."""
+    """Every track names source, address, licence and BibTeX; every threat names the source of its budget."""
     for name, track in subject.task.card.tracks.items():
         source = track.source
         for field in ("name", "licence"):
@@ -83,7 +82,7 @@ def licence(subject: TaskSubject) -> str:
 
 
 def offline(subject: TaskSubject) -> str:
-    """The demo track loads without a connection, from what is on this machine; skipped where it was never fetched."""
+    """The demo track loads without a connection; skipped if it was never fetched."""
     found = offline_load(subject)
     require(
         not subject.attempts,
@@ -106,7 +105,7 @@ def offline(subject: TaskSubject) -> str:
 
 
 def tables(subject: TaskSubject) -> None:
-    """The tables keep to the rules: columns and types, unique ids, texts not empty, known items, times in seconds."""
+    """Columns and types, unique ids, texts not empty, known items, times in seconds."""
     try:
         validate(subject.tables, subject.name or subject.task.card.id)
     except DataError as error:
@@ -114,7 +113,7 @@ def tables(subject: TaskSubject) -> None:
 
 
 def fingerprints(subject: TaskSubject) -> None:
-    """Loaded twice, with the global generators elsewhere, the tables have one fingerprint: the one on the card."""
+    """Loaded twice with other random states, the tables have the fingerprint on the card."""
     first = fingerprint(subject.valid_tables).sha256
     scramble(1)
     second = fingerprint(subject.load()).sha256
@@ -132,8 +131,9 @@ def fingerprints(subject: TaskSubject) -> None:
 
 
 def examples(subject: TaskSubject) -> str:
-    """The examples: as many as the card says, indices of the catalog, two candidates a pair, padding in front, and
-    in every impression something clicked and something not."""
+    """As many examples as the card states, indices of the catalog, two candidates per pair, padding in front,
+    clicked and unclicked candidates in every impression.
+    """
     name = subject.name or subject.task.card.id
     try:
         data = build(subject.card, subject.valid_tables, "0" * 64, name)
@@ -173,8 +173,9 @@ def examples(subject: TaskSubject) -> str:
 
 
 def no_leakage(subject: TaskSubject) -> None:
-    """The past knows nothing of the future: what was clicked is not in its own history, no training history holds what
-    the user took only in the test period, and no test example is a training example."""
+    """No click is in its own history, no training history holds items taken only in the test period, no test
+    example is a training example.
+    """
     data, where = subject.data, subject.name or subject.task.card.id
     for part in ("train", "test"):
         pairs: Pairs = getattr(data, part)
@@ -237,6 +238,6 @@ def _first_taken_late(tables: Tables, ids: tuple[str, ...], subject: TaskSubject
 
 
 def leaves_nothing(subject: TaskSubject) -> None:
-    """Loading leaves the process as it was (settings, threads, open files) and writes nowhere but into the cache."""
+    """Settings, threads and open files are unchanged afterwards; files are written in the cache only."""
     _ = subject.tables  # skipped where they cannot be had
     require_nothing_left(subject.load)

@@ -47,7 +47,7 @@ def test_a_plugin_that_fails_exits_with_1_and_says_what_to_change(call: Call) ->
     assert code == 1
     assert "FAILED runs: the training loss is nan at step 0" in text
     assert "  what to change: lower epsilon, lam or the learning rate" in text
-    assert "  what it looks at: It trains a tiny model from the first step to the last" in text
+    assert "  what it looks at: A tiny model is trained from the first step to the last" in text
     assert f"nan-loss (defense) does NOT conform: 2 passed, 1 failed, {len(rules('defenses')) - 3} skipped" in text
 
 
