@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.dataset import Impressions, Pairs, TaskData
 from recgauntlet.core.recommender import find_model
 from recgauntlet.core.rng import Randomness
-from recgauntlet.core.types import IntArray
+from recgauntlet.core.types import PAD, IntArray
 from recgauntlet.metrics.bootstrap import Estimate, estimate, resampled_means
 from recgauntlet.metrics.ranking import auc, ndcg_each, offsets_of
 from recgauntlet.training.build import build_model

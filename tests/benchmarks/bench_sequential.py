@@ -22,11 +22,11 @@ from bench_figures import Figure, keep
 from recgauntlet import CellSpec, SourceOptions
 from recgauntlet.core import files as paths
 from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.scoring import score_batch
 from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
 from recgauntlet.data.prepare import prepare
 from recgauntlet.metrics.ranking import auc, ndcg_each
 from recgauntlet.training.build import open_cell, train_cell
-from recgauntlet.training.trainer import score_batch
 
 TASK = "video-watch"
 RACES = {"sasrec": "recbole-sasrec", "din": "rechub-din"}

@@ -23,7 +23,7 @@ from recgauntlet.core.recommender import Recommender
 from recgauntlet.evaluation.robustness import Trial
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.lexicon import Lexicon, character_variants
-from recgauntlet.threats.verifier.text import text_fault
+from recgauntlet.threats.text import text_fault
 
 INSTALLED = find_spec("textattack") is not None
 Attacker = Callable[[Batch], Batch]

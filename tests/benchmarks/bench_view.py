@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recgauntlet.attacks.embedding.pgd import radius_of
 from recgauntlet.core.batch import Candidates, Tokens, UserState
 from recgauntlet.core.recommender import embedding_mask
 from recgauntlet.evaluation.robustness import Trial, is_right, score_in_chunks
 from recgauntlet.threats.budget import Budget
+from recgauntlet.threats.embedding import EmbeddingThreatModel
 from recgauntlet.threats.verifier import verify
 
 
@@ -26,7 +26,7 @@ class PeerView(nn.Module):
 
     def __init__(self, trial: Trial, index: Tensor, budget: Budget) -> None:
         super().__init__()
-        norm, radius = radius_of(budget, trial.scale)
+        norm, radius = EmbeddingThreatModel.of(budget).ball(budget.amount, trial.scale)
         if norm != "l2":
             raise ValueError("peers are compared in an L2 ball")
         self.trial, self.index, self.budget, self.model = trial, index, budget, trial.model

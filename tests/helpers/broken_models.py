@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from recgauntlet import Batch, Between, Candidates, Catalog, Tokens, Users, UserState
-from recgauntlet.core.batch import PAD
 from recgauntlet.core.search_space import SearchSpace
-from recgauntlet.core.types import Scalar, Surface
+from recgauntlet.core.types import PAD, Scalar, Surface
 from recgauntlet.testing.tiny_models import TinyTitles, masked_mean
 
 

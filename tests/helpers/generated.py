@@ -6,9 +6,10 @@ import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat, TierValues
 from recgauntlet.core.dataset import Catalog
+from recgauntlet.core.types import PAD
 from recgauntlet.threats.knowledge import World
 
 _LINES = """

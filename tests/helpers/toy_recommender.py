@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from recgauntlet.attacks.surrogate import TwinInputs
-from recgauntlet.core.batch import PAD, Batch, Candidates, Tokens, Users, UserState
+from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
 from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat, TierValues
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.recommender import Recommender, TrainingRecipe
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import PAD
 from recgauntlet.threats.embedding_scale import embedding_scale
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.victim import Victim

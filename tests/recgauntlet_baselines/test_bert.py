@@ -7,9 +7,10 @@ import torch
 from thin_models import thin_bert
 from toy_recommender import make_batch
 
-from recgauntlet.core.batch import PAD, Batch, Users, UserState
+from recgauntlet.core.batch import Batch, Users, UserState
 from recgauntlet.core.dataset import Catalog, TaskData
 from recgauntlet.core.errors import PluginError
+from recgauntlet.core.types import PAD
 from recgauntlet.data.encoder import model_path
 from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.models._pretrained import load_encoder, read_first_alone

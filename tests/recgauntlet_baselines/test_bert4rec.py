@@ -6,8 +6,9 @@ import pytest
 import torch
 from toy_recommender import make_batch
 
-from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.types import PAD
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.models import bert4rec

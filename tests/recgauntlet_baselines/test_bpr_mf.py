@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.dataset import TaskData, TrainingPeriod
 from recgauntlet.core.recommender import Origin
+from recgauntlet.core.types import PAD
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.testing.tiny import TOKENS, tiny_data, whole
 from recgauntlet.training.defense import model_scores

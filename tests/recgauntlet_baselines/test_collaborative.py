@@ -5,9 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from recgauntlet.core.batch import PAD
 from recgauntlet.core.dataset import Pairs
-from recgauntlet.core.types import IntArray
+from recgauntlet.core.types import PAD, IntArray
 from recgauntlet_baselines.models._collaborative import by_adding, by_sparse_product, edges, folded_in, spectral_items
 
 

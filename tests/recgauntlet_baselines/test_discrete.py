@@ -9,18 +9,19 @@ import pytest
 import torch
 from toy_recommender import ToyRecommender, make_batch, make_catalog, train
 
-from recgauntlet.core.batch import PAD, Batch
+from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import HistoryThreat, TextThreat, Threat, Tier
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import PAD
 from recgauntlet.data.encoder import sentence_vectors
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.testing.tiny import tiny_threats
 from recgauntlet.threats.budget import Budget
+from recgauntlet.threats.history import history_fault
 from recgauntlet.threats.lexicon import Lexicon
-from recgauntlet.threats.verifier.history import history_fault
-from recgauntlet.threats.verifier.text import text_fault
+from recgauntlet.threats.text import text_fault
 from recgauntlet.training.defense import TrainingContext, model_scores
 from recgauntlet_baselines.defenses._edits import TaskEdits
 from recgauntlet_baselines.defenses._history_edits import DELETE, INSERT, REPLACE, HistoryEdits

@@ -7,9 +7,10 @@ import torch
 from thin_models import thin_bert, thin_gpt
 from toy_recommender import make_batch
 
-from recgauntlet.core.batch import PAD, Batch, Users, UserState
+from recgauntlet.core.batch import Batch, Users, UserState
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import PluginError
+from recgauntlet.core.types import PAD
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.models.gpt import GPTRanker

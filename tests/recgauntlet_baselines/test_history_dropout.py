@@ -6,7 +6,8 @@ import pytest
 import torch
 from toy_steps import loss_of, toy_batch, trained_toy
 
-from recgauntlet.core.batch import PAD, Users
+from recgauntlet.core.batch import Users
+from recgauntlet.core.types import PAD
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet_baselines.defenses import history_dropout
 from recgauntlet_baselines.defenses.history_dropout import HistoryDropout, without_items

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 from toy_recommender import ToyRecommender, make_batch, make_catalog
 
-from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import PAD
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet_baselines.defenses.median_user import MedianOfGroups, MedianUser, group_of, masked_median, packed

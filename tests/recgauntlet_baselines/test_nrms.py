@@ -4,8 +4,9 @@ import pytest
 import torch
 from toy_recommender import make_batch
 
-from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.dataset import Catalog, TaskData
+from recgauntlet.core.types import PAD
 from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.models._layers import BUCKETED
 from recgauntlet_baselines.models._words import UNKNOWN_ID, catalog_pieces, start_vectors

@@ -17,10 +17,11 @@ from toy_recommender import (
     train,
 )
 
-from recgauntlet.core.batch import PAD, Batch
+from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import Threat
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import PAD
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.threats.smoothing import DeletionSmoothed
 from recgauntlet.training.cost import count_passes

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recgauntlet.core.batch import PAD
 from recgauntlet.core.dataset import Pairs
+from recgauntlet.core.types import PAD
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet_baselines.defenses.suspicious_users import SuspiciousUsers, similarity_degree
 

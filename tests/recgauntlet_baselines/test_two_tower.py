@@ -9,10 +9,10 @@ import torch
 from thin_models import thin_bert
 from toy_recommender import make_batch
 
-from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.types import Scalar
+from recgauntlet.core.types import PAD, Scalar
 from recgauntlet.data.encoder import sentence_vectors
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.defense import click_loss, model_scores

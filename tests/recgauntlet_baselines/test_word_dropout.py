@@ -4,7 +4,8 @@ import pytest
 import torch
 from toy_steps import at, loss_of, toy_batch, trained_toy
 
-from recgauntlet.core.batch import PAD, Tokens
+from recgauntlet.core.batch import Tokens
+from recgauntlet.core.types import PAD
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.defenses._draws import uniform

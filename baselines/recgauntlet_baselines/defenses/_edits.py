@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import torch
 
-from recgauntlet.core.card import TIERS, HistoryThreat, TextThreat, Threat, Tier
+from recgauntlet.core.card import TIERS, Threat, Tier
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.types import Surface
 from recgauntlet.data.encoder import sentence_vectors
 from recgauntlet.threats.budget import Budget
+from recgauntlet.threats.history import HistoryThreatModel
 from recgauntlet.threats.lexicon import Lexicon
+from recgauntlet.threats.text import TextThreatModel
 from recgauntlet_baselines.defenses._history_edits import HistoryEdits
 from recgauntlet_baselines.defenses._text_edits import TextEdits
 
@@ -26,7 +28,11 @@ class TaskEdits:
     """
 
     def __init__(self, threats: Sequence[Threat], catalog: Catalog, tier: Tier) -> None:
-        self._threats = [threat for threat in threats if isinstance(threat, (TextThreat, HistoryThreat))]
+        self._makers: dict[Surface, Callable[[Budget], TextEdits | HistoryEdits]] = {
+            "candidate-text": self._text_edits,
+            "history": self._history_edits,
+        }
+        self._threats = [threat for threat in threats if threat.surface in self._makers]
         self._catalog = catalog
         self._tier: Tier = tier
         self._made: dict[str, TextEdits | HistoryEdits] = {}
@@ -40,14 +46,15 @@ class TaskEdits:
             return None
         threat = threats[step % len(threats)]
         if threat.id not in self._made:
-            self._made[threat.id] = self._edits_of(threat)
+            self._made[threat.id] = self._makers[threat.surface](Budget.of(threat, self._tier))
         return self._made[threat.id]
 
-    def _edits_of(self, threat: TextThreat | HistoryThreat) -> TextEdits | HistoryEdits:
-        budget = Budget.of(threat, self._tier)
-        if isinstance(threat, TextThreat):
-            return TextEdits(self._lexicon, threat, budget)
-        return HistoryEdits(torch.from_numpy(sentence_vectors(self._catalog.texts)), threat, budget)
+    def _text_edits(self, budget: Budget) -> TextEdits:
+        return TextEdits(self._lexicon, TextThreatModel.of(budget).card, budget)
+
+    def _history_edits(self, budget: Budget) -> HistoryEdits:
+        vectors = torch.from_numpy(sentence_vectors(self._catalog.texts))
+        return HistoryEdits(vectors, HistoryThreatModel.of(budget).card, budget)
 
     @cached_property
     def _lexicon(self) -> Lexicon:

@@ -17,7 +17,7 @@ from recgauntlet.core.card import TextThreat
 from recgauntlet.core.types import IntArray
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.lexicon import Lexicon, character_variants, is_number, words_of
-from recgauntlet.threats.verifier.text import text_fault
+from recgauntlet.threats.text import text_fault
 
 _MOST_WORDS = 2000
 _WORDS_A_DRAW = 1024

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet.core.batch import PAD, Batch, Candidates, Tokens, Users, UserState
+from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.types import PAD
 from recgauntlet_baselines.defenses._history_edits import DELETE, REPLACE, HistoryEdits, ItemMoves
 from recgauntlet_baselines.defenses._text_edits import Draft, TextEdits, WordMoves
 

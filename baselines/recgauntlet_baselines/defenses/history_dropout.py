@@ -8,9 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.search_space import Between, SearchSpace
+from recgauntlet.core.types import PAD
 from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 from recgauntlet_baselines.defenses._draws import uniform
 

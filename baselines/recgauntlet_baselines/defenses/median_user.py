@@ -9,9 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet.core.batch import PAD, Batch, Candidates, Tokens, Users, UserState
+from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
+from recgauntlet.core.types import PAD
 from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet_baselines.defenses._wrapping import Wrapped
 

@@ -9,13 +9,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.card import Threat
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
+from recgauntlet.core.types import PAD
 from recgauntlet.threats.lexicon import words_of
+from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.smoothing import DeletionSmoothed, SmoothedSurface, left_of
 from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 
@@ -99,7 +101,7 @@ class RandomizedSmoothing(Defense):
         return min(self.votes - 1, max(1, round((1 - self.p_delete) * self.votes)))
 
     def prepare(self, threats: Sequence[Threat], catalog: Catalog) -> None:
-        found = [threat for threat in threats if threat.surface != "embedding"]
+        found = [threat for threat in threats if threat_model(threat).is_discrete]
         chosen = next((threat for threat in found if threat.ranked), found[0] if found else None)
         if chosen is None:
             raise PluginError(

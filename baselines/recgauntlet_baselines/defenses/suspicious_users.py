@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from recgauntlet.core.batch import PAD
 from recgauntlet.core.dataset import Pairs
 from recgauntlet.core.search_space import Between, SearchSpace
+from recgauntlet.core.types import PAD
 from recgauntlet.training.defense import Defense
 
 _BLOCK = 512

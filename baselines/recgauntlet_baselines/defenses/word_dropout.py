@@ -7,9 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet.core.batch import PAD, Batch, Candidates, Tokens
+from recgauntlet.core.batch import Batch, Candidates, Tokens
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.search_space import Between, SearchSpace
+from recgauntlet.core.types import PAD
 from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet_baselines.defenses._draws import uniform
 

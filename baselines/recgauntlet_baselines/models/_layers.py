@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recgauntlet.core.batch import PAD, Tokens
+from recgauntlet.core.batch import Tokens
+from recgauntlet.core.types import PAD
 
 BUCKETS, BUCKETED = 6, 64
 """Groups of like length that a batch of at least `BUCKETED` texts is cut into."""

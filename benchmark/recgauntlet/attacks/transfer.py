@@ -14,9 +14,9 @@ from recgauntlet.attacks.surrogate import TwinInputs, Variant
 from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.scoring import fit
 from recgauntlet.core.types import Scalar, Surface
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.gradients import fit
 from recgauntlet.threats.victim import Victim
 
 

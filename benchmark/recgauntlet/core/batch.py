@@ -13,9 +13,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-PAD = -1
-"""Marks an empty place in a history, and special or padding tokens in `Tokens.word_of_token`."""
-
 
 @dataclass(frozen=True)
 class Users:

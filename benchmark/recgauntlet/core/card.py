@@ -116,6 +116,16 @@ class _Threat(_Part):
     source: str
     """Where the budget comes from; "ours" for design decisions of this project."""
 
+    @property
+    def character_caps(self) -> TierValues | None:
+        """The caps on character edits, where a text may also be changed by characters."""
+        return None
+
+    @property
+    def compares_items(self) -> bool:
+        """Whether the threat needs the items' similarity."""
+        return False
+
 
 class EmbeddingThreat(_Threat):
     """The candidate's embeddings move inside a ball whose radius is relative to the model's own mean norm."""
@@ -123,6 +133,11 @@ class EmbeddingThreat(_Threat):
     surface: Literal["embedding"]
     norm: Literal["l2", "linf"]
     radius: TierValues
+
+    @property
+    def amounts(self) -> TierValues:
+        """What the budget counts: the radius."""
+        return self.radius
 
 
 class TextThreat(_Threat):
@@ -149,6 +164,20 @@ class TextThreat(_Threat):
             raise ValueError('"characters" must be given exactly when "replace-character" is among the operations')
         return self
 
+    @property
+    def amounts(self) -> TierValues:
+        """What the budget counts: words."""
+        return self.words
+
+    @property
+    def character_caps(self) -> TierValues | None:
+        return self.characters
+
+    @property
+    def compares_items(self) -> bool:
+        """True where texts are stuffed with words."""
+        return "insert-word" in self.operations
+
 
 class HistoryThreat(_Threat):
     """Items of the user's history are replaced, inserted or deleted."""
@@ -160,6 +189,15 @@ class HistoryThreat(_Threat):
     """Only the last `window` items may change."""
     min_cosine: float = Field(ge=-1, le=1)
     """Between a replacement and what it replaces, in the frozen text encoder."""
+
+    @property
+    def amounts(self) -> TierValues:
+        """What the budget counts: edits."""
+        return self.edits
+
+    @property
+    def compares_items(self) -> bool:
+        return True
 
 
 Threat = Annotated[EmbeddingThreat | TextThreat | HistoryThreat, Field(discriminator="surface")]
@@ -189,9 +227,6 @@ class TaskCard(_Part):
         for name, track in self.tracks.items():
             if name == "standard" and track.source.simulated:
                 raise ValueError('"tracks.standard.source.simulated" is true: simulated data is for the demo track')
-            for threat in self.threats:
-                if isinstance(threat, HistoryThreat) and threat.window < 1:
-                    raise ValueError(f'"threats.{threat.id}.window" must be at least 1')
         return self
 
     def track(self, name: Track) -> TrackCard:
@@ -206,10 +241,7 @@ class TaskCard(_Part):
 
     def compares_items(self) -> bool:
         """Whether a threat needs the items' similarity: one that changes histories, or that stuffs texts with words."""
-        return any(
-            isinstance(threat, HistoryThreat) or (isinstance(threat, TextThreat) and "insert-word" in threat.operations)
-            for threat in self.threats
-        )
+        return any(threat.compares_items for threat in self.threats)
 
     def fingerprint(self, name: Track) -> str:
         """A hash of everything on the card that can move a number of the track `name`: prose and links left out."""

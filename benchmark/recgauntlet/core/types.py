@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Surface = Literal["candidate-text", "history", "embedding"]
 Scalar = str | int | float | bool | None
+PAD = -1
+"""Marks an empty place in a history, and special or padding tokens in `Tokens.word_of_token`."""
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from recgauntlet.core.types import FloatArray
 
@@ -38,6 +37,8 @@ def sentence_vectors(
     texts: Sequence[str], *, batch_size: int = 256, progress: Callable[[int], None] | None = None
 ) -> FloatArray:
     """Unit vectors `[N, 384]` of whole texts: the mean of the last layer over the tokens (Reimers, Gurevych 2019)."""
+    import torch  # takes seconds, and words alone need no vectors
+
     tokenizer, model = _load()
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
     out = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
@@ -62,5 +63,5 @@ def word_table() -> tuple[tuple[str, ...], FloatArray]:
     tokenizer, model = _load()
     vocabulary: dict[str, int] = tokenizer.get_vocab()
     pieces = tuple(sorted(vocabulary, key=vocabulary.__getitem__))
-    table: torch.Tensor = model.get_input_embeddings().weight.detach()
+    table = model.get_input_embeddings().weight.detach()
     return pieces, table[: len(pieces)].numpy().copy()

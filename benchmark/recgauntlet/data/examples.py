@@ -12,12 +12,11 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
-from recgauntlet.core.batch import PAD
 from recgauntlet.core.card import Split, TrackCard
 from recgauntlet.core.dataset import Catalog, Impressions, Pairs, TaskData
 from recgauntlet.core.errors import CardError, DataError
 from recgauntlet.core.rng import Randomness
-from recgauntlet.core.types import BoolArray, IntArray
+from recgauntlet.core.types import PAD, BoolArray, IntArray
 from recgauntlet.data.cleaning import pc
 from recgauntlet.data.negative_sampling import unseen
 

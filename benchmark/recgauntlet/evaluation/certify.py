@@ -15,7 +15,7 @@ and where this is above one half, no legal input is answered wrong. It holds for
 pass, needs no sampling, and has no chance of error. It trusts the model inside to be a fixed function of what each vote
 reads, which the gates `deterministic` and `scores-each-by-itself` look at, and which every attack tries to disprove.
 
-How many elements a budget lets an attacker touch (`touched_words`, `touched_items`) follows the verifier's rules. Rules
+How many elements a budget lets an attacker touch (`ThreatModel.touched`) follows the verifier's rules. Rules
 that are not about numbers of edits are left out, which can only make the certificate smaller:
 
 - Words. The verifier compares word by word: a changed word stands in its place, an added one behind the last. So every
@@ -31,26 +31,24 @@ under fresh noise instead: with `r` words changed, at most `1 - p^r` of the nois
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet.core.batch import PAD, Batch
-from recgauntlet.core.card import HistoryThreat, TextThreat, Threat, Tier
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.card import Threat, Tier
 from recgauntlet.evaluation.robustness import Trial, attackable
 from recgauntlet.evaluation.sanity_checks import at_most
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.schema import CertifiedOutcome, Gate, ThreatOutcome
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.lexicon import words_of
+from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.smoothing import DeletionSmoothed
 
 MARGIN = 1e-4
 """By how much the mean of the probabilities must exceed one half: far above the rounding of single precision."""
-_ROUNDING = 1e-9
 
 
 def certify(trial: Trial, threat: Threat, tiers: Sequence[Tier]) -> tuple[CertifiedOutcome, ...]:
@@ -68,7 +66,7 @@ def certify(trial: Trial, threat: Threat, tiers: Sequence[Tier]) -> tuple[Certif
     left_alone = ~attackable(threat, trial.batch)
     found = []
     for tier in tiers:
-        reached = model.kept * touched(trial, Budget.of(threat, tier))
+        reached = model.kept * threat_model(threat).touched(trial.world.catalog, trial.batch, Budget.of(threat, tier))
         holds = (guaranteed(votes, reached) > 0.5 + MARGIN).to(trial.right.device)
         found.append(
             CertifiedOutcome(
@@ -103,42 +101,6 @@ def right_votes(model: DeletionSmoothed, batch: Batch, chunk: int = 256) -> Tens
         parts.append(model.vote_logits(state, model.candidates(part.items, part.texts)).double().cpu())
     signs = 2 * batch.labels.double().cpu() - 1
     return torch.sigmoid(model.sharpness * torch.cat(parts) * signs.unsqueeze(1))
-
-
-def touched(trial: Trial, budget: Budget) -> Tensor:
-    """`[B]` int64, on the CPU: how many words or items of each test example an attacker can touch within `budget`."""
-    if isinstance(budget.threat, TextThreat):
-        texts = (trial.world.catalog.texts[i] for i in trial.batch.items.tolist())
-        return torch.tensor([touched_words(budget.threat, budget, len(words_of(text))) for text in texts])
-    if isinstance(budget.threat, HistoryThreat):
-        histories = trial.batch.histories()
-        edits, width = int(budget.amount), histories.shape[1]
-        of_length = [touched_items(budget.threat, edits, length, width) for length in range(width + 1)]
-        return torch.tensor(of_length)[(histories != PAD).sum(dim=1).cpu()]
-    raise ValueError("embeddings are not touched one by one")
-
-
-def touched_words(threat: TextThreat, budget: Budget, count: int) -> int:
-    """The most words of a text of `count` that can be changed or added within `budget`; see `verify_text`."""
-    share = threat.max_changed_share
-    cap = math.inf if share is None else max(1, int(share * count + _ROUNDING))
-    words = budget.amount if "insert-word" in threat.operations else min(budget.amount, count)
-    characters = min(budget.characters, count) if "replace-character" in threat.operations else 0
-    return int(min(cap, max(words, characters)))
-
-
-def touched_items(threat: HistoryThreat, edits: int, length: int, width: int) -> int:
-    """The most items that go or come within `edits` of a history of `length` items and `width` places; see
-    `verify_history`."""
-    able = {operation: edits if operation in threat.operations else 0 for operation in ("replace", "insert", "delete")}
-    most = 0
-    for replaced in range(able["replace"] + 1):
-        for inserted in range(min(able["insert"], edits - replaced) + 1):
-            for deleted in range(min(able["delete"], edits - replaced - inserted) + 1):
-                pushed_out = max(0, length + inserted - deleted - width)
-                gone = min(length, replaced + deleted + pushed_out)
-                most = max(most, gone + replaced + inserted)
-    return most
 
 
 def certificate_gate(threat: ThreatOutcome, certified: Sequence[CertifiedOutcome]) -> Gate:

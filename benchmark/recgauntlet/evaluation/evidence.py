@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from recgauntlet.core.batch import PAD, Batch
+from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.core.dataset import Catalog
-from recgauntlet.core.types import Surface
+from recgauntlet.core.types import PAD, Surface
 from recgauntlet.records.schema import Evidence
-from recgauntlet.threats.edits import text_of
 from recgauntlet.threats.lexicon import words_of
+from recgauntlet.threats.text import text_of
 
 
 def with_inputs(

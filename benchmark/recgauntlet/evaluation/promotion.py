@@ -27,7 +27,7 @@ from recgauntlet.metrics.ranking import Floats
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.schema import PromotionOutcome
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.verifier.text import text_fault
+from recgauntlet.threats.text import text_fault
 from recgauntlet.threats.victim import Victim
 
 GRADIENT_MOVES = 16

@@ -27,17 +27,17 @@ from recgauntlet.core.journal import Journal
 from recgauntlet.core.protocol import SAME, SAMPLES
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.scoring import score_batch
 from recgauntlet.core.types import BoolArray, Progress
 from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
 from recgauntlet.records.columns import Packed
 from recgauntlet.records.schema import AttackEffort, AttackOutcome, Clean, Evidence, ThreatOutcome, TierOutcome
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.edits import example_edits
 from recgauntlet.threats.embedding_scale import EmbeddingScale, embedding_scale
 from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim
-from recgauntlet.training.trainer import score_batch
 
 EVIDENCE_PER_ATTACK = 5
 
@@ -312,7 +312,7 @@ def _evidence(
     trial: Trial, threat: Threat, budget: Budget, attack: Attack, index: Tensor, found: Found
 ) -> tuple[Evidence, ...]:
     """The first few broken examples as edits; embeddings have none that could be read."""
-    if threat.surface == "embedding":
+    if not threat_model(threat).is_discrete:
         return ()
     clean = trial.batch.select(index)
     out = []
@@ -324,7 +324,7 @@ def _evidence(
                 tier=budget.tier,
                 attack=attack.name,
                 example=example,
-                edits=example_edits(trial.world.catalog, threat.surface, clean, found.perturbed, row),
+                edits=threat_model(threat).edits(trial.world.catalog, clean, found.perturbed, row),
                 clean_score=float(trial.scores[example]),
                 score=float(found.scores[row]),
             )

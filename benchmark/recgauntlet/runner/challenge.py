@@ -26,8 +26,8 @@ from recgauntlet.records.schema import AttackEffort, Evidence, PluginRef, RunRec
 from recgauntlet.runner.challenged_cell import open_challenged
 from recgauntlet.runner.loading import Sources
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.edits import example_edits
 from recgauntlet.threats.embedding_scale import EmbeddingScale
+from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.victim import Victim
 from recgauntlet.training.build import merged_options
 from recgauntlet.training.device import describe, now
@@ -198,7 +198,7 @@ def _evidence(trial: Trial, budget: Budget, attack: str, index: Tensor, found: F
             tier=budget.tier,
             attack=attack,
             example=int(index[row]),
-            edits=example_edits(trial.world.catalog, budget.threat.surface, clean, found.perturbed, row),
+            edits=threat_model(budget.threat).edits(trial.world.catalog, clean, found.perturbed, row),
             clean_score=float(trial.scores[index[row]]),
             score=float(found.scores[row]),
         )

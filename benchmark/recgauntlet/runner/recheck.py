@@ -17,7 +17,7 @@ from recgauntlet.records.schema import Evidence
 from recgauntlet.runner.challenged_cell import OpenChallenge, open_challenged
 from recgauntlet.runner.loading import Sources
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.edits import edit_fault, rebuilt
+from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.verifier import verify
 
 TOLERANCE = 1e-3
@@ -83,14 +83,14 @@ def _reasons(
 ) -> list[str]:
     """For each entry why it does not check out; empty where it does."""
     index = torch.tensor([entry.example for entry in entries], device=trial.batch.items.device)
-    clean, catalog, surface = trial.batch.select(index), trial.world.catalog, budget.threat.surface
-    broken = [edit_fault(catalog, surface, clean, row, entry.edits) for row, entry in enumerate(entries)]
+    clean, catalog, model = trial.batch.select(index), trial.world.catalog, threat_model(budget.threat)
+    broken = [model.edit_fault(catalog, clean, row, entry.edits) for row, entry in enumerate(entries)]
     faults = [fault and f"illegal: {fault}" for fault in broken]
     if outcome.deltas is not None:
         perturbed = clean.with_delta(torch.from_numpy(outcome.deltas.unfold()).to(clean.items.device))
     else:
         applied = [() if fault else entry.edits for fault, entry in zip(faults, entries, strict=True)]
-        perturbed = rebuilt(catalog, surface, clean, applied)
+        perturbed = model.rebuilt(catalog, clean, applied)
     verdict = verify(trial.world, trial.scale, budget, clean, perturbed)
     scores = score_in_chunks(trial.model, perturbed, trial.samples)
     fools, now, before = ~is_right(scores, clean), scores.tolist(), trial.scores[index].tolist()

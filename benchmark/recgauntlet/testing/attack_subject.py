@@ -15,6 +15,7 @@ from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import BudgetExceeded
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.scoring import fit
 from recgauntlet.core.types import Scalar
 from recgauntlet.testing.check import CheckSkipped, ConformanceError
 from recgauntlet.testing.defense_subject import tiny_model
@@ -23,7 +24,6 @@ from recgauntlet.testing.tiny import tiny_threats, tiny_world, whole
 from recgauntlet.testing.tiny_models import TinyTitles
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import embedding_scale
-from recgauntlet.threats.gradients import fit
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.victim import Victim
 from recgauntlet.training.defense import click_loss, model_scores

@@ -13,6 +13,7 @@ from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.plugins import Plugin
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness, derive
+from recgauntlet.core.scoring import score_batch
 from recgauntlet.core.types import Scalar
 from recgauntlet.testing.check import CheckSkipped
 from recgauntlet.testing.process import scramble
@@ -22,7 +23,7 @@ from recgauntlet.testing.tiny_models import TinyTitles
 from recgauntlet.training.build import build_model
 from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet.training.device import make_deterministic
-from recgauntlet.training.trainer import AdamWTrainer, score_batch, train
+from recgauntlet.training.trainer import AdamWTrainer, train
 
 LATE = 0.75
 """The progress at which a defense is looked at closely: warm-ups are over."""

@@ -7,10 +7,10 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from recgauntlet.core.batch import PAD, Tokens, Users, UserState
+from recgauntlet.core.batch import Tokens, Users, UserState
 from recgauntlet.core.protocol import SAME
 from recgauntlet.core.recommender import Recommender, TrainingRecipe, constructor_defaults, embedding_mask
-from recgauntlet.core.types import Surface
+from recgauntlet.core.types import PAD, Surface
 from recgauntlet.evaluation.robustness import change
 from recgauntlet.testing.check import require
 from recgauntlet.testing.constructor import require_constructor, require_search_space

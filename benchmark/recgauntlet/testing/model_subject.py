@@ -14,6 +14,7 @@ from recgauntlet.core.plugins import Plugin
 from recgauntlet.core.protocol import SAME
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness, derive
+from recgauntlet.core.scoring import score_batch
 from recgauntlet.evaluation.robustness import change
 from recgauntlet.testing.check import require
 from recgauntlet.testing.defense_subject import differing, weights_of
@@ -23,7 +24,7 @@ from recgauntlet.testing.tiny import SHORT, TOKENS, whole
 from recgauntlet.training.build import build_model
 from recgauntlet.training.defense import Defense
 from recgauntlet.training.device import make_deterministic
-from recgauntlet.training.trainer import score_batch, train
+from recgauntlet.training.trainer import train
 
 
 @dataclass(frozen=True)

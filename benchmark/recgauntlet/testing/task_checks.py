@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from recgauntlet.core.batch import PAD
 from recgauntlet.core.card import TaskCard
 from recgauntlet.core.dataset import Pairs, Tables
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.task import Task
-from recgauntlet.core.types import BoolArray, IntArray
+from recgauntlet.core.types import PAD, BoolArray, IntArray
 from recgauntlet.data.examples import boundaries
 from recgauntlet.data.fingerprint import fingerprint
 from recgauntlet.data.prepare import build

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from recgauntlet.core.batch import PAD, Batch
+from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat, Threat
 from recgauntlet.core.dataset import Catalog, Impressions, Pairs, TaskData
 from recgauntlet.core.recommender import TrainingRecipe
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import PAD
 from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.threats.knowledge import World
 

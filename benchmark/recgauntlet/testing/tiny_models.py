@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from recgauntlet.core.batch import PAD, Candidates, Tokens, Users, UserState
+from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.recommender import Recommender
-from recgauntlet.core.types import Surface
+from recgauntlet.core.types import PAD, Surface
 from recgauntlet.testing.tiny import SHORT
 
 BUCKETS = 251

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat, Tier
+from recgauntlet.core.card import Threat, Tier
 
 
 @dataclass(frozen=True)
@@ -15,20 +15,15 @@ class Budget:
     edits (history). `characters` is the cap on character edits, 0 where the threat allows none.
     """
 
-    threat: EmbeddingThreat | TextThreat | HistoryThreat
+    threat: Threat
     tier: Tier
     amount: float
     characters: int
     queries: int
 
     @classmethod
-    def of(cls, threat: EmbeddingThreat | TextThreat | HistoryThreat, tier: Tier) -> Budget:
+    def of(cls, threat: Threat, tier: Tier) -> Budget:
         """The budget of `threat` at `tier`."""
-        if isinstance(threat, EmbeddingThreat):
-            amount = threat.radius.at(tier)
-        elif isinstance(threat, TextThreat):
-            amount = threat.words.at(tier)
-        else:
-            amount = threat.edits.at(tier)
-        characters = threat.characters if isinstance(threat, TextThreat) else None
-        return cls(threat, tier, amount, int(characters.at(tier)) if characters else 0, int(threat.queries.at(tier)))
+        caps = threat.character_caps
+        characters = 0 if caps is None else int(caps.at(tier))
+        return cls(threat, tier, threat.amounts.at(tier), characters, int(threat.queries.at(tier)))

@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeVar
 
-import torch
-
-from recgauntlet.core.batch import PAD, Batch
 from recgauntlet.core.dataset import Catalog
-from recgauntlet.core.types import Edit, Surface
+from recgauntlet.core.types import PAD, Edit
 from recgauntlet.threats.lexicon import words_of
 
 Element = TypeVar("Element", bound=Hashable)
@@ -38,7 +35,7 @@ def history_edits(clean: Sequence[int], perturbed: Sequence[int], catalog: Catal
     Both are rows `[H]`, PAD in front. Positions count the clean items from the oldest, 0, padding left out.
     Where the perturbed row is full, items that insertions push out in front are no edits.
     """
-    before, after = _items(clean), _items(perturbed)
+    before, after = items_of(clean), items_of(perturbed)
     best = list(_edits(before, after, lambda item: catalog.ids[item]))
     if len(after) == len(perturbed):
         for pushed_out in range(1, len(before) + 1):
@@ -52,54 +49,12 @@ def history_edits(clean: Sequence[int], perturbed: Sequence[int], catalog: Catal
 
 def apply_history_edits(clean: Sequence[int], edits: Sequence[Edit], catalog: Catalog) -> list[int]:
     """The perturbed row, as wide as the clean one: PAD in front, or cut to its newest items."""
-    items = _applied(_items(clean), edits, catalog.ids.index)
+    items = _applied(items_of(clean), edits, catalog.ids.index)
     return [PAD] * (len(clean) - len(items)) + items[max(0, len(items) - len(clean)) :]
 
 
-def example_edits(catalog: Catalog, surface: Surface, clean: Batch, perturbed: Batch, row: int) -> tuple[Edit, ...]:
-    """The edits of the example at `row` of two batches of the same examples; none where embeddings move."""
-    if surface == "candidate-text":
-        before, after = (text_of(catalog, batch, row) for batch in (clean, perturbed))
-        return text_edits(before, after)
-    if surface == "history":
-        before_row, after_row = (b.users.histories[b.rows[row]].tolist() for b in (clean, perturbed))
-        return history_edits(before_row, after_row, catalog)
-    return ()
-
-
-def rebuilt(catalog: Catalog, surface: Surface, clean: Batch, edits: Sequence[Sequence[Edit]]) -> Batch:
-    """The perturbed batch that `edits`, one list an example, make of `clean`: the inverse of `example_edits`. The edits
-    must be without `edit_fault`."""
-    if surface == "candidate-text":
-        texts = [text_of(catalog, clean, row) for row in range(len(clean))]
-        return clean.with_texts([apply_text_edits(*pair) for pair in zip(texts, edits, strict=True)])
-    if surface == "history":
-        rows = clean.histories().tolist()
-        changed = [apply_history_edits(*pair, catalog) for pair in zip(rows, edits, strict=True)]
-        return clean.with_histories(torch.tensor(changed, device=clean.items.device))
-    return clean
-
-
-def edit_fault(catalog: Catalog, surface: Surface, clean: Batch, row: int, edits: Sequence[Edit]) -> str:
-    """Why `edits` cannot be applied to the example at `row`: a place that is not there, or an item; else empty."""
-    if surface == "history":
-        count = len(_items(clean.users.histories[clean.rows[row]].tolist()))
-    else:
-        count = len(words_of(text_of(catalog, clean, row))) if surface == "candidate-text" else 0
-    for edit in edits:
-        if not 0 <= edit.at <= (count if edit.op == "insert" else count - 1):
-            return f"an edit ({edit.op}) stands at place {edit.at} of {count}"
-        if surface == "history" and edit.op != "delete" and edit.new not in catalog.ids:
-            return f"there is no item {edit.new!r} in the catalog"
-    return ""
-
-
-def text_of(catalog: Catalog, batch: Batch, row: int) -> str:
-    """The text of the candidate at `row`, as the model sees it."""
-    return catalog.texts[int(batch.items[row])] if batch.texts is None else batch.texts[row]
-
-
-def _items(row: Sequence[int]) -> list[int]:
+def items_of(row: Sequence[int]) -> list[int]:
+    """The items of a row of a history, padding left out."""
     return [item for item in row if item != PAD]
 
 

@@ -32,11 +32,3 @@ def input_gradient(score: Tensor, handle: Tensor) -> Tensor:
         return torch.zeros_like(handle)
     (gradient,) = torch.autograd.grad(score.sum(), handle, allow_unused=True)
     return torch.zeros_like(handle) if gradient is None else gradient
-
-
-def fit(tensor: Tensor, width: int) -> Tensor:
-    """`[B, L, ...]` cut or zero-padded to `[B, width, ...]`."""
-    if tensor.shape[1] >= width:
-        return tensor[:, :width]
-    shape = (tensor.shape[0], width - tensor.shape[1], *tensor.shape[2:])
-    return torch.cat([tensor, tensor.new_zeros(shape)], dim=1)

@@ -22,10 +22,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recgauntlet.core.batch import PAD, Candidates, Tokens, Users, UserState
+from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import PAD
 from recgauntlet.threats.lexicon import words_of
 
 SmoothedSurface = Literal["candidate-text", "history"]

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from recgauntlet.core.batch import PAD, Users
+from recgauntlet.core.batch import Users
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.types import PAD
 
 LARGEST_LOOKUP = 512
 """Vectors of history items longer than this are not looked up: a batch of histories would outgrow the

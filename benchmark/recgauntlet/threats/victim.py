@@ -14,8 +14,9 @@ from torch import Tensor
 from recgauntlet.core.batch import Batch, Candidates, Users, UserState
 from recgauntlet.core.errors import BudgetExceeded
 from recgauntlet.core.recommender import Recommender, embedding_mask
+from recgauntlet.core.scoring import fit
 from recgauntlet.threats.embedding_scale import EmbeddingScale
-from recgauntlet.threats.gradients import fit, gradient_once, is_out_of_memory
+from recgauntlet.threats.gradients import gradient_once, is_out_of_memory
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.known_scores import KnownScores
 from recgauntlet.threats.vectors import HistoryVectors

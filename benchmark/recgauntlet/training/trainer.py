@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +17,11 @@ from recgauntlet.core.dataset import Pairs, TaskData
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.scoring import score_batch
 from recgauntlet.core.types import Progress
 from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.metrics.ranking import auc
 from recgauntlet.records.schema import Epoch
-from recgauntlet.threats.gradients import fit
 from recgauntlet.training.cost import FlopCount, Passes, count_passes
 from recgauntlet.training.defense import Defense, TrainingContext
 
@@ -210,31 +209,6 @@ def validate(model: Recommender, pairs: Pairs, *, chunk: int = 512) -> float:
     if not np.isfinite(all_scores).all():
         return 0.0
     return float(auc(np.concatenate(labels) > 0.5, all_scores))
-
-
-@torch.no_grad()
-def score_batch(model: Recommender, batch: Batch) -> Tensor:
-    """Logits `[B]` of a batch as it stands, users encoded once, nothing counted and nothing cached.
-
-    Raises
-    ------
-    PluginError
-        Where the model's scores do not have the shape `[B]`.
-    """
-    state = model.encode_user(batch.users)
-    candidates = model.candidates(batch.items, batch.texts)
-    embedded: Any = None
-    if batch.delta is not None:
-        embedded = model.embed(candidates)
-        embedded = embedded + fit(batch.delta, embedded.shape[1])
-    scores = model.score(state.select(batch.rows), candidates, embedded)
-    if scores.shape != (len(batch),):
-        raise PluginError(
-            f"the model's scores have shape {tuple(scores.shape)} where {(len(batch),)} is expected",
-            field="score",
-            remedy="return one logit a candidate",
-        )
-    return scores.float()
 
 
 def filtered(defense: Defense, pairs: Pairs) -> Pairs:

@@ -20,10 +20,11 @@ from recgauntlet.attacks.history.greedy import HistoryGradient, HistoryQuery
 from recgauntlet.attacks.suite import attacks_for, transfer_for
 from recgauntlet.attacks.text.greedy import CharacterSwap, WordGradient, WordQuery
 from recgauntlet.attacks.text.keywords import Keywords
-from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.card import Threat
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import PAD
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.verifier import verify

@@ -11,9 +11,10 @@ from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import first_of_each, rank_within, worst_first
 from recgauntlet.attacks.history.edits import DELETE, INSERT, REPLACE, Histories, allowed_items
 from recgauntlet.attacks.history.greedy import HistoryGradient, HistoryQuery, RandomHistory
-from recgauntlet.core.batch import PAD, Batch
+from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import HistoryThreat
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import PAD
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.verifier import verify

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recgauntlet.core.batch import PAD
 from recgauntlet.core.card import Split, TaskCard
 from recgauntlet.core.dataset import Pairs, Tables, TaskData
 from recgauntlet.core.errors import CardError, DataError
+from recgauntlet.core.types import PAD
 from recgauntlet.data.cache import content_hash
 from recgauntlet.data.examples import boundaries, from_impressions, from_interactions
 

@@ -16,19 +16,18 @@ from tiny_task import make_spec
 from torch import Tensor, nn
 from toy_recommender import ToyRecommender, headline_threat, history_threat, stuffing_threat, tiers, train
 
-from recgauntlet.core.batch import PAD, Candidates, Tokens, Users, UserState
+from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.core.card import TIERS, TextThreat
 from recgauntlet.core.dataset import Catalog, Impressions, Pairs, TaskData
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.scoring import score_batch
+from recgauntlet.core.types import PAD
 from recgauntlet.evaluation.certify import (
     certificate_gate,
     certify,
     guaranteed,
     right_votes,
-    touched,
-    touched_items,
-    touched_words,
 )
 from recgauntlet.evaluation.robustness import Trial, is_right, run_threat
 from recgauntlet.records.columns import Packed
@@ -37,11 +36,11 @@ from recgauntlet.records.validate import check_record
 from recgauntlet.runner.cell import run_cell
 from recgauntlet.testing.tiny import SHORT
 from recgauntlet.threats.budget import Budget
+from recgauntlet.threats.history import HistoryThreatModel, history_fault
 from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.smoothing import DeletionSmoothed, SmoothedSurface, left_of
-from recgauntlet.threats.verifier.history import history_fault
-from recgauntlet.threats.verifier.text import text_fault
-from recgauntlet.training.trainer import score_batch
+from recgauntlet.threats.text import TextThreatModel, text_fault
 
 PRIME = 99991
 
@@ -157,7 +156,7 @@ def test_no_legal_history_turns_what_is_certified(kind: type[Lottery], votes: in
     assert not (bits & fallen).any()
     assert fallen[1].any(), "no history turns anything: the test means nothing"
     if kind is Memory and votes == 5:  # one vote less, and the proof would be wrong
-        reached = kept * touched(trial, Budget.of(threat, "low"))
+        reached = kept * threat_model(threat).touched(trial.world.catalog, trial.batch, Budget.of(threat, "low"))
         votes_right = right_votes(trial.model, trial.batch)  # type: ignore[arg-type]
         bold = (guaranteed(votes_right, reached - 1) > 0.5).numpy()
         assert (bold & fallen[0]).any()
@@ -232,13 +231,13 @@ def test_the_guarantee_is_the_worst_choice_of_the_reached_votes() -> None:
 def test_edits_of_a_history_touch_what_goes_and_what_comes(
     operations: tuple[str, ...], edits: int, length: int, most: int
 ) -> None:
-    assert touched_items(history_threat(operations=operations), edits, length, width=5) == most
+    assert HistoryThreatModel(history_threat(operations=operations)).most_touched(edits, length, width=5) == most
 
 
 def test_words_are_touched_within_words_characters_and_share() -> None:
     tampering, stuffing = headline_threat(), stuffing_threat()
     found = {
-        (threat.id, tier, count): touched_words(threat, Budget.of(threat, tier), count)
+        (threat.id, tier, count): TextThreatModel(threat).most_touched(Budget.of(threat, tier), count)
         for threat in (tampering, stuffing)
         for tier in TIERS
         for count in (1, 3, 10, 60)
@@ -247,7 +246,7 @@ def test_words_are_touched_within_words_characters_and_share() -> None:
     assert [found["headline-tampering", "high", count] for count in (1, 3, 10, 60)] == [1, 1, 3, 16]
     assert [found["title-stuffing", tier, 1] for tier in TIERS] == [1, 2, 4]
     replacing = stuffing.model_copy(update={"operations": ("replace-word",)})
-    assert touched_words(replacing, Budget.of(replacing, "high"), 3) == 3
+    assert TextThreatModel(replacing).most_touched(Budget.of(replacing, "high"), 3) == 3
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import pytest
 import torch
 from synthetic_records import make_record
 
-from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import RecordError
-from recgauntlet.core.types import Edit
+from recgauntlet.core.types import PAD, Edit
 from recgauntlet.evaluation.evidence import with_inputs
 from recgauntlet.records.schema import Evidence
 from recgauntlet.records.validate import check_record

@@ -3,9 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recgauntlet.core.batch import PAD
 from recgauntlet.core.dataset import Catalog
-from recgauntlet.core.types import Edit
+from recgauntlet.core.types import PAD, Edit
 from recgauntlet.threats.edits import apply_history_edits, apply_text_edits, history_edits, text_edits
 
 CATALOG = Catalog(tuple(f"id-{n}" for n in range(6)), ("text",) * 6, ("",) * 6)

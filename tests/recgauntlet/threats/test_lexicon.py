@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recgauntlet.threats.lexicon import Lexicon, character_variants, core_of, is_number, parts_of
-from recgauntlet.threats.verifier.text import levenshtein
+from recgauntlet.threats.text import levenshtein
 
 TEXTS = (
     "The queen opens a new ship in Southampton",

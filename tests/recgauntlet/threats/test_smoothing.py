@@ -8,10 +8,11 @@ import torch
 from small_data import small_data
 from toy_recommender import ToyRecommender, make_batch, make_catalog, train
 
-from recgauntlet.core.batch import PAD, Batch, Candidates
+from recgauntlet.core.batch import Batch, Candidates
 from recgauntlet.core.errors import PluginError
+from recgauntlet.core.scoring import score_batch
+from recgauntlet.core.types import PAD
 from recgauntlet.threats.smoothing import DeletionSmoothed, SmoothedSurface, VotedCandidates, deal, left_of, vote
-from recgauntlet.training.trainer import score_batch
 
 SURFACES: list[SmoothedSurface] = ["candidate-text", "history"]
 

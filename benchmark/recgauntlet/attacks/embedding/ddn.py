@@ -12,7 +12,6 @@ from torch import Tensor
 from recgauntlet.attacks.common import FALLEN, Best, may_ask
 from recgauntlet.attacks.embedding.pgd import (
     EmbeddingAttack,
-    Norm,
     climb,
     project,
     random_directions,
@@ -22,7 +21,8 @@ from recgauntlet.attacks.embedding.pgd import (
 from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
-from recgauntlet.threats.gradients import fit
+from recgauntlet.core.scoring import fit
+from recgauntlet.threats.embedding import Norm
 from recgauntlet.threats.victim import Victim
 
 

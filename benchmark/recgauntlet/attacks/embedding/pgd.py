@@ -10,7 +10,7 @@ Padding never moves.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,25 +19,15 @@ from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import Best, may_ask, wrong_way
 from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
-from recgauntlet.core.card import EmbeddingThreat
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.scoring import fit
 from recgauntlet.core.types import Surface
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.embedding_scale import EmbeddingScale
-from recgauntlet.threats.gradients import fit
+from recgauntlet.threats.embedding import EmbeddingThreatModel, Norm
 from recgauntlet.threats.victim import Victim
 
-Norm = Literal["l2", "linf"]
 _SAFE = 1.0 - 1e-5
 """Radii are shrunk by this, so that rounding never carries a delta out of the ball."""
-
-
-def radius_of(budget: Budget, scale: EmbeddingScale) -> tuple[Norm, float]:
-    """The norm and the radius of the budget's ball for a model of `scale`."""
-    if not isinstance(budget.threat, EmbeddingThreat):
-        raise TypeError(f"an embedding attack cannot work inside the threat {budget.threat.id}")
-    unit = scale.norm if budget.threat.norm == "l2" else scale.rms
-    return budget.threat.norm, budget.amount * unit
 
 
 def project(delta: Tensor, norm: Norm, radius: float) -> Tensor:
@@ -81,7 +71,7 @@ class EmbeddingAttack(Attack):
     surface: ClassVar[Surface] = "embedding"
 
     def perturb(self, victim: Victim, batch: Batch, budget: Budget, rng: Randomness) -> Batch:
-        norm, radius = radius_of(budget, victim.scale)
+        norm, radius = EmbeddingThreatModel.of(budget).ball(budget.amount, victim.scale)
         if not len(batch) or radius <= 0:
             return batch
         return batch.with_delta(self._delta(victim, batch.with_delta(None), norm, radius * _SAFE, rng))

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from recgauntlet.attacks.common import Best, may_ask
-from recgauntlet.attacks.embedding.pgd import EmbeddingAttack, Norm, to_border
+from recgauntlet.attacks.embedding.pgd import EmbeddingAttack, to_border
 from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
+from recgauntlet.threats.embedding import Norm
 from recgauntlet.threats.victim import Victim
 
 _PLAN = (0.005, 0.025, 0.1, 0.25, 0.5, 0.75)

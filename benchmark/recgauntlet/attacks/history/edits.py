@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recgauntlet.core.batch import PAD
 from recgauntlet.core.card import HistoryThreat
+from recgauntlet.core.types import PAD
 
 REPLACE, INSERT, DELETE = 0, 1, 2
 _PER_PLACE = 3

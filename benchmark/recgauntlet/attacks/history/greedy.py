@@ -27,6 +27,7 @@ from recgauntlet.core.card import HistoryThreat
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import Surface
 from recgauntlet.threats.budget import Budget
+from recgauntlet.threats.history import HistoryThreatModel
 from recgauntlet.threats.victim import Victim
 
 _OPERATIONS = {"replace": REPLACE, "insert": INSERT, "delete": DELETE}
@@ -38,12 +39,11 @@ class _HistoryAttack(Attack):
     surface: ClassVar[Surface] = "history"
 
     def perturb(self, victim: Victim, batch: Batch, budget: Budget, rng: Randomness) -> Batch:
-        if not isinstance(budget.threat, HistoryThreat):
-            raise TypeError(f"a history attack cannot work inside the threat {budget.threat.id}")
+        threat = HistoryThreatModel.of(budget).card
         if not len(batch) or budget.amount < 1:
             return batch
         public = victim.world.item_vectors.to(batch.items.device)
-        return batch.with_histories(self._search(victim, batch, budget.threat, int(budget.amount), public, rng))
+        return batch.with_histories(self._search(victim, batch, threat, int(budget.amount), public, rng))
 
     @abstractmethod
     def _search(

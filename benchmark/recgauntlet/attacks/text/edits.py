@@ -15,6 +15,7 @@ from recgauntlet.core.card import TextThreat
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.lexicon import Lexicon, character_variants, core_of, is_number, words_of
+from recgauntlet.threats.text import TextThreatModel
 
 _MOST_WORDS = 2000
 
@@ -62,9 +63,7 @@ class Rules:
     @classmethod
     def of(cls, world: World, budget: Budget) -> Rules:
         """The rules of `budget` in `world`; TypeError where its threat touches no text."""
-        if not isinstance(budget.threat, TextThreat):
-            raise TypeError(f"a text attack cannot work inside the threat {budget.threat.id}")
-        return cls(world.lexicon, budget.threat, budget)
+        return cls(world.lexicon, TextThreatModel.of(budget).card, budget)
 
     @property
     def any_edit(self) -> bool:

@@ -11,8 +11,8 @@ from recgauntlet.attacks.text.edits import Draft
 from recgauntlet.attacks.text.greedy import shared
 from recgauntlet.attacks.text.search_step import Round
 from recgauntlet.core import references
-from recgauntlet.core.card import TextThreat
 from recgauntlet.threats.budget import Budget
+from recgauntlet.threats.text import TextThreatModel
 
 _PROBES = 32
 _RIDGE = 10.0
@@ -35,9 +35,7 @@ class Keywords(BeamText):
     citation = references.WALLACE_2019
 
     def supports(self, budget: Budget) -> bool:
-        return (
-            budget.amount >= 1 and isinstance(budget.threat, TextThreat) and "insert-word" in budget.threat.operations
-        )
+        return budget.amount >= 1 and TextThreatModel.of(budget).may_insert
 
     def _options(self, round_: Round) -> list[list[Draft]]:
         rules, words = round_.rules, round_.rules.vocabulary

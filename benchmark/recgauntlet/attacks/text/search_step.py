@@ -12,8 +12,9 @@ from torch import Tensor
 
 from recgauntlet.attacks.common import FALLEN, wrong_way
 from recgauntlet.attacks.text.edits import Draft, Rules
-from recgauntlet.core.batch import PAD, Batch
+from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import PAD
 from recgauntlet.threats.victim import Victim
 
 

@@ -12,11 +12,12 @@ from torch import Tensor
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import Threat
 from recgauntlet.core.protocol import FEW, SAME
+from recgauntlet.core.scoring import score_batch
 from recgauntlet.evaluation.robustness import Trial, change, is_right, score_in_chunks
 from recgauntlet.evaluation.sanity_checks import at_most
 from recgauntlet.records.schema import Gate
+from recgauntlet.threats.registry import threat_model
 from recgauntlet.training.checkpoint import weights_hash
-from recgauntlet.training.trainer import score_batch
 
 
 def behaviour_gates(trial: Trial) -> tuple[Gate, ...]:
@@ -72,15 +73,7 @@ def behaviour_gates(trial: Trial) -> tuple[Gate, ...]:
 def zero_budget_gate(trial: Trial, threat: Threat, index: Tensor) -> Gate:
     """Nothing is changed, but the input takes the way that a perturbed one takes."""
     clean = trial.batch.select(index)
-    if threat.surface == "candidate-text":
-        texts = trial.world.catalog.texts
-        same = clean.with_texts([texts[i] for i in clean.items.tolist()])
-    elif threat.surface == "history":
-        same = clean.with_histories(clean.histories())
-    else:
-        with torch.no_grad():
-            embedded = trial.model.embed(trial.model.candidates(clean.items))
-        same = clean.with_delta(torch.zeros_like(embedded))
+    same = threat_model(threat).unchanged(trial.model, trial.world.catalog, clean)
     scores = score_in_chunks(trial.model, same, trial.samples)
     moved = 0.0 if trial.samples > 1 else change(trial.scores[index], scores)
     flips = int((is_right(scores, clean) != trial.right[index]).sum())

@@ -24,17 +24,18 @@ from recgauntlet.core.protocol import (
     UNLIMITED,
 )
 from recgauntlet.core.rng import Randomness
-from recgauntlet.evaluation.robustness import Trial, run_attack, score_in_chunks
+from recgauntlet.evaluation.robustness import Trial, run_attack
 from recgauntlet.evaluation.sanity_checks import at_least, at_most
 from recgauntlet.records.schema import Gate
 from recgauntlet.threats.budget import Budget
+from recgauntlet.threats.registry import threat_model
 
 
 def flat_gates(trial: Trial, threat: Threat, index: Tensor) -> tuple[Gate, ...]:
     """Gradients of the margin and of the cross-entropy with respect to the surface's continuous handle."""
     batch = trial.batch.select(index)
     trial.victim.reset(None)
-    logits, gradient, length = _gradients(trial, threat, batch)
+    logits, gradient, length = threat_model(threat).gradient(trial.victim, batch)
     damage = wrong_way(batch) * logits
     slopes = {"margin": torch.ones_like(damage), "cross-entropy": torch.sigmoid(damage)}
     spread = max(float(trial.scores.std()), 1e-12)
@@ -81,15 +82,8 @@ def _slope_gate(trial: Trial, threat: Threat, batch: Batch, gradient: Tensor, le
 
 def _moved(trial: Trial, threat: Threat, batch: Batch, step: Tensor) -> Tensor:
     """Logits `[B]` with `step [B, ...]` added to the surface's continuous handle; the mean of the model's samples."""
-    if threat.surface != "history":
-        return score_in_chunks(trial.model, batch.with_delta(step), trial.samples)
-    users = batch.users.select(batch.rows)
-    with torch.no_grad():
-        embedded = trial.model.embed_history(users)
-        candidates = trial.model.candidates(batch.items, batch.texts)
-        passes = [
-            trial.model.score(trial.model.encode_user(users, embedded + step), candidates) for _ in range(trial.samples)
-        ]
+    handle = threat_model(threat)
+    passes = [handle.shifted_scores(trial.model, batch, step) for _ in range(trial.samples)]
     return torch.stack(passes).mean(dim=0)
 
 
@@ -97,7 +91,7 @@ def felt_gate(trial: Trial, threat: Threat, random: Attack, index: Tensor, rng: 
     """Random legal changes move the score: a model that does not feel them does not read what the attacker changes."""
     clean = trial.batch.select(index)
     found = run_attack(trial, random, Budget.of(threat, "standard"), index, rng.child("felt"))
-    changed = _changed(trial, clean, found.perturbed)
+    changed = threat_model(threat).changed(trial.world.catalog, clean, found.perturbed)
     spread = max(float(trial.scores.double().std()), 1e-300)
     moved = (found.scores - trial.scores[index]).double().abs() > SAME * spread
     felt = float(moved[changed].double().mean()) if bool(changed.any()) else 1.0
@@ -110,27 +104,6 @@ def felt_gate(trial: Trial, threat: Threat, random: Attack, index: Tensor, rng: 
         "what it knows of the test withstands nothing that it would meet elsewhere",
         remedy="let the score depend on the texts, histories and embeddings that are handed in",
     )
-
-
-def _changed(trial: Trial, clean: Batch, perturbed: Batch) -> Tensor:
-    """`[B]`: which examples differ from the clean ones at all."""
-    if perturbed.delta is not None:
-        return perturbed.delta.flatten(1).ne(0).any(dim=1)
-    if perturbed.texts is not None:
-        texts = trial.world.catalog.texts
-        pairs = zip(perturbed.texts, clean.items.tolist(), strict=True)
-        return torch.tensor([text != texts[item] for text, item in pairs], device=clean.items.device)
-    return (perturbed.histories() != clean.histories()).any(dim=1)
-
-
-def _gradients(trial: Trial, threat: Threat, batch: Batch) -> tuple[Tensor, Tensor, float]:
-    """Logits `[B]`, input gradients `[B, ...]`, and the mean norm of one vector of the handle."""
-    if threat.surface == "history":
-        logits, embedded, gradient = trial.victim.history_gradient(batch)
-        norms = embedded.norm(dim=2)
-        return logits, gradient, float(norms[norms > 0].mean()) if bool((norms > 0).any()) else 0.0
-    logits, gradient, _ = trial.victim.embedding_gradient(batch)
-    return logits, gradient, trial.scale.norm
 
 
 def unlimited_gate(trial: Trial, threat: EmbeddingThreat, attack: Attack, index: Tensor, rng: Randomness) -> Gate:

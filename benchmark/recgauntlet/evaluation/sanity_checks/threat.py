@@ -14,6 +14,7 @@ from recgauntlet.core.protocol import DISCRETE_SLACK, SLACK, STANDARD_ERRORS
 from recgauntlet.core.types import BoolArray
 from recgauntlet.evaluation.sanity_checks import at_most
 from recgauntlet.records.schema import Gate, LoneAttack
+from recgauntlet.threats.registry import threat_model
 
 _ONE_STEP = frozenset({"fgm", "fgsm"})
 
@@ -33,7 +34,7 @@ def order_gates(
     black = [a.name for a in blind if a.edits in ways]
     searches = [a.name for a in ran if not a.is_random]
     chance = [a.name for a in ran if a.is_random]
-    slack = SLACK if threat.surface == "embedding" else DISCRETE_SLACK
+    slack = DISCRETE_SLACK if threat_model(threat).is_discrete else SLACK
     gates = [damage_grows(threat, alone, right)]
     if searches and chance:
         gates.append(

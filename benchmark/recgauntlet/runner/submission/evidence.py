@@ -21,9 +21,9 @@ from recgauntlet.records.manifest import Finding
 from recgauntlet.records.schema import Evidence, RunRecord
 from recgauntlet.records.submission.reader import Opened
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.edits import edit_fault, rebuilt
 from recgauntlet.threats.embedding_scale import EmbeddingScale
 from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.verifier import verify
 
 Sources = Callable[[str], SourceOptions]
@@ -79,12 +79,10 @@ def _wrong(record: RunRecord, card: TaskCard, data: TaskData, world: World) -> I
             continue
         index = torch.tensor([entry.example for entry in inside])
         clean, budget = batch.select(index), Budget.of(threats[threat], tier)
-        faults = [
-            edit_fault(world.catalog, budget.threat.surface, clean, row, entry.edits)
-            for row, entry in enumerate(inside)
-        ]
+        model = threat_model(budget.threat)
+        faults = [model.edit_fault(world.catalog, clean, row, entry.edits) for row, entry in enumerate(inside)]
         edits = [() if fault else entry.edits for fault, entry in zip(faults, inside, strict=True)]
-        verdict = verify(world, NO_SCALE, budget, clean, rebuilt(world.catalog, budget.threat.surface, clean, edits))
+        verdict = verify(world, NO_SCALE, budget, clean, model.rebuilt(world.catalog, clean, edits))
         may = attackable(budget.threat, clean)
         for row, entry in enumerate(inside):
             problem = faults[row] or verdict.reasons[row] or ("" if may[row] else "the threat does not touch it")

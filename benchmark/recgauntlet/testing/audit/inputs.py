@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from recgauntlet.core.batch import PAD, Candidates, Tokens, Users, UserState
+from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import PAD
 from recgauntlet.testing.audit.serving import Fake, Served
 from recgauntlet.threats.embedding_scale import embedding_scale
 

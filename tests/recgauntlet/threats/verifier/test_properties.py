@@ -28,16 +28,17 @@ from hypothesis import strategies as st
 from toy_recommender import ToyRecommender, make_twin, make_victim
 
 from recgauntlet.attacks.suite import suite_attacks, transfer_for
-from recgauntlet.core.batch import PAD, Batch
+from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import HistoryThreat, TextThreat, Threat, Tier
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import PAD
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import EmbeddingScale
+from recgauntlet.threats.history import history_fault
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.lexicon import Lexicon
+from recgauntlet.threats.text import text_fault
 from recgauntlet.threats.verifier import Verdict, verify
-from recgauntlet.threats.verifier.history import history_fault
-from recgauntlet.threats.verifier.text import text_fault
 
 TIER = st.sampled_from(["low", "standard", "high"])
 THREATS: dict[str, st.SearchStrategy[Threat]] = {

@@ -7,16 +7,17 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from recgauntlet.core.batch import PAD, Batch, Users
+from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat, TierValues
 from recgauntlet.core.dataset import Catalog
+from recgauntlet.core.types import PAD
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import EmbeddingScale
+from recgauntlet.threats.history import history_fault
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.lexicon import Lexicon, character_variants
+from recgauntlet.threats.text import levenshtein, text_fault
 from recgauntlet.threats.verifier import Verdict, verify
-from recgauntlet.threats.verifier.history import history_fault
-from recgauntlet.threats.verifier.text import levenshtein, text_fault
 
 TEXTS = (
     "red ceramic teapot for two",

@@ -1,0 +1,114 @@
+"""The threat to a candidate's embeddings: they move inside a ball.
+
+Every value of the change is finite, and its L2 norm over the whole candidate (or its largest element) is at most
+`amount` times the model's own scale, to a relative 1e-4 for rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from recgauntlet.core.card import EmbeddingThreat, Threat
+from recgauntlet.core.types import Surface
+from recgauntlet.threats.base import ThreatModel, slashed
+from recgauntlet.threats.budget import Budget
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from recgauntlet.core.batch import Batch
+    from recgauntlet.core.dataset import Catalog
+    from recgauntlet.core.recommender import Recommender
+    from recgauntlet.threats.embedding_scale import EmbeddingScale
+    from recgauntlet.threats.knowledge import World
+    from recgauntlet.threats.victim import Victim
+
+Norm = Literal["l2", "linf"]
+TOLERANCE = 1e-4
+"""Relative slack on a norm, for rounding."""
+
+
+class EmbeddingThreatModel(ThreatModel[EmbeddingThreat]):
+    """The candidate's embeddings move inside a ball whose radius is relative to the model's own mean norm."""
+
+    surface: ClassVar[Surface] = "embedding"
+    is_discrete: ClassVar[bool] = False
+    unit: ClassVar[str] = ""
+
+    def ball(self, amount: float, scale: EmbeddingScale) -> tuple[Norm, float]:
+        """The norm and the radius of the ball of relative radius `amount` for a model of `scale`."""
+        return self.card.norm, amount * (scale.norm if self.card.norm == "l2" else scale.rms)
+
+    @classmethod
+    def changed(cls, catalog: Catalog, clean: Batch, perturbed: Batch) -> Tensor:
+        return _moved(clean, perturbed).ne(0).flatten(1).any(dim=1)
+
+    @classmethod
+    def unchanged(cls, model: Recommender, catalog: Catalog, clean: Batch) -> Batch:
+        import torch
+
+        with torch.no_grad():
+            embedded = model.embed(model.candidates(clean.items))
+        return clean.with_delta(torch.zeros_like(embedded))
+
+    def faults(self, world: World, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch) -> list[str]:
+        moved = _moved(clean, perturbed).flatten(1)
+        norm, radius = self.ball(budget.amount, scale)
+        size = moved.norm(dim=1) if norm == "l2" else moved.abs().amax(dim=1)
+        out = []
+        for finite, value in zip(moved.isfinite().all(dim=1).tolist(), size.tolist(), strict=True):
+            if not finite:
+                out.append("the embedding change is not finite")
+            elif value > radius * (1 + TOLERANCE):
+                out.append(f"the {norm} norm of the embedding change is {value:.6g}, more than {radius:.6g}")
+            else:
+                out.append("")
+        return out
+
+    @classmethod
+    def gradient(cls, victim: Victim, batch: Batch) -> tuple[Tensor, Tensor, float]:
+        logits, gradient, _ = victim.embedding_gradient(batch)
+        return logits, gradient, victim.scale.norm
+
+    @classmethod
+    def shifted_scores(cls, model: Recommender, batch: Batch, step: Tensor) -> Tensor:
+        return shifted_candidates(model, batch, step)
+
+    @classmethod
+    def axis(cls, by_characters: bool = False) -> str:
+        return "radius, relative to the model’s own embeddings"
+
+    @classmethod
+    def budget_text(cls, amounts: Sequence[float], characters: Sequence[int] = (), card: Threat | None = None) -> str:
+        norm = card.norm if isinstance(card, EmbeddingThreat) else ""
+        if norm == "linf":
+            return f"every element by at most {slashed(amounts)} × the model’s own root mean square element (L∞)"
+        return f"a ball of radius {slashed(amounts)} × the model’s own mean norm{' (L2)' if norm == 'l2' else ''}"
+
+
+def shifted_candidates(model: Recommender, batch: Batch, step: Tensor) -> Tensor:
+    """Logits `[B]` with `step [B, L, D]` added to the candidates' embeddings."""
+    import torch
+
+    from recgauntlet.core.scoring import score_batch
+
+    with torch.no_grad():
+        return score_batch(model, batch.with_delta(step))
+
+
+def _moved(clean: Batch, perturbed: Batch) -> Tensor:
+    """`[B, L, D]`: what the perturbed batch adds to the embeddings beyond the clean one; `[B, 1, 1]` zeros if
+    nothing."""
+    import torch
+
+    deltas = [batch.delta for batch in (perturbed, clean)]
+    known = [delta for delta in deltas if delta is not None]
+    if not known:
+        return torch.zeros((len(clean), 1, 1))
+    width, size = max(d.shape[1] for d in known), max(d.shape[2] for d in known)
+    total = torch.zeros((len(clean), width, size), dtype=torch.float64, device=known[0].device)
+    for delta, sign in zip(deltas, (1.0, -1.0), strict=True):
+        if delta is not None:
+            total[:, : delta.shape[1], : delta.shape[2]] += sign * delta.double()
+    return total

@@ -1,0 +1,253 @@
+"""The threat to a candidate's text, and the verifier's rules for it.
+
+A perturbed text is the clean one, or words with single spaces between them, and keeps to all of these:
+
+- word for word, its first words are the clean ones, changed or not; further words stand behind the last (only
+  where `insert-word` is allowed). No word is taken away.
+- Either at most `amount` words are changed or added, or no word is added and the changes cost at most
+  `characters` character edits (Levenshtein, summed over the words; only where `replace-character` is
+  allowed).
+- A word that is replaced as a word becomes a neighbour: a cosine of at least `synonym_cosine`, the
+  punctuation around it kept. Where words may also be added (stuffing), any word of the catalog may come in
+  instead.
+- An added word stands in the catalog.
+- At most `max_changed_share` of the words change, but one always may.
+- The length is at most `max_length` characters, or that of the clean text where it was longer.
+- No word (case and outer punctuation aside) stands more than `max_repeats` times, or than it did.
+- No banned character stands more often than it did.
+- The words with digits stay as they are, in order, and none comes in; names stay where `keep_names` is set.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from recgauntlet.core.card import TextThreat, Threat
+from recgauntlet.core.types import Edit, Surface
+from recgauntlet.threats.base import ThreatModel, place_fault, slashed
+from recgauntlet.threats.budget import Budget
+from recgauntlet.threats.embedding import shifted_candidates
+from recgauntlet.threats.lexicon import Lexicon, core_of, is_number, parts_of, words_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from recgauntlet.core.batch import Batch
+    from recgauntlet.core.dataset import Catalog
+    from recgauntlet.core.recommender import Recommender
+    from recgauntlet.threats.embedding_scale import EmbeddingScale
+    from recgauntlet.threats.knowledge import World
+    from recgauntlet.threats.victim import Victim
+
+_ROUNDING = 1e-9
+"""A share of 0.58 allows 29 of 50 words, though 0.58 * 50 is below 29 in floating point."""
+
+
+class TextThreatModel(ThreatModel[TextThreat]):
+    """The candidate's text is edited by words, or by characters."""
+
+    surface: ClassVar[Surface] = "candidate-text"
+    is_discrete: ClassVar[bool] = True
+    unit: ClassVar[str] = "words"
+
+    @property
+    def may_insert(self) -> bool:
+        """Whether catalog words may be appended, and put in place of others (stuffing)."""
+        return "insert-word" in self.card.operations
+
+    def most_touched(self, budget: Budget, count: int) -> int:
+        """The most words of a text of `count` that can be changed or added within `budget`."""
+        share = self.card.max_changed_share
+        words = int(budget.amount) if self.may_insert else min(int(budget.amount), count)
+        characters = min(budget.characters, count) if "replace-character" in self.card.operations else 0
+        most = max(words, characters)
+        return most if share is None else min(most, max(1, int(share * count + _ROUNDING)))
+
+    def touched(self, catalog: Catalog, batch: Batch, budget: Budget) -> Tensor:
+        import torch
+
+        counts = [len(words_of(text)) for text in shown_texts(catalog, batch)]
+        return torch.tensor([self.most_touched(budget, count) for count in counts], dtype=torch.int64)
+
+    @classmethod
+    def changed(cls, catalog: Catalog, clean: Batch, perturbed: Batch) -> Tensor:
+        import torch
+
+        if perturbed.texts == clean.texts:
+            return torch.zeros(len(clean), dtype=torch.bool, device=clean.items.device)
+        pairs = zip(shown_texts(catalog, clean), shown_texts(catalog, perturbed), strict=True)
+        return torch.tensor([a != b for a, b in pairs], dtype=torch.bool, device=clean.items.device)
+
+    @classmethod
+    def unchanged(cls, model: Recommender, catalog: Catalog, clean: Batch) -> Batch:
+        return clean.with_texts([catalog.texts[i] for i in clean.items.tolist()])
+
+    def faults(self, world: World, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch) -> list[str]:
+        pairs = zip(shown_texts(world.catalog, clean), shown_texts(world.catalog, perturbed), strict=True)
+        return [text_fault(world.lexicon, self.card, budget, *pair) for pair in pairs]
+
+    @classmethod
+    def gradient(cls, victim: Victim, batch: Batch) -> tuple[Tensor, Tensor, float]:
+        logits, gradient, _ = victim.embedding_gradient(batch)
+        return logits, gradient, victim.scale.norm
+
+    @classmethod
+    def shifted_scores(cls, model: Recommender, batch: Batch, step: Tensor) -> Tensor:
+        return shifted_candidates(model, batch, step)
+
+    @classmethod
+    def edits(cls, catalog: Catalog, clean: Batch, perturbed: Batch, row: int) -> tuple[Edit, ...]:
+        from recgauntlet.threats.edits import text_edits
+
+        return text_edits(text_of(catalog, clean, row), text_of(catalog, perturbed, row))
+
+    @classmethod
+    def rebuilt(cls, catalog: Catalog, clean: Batch, edits: Sequence[Sequence[Edit]]) -> Batch:
+        from recgauntlet.threats.edits import apply_text_edits
+
+        pairs = zip(shown_texts(catalog, clean), edits, strict=True)
+        return clean.with_texts([apply_text_edits(*pair) for pair in pairs])
+
+    @classmethod
+    def edit_fault(cls, catalog: Catalog, clean: Batch, row: int, edits: Sequence[Edit]) -> str:
+        return place_fault(edits, len(words_of(text_of(catalog, clean, row))))
+
+    @classmethod
+    def evidence_input(cls, catalog: Catalog, batch: Batch, row: int, edits: Sequence[Edit]) -> dict[str, Any]:
+        return {"before": tuple(words_of(text_of(catalog, batch, row)))}
+
+    @classmethod
+    def axis(cls, by_characters: bool = False) -> str:
+        return "characters changed" if by_characters else "words changed"
+
+    @classmethod
+    def amount_text(cls, amount: float, characters: int = 0) -> str:
+        by_characters = f"{characters} characters"
+        if not characters:
+            return f"{amount:g} words"
+        return f"{amount:g} words or {by_characters}" if amount else by_characters
+
+    @classmethod
+    def budget_text(cls, amounts: Sequence[float], characters: Sequence[int] = (), card: Threat | None = None) -> str:
+        either = f", or {slashed(characters)} characters" if any(characters) else ""
+        return f"{slashed(amounts)} words{either}"
+
+    def limits(self) -> list[str]:
+        card = self.card
+        found = [f"at most {card.max_length} characters in all"]
+        if card.max_repeats is not None:
+            found.append(f"no word more than {'twice' if card.max_repeats == 2 else f'{card.max_repeats} times'}")
+        if card.banned_characters:
+            found.append(f"none of {' '.join(card.banned_characters)} added")
+        if card.max_changed_share is not None:
+            found.append(f"at most {card.max_changed_share:.0%} of the words, at least one")
+        if card.keep_numbers:
+            found.append("numbers kept")
+        if card.keep_names:
+            found.append("capitalised names kept")
+        return found
+
+
+def text_of(catalog: Catalog, batch: Batch, row: int) -> str:
+    """The text of the candidate at `row`, as the model sees it."""
+    return catalog.texts[int(batch.items[row])] if batch.texts is None else batch.texts[row]
+
+
+def shown_texts(catalog: Catalog, batch: Batch) -> Sequence[str]:
+    """The texts of all candidates of a batch, as the model sees them."""
+    return [catalog.texts[i] for i in batch.items.tolist()] if batch.texts is None else batch.texts
+
+
+def text_fault(lexicon: Lexicon, threat: TextThreat, budget: Budget, clean: str, perturbed: str) -> str:
+    """Why `perturbed` is not a legal change of `clean`; empty where it is."""
+    if perturbed == clean:
+        return ""
+    before, after = words_of(clean), words_of(perturbed)
+    if perturbed != " ".join(after):
+        return "the words are not set apart by single spaces"
+    if len(after) < len(before):
+        return "a word was taken away"
+    return (
+        _surface_fault(threat, clean, perturbed)
+        or _kept_fault(lexicon, threat, before, after)
+        or _count_fault(lexicon, threat, budget, before, after)
+    )
+
+
+def _surface_fault(threat: TextThreat, clean: str, perturbed: str) -> str:
+    limit = max(threat.max_length, len(clean))
+    if len(perturbed) > limit:
+        return f"the text has {len(perturbed)} characters, more than {limit}"
+    for character in threat.banned_characters:
+        if perturbed.count(character) > clean.count(character):
+            return f"the banned character {character!r} was added"
+    if threat.max_repeats is not None:
+        had = Counter(core_of(word) for word in words_of(clean))
+        for core, times in Counter(core_of(word) for word in words_of(perturbed)).items():
+            if times > max(threat.max_repeats, had[core]):
+                return f"a word stands {times} times"
+    return ""
+
+
+def _kept_fault(lexicon: Lexicon, threat: TextThreat, before: list[str], after: list[str]) -> str:
+    if threat.keep_numbers and [w for w in before if is_number(w)] != [w for w in after if is_number(w)]:
+        return "a number changed"
+    if threat.keep_names:
+        for old, new in zip(before, after, strict=False):
+            if new != old and lexicon.is_name(old):
+                return "a name changed"
+    return ""
+
+
+def _count_fault(lexicon: Lexicon, threat: TextThreat, budget: Budget, before: list[str], after: list[str]) -> str:
+    added = after[len(before) :]
+    changed = [(old, new) for old, new in zip(before, after, strict=False) if old != new]
+    if added and "insert-word" not in threat.operations:
+        return "a word was added"
+    touched = len(changed) + len(added)
+    share = threat.max_changed_share
+    if share is not None and touched > max(1, int(share * len(before) + _ROUNDING)):
+        return f"{touched} of {len(before)} words changed, more than the share of {share}"
+    by_words = _words_fault(lexicon, threat, budget, changed, added)
+    if not by_words or "replace-character" not in threat.operations:
+        return by_words
+    if added:
+        return by_words
+    cost = sum(levenshtein(old, new) for old, new in changed)
+    if cost <= budget.characters:
+        return ""
+    return f"{by_words}; {cost} character edits, more than {budget.characters}"
+
+
+def _words_fault(
+    lexicon: Lexicon, threat: TextThreat, budget: Budget, changed: list[tuple[str, str]], added: list[str]
+) -> str:
+    touched = len(changed) + len(added)
+    if touched > budget.amount:
+        return f"{touched} words changed, more than {budget.amount:g}"
+    if changed and "replace-word" not in threat.operations:
+        return "a word was replaced"
+    stuffing = "insert-word" in threat.operations
+    for old, new in changed:
+        if not (stuffing and lexicon.contains(new)) and not _is_neighbour(lexicon, threat, old, new):
+            return "a word was replaced by one that is no neighbour"
+    if not all(lexicon.contains(word) for word in added):
+        return "an added word does not stand in the catalog"
+    return ""
+
+
+def _is_neighbour(lexicon: Lexicon, threat: TextThreat, old: str, new: str) -> bool:
+    (before, _, after), (first, _, last) = parts_of(old), parts_of(new)
+    return (before, after) == (first, last) and lexicon.cosine(old, new) >= threat.synonym_cosine
+
+
+def levenshtein(first: str, second: str) -> int:
+    """The least number of characters to insert, delete or replace to make `second` of `first`."""
+    row = list(range(len(second) + 1))
+    for i, a in enumerate(first, start=1):
+        corner, row[0] = row[0], i
+        for j, b in enumerate(second, start=1):
+            corner, row[j] = row[j], min(corner + (a != b), row[j] + 1, row[j - 1] + 1)
+    return row[-1]
