@@ -16,9 +16,9 @@ from recgauntlet.core.errors import RecGauntletError
 from recgauntlet.core.escape import visible
 
 _LAZY = {
-    "attack": ("recgauntlet.cli.attack", "Point the gauntlet at a trained checkpoint and print its card."),
-    "audit": ("recgauntlet.cli.audit", "Try to fool the suite with fakes; fails if one passes undetected."),
-    "challenge": ("recgauntlet.cli.challenge", "Let your own attack loose on a record, or check such evidence."),
+    "attack": ("recgauntlet.cli.attack", "Attack a trained checkpoint and print the summary."),
+    "audit": ("recgauntlet.cli.audit", "Attack fake defenses; fails if one is not detected."),
+    "challenge": ("recgauntlet.cli.challenge", "Run your own attack on a record, or check such evidence."),
     "check": ("recgauntlet.cli.check", "Check a defense, model, task or attack of yours against its contract."),
     "cite": ("recgauntlet.cli.cite", "Cite the software, a release or a row: BibTeX and a sentence."),
     "compare": ("recgauntlet.cli.compare", "Compare two rows: differences, intervals, p values."),
@@ -29,7 +29,7 @@ _LAZY = {
     "power": ("recgauntlet.cli.power", "How many examples and seeds a difference needs."),
     "release": ("recgauntlet.cli.release", "Freeze results for good; verify, compare and list releases."),
     "run": ("recgauntlet.cli.run", "Train, attack and record: the benchmark itself."),
-    "show": ("recgauntlet.cli.show", "Print one record in words."),
+    "show": ("recgauntlet.cli.show", "Print a summary of one record."),
     "submit": ("recgauntlet.cli.submit", "Run the fixed recipe on your plugin and pack the result."),
     "table": ("recgauntlet.cli.table", "Print chosen rows as LaTeX, Markdown, HTML or CSV."),
     "tune": ("recgauntlet.cli.tune", "Choose hyper-parameters on validation data, the same few trials a method."),
@@ -81,10 +81,9 @@ def cli() -> None:
     """How robust is a recommender system, and what does robustness cost?
 
     \b
-    A first round, small and offline:
-      recgauntlet run --track demo --out demo
+    Examples:
+      recgauntlet run --track demo --out demo              the small demo of all tasks
       recgauntlet site --results demo --out demo-site
-    A row of the standard track:
       recgauntlet data fetch video-watch
       recgauntlet run --task video-watch --model nrms --defense pgd --seeds 0,1,2 --out results/mine
     """

@@ -14,7 +14,7 @@ from recgauntlet.records.io import write_record
 from recgauntlet.runner.cell import attack_checkpoint
 
 
-@click.command(short_help="Point the gauntlet at a trained checkpoint and print its card.")
+@click.command(short_help="Attack a trained checkpoint and print the summary.")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--task", help="The task, or the path of your own card. [what the checkpoint was trained for]")
 @click.option("--twin", type=click.Path(path_type=Path), help="Undefended weights to find transferred attacks on.")
@@ -41,7 +41,7 @@ def attack(
     which task, model and options it belongs to. The card is the same as that of the cell, but for the cost of training.
 
     \b
-    Example:
+    Examples:
       recgauntlet attack demo/checkpoints/video-watch/demo/nrms-pgd-0.safetensors
     """
     console = Console(highlight=False)

@@ -24,7 +24,7 @@ TRAINING_SHARE = 0.1
 """Of the progress; a guess that only the bar uses."""
 
 
-@click.command(short_help="Try to fool the suite with fakes; fails if one passes undetected.")
+@click.command(short_help="Attack fake defenses; fails if one is not detected.")
 @click.option("--task", default="news-click", show_default=True, help="The task, or the path of your own card.")
 @click.option("--track", type=click.Choice(["demo", "standard"]), default="demo", show_default=True, help="Its data.")
 @click.option("--model", default="nrms", show_default=True, help="The model that the fakes are built around.")

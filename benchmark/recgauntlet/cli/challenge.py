@@ -25,7 +25,7 @@ from recgauntlet.runner.recheck import Checked, recheck
 FOLDER = "best_known"
 
 
-@click.command(short_help="Let your own attack loose on a record, or check such evidence.")
+@click.command(short_help="Run your own attack on a record, or check such evidence.")
 @click.argument("record", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--attack", "name", help="A registered attack (recgauntlet list attacks). It runs only because you name it."
@@ -66,12 +66,12 @@ def challenge(
 
     An attack is registered by an entry point (recgauntlet.attacks; docs/extend/attack.md). It gets the examples that
     the fixed suite left standing, tier by tier. The evaluator scores what it returns and the verifier checks the
-    budget. The result stands beside the records as "best known": the record and its rank are never changed.
+    budget. The result stands beside the records as "best known": the record and its rank are never changed. --check
+    verifies the evidence of such a file again, input by input.
 
     \b
-    Attack:
+    Examples:
       recgauntlet challenge results/mine/video-watch/standard/nrms-pgd-0.json --attack patient-ascent
-    Check the evidence of such a file again, input by input:
       recgauntlet challenge --check results/mine/best_known/patient-ascent/video-watch/standard/nrms-pgd-0.json
     """
     if (record is None) == (check is None) or (record is not None) != (name is not None):

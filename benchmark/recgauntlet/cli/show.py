@@ -32,6 +32,10 @@ def list_(kind: Kind) -> None:
 
     Whatever another package registers as an entry point (recgauntlet.tasks, .models, .defenses, .attacks) is listed
     beside the built-in ones.
+
+    \b
+    Examples:
+      recgauntlet list defenses
     """
     table = Table(box=None, pad_edge=False)
     rows = {"tasks": _tasks, "models": _models, "defenses": _defenses, "attacks": _attacks}[kind]()
@@ -103,13 +107,17 @@ def _in_a_line(thing: type) -> str:
     return " ".join(said.partition("\n\n")[0].split())
 
 
-@click.command(short_help="Print one record in words.")
+@click.command(short_help="Print a summary of one record.")
 @click.argument("record", type=click.Path(path_type=Path))
 def show(record: Path) -> None:
-    """Print the record RECORD (a JSON file) in words: what ran, clean and robust accuracy, cost, gates.
+    """Print a summary of RECORD (a JSON file): what ran, clean and robust accuracy, cost, gates.
 
     RECORD may be compressed (NAME.json.xz), as in a release. It is checked first: a truncated, edited or foreign
     record ends in an error that says so.
+
+    \b
+    Examples:
+      recgauntlet show demo/video-watch/demo/nrms-pgd-0.json
     """
     print_card(Console(highlight=False), read_record(record))
 

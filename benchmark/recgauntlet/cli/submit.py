@@ -87,7 +87,7 @@ def submit(
     Send the archive as docs/results/submitting.md says; whoever receives it runs `recgauntlet verify` on it.
 
     \b
-    Try it in minutes, then do it for real:
+    Examples:
       recgauntlet submit my-defense --track demo --task video-watch --seeds 0
       recgauntlet submit my-defense --authors "A. Author" --link https://example.org/paper
     """
@@ -205,7 +205,7 @@ def merge(archive: Path, release: Path) -> None:
     merged never changes afterwards.
 
     \b
-    Example:
+    Examples:
       recgauntlet merge my-defense.zip results/2026.1
     """
     target = merge_archive(archive, release)
