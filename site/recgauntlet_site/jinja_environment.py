@@ -13,6 +13,7 @@ from markupsafe import Markup
 from recgauntlet.core.card import RANKING_TIER, TIERS
 from recgauntlet.leaderboard.paired import twin_of
 from recgauntlet.leaderboard.schema import FailedCell
+from recgauntlet_site.curves import axis, budgets, curves, point_at
 from recgauntlet_site.filters import filter_values
 from recgauntlet_site.format import (
     GOALS,
@@ -30,7 +31,6 @@ from recgauntlet_site.format import (
     times,
     visible,
 )
-from recgauntlet_site.pictures.security_curves import axis, budgets, curves, point_at
 
 
 def rendered(template: str, common: Mapping[str, Any], **own: Any) -> bytes:

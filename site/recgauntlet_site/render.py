@@ -28,13 +28,13 @@ from recgauntlet.records.io import Results
 from recgauntlet.records.release import Release as Frozen
 from recgauntlet.records.release import open_manifest
 from recgauntlet.records.schema import RunRecord
+from recgauntlet_site.figures import style_sheet
 from recgauntlet_site.filters import start_filters
 from recgauntlet_site.jinja_environment import rendered
 from recgauntlet_site.pages.method import by_family, method_pages
 from recgauntlet_site.pages.row import row_page
 from recgauntlet_site.pages.start import overview_of
 from recgauntlet_site.pages.task import Cards, TaskPage, task_pages
-from recgauntlet_site.pictures import style_sheet
 
 _LOOSE = (
     "is a best known attack on a model that has no record here",
@@ -152,9 +152,9 @@ def render_site(
 def _task_files(common: Mapping[str, Any], task: TaskPage) -> Iterator[tuple[str, bytes]]:
     """The page of a table, its figures, and its CSV."""
     yield task.path, rendered("task.html.j2", common, root="../", here=task.path, task=task)
-    for picture in task.pictures:
-        yield f"figures/{picture.name}.svg", picture.as_svg()
-        yield f"figures/{picture.name}.pdf", picture.as_pdf()
+    for figure in task.figures:
+        for name, content in figure.files().items():
+            yield f"figures/{name}", content
     if task.table.rows:
         yield f"{task.downloads}.csv", to_csv((task.table,))
 

@@ -305,24 +305,22 @@ def test_tables_have_captions_and_scopes_and_plots_have_words(board: Board, shop
         for table in document.all("table"):
             assert table.all("caption")[0].text().strip()
             assert all(head.attributes.get("scope") for head in table.all("th"))
-    plots = [plot for plot in shop.all("div", role="img") if plot.all("svg")]
-    assert len(plots) == 7
-    for plot in plots:
-        assert len(plot.attributes["aria-label"]) > 40
-        assert plot.all("svg")[0].attributes["aria-hidden"] == "true"
+    images = shop.all("img")
+    assert len(images) == 7
+    for image in images:
+        assert len(image.attributes["alt"]) > 40
 
 
-def test_plots_take_their_colours_from_the_style_sheet(board: Board, shop: Element) -> None:
-    for plot in shop.all("svg", class_="plot"):
-        drawn = [element for tag in ("g", "path", "circle", "text") for element in plot.all(tag)]
-        assert drawn
-        for element in drawn:
-            for name in ("fill", "stroke"):
-                assert element.attributes.get(name, "none") == "none", element
-    style = board.files["assets/style.css"].decode()
-    for name in ("ink", "faint", "paper", *(f"s{number}" for number in range(6))):
-        assert f".fill-{name}{{" in style
-        assert f".stroke-{name}{{" in style
+def test_figures_have_a_file_for_light_and_print_one_for_dark_mode_and_one_for_papers(
+    board: Board, shop: Element
+) -> None:
+    for picture in shop.all("picture"):
+        (dark,), (light,) = picture.all("source"), picture.all("img")
+        assert dark.attributes["media"] == "screen and (prefers-color-scheme: dark)"
+        for path in (light.attributes["src"], dark.attributes["srcset"]):
+            assert board.files[path.removeprefix("../")].startswith(b"<?xml")
+        assert dark.attributes["srcset"] == light.attributes["src"].replace(".svg", "-dark.svg")
+        assert board.files[light.attributes["src"].removeprefix("../").replace(".svg", ".pdf")].startswith(b"%PDF")
 
 
 def test_text_stands_out_from_its_ground_in_light_and_dark(board: Board) -> None:

@@ -13,11 +13,11 @@ from recgauntlet.leaderboard.citation import cite
 from recgauntlet.leaderboard.paired import twin_of
 from recgauntlet.leaderboard.schema import CurvePoint, Row, Source, TaskTable
 from recgauntlet.records.schema import RunRecord
+from recgauntlet_site.curves import axis
 from recgauntlet_site.format import percent
 from recgauntlet_site.jinja_environment import rendered
 from recgauntlet_site.pages.method import Key, MethodPage, key_of
 from recgauntlet_site.pages.task import TaskPage
-from recgauntlet_site.pictures.security_curves import axis
 
 LEFT, RIGHT, BOTTOM = 38, 306, 110
 """The edges of a curve's plot; one unit of height is one per cent of accuracy."""

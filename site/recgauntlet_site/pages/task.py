@@ -15,12 +15,11 @@ from recgauntlet.leaderboard.paper_table import options_apart
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatCells, ThreatColumn
 from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.columns import Column, columns_of
+from recgauntlet_site.curves import axis, budgets, curves, point_at
+from recgauntlet_site.figures import SERIES, Figure, figures_of
 from recgauntlet_site.filters import Filter, filters_of
 from recgauntlet_site.format import headline, row_name, visible
 from recgauntlet_site.pages.examples import Example, examples_of
-from recgauntlet_site.pictures import Picture, pictures_of
-from recgauntlet_site.pictures.palette import SERIES
-from recgauntlet_site.pictures.security_curves import axis, budgets, curves, point_at
 
 Cards = Callable[[TaskTable], TaskCard | None]
 """Finds the card of a table's task; None where the task is not installed in the version of the records."""
@@ -134,19 +133,19 @@ class TaskPage:
         return sum(column.ranked for column in self.table.threats) > 1
 
     @cached_property
-    def pictures(self) -> tuple[Picture, ...]:
+    def figures(self) -> tuple[Figure, ...]:
         """All figures of the table."""
-        return pictures_of(self.table, prefix=self.anchor)
+        return figures_of(self.table, prefix=self.anchor)
 
     @property
-    def curves(self) -> list[Picture]:
+    def curves(self) -> list[Figure]:
         """The security curves."""
-        return [picture for picture in self.pictures if picture.kind == "security-curves"]
+        return [figure for figure in self.figures if figure.kind == "security-curves"]
 
     @property
-    def plots(self) -> list[Picture]:
+    def plots(self) -> list[Figure]:
         """All figures but the security curves."""
-        return [picture for picture in self.pictures if picture.kind != "security-curves"]
+        return [figure for figure in self.figures if figure.kind != "security-curves"]
 
     def column(self, threat: str) -> ThreatColumn:
         """The threat of the table with this id."""

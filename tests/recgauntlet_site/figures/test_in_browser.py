@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from chromium import in_browser
-from picture_tables import few_rows, many_rows, odd_tables
+from figure_tables import few_rows, many_rows, odd_tables
 
 from recgauntlet.leaderboard.schema import TaskTable
-from recgauntlet_site.pictures import pictures_of, style_sheet
+from recgauntlet_site.figures import figures_of
 
 pytestmark = in_browser
 
-STYLE = Path(__file__).resolve().parents[2] / "site" / "recgauntlet_site" / "static" / "style.css"
 LEAST = 8.4
 """Pixels of the smallest letters in a figure that is 360 wide."""
 PROBE = """least => {
   const faults = [];
   let letters = 0;
-  for (const plot of document.querySelectorAll("svg.plot")) {
+  for (const plot of document.querySelectorAll("svg")) {
     const sheet = plot.getBoundingClientRect(), scale = sheet.width / plot.viewBox.baseVal.width;
     for (const text of plot.querySelectorAll("text")) {
       const box = text.getBoundingClientRect(), size = parseFloat(getComputedStyle(text).fontSize) * scale;
@@ -38,10 +36,11 @@ PROBE = """least => {
 @pytest.mark.parametrize("width", [360, 1100])
 @pytest.mark.parametrize("table", [few_rows, many_rows, lambda: odd_tables()["names"]], ids=["few", "forty", "names"])
 def test_letters_are_inside_and_legible(browser: Any, table: Callable[[], TaskTable], width: int) -> None:
-    drawings = "".join(f'<div style="width:{width}px">{picture.svg}</div>' for picture in pictures_of(table()))
-    style = STYLE.read_text(encoding="utf-8") + style_sheet()
+    """Pages show a figure as an image as wide as its column; here it stands in the page, where letters are measured."""
+    drawings = [figure.svg[figure.svg.index("<svg") :] for figure in figures_of(table())]
+    shown = "".join(f'<div style="width:{width}px">{drawing}</div>' for drawing in drawings)
     page = browser.new_page()
-    page.set_content(f"<!doctype html><meta charset=utf-8><style>{style}</style><body>{drawings}</body>")
+    page.set_content(f"<!doctype html><meta charset=utf-8><style>svg{{width:100%;height:auto}}</style>{shown}")
     found = page.evaluate(PROBE, LEAST * width / 360)
     page.close()
     assert found["letters"] > 100

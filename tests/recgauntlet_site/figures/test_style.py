@@ -1,4 +1,4 @@
-"""What figures are made of: colours that stay apart, letters that fit, ticks, fronts, families."""
+"""What figures share: colours that stay apart, labels that fit, limits, fronts, families."""
 
 from __future__ import annotations
 
@@ -6,22 +6,37 @@ import itertools
 import tomllib
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from contrast import contrast
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.colors import to_hex
 
 from recgauntlet.records.schema import PluginRef
 from recgauntlet_site.families import DEFENSES, MODELS, defense_family, model_family
-from recgauntlet_site.pictures.axes import Scale, spread
-from recgauntlet_site.pictures.drawing import SHAPES
-from recgauntlet_site.pictures.fronts import front, staircase
-from recgauntlet_site.pictures.heat_map import opacity_of
-from recgauntlet_site.pictures.lettering import fitted, isolated, left_to_right, width, wrapped
-from recgauntlet_site.pictures.looks import DASHES
-from recgauntlet_site.pictures.palette import DARK, LIGHT, ON_PAPER, SEPARATION, SERIES, TINT
-from recgauntlet_site.pictures.pdf import font_of
+from recgauntlet_site.figures.heat_map import opacity_of
+from recgauntlet_site.figures.pareto import front, staircase
+from recgauntlet_site.figures.rows import isolated
+from recgauntlet_site.figures.style import (
+    DARK,
+    DASHES,
+    FAINT,
+    INK,
+    LIGHT,
+    PAPER,
+    RULE,
+    SEPARATION,
+    SERIES,
+    SHAPES,
+    TINT,
+    fitted,
+    in_style,
+    limits,
+    width_of,
+    wrapped,
+)
 
 GROUNDS = {LIGHT: ("#fbfaf6", "#ffffff"), DARK: ("#14171b", "#1a1e23")}
 INKS = {LIGHT: "#1d2126", DARK: "#e8e6e0"}
@@ -87,48 +102,32 @@ def test_every_colour_has_its_own_marker_and_dashes() -> None:
     assert len(LIGHT) == len(DARK) == SERIES == len(set(LIGHT)) == len(set(DARK))
     assert len(set(SHAPES)) >= SERIES
     assert len(set(DASHES)) >= SERIES
-    assert contrast(ON_PAPER["faint"], ON_PAPER["paper"]) >= 4.5
+    assert contrast(FAINT, PAPER) >= 4.5
 
 
-@pytest.mark.parametrize(
-    "text", ["nrms", "+ randomized-smoothing", "Robust accuracy under x, %", "WWW.iii", "1.37×", "a … b – c", "Ähre"]
-)
-def test_letters_take_no_more_room_than_is_kept_for_them(text: str) -> None:
-    for bold in (False, True):
-        assert font_of(bold=bold).stringWidth(text, 1.0) <= width(text, 1.0, bold) * 1.02 + 0.05
+@in_style()
+def test_the_style_sheet_has_the_colours_of_the_module() -> None:
+    settings = matplotlib.rcParams
+    assert to_hex(settings["text.color"]) == to_hex(settings["axes.labelcolor"]) == INK
+    assert to_hex(settings["xtick.color"]) == to_hex(settings["ytick.color"]) == FAINT
+    assert to_hex(settings["grid.color"]) == RULE
 
 
 @given(st.text(max_size=120), st.floats(30, 300))
 def test_what_is_fitted_fits(text: str, room: float) -> None:
-    cut = fitted(text, 10.0, room)
-    assert width(cut, 10.0) <= room or len(cut) <= 1
-    if width(text, 10.0) <= room:
+    cut = fitted(text, room)
+    assert width_of(cut) <= room or len(cut) <= 1
+    if width_of(text) <= room:
         assert cut == text
 
 
 @given(st.lists(st.sampled_from(["+ pgd,", "nrms,", "randomized-smoothing,"]), min_size=1, max_size=80))
-def test_wrapped_pieces_stay_whole_and_none_is_forgotten(pieces: list[str]) -> None:
-    lines = wrapped(pieces, 10.0, 200.0, 4)
+def test_wrapped_lines_fit_and_are_few(words: list[str]) -> None:
+    lines = wrapped(" ".join(words), 200.0, most=4).split("\n")
     assert len(lines) <= 4
-    assert all(width(line, 10.0) <= 200 for line in lines)
-    told = " ".join(lines)
-    shown = told.count(",")
-    left = int(told.split(" and ")[-1].split()[0]) if " more" in told and " and " in told else 0
-    assert shown + left == len(pieces) or told.startswith("and ")
-
-
-@pytest.mark.parametrize(
-    ("text", "seen"),
-    [
-        ("nrms + pgd", "nrms + pgd"),
-        ("אבג", "גבא"),
-        ("nrms + אב גד!", "nrms + דג בא!"),
-        ("אב 12 גד", "בא 12 דג"),
-        ("abא", "abא"),
-    ],
-)
-def test_letters_that_run_left_are_set_as_they_stand(text: str, seen: str) -> None:
-    assert left_to_right(text) == seen
+    assert all(width_of(line) <= 200 for line in lines)
+    if len(lines) < 4:
+        assert " ".join(lines) == " ".join(words)
 
 
 def test_only_names_that_run_left_are_isolated() -> None:
@@ -136,33 +135,12 @@ def test_only_names_that_run_left_are_isolated() -> None:
     assert isolated("שלום") == "\u2068שלום\u2069"
 
 
-@given(st.floats(0, 90), st.floats(5, 100), st.integers(3, 9), st.booleans())
-def test_ticks_are_few_even_and_inside(low: float, span: float, most: int, whole: bool) -> None:
-    ticks = Scale(low, low + span, 0, 300).ticks(most, whole=whole)
-    assert 1 <= len(ticks) <= most
-    assert all(low - 1e-6 <= tick <= low + span + 1e-6 for tick in ticks) or len(ticks) == 1
-    steps = np.diff(ticks)
-    assert np.allclose(steps, steps[0]) if len(steps) else True
-    if whole and len(ticks) > 1:
-        assert all(abs(tick - round(tick)) < 1e-9 for tick in ticks)
-
-
-@given(st.floats(0.05, 0.95), st.floats(1.5, 1e6), st.integers(4, 9))
-def test_ticks_of_a_logarithmic_scale_are_inside_and_rise(low: float, high: float, most: int) -> None:
-    scale = Scale(low, high, 0, 300, log=True)
-    ticks = scale.ticks(most)
-    assert 1 <= len(ticks) <= most + 1
-    assert list(ticks) == sorted(ticks)
-    places = [scale.at(tick) for tick in ticks]
-    assert all(0 <= place <= 300 for place in places)
-
-
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=9))
-def test_a_range_holds_its_values_and_keeps_its_ends(values: list[float]) -> None:
-    low, high = spread(values, least=10, pad=2, floor=0, ceiling=100)
-    assert 0 <= low <= min(values)
-    assert max(values) <= high <= 100
-    assert high - low >= 10 - 1e-9
+def test_limits_hold_their_values_with_room_for_markers_at_the_ends(values: list[float]) -> None:
+    low, high = limits(values, 10, 2)
+    assert -4 <= low < min(values)
+    assert max(values) < high <= 104
+    assert high - low >= 10 - 1e-9 or min(values) < 6 or max(values) > 94
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 6)), max_size=12))
@@ -182,7 +160,7 @@ def plugin(name: str, distribution: str = "recgauntlet") -> PluginRef:
 
 
 def test_every_plugin_of_ours_has_a_family_and_nobody_elses() -> None:
-    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    project = tomllib.loads((Path(__file__).resolve().parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
     registered = project["project"]["entry-points"]
     assert set(MODELS) == set(registered["recgauntlet.models"])
     assert set(DEFENSES) == set(registered["recgauntlet.defenses"])

@@ -1,0 +1,126 @@
+"""A figure with its text alternative, the data table behind it, and its files."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import matplotlib.figure
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+from recgauntlet.leaderboard.address import slug
+from recgauntlet.leaderboard.schema import TaskTable
+from recgauntlet.metrics.bootstrap import Estimate
+from recgauntlet_site.figures.rows import PlottedRow
+from recgauntlet_site.figures.style import IN_DARK, in_style
+from recgauntlet_site.format import joined, percent
+
+HEADER = ("rank", "row")
+"""The first columns of every data table."""
+_MOST_NAMES = 8
+_TAG = re.compile(r"<[^>]*>")
+_COLOUR = re.compile("|".join(IN_DARK))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing with its description and the numbers behind it. Texts are not yet escaped for HTML."""
+
+    name: str
+    """Fits a file name and the id of an element; the same on every build."""
+    kind: str
+    """The function that made the figure, with hyphens."""
+    threat: str
+    """The id of the one threat that the figure shows, "" where it shows several."""
+    title: str
+    description: str
+    """The text alternative: what is to be seen, in one to four sentences."""
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    """The data table, numbers as the leaderboard prints them."""
+    drawing: matplotlib.figure.Figure = field(repr=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in points."""
+        width, height = (72 * self.drawing.get_size_inches()).round().tolist()
+        return int(width), int(height)
+
+    @cached_property
+    def svg(self) -> str:
+        """The figure in light mode, with text as text."""
+        file = io.BytesIO()
+        metadata = {"Date": None, "Title": self.title, "Description": self.description}
+        with in_style():
+            # savefig would draw everything twice
+            FigureCanvasSVG(self.drawing).print_svg(file, metadata=metadata)  # type: ignore[no-untyped-call]
+        return file.getvalue().decode()
+
+    @property
+    def dark_svg(self) -> str:
+        """The figure in dark mode: the same drawing, every colour replaced. Only tags hold colours, names stay."""
+        return _TAG.sub(lambda tag: _COLOUR.sub(lambda colour: IN_DARK[colour[0]], tag[0]), self.svg)
+
+    @property
+    def pdf(self) -> bytes:
+        """The figure for a paper, with embedded TrueType fonts."""
+        file = io.BytesIO()
+        metadata = {"CreationDate": None, "Title": self.title}
+        with in_style():
+            FigureCanvasPdf(self.drawing).print_pdf(file, metadata=metadata)  # type: ignore[no-untyped-call]
+        return file.getvalue()
+
+    def files(self) -> dict[str, bytes]:
+        """All files of the figure by their name."""
+        return {
+            f"{self.name}.svg": self.svg.encode(),
+            f"{self.name}-dark.svg": self.dark_svg.encode(),
+            f"{self.name}.pdf": self.pdf,
+        }
+
+
+def figure_name(table: TaskTable, prefix: str, kind: str, threat: str = "") -> str:
+    """The name of a figure. It begins with `prefix`, or with the task and the track where this is ""."""
+    start = prefix or f"{slug(table.task)}-v{table.version}-{table.track}"
+    if not threat:
+        return f"{start}-{kind}"
+    slugs = {column.id: slug(column.id) for column in table.threats}
+    number = f"-{list(slugs).index(threat) + 1}" if list(slugs.values()).count(slugs[threat]) > 1 else ""
+    return f"{start}-{kind}-{slugs[threat]}{number}"
+
+
+def identity(row: PlottedRow) -> tuple[str, str]:
+    """A row's rank and name."""
+    return ("–" if row.row.rank is None else str(row.row.rank), row.name)
+
+
+def value_and_interval(estimate: Estimate) -> tuple[str, str]:
+    """An estimate as the leaderboard prints it: "61.2" and "58.1–64.0", both in per cent."""
+    return percent(estimate.value), f"{percent(estimate.low)}–{percent(estimate.high)}"
+
+
+def value_range(shares: Sequence[float]) -> str:
+    """ "58.1 to 64.0 %", or "58.1 %" where all are alike."""
+    low, high = percent(min(shares)), percent(max(shares))
+    return f"{low} %" if low == high else f"{low} to {high} %"
+
+
+def counted_rows(rows: Sequence[object]) -> str:
+    """ "One row" or "12 rows"."""
+    return "One row" if len(rows) == 1 else f"{len(rows)} rows"
+
+
+def listed(names: Sequence[str]) -> str:
+    """ "a, b and c"; of many names the first ones and how many more there are."""
+    if len(names) <= _MOST_NAMES:
+        return joined(names)
+    return joined([*names[: _MOST_NAMES - 1], f"{len(names) - _MOST_NAMES + 1} more"])
+
+
+def not_drawn(rows: Sequence[PlottedRow]) -> str:
+    """Names the rows that a figure has no room for, "" where there are none."""
+    return f"Rows not drawn: {', '.join(row.label for row in rows)}." if rows else ""

@@ -1,0 +1,167 @@
+"""How the rows of a table are named and drawn: the same on every figure of the table.
+
+Where there are few defenses each has a colour, marker and dash pattern of its own; where there are many, each family of
+defenses has.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.artist import Artist
+
+from recgauntlet.core.escape import shortened, visible
+from recgauntlet.leaderboard.paired import STANDARD
+from recgauntlet.leaderboard.paper_table import options_apart
+from recgauntlet.leaderboard.schema import Row, TaskTable
+from recgauntlet_site.families import DEFENSE_FAMILIES, defense_family
+from recgauntlet_site.figures.style import DASHES, LIGHT, SERIES, SHAPES, UNDEFENDED, fitted, markers
+from recgauntlet_site.format import times
+
+FEW = 12
+"""Rows up to which a figure names all of them."""
+_MOST_LABELS = 16
+
+
+@dataclass(frozen=True)
+class Series:
+    """A colour, a marker and a dash pattern with what they stand for. `number` is an index of `style.LIGHT`."""
+
+    number: int
+    label: str
+
+    @property
+    def colour(self) -> str:
+        """The colour in light mode."""
+        return LIGHT[self.number]
+
+    @property
+    def shape(self) -> str:
+        """The marker in matplotlib's notation."""
+        return SHAPES[self.number]
+
+    @property
+    def dashes(self) -> tuple[float, tuple[float, ...] | None]:
+        """The line style in matplotlib's notation."""
+        return (0, DASHES[self.number] or None)
+
+
+@dataclass(frozen=True, eq=False)
+class PlottedRow:
+    """A row with the names and the series that figures give it."""
+
+    row: Row
+    name: str
+    """Model, defense and, where two rows share these, the options that differ."""
+    label: str
+    """The short name beside a marker."""
+    series: Series
+    hollow: bool
+    """Not ranked, although the table ranks."""
+    competes: bool
+    """May be on a Pareto front."""
+
+    @property
+    def short_name(self) -> str:
+        """The name in a sentence, of limited length."""
+        return shortened(self.name)
+
+    @property
+    def undefended(self) -> bool:
+        """Whether the row is trained without a defense."""
+        return self.row.defense.name == STANDARD
+
+
+@dataclass(frozen=True)
+class PlottedRows:
+    """All rows in the order of the table."""
+
+    all: tuple[PlottedRow, ...]
+    note: str
+    """Explains the short labels, "" where they are full names."""
+    by_family: bool
+    """Whether a series is a family of defenses."""
+
+    @property
+    def caution(self) -> str:
+        """A warning about fronts where no row is ranked, else ""."""
+        unranked = bool(self.all) and all(row.hollow for row in self.all)
+        return "No row is ranked: the front is of rows that failed no check." if unranked else ""
+
+
+def plotted_rows(table: TaskTable) -> PlottedRows:
+    """Names and series for the rows of a table."""
+    defended = {row.model.name for row in table.rows if row.defense.name != STANDARD}
+    only = next(iter(defended)) if len(defended) == 1 else None
+    defenses = sorted({row.defense.name for row in table.rows} - {STANDARD})
+    plugins = {(row.defense.name, row.defense.distribution) for row in table.rows if row.defense.name != STANDARD}
+    by_family = len(plugins) >= SERIES
+    copies = Counter((row.model.name, row.defense.name) for row in table.rows)
+    none_ranked = table.ranked and all(row.rank is None for row in table.rows)
+    found = []
+    for row in table.rows:
+        model, defense = visible(row.model.name), visible(row.defense.name)
+        undefended = row.defense.name == STANDARD
+        several = copies[row.model.name, row.defense.name] > 1
+        options = "".join(f", {visible(option)}" for option in options_apart(row, table)) if several else ""
+        if by_family:
+            family = defense_family(row.defense)
+            series = Series(DEFENSE_FAMILIES.index(family), "undefended" if family == "none" else family)
+        else:
+            number = UNDEFENDED if undefended else 1 + defenses.index(row.defense.name)
+            series = Series(number, defense)
+        start = "" if only is not None and not undefended else isolated(model)
+        label = start if undefended else f"{start} + {isolated(defense)}".strip()
+        hollow = table.ranked and row.rank is None
+        competes = row.rank is not None if table.ranked and not none_ranked else _failed_no_check(row)
+        found.append(PlottedRow(row, f"{model} + {defense}{options}", label + options, series, hollow, competes))
+    note = f"A name after + is a defense on {isolated(visible(only))}." if only else ""
+    return PlottedRows(tuple(found), note, by_family)
+
+
+def undefended_row(rows: Sequence[PlottedRow], model: str | None) -> PlottedRow | None:
+    """The undefended row of a model; None where there is none or more than one."""
+    found = [row for row in rows if row.undefended and row.row.model.name == model]
+    return found[0] if len(found) == 1 else None
+
+
+def most_defended(rows: Sequence[PlottedRow]) -> str | None:
+    """The model with the most defended rows; None where no row is defended."""
+    counts = Counter(row.row.model.name for row in rows if not row.undefended)
+    return min(counts, key=lambda name: (-counts[name], name)) if counts else None
+
+
+def cost_of(row: Row) -> float:
+    """Training FLOPs relative to the undefended row of the same model, which has 1."""
+    ratio = row.cost.flops_ratio
+    return ratio if ratio is not None and 0 < ratio < float("inf") else 1.0
+
+
+def labels_of(shown: Sequence[PlottedRow], important: Sequence[PlottedRow]) -> list[tuple[PlottedRow, str]]:
+    """The rows that a figure names, with their labels: of few rows all, each with its cost; of many the `important`
+    ones, then the undefended ones."""
+    order = {id(row): row for row in (*important, *(row for row in shown if row.undefended), *shown)}.values()
+    if len(shown) <= FEW:
+        return [(row, f"{fitted(row.label)} {fitted(times(row.row.cost.flops_ratio), 60)}") for row in order]
+    named = [row for row in order if row in important or row.undefended]
+    return [(row, fitted(row.label)) for row in named[:_MOST_LABELS]]
+
+
+def series_entries(rows: PlottedRows, shown: Sequence[PlottedRow]) -> list[tuple[Artist, str]]:
+    """One entry of a legend for each family of defenses; none where every defense has a label of its own."""
+    found = {row.series.number: row.series for row in shown} if rows.by_family else {}
+    return [(markers([], [], series.colour, series.shape), series.label) for _, series in sorted(found.items())]
+
+
+def isolated(text: str) -> str:
+    """`text` between direction isolates where letters of it run from right to left, so that its neighbours stay."""
+    right_to_left = any(unicodedata.bidirectional(character) in {"R", "AL"} for character in text)
+    return f"\u2068{text}\u2069" if right_to_left else text
+
+
+def _failed_no_check(row: Row) -> bool:
+    """Whether the row lacks nothing but seeds to be ranked."""
+    return not any(flag.blocks_rank and flag.kind != "few-seeds" for flag in row.flags)
