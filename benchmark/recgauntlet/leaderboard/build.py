@@ -10,57 +10,43 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from recgauntlet.leaderboard.outline import Outline
-from recgauntlet.leaderboard.row_making import RowMaker, RowOrder, make_rows
-from recgauntlet.leaderboard.schema import FailedCell, Row, TaskTable, ThreatColumn
+from recgauntlet.core.card import RANKING_TIER, TIERS
+from recgauntlet.leaderboard.aggregate import cost, outcomes, quality
+from recgauntlet.leaderboard.decoded import Unfolded
+from recgauntlet.leaderboard.flags import row_flags
+from recgauntlet.leaderboard.schema import FailedCell, Row, Source, TaskTable, ThreatColumn, TierBudget
 from recgauntlet.metrics.bootstrap import shared_ranks
+from recgauntlet.records.columns import Columns
 from recgauntlet.records.comparability import Ground
 from recgauntlet.records.schema import RunRecord
 
 
-def build_table(records: Sequence[RunRecord], rows: RowMaker = make_rows) -> tuple[TaskTable, ...]:
+def build_table(records: Iterable[RunRecord]) -> tuple[TaskTable, ...]:
     """The tables of `records`, standard track first, whatever order they come in.
 
-    The records must have passed `consistency.check_record`. Records of different grounds
-    (`recgauntlet.records.comparability`) are
-    never in one table, so never in one ranking: `apart` says why two tables of a task are two. Two records of one
-    cell: a finished one counts before a failed one, then the one that finished last; the row says so. A failed cell
-    stands in the table of its ground, even where it failed too early to know its data; where there is no such table it
-    gets one without rows. `rows` makes all rows at once (`recgauntlet.leaderboard.workshop` has a quicker way for
-    many).
+    Takes what `records.io.read_records` returns: records that have been checked. Records of different settings
+    (`records.comparability`) are never in one table, so never in one ranking; `apart` explains why two tables of a task
+    are separate. Of two records of one cell a finished one counts before a failed one, then the one that finished last;
+    the row carries a flag. A failed cell stands in the table of its setting, even where it failed too early to know its
+    data; where there is no such table it gets one without rows.
     """
-    drafts = draft_tables([(record, Outline.of(record)) for record in records])
-    made = iter(rows([order for draft in drafts for order in draft.orders]))
-    return tuple(_table(draft, [next(made) for _ in draft.orders]) for draft in drafts)
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A table whose rows are still to be made, by `orders`."""
-
-    table: TaskTable
-    orders: tuple[RowOrder, ...]
-
-
-def draft_tables(outlined: Sequence[tuple[RunRecord, Outline]]) -> list[Draft]:
-    """The drafts of the tables of `build_table`, from records with the outline of each."""
-    done: dict[Ground, list[_Known]] = defaultdict(list)
-    failed: dict[Ground, list[_Known]] = defaultdict(list)
-    known = [_Known(record if record.digest else record.sealed(), outline) for record, outline in outlined]
-    in_order = sorted(known, key=lambda one: one.record.digest)
-    for one in in_order:
-        if one.outline.measured:
-            done[one.outline.ground].append(one)
-    for one in in_order:
-        if not one.outline.measured:
-            ground = one.outline.ground
-            homes = sorted((known for known in done if ground.may_be(known)), key=_ground_order)
-            failed[homes[0] if homes else ground].append(one)
-    return [_draft(ground, done[ground], failed[ground]) for ground in sorted({*done, *failed}, key=_ground_order)]
+    finished: dict[Ground, list[RunRecord]] = defaultdict(list)
+    failed: dict[Ground, list[RunRecord]] = defaultdict(list)
+    in_order = sorted((record if record.digest else record.sealed() for record in records), key=lambda r: r.digest)
+    for record in in_order:
+        if record.clean is not None:
+            finished[Ground.of(record)].append(record)
+    for record in in_order:
+        if record.clean is None:
+            ground = Ground.of(record)
+            homes = sorted((known for known in finished if ground.may_be(known)), key=_ground_order)
+            failed[homes[0] if homes else ground].append(record)
+    grounds = sorted({*finished, *failed}, key=_ground_order)
+    return tuple(_table(ground, finished[ground], failed[ground]) for ground in grounds)
 
 
 def apart(tables: Sequence[TaskTable]) -> dict[int, tuple[tuple[int, tuple[str, ...]], ...]]:
@@ -88,16 +74,12 @@ def _ground_order(ground: Ground) -> tuple[object, ...]:
     )
 
 
-@dataclass(frozen=True)
-class _Known:
-    record: RunRecord
-    outline: Outline
-
-
-def _draft(ground: Ground, done: Sequence[_Known], failed: Sequence[_Known]) -> Draft:
+def _table(ground: Ground, finished: Sequence[RunRecord], failed: Sequence[RunRecord]) -> TaskTable:
     cells: dict[str, list[RunRecord]] = defaultdict(list)
-    for one in [*done, *failed]:
-        cells[_plugins_of(one.record)].append(one.record)
+    for record in [*finished, *failed]:
+        cells[_plugins_of(record)].append(record)
+    threats = _columns(finished)
+    clean = finished[0].clean if finished else None
     table = TaskTable(
         task=ground.task,
         version=ground.version,
@@ -108,37 +90,73 @@ def _draft(ground: Ground, done: Sequence[_Known], failed: Sequence[_Known]) -> 
         examples_fingerprint=ground.examples,
         simulated=ground.simulated,
         redistributable=ground.redistributable,
-        examples=done[0].outline.examples if done else 0,
-        impressions=done[0].outline.impressions if done else 0,
-        threats=_columns(one.outline for one in done),
+        examples=clean.labels.n if clean else 0,
+        impressions=len(clean.impression_sizes) if clean else 0,
+        threats=threats,
         rows=(),
         failed=(),
     )
-    orders: list[RowOrder] = []
+    rows: list[Row] = []
     losses: list[RunRecord] = []
     for key in sorted(cells):
-        finished, lost, doubled = _one_a_seed(cells[key])
+        done, lost, doubled = _one_a_seed(cells[key])
         losses += lost
-        if finished:
-            seeds = tuple(record.seed for record in lost)
-            orders.append(RowOrder(tuple(finished), seeds, doubled, table.threats, table.ranked))
-    return Draft(replace(table, failed=tuple(_failed_cell(record) for record in losses)), tuple(orders))
+        if done:
+            rows.append(_row(done, tuple(record.seed for record in lost), doubled, threats, ranked=table.ranked))
+    if table.ranked:
+        rows = _with_ranks(rows)
+    return replace(
+        table, rows=tuple(sorted(rows, key=_row_order)), failed=tuple(_failed_cell(record) for record in losses)
+    )
 
 
-def _table(draft: Draft, rows: Sequence[Row]) -> TaskTable:
-    ranked = _with_ranks(rows) if draft.table.ranked else rows
-    return replace(draft.table, rows=tuple(sorted(ranked, key=_row_order)))
+def _row(
+    finished: Sequence[RunRecord],
+    lost: tuple[int, ...],
+    doubled: tuple[int, ...],
+    columns: Sequence[ThreatColumn],
+    *,
+    ranked: bool,
+) -> Row:
+    """The row of `finished` records, one a seed, still without its rank. `lost` are the seeds that failed, `doubled`
+    those with several records; `ranked` is whether the table ranks."""
+    shared = Columns()
+    decoded = [Unfolded(record, shared) for record in finished]
+    clean, clean_by_seed, threats = outcomes(decoded, columns)
+    ranking = {column.id for column in columns if column.ranked}
+    at_rank = [
+        (cell.robust.value, cells.threat)
+        for cells in threats
+        if cells.threat in ranking and (cell := cells.at(RANKING_TIER)) is not None
+    ]
+    return Row(
+        model=finished[0].model,
+        defense=finished[0].defense,
+        rank=None,
+        clean=clean,
+        threats=threats,
+        worst=min(at_rank)[1] if at_rank else None,
+        quality=quality(decoded),
+        cost=cost(finished),
+        flags=row_flags(finished, lost, doubled, ranked=ranked),
+        sources=tuple(
+            Source(r.seed, r.digest, r.environment.device, r.environment.recgauntlet, r.environment.commit)
+            for r in finished
+        ),
+        clean_by_seed=clean_by_seed,
+    )
 
 
-def _columns(outlines: Iterable[Outline]) -> tuple[ThreatColumn, ...]:
-    """The threats of the records: ranked ones first, then by name. A model that reads the surface tells the
-    budgets."""
+def _columns(records: Sequence[RunRecord]) -> tuple[ThreatColumn, ...]:
+    """The threats of the records: ranked ones first, then by name. Only a record of a model that reads the surface
+    holds the budgets."""
     found: dict[str, ThreatColumn] = {}
-    for outline in outlines:
-        for column in outline.threats:
-            known = found.get(column.id)
-            if known is None or len(known.budgets) < len(column.budgets):
-                found[column.id] = column
+    for record in records:
+        for threat in record.threats:
+            outcomes_by_tier = sorted(threat.tiers, key=lambda outcome: TIERS.index(outcome.tier))
+            budgets = tuple(TierBudget(o.tier, o.amount, o.characters, o.queries) for o in outcomes_by_tier)
+            if threat.id not in found or len(found[threat.id].budgets) < len(budgets):
+                found[threat.id] = ThreatColumn(threat.id, threat.surface, threat.goal, threat.ranked, budgets)
     return tuple(sorted(found.values(), key=lambda column: (not column.ranked, column.id)))
 
 
