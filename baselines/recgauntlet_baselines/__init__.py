@@ -1,1 +1,1 @@
-"""The baselines: recommenders and defenses, registered exactly as a stranger's are."""
+"""The included recommenders and defenses, registered by entry points as any plugin's are."""

@@ -1,4 +1,4 @@
-"""What adversarial training shares: the inner problem, a radius that rises, and `L + lambda * L_adv`.
+"""Shared parts of adversarial training: the inner problem, a radius that rises, and `L + lambda * L_adv`.
 
 The candidates' embeddings are perturbed. The user side does not depend on them, so it is encoded once: its value is
 reused by every inner step, its graph by the clean and the adversarial loss together. The clean pass, which training

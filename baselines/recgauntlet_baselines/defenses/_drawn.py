@@ -1,4 +1,4 @@
-"""Passes through a score whose gradients are drawn at once, because an inner step wants that of the embeddings.
+"""Forward and backward passes whose weight gradients are computed together with those of the embeddings.
 
 Training needs the same pass for the weights. So one backward pass gives both; what lies behind users and embeddings is
 gone through once, when the loss is minimized.

@@ -1,4 +1,4 @@
-"""Draws of a training step, a row an example: the batch around an example does not change what it gets."""
+"""Random draws of a training step, one row per example, independent of the rest of the batch."""
 
 from __future__ import annotations
 

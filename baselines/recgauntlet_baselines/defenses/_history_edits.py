@@ -1,4 +1,4 @@
-"""Legal edits of histories, drawn at random for many histories at once and legal by construction.
+"""Random legal edits of histories, vectorized over many histories.
 
 A place that was edited once is not edited again, so every edit costs one and similarity is always that to a clean item.
 Items that an insertion pushes out of a full history stay in reserve: a deletion brings them back, as in the data.

@@ -1,4 +1,4 @@
-"""Legal edits of candidate texts, drawn at random for many texts at once.
+"""Random legal edits of candidate texts, for many texts together.
 
 Moves are proposed by what the threat allows; the benchmark's verifier has the last word on every text.
 """

@@ -1,4 +1,4 @@
-"""The search of discrete adversarial training: random legal edits, ranked to first order, the best of them tried."""
+"""The search of discrete adversarial training: random legal edits, ranked by gradient; the best ones are scored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What inference-time defenses stand on: a served model that does as the model inside, step by step."""
+"""Base class of inference-time defenses: a served model that delegates each step to the wrapped model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intensity control: radius, weight and strength of the adversary rise with what the model can bear."""
+"""Intensity control: radius, weight and strength of the adversary adapt to the share of flipped examples."""
 
 from __future__ import annotations
 

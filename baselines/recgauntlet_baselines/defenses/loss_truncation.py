@@ -1,4 +1,4 @@
-"""Loss truncation: clicks that the model finds least likely are taken for noise (Wang et al. 2021)."""
+"""Loss truncation: the clicks with the largest losses are treated as noise (Wang et al. 2021)."""
 
 from __future__ import annotations
 

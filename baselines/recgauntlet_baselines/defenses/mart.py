@@ -1,4 +1,4 @@
-"""MART: adversarial training that heeds which clean examples are misclassified (Wang et al. 2020)."""
+"""MART: adversarial training that weights misclassified clean examples more (Wang et al. 2020)."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class MedianUser(Defense):
     """`M(x) = median over groups j with items of M(history of group j, candidate)`.
 
     The group of an item depends on the item alone (a hash), as in deep partition aggregation (Levine and Feizi 2021):
-    to insert or delete an item touches one group, to replace one touches two, whatever stands around. While fewer than
+    to insert or delete an item touches one group, to replace one touches two, whatever else is in it. While fewer than
     half of the groups with items are touched, the logit stays between two logits of groups that are not. Order within a
     group is kept. Of an even number of groups the mean of the middle two counts.
 
@@ -79,7 +79,7 @@ class MedianUser(Defense):
 
 
 class MedianOfGroups(Wrapped):
-    """`inner`, asked about each group of a history. A state is `inner`'s with a second dimension, the groups, and which
+    """`inner`, applied to each group of a history. A state is `inner`'s with a second dimension, the groups, and which
     groups have items, `[U, groups]`."""
 
     def __init__(self, inner: Recommender, groups: int) -> None:
@@ -97,7 +97,7 @@ class MedianOfGroups(Wrapped):
         parts = embedded[row[:, None], order] * kept.unsqueeze(-1)
         state = self.inner.encode_user(Users(users.ids.repeat_interleave(self.groups), histories), parts)
         full = kept.any(dim=1).view(len(users), self.groups)
-        full = full | ~full.any(dim=1, keepdim=True)  # of a user without any item, all groups say the same
+        full = full | ~full.any(dim=1, keepdim=True)  # for a user without items, all groups agree
         return UserState((*(t.view(len(users), self.groups, *t.shape[1:]) for t in state.tensors), full))
 
     def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:

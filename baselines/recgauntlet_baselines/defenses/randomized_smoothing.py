@@ -31,7 +31,7 @@ class RandomizedSmoothing(Defense):
         min E_z loss(f(x with the elements z deleted), y),   z_i ~ Bernoulli(p_delete), independently.
 
     The surface is that of the task's first ranked threat to words or histories (of the first such threat, where none is
-    ranked). What is served, and what its score is, says `recgauntlet.threats.smoothing.DeletionSmoothed`; the
+    ranked). `recgauntlet.threats.smoothing.DeletionSmoothed` defines the served model and its score; the
     evaluator's
     certificate is `recgauntlet.evaluation.certify`.
 

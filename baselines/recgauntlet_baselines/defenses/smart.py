@@ -1,4 +1,4 @@
-"""SMART: predictions that stay where they are nearby, and weights that stay near their own past (Jiang et al. 2020)."""
+"""SMART: locally stable predictions, and weights near their moving average (Jiang et al. 2020)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spelling repair at inference: a word that the catalog does not know is read as the nearest one that it knows."""
+"""Spelling repair at inference: a word outside the catalog is replaced by the nearest catalog word."""
 
 from __future__ import annotations
 

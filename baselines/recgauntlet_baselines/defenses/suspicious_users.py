@@ -1,4 +1,4 @@
-"""Suspicious users: who is too similar to too many others is left out of training (after Chirita et al. 2005)."""
+"""Suspicious users: users too similar to many others are removed from training (after Chirita et al. 2005)."""
 
 from __future__ import annotations
 

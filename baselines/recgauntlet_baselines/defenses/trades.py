@@ -1,4 +1,4 @@
-"""TRADES: accuracy on clean examples, and predictions that stay where they are nearby (Zhang et al. 2019)."""
+"""TRADES: clean accuracy plus locally stable predictions (Zhang et al. 2019)."""
 
 from __future__ import annotations
 

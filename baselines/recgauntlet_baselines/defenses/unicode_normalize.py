@@ -1,4 +1,4 @@
-"""Unicode normalization at inference: characters that only look like others are read as those."""
+"""Unicode normalization at inference: look-alike characters are replaced by plain ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class UnicodeNormalize(Defense):
     punctuation mark become one. Words of the catalog stay as they are, so no clean input changes; a text model that
     ignores case ignores it already.
 
-    Training is plain. It knows nothing of words: a misspelling in plain letters passes (see spell-repair).
+    Training is unchanged. It does not use words: a misspelling in plain letters passes (see spell-repair).
 
     Source: the mappings of Unicode Technical Standard 39 (`confusables.txt`), cut to single letters that look like
     ASCII letters; Boucher et al. 2022 on the attack and on this remedy.
@@ -43,7 +43,7 @@ class UnicodeNormalize(Defense):
 
 
 def normalized_word(word: str) -> str:
-    """The word in plain letters, without what nobody sees, each punctuation mark once."""
+    """The word in plain letters, without invisible characters, repeated punctuation marks merged."""
     plain = unicodedata.normalize("NFKC", word.translate(_lookalikes()))  # which may bring forth new lookalikes
     seen = (c for c in plain if unicodedata.category(c) not in ("Cf", "Mn", "Me", "Cc"))
     return _runs().sub(r"\1", "".join(seen).translate(_lookalikes()))

@@ -91,6 +91,6 @@ def read_width(mask: Tensor, length: int) -> int:
 
 
 def item_tokens(texts: Sequence[str], device: torch.device) -> Tokens:
-    """For models that do not read text: one token a text, which says nothing."""
+    """For models that do not read text: one constant token per text."""
     ids = torch.zeros((len(texts), 1), dtype=torch.int64, device=device)
     return Tokens(ids, torch.ones_like(ids, dtype=torch.bool), ids)

@@ -1,4 +1,4 @@
-"""BERT4Rec: a history read both ways, and a mask at its end that says what comes next (Sun et al. 2019)."""
+"""BERT4Rec: a bidirectional transformer over the history with a mask at the end (Sun et al. 2019)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BPR-MF: matrix factorization that is trained to rank what was taken above what was not (Rendle et al. 2009)."""
+"""BPR-MF: matrix factorization trained to rank positive items above others (Rendle et al. 2009)."""
 
 from __future__ import annotations
 

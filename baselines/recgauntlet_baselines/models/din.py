@@ -1,4 +1,4 @@
-"""DIN: the items of a history weighed anew for every candidate (Zhou et al. 2018)."""
+"""DIN: history items weighted by a network for every candidate (Zhou et al. 2018)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LightGCN: vectors that are smoothed over the graph of who took what, and nothing else (He et al. 2020)."""
+"""LightGCN: embeddings smoothed over the interaction graph, without weights or nonlinearity (He et al. 2020)."""
 
 from __future__ import annotations
 

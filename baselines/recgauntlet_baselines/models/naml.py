@@ -1,4 +1,4 @@
-"""NAML: a title read by a convolution and its category, weighed as two views of one item (Wu et al. 2019)."""
+"""NAML: a convolution over the title and the category, weighted as two views of one item (Wu et al. 2019)."""
 
 from __future__ import annotations
 

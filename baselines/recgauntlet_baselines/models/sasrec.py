@@ -95,7 +95,7 @@ class SASRec(Recommender):
         return self.vectors(users.histories.clamp(min=0)) * (users.histories >= 0).unsqueeze(-1)
 
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
-        """`[U, D]`: what the newest place of each history says; zeros for a user without one."""
+        """`[U, D]`: the state at the newest item of each history; zeros for a user without one."""
         embedded = self.embed_history(users) if embeddings is None else embeddings
         mask = users.histories >= 0
         newest = self.transformer(embedded, mask, newest_only=True)[:, 0]

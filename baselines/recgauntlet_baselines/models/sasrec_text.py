@@ -1,4 +1,4 @@
-"""SASRec over items that have words too: an item's vector is its id's and its text's together."""
+"""SASRec with text: an item's vector is the sum of its id vector and a text vector."""
 
 from __future__ import annotations
 

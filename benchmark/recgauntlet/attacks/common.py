@@ -1,4 +1,4 @@
-"""What the attacks share: which way is wrong, when an example has fallen, and the best input found so far."""
+"""Shared by the attacks: the wrong direction of an example, when it is broken, and the best input found so far."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fools the undefended twin: found once, kept, and shown to every model that is compared with it."""
+"""Adversarial examples of the surrogate (the undefended twin), found once and cached for all defenses of it."""
 
 from __future__ import annotations
 

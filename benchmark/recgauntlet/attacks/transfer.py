@@ -1,4 +1,4 @@
-"""The transfer attack: inputs found against a twin are shown to the model at hand."""
+"""The transfer attack: inputs found against the undefended twin are replayed on the model."""
 
 from __future__ import annotations
 

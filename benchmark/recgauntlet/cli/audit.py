@@ -1,4 +1,4 @@
-"""`recgauntlet audit`: a zoo of fakes through the installed suite, to see whether it finds them out."""
+"""`recgauntlet audit`: run fake defenses through the installed suite and check that it detects them."""
 
 from __future__ import annotations
 

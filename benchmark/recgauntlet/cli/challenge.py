@@ -1,4 +1,4 @@
-"""`recgauntlet challenge`: a named attack on what the suite left standing, and its evidence checked again."""
+"""`recgauntlet challenge`: run an attack on the examples that survived the suite, or check its evidence."""
 
 from __future__ import annotations
 

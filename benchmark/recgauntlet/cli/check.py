@@ -1,4 +1,4 @@
-"""`recgauntlet check`: the conformance suite on one plugin, with what to change for every check that fails."""
+"""`recgauntlet check`: the conformance suite on one plugin, with a remedy for every failing check."""
 
 from __future__ import annotations
 

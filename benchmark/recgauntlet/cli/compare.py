@@ -1,4 +1,4 @@
-"""`recgauntlet compare`: whether two rows differ, by how much, and how sure that is."""
+"""`recgauntlet compare`: the difference between two rows, with interval and p values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`recgauntlet list` and `recgauntlet show`: what is installed, and one record in words."""
+"""`recgauntlet list` and `recgauntlet show`: what is installed, and the summary of a record."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def show(record: Path) -> None:
 
 
 def print_card(console: Console, record: RunRecord) -> None:
-    """A record in words, every number computed from its per-example outcomes."""
+    """The summary of a record, every number computed from its per-example outcomes."""
     head = f"{record.task.id} ({record.task.track}) / {record.model.name} / {record.defense.name} / seed {record.seed}"
     console.print(visible(head), markup=False, style="bold", soft_wrap=True)
     if record.task.simulated:

@@ -1,4 +1,4 @@
-"""`recgauntlet submit`, `verify` and `merge`: from a plugin on its author's desk to files in a release."""
+"""`recgauntlet submit`, `verify` and `merge`: from a local plugin to files in a release."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def submit(
 
     A defense is trained on every task with every seed, beside its undefended twin; a model undefended and under pgd.
     Finished cells are skipped, so a run that was stopped goes on. Cells are always guarded (docs/security.md).
-    Send the archive as docs/results/submitting.md says; whoever receives it runs `recgauntlet verify` on it.
+    Send the archive as described in docs/results/submitting.md; the receiver runs `recgauntlet verify` on it.
 
     \b
     Examples:

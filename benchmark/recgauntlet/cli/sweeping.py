@@ -1,4 +1,4 @@
-"""What the commands that run cells share: showing a plan, making its data ready, and carrying it out with progress."""
+"""Shared by the commands that run cells: show a plan, prepare its data, run it with progress."""
 
 from __future__ import annotations
 

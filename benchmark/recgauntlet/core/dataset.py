@@ -1,4 +1,4 @@
-"""The normalized tables that every data source ends in, and the prepared data that training and evaluation read."""
+"""The normalized tables of a data source, and the prepared data for training and evaluation."""
 
 from __future__ import annotations
 

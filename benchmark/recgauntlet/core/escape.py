@@ -1,4 +1,4 @@
-"""Foreign text made harmless, one function for each place it can end up in.
+"""Escaping of untrusted text, one function for each output format.
 
 Names, versions and options in a record come from whoever wrote it. Each function here takes any text and gives one that
 its target shows as it stands: nothing in it is run, opened, hidden or reordered. All but `visible` work on one line.

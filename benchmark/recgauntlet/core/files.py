@@ -1,4 +1,4 @@
-"""Where RecGauntlet keeps what it downloads and prepares, and writing files at once or not at all."""
+"""The cache directory, the newest release, and atomic writing of files."""
 
 from __future__ import annotations
 

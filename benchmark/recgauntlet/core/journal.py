@@ -1,4 +1,4 @@
-"""Results of an evaluation so far, on disk line by line, so that a killed one goes on at the step where it stopped."""
+"""Journal of an evaluation on disk, one line per step, so that a killed run continues where it stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Foreign text on a line of a terminal or of an error."""
+"""Untrusted text on a line of a terminal or of an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding plugins by entry point: the built-in ones register exactly as a stranger's do."""
+"""Finding plugins by entry point; the included ones are registered in the same way."""
 
 from __future__ import annotations
 

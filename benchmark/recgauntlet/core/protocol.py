@@ -1,4 +1,4 @@
-"""The evaluator's limits: numbers outside the attacks that decide what a record says, hashed with the suite."""
+"""Constants of the evaluation protocol outside the attacks; they are hashed into the suite's fingerprint."""
 
 from __future__ import annotations
 

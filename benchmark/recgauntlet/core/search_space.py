@@ -1,4 +1,4 @@
-"""What a hyper-parameter may be while it is tuned: every method gets the same few trials in a space that it names."""
+"""Search spaces of hyper-parameters; every method gets the same number of trials in its own space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cell is to be: the names, options and places that a sweep hands to whatever runs cells."""
+"""The specification of a cell: names, options and directories."""
 
 from __future__ import annotations
 

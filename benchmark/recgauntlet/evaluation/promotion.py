@@ -31,9 +31,9 @@ from recgauntlet.threats.text import text_fault
 from recgauntlet.threats.victim import Victim
 
 GRADIENT_MOVES = 16
-"""Texts scored a turn because the gradient says so; half append and half replace where both are legal."""
+"""Texts scored per turn because of the gradient; half append and half replace where both are legal."""
 POPULAR_MOVES = 4
-"""Texts scored a turn whatever the gradient says: the catalog's most popular words appended."""
+"""Texts scored per turn independently of the gradient: the catalog's most popular words appended."""
 SLOPE_QUERIES = 2
 """What the slopes of a text cost each user: its score and its gradient."""
 

@@ -1,7 +1,7 @@
 """The security curve of a threat: what stays right on a subset as the budget grows from 0 to twice the high tier.
 
 Source: security evaluation curves (Biggio, Fumera and Roli, "Security evaluation of pattern classifiers under attack",
-IEEE TKDE 2014). A curve that does not come down when the budget grows without bound tells of an attack that fails, not
+IEEE TKDE 2014). A curve that stays flat when the budget grows without bound points to an attack that fails, not
 of a model that holds (Carlini et al. 2019, "On evaluating adversarial robustness").
 """
 

@@ -138,7 +138,7 @@ def stars(p: float) -> str:
 
 
 def p_text(p: float) -> str:
-    """A p value in words: "p = 0.034", "p < 0.001"."""
+    """A p value as text: "p = 0.034", "p < 0.001"."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 

@@ -1,4 +1,4 @@
-"""Processes of one's own for work that may run a stranger's code: how they are started, and what they inherit."""
+"""Child processes for work that may run untrusted code: how they are started, and what they inherit."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ def _fields(error: RecGauntletError) -> dict[str, Any]:
 
 
 def send_error(pipe: Connection, error: RecGauntletError) -> None:
-    """Tell whoever started this process what stopped it."""
+    """Report to the parent process what stopped this one."""
     _send(pipe, {"error": _fields(error)})
 
 

@@ -1,4 +1,4 @@
-"""The public conformance suite: what every defense, model, task and attack must do, to be checked at the author's desk.
+"""The public conformance suite: the contracts of defenses, models, tasks and attacks, as checks to run locally.
 
     from recgauntlet.testing import Check, parametrize_with_checks
 

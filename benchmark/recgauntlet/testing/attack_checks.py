@@ -1,4 +1,4 @@
-"""The checks of an attack: inside the budget, inside the queries, the same whatever the batch, and inputs alone."""
+"""Checks of an attack: budget, queries, independence of the batch, and inputs as the only output."""
 
 from __future__ import annotations
 

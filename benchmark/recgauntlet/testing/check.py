@@ -1,4 +1,4 @@
-"""A check of the conformance suite: one thing that a plugin must do, and what to change where it does not."""
+"""A check of the conformance suite: one property of a plugin, with a remedy."""
 
 from __future__ import annotations
 

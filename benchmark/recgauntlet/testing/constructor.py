@@ -1,4 +1,4 @@
-"""What every plugin's constructor must be like: hyper-parameters are its keyword-only arguments, nothing else."""
+"""The contract of a plugin's constructor: hyper-parameters are its keyword-only arguments."""
 
 from __future__ import annotations
 

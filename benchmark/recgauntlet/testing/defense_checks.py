@@ -1,4 +1,4 @@
-"""The checks of a defense's contract: what it takes and gives, and how it trains a model."""
+"""Checks of a defense's contract: arguments, return values and training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks of what a defense may see, draw, keep and use up: nothing passes between a cell and what is around it."""
+"""Checks of a defense's isolation: data access, randomness, state and resources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks of a model's four parts: what each gives, that they agree, and that no row sees another."""
+"""Checks of a model's four parts: return values, consistency, independence of rows."""
 
 from __future__ import annotations
 

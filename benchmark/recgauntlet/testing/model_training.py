@@ -1,4 +1,4 @@
-"""The checks of how a model learns, moves, is saved, and of what it leaves behind."""
+"""Checks of a model's training, devices, saved weights and side effects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running checks outside a test framework: what each came to, expected failures told apart."""
+"""Running checks outside a test framework, with expected failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plugin may leave behind in the process: settings, threads, open files, tensors, changed globals."""
+"""Side effects of a plugin on the process: settings, threads, open files, tensors, globals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks of a plugin, found by its name or given as it is."""
+"""The checks of a plugin, given by name or class."""
 
 from __future__ import annotations
 

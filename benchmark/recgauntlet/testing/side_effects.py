@@ -1,4 +1,4 @@
-"""The check that every kind shares: whatever a plugin does, the process is afterwards as it was."""
+"""The check that all kinds share: the process is unchanged afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks of a task: a complete card, data without a connection, a stable fingerprint, and no future in the past."""
+"""Checks of a task: a complete card, offline data, a stable fingerprint, no leaks of the future."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two recommenders of a few hundred weights, of titles and of item ids: what defenses and attacks are tried on."""
+"""Two recommenders of a few hundred weights, of titles and of item ids: for the checks of defenses and attacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The size of a model's own embeddings: budgets of embedding threats are relative to it."""
+"""The scale of a model's embeddings, to which budgets of embedding threats are relative."""
 
 from __future__ import annotations
 

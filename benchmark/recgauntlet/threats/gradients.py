@@ -1,4 +1,4 @@
-"""What single passes of a model are made of: input gradients, tensors of one width, and whether memory ran out."""
+"""Input gradients of single passes, padding to one width, and detection of memory errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores that a victim gave before: searches at rising budgets, greedy or with a beam, ask for many inputs again."""
+"""Cache of a victim's scores: searches at rising budgets score many inputs again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words of a catalog: how often they stand there, which words are near them, and what is a name or a number.
+"""Words of a catalog: frequencies, neighbours, names and numbers.
 
 A word is what stands between white space. Its core is the word without the punctuation around it, in lower
 case; "Queen," and "QUEEN" share the core "queen". Nearness is the cosine of two words' input vectors in the

@@ -1,4 +1,4 @@
-"""A model smoothed over deletions: several votes, each of which sees a part of the input, and the score of them all.
+"""A model smoothed over deletions: several votes on parts of the input, and their joint score.
 
 Randomized smoothing asks how a classifier answers on average when most of its input is deleted at random (Cohen et al.
 2019; for deletions RS-Del, Huang et al. 2023). A Monte Carlo estimate of that average certifies a classifier that

@@ -1,4 +1,4 @@
-"""What a model makes of single words: knowledge of the model, which attacks may have without a query."""
+"""A model's vectors of single words: knowledge about the model, free of queries."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ def belongs(info: CheckpointInfo, cell: OpenCell, data: TaskData) -> bool:
 def checkpoint_info(
     cell: OpenCell, trained: Trained, data: TaskData, recipe: TrainingRecipe, environment: Environment
 ) -> CheckpointInfo:
-    """What the cell's checkpoint says of itself."""
+    """The header of the cell's checkpoint."""
     spec = cell.spec
     return CheckpointInfo(
         task=spec.task_id,

@@ -22,7 +22,7 @@ _KEY = "recgauntlet"
 
 
 class CheckpointInfo(BaseModel):
-    """What a checkpoint says of itself, enough to go on from it without training again.
+    """The header of a checkpoint: what is needed to continue from it without training again.
 
     `epochs` to `peak_memory_bytes` are what training took (see `TrainingCost`), on `processor` and at `precision`, with
     the code of `commit`.

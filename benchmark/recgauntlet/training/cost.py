@@ -1,4 +1,4 @@
-"""Counting what a model is asked to do, whoever asks: passes by hooks on `score`, FLOPs by torch's own counter."""
+"""Counting a model's work: passes by hooks on `score`, FLOPs by torch's counter."""
 
 from __future__ import annotations
 

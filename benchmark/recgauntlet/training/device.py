@@ -1,4 +1,4 @@
-"""Where a cell runs, and the words for it in the record."""
+"""The device of a cell, and its description in the record."""
 
 from __future__ import annotations
 

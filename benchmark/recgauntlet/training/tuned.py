@@ -1,7 +1,7 @@
 """Tuned hyper-parameters: the files in which packages ship them, and which of them a cell takes.
 
 A distribution names its file by an entry point (`recgauntlet.tuned`, `package:file.toml`). The file is data: it is
-found without importing the package, read as TOML and checked. It speaks of the distribution's own plugins alone.
+found without importing the package, read as TOML and checked. It may name plugins of its own distribution only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Value = bool | int | FiniteFloat | str
 """A hyper-parameter as TOML has it; None is not among them."""
 Method = Literal["model", "defense"]
 GROUPS: dict[Method, Kind] = {"model": "models", "defense": "defenses"}
-HEAD = "# Hyper-parameters chosen by `recgauntlet tune`; docs/reference/tuning.md tells how.\n"
+HEAD = "# Hyper-parameters chosen by `recgauntlet tune`; see docs/reference/tuning.md.\n"
 
 
 class _Part(BaseModel):
@@ -140,7 +140,7 @@ def tuned_for(kind: Method, name: str, *, task: str, track: Track, model: str) -
     Raises
     ------
     PluginError
-        Where a file is broken, or speaks of a method that is not its distribution's own.
+        Where a file is broken, or names a method of another distribution.
     """
     found = every_tuned(kind, name)
     near = [(entry.model == model, entry.task == task, entry.track == track) for entry, _ in found]
@@ -163,7 +163,7 @@ def _owned(path: Path, distribution: str) -> tuple[Tuned, ...]:
                 f"{entry.name!r} is no {entry.kind} of {distribution}",
                 where=path,
                 field=f"tuned.{number}.name",
-                remedy=f"a file speaks of its own package's methods: "
+                remedy=f"a file may name methods of its own package only: "
                 f"{', '.join(n for n in names(group) if whose(group, n)[0] == distribution) or 'none'}",
             )
         if entry.kind == "model" and entry.model != entry.name:

@@ -1,4 +1,4 @@
-"""A minimal-norm attack on the candidate's embeddings: it looks for the nearest point that fools, from both sides."""
+"""A minimal-norm attack on the candidate's embeddings: the nearest misclassified point, approached from both sides."""
 
 from __future__ import annotations
 

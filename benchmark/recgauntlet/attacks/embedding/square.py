@@ -1,4 +1,4 @@
-"""A black-box random search on the candidate's embeddings, for models whose gradients say nothing."""
+"""A black-box random search on the candidate's embeddings, for models whose gradients are not informative."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Legal moves on histories: one replacement, insertion or deletion at a time, for many histories at once.
+"""Legal edits of histories: one replacement, insertion or deletion at a time, vectorized over histories.
 
 The rules are those of the threat: only the last `window` items, replacements near what they replace,
 insertions near the item they come behind. A place that was edited once is not edited again, so that every

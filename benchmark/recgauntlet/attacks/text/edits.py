@@ -1,4 +1,4 @@
-"""Legal moves on candidate texts: what a threat lets an attacker do to one text, word by word.
+"""Legal edits of candidate texts under a threat, word by word.
 
 Kept apart from the verifier on purpose: that one checks results by alignment and shares no code with this.
 """

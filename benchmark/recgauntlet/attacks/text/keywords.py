@@ -1,4 +1,4 @@
-"""Stuffing with words that were learned from the catalog and the model's answers alone."""
+"""Keyword stuffing: words chosen from the catalog by the model's scores only."""
 
 from __future__ import annotations
 

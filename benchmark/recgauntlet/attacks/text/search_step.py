@@ -1,4 +1,4 @@
-"""One turn of a search on texts: what is asked of the victim to propose drafts, and what the drafts are worth."""
+"""One step of a text search: the queries that propose drafts, and the drafts' scores."""
 
 from __future__ import annotations
 

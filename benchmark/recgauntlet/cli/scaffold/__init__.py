@@ -1,1 +1,1 @@
-"""Starting a plugin: a complete, tested package of its own for a defense, a model, a task or an attack."""
+"""Templates of a complete, tested plugin package for a defense, a model, a task or an attack."""

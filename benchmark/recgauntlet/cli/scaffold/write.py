@@ -1,4 +1,4 @@
-"""Writing the package of a new plugin: templates rendered beside the target, then put in place at once."""
+"""Writing the package of a new plugin: templates rendered beside the target, then moved in one step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sanity gates: small predicates, each with a remedy, that say whether a row's robustness may be believed.
+"""Sanity checks (gates): small predicates, each with a remedy, that test whether a row's robustness is real.
 
 A row with a failed gate stays on the board, flagged and unranked. `recgauntlet.evaluation.sanity_checks.model` looks
 at the scores,

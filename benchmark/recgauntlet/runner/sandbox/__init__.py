@@ -1,1 +1,1 @@
-"""What keeps a cell to itself: where its process may write and look, what it may start, and how much it may take."""
+"""The sandbox of a cell's process: file access, child processes, connections and resource limits."""

@@ -1,4 +1,4 @@
-"""The fence around a process: where it may write and what it may not see, held by Python and, where it can, the kernel.
+"""The sandbox of a process: Python audit events, and Landlock where the kernel has it.
 
 Python's audit events name what was tried and hold on every platform, but not for native code. Landlock holds for all
 code on Linux. Neither keeps a plugin from the memory of the process that it runs in: see docs/security.md.

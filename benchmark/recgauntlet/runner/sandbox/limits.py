@@ -1,4 +1,4 @@
-"""How much a cell's process may take, and ending it with everything it started."""
+"""Resource limits of a cell's process, and ending it with all its children."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Tuning: the same few trials for every method, judged on validation data alone."""
+"""Tuning: the same number of trials for every method, on validation data only."""

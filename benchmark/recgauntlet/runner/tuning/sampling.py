@@ -1,4 +1,4 @@
-"""Which values the trials of a method try: its defaults, and a low-discrepancy sequence in the space that it names."""
+"""The values of a method's trials: its defaults, then a low-discrepancy sequence in its search space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The studies of tuning: what each is about, where its trials are kept, and carrying them out side by side."""
+"""Tuning studies: their definition, stored trials, and parallel execution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One trial of tuning, in a process of its own that never sees the test period."""
+"""One tuning trial, in a separate process without access to the test period."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fakes that only look robust, and the proof that the installed suite finds them out."""
+"""Fake defenses that only look robust, and a test that the installed suite detects them."""
 
 from __future__ import annotations
 

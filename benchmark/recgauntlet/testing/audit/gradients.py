@@ -1,4 +1,4 @@
-"""Fakes that lie about gradients: the scores are those of the model inside, their slopes are not."""
+"""Fake defenses with wrong gradients: the scores are those of the wrapped model, the gradients are not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DetachedGradients(Fake):
 class FlippedGradients(Fake):
     """The gradient of the inputs has the wrong sign: every attack climbs down.
 
-    Scores, and with them every decision, stay. Whoever turns the sign back has the attack again.
+    Scores and decisions are unchanged. Flipping the sign back restores the attack.
     """
 
     name = "flipped-gradients"

@@ -1,4 +1,4 @@
-"""Fakes that treat what the model reads: round or blur embeddings, rescale them, or hide words."""
+"""Fake defenses on the input: embeddings rounded, blurred or rescaled, or words hidden."""
 
 from __future__ import annotations
 

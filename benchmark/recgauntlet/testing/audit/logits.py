@@ -1,4 +1,4 @@
-"""Fakes that reshape the logit: the answers stay, what an attack can read off them goes."""
+"""Fake defenses on the logit: the decisions stay, the information for an attack is removed."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class _Noisy(Served):
 class BatchNormalizedLogits(Fake):
     """Logits are measured from the batch's own mean: normalization at inference.
 
-    A score depends on who else is asked at the same time. While an attack pushes many examples the same way, the mean
+    A score depends on the other examples of the batch. While an attack pushes many examples the same way, the mean
     goes with them and takes their damage back; alone, each of them would have fallen.
     """
 

@@ -1,4 +1,4 @@
-"""Fakes that remember: the test's own answers, the original text behind an edited one, or what they said before."""
+"""Fake defenses with memory: the test's labels, the original of an edited text, or their earlier scores."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class _OriginalHistories(Served):
 class FirstAnswers(Fake):
     """The first answer about a user and an item is kept and given ever after: consistent service.
 
-    A cache of the clean answers. The model inside is as fragile as before, for whoever meets it first.
+    A cache of the clean scores. The wrapped model is as vulnerable as before on new inputs.
     """
 
     name = "first-answers"

@@ -1,4 +1,4 @@
-"""The audit: every fake through the installed gauntlet, and whether each was found out."""
+"""The audit: every fake defense through the installed gauntlet, and whether each was detected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every fake stands on: a served model that answers exactly as the model inside it, step by step."""
+"""Base class of the fakes: a served model that delegates each step to the wrapped model."""
 
 from __future__ import annotations
 
