@@ -148,5 +148,5 @@ def _draw(points: Sequence[_Point], best: Sequence[_Point], rows: PlottedRows) -
     some = "Clean accuracy is drawn for rows with a label only." if len(points) > _MOST_JOINED else ""
     legend(figure, entries, [rows.note, rows.caution if best else "", some])
     at = {id(point.row): (point.x, point.y) for point in points}
-    label_points(figure, ax, [(text, *at[id(row)]) for row, text in labels], list(at.values()))
+    label_points(ax, [(text, *at[id(row)]) for row, text in labels], list(at.values()))
     return figure

@@ -185,7 +185,7 @@ def _draw(
     extremes = [point.row for point in (*lowest, max(points, key=lambda point: point.cost))]
     at = {id(point.row): (point.x, point.y) for point in points}
     label_points(
-        figure, ax, [(text, *at[id(row)]) for row, text in labels_of(shown, [*important, *extremes])], list(at.values())
+        ax, [(text, *at[id(row)]) for row, text in labels_of(shown, [*important, *extremes])], list(at.values())
     )
     return figure
 

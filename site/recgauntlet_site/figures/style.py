@@ -157,11 +157,11 @@ def hollow_entry(*, any_hollow: bool) -> list[tuple[Artist, str]]:
 
 _MARKER_EDGES = np.array([(-4.0, 0.0), (4.0, 0.0), (0.0, -4.0), (0.0, 4.0)])
 """Points at which a marker ends."""
+_FAR = 9.0
+"""Points from a marker from which on a line joins it to its label."""
 
 
-def label_points(
-    figure: matplotlib.figure.Figure, ax: Axes, labels: Sequence[tuple[str, float, float]], points: Sequence[Point]
-) -> None:
+def label_points(ax: Axes, labels: Sequence[tuple[str, float, float]], points: Sequence[Point]) -> None:
     """Write `labels` (text, x, y; the most important ones first) beside their points and off all `points`. A label that
     would cover a more important one is left out. The axes' limits are final before this is called."""
     texts = [
@@ -170,20 +170,19 @@ def label_points(
     ]
     around = ax.transData.transform(points)[:, None] + _MARKER_EDGES  # adjust_text knows points without an extent
     xs, ys = ax.transData.inverted().transform(around.reshape(-1, 2)).T
-    _, arrows = adjust_text(
-        texts, xs, ys, ax=ax, iter_lim=_STEPS, arrowprops={"arrowstyle": "-", "color": FAINT, "lw": 0.6}
-    )
+    adjust_text(texts, xs, ys, ax=ax, iter_lim=_STEPS)
     taken: list[Bbox] = []
-    for text in texts:
+    for text, (_, *point) in zip(texts, labels, strict=True):
         box = text.get_window_extent()
         if any(box.x0 < o.x1 - 2 and o.x0 < box.x1 - 2 and box.y0 < o.y1 - 2 and o.y0 < box.y1 - 2 for o in taken):
             text.remove()
-            for arrow in arrows:
-                if arrow.patchA is text:
-                    arrow.remove()
-        else:
-            taken.append(box)
-    figure.draw_without_rendering()  # arrows end at the labels as these were drawn last
+            continue
+        taken.append(box)
+        marker = ax.transData.transform(point)
+        nearest = np.clip(marker, box.min, box.max)
+        if np.hypot(*(nearest - marker)) > _FAR:
+            ends = ax.transData.inverted().transform([marker, nearest])
+            ax.plot(*ends.T, color=FAINT, lw=0.6, zorder=1.5)
 
 
 def draw_front(
