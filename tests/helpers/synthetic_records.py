@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recgauntlet.core.card import TIERS, Track
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.schema import (
     AttackEffort,
     AttackOutcome,
@@ -115,12 +115,12 @@ def make_record(
     record = RunRecord(
         status="ok",
         clean=Clean(
-            labels=Packed.bits(labels),
-            scores=Packed.floats(scores),
+            labels=BitColumn.of(labels),
+            scores=FloatColumn.of(scores),
             impression_sizes=tuple(sizes.tolist()),
             impression_users=tuple((np.arange(impressions) // 2).tolist()),
-            impression_labels=Packed.bits(shown),
-            impression_scores=Packed.floats(rng.normal(size=len(shown)) + shown * clean),
+            impression_labels=BitColumn.of(shown),
+            impression_scores=FloatColumn.of(rng.normal(size=len(shown)) + shown * clean),
         ),
         threats=tuple(_threat(name, robust, right, rng, attack_error, violations) for name, robust in threats.items()),
         gates=gates,
@@ -167,14 +167,14 @@ def _threat(
                 amount=BUDGETS[surface][level],
                 characters=0,
                 queries=(100, 500, 2000)[level],
-                robust=Packed.bits(standing),
+                robust=BitColumn.of(standing),
                 attacks=(
                     AttackOutcome(
                         name="greedy",
                         hyperparameters={"width": 8},
-                        attacked=Packed.bits(attacked),
-                        broken=Packed.bits(attacked & ~standing),
-                        scores=Packed.floats(np.zeros(int(attacked.sum()))),
+                        attacked=BitColumn.of(attacked),
+                        broken=BitColumn.of(attacked & ~standing),
+                        scores=FloatColumn.of(np.zeros(int(attacked.sum()))),
                         violations=violations if level == 1 else 0,
                         effort=AttackEffort(
                             forwards=900, backwards=300, user_encodings=200, cache_hits=700, seconds=1.5
@@ -211,10 +211,10 @@ def with_further(record: RunRecord, seed: int) -> RunRecord:
         high = BUDGETS[threat.surface][-1]
         standing, curve = right[subset], []
         for step in range(8):
-            curve.append(CurvePoint(amount=high * step / 3.5, characters=0, queries=100, robust=Packed.bits(standing)))
+            curve.append(CurvePoint(amount=high * step / 3.5, characters=0, queries=100, robust=BitColumn.of(standing)))
             standing = standing & (rng.random(len(subset)) < 0.8)
         alone = [
-            LoneAttack(attack=name, tier="standard", broken=Packed.bits(right[subset] & (rng.random(len(subset)) < p)))
+            LoneAttack(attack=name, tier="standard", broken=BitColumn.of(right[subset] & (rng.random(len(subset)) < p)))
             for name, p in (("random", 0.1), ("gradient", 0.6), ("query", 0.4))
         ]
         threats.append(
@@ -228,7 +228,7 @@ def with_further(record: RunRecord, seed: int) -> RunRecord:
                 threat=threat.id,
                 impressions=tuple(range(len(sizes))),
                 targets=tuple(targets.tolist()),
-                scores=Packed.floats(after),
+                scores=FloatColumn.of(after),
             )
         )
         if threat.goal == "promote":
@@ -240,8 +240,8 @@ def with_further(record: RunRecord, seed: int) -> RunRecord:
                     optimized_on=10,
                     users=15,
                     competitors=100,
-                    before=Packed.floats(before.ravel().astype(np.float64)),
-                    after=Packed.floats((1 + before // 3).ravel().astype(np.float64)),
+                    before=FloatColumn.of(before.ravel().astype(np.float64)),
+                    after=FloatColumn.of((1 + before // 3).ravel().astype(np.float64)),
                 )
             )
     return record.model_copy(
@@ -257,7 +257,7 @@ def with_certificate(record: RunRecord) -> RunRecord:
         bits = outcome.robust.to_bool() & share & (reached < 12)
         found.append(
             CertifiedOutcome(
-                threat=threat.id, tier=outcome.tier, votes=12, reached=reached, certified=Packed.bits(bits)
+                threat=threat.id, tier=outcome.tier, votes=12, reached=reached, certified=BitColumn.of(bits)
             )
         )
     return record.model_copy(update={"certified": tuple(found)})

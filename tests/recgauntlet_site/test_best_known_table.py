@@ -12,7 +12,7 @@ from page_reader import read_page
 from synthetic_records import make_record
 
 from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, write_best_known
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn
 from recgauntlet.records.io import read_records, write_record
 from recgauntlet.records.schema import AttackEffort, Evidence, PluginRef, RunRecord
 from recgauntlet_site.render import render_site
@@ -35,9 +35,9 @@ def known_of(record: RunRecord, broken: np.ndarray, name: str = "adaptive") -> B
         amount=2,
         characters=0,
         queries=500,
-        robust=Packed.bits(robust_of(record)),
-        attacked=Packed.bits(np.ones_like(broken)),
-        broken=Packed.bits(broken),
+        robust=BitColumn.of(robust_of(record)),
+        attacked=BitColumn.of(np.ones_like(broken)),
+        broken=BitColumn.of(broken),
         violations=0,
         effort=AttackEffort(forwards=1, backwards=0, user_encodings=0, cache_hits=0, seconds=0.1),
     )

@@ -13,7 +13,7 @@ from recgauntlet.core.journal import Journal
 from recgauntlet.core.protocol import SUBSET
 from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation.robustness import Trial, attackable, run_attack
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn
 from recgauntlet.records.schema import LoneAttack
 from recgauntlet.threats.budget import Budget
 
@@ -41,7 +41,7 @@ def run_alone(
             if right.any():
                 found = run_attack(trial, attack, budget, index[right], rng.child(f"{tier}/{attack.name}"))
                 broken[right] = found.broken
-            return LoneAttack(attack=attack.name, tier=tier, broken=Packed.bits(broken.cpu().numpy()))
+            return LoneAttack(attack=attack.name, tier=tier, broken=BitColumn.of(broken.cpu().numpy()))
 
         out.append(journal.do(f"alone/{threat.id}/{tier}/{attack.name}", LoneAttack, compute))
     return tuple(out)

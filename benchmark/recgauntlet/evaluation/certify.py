@@ -41,7 +41,7 @@ from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import Threat, Tier
 from recgauntlet.evaluation.robustness import Trial, attackable
 from recgauntlet.evaluation.sanity_checks import at_most
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn
 from recgauntlet.records.schema import CertifiedOutcome, Gate, ThreatOutcome
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.registry import threat_model
@@ -74,7 +74,7 @@ def certify(trial: Trial, threat: Threat, tiers: Sequence[Tier]) -> tuple[Certif
                 tier=tier,
                 votes=model.votes,
                 reached=min(model.votes, int(reached.max())),
-                certified=Packed.bits((trial.right & (holds | left_alone)).cpu().numpy()),
+                certified=BitColumn.of((trial.right & (holds | left_alone)).cpu().numpy()),
             )
         )
     return tuple(found)

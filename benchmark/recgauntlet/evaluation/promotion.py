@@ -24,7 +24,7 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import IntArray
 from recgauntlet.evaluation.robustness import Trial, score_in_chunks
 from recgauntlet.metrics.ranking import Floats
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import FloatColumn
 from recgauntlet.records.schema import PromotionOutcome
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.text import text_fault
@@ -52,7 +52,7 @@ def promote(
     items, competitors = _draw_items(data, draw)
     searching, held_out = _draw_users(trial.batch.users, draw)
     if not len(searching) or not len(competitors) or not len(items):
-        nothing = Packed.floats(np.empty(0))
+        nothing = FloatColumn.of(np.empty(0))
         return PromotionOutcome(
             threat=threat.id, items=(), optimized_on=0, users=0, competitors=0, before=nothing, after=nothing
         )
@@ -72,8 +72,8 @@ def promote(
         optimized_on=len(searching),
         users=len(held_out),
         competitors=len(competitors),
-        before=Packed.floats(before.reshape(-1)),
-        after=Packed.floats(after.reshape(-1)),
+        before=FloatColumn.of(before.reshape(-1)),
+        after=FloatColumn.of(after.reshape(-1)),
     )
 
 

@@ -22,7 +22,7 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import IntArray
 from recgauntlet.data.batches import impressions_to_batch
 from recgauntlet.evaluation.robustness import Trial, is_right, run_attack, score_in_chunks
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import FloatColumn
 from recgauntlet.records.schema import Clean, RankingOutcome
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.verifier import verify
@@ -72,7 +72,7 @@ def rank_under_attack(
         threat=threat.id,
         impressions=tuple(index.tolist()),
         targets=tuple(targets.tolist()),
-        scores=Packed.floats(after),
+        scores=FloatColumn.of(after),
     )
 
 

@@ -30,7 +30,7 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.core.scoring import score_batch
 from recgauntlet.core.types import BoolArray, Progress
 from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.schema import AttackEffort, AttackOutcome, Clean, Evidence, ThreatOutcome, TierOutcome
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import EmbeddingScale, embedding_scale
@@ -129,12 +129,12 @@ def measure_clean(trial: Trial, data: TaskData) -> Clean:
         batch = impressions_to_batch(impressions, np.arange(start, min(start + 64, len(impressions))))
         scores.append(score_batch(trial.model, batch.to(trial.model.device)).cpu().numpy())
     return Clean(
-        labels=Packed.bits(trial.batch.labels.cpu().numpy() > 0.5),
-        scores=Packed.floats(trial.scores.cpu().numpy()),
+        labels=BitColumn.of(trial.batch.labels.cpu().numpy() > 0.5),
+        scores=FloatColumn.of(trial.scores.cpu().numpy()),
         impression_sizes=tuple(np.diff(impressions.offsets).tolist()),
         impression_users=tuple(impressions.users.tolist()),
-        impression_labels=Packed.bits(impressions.labels),
-        impression_scores=Packed.floats(np.concatenate(scores)),
+        impression_labels=BitColumn.of(impressions.labels),
+        impression_scores=FloatColumn.of(np.concatenate(scores)),
     )
 
 
@@ -248,7 +248,7 @@ def run_threat(
                 amount=budget.amount,
                 characters=budget.characters,
                 queries=budget.queries,
-                robust=Packed.bits(standing.cpu().numpy()),
+                robust=BitColumn.of(standing.cpu().numpy()),
                 attacks=tuple(outcomes),
             )
         )
@@ -292,9 +292,9 @@ def _outcome(attack: Attack, trial: Trial, index: Tensor, found: Found) -> Attac
     return AttackOutcome(
         name=attack.name,
         hyperparameters=attack.hyperparameters(),
-        attacked=Packed.bits(example_bits(trial, index)),
-        broken=Packed.bits(example_bits(trial, index[found.broken])),
-        scores=Packed.floats(found.scores.cpu().numpy()),
+        attacked=BitColumn.of(example_bits(trial, index)),
+        broken=BitColumn.of(example_bits(trial, index[found.broken])),
+        scores=FloatColumn.of(found.scores.cpu().numpy()),
         violations=found.violations,
         effort=found.effort,
         error=found.error,

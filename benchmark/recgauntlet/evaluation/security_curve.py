@@ -20,7 +20,7 @@ from recgauntlet.core.journal import Journal
 from recgauntlet.core.protocol import CURVE_POINTS, CURVE_REACH
 from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation.robustness import Trial, run_attack
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn
 from recgauntlet.records.schema import CurvePoint
 from recgauntlet.threats.budget import Budget
 
@@ -82,7 +82,7 @@ def security_curve(
                 amount=budget.amount,
                 characters=budget.characters,
                 queries=budget.queries,
-                robust=Packed.bits(left.cpu().numpy()),
+                robust=BitColumn.of(left.cpu().numpy()),
             )
 
         point = journal.do(key, CurvePoint, compute)

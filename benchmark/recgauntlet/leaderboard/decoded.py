@@ -11,7 +11,7 @@ from recgauntlet.core.card import Tier
 from recgauntlet.core.types import BoolArray
 from recgauntlet.metrics import ranking as metrics
 from recgauntlet.metrics.ordering import Codes, Floats, impressions_of
-from recgauntlet.records.columns import Columns, Packed
+from recgauntlet.records.columns import BitColumn, Columns
 from recgauntlet.records.schema import Clean, RunRecord, TierOutcome
 
 
@@ -22,7 +22,7 @@ class Unfolded:
     record: RunRecord
     columns: Columns
 
-    def examples(self, column: Packed) -> int:
+    def examples(self, column: BitColumn) -> int:
         """The set of examples in a column of bits."""
         return self.columns.examples(column)
 

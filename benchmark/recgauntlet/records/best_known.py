@@ -18,7 +18,7 @@ from recgauntlet.core.card import Goal, Tier
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.files import write_atomically
 from recgauntlet.core.types import BoolArray, Surface
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.digest import digest_of, load_json, to_bytes, validated
 from recgauntlet.records.schema import AttackEffort, Environment, Evidence, PluginRef, RunRecord, SuiteRef, TaskRef
 
@@ -72,7 +72,7 @@ class Deltas(_Part):
 
     shape: tuple[int, int, int]
     unit: float = Field(gt=0)
-    values: Packed
+    values: FloatColumn
 
     def unfold(self) -> npt.NDArray[np.float32]:
         """The changes `[E, L, D]`; RecordError where the column is broken."""
@@ -91,9 +91,9 @@ class Challenge(_Part):
     amount: float
     characters: int
     queries: int
-    robust: Packed
-    attacked: Packed
-    broken: Packed
+    robust: BitColumn
+    attacked: BitColumn
+    broken: BitColumn
     violations: int = Field(ge=0)
     effort: AttackEffort
     error: str = ""

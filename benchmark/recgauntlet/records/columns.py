@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import struct
 import zlib
 from typing import Any, Literal, Self
 
@@ -16,90 +15,76 @@ from recgauntlet.core.errors import RecordError
 from recgauntlet.core.types import BoolArray
 from recgauntlet.metrics.example_sets import from_packed
 
-MAX_PACKED = 64_000_000
-"""Bytes that one packed column may unfold to: a record cannot blow up its reader."""
-_ZLIB = b"\x78\x01"
-"""How a zlib stream begins (RFC 1950)."""
-_STORED = 0xFFFF
-"""Bytes that a stored block holds at most (RFC 1951)."""
+MAX_BYTES = 64_000_000
+"""Bytes of one column after decompression: a record cannot use up the memory of its reader."""
+REMEDY = "restore the record from its release or run the cell again"
 
 
-class Packed(BaseModel):
-    """A column of `n` values: zlib over packed bits ("bits") or little-endian half floats ("f2"), in base64."""
+class _Column(BaseModel):
+    """`n` values, as base64 of a zlib stream."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["bits", "f2"]
-    n: int = Field(ge=0, le=MAX_PACKED // 2)
+    n: int = Field(ge=0, le=MAX_BYTES // 2)
     data: str
 
-    @classmethod
-    def bits(cls, values: BoolArray) -> Self:
-        """Pack booleans `[n]`."""
-        return cls(kind="bits", n=len(values), data=_squeeze(np.packbits(values).tobytes()))
+    def _decoded(self, size: int) -> bytes:
+        """The `size` bytes of the column.
+
+        Raises
+        ------
+        RecordError
+            Where the text is no base64 of a zlib stream of that size.
+        """
+        try:
+            compressed = binascii.a2b_base64(self.data, strict_mode=True)
+            raw = zlib.decompressobj().decompress(compressed, size + 1)
+        except (ValueError, zlib.error) as error:  # a letter that is not ASCII is no binascii.Error
+            raise RecordError(f"a column cannot be decoded ({error})", remedy=REMEDY) from error
+        if len(raw) != size:
+            raise RecordError(f"a column does not hold {self.n} values", remedy=REMEDY)
+        return raw
+
+
+class BitColumn(_Column):
+    """Booleans, packed eight to a byte, the first in the highest bit."""
+
+    kind: Literal["bits"]
 
     @classmethod
-    def floats(cls, values: npt.NDArray[np.floating[Any]]) -> Self:
-        """Pack floats `[n]` as half precision."""
-        limit = np.finfo(np.float16).max
-        return cls(
-            kind="f2",
-            n=len(values),
-            data=_squeeze(np.clip(values, -limit, limit).astype("<f2").tobytes()),
-        )
+    def of(cls, values: BoolArray) -> Self:
+        """The column of `values [n]`."""
+        return cls(kind="bits", n=len(values), data=_encoded(np.packbits(values).tobytes()))
 
     def to_bool(self) -> BoolArray:
         """The booleans `[n]`; RecordError where the column is broken."""
-        raw = self._unfold("bits", (self.n + 7) // 8)
+        raw = self._decoded((self.n + 7) // 8)
         return np.unpackbits(np.frombuffer(raw, dtype=np.uint8), count=self.n).view(np.bool_)
 
     def to_set(self) -> int:
         """The booleans as a set of examples (`recgauntlet.metrics.example_sets`); RecordError where the column is
         broken."""
-        return from_packed(self._unfold("bits", (self.n + 7) // 8), self.n)
+        return from_packed(self._decoded((self.n + 7) // 8), self.n)
+
+
+class FloatColumn(_Column):
+    """Floats in half precision, little-endian."""
+
+    kind: Literal["f2"]
+
+    @classmethod
+    def of(cls, values: npt.NDArray[np.floating[Any]]) -> Self:
+        """The column of `values [n]`, clipped to the range of half precision."""
+        limit = np.finfo(np.float16).max
+        return cls(kind="f2", n=len(values), data=_encoded(np.clip(values, -limit, limit).astype("<f2").tobytes()))
 
     def to_float(self) -> npt.NDArray[np.float32]:
         """The floats `[n]`; RecordError where the column is broken."""
-        return np.frombuffer(self._unfold("f2", 2 * self.n), dtype="<f2").astype(np.float32)
+        return np.frombuffer(self._decoded(2 * self.n), dtype="<f2").astype(np.float32)
 
     def to_halves(self) -> npt.NDArray[np.uint16]:
         """The bits of the half floats `[n]`; RecordError where the column is broken."""
-        return np.frombuffer(self._unfold("f2", 2 * self.n), dtype="<u2")
-
-    @property
-    def size(self) -> int:
-        """Bytes that the column unfolds to."""
-        return (self.n + 7) // 8 if self.kind == "bits" else 2 * self.n
-
-    def raw(self) -> bytes:
-        """The bytes of the column as it unfolds; RecordError where it is broken."""
-        return self._unfold(self.kind, self.size)
-
-    @staticmethod
-    def stored(raw: bytes) -> bytes:
-        """`raw` as the `data` of a column (ASCII), not squeezed: the same characters whichever zlib is installed, and
-        quickly made."""
-        end = zlib.adler32(raw).to_bytes(4, "big")
-        if len(raw) <= _STORED:
-            return binascii.b2a_base64(b"".join((_ZLIB, _block(raw, last=True), raw, end)), newline=False)
-        parts = [_ZLIB]
-        for start in range(0, len(raw), _STORED):
-            chunk = raw[start : start + _STORED]
-            parts += [_block(chunk, last=start + _STORED >= len(raw)), chunk]
-        return binascii.b2a_base64(b"".join([*parts, end]), newline=False)
-
-    def _unfold(self, kind: str, size: int) -> bytes:
-        remedy = "restore the record from its release or run the cell again"
-        if self.kind != kind:
-            raise RecordError(f"a column of kind {self.kind} stands where {kind} belongs", remedy=remedy)
-        try:
-            squeezed = binascii.a2b_base64(self.data, strict_mode=True)
-            raw = zlib.decompressobj().decompress(squeezed, size + 1)
-        except (ValueError, zlib.error) as error:  # a letter that is not ASCII is no binascii.Error
-            raise RecordError(f"a packed column cannot be unfolded ({error})", remedy=remedy) from error
-        if len(raw) != size:
-            raise RecordError(f"a packed column does not hold {self.n} values", remedy=remedy)
-        return raw
+        return np.frombuffer(self._decoded(2 * self.n), dtype="<u2")
 
 
 class Columns:
@@ -110,26 +95,22 @@ class Columns:
         self._sets: dict[tuple[str, int], int] = {}
         self._halves: dict[tuple[str, int], npt.NDArray[np.uint16]] = {}
 
-    def examples(self, column: Packed) -> int:
-        """The set of examples in a column of bits, as `Packed.to_set`."""
+    def examples(self, column: BitColumn) -> int:
+        """The set of examples in a column of bits, as `BitColumn.to_set`."""
         key = column.data, column.n
         found = self._sets.get(key)
-        if found is None or column.kind != "bits":
+        if found is None:
             found = self._sets[key] = column.to_set()
         return found
 
-    def halves(self, column: Packed) -> npt.NDArray[np.uint16]:
-        """The bits of a column of half floats, as `Packed.to_halves`."""
+    def halves(self, column: FloatColumn) -> npt.NDArray[np.uint16]:
+        """The bits of a column of half floats, as `FloatColumn.to_halves`."""
         key = column.data, column.n
         found = self._halves.get(key)
-        if found is None or column.kind != "f2":
+        if found is None:
             found = self._halves[key] = column.to_halves()
         return found
 
 
-def _squeeze(raw: bytes) -> str:
+def _encoded(raw: bytes) -> str:
     return base64.b64encode(zlib.compress(raw, 9)).decode("ascii")
-
-
-def _block(chunk: bytes, *, last: bool) -> bytes:
-    return struct.pack("<BHH", last, len(chunk), len(chunk) ^ _STORED)

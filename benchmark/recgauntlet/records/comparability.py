@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from recgauntlet.core.card import Track
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn
 from recgauntlet.records.schema import Clean, RunRecord, SuiteRef
 
 
@@ -102,7 +102,7 @@ def _examples(clean: Clean) -> str:
 def _hash_of(labels: str, shown: str, sizes: tuple[int, ...], users: tuple[int, ...]) -> str:
     """Of columns as JSON; the same for all records of a table."""
     parts = [
-        *(Packed.model_validate_json(column).to_bool().tobytes() for column in (labels, shown)),
+        *(BitColumn.model_validate_json(column).to_bool().tobytes() for column in (labels, shown)),
         json.dumps((sizes, users), sort_keys=True).encode(),
     ]
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()

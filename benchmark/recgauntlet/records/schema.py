@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from recgauntlet.core.card import Goal, Tier, Track
 from recgauntlet.core.plugins import Plugin
 from recgauntlet.core.types import BoolArray, Edit, Scalar, Surface
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.digest import digest_of
 
 SCHEMA_VERSIONS = (1, 2)
@@ -143,9 +143,9 @@ class AttackOutcome(_Part):
 
     name: str
     hyperparameters: dict[str, Scalar]
-    attacked: Packed
-    broken: Packed
-    scores: Packed
+    attacked: BitColumn
+    broken: BitColumn
+    scores: FloatColumn
     violations: int
     effort: AttackEffort
     error: str = ""
@@ -158,7 +158,7 @@ class TierOutcome(_Part):
     amount: float
     characters: int
     queries: int
-    robust: Packed
+    robust: BitColumn
     attacks: tuple[AttackOutcome, ...]
 
 
@@ -168,7 +168,7 @@ class LoneAttack(_Part):
 
     attack: str
     tier: Tier
-    broken: Packed
+    broken: BitColumn
 
 
 class CurvePoint(_Part):
@@ -177,7 +177,7 @@ class CurvePoint(_Part):
     amount: float
     characters: int
     queries: int
-    robust: Packed
+    robust: BitColumn
 
 
 class ThreatOutcome(_Part):
@@ -209,7 +209,7 @@ class RankingOutcome(_Part):
     threat: str
     impressions: tuple[int, ...]
     targets: tuple[int, ...]
-    scores: Packed
+    scores: FloatColumn
 
 
 class PromotionOutcome(_Part):
@@ -225,8 +225,8 @@ class PromotionOutcome(_Part):
     optimized_on: int
     users: int
     competitors: int
-    before: Packed
-    after: Packed
+    before: FloatColumn
+    after: FloatColumn
 
 
 class CertifiedOutcome(_Part):
@@ -240,7 +240,7 @@ class CertifiedOutcome(_Part):
     tier: Tier
     votes: int
     reached: int
-    certified: Packed
+    certified: BitColumn
 
 
 class Gate(_Part):
@@ -262,12 +262,12 @@ class Clean(_Part):
     """Clean results: `labels` and `scores` over the test examples (pairs: clicked, unclicked, clicked, ...), and the
     scores of the impressions with their sizes and labels."""
 
-    labels: Packed
-    scores: Packed
+    labels: BitColumn
+    scores: FloatColumn
     impression_sizes: tuple[int, ...]
     impression_users: tuple[int, ...]
-    impression_labels: Packed
-    impression_scores: Packed
+    impression_labels: BitColumn
+    impression_scores: FloatColumn
 
 
 class Evidence(_Part):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +14,9 @@ from recgauntlet.core.card import TIERS
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.types import BoolArray
 from recgauntlet.metrics.ranking import correct
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.digest import validated
 from recgauntlet.records.schema import REMEDY, SCHEMA_VERSIONS, Clean, RunRecord, ThreatOutcome
-
-Values = TypeVar("Values")
 
 
 def parse_record(content: dict[str, Any], path: Path) -> RunRecord:
@@ -41,20 +38,20 @@ class _Reader:
 
     where: Path | None
 
-    def bits(self, column: Packed, field: str) -> BoolArray:
-        return self._decoded(Packed.to_bool, column, field)
+    def bits(self, column: BitColumn, field: str) -> BoolArray:
+        try:
+            return column.to_bool()
+        except RecordError as error:
+            raise self.fault(field, error.problem) from error
 
-    def floats(self, column: Packed, field: str) -> npt.NDArray[np.float32]:
-        return self._decoded(Packed.to_float, column, field)
+    def floats(self, column: FloatColumn, field: str) -> npt.NDArray[np.float32]:
+        try:
+            return column.to_float()
+        except RecordError as error:
+            raise self.fault(field, error.problem) from error
 
     def fault(self, field: str, problem: str) -> RecordError:
         return RecordError(problem, where=self.where, field=field, remedy=REMEDY)
-
-    def _decoded(self, decode: Callable[[Packed], Values], column: Packed, field: str) -> Values:
-        try:
-            return decode(column)
-        except RecordError as error:
-            raise self.fault(field, error.problem) from error
 
 
 def check_record(record: RunRecord, where: Path | None = None) -> None:

@@ -21,7 +21,7 @@ from recgauntlet.core.spec import Options
 from recgauntlet.core.types import BoolArray, Progress
 from recgauntlet.evaluation.robustness import Found, Trial, attackable, example_bits, run_attack
 from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, Deltas
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.schema import AttackEffort, Evidence, PluginRef, RunRecord, ThreatOutcome
 from recgauntlet.runner.challenged_cell import open_challenged
 from recgauntlet.runner.loading import Sources
@@ -169,7 +169,7 @@ def _outcome(trial: Trial, budget: Budget, robust: BoolArray, index: Tensor, fou
         unit = _unit(budget, trial.scale)
         kept = _halves(delta[:, :width], unit)
         deltas = Deltas(
-            shape=(kept.shape[0], kept.shape[1], kept.shape[2]), unit=unit, values=Packed.floats(kept.ravel())
+            shape=(kept.shape[0], kept.shape[1], kept.shape[2]), unit=unit, values=FloatColumn.of(kept.ravel())
         )
     return Challenge(
         threat=threat.id,
@@ -179,9 +179,9 @@ def _outcome(trial: Trial, budget: Budget, robust: BoolArray, index: Tensor, fou
         amount=budget.amount,
         characters=budget.characters,
         queries=budget.queries,
-        robust=Packed.bits(robust),
-        attacked=Packed.bits(example_bits(trial, index)),
-        broken=Packed.bits(example_bits(trial, index[broken])),
+        robust=BitColumn.of(robust),
+        attacked=BitColumn.of(example_bits(trial, index)),
+        broken=BitColumn.of(example_bits(trial, index[broken])),
         violations=found.violations,
         effort=found.effort,
         # an error's message may quote a text that must not be passed on

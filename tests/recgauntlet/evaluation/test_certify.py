@@ -30,7 +30,7 @@ from recgauntlet.evaluation.certify import (
     right_votes,
 )
 from recgauntlet.evaluation.robustness import Trial, is_right, run_threat
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn
 from recgauntlet.records.io import read_record
 from recgauntlet.records.validate import check_record
 from recgauntlet.runner.cell import run_cell
@@ -271,7 +271,7 @@ def test_no_attack_breaks_what_is_certified_and_the_gate_says_so(data: TaskData,
     assert shares == sorted(shares, reverse=True)
     gate = certificate_gate(outcome, proved)
     assert gate.passed, gate.explanation
-    everything = Packed.bits(trial.right.numpy())
+    everything = BitColumn.of(trial.right.numpy())
     failed = certificate_gate(outcome, [one.model_copy(update={"certified": everything}) for one in proved])
     assert not failed.passed
     assert failed.value > 0

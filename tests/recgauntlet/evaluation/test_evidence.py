@@ -83,5 +83,5 @@ def test_a_record_may_show_text_only_where_the_data_may_be_passed_on(redistribut
     if redistributable:
         check_record(record)
     else:
-        with pytest.raises(RecordError, match="may not be passed on"):
+        with pytest.raises(RecordError, match="may not be redistributed"):
             check_record(record)

@@ -11,7 +11,7 @@ from synthetic_records import make_record
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.schema import ThreatCells
 from recgauntlet.metrics.ranking import ndcg, offsets_of
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.schema import RunRecord
 
 
@@ -48,7 +48,7 @@ def test_both_examples_of_a_pair_are_resampled_together() -> None:
     """Right on one example of every pair: no draw of pairs can change the mean."""
     record = make_record(further=True)
     embedding = next(t for t in record.threats if t.id == "embedding")
-    half = Packed.bits(np.tile([True, False], 30))
+    half = BitColumn.of(np.tile([True, False], 30))
     curve = (embedding.curve[0].model_copy(update={"robust": half}),)
     (point,) = cells_of([altered(record, "embedding", curve=curve)], "embedding").curve
     assert (point.accuracy.low, point.accuracy.value, point.accuracy.high) == (0.5, 0.5, 0.5)
@@ -110,7 +110,7 @@ def test_only_the_named_impressions_count_in_the_order_they_are_named() -> None:
         update={
             "impressions": chosen,
             "targets": tuple(whole.targets[n] for n in chosen),
-            "scores": Packed.floats(np.concatenate([scores[offsets[n] : offsets[n + 1]] for n in chosen])),
+            "scores": FloatColumn.of(np.concatenate([scores[offsets[n] : offsets[n + 1]] for n in chosen])),
         }
     )
     found = cells_of([record.model_copy(update={"ranking": (part,)}).sealed()]).ranking
@@ -142,7 +142,7 @@ def test_exposure_knows_that_users_share_an_item() -> None:
     """One item seen by all, three by none: the interval must span what four items can tell, however many users."""
     record = make_record(further=True)
     ranks = np.repeat([1.0, 60, 60, 60], 15)
-    part = record.promotion[0].model_copy(update={"before": Packed.floats(ranks)})
+    part = record.promotion[0].model_copy(update={"before": FloatColumn.of(ranks)})
     found = cells_of([record.model_copy(update={"promotion": (part,)}).sealed()]).promotion
     assert found is not None
     assert found.exposure10_before.value == 0.25

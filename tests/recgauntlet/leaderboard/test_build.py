@@ -12,7 +12,7 @@ from synthetic_records import failed_gate, make_record
 from recgauntlet.leaderboard.build import apart, build_table
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.metrics import ranking as metrics
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import FloatColumn
 from recgauntlet.records.schema import Clean, RunRecord
 
 
@@ -253,8 +253,8 @@ def test_a_model_whose_scores_are_no_numbers_stays_on_the_board() -> None:
         clean = record.clean
         assert isinstance(clean, Clean)
         nan = {
-            "scores": Packed.floats(np.full(clean.scores.n, np.nan)),
-            "impression_scores": Packed.floats(np.full(clean.impression_scores.n, np.nan)),
+            "scores": FloatColumn.of(np.full(clean.scores.n, np.nan)),
+            "impression_scores": FloatColumn.of(np.full(clean.impression_scores.n, np.nan)),
         }
         return record.model_copy(update={"clean": clean.model_copy(update=nan), "gates": (failed_gate(),)}).sealed()
 

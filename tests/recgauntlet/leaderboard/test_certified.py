@@ -25,7 +25,7 @@ from recgauntlet.leaderboard.paper_table import build_sheets
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.leaderboard.selection import Selection
 from recgauntlet.leaderboard.table_csv import to_csv
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn
 from recgauntlet.records.io import read_record, write_record
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.records.validate import check_record
@@ -71,7 +71,7 @@ def test_a_record_without_one_has_the_bytes_it_had_before(tmp_path: Path) -> Non
 
 def _bits(record: RunRecord, place: int, bits: np.ndarray) -> RunRecord:
     found = list(record.certified)
-    found[place] = found[place].model_copy(update={"certified": Packed.bits(bits)})
+    found[place] = found[place].model_copy(update={"certified": BitColumn.of(bits)})
     return record.model_copy(update={"certified": tuple(found)})
 
 
@@ -98,7 +98,6 @@ LOW, STANDARD = "certified.stuffing.low", "certified.stuffing.standard"
         (lambda r: _bits(r, 0, np.zeros(400, dtype=bool)), STANDARD, "a smaller budget does not"),
         (lambda r: _bits(r, 0, np.zeros(3, dtype=bool)), LOW, "must have 400 bits"),
         (lambda r: _changed(r, 0, reached=13), LOW, "reach no more votes"),
-        (lambda r: _changed(r, 0, certified=Packed.floats(np.zeros(400))), LOW, "kind"),
         (lambda r: _changed(r, 0, threat="swap"), "certified.swap.low", "not attacked"),
         (lambda r: _changed(r, 0, tier="standard"), "certified", "twice"),
     ],

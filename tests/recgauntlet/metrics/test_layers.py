@@ -9,7 +9,7 @@ from recgauntlet.core.errors import RecordError
 from recgauntlet.metrics.bootstrap import Resampled, resampled
 from recgauntlet.metrics.example_sets import to_set
 from recgauntlet.metrics.layers import Layers
-from recgauntlet.records.columns import Columns, Packed
+from recgauntlet.records.columns import BitColumn, Columns, FloatColumn
 
 COUNT = 60
 
@@ -50,17 +50,14 @@ def test_a_share_of_nothing_is_0() -> None:
     assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
 
 
-def test_a_column_is_unfolded_once_and_never_as_another_kind() -> None:
+def test_a_column_is_decoded_once() -> None:
     columns, bits = Columns(), np.arange(16) % 3 == 0
-    column = Packed.bits(bits)
-    alike = Packed(kind="bits", n=16, data=column.data)
+    column = BitColumn.of(bits)
+    alike = BitColumn(kind="bits", n=16, data=column.data)
     assert columns.examples(column) == columns.examples(alike) == to_set(bits)
-    for kind, n in (("f2", 16), ("bits", 24)):
-        with pytest.raises(RecordError):
-            columns.examples(Packed(kind=kind, n=n, data=column.data))  # type: ignore[arg-type]
-    halves = Packed.floats(np.arange(8.0))
+    with pytest.raises(RecordError):
+        columns.examples(BitColumn(kind="bits", n=24, data=column.data))
+    halves = FloatColumn.of(np.arange(8.0))
     assert columns.halves(halves).view(np.float16).tolist() == list(range(8))
     with pytest.raises(RecordError):
-        columns.halves(Packed(kind="bits", n=128, data=halves.data))
-    with pytest.raises(RecordError):
-        columns.halves(Packed(kind="bits", n=8, data=halves.data))
+        columns.halves(FloatColumn(kind="f2", n=9, data=halves.data))

@@ -18,7 +18,7 @@ from recgauntlet.core.errors import PluginError, RecordError
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.types import Edit
 from recgauntlet.records.best_known import BestKnown, broken_up_to, read_best_known, write_best_known
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.io import read_record, read_records, write_record
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.challenge import _halves, challenge
@@ -164,10 +164,10 @@ def test_all_mismatches_are_told_at_once(cell: Cell, tmp_path: Path) -> None:
         content["evidence"][0]["score"] *= 2
         content["evidence"][1]["clean_score"] += 1
         deltas = content["outcomes"][0]["deltas"]
-        values = 30 * Packed.model_validate(deltas["values"]).to_float().reshape(deltas["shape"])
+        values = 30 * FloatColumn.model_validate(deltas["values"]).to_float().reshape(deltas["shape"])
         values[0] = 0.0
         values[2, 0, 0] = np.nan
-        deltas["values"] = Packed.floats(values.ravel()).model_dump()
+        deltas["values"] = FloatColumn.of(values.ravel()).model_dump()
 
     found = cell.challenge("border-step", examples="right", tiers=("standard",))
     count = len(found.evidence)
@@ -198,14 +198,14 @@ def test_an_example_that_was_wrong_already_is_no_evidence(cell: Cell, tmp_path: 
 
     def change(content: dict[str, Any]) -> None:
         content["evidence"] = [{**content["evidence"][0], "example": wrong, "edits": []}]
-        bits = Packed.bits(np.arange(len(labels)) == wrong).model_dump()
+        bits = BitColumn.of(np.arange(len(labels)) == wrong).model_dump()
         content["outcomes"][0] |= {"attacked": bits, "broken": bits}
 
     (mismatch,) = cell.recheck(resealed(found, change, tmp_path)).mismatches
     assert mismatch.reason == "the model is wrong on the clean input already"
 
 
-ONES = Packed.bits(np.ones(40, dtype=bool)).model_dump()
+ONES = BitColumn.of(np.ones(40, dtype=bool)).model_dump()
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ ONES = Packed.bits(np.ones(40, dtype=bool)).model_dump()
         (lambda c: c["outcomes"][0].update(broken=ONES, attacked=ONES), "does not go with the evidence"),
         (lambda c: c["outcomes"].append(c["outcomes"][0]), "twice"),
         (lambda c: c["outcomes"].pop(), "which was not attacked"),
-        (lambda c: c["outcomes"][0].update(robust=Packed.bits(np.ones(3, dtype=bool)).model_dump()), "length"),
+        (lambda c: c["outcomes"][0].update(robust=BitColumn.of(np.ones(3, dtype=bool)).model_dump()), "length"),
         (lambda c: c["outcomes"][0].update(deltas=None), "exactly where"),
         (lambda c: c["outcomes"][0]["deltas"].update(shape=[1, 2, 3]), "of shape"),
         (lambda c: c["evidence"][0].update(attack="another"), "another attack"),

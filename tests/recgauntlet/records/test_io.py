@@ -12,7 +12,7 @@ import pytest
 from synthetic_records import make_record
 
 from recgauntlet.core.errors import RecordError
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.io import read_record, read_records, write_record
 from recgauntlet.records.schema import Clean, RunRecord
 from recgauntlet.records.validate import check_record
@@ -81,7 +81,7 @@ def _attack(record: RunRecord, column: str, value: object) -> RunRecord:
     return _tier(record, "attacks", (attack,))
 
 
-ONES = Packed.bits(np.ones(400, dtype=bool))
+ONES = BitColumn.of(np.ones(400, dtype=bool))
 
 
 @pytest.mark.parametrize(
@@ -92,16 +92,15 @@ ONES = Packed.bits(np.ones(400, dtype=bool))
         (lambda r: r.model_copy(update={"status": "failed"}), "failure"),
         (lambda r: r.model_copy(update={"threats": r.threats * 2}), "threats"),
         (lambda r: _clean(r, "labels", ONES), "clean.labels"),
-        (lambda r: _clean(r, "labels", r.clean.scores), "clean.labels"),
-        (lambda r: _clean(r, "scores", Packed.floats(np.zeros(7))), "clean.scores"),
-        (lambda r: _clean(r, "scores", Packed(kind="f2", n=400, data="AAAA")), "clean.scores"),
+        (lambda r: _clean(r, "scores", FloatColumn.of(np.zeros(7))), "clean.scores"),
+        (lambda r: _clean(r, "scores", FloatColumn(kind="f2", n=400, data="AAAA")), "clean.scores"),
         (lambda r: _clean(r, "impression_sizes", (3, 4)), "clean.impression_sizes"),
         (lambda r: _clean(r, "impression_users", (3,)), "clean.impression_users"),
         (
-            lambda r: _clean(r, "impression_labels", Packed.bits(np.ones(r.clean.impression_labels.n, dtype=bool))),
+            lambda r: _clean(r, "impression_labels", BitColumn.of(np.ones(r.clean.impression_labels.n, dtype=bool))),
             "clean.impression_labels",
         ),
-        (lambda r: _tier(r, "robust", Packed.bits(np.zeros(3, dtype=bool))), "threats.stuffing.standard.robust"),
+        (lambda r: _tier(r, "robust", BitColumn.of(np.zeros(3, dtype=bool))), "threats.stuffing.standard.robust"),
         (lambda r: _tier(r, "robust", ONES), "threats.stuffing.standard.robust"),
         (lambda r: _tier(r, "tier", "low"), "threats.stuffing"),
         (lambda r: _attack(r, "broken", ONES), "threats.stuffing.standard.greedy"),
@@ -126,9 +125,9 @@ def test_a_failed_cell_is_a_good_record() -> None:
 
 def test_a_score_that_rounded_to_zero_may_have_been_right_and_one_that_is_no_number_may_not() -> None:
     record = make_record(clean=1.0, threats={"stuffing": (1.0, 1.0, 1.0)})
-    check_record(_clean(record, "scores", Packed.floats(np.zeros(400))))
+    check_record(_clean(record, "scores", FloatColumn.of(np.zeros(400))))
     with pytest.raises(RecordError, match="wrong on the clean input"):
-        check_record(_clean(record, "scores", Packed.floats(np.full(400, np.nan))))
+        check_record(_clean(record, "scores", FloatColumn.of(np.full(400, np.nan))))
 
 
 def _subset(record: RunRecord, column: str, value: object) -> RunRecord:
@@ -160,8 +159,8 @@ RANKS = np.ones(60)
         (lambda r: _subset(r, "subset", ()), "threats.stuffing.subset"),
         (lambda r: _subset(r, "curve", r.threats[0].curve[::-1]), "threats.stuffing.curve"),
         (lambda r: _points(r, "amount", float("inf")), "threats.stuffing.curve"),
-        (lambda r: _points(r, "robust", Packed.bits(np.ones(60, dtype=bool))), "threats.stuffing.curve"),
-        (lambda r: _points(r, "robust", Packed.bits(np.zeros(3, dtype=bool))), "threats.stuffing.curve"),
+        (lambda r: _points(r, "robust", BitColumn.of(np.ones(60, dtype=bool))), "threats.stuffing.curve"),
+        (lambda r: _points(r, "robust", BitColumn.of(np.zeros(3, dtype=bool))), "threats.stuffing.curve"),
         (lambda r: _subset(r, "alone", r.threats[0].alone[:1] * 2), "threats.stuffing.alone"),
         (
             lambda r: _subset(r, "alone", (r.threats[0].alone[0].model_copy(update={"broken": ONES}),)),
@@ -172,11 +171,11 @@ RANKS = np.ones(60)
         (lambda r: _ranking(r, "impressions", (*range(29), 40)), "ranking.stuffing.impressions"),
         (lambda r: _ranking(r, "targets", (99,) * 30), "ranking.stuffing.targets"),
         (lambda r: _ranking(r, "targets", (0,)), "ranking.stuffing.targets"),
-        (lambda r: _ranking(r, "scores", Packed.floats(RANKS)), "ranking.stuffing.scores"),
+        (lambda r: _ranking(r, "scores", FloatColumn.of(RANKS)), "ranking.stuffing.scores"),
         (lambda r: r.model_copy(update={"promotion": r.promotion * 2}), "promotion"),
-        (lambda r: _promotion(r, "before", Packed.floats(RANKS[1:])), "promotion.stuffing.before"),
-        (lambda r: _promotion(r, "after", Packed.floats(RANKS * 102)), "promotion.stuffing.after"),
-        (lambda r: _promotion(r, "after", Packed.floats(RANKS * np.nan)), "promotion.stuffing.after"),
+        (lambda r: _promotion(r, "before", FloatColumn.of(RANKS[1:])), "promotion.stuffing.before"),
+        (lambda r: _promotion(r, "after", FloatColumn.of(RANKS * 102)), "promotion.stuffing.after"),
+        (lambda r: _promotion(r, "after", FloatColumn.of(RANKS * np.nan)), "promotion.stuffing.after"),
     ],
 )
 def test_curves_rankings_and_promotions_that_contradict_the_record_are_refused(change: Change, field: str) -> None:

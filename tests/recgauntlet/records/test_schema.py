@@ -14,7 +14,7 @@ import pytest
 
 from recgauntlet.core.errors import OutputError, RecordError
 from recgauntlet.core.files import write_atomically
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.digest import digest_of
 from recgauntlet.records.io import read_record, write_record
 from recgauntlet.records.schema import Clean, Environment, Gate, PluginRef, RunRecord, SuiteRef, TaskRef, TrainingCost
@@ -42,12 +42,12 @@ def make_record(gate_value: float = 0.25) -> RunRecord:
         started="2024-01-01T00:00:00Z",
         finished="2024-01-01T00:00:01Z",
         clean=Clean(
-            labels=Packed.bits(np.array([True, False, True, False])),
-            scores=Packed.floats(np.array([1.5, -0.25, np.nan, 0.5])),
+            labels=BitColumn.of(np.array([True, False, True, False])),
+            scores=FloatColumn.of(np.array([1.5, -0.25, np.nan, 0.5])),
             impression_sizes=(2,),
             impression_users=(0,),
-            impression_labels=Packed.bits(np.array([True, False])),
-            impression_scores=Packed.floats(np.array([0.5, -0.5])),
+            impression_labels=BitColumn.of(np.array([True, False])),
+            impression_scores=FloatColumn.of(np.array([0.5, -0.5])),
         ),
         cost=TrainingCost(
             seconds=1.0,
@@ -92,9 +92,9 @@ def test_the_same_record_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_columns_unfold_to_what_was_packed() -> None:
     bits = np.arange(19) % 3 == 0
-    assert (Packed.bits(bits).to_bool() == bits).all()
+    assert (BitColumn.of(bits).to_bool() == bits).all()
     floats = np.array([0.0, -1.5, 1e9, -1e9, np.nan])
-    unfolded = Packed.floats(floats).to_float()
+    unfolded = FloatColumn.of(floats).to_float()
     assert unfolded[:2].tolist() == [0.0, -1.5]
     assert unfolded[2:4].tolist() == [65504.0, -65504.0]
     assert np.isnan(unfolded[4])
@@ -115,7 +115,7 @@ def _seed(content: dict[str, Any]) -> None:
 
 
 def _column(content: dict[str, Any]) -> None:
-    content["clean"]["scores"] = Packed.floats(np.array([9.0, 9.0, 9.0])).model_dump()
+    content["clean"]["scores"] = FloatColumn.of(np.array([9.0, 9.0, 9.0])).model_dump()
 
 
 @pytest.mark.parametrize("edit", [_seed, _column])
@@ -180,16 +180,24 @@ def test_a_column_cannot_blow_up_its_reader(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(zlib, "decompressobj", Watched)
     with pytest.raises(RecordError, match="does not hold 8 values"):
-        Packed(kind="bits", n=8, data=bomb).to_bool()
+        BitColumn(kind="bits", n=8, data=bomb).to_bool()
     assert sizes == [2]
 
 
-@pytest.mark.parametrize("data", ["!!!", base64.b64encode(b"no zlib").decode(), Packed.bits(np.ones(3, bool)).data])
+@pytest.mark.parametrize("data", ["!!!", base64.b64encode(b"no zlib").decode(), BitColumn.of(np.ones(3, bool)).data])
 def test_a_broken_column_is_refused(data: str) -> None:
     with pytest.raises(RecordError):
-        Packed(kind="bits", n=20, data=data).to_bool()
-    with pytest.raises(RecordError, match="kind bits"):
-        Packed.bits(np.ones(3, bool)).to_float()
+        BitColumn(kind="bits", n=20, data=data).to_bool()
+
+
+@pytest.mark.parametrize(
+    ("field", "column"), [("scores", BitColumn.of(np.ones(4, bool))), ("labels", FloatColumn.of(np.ones(4)))]
+)
+def test_a_column_of_another_kind_is_refused_by_the_schema(tmp_path: Path, field: str, column: Any) -> None:
+    path = written(tmp_path)
+    changed(path, lambda content: content["clean"].update({field: column.model_dump()}))
+    with pytest.raises(RecordError, match=f"clean.{field}.kind: Input should be"):
+        read_record(path)
 
 
 def test_a_full_disk_leaves_the_old_file_and_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

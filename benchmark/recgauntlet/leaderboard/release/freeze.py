@@ -23,7 +23,7 @@ from recgauntlet.leaderboard.best_known import without_record
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.release.summary import frozen_tasks, mixed_grounds, summary_rows
 from recgauntlet.records.best_known import BestKnown, Challenged
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import FloatColumn
 from recgauntlet.records.digest import COMPRESSED, compress, to_bytes
 from recgauntlet.records.io import read_records
 from recgauntlet.records.manifest import MANIFEST, Counts, FrozenFile, Manifest, is_file_safe
@@ -100,7 +100,7 @@ def freeze(wanted: Wanted, *, progress: Progress = lambda what, share: None) -> 
 def _without_attack_scores(record: RunRecord) -> RunRecord:
     """The record without the columns `threats[].tiers[].attacks[].scores`. They are more than half of a record, and no
     table or page is computed from them: `attacked`, `broken` and `robust` hold what was broken."""
-    empty = Packed.floats(np.zeros(0))
+    empty = FloatColumn.of(np.zeros(0))
 
     def lean(threat: ThreatOutcome) -> ThreatOutcome:
         tiers = [

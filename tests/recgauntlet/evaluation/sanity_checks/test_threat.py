@@ -16,7 +16,7 @@ from recgauntlet.evaluation.gauntlet import look_at
 from recgauntlet.evaluation.robustness import Trial
 from recgauntlet.evaluation.sanity_checks import failed
 from recgauntlet.evaluation.sanity_checks.threat import damage_grows, no_weaker
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn
 from recgauntlet.records.schema import Gate, LoneAttack, ThreatOutcome
 
 Try = Callable[..., Trial]
@@ -142,7 +142,7 @@ def test_a_gap_counts_only_beyond_chance_and_slack() -> None:
 
 
 def lone(attack: str, tier: str, broken: int) -> LoneAttack:
-    return LoneAttack(attack=attack, tier=tier, broken=Packed.bits(broken > BITS))  # type: ignore[arg-type]
+    return LoneAttack(attack=attack, tier=tier, broken=BitColumn.of(broken > BITS))  # type: ignore[arg-type]
 
 
 def test_damage_that_shrinks_with_the_budget_is_flagged() -> None:

@@ -18,7 +18,7 @@ from recgauntlet.leaderboard.release import freeze as freezing
 from recgauntlet.leaderboard.release.freeze import Wanted, freeze
 from recgauntlet.leaderboard.release.summary import summary_rows
 from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, write_best_known
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.io import write_record
 from recgauntlet.records.manifest import MANIFEST, read_manifest
 from recgauntlet.records.release import open_release
@@ -31,7 +31,7 @@ def without_attack_scores(record: RunRecord) -> RunRecord:
     for threat in content["threats"]:
         for tier in threat["tiers"]:
             for attack in tier["attacks"]:
-                attack["scores"] = Packed.floats(np.zeros(0)).model_dump(mode="json")
+                attack["scores"] = FloatColumn.of(np.zeros(0)).model_dump(mode="json")
     return RunRecord.model_validate(content).sealed()
 
 
@@ -47,7 +47,7 @@ def refusal(folder: Path, records: list[RunRecord], **options: object) -> str:
 def challenge_of(record: RunRecord) -> BestKnown:
     """An attack from outside that broke nothing."""
     assert record.clean is not None
-    none = Packed.bits(record.clean.labels.to_bool() & False)
+    none = BitColumn.of(record.clean.labels.to_bool() & False)
     effort = AttackEffort(forwards=1, backwards=0, user_encodings=0, cache_hits=0, seconds=0.0)
     outcome = Challenge(
         threat="stuffing", surface="candidate-text", goal="promote", tier="standard", amount=2, characters=0,

@@ -14,7 +14,7 @@ import pytest
 from made_releases import board, make_release, small
 
 from recgauntlet.leaderboard.release.verify import changed_files, frozen_releases, verify_release
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn
 from recgauntlet.records.digest import compress, to_bytes
 from recgauntlet.records.io import read_record
 from recgauntlet.records.manifest import MANIFEST, Finding, Manifest, read_manifest
@@ -154,7 +154,7 @@ def test_columns_that_contradict_each_other_are_found_though_the_checksums_fit(r
     def contradictory(record: RunRecord) -> RunRecord:
         first = record.threats[0]
         robust = first.tiers[0].robust
-        tier = first.tiers[0].model_copy(update={"robust": Packed.bits(~(robust.to_bool() & False))})
+        tier = first.tiers[0].model_copy(update={"robust": BitColumn.of(~(robust.to_bool() & False))})
         threat = first.model_copy(update={"tiers": (tier, *first.tiers[1:])})
         return record.model_copy(update={"threats": (threat, *record.threats[1:])})
 

@@ -18,7 +18,7 @@ from synthetic_records import make_record
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import BitColumn
 from recgauntlet.records.digest import compress, digest_of, to_bytes
 from recgauntlet.records.io import read_records
 from recgauntlet.records.schema import RunRecord
@@ -125,20 +125,20 @@ def lying_robust(record: RunRecord) -> RunRecord:
     right = (record.clean.scores.to_float() > 0) == record.clean.labels.to_bool()
     threat = record.threats[0]
     tiers = tuple(
-        tier.model_copy(update={"robust": Packed.bits(right), "attacks": tuple(_idle(a) for a in tier.attacks)})
+        tier.model_copy(update={"robust": BitColumn.of(right), "attacks": tuple(_idle(a) for a in tier.attacks)})
         for tier in threat.tiers
     )
     return record.model_copy(update={"threats": (threat.model_copy(update={"tiers": tiers}), *record.threats[1:])})
 
 
 def _idle(attack):  # type: ignore[no-untyped-def]
-    return attack.model_copy(update={"broken": Packed.bits(np.zeros(attack.broken.n, dtype=bool))})
+    return attack.model_copy(update={"broken": BitColumn.of(np.zeros(attack.broken.n, dtype=bool))})
 
 
 def fewer_robust(record: RunRecord) -> RunRecord:
     """A twin that looks weaker than its own outcomes say."""
     threat = record.threats[0]
-    nobody = Packed.bits(np.zeros(threat.tiers[0].robust.n, dtype=bool))
+    nobody = BitColumn.of(np.zeros(threat.tiers[0].robust.n, dtype=bool))
     tiers = tuple(tier.model_copy(update={"robust": nobody}) for tier in threat.tiers)
     return record.model_copy(update={"threats": (threat.model_copy(update={"tiers": tiers}), *record.threats[1:])})
 
