@@ -16,7 +16,7 @@ from bench_subject import Subject, open_subject, survivors
 
 from recgauntlet.core.rng import Randomness
 from recgauntlet.data.batches import pairs_to_batch
-from recgauntlet.evaluation.robustness import Trial
+from recgauntlet.evaluation.setup import Trial
 from recgauntlet.training.trainer import AdamWTrainer
 
 STATUS, REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")

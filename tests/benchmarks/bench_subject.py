@@ -17,7 +17,8 @@ from recgauntlet.core.dataset import Pairs, TaskData
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
 from recgauntlet.data.prepare import item_vectors, prepare
-from recgauntlet.evaluation.robustness import Trial, attackable, run_attack
+from recgauntlet.evaluation.robustness import run_attack
+from recgauntlet.evaluation.setup import Trial, attackable
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.training.build import OpenCell, belongs, checkpoint_info, open_cell, train_cell, untrained

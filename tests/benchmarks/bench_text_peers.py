@@ -20,7 +20,7 @@ from torch import Tensor
 from recgauntlet.core.batch import Batch, UserState
 from recgauntlet.core.card import TextThreat
 from recgauntlet.core.recommender import Recommender
-from recgauntlet.evaluation.robustness import Trial
+from recgauntlet.evaluation.setup import Trial
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.lexicon import Lexicon, character_variants
 from recgauntlet.threats.text import text_fault

@@ -14,7 +14,7 @@ from bench_timing import side_by_side
 from recgauntlet.attacks.embedding.pgd import PGD
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.rng import Randomness
-from recgauntlet.evaluation.robustness import Trial
+from recgauntlet.evaluation.setup import Trial
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.victim import Victim
 

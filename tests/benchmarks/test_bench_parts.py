@@ -11,7 +11,7 @@ from bench_figures import Figure
 from bench_subject import Subject, survivors, untrained_subject
 from bench_view import PeerView
 
-from recgauntlet.evaluation.robustness import Trial
+from recgauntlet.evaluation.setup import Trial
 from recgauntlet.threats.budget import Budget
 
 

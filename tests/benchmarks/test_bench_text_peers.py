@@ -15,7 +15,8 @@ from bench_timing import side_by_side
 
 from recgauntlet.attacks.suite import attacks_for, suite_ref
 from recgauntlet.core.rng import Randomness
-from recgauntlet.evaluation.robustness import Trial, is_right, run_attack, score_in_chunks
+from recgauntlet.evaluation.robustness import run_attack
+from recgauntlet.evaluation.setup import Trial, is_right, score_in_chunks
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.verifier import verify
 

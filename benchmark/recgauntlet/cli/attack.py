@@ -11,7 +11,7 @@ from recgauntlet.cli.options import source_options
 from recgauntlet.cli.progress import with_bar
 from recgauntlet.cli.show import print_card
 from recgauntlet.records.io import write_record
-from recgauntlet.runner.cell import attack_checkpoint
+from recgauntlet.runner.trained import attack_checkpoint
 
 
 @click.command(short_help="Attack a trained checkpoint and print the summary.")

@@ -1,4 +1,4 @@
-"""Each attack by itself on a subset: what the gates compare, and what an ablation of the suite is computed from."""
+"""The ablation of the suite: each attack by itself on a subset. Sanity checks compare what the attacks leave."""
 
 from __future__ import annotations
 
@@ -12,36 +12,38 @@ from recgauntlet.core.card import Threat, Tier
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.protocol import SUBSET
 from recgauntlet.core.rng import Randomness
-from recgauntlet.evaluation.robustness import Trial, attackable, run_attack
-from recgauntlet.records.columns import BitColumn
-from recgauntlet.records.schema import LoneAttack
+from recgauntlet.evaluation.results import AblationResult
+from recgauntlet.evaluation.robustness import run_attack
+from recgauntlet.evaluation.setup import Trial, attackable
 from recgauntlet.threats.budget import Budget
 
 
 def subset_of(trial: Trial, threat: Threat) -> Tensor:
-    """The first `SUBSET` test examples that the attacker would touch."""
+    """The first `SUBSET` test examples that the attacker changes: those of the ablation and the security curve."""
     return torch.nonzero(attackable(threat, trial.batch)).squeeze(1)[:SUBSET]
 
 
 def run_alone(
     trial: Trial, threat: Threat, attacks: Sequence[Attack], tier: Tier, rng: Randomness, journal: Journal
-) -> tuple[LoneAttack, ...]:
-    """Every attack of `attacks` that has moves at `tier`, on all right examples of the subset, none dropped for what
-    another has broken."""
+) -> tuple[AblationResult, ...]:
+    """Every attack that supports `tier`, on all examples of the subset that are right on the clean input, whatever
+    the other attacks have broken. Each is a step of `journal`."""
     index = subset_of(trial, threat)
     budget = Budget.of(threat, tier)
     right = trial.right[index]
-    out = []
+    results = []
     for attack in attacks:
         if not attack.supports(budget):
             continue
-
-        def compute(attack: Attack = attack) -> LoneAttack:
+        key = f"alone/{threat.id}/{tier}/{attack.name}"
+        result = journal.found(key, AblationResult)
+        if result is None:
             broken = torch.zeros_like(right)
             if right.any():
-                found = run_attack(trial, attack, budget, index[right], rng.child(f"{tier}/{attack.name}"))
-                broken[right] = found.broken
-            return LoneAttack(attack=attack.name, tier=tier, broken=BitColumn.of(broken.cpu().numpy()))
-
-        out.append(journal.do(f"alone/{threat.id}/{tier}/{attack.name}", LoneAttack, compute))
-    return tuple(out)
+                broken[right] = run_attack(
+                    trial, attack, budget, index[right], rng.child(f"{tier}/{attack.name}")
+                ).broken
+            result = AblationResult(attack=attack.name, tier=tier, broken=broken.cpu().numpy())
+            journal.keep(key, result)
+        results.append(result)
+    return tuple(results)

@@ -39,10 +39,10 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import Threat, Tier
-from recgauntlet.evaluation.robustness import Trial, attackable
+from recgauntlet.evaluation.results import CertifiedResult, ThreatResult
 from recgauntlet.evaluation.sanity_checks import at_most
-from recgauntlet.records.columns import BitColumn
-from recgauntlet.records.schema import CertifiedOutcome, Gate, ThreatOutcome
+from recgauntlet.evaluation.setup import Trial, attackable
+from recgauntlet.records.schema import Gate
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.smoothing import DeletionSmoothed
@@ -51,7 +51,7 @@ MARGIN = 1e-4
 """By how much the mean of the probabilities must exceed one half: far above the rounding of single precision."""
 
 
-def certify(trial: Trial, threat: Threat, tiers: Sequence[Tier]) -> tuple[CertifiedOutcome, ...]:
+def certify(trial: Trial, threat: Threat, tiers: Sequence[Tier]) -> tuple[CertifiedResult, ...]:
     """What is certified under `threat` at each of `tiers`; nothing where the model is not the harness's own smoothing
     of the threat's surface, or is random all the same.
 
@@ -69,12 +69,12 @@ def certify(trial: Trial, threat: Threat, tiers: Sequence[Tier]) -> tuple[Certif
         reached = model.kept * threat_model(threat).touched(trial.world.catalog, trial.batch, Budget.of(threat, tier))
         holds = (guaranteed(votes, reached) > 0.5 + MARGIN).to(trial.right.device)
         found.append(
-            CertifiedOutcome(
+            CertifiedResult(
                 threat=threat.id,
                 tier=tier,
                 votes=model.votes,
                 reached=min(model.votes, int(reached.max())),
-                certified=BitColumn.of((trial.right & (holds | left_alone)).cpu().numpy()),
+                certified=(trial.right & (holds | left_alone)).cpu().numpy(),
             )
         )
     return tuple(found)
@@ -103,20 +103,19 @@ def right_votes(model: DeletionSmoothed, batch: Batch, chunk: int = 256) -> Tens
     return torch.sigmoid(model.sharpness * torch.cat(parts) * signs.unsqueeze(1))
 
 
-def certificate_gate(threat: ThreatOutcome, certified: Sequence[CertifiedOutcome]) -> Gate:
+def certificate_gate(result: ThreatResult) -> Gate:
     """No attack broke what is certified: then either the certificate or the model inside is not what it seems."""
     broken = 0
-    for outcome in threat.tiers:
-        for one in certified:
-            if one.threat == threat.id and one.tier == outcome.tier:
-                bits = one.certified.to_bool()
-                alone = [lone.broken.to_bool() for lone in threat.alone if lone.tier == outcome.tier]
-                fell = ~outcome.robust.to_bool()
-                fell[list(threat.subset)] |= np.any(alone, axis=0) if alone else False
-                broken += int((bits & fell).sum())
+    for tier in result.tiers:
+        for one in result.certified:
+            if one.tier == tier.tier:
+                alone = [lone.broken for lone in result.ablation if lone.tier == tier.tier]
+                fell = ~tier.robust
+                fell[list(result.subset)] |= np.any(alone, axis=0) if alone else False
+                broken += int((one.certified & fell).sum())
     return at_most(
         name="certificate-holds",
-        threat=threat.id,
+        threat=result.threat.id,
         value=float(broken),
         limit=0.0,
         explanation=f"{broken} times an attack broke an example that was certified; a proof that an example disproves "

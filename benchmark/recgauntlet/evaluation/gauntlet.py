@@ -1,4 +1,4 @@
-"""The gauntlet for one trained model: clean scores, every threat, the sanity gates, and what is left of it."""
+"""The gauntlet for one trained model: every threat with its sanity checks, security curve, ranking and promotion."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.suite import attacks_for, probes_for, suite_ref, transfer_for
 from recgauntlet.attacks.surrogate import TwinInputs
-from recgauntlet.core.card import TIERS, EmbeddingThreat, TaskCard, Threat, Tier
+from recgauntlet.core.card import TIERS, EmbeddingThreat, TaskCard, TextThreat, Tier
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.recommender import Recommender
@@ -17,8 +19,10 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import Progress
 from recgauntlet.evaluation.ablation import run_alone, subset_of
 from recgauntlet.evaluation.certify import certificate_gate, certify
-from recgauntlet.evaluation.further import look_further
-from recgauntlet.evaluation.robustness import Trial, measure_clean, run_threats
+from recgauntlet.evaluation.promotion import promote
+from recgauntlet.evaluation.ranking import rank_under_attack
+from recgauntlet.evaluation.results import CleanResult, PromotionResult, RankingResult, ThreatResult
+from recgauntlet.evaluation.robustness import run_threat
 from recgauntlet.evaluation.sanity_checks.behaviour import behaviour_gates, zero_budget_gate
 from recgauntlet.evaluation.sanity_checks.gradients import felt_gate, flat_gates, unlimited_gate
 from recgauntlet.evaluation.sanity_checks.model import (
@@ -29,37 +33,34 @@ from recgauntlet.evaluation.sanity_checks.model import (
     words_gate,
 )
 from recgauntlet.evaluation.sanity_checks.threat import order_gates
-from recgauntlet.records.schema import (
-    CertifiedOutcome,
-    Clean,
-    Evidence,
-    Gate,
-    PromotionOutcome,
-    RankingOutcome,
-    ThreatOutcome,
-)
+from recgauntlet.evaluation.security_curve import security_curve
+from recgauntlet.evaluation.setup import Trial, measure_clean
+from recgauntlet.records.schema import Gate
 from recgauntlet.threats.embedding_scale import embedding_scale
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.victim import Victim
 from recgauntlet.training.checkpoint import weights_hash
 
-GATES_SHARE = 0.12
-FURTHER_SHARE = 0.25
-"""Of the progress; guesses that only a progress bar uses."""
+TIERS_SHARE, CHECKS_SHARE = 0.63, 0.12
+"""Of the progress; estimates that only a progress bar uses."""
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What a record says of a trained model, cost left out. `trial` holds the model and the test examples."""
+class GauntletResult:
+    """All that was measured of a trained model."""
 
     trial: Trial
-    clean: Clean
-    threats: tuple[ThreatOutcome, ...]
-    gates: tuple[Gate, ...]
-    evidence: tuple[Evidence, ...]
-    ranking: tuple[RankingOutcome, ...]
-    promotion: tuple[PromotionOutcome, ...]
-    certified: tuple[CertifiedOutcome, ...] = ()
+    """The model and its test examples."""
+    clean: CleanResult
+    threats: tuple[ThreatResult, ...]
+    """In the order of the task's card."""
+    model_gates: tuple[Gate, ...]
+    """The sanity checks of the model itself; those of a threat stand with the threat."""
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """All sanity checks."""
+        return (*self.model_gates, *(gate for threat in self.threats for gate in threat.gates))
 
 
 def run_gauntlet(
@@ -73,91 +74,139 @@ def run_gauntlet(
     twin_directory: Path | None = None,
     brief: bool = False,
     progress: Progress = lambda what, share: None,
-) -> Findings:
+) -> GauntletResult:
     """Send `model` (trained, on its device) through every threat of `card`.
 
-    `twin` is the undefended model of the same task, architecture and seed: what fools it is shown to `model`
-    too. Steps that `journal` has are not computed again;
-    `brief` runs the standard tier and the gates alone, no other tier, curve or ranking;
-    what fools the twin is kept in `twin_directory` (None: nowhere) for its other defenses.
+    Parameters
+    ----------
+    twin
+        The undefended model of the same task, architecture and seed: inputs that fool it are tried on `model` too.
+    journal
+        Steps that it has are not computed again.
+    twin_directory
+        Where inputs that fool the twin are kept for its other defenses (None: nowhere).
+    brief
+        The standard tier and the sanity checks alone: no other tier, curve, ranking or promotion.
     """
     model.eval().requires_grad_(False)
     journal = journal or Journal()
+    tiers: tuple[Tier, ...] = ("standard",) if brief else TIERS
     trial = Trial.of(model, data, World.of(card, data))
     rng = Randomness(seed, "evaluation")
-    inputs = None if twin is None else _twin_inputs(twin, trial, data, rng, twin_directory)
+    surrogate = None if twin is None else _surrogate(twin, trial, data, rng, twin_directory)
+    transfers = [() if surrogate is None else (transfer_for(threat, surrogate),) for threat in card.threats]
+    threats: list[ThreatResult] = []
 
-    def extra(threat: Threat) -> list[Attack]:
-        return [] if inputs is None else [transfer_for(threat, inputs)]
+    for number, (threat, transfer) in enumerate(zip(card.threats, transfers, strict=True)):
+        within = _part(progress, 0.0, TIERS_SHARE, number, len(card.threats))
+        threats.append(run_threat(trial, threat, rng, extra=transfer, tiers=tiers, journal=journal, progress=within))
 
-    def within(what: str, share: float) -> None:
-        progress(what, (1 - GATES_SHARE - FURTHER_SHARE) * share)
+    progress("sanity checks", TIERS_SHARE)
+    model_gates = check_model(trial, data, surrogate)
+    for number, (result, transfer) in enumerate(zip(threats, transfers, strict=True)):
+        within = _part(progress, TIERS_SHARE, CHECKS_SHARE, number, len(threats))
+        within(f"sanity checks: {result.threat.id}", 0.0)
+        if result.applicable:
+            threats[number] = check_threat(
+                trial, result, transfer, rng.child(f"alone/{result.threat.id}"), journal, tiers
+            )
 
-    def beyond(what: str, share: float) -> None:
-        progress(what, 1 - FURTHER_SHARE * (1 - share))
+    clean = measure_clean(trial, data)
+    rest = TIERS_SHARE + CHECKS_SHARE
+    for number, (result, transfer) in enumerate(zip(threats, transfers, strict=True)):
+        if result.applicable and not brief:
+            within = _part(progress, rest, 1 - rest, number, len(threats))
+            victim = None if surrogate is None else surrogate.victim
+            threats[number] = look_further(trial, data, clean, result, transfer, victim, rng, journal, within)
+    progress("done", 1.0)
+    return GauntletResult(trial, clean, tuple(threats), model_gates)
 
-    tiers: tuple[Tier, ...] = ("standard",) if brief else TIERS
-    threats, evidence = run_threats(trial, card, rng, extra=extra, tiers=tiers, journal=journal, progress=within)
-    progress("sanity gates", 1 - GATES_SHARE - FURTHER_SHARE)
+
+def check_model(trial: Trial, data: TaskData, surrogate: TwinInputs | None) -> tuple[Gate, ...]:
+    """The sanity checks of the model, whatever the threat."""
     gates = [*score_gates(trial), memory_gate(trial, data), evenness_gate(trial), *behaviour_gates(trial)]
     if "candidate-text" in trial.model.surfaces:
         gates.append(words_gate(trial))
-    if inputs is not None:
-        gates.append(inflation_gate(trial, inputs.victim.scale))
-    looked_at = []
-    certified: list[CertifiedOutcome] = []
-    for number, (threat, outcome) in enumerate(zip(card.threats, threats, strict=True)):
-        start = 1 - GATES_SHARE - FURTHER_SHARE
-        progress(f"sanity gates: {threat.id}", start + GATES_SHARE * number / len(threats))
-        if outcome.applicable:
-            outcome, found = look_at(trial, threat, outcome, extra(threat), rng.child(f"alone/{threat.id}"), journal)
-            gates += found
-            proved = certify(trial, threat, tiers)
-            if proved:
-                gates.append(certificate_gate(outcome, proved))
-            certified += proved
-        looked_at.append(outcome)
-    clean = measure_clean(trial, data)
-    if brief:
-        return Findings(trial, clean, tuple(looked_at), tuple(gates), evidence, (), (), tuple(certified))
-    twin_victim = None if inputs is None else inputs.victim
-    further = look_further(
-        trial, card, data, clean, looked_at, rng, extra=extra, twin=twin_victim, journal=journal, progress=beyond
-    )
-    progress("done", 1.0)
-    return Findings(
-        trial, clean, further.threats, tuple(gates), evidence, further.ranking, further.promotion, tuple(certified)
-    )
+    if surrogate is not None:
+        gates.append(inflation_gate(trial, surrogate.victim.scale))
+    return tuple(gates)
 
 
-def look_at(
-    trial: Trial, threat: Threat, outcome: ThreatOutcome, extra: Sequence[Attack], rng: Randomness, journal: Journal
-) -> tuple[ThreatOutcome, tuple[Gate, ...]]:
-    """Every attack by itself on the subset, and the gates that follow from it."""
+def check_threat(
+    trial: Trial,
+    result: ThreatResult,
+    extra: Sequence[Attack],
+    rng: Randomness,
+    journal: Journal,
+    tiers: Sequence[Tier] = TIERS,
+) -> ThreatResult:
+    """`result` with its ablation, the sanity checks that follow from it, and the certificate where there is one."""
+    threat = result.threat
     index = subset_of(trial, threat)
     suite = (*attacks_for(threat), *extra)
-    alone = list(run_alone(trial, threat, suite, "standard", rng, journal))
+    ablation = list(run_alone(trial, threat, suite, "standard", rng, journal))
     for tier in TIERS:
         if tier != "standard":
-            alone += run_alone(trial, threat, probes_for(threat), tier, rng, journal)
+            ablation += run_alone(trial, threat, probes_for(threat), tier, rng, journal)
     gates = [
         zero_budget_gate(trial, threat, index),
         *flat_gates(trial, threat, index),
         *(felt_gate(trial, threat, attack, index, rng) for attack in attacks_for(threat) if attack.is_random),
-        *order_gates(threat, suite, alone, trial.right[index].cpu().numpy()),
+        *order_gates(threat, suite, ablation, trial.right[index].cpu().numpy()),
     ]
     if isinstance(threat, EmbeddingThreat):
         (strongest,) = (attack for attack in attacks_for(threat) if attack.name == "apgd")
         gates.append(unlimited_gate(trial, threat, strongest, index, rng))
-    return outcome.model_copy(update={"subset": tuple(index.tolist()), "alone": tuple(alone)}), tuple(gates)
+    certified = certify(trial, threat, tiers)
+    result = result.model_copy(
+        update={"subset": tuple(index.tolist()), "ablation": tuple(ablation), "certified": certified}
+    )
+    if certified:
+        gates.append(certificate_gate(result))
+    return result.model_copy(update={"gates": tuple(gates)})
 
 
-def _twin_inputs(
-    twin: Recommender, trial: Trial, data: TaskData, rng: Randomness, directory: Path | None
-) -> TwinInputs:
-    """The twin as the source of inputs to replay; `directory` keeps them for other defenses of the same twin."""
+def look_further(
+    trial: Trial,
+    data: TaskData,
+    clean: CleanResult,
+    result: ThreatResult,
+    extra: Sequence[Attack],
+    twin: Victim | None,
+    rng: Randomness,
+    journal: Journal,
+    progress: Progress,
+) -> ThreatResult:
+    """`result` with its security curve, the ranking under attack and, where the attacker promotes by text, the
+    promotion."""
+    threat = result.threat
+    progress(f"{threat.id}: security curve", 0.0)
+    index = torch.tensor(result.subset, dtype=torch.int64, device=trial.right.device)
+    curve = security_curve(trial, threat, rng, index, extra=extra, journal=journal)
+    progress(f"{threat.id}: ranking", 0.7)
+    ranking = journal.do(
+        f"ranking/{threat.id}",
+        RankingResult,
+        lambda: rank_under_attack(trial, data, clean, threat, rng, twin=twin),
+    )
+    promotion = None
+    if isinstance(threat, TextThreat) and threat.goal == "promote":
+        progress(f"{threat.id}: promotion", 0.8)
+        promotion = journal.do(
+            f"promotion/{threat.id}", PromotionResult, lambda: promote(trial, data, threat, rng, twin=twin)
+        )
+    return result.model_copy(update={"curve": curve, "ranking": ranking, "promotion": promotion})
+
+
+def _surrogate(twin: Recommender, trial: Trial, data: TaskData, rng: Randomness, directory: Path | None) -> TwinInputs:
+    """The twin as the source of inputs to try on the model."""
     twin.eval().requires_grad_(False)
     victim = Victim(twin, trial.world, embedding_scale(twin, data.catalog), trial.batch)
     victim.prepare()
     identity = (weights_hash(twin), data.fingerprint, suite_ref().fingerprint)
     return TwinInputs(victim, identity, rng.child("twin"), directory)
+
+
+def _part(progress: Progress, start: float, share: float, number: int, count: int) -> Progress:
+    """Progress of the part `number` of `count`, which share `share` of the whole from `start` on."""
+    return lambda what, done: progress(what, start + share * (number + done) / count)

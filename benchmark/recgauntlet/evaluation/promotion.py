@@ -22,10 +22,9 @@ from recgauntlet.core.protocol import COMPETITORS, OPTIMIZED_SHARE, PLACE_TO_REA
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import IntArray
-from recgauntlet.evaluation.robustness import Trial, score_in_chunks
+from recgauntlet.evaluation.results import PromotionResult
+from recgauntlet.evaluation.setup import Trial, score_in_chunks
 from recgauntlet.metrics.ranking import Floats
-from recgauntlet.records.columns import FloatColumn
-from recgauntlet.records.schema import PromotionOutcome
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.text import text_fault
 from recgauntlet.threats.victim import Victim
@@ -40,7 +39,7 @@ SLOPE_QUERIES = 2
 
 def promote(
     trial: Trial, data: TaskData, threat: TextThreat, rng: Randomness, *, twin: Victim | None = None
-) -> PromotionOutcome:
+) -> PromotionResult:
     """Promote up to PROMOTED_ITEMS items of the less popular half of the catalog by one text each at the standard tier.
 
     The search asks the model, and by itself the undefended `twin`, which no trick of the model can mislead; of the two
@@ -52,8 +51,8 @@ def promote(
     items, competitors = _draw_items(data, draw)
     searching, held_out = _draw_users(trial.batch.users, draw)
     if not len(searching) or not len(competitors) or not len(items):
-        nothing = FloatColumn.of(np.empty(0))
-        return PromotionOutcome(
+        nothing = np.empty(0, dtype=np.float32)
+        return PromotionResult(
             threat=threat.id, items=(), optimized_on=0, users=0, competitors=0, before=nothing, after=nothing
         )
     goal = _Goal.of(trial.model, searching, competitors)
@@ -66,14 +65,14 @@ def promote(
     rivals = _scores(trial.model, held_out, competitors, None)
     shown = [data.catalog.texts[i] for i in items]
     before, after = (_ranks(_scores(trial.model, held_out, items, form), rivals) for form in (shown, texts))
-    return PromotionOutcome(
+    return PromotionResult(
         threat=threat.id,
         items=tuple(items.tolist()),
         optimized_on=len(searching),
         users=len(held_out),
         competitors=len(competitors),
-        before=FloatColumn.of(before.reshape(-1)),
-        after=FloatColumn.of(after.reshape(-1)),
+        before=before.reshape(-1),
+        after=after.reshape(-1),
     )
 
 

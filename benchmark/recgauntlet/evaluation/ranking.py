@@ -21,9 +21,9 @@ from recgauntlet.core.protocol import RANKED_IMPRESSIONS
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import IntArray
 from recgauntlet.data.batches import impressions_to_batch
-from recgauntlet.evaluation.robustness import Trial, is_right, run_attack, score_in_chunks
-from recgauntlet.records.columns import FloatColumn
-from recgauntlet.records.schema import Clean, RankingOutcome
+from recgauntlet.evaluation.results import CleanResult, RankingResult
+from recgauntlet.evaluation.robustness import run_attack
+from recgauntlet.evaluation.setup import Trial, is_right, score_in_chunks
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim
@@ -38,13 +38,13 @@ def pushers_for(threat: Threat) -> tuple[Attack, ...]:
 def rank_under_attack(
     trial: Trial,
     data: TaskData,
-    clean: Clean,
+    clean: CleanResult,
     threat: Threat,
     rng: Randomness,
     *,
     twin: Victim | None = None,
     pushers: Sequence[Attack] | None = None,
-) -> RankingOutcome:
+) -> RankingResult:
     """Push one candidate of each of the first RANKED_IMPRESSIONS test impressions of `data`.
 
     Where the threat promotes, an unclicked candidate is pushed up; else a clicked one is pushed down. Which one is
@@ -60,7 +60,7 @@ def rank_under_attack(
     targets = _draw_targets(lists, offsets, threat, rng.child(f"ranking/{threat.id}"))
     places = torch.from_numpy(offsets[:-1] + targets).to(lists.items.device)
     pushed = _push(trial, lists.select(places), threat, rng.child(f"ranking/{threat.id}"), twin, pushers)
-    after = clean.impression_scores.to_float()[: offsets[-1]].copy()
+    after = clean.impression_scores[: offsets[-1]].copy()
     if threat.surface == "history":
         moved = pushed.moved[lists.rows]
         shown = replace(lists, users=Users(lists.users.ids, pushed.batch.histories()))
@@ -68,11 +68,11 @@ def rank_under_attack(
         after[moved.cpu().numpy()] = score_in_chunks(trial.model, shown.select(rows), trial.samples).cpu().numpy()
     else:
         after[places[pushed.moved].cpu().numpy()] = pushed.scores[pushed.moved].cpu().numpy()
-    return RankingOutcome(
+    return RankingResult(
         threat=threat.id,
         impressions=tuple(index.tolist()),
         targets=tuple(targets.tolist()),
-        scores=FloatColumn.of(after),
+        scores=after,
     )
 
 

@@ -1,8 +1,8 @@
 """The security curve of a threat: what stays right on a subset as the budget grows from 0 to twice the high tier.
 
 Source: security evaluation curves (Biggio, Fumera and Roli, "Security evaluation of pattern classifiers under attack",
-IEEE TKDE 2014). A curve that stays flat when the budget grows without bound points to an attack that fails, not
-of a model that holds (Carlini et al. 2019, "On evaluating adversarial robustness").
+IEEE TKDE 2014). A curve that stays flat when the budget grows without bound points to a failing attack, not to
+robustness (Carlini et al. 2019, "On evaluating adversarial robustness").
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from recgauntlet.core.card import TIERS, EmbeddingThreat, TextThreat, Threat, Ti
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.protocol import CURVE_POINTS, CURVE_REACH
 from recgauntlet.core.rng import Randomness
-from recgauntlet.evaluation.robustness import Trial, run_attack
-from recgauntlet.records.columns import BitColumn
-from recgauntlet.records.schema import CurvePoint
+from recgauntlet.evaluation.results import CurveResult
+from recgauntlet.evaluation.robustness import run_attack
+from recgauntlet.evaluation.setup import Trial
 from recgauntlet.threats.budget import Budget
 
 
 def curve_budgets(threat: Threat, points: int = CURVE_POINTS) -> tuple[Budget, ...]:
     """At most `points` budgets from nothing to CURVE_REACH times `high`, rising, the three tiers among them.
 
-    What is left of the points after 0, the tiers and the end goes into the middle of the widest gap, one after the
-    other. Words, edits and characters are whole, so a small range has fewer points. Characters grow with the words (or
+    Points that are left after 0, the tiers and the end go into the middle of the widest gap, one after the other.
+    Words, edits and characters are whole, so a small range has fewer points. Characters grow with the words (or
     by themselves, where a threat allows no words). The queries are those of the smallest tier that holds the amount,
     and those of `high` beyond it: only what may be changed grows further.
     """
@@ -56,7 +56,7 @@ def security_curve(
     *,
     extra: Sequence[Attack] = (),
     journal: Journal | None = None,
-) -> tuple[CurvePoint, ...]:
+) -> tuple[CurveResult, ...]:
     """What stays right of the test examples at `index [n]` under each budget of `curve_budgets`.
 
     The suite's attacks run at each budget on the examples that still stand, and then, at the tiers' own budgets,
@@ -66,27 +66,25 @@ def security_curve(
     journal = journal or Journal()
     tiers = [Budget.of(threat, tier) for tier in TIERS]
     standing = trial.right[index].clone()
-    points: list[CurvePoint] = []
+    points: list[CurveResult] = []
     for number, budget in enumerate(curve_budgets(threat)):
         key = f"curve/{threat.id}/{number}"
-
-        def compute(budget: Budget = budget, key: str = key, standing: Tensor = standing) -> CurvePoint:
-            left = standing.clone()
+        point = journal.found(key, CurveResult)
+        if point is None:
             attacks = (*attacks_for(threat), *(extra if budget in tiers else ()))
             for attack in attacks if budget.amount or budget.characters else ():
-                still = torch.nonzero(left).squeeze(1)
+                still = torch.nonzero(standing).squeeze(1)
                 if len(still) and attack.supports(budget):
-                    found = run_attack(trial, attack, budget, index[still], rng.child(f"{key}/{attack.name}"))
-                    left[still[found.broken]] = False
-            return CurvePoint(
+                    attempt = run_attack(trial, attack, budget, index[still], rng.child(f"{key}/{attack.name}"))
+                    standing[still[attempt.broken]] = False
+            point = CurveResult(
                 amount=budget.amount,
                 characters=budget.characters,
                 queries=budget.queries,
-                robust=BitColumn.of(left.cpu().numpy()),
+                robust=standing.cpu().numpy().copy(),
             )
-
-        point = journal.do(key, CurvePoint, compute)
-        standing = torch.from_numpy(point.robust.to_bool()).to(standing.device)
+            journal.keep(key, point)
+        standing = torch.from_numpy(point.robust.copy()).to(standing.device)
         points.append(point)
     return tuple(points)
 

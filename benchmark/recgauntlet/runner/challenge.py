@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -13,26 +14,80 @@ from torch import Tensor
 
 from recgauntlet.attacks.base import Attack, find_attack
 from recgauntlet.core.batch import Batch
-from recgauntlet.core.card import TIERS, EmbeddingThreat, Tier
+from recgauntlet.core.card import TIERS, EmbeddingThreat, Threat, Tier
 from recgauntlet.core.errors import PluginError, RecordError
 from recgauntlet.core.plugins import Plugin
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.spec import Options
 from recgauntlet.core.types import BoolArray, Progress
-from recgauntlet.evaluation.robustness import Found, Trial, attackable, example_bits, run_attack
+from recgauntlet.evaluation.robustness import Attempt, evidence_of, run_attack
+from recgauntlet.evaluation.setup import Trial, attackable
 from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, Deltas
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.schema import AttackEffort, Evidence, PluginRef, RunRecord, ThreatOutcome
-from recgauntlet.runner.challenged_cell import open_challenged
-from recgauntlet.runner.loading import Sources
+from recgauntlet.runner.trained import Loaded, Sources, load_cell
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import EmbeddingScale
-from recgauntlet.threats.registry import threat_model
+from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.victim import Victim
 from recgauntlet.training.build import merged_options
+from recgauntlet.training.checkpoint import weights_hash
 from recgauntlet.training.device import describe, now
 
 Examples = Literal["standing", "right"]
+
+
+@dataclass(frozen=True)
+class OpenChallenge:
+    """The model and its test examples, the threats of its task by id, and the device."""
+
+    trial: Trial
+    threats: dict[str, Threat]
+    device: torch.device
+
+
+def open_challenged(
+    cell: Challenged,
+    checkpoint: Path,
+    sources: Sources,
+    *,
+    task: str | None,
+    device: str,
+    threads: int,
+    progress: Progress,
+) -> OpenChallenge:
+    """Load the weights `checkpoint` and the data, and score the test examples.
+
+    Raises
+    ------
+    RecordError
+        Where weights, defense, task or data are not those of `cell`.
+    """
+    loaded = load_cell(checkpoint, sources, task=task, device=device, threads=threads, progress=progress)
+    _check_belongs(loaded, cell, checkpoint)
+    loaded.served.eval().requires_grad_(False)
+    card = loaded.cell.task.card
+    trial = Trial.of(loaded.served, loaded.data, World.of(card, loaded.data))
+    return OpenChallenge(trial, {threat.id: threat for threat in card.threats}, loaded.machine.device)
+
+
+def _check_belongs(loaded: Loaded, cell: Challenged, checkpoint: Path) -> None:
+    card, track = loaded.cell.task.card, loaded.info.track
+    defense = (loaded.info.defense, loaded.cell.defense_object.hyperparameters())
+    own = "give the record's own weights with --checkpoint"
+    for field, expected, found, remedy in (
+        ("weights_sha256", cell.weights_sha256, weights_hash(loaded.model), own),
+        ("defense", (cell.defense.name, cell.defense.hyperparameters), defense, own),
+        ("task.fingerprint", cell.task.fingerprint, card.fingerprint(track), "install the task in that version"),
+        ("task.data_fingerprint", cell.task.data_fingerprint, loaded.data.fingerprint, "fetch the data that it names"),
+    ):
+        if expected != found:
+            raise RecordError(
+                f"does not belong to the record: {found} here, {expected} there",
+                where=checkpoint,
+                field=field,
+                remedy=remedy,
+            )
 
 
 def challenge(
@@ -90,12 +145,13 @@ def challenge(
             left = torch.from_numpy(robust & ~broken if examples == "standing" else ~broken).to(trial.right.device)
             index = torch.nonzero(left & trial.right & attackable(threat, trial.batch)).squeeze(1)
             if len(index) == 0:
-                found = _nothing(trial, index)
+                attempt = _nothing(trial, index)
             else:
                 source = rng.child(f"{threat.id}/{tier}/{made.name}")
-                found = run_attack(trial, _AsKept(made, trial), budget, index, source)
-            outcomes.append(_outcome(trial, budget, robust, index, found))
-            evidence += _evidence(trial, budget, attack, index, found)
+                attempt = run_attack(trial, _AsKept(made, trial), budget, index, source)
+            outcomes.append(_outcome(trial, budget, robust, index, attempt))
+            rows = torch.nonzero(attempt.broken).squeeze(1).tolist()
+            evidence += evidence_of(trial, budget, attack, index, attempt, rows)
             broken |= outcomes[-1].broken.to_bool()
     progress("done", 1.0)
     _check_ran(plugin, outcomes)
@@ -135,10 +191,10 @@ class _AsKept(Attack):
         return found.with_texts([a if a.split() == b.split() and b == " ".join(b.split()) else b for a, b in pairs])
 
 
-def _nothing(trial: Trial, index: Tensor) -> Found:
+def _nothing(trial: Trial, index: Tensor) -> Attempt:
     """What an attack comes to on no examples; it is not run, attacks need not bear empty batches."""
     effort = AttackEffort(forwards=0, backwards=0, user_encodings=0, cache_hits=0, seconds=0.0)
-    return Found(trial.batch.select(index), trial.scores[index], trial.right[index], 0, effort, "")
+    return Attempt(trial.batch.select(index), trial.scores[index], trial.right[index], 0, effort, "")
 
 
 def _unit(budget: Budget, scale: EmbeddingScale) -> float:
@@ -157,11 +213,11 @@ def _halves(delta: Tensor, unit: float) -> np.ndarray[tuple[int, ...], np.dtype[
     return np.where(too_large, np.nextafter(halves, np.float16(0)), halves)
 
 
-def _outcome(trial: Trial, budget: Budget, robust: BoolArray, index: Tensor, found: Found) -> Challenge:
-    threat, broken = budget.threat, found.broken
+def _outcome(trial: Trial, budget: Budget, robust: BoolArray, index: Tensor, attempt: Attempt) -> Challenge:
+    threat, broken = budget.threat, attempt.broken
     deltas = None
     if threat.surface == "embedding" and bool(broken.any()):
-        whole = found.perturbed.delta
+        whole = attempt.perturbed.delta
         # a model that draws at inference may err without any change
         delta = whole[broken] if whole is not None else torch.zeros((int(broken.sum()), 1, 1))
         used = torch.nonzero(delta.ne(0).any(dim=2).any(dim=0))
@@ -180,30 +236,13 @@ def _outcome(trial: Trial, budget: Budget, robust: BoolArray, index: Tensor, fou
         characters=budget.characters,
         queries=budget.queries,
         robust=BitColumn.of(robust),
-        attacked=BitColumn.of(example_bits(trial, index)),
-        broken=BitColumn.of(example_bits(trial, index[broken])),
-        violations=found.violations,
-        effort=found.effort,
-        # an error's message may quote a text that must not be passed on
-        error=found.error,
+        attacked=BitColumn.of(trial.mask(index)),
+        broken=BitColumn.of(trial.mask(index[broken])),
+        violations=attempt.violations,
+        effort=attempt.effort,
+        error=attempt.error,
         deltas=deltas,
     )
-
-
-def _evidence(trial: Trial, budget: Budget, attack: str, index: Tensor, found: Found) -> list[Evidence]:
-    clean = trial.batch.select(index)
-    return [
-        Evidence(
-            threat=budget.threat.id,
-            tier=budget.tier,
-            attack=attack,
-            example=int(index[row]),
-            edits=threat_model(budget.threat).edits(trial.world.catalog, clean, found.perturbed, row),
-            clean_score=float(trial.scores[index[row]]),
-            score=float(found.scores[row]),
-        )
-        for row in torch.nonzero(found.broken).squeeze(1).tolist()
-    ]
 
 
 def _made(plugin: Plugin, options: Options) -> Attack:

@@ -11,11 +11,11 @@ import torch
 from recgauntlet.core.card import Tier
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.types import Progress
-from recgauntlet.evaluation.robustness import Trial, attackable, is_right, score_in_chunks
+from recgauntlet.evaluation.setup import Trial, attackable, is_right, score_in_chunks
 from recgauntlet.records.best_known import BestKnown, Challenge
 from recgauntlet.records.schema import Evidence
-from recgauntlet.runner.challenged_cell import OpenChallenge, open_challenged
-from recgauntlet.runner.loading import Sources
+from recgauntlet.runner.challenge import OpenChallenge, open_challenged
+from recgauntlet.runner.trained import Sources
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.verifier import verify

@@ -26,17 +26,20 @@ from recgauntlet.core.task import SourceOptions
 from recgauntlet.core.types import Scalar
 from recgauntlet.data import prepare
 from recgauntlet.data.custom import find_task_or_card
+from recgauntlet.records.digest import to_bytes
 from recgauntlet.records.io import read_record, write_record
 from recgauntlet.records.schema import Failure, RunRecord
 from recgauntlet.records.validate import check_record
-from recgauntlet.runner.cell import describe_failed_cell, may_reuse
+from recgauntlet.runner.cell import may_reuse
 from recgauntlet.runner.processes import importable, spawn
+from recgauntlet.runner.record import record_dead_cell
 from recgauntlet.runner.sandbox.limits import Allowance, Meter, end_tree
 from recgauntlet.runner.worker import Job, Phase, receive, work
 from recgauntlet.training.device import now
 
 LOOKS_EVERY = 0.2
 """Seconds between two looks at what cells take."""
+_REMEDY = "look for code of the plugin that writes the record itself, and run the cell again"
 
 
 class Watcher(Protocol):
@@ -239,8 +242,12 @@ def _collected(cell: _Running) -> RunRecord:
     """The record that a process left, checked to be this cell's and put at its place."""
     spec, job = cell.spec, cell.job
     try:
+        if job.record.is_symlink():
+            raise RecordError("is a link, not a file", where=job.record, remedy=_REMEDY)
         record = read_record(job.record)
         check_record(record, job.record)
+        if job.record.read_bytes() != to_bytes(record):
+            raise RecordError("is not laid out as records are written", where=job.record, remedy=_REMEDY)
     except RecordError as error:
         return _failed(spec, Failure(kind="RecordError", message=error.problem, stage="process"), *cell.opened)
     said = (record.task.id, record.task.track, record.model.name, record.defense.name, record.seed, record.suite)
@@ -248,20 +255,16 @@ def _collected(cell: _Running) -> RunRecord:
         return _failed(
             spec, Failure(kind="RecordError", message="it recorded another cell", stage="process"), *cell.opened
         )
-    _put(record, spec)
+    _move(job.record, spec.record_path)
+    if record.status == "ok":
+        spec.clear_workplace()
     return record
 
 
 def _failed(spec: CellSpec, failure: Failure, model: dict[str, Scalar], defense: dict[str, Scalar]) -> RunRecord:
-    record = describe_failed_cell(spec, failure, model, defense)
-    _put(record, spec)
-    return record
-
-
-def _put(record: RunRecord, spec: CellSpec) -> None:
+    record = record_dead_cell(spec, failure, model, defense)
     write_record(record, spec.record_path)
-    if record.status == "ok":
-        spec.clear_workplace()
+    return record
 
 
 def _move(source: Path, target: Path) -> None:

@@ -28,7 +28,8 @@ from recgauntlet.core.task import Task
 from recgauntlet.core.types import Scalar
 from recgauntlet.data import cache as store
 from recgauntlet.data.custom import SUFFIXES, find_task_or_card
-from recgauntlet.runner.cell import UntrainedError, check_spec, evaluate_apart, train_apart
+from recgauntlet.runner.cell import check_spec, evaluate_apart, train_apart
+from recgauntlet.runner.record import twin_directory
 from recgauntlet.runner.sandbox.audit_hook import Fence, raise_fence
 from recgauntlet.training.build import OpenCell, open_cell
 from recgauntlet.training.device import describe
@@ -107,11 +108,9 @@ def work(job: Job, pipe: Connection) -> None:
         task = find_task_or_card(spec.task)
         if job.phase == "training":
             data = store.load_training(job.prepared)
-            train_apart(_open_inside(job, task, pipe), data, job.weights, job.record, job.started, progress)
-        else:
-            evaluate_apart(_open_inside(job, task, pipe), job.record, job.started, progress)
-    except UntrainedError:
-        _send(pipe, {"untrained": True})
+            train_apart(_open_inside(job, task, pipe), data, job.started, job.weights, job.record, progress)
+        elif not evaluate_apart(_open_inside(job, task, pipe), job.started, job.record, progress):
+            _send(pipe, {"untrained": True})
     except RecGauntletError as error:
         send_error(pipe, error)
     pipe.close()
@@ -234,7 +233,7 @@ def _fence(job: Job) -> Fence:
     spec = job.spec
     if job.phase == "training":
         return training_fence(spec)
-    twins = spec.source.cache / "twins"
+    twins = twin_directory(spec.source)
     twins.mkdir(parents=True, exist_ok=True)
     return Fence((spec.workplace, twins))
 
@@ -250,7 +249,7 @@ def _settle(scratch: Path) -> None:
 def _with_labels(spec: CellSpec) -> Iterator[Path]:
     """What holds labels of the test period: prepared and raw data, and other cells' results."""
     cache, own = spec.source.cache, spec.source.directory
-    yield from (prepared(cache), downloads(cache), cache / "twins")
+    yield from (prepared(cache), downloads(cache), twin_directory(spec.source))
     yield from (spec.out / spec.task_id, spec.out / "checkpoints", spec.out / WORKPLACES)
     if own is not None and own.is_dir():
         yield from (path for path in own.iterdir() if path.is_file())

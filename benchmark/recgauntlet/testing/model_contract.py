@@ -11,7 +11,7 @@ from recgauntlet.core.batch import Tokens, Users, UserState
 from recgauntlet.core.protocol import SAME
 from recgauntlet.core.recommender import Recommender, TrainingRecipe, constructor_defaults, embedding_mask
 from recgauntlet.core.types import PAD, Surface
-from recgauntlet.evaluation.robustness import change
+from recgauntlet.evaluation.setup import change
 from recgauntlet.testing.check import require
 from recgauntlet.testing.constructor import require_constructor, require_search_space
 from recgauntlet.testing.model_subject import ModelSubject, require_same, scores, single, texts_of

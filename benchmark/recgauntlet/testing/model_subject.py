@@ -15,7 +15,7 @@ from recgauntlet.core.protocol import SAME
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness, derive
 from recgauntlet.core.scoring import score_batch
-from recgauntlet.evaluation.robustness import change
+from recgauntlet.evaluation.setup import change
 from recgauntlet.testing.check import require
 from recgauntlet.testing.defense_subject import differing, weights_of
 from recgauntlet.testing.process import scramble

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from recgauntlet.core.batch import Tokens
 from recgauntlet.core.recommender import Recommender, embedding_mask
-from recgauntlet.evaluation.robustness import change
+from recgauntlet.evaluation.setup import change
 from recgauntlet.testing.check import CheckSkipped, require
 from recgauntlet.testing.defense_subject import differing, weights_of
 from recgauntlet.testing.model_subject import ModelSubject, require_same, scores, single

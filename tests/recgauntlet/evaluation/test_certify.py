@@ -29,8 +29,8 @@ from recgauntlet.evaluation.certify import (
     guaranteed,
     right_votes,
 )
-from recgauntlet.evaluation.robustness import Trial, is_right, run_threat
-from recgauntlet.records.columns import BitColumn
+from recgauntlet.evaluation.robustness import run_threat
+from recgauntlet.evaluation.setup import Trial, is_right
 from recgauntlet.records.io import read_record
 from recgauntlet.records.validate import check_record
 from recgauntlet.runner.cell import run_cell
@@ -144,7 +144,7 @@ def test_no_legal_history_turns_what_is_certified(kind: type[Lottery], votes: in
     threat = history_threat(min_cosine=-1.0).model_copy(update={"edits": tiers(1, 2, 3)})
     rows = [[PAD] * (WIDTH - len(row)) + list(row) for row in HISTORIES]
     right = _right_under(trial, torch.tensor(rows))
-    bits = np.stack([one.certified.to_bool() for one in certify(trial, threat, TIERS)])
+    bits = np.stack([one.certified for one in certify(trial, threat, TIERS)])
     assert bits.any(), "nothing is certified: the test means nothing"
     legal = np.zeros((len(TIERS), len(chosen), len(rows)), dtype=np.bool_)
     vectors = trial.world.item_vectors
@@ -189,7 +189,7 @@ def test_no_legal_text_turns_what_is_certified(votes: int, kept: int, seed: int)
     turned = 0
     for threat in (stuffing, letters):
         for one in certify(trial, threat, TIERS):
-            bits = one.certified.to_bool()
+            bits = one.certified
             budget = Budget.of(threat, one.tier)
             for row in range(len(trial.batch)):
                 clean = catalog.texts[int(trial.batch.items[row])]
@@ -265,14 +265,14 @@ def test_no_attack_breaks_what_is_certified_and_the_gate_says_so(data: TaskData,
     trial = Trial.of(model, data, World(data.catalog))
     threat = history_threat(queries=30)
     proved = certify(trial, threat, TIERS)
-    outcome, _ = run_threat(trial, threat, Randomness(0, "test"))
-    shares = [one.certified.to_bool().mean() for one in proved]
+    result = run_threat(trial, threat, Randomness(0, "test")).model_copy(update={"certified": proved})
+    shares = [one.certified.mean() for one in proved]
     assert shares[0] > 0.2
     assert shares == sorted(shares, reverse=True)
-    gate = certificate_gate(outcome, proved)
+    gate = certificate_gate(result)
     assert gate.passed, gate.explanation
-    everything = BitColumn.of(trial.right.numpy())
-    failed = certificate_gate(outcome, [one.model_copy(update={"certified": everything}) for one in proved])
+    everything = [one.model_copy(update={"certified": trial.right.numpy()}) for one in proved]
+    failed = certificate_gate(result.model_copy(update={"certified": tuple(everything)}))
     assert not failed.passed
     assert failed.value > 0
     assert "certificate" in failed.remedy
@@ -286,10 +286,10 @@ def test_only_unclicked_candidates_need_a_proof_where_the_threat_promotes(
     (promoting,) = certify(trial, stuffing_threat(), ("high",))
     assert promoting.reached == promoting.votes == 3, "every vote is reached, so nothing can be proved"
     clicked = trial.batch.labels > 0.5
-    np.testing.assert_array_equal(promoting.certified.to_bool(), (trial.right & clicked).numpy())
+    np.testing.assert_array_equal(promoting.certified, (trial.right & clicked).numpy())
     flipping = stuffing_threat().model_copy(update={"goal": "flip"})
     (found,) = certify(trial, flipping, ("high",))
-    assert not found.certified.to_bool().any()
+    assert not found.certified.any()
 
 
 def test_only_the_harness_own_smoothing_of_the_threats_surface_is_certified(

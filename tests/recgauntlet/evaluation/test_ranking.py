@@ -24,8 +24,8 @@ from recgauntlet.core.card import Threat
 from recgauntlet.core.dataset import Impressions, TaskData
 from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation.ranking import rank_under_attack
-from recgauntlet.evaluation.robustness import Trial, measure_clean
-from recgauntlet.records.schema import Clean, RankingOutcome
+from recgauntlet.evaluation.results import CleanResult, RankingResult
+from recgauntlet.evaluation.setup import Trial, measure_clean
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 from recgauntlet.threats.victim import Victim
@@ -61,21 +61,23 @@ def trial(data: TaskData) -> Trial:
 
 
 @pytest.fixture(scope="module")
-def clean(trial: Trial, data: TaskData) -> Clean:
+def clean(trial: Trial, data: TaskData) -> CleanResult:
     return measure_clean(trial, data)
 
 
-def places(found: RankingOutcome, data: TaskData) -> np.ndarray:
+def places(found: RankingResult, data: TaskData) -> np.ndarray:
     return data.impressions.offsets[list(found.impressions)] + np.array(found.targets)
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.id)
-def test_the_target_is_pushed_the_way_of_the_goal(trial: Trial, data: TaskData, clean: Clean, threat: Threat) -> None:
+def test_the_target_is_pushed_the_way_of_the_goal(
+    trial: Trial, data: TaskData, clean: CleanResult, threat: Threat
+) -> None:
     found = rank_under_attack(trial, data, clean, threat, RNG)
     at = places(found, data)
     promotes = threat.goal == "promote"
     assert (data.impressions.labels[at] != promotes).all()
-    change = found.scores.to_float()[at] - clean.impression_scores.to_float()[at]
+    change = found.scores[at] - clean.impression_scores[at]
     change = change if promotes else -change
     assert (change >= -1e-3).all()
     assert change.mean() > 0.05
@@ -83,23 +85,25 @@ def test_the_target_is_pushed_the_way_of_the_goal(trial: Trial, data: TaskData, 
 
 @pytest.mark.parametrize("threat", THREATS[:3], ids=lambda threat: threat.id)
 def test_candidates_that_were_not_touched_keep_their_very_scores(
-    trial: Trial, data: TaskData, clean: Clean, threat: Threat
+    trial: Trial, data: TaskData, clean: CleanResult, threat: Threat
 ) -> None:
     found = rank_under_attack(trial, data, clean, threat, RNG)
-    after, before = found.scores.to_float(), clean.impression_scores.to_float()
+    after, before = found.scores, clean.impression_scores
     others = np.setdiff1d(np.arange(len(after)), places(found, data))
     assert (after[others] == before[others]).all()
 
 
-def test_a_changed_history_changes_the_scores_of_all_its_candidates(trial: Trial, data: TaskData, clean: Clean) -> None:
+def test_a_changed_history_changes_the_scores_of_all_its_candidates(
+    trial: Trial, data: TaskData, clean: CleanResult
+) -> None:
     found = rank_under_attack(trial, data, clean, history_threat(60), RNG)
-    change = found.scores.to_float() != clean.impression_scores.to_float()
+    change = found.scores != clean.impression_scores
     assert change.reshape(-1, 8).mean(axis=1).max() == 1
 
 
-def test_a_push_goes_past_the_decision_boundary(trial: Trial, data: TaskData, clean: Clean) -> None:
+def test_a_push_goes_past_the_decision_boundary(trial: Trial, data: TaskData, clean: CleanResult) -> None:
     found = rank_under_attack(trial, data, clean, stuffing_threat(100), RNG)
-    assert (found.scores.to_float()[places(found, data)] > 1).mean() > 0.5
+    assert (found.scores[places(found, data)] > 1).mean() > 0.5
 
 
 class TooFar(Attack):
@@ -120,10 +124,10 @@ class Crash(TooFar):
 
 @pytest.mark.parametrize("pusher", [TooFar(), Crash()], ids=lambda pusher: pusher.name)
 def test_inputs_that_are_refused_leave_the_ranking_as_it_was(
-    trial: Trial, data: TaskData, clean: Clean, pusher: Attack
+    trial: Trial, data: TaskData, clean: CleanResult, pusher: Attack
 ) -> None:
     found = rank_under_attack(trial, data, clean, embedding_threat(), RNG, pushers=[pusher])
-    assert found.scores == clean.impression_scores
+    assert (found.scores == clean.impression_scores).all()
 
 
 class Masked(ToyRecommender):
@@ -139,9 +143,9 @@ def test_hidden_gradients_do_not_hide_a_ranking_from_its_twin(trial: Trial, data
     hidden = Trial.of(masked.eval(), data, trial.world)
     clean = measure_clean(hidden, data)
 
-    def moved(found: RankingOutcome) -> float:
+    def moved(found: RankingResult) -> float:
         at = places(found, data)
-        return float((clean.impression_scores.to_float() - found.scores.to_float())[at].mean())
+        return float((clean.impression_scores - found.scores)[at].mean())
 
     threat = embedding_threat(queries=30)
     without = moved(rank_under_attack(hidden, data, clean, threat, RNG))
@@ -149,7 +153,7 @@ def test_hidden_gradients_do_not_hide_a_ranking_from_its_twin(trial: Trial, data
     assert helped > 1.5 * without + 0.1
 
 
-def test_the_same_seed_draws_the_same_targets(trial: Trial, data: TaskData, clean: Clean) -> None:
+def test_the_same_seed_draws_the_same_targets(trial: Trial, data: TaskData, clean: CleanResult) -> None:
     threat = embedding_threat(queries=30)
     one, again = (rank_under_attack(trial, data, clean, stuffing_threat(100), RNG) for _ in range(2))
     assert one == again

@@ -22,16 +22,9 @@ from recgauntlet.core.card import TIERS, Threat
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation import robustness as evaluation
-from recgauntlet.evaluation.robustness import (
-    Trial,
-    attackable,
-    is_right,
-    measure_clean,
-    run_attack,
-    run_threat,
-    score_in_chunks,
-)
-from recgauntlet.records.schema import ThreatOutcome
+from recgauntlet.evaluation.results import ThreatResult
+from recgauntlet.evaluation.robustness import run_attack, run_threat
+from recgauntlet.evaluation.setup import Trial, attackable, is_right, measure_clean, score_in_chunks
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.edits import apply_history_edits, apply_text_edits
 from recgauntlet.threats.knowledge import World
@@ -120,8 +113,8 @@ def standing(trial: Trial) -> torch.Tensor:
     return torch.nonzero(trial.right).squeeze(1)
 
 
-def robust(outcome: ThreatOutcome) -> list[int]:
-    return [int(tier.robust.to_bool().sum()) for tier in outcome.tiers]
+def robust(outcome: ThreatResult) -> list[int]:
+    return [int(tier.robust.sum()) for tier in outcome.tiers]
 
 
 def only(monkeypatch: pytest.MonkeyPatch, attacks: Sequence[Attack]) -> None:
@@ -161,20 +154,20 @@ def test_an_attack_at_fault_finds_nothing_and_says_why(trial: Trial, fault: Pert
 def test_later_attacks_see_only_what_still_stands(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = Made(uphill), Made(nothing_found)
     only(monkeypatch, [first, second])
-    outcome, _ = run_threat(trial, embedding_threat(), RNG)
+    outcome = run_threat(trial, embedding_threat(), RNG)
     ids = trial.batch.example_ids
     for level, tier in enumerate(outcome.tiers):
-        broken = set(ids[torch.from_numpy(tier.attacks[0].broken.to_bool())].tolist())
+        broken = set(ids[torch.from_numpy(tier.attacks[0].broken)].tolist())
         assert set(second.seen[level]) == set(first.seen[level]) - broken
     assert len(first.seen[2]) < len(first.seen[0])
-    assert outcome.tiers[0].attacks[0].broken.to_bool().any()
+    assert outcome.tiers[0].attacks[0].broken.any()
 
 
 def test_only_right_examples_are_attacked(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     half = replace(trial, right=trial.right & (torch.arange(len(trial.right)) < 30))
     attack = Made(nothing_found)
     only(monkeypatch, [attack])
-    outcome, _ = run_threat(half, embedding_threat(), RNG)
+    outcome = run_threat(half, embedding_threat(), RNG)
     assert attack.seen[0] == half.batch.example_ids[half.right].tolist()
     assert robust(outcome) == [int(half.right.sum())] * 3
 
@@ -183,7 +176,7 @@ def test_one_more_attack_never_raises_robust_accuracy(trial: Trial, monkeypatch:
     rows: list[list[int]] = []
     for attacks in ([Made(nothing_found)], [Made(uphill)], [Made(uphill), Made(too_far), Made(crash), Made(uphill)]):
         only(monkeypatch, attacks)
-        rows.append(robust(run_threat(trial, embedding_threat(), RNG)[0]))
+        rows.append(robust(run_threat(trial, embedding_threat(), RNG)))
     assert all(more <= fewer for fewer, more in zip(rows[0], rows[1], strict=True))
     assert all(more <= fewer for fewer, more in zip(rows[1], rows[2], strict=True))
     assert rows[1] != rows[0]
@@ -191,9 +184,9 @@ def test_one_more_attack_never_raises_robust_accuracy(trial: Trial, monkeypatch:
 
 @pytest.mark.parametrize("threat", [embedding_threat(queries=30), headline_threat(30), history_threat(30)])
 def test_tiers_nest(trial: Trial, threat: Threat) -> None:
-    outcome, _ = run_threat(trial, threat, RNG)
+    outcome = run_threat(trial, threat, RNG)
     assert [tier.tier for tier in outcome.tiers] == list(TIERS)
-    bits = [trial.right.numpy(), *(tier.robust.to_bool() for tier in outcome.tiers)]
+    bits = [trial.right.numpy(), *(tier.robust for tier in outcome.tiers)]
     for before, after in itertools.pairwise(bits):
         assert not (after & ~before).any()
     assert bits[-1].sum() < bits[0].sum()
@@ -202,22 +195,22 @@ def test_tiers_nest(trial: Trial, threat: Threat) -> None:
 def test_promotion_touches_only_what_was_not_clicked(trial: Trial) -> None:
     threat = stuffing_threat(100)
     assert attackable(threat, trial.batch).tolist() == (trial.batch.labels < 0.5).tolist()
-    outcome, _ = run_threat(trial, threat, RNG)
+    outcome = run_threat(trial, threat, RNG)
     clicked = trial.batch.labels.numpy() > 0.5
     for tier in outcome.tiers:
         for attack in tier.attacks:
-            assert not (attack.attacked.to_bool() & clicked).any()
-        assert (tier.robust.to_bool()[clicked] == trial.right.numpy()[clicked]).all()
+            assert not (attack.attacked & clicked).any()
+        assert (tier.robust[clicked] == trial.right.numpy()[clicked]).all()
 
 
 def test_a_surface_that_is_not_read_is_not_applicable(data: TaskData, world: World) -> None:
     class Blind(ToyRecommender):
         surfaces = frozenset({"candidate-text", "embedding"})
 
-    outcome, evidence = run_threat(Trial.of(Blind(data.catalog), data, world), history_threat(), RNG)
+    outcome = run_threat(Trial.of(Blind(data.catalog), data, world), history_threat(), RNG)
     assert not outcome.applicable
     assert outcome.tiers == ()
-    assert evidence == ()
+    assert outcome.evidence == ()
 
 
 def test_a_score_that_is_no_number_is_wrong(trial: Trial) -> None:
@@ -230,7 +223,7 @@ def test_a_score_that_is_no_number_is_wrong(trial: Trial) -> None:
 
 @pytest.mark.parametrize("threat", [headline_threat(60), stuffing_threat(100), history_threat(60)])
 def test_evidence_rebuilds_an_input_that_fools_the_model(trial: Trial, threat: Threat) -> None:
-    _, evidence = run_threat(trial, threat, RNG)
+    evidence = run_threat(trial, threat, RNG).evidence
     assert evidence, "something must have been found"
     catalog = trial.world.catalog
     for shown in evidence:
@@ -253,18 +246,16 @@ def test_chunks_change_no_score(trial: Trial) -> None:
 
 def test_clean_results_hold_pairs_and_impressions(trial: Trial, data: TaskData) -> None:
     clean = measure_clean(trial, data)
-    assert clean.labels.to_bool().tolist() == [True, False] * len(data.test)
+    assert clean.labels.tolist() == [True, False] * len(data.test)
     assert clean.impression_sizes == (2,) * len(data.impressions)
     # the impressions of this task are its test pairs, so both ways of scoring must agree
-    assert clean.impression_scores.to_float() == pytest.approx(clean.scores.to_float(), abs=1e-2)
-    assert clean.impression_labels.to_bool().tolist() == clean.labels.to_bool().tolist()
+    assert clean.impression_scores == pytest.approx(clean.scores, abs=1e-2)
+    assert clean.impression_labels.tolist() == clean.labels.tolist()
 
 
 def test_the_same_seed_finds_the_same(trial: Trial) -> None:
-    assert strip(run_threat(trial, headline_threat(30), RNG)[0]) == strip(
-        run_threat(trial, headline_threat(30), RNG)[0]
-    )
+    assert strip(run_threat(trial, headline_threat(30), RNG)) == strip(run_threat(trial, headline_threat(30), RNG))
 
 
-def strip(outcome: ThreatOutcome) -> list[tuple[str, str, str]]:
-    return [(a.name, a.broken.data, a.scores.data) for tier in outcome.tiers for a in tier.attacks]
+def strip(outcome: ThreatResult) -> list[tuple[str, list[bool], list[float]]]:
+    return [(a.name, a.broken.tolist(), a.scores.tolist()) for tier in outcome.tiers for a in tier.attacks]

@@ -25,8 +25,8 @@ from recgauntlet.core.card import TextThreat, Threat
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation import security_curve as curve
-from recgauntlet.evaluation.robustness import Trial
 from recgauntlet.evaluation.security_curve import curve_budgets, security_curve
+from recgauntlet.evaluation.setup import Trial
 from recgauntlet.threats.knowledge import World
 
 RNG = Randomness(0, "test")
@@ -77,7 +77,7 @@ def test_queries_are_those_of_the_smallest_tier_that_holds_the_amount() -> None:
 def test_what_a_smaller_budget_broke_stays_broken(trial: Trial, threat: Threat) -> None:
     index = torch.arange(0, 40, 2) if threat.goal == "flip" else torch.arange(1, 41, 2)
     points = security_curve(trial, threat, RNG, index)
-    bits = [point.robust.to_bool() for point in points]
+    bits = [point.robust for point in points]
     assert bits[0].tolist() == trial.right[index].tolist()
     assert all(not (after & ~before).any() for before, after in itertools.pairwise(bits))
     assert bits[-1].sum() < bits[0].sum()
@@ -94,8 +94,8 @@ def test_what_each_attack_breaks_is_booked_to_the_very_example(trial: Trial, mon
     monkeypatch.setattr(curve, "attacks_for", lambda threat: (FGM(), FGM(), FGM()))
     index = torch.tensor([30, 3, 17, 2, 8, 11, 5, 40, 21, 6, 7])
     points = security_curve(trial, embedding_threat(), RNG, index)
-    assert points[1].robust.to_bool().tolist() == (trial.right[index] & (index % 4 == 3)).tolist()
-    assert points[1].robust.to_bool().any()
+    assert points[1].robust.tolist() == (trial.right[index] & (index % 4 == 3)).tolist()
+    assert points[1].robust.any()
 
 
 def test_an_interrupted_curve_goes_on_where_it_stopped(

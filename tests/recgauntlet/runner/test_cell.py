@@ -17,7 +17,8 @@ from recgauntlet.core.errors import CardError, DeviceError, OutputError, PluginE
 from recgauntlet.records.io import read_record
 from recgauntlet.records.schema import Failure, RunRecord
 from recgauntlet.runner import cell as cell_module
-from recgauntlet.runner.cell import check_spec, describe_failed_cell, run_cell
+from recgauntlet.runner.cell import check_spec, run_cell
+from recgauntlet.runner.record import record_dead_cell
 from recgauntlet.training.build import open_cell
 from recgauntlet.training.checkpoint import read_info
 
@@ -246,7 +247,7 @@ def test_options_are_part_of_the_cells_name(alone: Any) -> None:
 
 def test_a_process_that_died_is_described(alone: Any) -> None:
     failure = Failure(kind="ProcessDied", message="gone", stage="process")
-    record = describe_failed_cell(alone("pgd"), failure, {"heads": 2}, {"steps": 3})
+    record = record_dead_cell(alone("pgd"), failure, {"heads": 2}, {"steps": 3})
     assert record.status == "failed"
     assert record.defense.name == "pgd"
     assert record.environment.torch == torch.__version__
@@ -255,8 +256,8 @@ def test_a_process_that_died_is_described(alone: Any) -> None:
 
 def test_a_recorded_failure_names_files_without_their_directories() -> None:
     from recgauntlet.core.errors import DataError
-    from recgauntlet.runner.cell import _in_words
+    from recgauntlet.runner.cell import _message
 
-    words = _in_words(DataError("is cut off", where="/home/somebody/items.csv", field="id", remedy="fetch it again"))
+    words = _message(DataError("is cut off", where="/home/somebody/items.csv", field="id", remedy="fetch it again"))
     assert "items.csv" in words
     assert "somebody" not in words

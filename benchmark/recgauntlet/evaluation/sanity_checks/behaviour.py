@@ -13,8 +13,8 @@ from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import Threat
 from recgauntlet.core.protocol import FEW, SAME
 from recgauntlet.core.scoring import score_batch
-from recgauntlet.evaluation.robustness import Trial, change, is_right, score_in_chunks
 from recgauntlet.evaluation.sanity_checks import at_most
+from recgauntlet.evaluation.setup import Trial, change, is_right, score_in_chunks
 from recgauntlet.records.schema import Gate
 from recgauntlet.threats.registry import threat_model
 from recgauntlet.training.checkpoint import weights_hash

@@ -24,8 +24,9 @@ from recgauntlet.core.protocol import (
     UNLIMITED,
 )
 from recgauntlet.core.rng import Randomness
-from recgauntlet.evaluation.robustness import Trial, run_attack
+from recgauntlet.evaluation.robustness import run_attack
 from recgauntlet.evaluation.sanity_checks import at_least, at_most
+from recgauntlet.evaluation.setup import Trial
 from recgauntlet.records.schema import Gate
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.registry import threat_model

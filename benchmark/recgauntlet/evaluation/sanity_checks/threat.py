@@ -12,21 +12,22 @@ from recgauntlet.attacks.base import Attack
 from recgauntlet.core.card import TIERS, Threat, Tier
 from recgauntlet.core.protocol import DISCRETE_SLACK, SLACK, STANDARD_ERRORS
 from recgauntlet.core.types import BoolArray
+from recgauntlet.evaluation.results import AblationResult
 from recgauntlet.evaluation.sanity_checks import at_most
-from recgauntlet.records.schema import Gate, LoneAttack
+from recgauntlet.records.schema import Gate
 from recgauntlet.threats.registry import threat_model
 
 _ONE_STEP = frozenset({"fgm", "fgsm"})
 
 
 def order_gates(
-    threat: Threat, attacks: Sequence[Attack], alone: Sequence[LoneAttack], right: BoolArray
+    threat: Threat, attacks: Sequence[Attack], alone: Sequence[AblationResult], right: BoolArray
 ) -> tuple[Gate, ...]:
     """Compare what `attacks` left by themselves on the subset, of which `right` were right before.
 
     More may be left by the attack that knows more, the larger budget or the search only by chance.
     """
-    left = {found.attack: right & ~found.broken.to_bool() for found in alone if found.tier == "standard"}
+    left = {found.attack: right & ~found.broken for found in alone if found.tier == "standard"}
     ran = [attack for attack in attacks if attack.name in left]
     white = [a.name for a in ran if a.uses_gradients]
     ways = {a.edits for a in ran if a.uses_gradients}
@@ -90,11 +91,11 @@ def order_gates(
     return tuple(gates)
 
 
-def damage_grows(threat: Threat, alone: Sequence[LoneAttack], right: BoolArray) -> Gate:
+def damage_grows(threat: Threat, alone: Sequence[AblationResult], right: BoolArray) -> Gate:
     """No more left at a larger budget, over the attacks that ran at every tier, each tier searched anew."""
     by_tier: dict[Tier, dict[str, BoolArray]] = {tier: {} for tier in TIERS}
     for found in alone:
-        by_tier[found.tier][found.attack] = right & ~found.broken.to_bool()
+        by_tier[found.tier][found.attack] = right & ~found.broken
     common = [name for name in by_tier[TIERS[0]] if all(name in by_tier[tier] for tier in TIERS)]
     left = [_together(by_tier[tier], common) if common else right for tier in TIERS]
     rises = [_rise(after, before) for before, after in itertools.pairwise(left)]

@@ -16,7 +16,7 @@ from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import prepare
 from recgauntlet.evaluation.evidence import with_input
-from recgauntlet.evaluation.robustness import attackable
+from recgauntlet.evaluation.setup import attackable
 from recgauntlet.records.manifest import Finding
 from recgauntlet.records.schema import Evidence, RunRecord
 from recgauntlet.records.submission.reader import Opened

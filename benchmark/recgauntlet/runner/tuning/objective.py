@@ -20,7 +20,8 @@ from recgauntlet.core.protocol import LARGEST_SHARE, REFERENCES
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import Surface
-from recgauntlet.evaluation.robustness import Trial, attackable, run_attack
+from recgauntlet.evaluation.robustness import run_attack
+from recgauntlet.evaluation.setup import Trial, attackable
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import World
 

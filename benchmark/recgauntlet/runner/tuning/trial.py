@@ -19,7 +19,7 @@ from recgauntlet.core.types import Progress
 from recgauntlet.data import cache as store
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.records.digest import to_bytes
-from recgauntlet.runner.cell import precision_of
+from recgauntlet.runner.record import precision_of
 from recgauntlet.runner.tuning.objective import judge, judged_on
 from recgauntlet.runner.worker import begin, enclose, send_error, training_fence
 from recgauntlet.threats.knowledge import World

@@ -19,9 +19,8 @@ from recgauntlet.core.spec import TWIN, CellSpec
 from recgauntlet.core.task import find_task
 from recgauntlet.core.types import Progress
 from recgauntlet.data.prepare import prepare
-from recgauntlet.evaluation.gauntlet import Findings, run_gauntlet
+from recgauntlet.evaluation.gauntlet import GauntletResult, run_gauntlet
 from recgauntlet.evaluation.sanity_checks import failed
-from recgauntlet.records.schema import TierOutcome
 from recgauntlet.testing.audit.serving import Fake
 from recgauntlet.training.build import open_cell, train_cell
 
@@ -154,10 +153,10 @@ def audit(subject: Subject, fakes: Sequence[Fake], progress: Progress = lambda w
         def within(what: str, share: float) -> None:
             progress(f"{name}: {what}", (number + share) / steps)
 
-        findings = run_gauntlet(
+        result = run_gauntlet(
             served, subject.card, subject.data, subject.seed, twin=subject.twin, brief=True, progress=within
         )
-        return measured(findings)
+        return measured(result)
 
     honest = measure(subject.model, "the honest model", 0)
     rows = []
@@ -176,19 +175,16 @@ def verdict(gain: dict[str, float], flags: Sequence[str]) -> Verdict:
     return "flagged" if flags else "UNDETECTED"
 
 
-def measured(findings: Findings) -> Measured:
+def measured(result: GauntletResult) -> Measured:
     """The figures and flags of a finished gauntlet."""
-    flags = [f"{gate.name} ({gate.threat})" if gate.threat else gate.name for gate in failed(findings.gates)]
+    flags = [f"{gate.name} ({gate.threat})" if gate.threat else gate.name for gate in failed(result.gates)]
     robust = {}
-    for threat in findings.threats:
+    for threat in result.threats:
         if not threat.applicable:
             continue
-        robust[threat.id] = _share(next(tier for tier in threat.tiers if tier.tier == "standard"))
+        standard = next(tier for tier in threat.tiers if tier.tier == "standard")
+        robust[threat.threat.id] = float(np.mean(standard.robust))
         crashed = {attack.name for tier in threat.tiers for attack in tier.attacks if attack.error}
-        flags += [f"{name} crashed ({threat.id})" for name in sorted(crashed)]
-    clean = float(findings.trial.right.float().mean())
+        flags += [f"{name} crashed ({threat.threat.id})" for name in sorted(crashed)]
+    clean = float(result.trial.right.float().mean())
     return Measured(clean, robust, tuple(flags))
-
-
-def _share(tier: TierOutcome) -> float:
-    return float(np.mean(tier.robust.to_bool()))

@@ -11,7 +11,7 @@ from torch import Tensor
 from toy_recommender import ToyRecommender, train
 
 from recgauntlet.core.dataset import TaskData
-from recgauntlet.evaluation.robustness import Trial
+from recgauntlet.evaluation.setup import Trial
 from recgauntlet.threats.knowledge import World
 
 Try = Callable[..., Trial]

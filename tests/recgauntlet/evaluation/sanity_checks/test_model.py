@@ -10,10 +10,10 @@ from toy_recommender import ToyRecommender
 
 from recgauntlet.core.batch import Candidates, UserState
 from recgauntlet.core.dataset import TaskData
-from recgauntlet.evaluation.robustness import Trial
 from recgauntlet.evaluation.sanity_checks import failed
 from recgauntlet.evaluation.sanity_checks.behaviour import behaviour_gates
 from recgauntlet.evaluation.sanity_checks.model import inflation_gate, memory_gate, score_gates
+from recgauntlet.evaluation.setup import Trial
 from recgauntlet.threats.embedding_scale import EmbeddingScale
 
 

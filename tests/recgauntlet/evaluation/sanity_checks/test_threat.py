@@ -12,24 +12,21 @@ from recgauntlet.core.batch import Candidates, Users, UserState
 from recgauntlet.core.card import Threat
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.rng import Randomness
-from recgauntlet.evaluation.gauntlet import look_at
-from recgauntlet.evaluation.robustness import Trial
+from recgauntlet.evaluation.gauntlet import check_threat
+from recgauntlet.evaluation.results import AblationResult, ThreatResult
 from recgauntlet.evaluation.sanity_checks import failed
 from recgauntlet.evaluation.sanity_checks.threat import damage_grows, no_weaker
-from recgauntlet.records.columns import BitColumn
-from recgauntlet.records.schema import Gate, LoneAttack, ThreatOutcome
+from recgauntlet.evaluation.setup import Trial
+from recgauntlet.records.schema import Gate
 
 Try = Callable[..., Trial]
 THREATS = (embedding_threat(), headline_threat(200), history_threat(200))
 
 
 def gates_of(trial: Trial, threat: Threat, seed: int = 0) -> tuple[Gate, ...]:
-    empty = ThreatOutcome(
-        id=threat.id, surface=threat.surface, goal=threat.goal, ranked=threat.ranked, applicable=True, tiers=()
-    )
-    outcome, gates = look_at(trial, threat, empty, (), Randomness(seed, "gates"), Journal())
-    assert len(outcome.subset) == len(outcome.alone[0].broken.to_bool())
-    return gates
+    result = check_threat(trial, ThreatResult(threat=threat), (), Randomness(seed, "gates"), Journal())
+    assert len(result.subset) == len(result.ablation[0].broken)
+    return result.gates
 
 
 def flags(trial: Trial, threat: Threat) -> set[str]:
@@ -141,8 +138,8 @@ def test_a_gap_counts_only_beyond_chance_and_slack() -> None:
     assert gate(60, 40).explanation == "60.0% 40.0%"
 
 
-def lone(attack: str, tier: str, broken: int) -> LoneAttack:
-    return LoneAttack(attack=attack, tier=tier, broken=BitColumn.of(broken > BITS))  # type: ignore[arg-type]
+def lone(attack: str, tier: str, broken: int) -> AblationResult:
+    return AblationResult(attack=attack, tier=tier, broken=broken > BITS)  # type: ignore[arg-type]
 
 
 def test_damage_that_shrinks_with_the_budget_is_flagged() -> None:

@@ -171,7 +171,8 @@ def test_what_a_trial_reads_has_no_test_period(spec: CellSpec, data: TaskData) -
 def test_robust_accuracy_is_what_stands_after_every_attack(
     trained: Recommender, data: TaskData, spec: CellSpec
 ) -> None:
-    from recgauntlet.evaluation.robustness import Trial, run_attack
+    from recgauntlet.evaluation.robustness import run_attack
+    from recgauntlet.evaluation.setup import Trial
     from recgauntlet.threats.budget import Budget
 
     card = find_task_or_card(spec.task).card

@@ -1,0 +1,249 @@
+"""What an evaluation found, as arrays, and its one way into the record.
+
+Inside the evaluation outcomes are arrays; `to_record` packs them into the columns of a record. The journal of an
+unfinished evaluation keeps the same classes as JSON, without loss.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
+
+from recgauntlet.core.card import Threat, Tier
+from recgauntlet.core.types import BoolArray, FloatArray, Scalar
+from recgauntlet.records.columns import BitColumn, FloatColumn
+from recgauntlet.records.schema import (
+    AttackEffort,
+    AttackOutcome,
+    CertifiedOutcome,
+    Clean,
+    CurvePoint,
+    Evidence,
+    Gate,
+    LoneAttack,
+    PromotionOutcome,
+    RankingOutcome,
+    ThreatOutcome,
+    TierOutcome,
+)
+
+Bits = Annotated[
+    BoolArray,
+    PlainValidator(lambda values: np.asarray(values, dtype=np.bool_)),
+    PlainSerializer(lambda values: values.astype(int).tolist(), when_used="json"),
+]
+Floats = Annotated[
+    FloatArray,
+    PlainValidator(lambda values: np.asarray(values, dtype=np.float32)),
+    PlainSerializer(lambda values: values.tolist(), when_used="json"),
+]
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+    def __eq__(self, other: object) -> bool:  # pydantic's own compares arrays with ==
+        return isinstance(other, type(self)) and self.model_dump_json() == other.model_dump_json()
+
+
+class CleanResult(_Result):
+    """Scores of the clean test examples `[B]` and of the test impressions, candidate by candidate."""
+
+    labels: Bits
+    scores: Floats
+    impression_sizes: tuple[int, ...]
+    impression_users: tuple[int, ...]
+    impression_labels: Bits
+    impression_scores: Floats
+
+    def to_record(self) -> Clean:
+        return Clean(
+            labels=BitColumn.of(self.labels),
+            scores=FloatColumn.of(self.scores),
+            impression_sizes=self.impression_sizes,
+            impression_users=self.impression_users,
+            impression_labels=BitColumn.of(self.impression_labels),
+            impression_scores=FloatColumn.of(self.impression_scores),
+        )
+
+
+class AttackResult(_Result):
+    """One attack at one tier, on the examples that no attack before it had broken."""
+
+    name: str
+    hyperparameters: dict[str, Scalar]
+    attacked: Bits
+    """`[B]`, over all test examples."""
+    broken: Bits
+    """`[B]`: legal and wrong."""
+    scores: Floats
+    """The evaluator's scores of the perturbed inputs, one for each attacked example."""
+    violations: int
+    """Perturbed inputs that the verifier refused."""
+    effort: AttackEffort
+    error: str = ""
+    evidence: tuple[Evidence, ...] = ()
+
+    def to_record(self) -> AttackOutcome:
+        return AttackOutcome(
+            name=self.name,
+            hyperparameters=self.hyperparameters,
+            attacked=BitColumn.of(self.attacked),
+            broken=BitColumn.of(self.broken),
+            scores=FloatColumn.of(self.scores),
+            violations=self.violations,
+            effort=self.effort,
+            error=self.error,
+        )
+
+
+class TierResult(_Result):
+    """A threat at one tier of its budget."""
+
+    tier: Tier
+    amount: float
+    characters: int
+    queries: int
+    robust: Bits
+    """`[B]`: right on the clean input and on everything found up to this tier."""
+    attacks: tuple[AttackResult, ...]
+
+    def to_record(self) -> TierOutcome:
+        return TierOutcome(
+            tier=self.tier,
+            amount=self.amount,
+            characters=self.characters,
+            queries=self.queries,
+            robust=BitColumn.of(self.robust),
+            attacks=tuple(attack.to_record() for attack in self.attacks),
+        )
+
+
+class AblationResult(_Result):
+    """One attack by itself on the threat's subset of `K` examples."""
+
+    attack: str
+    tier: Tier
+    broken: Bits
+    """`[K]`; examples that are wrong on the clean input are not counted."""
+
+    def to_record(self) -> LoneAttack:
+        return LoneAttack(attack=self.attack, tier=self.tier, broken=BitColumn.of(self.broken))
+
+
+class CurveResult(_Result):
+    """A budget of the security curve."""
+
+    amount: float
+    characters: int
+    queries: int
+    robust: Bits
+    """`[K]`, over the threat's subset: right on everything found up to this budget."""
+
+    def to_record(self) -> CurvePoint:
+        return CurvePoint(
+            amount=self.amount, characters=self.characters, queries=self.queries, robust=BitColumn.of(self.robust)
+        )
+
+
+class RankingResult(_Result):
+    """Test impressions of which one candidate each was attacked."""
+
+    threat: str
+    impressions: tuple[int, ...]
+    targets: tuple[int, ...]
+    """The attacked candidate's place in each impression."""
+    scores: Floats
+    """All candidates' scores under attack, impression by impression."""
+
+    def to_record(self) -> RankingOutcome:
+        return RankingOutcome(
+            threat=self.threat, impressions=self.impressions, targets=self.targets, scores=FloatColumn.of(self.scores)
+        )
+
+
+class PromotionResult(_Result):
+    """Items promoted by one text each."""
+
+    threat: str
+    items: tuple[int, ...]
+    optimized_on: int
+    """Users that the search saw."""
+    users: int
+    """Other users, on whom the ranks were measured."""
+    competitors: int
+    before: Floats
+    """`[items x users]`: the item's rank, from 1."""
+    after: Floats
+
+    def to_record(self) -> PromotionOutcome:
+        return PromotionOutcome(
+            threat=self.threat,
+            items=self.items,
+            optimized_on=self.optimized_on,
+            users=self.users,
+            competitors=self.competitors,
+            before=FloatColumn.of(self.before),
+            after=FloatColumn.of(self.after),
+        )
+
+
+class CertifiedResult(_Result):
+    """What is proved of a smoothed model under a threat at a tier."""
+
+    threat: str
+    tier: Tier
+    votes: int
+    reached: int
+    """How many votes the edits of this tier can reach at most."""
+    certified: Bits
+    """`[B]`: right on the clean input and on every legal input."""
+
+    def to_record(self) -> CertifiedOutcome:
+        return CertifiedOutcome(
+            threat=self.threat,
+            tier=self.tier,
+            votes=self.votes,
+            reached=self.reached,
+            certified=BitColumn.of(self.certified),
+        )
+
+
+class ThreatResult(_Result):
+    """All that was measured under one threat; no tiers where the model does not read what the threat changes."""
+
+    threat: Threat
+    tiers: tuple[TierResult, ...] = ()
+    subset: tuple[int, ...] = ()
+    """The test examples of the ablation and of the security curve."""
+    ablation: tuple[AblationResult, ...] = ()
+    curve: tuple[CurveResult, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    certified: tuple[CertifiedResult, ...] = ()
+    ranking: RankingResult | None = None
+    promotion: PromotionResult | None = None
+
+    @property
+    def applicable(self) -> bool:
+        """Whether the model reads what the threat changes."""
+        return bool(self.tiers)
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """The perturbed inputs that are kept, attack by attack."""
+        return tuple(found for tier in self.tiers for attack in tier.attacks for found in attack.evidence)
+
+    def to_record(self) -> ThreatOutcome:
+        return ThreatOutcome(
+            id=self.threat.id,
+            surface=self.threat.surface,
+            goal=self.threat.goal,
+            ranked=self.threat.ranked,
+            applicable=self.applicable,
+            tiers=tuple(tier.to_record() for tier in self.tiers),
+            subset=self.subset,
+            alone=tuple(one.to_record() for one in self.ablation),
+            curve=tuple(point.to_record() for point in self.curve),
+        )

@@ -1,0 +1,117 @@
+"""The model under evaluation with its test examples, how they are scored, and when a score counts as right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.card import Threat
+from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.protocol import SAME, SAMPLES
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.scoring import score_batch
+from recgauntlet.core.types import BoolArray
+from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
+from recgauntlet.evaluation.results import CleanResult
+from recgauntlet.threats.embedding_scale import EmbeddingScale, embedding_scale
+from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.victim import Victim
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A model ready to be attacked."""
+
+    model: Recommender
+    world: World
+    scale: EmbeddingScale
+    victim: Victim
+    """One for all attacks, so that the users are encoded once in the whole evaluation."""
+    batch: Batch
+    """The clean test examples."""
+    scores: Tensor
+    """`[B]`: their scores."""
+    right: Tensor
+    """`[B]`: where these are right."""
+    samples: int = 1
+    """1, or where the model is random the number of passes whose mean counts as a score."""
+
+    @classmethod
+    def of(cls, model: Recommender, data: TaskData, world: World) -> Trial:
+        """Score the test pairs of `data`."""
+        batch = pairs_to_batch(data.test, np.arange(len(data.test))).to(model.device)
+        samples = SAMPLES if is_random(model, batch) else 1
+        scores = score_in_chunks(model, batch, samples)
+        scale = embedding_scale(model, data.catalog)
+        victim = Victim(model, world, scale, batch, samples=samples)
+        victim.prepare()
+        return cls(model, world, scale, victim, batch, scores, is_right(scores, batch), samples)
+
+    def mask(self, index: Tensor) -> BoolArray:
+        """`[B]` booleans over the test examples, set at `index`."""
+        mask = np.zeros(len(self.batch), dtype=np.bool_)
+        mask[index.cpu().numpy()] = True
+        return mask
+
+
+def is_right(scores: Tensor, batch: Batch) -> Tensor:
+    """`[B]`: the score is a number on its label's side of 0; 0 itself predicts "not clicked"."""
+    return ((scores > 0) == (batch.labels > 0.5)) & torch.isfinite(scores)
+
+
+def attackable(threat: Threat, batch: Batch) -> Tensor:
+    """`[B]`: the examples that the attacker changes: all, or those not clicked where the goal is to promote."""
+    return batch.labels < 0.5 if threat.goal == "promote" else torch.ones_like(batch.labels, dtype=torch.bool)
+
+
+def score_in_chunks(model: Recommender, batch: Batch, samples: int = 1, chunk: int = 512) -> Tensor:
+    """Logits `[B]` on the model's device, the mean of `samples` passes; each chunk carries its own users only."""
+    if samples > 1:
+        return torch.stack([score_in_chunks(model, batch, 1, chunk) for _ in range(samples)]).mean(dim=0)
+    if len(batch) <= chunk:
+        return score_batch(model, batch)
+    parts = []
+    for start in range(0, len(batch), chunk):
+        index = torch.arange(start, min(start + chunk, len(batch)), device=batch.items.device)
+        part = batch.select(index)
+        used, rows = torch.unique(part.rows, return_inverse=True)
+        parts.append(score_batch(model, replace(part, users=part.users.select(used), rows=rows)))
+    return torch.cat(parts)
+
+
+def is_random(model: Recommender, batch: Batch) -> bool:
+    """Whether scoring the first examples twice gives different scores."""
+    few = batch.select(torch.arange(min(64, len(batch)), device=batch.items.device))
+    first, second = score_batch(model, few), score_batch(model, few)
+    return bool(torch.isfinite(first).all()) and change(first, second) > SAME
+
+
+def change(before: Tensor, after: Tensor) -> float:
+    """The largest change, relative to the standard deviation of `before`; infinite where either is not a number."""
+    before, after = before.double().cpu(), after.double().cpu()
+    if not (torch.isfinite(before).all() and torch.isfinite(after).all()):
+        return float("inf")
+    # logits may be tiny: no floor that would hide their noise
+    spread = max(float(before.std()) if len(before) > 1 else 0.0, 1e-300)
+    return float((before - after).abs().max()) / spread if len(before) else 0.0
+
+
+def measure_clean(trial: Trial, data: TaskData) -> CleanResult:
+    """Scores of the test pairs and of the test impressions."""
+    impressions = data.impressions
+    scores = []
+    for start in range(0, len(impressions), 64):
+        batch = impressions_to_batch(impressions, np.arange(start, min(start + 64, len(impressions))))
+        scores.append(score_batch(trial.model, batch.to(trial.model.device)).cpu().numpy())
+    return CleanResult(
+        labels=trial.batch.labels.cpu().numpy() > 0.5,
+        scores=trial.scores.cpu().numpy(),
+        impression_sizes=tuple(np.diff(impressions.offsets).tolist()),
+        impression_users=tuple(impressions.users.tolist()),
+        impression_labels=impressions.labels,
+        impression_scores=np.concatenate(scores),
+    )

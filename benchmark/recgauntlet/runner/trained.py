@@ -1,0 +1,219 @@
+"""The gauntlet for models that are trained already: weights in a file, or a model object in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from recgauntlet.core.card import Track
+from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.errors import PluginError, RecordError
+from recgauntlet.core.files import cache_root
+from recgauntlet.core.plugins import Plugin
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.spec import TWIN, CellSpec
+from recgauntlet.core.task import SourceOptions
+from recgauntlet.core.types import Progress, Scalar
+from recgauntlet.data.custom import find_task_or_card
+from recgauntlet.data.prepare import prepare
+from recgauntlet.evaluation.gauntlet import run_gauntlet
+from recgauntlet.records.schema import PluginRef, RunRecord
+from recgauntlet.runner.record import Machine, record_cell, record_of, twin_directory
+from recgauntlet.training.build import OpenCell, open_cell, untrained
+from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_info, weights_hash
+from recgauntlet.training.device import choose_device, describe, now
+
+Sources = Callable[[str], SourceOptions]
+"""The source options of a task by its name."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint with the cell that it belongs to."""
+
+    info: CheckpointInfo
+    cell: OpenCell
+    data: TaskData
+    model: Recommender
+    """The model with the trained weights."""
+    served: Recommender
+    """What the cell's defense makes of it for inference."""
+    machine: Machine
+
+
+def evaluate(
+    model: Recommender,
+    task: str = "video-watch",
+    *,
+    track: Track = "standard",
+    seed: int = 0,
+    twin: Recommender | None = None,
+    defense: str = TWIN,
+    model_options: Mapping[str, Scalar] | None = None,
+    source: SourceOptions | None = None,
+    device: str = "auto",
+    progress: Progress = lambda what, share: None,
+) -> RunRecord:
+    """Send a trained model through the gauntlet of a task; the record, which is not written.
+
+    The model's class needs no registration. Train it on the data of `load_data` with the same task and track.
+
+    Parameters
+    ----------
+    model
+        Trained, as it is served. It is moved to `device`, set to evaluation mode and frozen.
+    task
+        The name of an installed task, or the path of a card of your own (.toml).
+    track
+        "standard" (real data) or "demo" (small).
+    seed
+        Of the attacks, and as the record states it.
+    twin
+        The same model trained without a defense: inputs that fool it are tried on `model` too.
+    defense
+        The name that the record gives to the defense that `model` was trained with; it is not run.
+    model_options
+        Hyper-parameters that the record repeats. [the defaults of the class's constructor]
+    source
+        Where the data come from. [downloads into the cache]
+
+    Raises
+    ------
+    PluginError, CardError, DataError, DeviceError
+        Where the model is not a Recommender of this task's catalog, or the task, data or device cannot be used.
+    """
+    started = now()
+    data = load_data(task, track, source=source)
+    for name, given in (("model", model), ("twin", twin)):
+        if given is not None and not (isinstance(given, Recommender) and given.catalog.ids == data.catalog.ids):
+            raise PluginError(
+                f"{type(given).__name__} is not a Recommender over the {len(data.catalog)} items of {task} ({track})",
+                field=name,
+                remedy=f"build it from recgauntlet.load_data({task!r}, {track!r}).catalog",
+            )
+    where = choose_device(device)
+    card = find_task_or_card(task).card
+    spec = CellSpec(task, track, type(model).__name__, defense, seed, Path(), _source(source))
+    result = run_gauntlet(
+        model.to(where), card, data, seed, twin=twin.to(where) if twin is not None else None, progress=progress
+    )
+    options = dict(model_options) if model_options is not None else type(model).hyperparameters()
+    return record_of(
+        spec,
+        card,
+        PluginRef.of(Plugin(spec.model, type(model), "", ""), options),
+        PluginRef(name=defense, distribution="", version="", hyperparameters={}),
+        describe(where, "fp32"),
+        started,
+        data=data,
+        result=result,
+        weights=weights_hash(model),
+    )
+
+
+def load_data(task: str = "video-watch", track: Track = "standard", *, source: SourceOptions | None = None) -> TaskData:
+    """The catalog and the examples of a task's track: what a model for `evaluate` is trained on.
+
+    Raises
+    ------
+    CardError, DataError
+        Where there is no such task or track, or its data cannot be fetched or read.
+    """
+    return prepare(find_task_or_card(task), track, _source(source))
+
+
+def attack_checkpoint(
+    path: Path,
+    sources: Sources,
+    *,
+    task: str | None = None,
+    twin: Path | None = None,
+    device: str = "auto",
+    threads: int = 1,
+    progress: Progress = lambda what, share: None,
+) -> RunRecord:
+    """Send trained weights through the gauntlet: the record of a cell, training left out. Nothing is written.
+
+    `task` names another task than the one trained for; `twin` holds undefended weights of the same model.
+
+    Raises
+    ------
+    RecordError
+        Where a checkpoint cannot be read, or was trained on other data.
+    """
+    loaded = load_cell(path, sources, task=task, device=device, threads=threads, progress=progress)
+    cell, data, machine = loaded.cell, loaded.data, loaded.machine
+    other = None
+    if twin is not None:
+        other = untrained(
+            open_cell(spec_of(read_info(twin), twin, task, sources, device, threads)), data, machine.device
+        )
+        load_weights(other, twin)
+    result = run_gauntlet(
+        loaded.served,
+        cell.task.card,
+        data,
+        loaded.info.seed,
+        twin=other,
+        twin_directory=twin_directory(cell.spec.source),
+        progress=progress,
+    )
+    return record_cell(cell, machine, data, result=result, weights=weights_hash(loaded.model))
+
+
+def load_cell(
+    path: Path,
+    sources: Sources,
+    *,
+    task: str | None = None,
+    device: str = "auto",
+    threads: int = 1,
+    progress: Progress = lambda what, share: None,
+) -> Loaded:
+    """Open the checkpoint `path` with the data of its task, or of `task` where it is named.
+
+    Raises
+    ------
+    RecordError
+        Where the checkpoint cannot be read, or was trained on other data than its task has now.
+    """
+    info = read_info(path)
+    cell = open_cell(spec_of(info, path, task, sources, device, threads))
+    machine = replace(Machine.of(cell.spec, cell.model), precision="fp32")
+    progress("reading data", 0.0)
+    data = prepare(cell.task, info.track, cell.spec.source)
+    if task is None and data.fingerprint != info.data_fingerprint:
+        raise RecordError(
+            "was trained on other data than this task has now",
+            where=path,
+            field="data_fingerprint",
+            remedy="name a task with --task to attack it there all the same, or train it again",
+        )
+    model = untrained(cell, data, machine.device)
+    load_weights(model, path)
+    return Loaded(info, cell, data, model, cell.defense_object.wrap(model), machine)
+
+
+def spec_of(
+    info: CheckpointInfo, path: Path, task: str | None, sources: Sources, device: str, threads: int
+) -> CellSpec:
+    """The cell that a checkpoint belongs to; `task` names another task than the one it was trained for."""
+    name = task or info.task
+    return CellSpec(
+        task=name,
+        track=info.track,
+        model=info.model,
+        defense=info.defense,
+        seed=info.seed,
+        out=path.parent,
+        source=sources(name),
+        device=device,
+        threads=threads,
+        model_options=tuple(sorted(info.model_options.items())),
+        defense_options=tuple(sorted(info.defense_options.items())),
+    )
+
+
+def _source(source: SourceOptions | None) -> SourceOptions:
+    return source or SourceOptions(directory=None, cache=cache_root())
