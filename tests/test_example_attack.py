@@ -25,7 +25,7 @@ from recgauntlet.attacks.base import find_attack
 from recgauntlet.attacks.embedding.pgd import FGM
 from recgauntlet.cli import cli
 from recgauntlet.core import plugins as registry
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.verifier import verify
 
 EXAMPLE = EXAMPLES / "attack-plugin"
@@ -50,7 +50,7 @@ def installed(unpacked: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[
 @pytest.fixture(scope="module")
 def victim() -> Victim:
     torch.manual_seed(0)
-    world = World(make_catalog())
+    world = AttackerKnowledge(make_catalog())
     return make_victim(train(ToyRecommender(world.catalog)), world, make_batch(world.catalog))
 
 

@@ -20,7 +20,7 @@ from recgauntlet.data.prepare import item_vectors, prepare
 from recgauntlet.evaluation.robustness import run_attack
 from recgauntlet.evaluation.setup import Trial, attackable
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.training.build import OpenCell, belongs, checkpoint_info, open_cell, train_cell, untrained
 from recgauntlet.training.checkpoint import load_weights, read_info, save_checkpoint
 from recgauntlet.training.device import describe
@@ -40,7 +40,7 @@ class Subject:
     cell: OpenCell
     data: TaskData
     model: Recommender
-    world: World
+    world: AttackerKnowledge
 
     @property
     def name(self) -> str:
@@ -81,7 +81,7 @@ def open_subject(task: str = "news-click") -> Subject:
     cell = open_cell(spec)
     data = prepare(cell.task, spec.track, spec.source)
     model = _trained(cell, data, Path(named) if named else spec.checkpoint_path)
-    return Subject(cell, data, model.eval().requires_grad_(False), World(data.catalog, item_vectors(data)))
+    return Subject(cell, data, model.eval().requires_grad_(False), AttackerKnowledge(data.catalog, item_vectors(data)))
 
 
 def _trained(cell: OpenCell, data: TaskData, path: Path) -> Recommender:
@@ -105,7 +105,7 @@ def untrained_subject(model: str, options: dict[str, int], task: str = "news-cli
     cell = open_cell(replace(spec, model_options=tuple(sorted(options.items()))))
     data = prepare(cell.task, spec.track, spec.source)
     built = untrained(cell, data, torch.device("cpu"))
-    return Subject(cell, data, built.eval().requires_grad_(False), World(data.catalog, item_vectors(data)))
+    return Subject(cell, data, built.eval().requires_grad_(False), AttackerKnowledge(data.catalog, item_vectors(data)))
 
 
 def survivors(trial: Trial, threat: Threat, tier: Tier, enough: int = 0) -> torch.Tensor:

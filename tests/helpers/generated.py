@@ -10,7 +10,7 @@ from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat, TierValues
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.types import PAD
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 
 _LINES = """
 boat Boat BOAT boat, ship ships queen's king queen 2nd 12 (cars) car cars Zorblat U.S. iPhone wins! $5 é naïve 東京
@@ -114,17 +114,19 @@ def embedding_threats(draw: st.DrawFn) -> EmbeddingThreat:
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> World:
+def worlds(draw: st.DrawFn) -> AttackerKnowledge:
     """A few items with odd texts; their vectors are drawn, some of them equal."""
     texts = draw(st.lists(TEXTS, min_size=2, max_size=7))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
     points = torch.randn(max(2, len(texts) - 1), 384, generator=generator) + draw(st.sampled_from([0.0, 1.0]))
     vectors = torch.nn.functional.normalize(points[torch.arange(len(texts)) % len(points)], dim=1)
-    return World(Catalog(tuple(f"id{n}" for n in range(len(texts))), tuple(texts), ("",) * len(texts)), vectors)
+    return AttackerKnowledge(
+        Catalog(tuple(f"id{n}" for n in range(len(texts))), tuple(texts), ("",) * len(texts)), vectors
+    )
 
 
 @st.composite
-def batches(draw: st.DrawFn, world: World) -> Batch:
+def batches(draw: st.DrawFn, world: AttackerKnowledge) -> Batch:
     """Five examples of three users, whose histories have between one item and all places filled."""
     users, size, count = 3, 5, len(world.catalog)
     width = draw(st.integers(1, 6))

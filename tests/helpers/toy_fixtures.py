@@ -10,29 +10,29 @@ from recgauntlet.attacks.base import Attack
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.victim import Victim
 
 
 @pytest.fixture(scope="session")
-def world() -> World:
+def world() -> AttackerKnowledge:
     catalog = make_catalog()
-    return World(catalog, references=make_batch(catalog, seed=9, first_id=9000))
+    return AttackerKnowledge(catalog, references=make_batch(catalog, seed=9, first_id=9000))
 
 
 @pytest.fixture(scope="session")
-def model(world: World) -> ToyRecommender:
+def model(world: AttackerKnowledge) -> ToyRecommender:
     torch.manual_seed(0)
     return train(ToyRecommender(world.catalog))
 
 
 @pytest.fixture(scope="session")
-def batch(world: World) -> Batch:
+def batch(world: AttackerKnowledge) -> Batch:
     return make_batch(world.catalog)
 
 
 @pytest.fixture
-def victim(model: ToyRecommender, world: World, batch: Batch) -> Victim:
+def victim(model: ToyRecommender, world: AttackerKnowledge, batch: Batch) -> Victim:
     return make_victim(model, world, batch)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recgauntlet.attacks.surrogate import TwinInputs
+from recgauntlet.attacks.surrogate import SurrogateInputs
 from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
 from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat, TierValues
 from recgauntlet.core.dataset import Catalog
@@ -17,7 +17,7 @@ from recgauntlet.core.recommender import Recommender, TrainingRecipe
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import PAD
 from recgauntlet.threats.embedding_scale import embedding_scale
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.victim import Victim
 
 Run = Callable[..., tuple[Batch, Tensor]]
@@ -142,13 +142,13 @@ def train(model: ToyRecommender, steps: int = 120) -> ToyRecommender:
     return model.eval()
 
 
-def make_victim(model: ToyRecommender, world: World, batch: Batch) -> Victim:
+def make_victim(model: ToyRecommender, world: AttackerKnowledge, batch: Batch) -> Victim:
     return Victim(model, world, embedding_scale(model, world.catalog), batch)
 
 
-def make_twin(model: ToyRecommender, world: World, batch: Batch) -> TwinInputs:
+def make_twin(model: ToyRecommender, world: AttackerKnowledge, batch: Batch) -> SurrogateInputs:
     """The model as the undefended twin of another, its inputs kept nowhere."""
-    return TwinInputs(make_victim(model, world, batch), (), Randomness(0, "twin"))
+    return SurrogateInputs(make_victim(model, world, batch), (), Randomness(0, "twin"))
 
 
 def tiers(low: float, standard: float, high: float) -> TierValues:

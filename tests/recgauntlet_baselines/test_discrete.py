@@ -23,10 +23,10 @@ from recgauntlet.threats.history import history_fault
 from recgauntlet.threats.lexicon import Lexicon
 from recgauntlet.threats.text import text_fault
 from recgauntlet.training.defense import TrainingContext, model_scores
+from recgauntlet_baselines.defenses._adversarial_edits import item_gains, word_gains, worst_histories, worst_texts
 from recgauntlet_baselines.defenses._edits import TaskEdits
 from recgauntlet_baselines.defenses._history_edits import DELETE, INSERT, REPLACE, HistoryEdits
 from recgauntlet_baselines.defenses._text_edits import Draft, TextEdits, WordMoves
-from recgauntlet_baselines.defenses._worst_edits import item_gains, word_gains, worst_histories, worst_texts
 from recgauntlet_baselines.defenses.augmentation import Augmentation
 from recgauntlet_baselines.defenses.discrete import Discrete
 from recgauntlet_tasks import ecommerce_purchase, news_click, video_watch

@@ -9,7 +9,7 @@ from recgauntlet.core.dataset import Catalog, TaskData
 from recgauntlet.core.types import PAD
 from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.models._layers import BUCKETED
-from recgauntlet_baselines.models._words import UNKNOWN_ID, catalog_pieces, start_vectors
+from recgauntlet_baselines.models._vocabulary import UNKNOWN_ID, catalog_pieces, start_vectors
 from recgauntlet_baselines.models.nrms import NRMS
 
 

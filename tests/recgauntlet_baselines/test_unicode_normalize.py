@@ -11,7 +11,7 @@ from recgauntlet.testing.tiny import TOKENS, tiny_catalog
 from recgauntlet.testing.tiny_models import TinyItems
 from recgauntlet.threats.lexicon import character_variants
 from recgauntlet.training.defense import model_scores
-from recgauntlet_baselines.defenses._wrapping import RepairedWords, Wrapped
+from recgauntlet_baselines.defenses._wrapper import RepairedWords, Wrapped
 from recgauntlet_baselines.defenses.unicode_normalize import UnicodeNormalize, normalized_word
 
 

@@ -8,7 +8,7 @@ from recgauntlet.core.batch import Tokens
 from recgauntlet.core.types import PAD
 from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.defense import click_loss, model_scores
-from recgauntlet_baselines.defenses._draws import uniform
+from recgauntlet_baselines.defenses._edits import uniform
 from recgauntlet_baselines.defenses.standard import Standard
 from recgauntlet_baselines.defenses.word_dropout import WordDropout, without_words
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from recgauntlet.core.batch import Batch, Candidates, UserState
 from recgauntlet.core.recommender import Recommender, embedding_mask
 from recgauntlet.training.defense import Defense, TrainingContext
-from recgauntlet_baselines.defenses._drawn import DrawnPasses
+from recgauntlet_baselines.defenses._shared_backward import DrawnPasses
 
 Objective = Callable[[Tensor], Tensor]
 """A scalar of the logits `[B]`."""

@@ -1,4 +1,4 @@
-"""Which of a task's threats a defense trains on, and what legal edits of them it may draw."""
+"""Which of a task's threats a defense trains on, what legal edits of them it may draw, and draws by example."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from recgauntlet.core.card import TIERS, Threat, Tier
 from recgauntlet.core.dataset import Catalog
@@ -16,6 +17,7 @@ from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.history import HistoryThreatModel
 from recgauntlet.threats.lexicon import Lexicon
 from recgauntlet.threats.text import TextThreatModel
+from recgauntlet.training.defense import TrainingContext
 from recgauntlet_baselines.defenses._history_edits import HistoryEdits
 from recgauntlet_baselines.defenses._text_edits import TextEdits
 
@@ -73,3 +75,10 @@ def checked_tier(tier: str) -> Tier:
         if tier == known:
             return known
     raise PluginError(f"there is no tier {tier!r}", field="tier", remedy=f"choose among: {', '.join(TIERS)}")
+
+
+def uniform(context: TrainingContext, ids: Tensor, width: int) -> Tensor:
+    """`[B, width]` even draws from [0, 1) on the device of `ids [B]`: row b depends on the step and `ids[b]` alone, and
+    its first columns do not depend on `width`."""
+    rows = [torch.rand(width, generator=context.rng.torch(context.step, number)) for number in ids.tolist()]
+    return torch.stack(rows).to(ids.device) if rows else torch.empty((0, width), device=ids.device)

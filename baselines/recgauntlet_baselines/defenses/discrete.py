@@ -16,10 +16,10 @@ from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.training.defense import Defense, TrainingContext, model_scores
+from recgauntlet_baselines.defenses._adversarial_edits import worst_histories, worst_texts
 from recgauntlet_baselines.defenses._edits import TaskEdits, checked_tier
 from recgauntlet_baselines.defenses._history_edits import HistoryEdits
 from recgauntlet_baselines.defenses._text_edits import TextEdits
-from recgauntlet_baselines.defenses._worst_edits import worst_histories, worst_texts
 
 
 class Discrete(Defense):

@@ -13,7 +13,7 @@ from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.training.defense import TrainingContext
 from recgauntlet_baselines.defenses._adversarial import Inner, RisingRadius, l2_clip, l2_unit
 from recgauntlet_baselines.defenses._consistency import normal_draws
-from recgauntlet_baselines.defenses._drawn import DrawnPasses
+from recgauntlet_baselines.defenses._shared_backward import DrawnPasses
 
 
 class FreeLB(RisingRadius):

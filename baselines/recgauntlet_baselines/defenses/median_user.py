@@ -14,7 +14,7 @@ from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.core.types import PAD
 from recgauntlet.training.defense import Defense, TrainingContext
-from recgauntlet_baselines.defenses._wrapping import Wrapped
+from recgauntlet_baselines.defenses._wrapper import Wrapped
 
 
 class MedianUser(Defense):

@@ -13,7 +13,7 @@ from recgauntlet.core.batch import Batch, Candidates
 from recgauntlet.core.recommender import Recommender, embedding_mask
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import Defense, TrainingContext
-from recgauntlet_baselines.defenses._draws import uniform
+from recgauntlet_baselines.defenses._edits import uniform
 
 LEAST_SHARE = 0.05
 

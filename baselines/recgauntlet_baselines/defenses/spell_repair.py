@@ -12,7 +12,7 @@ from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.search_space import OneOf, SearchSpace
 from recgauntlet.threats.lexicon import Lexicon, is_number, parts_of
 from recgauntlet.training.defense import Defense
-from recgauntlet_baselines.defenses._wrapping import RepairedWords
+from recgauntlet_baselines.defenses._wrapper import RepairedWords
 
 
 class SpellRepair(Defense):

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.training.defense import Defense
-from recgauntlet_baselines.defenses._wrapping import RepairedWords
+from recgauntlet_baselines.defenses._wrapper import RepairedWords
 
 
 class UnicodeNormalize(Defense):

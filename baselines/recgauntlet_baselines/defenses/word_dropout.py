@@ -12,7 +12,7 @@ from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.core.types import PAD
 from recgauntlet.training.defense import Defense, TrainingContext
-from recgauntlet_baselines.defenses._draws import uniform
+from recgauntlet_baselines.defenses._edits import uniform
 
 
 class WordDropout(Defense):

@@ -18,7 +18,7 @@ from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.core.types import Surface
 from recgauntlet_baselines.models._layers import WordTokenizer, closed, in_length_groups
 from recgauntlet_baselines.models._pretrained import load_encoder, word_pieces
-from recgauntlet_baselines.models._words import PAD_ID, UNKNOWN_ID, CompactPieces, start_vectors
+from recgauntlet_baselines.models._vocabulary import PAD_ID, UNKNOWN_ID, CompactPieces, start_vectors
 
 
 class GPTRanker(Recommender):

@@ -14,7 +14,7 @@ from recgauntlet.core.recommender import Recommender, TrainingRecipe
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.core.types import Surface
 from recgauntlet_baselines.models._layers import AdditiveAttention, SelfAttention, in_length_groups
-from recgauntlet_baselines.models._words import word_inputs
+from recgauntlet_baselines.models._vocabulary import word_inputs
 
 
 class NRMS(Recommender):

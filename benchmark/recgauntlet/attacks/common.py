@@ -18,7 +18,7 @@ def wrong_way(batch: Batch) -> Tensor:
     return 1.0 - 2.0 * batch.labels
 
 
-class Best:
+class BestSoFar:
     """The most wrong input found for each of `B` examples: its damage (`wrong_way * logit`) and its index
     into whatever the attack keeps of inputs."""
 
@@ -39,7 +39,7 @@ class Best:
         return self.damage > FALLEN
 
 
-def may_ask(victim: Victim, batch: Batch, rows: Tensor) -> Tensor:
+def with_queries_left(victim: Victim, batch: Batch, rows: Tensor) -> Tensor:
     """Those of `rows` that have a query left."""
     return rows[(victim.remaining(batch.example_ids[rows]) > 0).to(rows.device)]
 

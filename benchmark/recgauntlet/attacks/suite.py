@@ -11,7 +11,7 @@ from recgauntlet.attacks.embedding.ddn import DDN
 from recgauntlet.attacks.embedding.pgd import FGM, FGSM, PGD, RandomEmbedding
 from recgauntlet.attacks.embedding.square import Square
 from recgauntlet.attacks.history.greedy import HistoryGradient, HistoryQuery, RandomHistory
-from recgauntlet.attacks.surrogate import TwinInputs
+from recgauntlet.attacks.surrogate import SurrogateInputs
 from recgauntlet.attacks.text.greedy import CharacterSwap, RandomText, WordGradient, WordQuery
 from recgauntlet.attacks.text.keywords import Keywords
 from recgauntlet.attacks.transfer import Transfer
@@ -40,7 +40,7 @@ def suite_attacks() -> tuple[Attack, ...]:
     return tuple(attack for attacks in _attacks().values() for attack in attacks)
 
 
-def transfer_for(threat: AnyThreat, twin: TwinInputs) -> Transfer:
+def transfer_for(threat: AnyThreat, twin: SurrogateInputs) -> Transfer:
     """The transfer attack of the threat's surface from the undefended twin; it is part of the suite and runs after
     `attacks_for`."""
     return Transfer(attacks_on_twin(threat), twin)

@@ -22,7 +22,8 @@ from recgauntlet.core.files import write_atomically
 from recgauntlet.core.protocol import DEEP
 from recgauntlet.core.rng import Randomness
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.victim import Effort, Victim
+from recgauntlet.threats.queries import Effort
+from recgauntlet.threats.victim import Victim
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class TwinInputs:
+class SurrogateInputs:
     """The perturbed inputs of one twin, kept in `directory` (None: nowhere) under a hash of all that they depend on.
 
     `identity` says which weights, data and suite they belong to.

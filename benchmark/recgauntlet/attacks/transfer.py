@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from recgauntlet.attacks.base import Attack
-from recgauntlet.attacks.common import Best, may_ask
-from recgauntlet.attacks.surrogate import TwinInputs, Variant
+from recgauntlet.attacks.common import BestSoFar, with_queries_left
+from recgauntlet.attacks.surrogate import SurrogateInputs, Variant
 from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
@@ -42,7 +42,7 @@ class Transfer(Attack):
     citation = references.PAPERNOT_2016
     surface: ClassVar[Surface] = "candidate-text"
 
-    def __init__(self, attacks: Sequence[Attack], twin: TwinInputs) -> None:
+    def __init__(self, attacks: Sequence[Attack], twin: SurrogateInputs) -> None:
         self.attacks = tuple(attacks)
         self.twin = twin
         self.surface = attacks[0].surface  # type: ignore[misc]  # an instance has the surface of what it carries
@@ -67,11 +67,11 @@ class Transfer(Attack):
             return batch
         if len(variants) == 1:
             return _shown(batch, variants[0], place, ratio)
-        best = Best(batch)
+        best = BestSoFar(batch)
         shown = [_shown(batch, variant, place, ratio) for variant in variants]
         chosen = torch.zeros(len(batch), dtype=torch.int64, device=batch.items.device)
         for number, (variant, inputs) in enumerate(zip(variants, shown, strict=True)):
-            rows = may_ask(victim, batch, torch.nonzero(variant.tried[place] & ~best.fallen()).flatten())
+            rows = with_queries_left(victim, batch, torch.nonzero(variant.tried[place] & ~best.fallen()).flatten())
             if len(rows):
                 better = best.improve(rows, victim.scores(inputs.select(rows)))
                 chosen[rows[better]] = number

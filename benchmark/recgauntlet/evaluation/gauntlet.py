@@ -10,7 +10,7 @@ import torch
 
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.suite import attacks_for, probes_for, suite_ref, transfer_for
-from recgauntlet.attacks.surrogate import TwinInputs
+from recgauntlet.attacks.surrogate import SurrogateInputs
 from recgauntlet.core.card import TIERS, EmbeddingThreat, TaskCard, TextThreat, Tier
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.journal import Journal
@@ -37,7 +37,7 @@ from recgauntlet.evaluation.security_curve import security_curve
 from recgauntlet.evaluation.setup import Trial, measure_clean
 from recgauntlet.records.schema import Gate
 from recgauntlet.threats.embedding_scale import embedding_scale
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.victim import Victim
 from recgauntlet.training.checkpoint import weights_hash
 
@@ -91,7 +91,7 @@ def run_gauntlet(
     model.eval().requires_grad_(False)
     journal = journal or Journal()
     tiers: tuple[Tier, ...] = ("standard",) if brief else TIERS
-    trial = Trial.of(model, data, World.of(card, data))
+    trial = Trial.of(model, data, AttackerKnowledge.of(card, data))
     rng = Randomness(seed, "evaluation")
     surrogate = None if twin is None else _surrogate(twin, trial, data, rng, twin_directory)
     transfers = [() if surrogate is None else (transfer_for(threat, surrogate),) for threat in card.threats]
@@ -122,7 +122,7 @@ def run_gauntlet(
     return GauntletResult(trial, clean, tuple(threats), model_gates)
 
 
-def check_model(trial: Trial, data: TaskData, surrogate: TwinInputs | None) -> tuple[Gate, ...]:
+def check_model(trial: Trial, data: TaskData, surrogate: SurrogateInputs | None) -> tuple[Gate, ...]:
     """The sanity checks of the model, whatever the threat."""
     gates = [*score_gates(trial), memory_gate(trial, data), evenness_gate(trial), *behaviour_gates(trial)]
     if "candidate-text" in trial.model.surfaces:
@@ -198,13 +198,15 @@ def look_further(
     return result.model_copy(update={"curve": curve, "ranking": ranking, "promotion": promotion})
 
 
-def _surrogate(twin: Recommender, trial: Trial, data: TaskData, rng: Randomness, directory: Path | None) -> TwinInputs:
+def _surrogate(
+    twin: Recommender, trial: Trial, data: TaskData, rng: Randomness, directory: Path | None
+) -> SurrogateInputs:
     """The twin as the source of inputs to try on the model."""
     twin.eval().requires_grad_(False)
     victim = Victim(twin, trial.world, embedding_scale(twin, data.catalog), trial.batch)
     victim.prepare()
     identity = (weights_hash(twin), data.fingerprint, suite_ref().fingerprint)
-    return TwinInputs(victim, identity, rng.child("twin"), directory)
+    return SurrogateInputs(victim, identity, rng.child("twin"), directory)
 
 
 def _part(progress: Progress, start: float, share: float, number: int, count: int) -> Progress:

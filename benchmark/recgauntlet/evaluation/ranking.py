@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.suite import attacks_on_twin
-from recgauntlet.attacks.surrogate import TwinInputs
+from recgauntlet.attacks.surrogate import SurrogateInputs
 from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.card import RANKING_TIER, Threat
@@ -109,7 +109,7 @@ def _push(
     attacks = [attack for attack in pushers or pushers_for(threat) if attack.supports(budget)]
     if twin is not None:
         other = Victim(twin.model, twin.world, twin.scale, batch)
-        attacks.append(Transfer(attacks, TwinInputs(other, (), rng.child("twin"))))
+        attacks.append(Transfer(attacks, SurrogateInputs(other, (), rng.child("twin"))))
     everyone = torch.arange(len(batch), device=batch.items.device)
     sign = 1 - 2 * batch.labels
     best = _Pushed(batch, scores, torch.zeros_like(everyone, dtype=torch.bool))

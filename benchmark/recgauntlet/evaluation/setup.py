@@ -18,7 +18,7 @@ from recgauntlet.core.types import BoolArray
 from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
 from recgauntlet.evaluation.results import CleanResult
 from recgauntlet.threats.embedding_scale import EmbeddingScale, embedding_scale
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.victim import Victim
 
 
@@ -27,7 +27,7 @@ class Trial:
     """A model ready to be attacked."""
 
     model: Recommender
-    world: World
+    world: AttackerKnowledge
     scale: EmbeddingScale
     victim: Victim
     """One for all attacks, so that the users are encoded once in the whole evaluation."""
@@ -41,7 +41,7 @@ class Trial:
     """1, or where the model is random the number of passes whose mean counts as a score."""
 
     @classmethod
-    def of(cls, model: Recommender, data: TaskData, world: World) -> Trial:
+    def of(cls, model: Recommender, data: TaskData, world: AttackerKnowledge) -> Trial:
         """Score the test pairs of `data`."""
         batch = pairs_to_batch(data.test, np.arange(len(data.test))).to(model.device)
         samples = SAMPLES if is_random(model, batch) else 1

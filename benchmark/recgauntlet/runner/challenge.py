@@ -28,7 +28,7 @@ from recgauntlet.records.schema import AttackEffort, Evidence, PluginRef, RunRec
 from recgauntlet.runner.trained import Loaded, Sources, load_cell
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import EmbeddingScale
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.victim import Victim
 from recgauntlet.training.build import merged_options
 from recgauntlet.training.checkpoint import weights_hash
@@ -67,7 +67,7 @@ def open_challenged(
     _check_belongs(loaded, cell, checkpoint)
     loaded.served.eval().requires_grad_(False)
     card = loaded.cell.task.card
-    trial = Trial.of(loaded.served, loaded.data, World.of(card, loaded.data))
+    trial = Trial.of(loaded.served, loaded.data, AttackerKnowledge.of(card, loaded.data))
     return OpenChallenge(trial, {threat.id: threat for threat in card.threats}, loaded.machine.device)
 
 

@@ -19,7 +19,7 @@ from recgauntlet.testing.constructor import require_constructor, require_hyperpa
 from recgauntlet.testing.process import Globals, apart, live_tensors, scramble
 from recgauntlet.testing.side_effects import require_nothing_left
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.verifier import verify
 from recgauntlet.training.cost import count_passes
 
@@ -167,7 +167,9 @@ def batch_order(subject: AttackSubject) -> None:
             )
 
 
-def _require_equal(first: Batch, second: Batch, budget: Budget, world: World, radius: float, how: str) -> None:
+def _require_equal(
+    first: Batch, second: Batch, budget: Budget, world: AttackerKnowledge, radius: float, how: str
+) -> None:
     differ = unlike(first, second, world, NEAR * radius)
     count = int(differ.sum())
     require(count == 0, f"{budget.threat.id}: {count} of {len(differ)} examples differ, {how}")

@@ -24,7 +24,7 @@ from recgauntlet.testing.tiny import tiny_threats, tiny_world, whole
 from recgauntlet.testing.tiny_models import TinyTitles
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import embedding_scale
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.victim import Victim
 from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet.training.device import make_deterministic
@@ -41,7 +41,7 @@ class AttackSubject(Subject[Attack]):
     """The registered one; empty for a class that was handed in."""
 
     @cached_property
-    def world(self) -> World:
+    def world(self) -> AttackerKnowledge:
         """What an attacker knows of it."""
         return tiny_world(self.data)
 
@@ -142,7 +142,7 @@ def damage(victim: Victim, batch: Batch) -> Tensor:
     return (1 - 2 * batch.labels) * victim.scores(batch)
 
 
-def unlike(first: Batch, second: Batch, world: World, most: float) -> Tensor:
+def unlike(first: Batch, second: Batch, world: AttackerKnowledge, most: float) -> Tensor:
     """`[B]`: which examples differ: texts and histories at all, embedding changes by an L2 norm of more than `most`."""
     differ = torch.tensor([a != b for a, b in zip(shown(first, world), shown(second, world), strict=True)])
     differ |= (first.histories() != second.histories()).any(dim=1)
@@ -154,6 +154,6 @@ def unlike(first: Batch, second: Batch, world: World, most: float) -> Tensor:
     return differ
 
 
-def shown(batch: Batch, world: World) -> tuple[str, ...]:
+def shown(batch: Batch, world: AttackerKnowledge) -> tuple[str, ...]:
     """The candidates' texts as shown."""
     return batch.texts if batch.texts is not None else tuple(world.catalog.texts[i] for i in batch.items.tolist())

@@ -14,7 +14,7 @@ from recgauntlet.core.recommender import TrainingRecipe
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import PAD
 from recgauntlet.data.batches import pairs_to_batch
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 
 TOPICS = {
     "kitchen": "bread butter cheese kitchen oven cook dinner lunch soup salad plate spoon",
@@ -94,10 +94,10 @@ def whole(pairs: Pairs) -> Batch:
     return pairs_to_batch(pairs, np.arange(len(pairs)))
 
 
-def tiny_world(data: TaskData) -> World:
+def tiny_world(data: TaskData) -> AttackerKnowledge:
     """What an attacker may know: the catalog, what the frozen encoder says of it, and a few examples of the own."""
     references = whole(data.valid)
-    return World(data.catalog, references=references.select(torch.arange(0, len(references), 2)))
+    return AttackerKnowledge(data.catalog, references=references.select(torch.arange(0, len(references), 2)))
 
 
 def tiny_threats() -> tuple[Threat, ...]:

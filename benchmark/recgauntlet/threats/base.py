@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from recgauntlet.core.recommender import Recommender
     from recgauntlet.core.rng import Randomness
     from recgauntlet.threats.embedding_scale import EmbeddingScale
-    from recgauntlet.threats.knowledge import World
+    from recgauntlet.threats.knowledge import AttackerKnowledge
     from recgauntlet.threats.victim import Victim
 
 Card = TypeVar("Card", EmbeddingThreat, TextThreat, HistoryThreat)
@@ -71,7 +71,9 @@ class ThreatModel(ABC, Generic[Card]):
         """The clean batch, handed to the model in the form of a perturbed one."""
 
     @abstractmethod
-    def faults(self, world: World, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch) -> list[str]:
+    def faults(
+        self, world: AttackerKnowledge, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch
+    ) -> list[str]:
         """Why each of `B` perturbed inputs (on the CPU) breaks the rule of this threat; empty where it is legal."""
 
     def touched(self, catalog: Catalog, batch: Batch, budget: Budget) -> Tensor:

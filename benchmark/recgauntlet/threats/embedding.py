@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from recgauntlet.core.dataset import Catalog
     from recgauntlet.core.recommender import Recommender
     from recgauntlet.threats.embedding_scale import EmbeddingScale
-    from recgauntlet.threats.knowledge import World
+    from recgauntlet.threats.knowledge import AttackerKnowledge
     from recgauntlet.threats.victim import Victim
 
 Norm = Literal["l2", "linf"]
@@ -52,7 +52,9 @@ class EmbeddingThreatModel(ThreatModel[EmbeddingThreat]):
             embedded = model.embed(model.candidates(clean.items))
         return clean.with_delta(torch.zeros_like(embedded))
 
-    def faults(self, world: World, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch) -> list[str]:
+    def faults(
+        self, world: AttackerKnowledge, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch
+    ) -> list[str]:
         moved = _moved(clean, perturbed).flatten(1)
         norm, radius = self.ball(budget.amount, scale)
         size = moved.norm(dim=1) if norm == "l2" else moved.abs().amax(dim=1)

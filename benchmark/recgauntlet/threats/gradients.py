@@ -1,11 +1,15 @@
-"""Input gradients of single passes, padding to one width, and detection of memory errors."""
+"""Single passes of a model: batches in chunks, input gradients, and detection of memory errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+
+from recgauntlet.core.batch import Batch, Users, UserState
+from recgauntlet.core.recommender import Recommender
 
 
 def gradient_once(embed: Callable[[], Tensor], score: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -17,6 +21,17 @@ def gradient_once(embed: Callable[[], Tensor], score: Callable[[Tensor], Tensor]
         out = score(handle)
         gradient = input_gradient(out, handle)
     return out.detach(), gradient, embedded
+
+
+def mean_gradient(
+    samples: int, embed: Callable[[], Tensor], score: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`gradient_once`, its scores and gradient the means of `samples` passes."""
+    passes = [gradient_once(embed, score) for _ in range(samples)]
+    if len(passes) == 1:
+        return passes[0]
+    logits, gradients, embedded = zip(*passes, strict=True)
+    return torch.stack(logits).mean(dim=0), torch.stack(gradients).mean(dim=0), embedded[-1]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -32,3 +47,37 @@ def input_gradient(score: Tensor, handle: Tensor) -> Tensor:
         return torch.zeros_like(handle)
     (gradient,) = torch.autograd.grad(score.sum(), handle, allow_unused=True)
     return torch.zeros_like(handle) if gradient is None else gradient
+
+
+def in_chunks(batch: Batch, size: int, shared: Users) -> list[Batch]:
+    """`batch` in chunks of `size` inputs. Each chunk carries its own users only, unless they are `shared`, whose states
+    are encoded already."""
+    parts = []
+    for start in range(0, len(batch), size):
+        whole = start == 0 and len(batch) <= size
+        index = torch.arange(start, min(start + size, len(batch)), device=batch.items.device)
+        part = batch if whole else batch.select(index)
+        if part.users is not shared:
+            kept, rows = torch.unique(part.rows, return_inverse=True)
+            if len(kept) < len(part.users):
+                part = replace(part, users=part.users.select(kept), rows=rows)
+        parts.append(part)
+    return parts
+
+
+@torch.no_grad()
+def encode_in_chunks(model: Recommender, users: Users, size: int) -> UserState:
+    """The states of all `users`, encoded `size` at a time."""
+    parts = []
+    for start in range(0, len(users), size):
+        rows = torch.arange(start, min(start + size, len(users)), device=users.ids.device)
+        parts.append(model.encode_user(users.select(rows)).tensors)
+    return UserState(tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def by_length(batch: Batch) -> Tensor:
+    """An order in which texts of like length stand together, so that chunks hold little padding."""
+    if batch.texts is None:
+        return torch.arange(len(batch), device=batch.items.device)
+    lengths = torch.tensor([len(text) for text in batch.texts], device=batch.items.device)
+    return torch.argsort(lengths, stable=True)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from recgauntlet.core.dataset import Catalog
     from recgauntlet.core.recommender import Recommender
     from recgauntlet.threats.embedding_scale import EmbeddingScale
-    from recgauntlet.threats.knowledge import World
+    from recgauntlet.threats.knowledge import AttackerKnowledge
     from recgauntlet.threats.victim import Victim
 
 _ROUNDING = 1e-5
@@ -75,7 +75,9 @@ class HistoryThreatModel(ThreatModel[HistoryThreat]):
     def unchanged(cls, model: Recommender, catalog: Catalog, clean: Batch) -> Batch:
         return clean.with_histories(clean.histories())
 
-    def faults(self, world: World, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch) -> list[str]:
+    def faults(
+        self, world: AttackerKnowledge, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch
+    ) -> list[str]:
         rows = zip(clean.histories().tolist(), perturbed.histories().tolist(), strict=True)
         return [
             "" if before == after else history_fault(world.item_vectors, self.card, int(budget.amount), before, after)

@@ -21,7 +21,7 @@ from recgauntlet.threats.lexicon import Lexicon
 
 
 @dataclass(frozen=True)
-class World:
+class AttackerKnowledge:
     """Public knowledge about one track. `item_vectors` may be handed in when a cache holds them.
 
     `references`: examples of the attacker's own, of which no test example is one; what words do to a model is learned

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from recgauntlet.core.dataset import Catalog
     from recgauntlet.core.recommender import Recommender
     from recgauntlet.threats.embedding_scale import EmbeddingScale
-    from recgauntlet.threats.knowledge import World
+    from recgauntlet.threats.knowledge import AttackerKnowledge
     from recgauntlet.threats.victim import Victim
 
 _ROUNDING = 1e-9
@@ -84,7 +84,9 @@ class TextThreatModel(ThreatModel[TextThreat]):
     def unchanged(cls, model: Recommender, catalog: Catalog, clean: Batch) -> Batch:
         return clean.with_texts([catalog.texts[i] for i in clean.items.tolist()])
 
-    def faults(self, world: World, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch) -> list[str]:
+    def faults(
+        self, world: AttackerKnowledge, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch
+    ) -> list[str]:
         pairs = zip(shown_texts(world.catalog, clean), shown_texts(world.catalog, perturbed), strict=True)
         return [text_fault(world.lexicon, self.card, budget, *pair) for pair in pairs]
 

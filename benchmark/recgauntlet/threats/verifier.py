@@ -18,7 +18,7 @@ from recgauntlet.core.batch import Batch
 from recgauntlet.core.types import Surface
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import EmbeddingScale
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.registry import THREAT_MODELS, threat_model
 
 _CHANGED: dict[Surface, str] = {
@@ -37,7 +37,7 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def verify(world: World, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch) -> Verdict:
+def verify(world: AttackerKnowledge, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch) -> Verdict:
     """Check `perturbed` against `clean` example by example; a batch of another shape is illegal as a
     whole."""
     clean, perturbed = clean.to(torch.device("cpu")), perturbed.to(torch.device("cpu"))
@@ -66,7 +66,7 @@ def _shape_fault(clean: Batch, perturbed: Batch) -> str:
     return ""
 
 
-def _surroundings(world: World, budget: Budget, clean: Batch, perturbed: Batch) -> list[str]:
+def _surroundings(world: AttackerKnowledge, budget: Budget, clean: Batch, perturbed: Batch) -> list[str]:
     """For each example, the first thing that changed outside the threat's surface."""
     reasons = [""] * len(clean)
 

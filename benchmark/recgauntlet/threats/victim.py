@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -16,34 +16,15 @@ from recgauntlet.core.errors import BudgetExceeded
 from recgauntlet.core.recommender import Recommender, embedding_mask
 from recgauntlet.core.scoring import fit
 from recgauntlet.threats.embedding_scale import EmbeddingScale
-from recgauntlet.threats.gradients import gradient_once, is_out_of_memory
-from recgauntlet.threats.knowledge import World
-from recgauntlet.threats.known_scores import KnownScores
-from recgauntlet.threats.vectors import HistoryVectors
-from recgauntlet.threats.word_vectors import WordVectors
+from recgauntlet.threats.gradients import by_length, encode_in_chunks, in_chunks, is_out_of_memory, mean_gradient
+from recgauntlet.threats.knowledge import AttackerKnowledge
+from recgauntlet.threats.queries import Effort, KnownScores
+from recgauntlet.threats.vectors import HistoryVectors, WordVectors
 
 Result = TypeVar("Result")
 CHUNK, CHUNK_ON_CPU = 1024, 512
 """Inputs in one pass. On a CPU smaller ones stay in its caches: searches over histories are a tenth to a fifth
 faster."""
-
-
-@dataclass
-class Effort:
-    """What was asked of a victim: scored inputs (`queries`), passes of the model over inputs, user encodings and how
-    many a cache saved."""
-
-    queries: int = 0
-    forwards: int = 0
-    backwards: int = 0
-    user_encodings: int = 0
-    cache_hits: int = 0
-    seconds: float = 0.0
-
-    def add(self, other: Effort) -> None:
-        """Count the work of `other` too (an attack that asks a second model)."""
-        for name in ("queries", "forwards", "backwards", "user_encodings", "cache_hits", "seconds"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 @dataclass
@@ -60,7 +41,7 @@ class Victim:
     """
 
     model: Recommender
-    world: World
+    world: AttackerKnowledge
     scale: EmbeddingScale
     clean: Batch
     limit: int | None = None
@@ -94,7 +75,7 @@ class Victim:
     def prepare(self) -> None:
         """Encode the clean users, once."""
         if self._state is None:
-            self._state = self._encode(self.clean)
+            self._state = encode_in_chunks(self.model, self.clean.users, self.chunk)
             self.effort.user_encodings += len(self.clean.users)
 
     def remaining(self, example_ids: Tensor) -> Tensor:
@@ -129,10 +110,10 @@ class Victim:
         return self._fitting(lambda: self._scores(batch))
 
     def _scores(self, batch: Batch) -> Tensor:
-        order = _by_length(batch) if len(batch) > self.chunk else None
+        order = by_length(batch) if len(batch) > self.chunk else None
         ordered = batch if order is None else batch.select(order)
         with torch.no_grad():
-            out = [self._mean(part) for part in self._parts(ordered)]
+            out = [self._mean(part) for part in in_chunks(ordered, self.chunk, self.clean.users)]
         scores = torch.cat(out) if out else torch.empty(0, device=batch.items.device)
         return scores if order is None else torch.empty_like(scores).index_copy_(0, order, scores)
 
@@ -174,7 +155,7 @@ class Victim:
         the model embeds, and scores nothing."""
         masks, size = [], 0
         with torch.no_grad():
-            for part in self._parts(batch):
+            for part in in_chunks(batch, self.chunk, self.clean.users):
                 candidates = self.model.candidates(part.items, part.texts)
                 embedded = self.model.embed(candidates)
                 masks.append(embedding_mask(candidates, embedded))
@@ -196,12 +177,14 @@ class Victim:
 
     def _embedding_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         logits, gradients, masks = [], [], []
-        for part in self._parts(batch):
+        for part in in_chunks(batch, self.chunk, self.clean.users):
             with torch.no_grad():
                 state = self._user_state(part).select(part.rows)
                 candidates = self.model.candidates(part.items, part.texts)
-            logit, gradient, embedded = self._gradient(
-                partial(self._embedded, candidates, part.delta), partial(self.model.score, state, candidates)
+            logit, gradient, embedded = mean_gradient(
+                self.samples,
+                partial(self._embedded, candidates, part.delta),
+                partial(self.model.score, state, candidates),
             )
             logits.append(logit)
             gradients.append(gradient)
@@ -213,23 +196,12 @@ class Victim:
             torch.cat([fit(m, width) for m in masks]),
         )
 
-    def _gradient(
-        self, embed: Callable[[], Tensor], score: Callable[[Tensor], Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The logits, their gradient with respect to what `embed` gives, and that; logits and gradient are the means of
-        `samples` passes."""
-        passes = [gradient_once(embed, score) for _ in range(self.samples)]
-        if len(passes) == 1:
-            return passes[0]
-        logits, gradients, embedded = zip(*passes, strict=True)
-        return torch.stack(logits).mean(dim=0), torch.stack(gradients).mean(dim=0), embedded[-1]
-
     def _embedded(self, candidates: Candidates, delta: Tensor | None) -> Tensor:
         embedded = self.model.embed(candidates)
         return embedded if delta is None else embedded + fit(delta, embedded.shape[1])
 
     def _history_embedded(self, users: Users) -> Tensor:
-        known = self._known_history(users)
+        known = self._history.of(users, self.chunk)
         return self.model.embed_history(users) if known is None else known
 
     def _score_history(self, users: Users, candidates: Candidates, embeddings: Tensor) -> Tensor:
@@ -254,12 +226,12 @@ class Victim:
 
     def _word_slopes(self, batch: Batch) -> tuple[Tensor, Tensor]:
         slopes, products = [], []
-        for part in self._parts(batch):
+        for part in in_chunks(batch, self.chunk, self.clean.users):
             with torch.no_grad():
                 state = self._user_state(part).select(part.rows)
                 candidates = self.model.candidates(part.items, part.texts)
-            _, gradient, embedded = self._gradient(
-                partial(self._embedded, candidates, None), partial(self.model.score, state, candidates)
+            _, gradient, embedded = mean_gradient(
+                self.samples, partial(self._embedded, candidates, None), partial(self.model.score, state, candidates)
             )
             gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
             words = candidates.tokens.word_of_token
@@ -297,7 +269,11 @@ class Victim:
                     alike = references.select(torch.full((len(longer),), n, device=references.items.device)).with_texts(
                         longer
                     )
-                    logits = torch.cat([self._mean(part) for part in self._parts(alike)]).float().cpu()
+                    logits = (
+                        torch.cat([self._mean(part) for part in in_chunks(alike, self.chunk, self.clean.users)])
+                        .float()
+                        .cpu()
+                    )
                     columns.append(logits[1:] - logits[0])
             self._word_effects = wanted, torch.stack(columns, dim=1)
             self.effort.forwards += sum(map(len, columns))
@@ -316,12 +292,12 @@ class Victim:
 
     def _history_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         logits, embeddings, gradients = [], [], []
-        for part in self._parts(batch):
+        for part in in_chunks(batch, self.chunk, self.clean.users):
             users = part.users.select(part.rows)
             with torch.no_grad():
                 candidates = self.model.candidates(part.items, part.texts)
-            logit, gradient, embedded = self._gradient(
-                partial(self._history_embedded, users), partial(self._score_history, users, candidates)
+            logit, gradient, embedded = mean_gradient(
+                self.samples, partial(self._history_embedded, users), partial(self._score_history, users, candidates)
             )
             logits.append(logit)
             embeddings.append(embedded)
@@ -332,9 +308,6 @@ class Victim:
         """`[N, D]`: every catalog item's vector as the only item of a history. Knowledge of the model, no
         query of an example; made once."""
         return self._history.items(self.chunk)
-
-    def _known_history(self, users: Users) -> Tensor | None:
-        return self._history.of(users, self.chunk)
 
     def _book_encodings(self, count: int) -> None:
         self.effort.user_encodings += count
@@ -355,30 +328,7 @@ class Victim:
             return self._state
         self.effort.user_encodings += len(batch.users)
         with torch.no_grad():
-            return self.model.encode_user(batch.users, self._known_history(batch.users))
-
-    def _encode(self, batch: Batch) -> UserState:
-        size = len(batch.users)
-        parts = []
-        with torch.no_grad():
-            for start in range(0, size, self.chunk):
-                rows = torch.arange(start, min(start + self.chunk, size), device=batch.rows.device)
-                parts.append(self.model.encode_user(batch.users.select(rows)).tensors)
-        return UserState(tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
-
-    def _parts(self, batch: Batch) -> list[Batch]:
-        """Chunks of the batch; where users differ from the clean ones, each chunk carries only its own."""
-        parts = []
-        for start in range(0, len(batch), self.chunk):
-            whole = start == 0 and len(batch) <= self.chunk
-            index = torch.arange(start, min(start + self.chunk, len(batch)), device=batch.items.device)
-            part = batch if whole else batch.select(index)
-            if part.users is not self.clean.users:
-                kept, rows = torch.unique(part.rows, return_inverse=True)
-                if len(kept) < len(part.users):
-                    part = replace(part, users=part.users.select(kept), rows=rows)
-            parts.append(part)
-        return parts
+            return self.model.encode_user(batch.users, self._history.of(batch.users, self.chunk))
 
     def _places(self, example_ids: Tensor) -> Tensor:
         """Where each example stands among the known ones; ValueError for one that the clean batch does not
@@ -397,11 +347,3 @@ class Victim:
             raise BudgetExceeded(f"example {int(self._known[worst])}: more than {self.limit} queries")
         self._asked = asked
         self.effort.queries += len(batch)
-
-
-def _by_length(batch: Batch) -> Tensor:
-    """An order in which texts of like length stand together, so that chunks hold little padding."""
-    if batch.texts is None:
-        return torch.arange(len(batch), device=batch.items.device)
-    lengths = torch.tensor([len(text) for text in batch.texts], device=batch.items.device)
-    return torch.argsort(lengths, stable=True)

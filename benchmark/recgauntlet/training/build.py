@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 import torch
 
+from recgauntlet.core.card import RANKING_TIER, Tier
 from recgauntlet.core.dataset import TaskData, TrainingPeriod
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.plugins import Plugin
@@ -18,6 +20,7 @@ from recgauntlet.core.task import Task
 from recgauntlet.core.types import Progress, Scalar
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.records.schema import Environment
+from recgauntlet.threats.base import ThreatModel
 from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_info
 from recgauntlet.training.defense import Defense, find_defense
 from recgauntlet.training.device import describe, make_deterministic, peak_memory
@@ -163,8 +166,15 @@ def train_cell(
     progress: Progress,
     *,
     most_epochs: int | None = None,
+    threat: ThreatModel[Any] | None = None,
+    tier: Tier = RANKING_TIER,
 ) -> tuple[Recommender, Trained]:
-    """The cell's model, trained under its defense; for at most `most_epochs` epochs, its schedule shortened alike."""
+    """The cell's model, trained under its defense; for at most `most_epochs` epochs, its schedule shortened alike.
+
+    `threat` may change the training data first, within its budget at `tier`.
+    """
+    if threat is not None:
+        data = attacked_training_data(threat, tier, data, cell.spec.seed)
     model = untrained(cell, data, device)
     if most_epochs is not None:
         model.recipe = replace(model.recipe, epochs=min(most_epochs, model.recipe.epochs))
@@ -175,6 +185,13 @@ def train_cell(
     rng = Randomness(cell.spec.seed, "training")
     trained = train(model, cell.defense_object, data, rng, precision=precision, progress=progress)
     return model, replace(trained, peak_memory_bytes=peak_memory(device))
+
+
+def attacked_training_data(threat: ThreatModel[Any], tier: Tier, data: TaskData, seed: int) -> TaskData:
+    """`data` with the training pairs and users that `threat` makes of them at `tier`; everything else, validation and
+    test examples above all, is taken from `data`, whatever the threat returns."""
+    changed = threat.training_data(data, tier, Randomness(seed, f"threat/{threat.card.id}/{tier}"))
+    return replace(data, train=changed.train, user_count=changed.user_count)
 
 
 def find_twin(

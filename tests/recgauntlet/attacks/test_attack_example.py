@@ -8,14 +8,16 @@ from toy_recommender import Run, history_threat
 from recgauntlet.attacks.suite import SUITE_ID, suite_attacks
 from recgauntlet.core.batch import Batch
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim
 
 DOCS = Path(__file__).parents[3] / "docs"
 
 
-def test_the_attack_on_the_page_runs_and_is_legal(run: Run, victim: Victim, batch: Batch, world: World) -> None:
+def test_the_attack_on_the_page_runs_and_is_legal(
+    run: Run, victim: Victim, batch: Batch, world: AttackerKnowledge
+) -> None:
     (source,) = re.findall(
         r"```python\n(.*?)```", (DOCS / "extend" / "attack.md").read_text(encoding="utf-8"), re.DOTALL
     )

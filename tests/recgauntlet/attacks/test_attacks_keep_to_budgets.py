@@ -26,7 +26,7 @@ from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import PAD
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.verifier import verify
 
 WORDS = st.sampled_from(
@@ -47,7 +47,7 @@ def beams(threat: Threat) -> tuple[Attack, ...]:
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[World, Batch, Threat]:
+def cases(draw: st.DrawFn) -> tuple[AttackerKnowledge, Batch, Threat]:
     texts = draw(st.lists(TEXTS, min_size=2, max_size=8))
     count, width = len(texts), draw(st.integers(1, 5))
     catalog = Catalog(tuple(f"id{n}" for n in range(count)), tuple(texts), ("",) * count)
@@ -78,12 +78,14 @@ def cases(draw: st.DrawFn) -> tuple[World, Batch, Threat]:
             ]
         )
     )
-    return World(catalog, vectors), batch, threat
+    return AttackerKnowledge(catalog, vectors), batch, threat
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases(), st.sampled_from(["low", "standard", "high"]), st.integers(1, 60))
-def test_no_attack_ever_breaks_its_budget(case: tuple[World, Batch, Threat], tier: str, queries: int) -> None:
+def test_no_attack_ever_breaks_its_budget(
+    case: tuple[AttackerKnowledge, Batch, Threat], tier: str, queries: int
+) -> None:
     world, batch, threat = case
     budget = Budget.of(threat, tier)  # type: ignore[arg-type]
     torch.manual_seed(0)

@@ -7,12 +7,12 @@ import torch
 from toy_recommender import Run, ToyRecommender, embedding_threat, make_twin, make_victim, train
 
 from recgauntlet.attacks.base import Attack
-from recgauntlet.attacks.embedding.pgd import FGM, FGSM, PGD, RandomEmbedding, project, to_border
+from recgauntlet.attacks.embedding.pgd import FGM, FGSM, PGD, RandomEmbedding, project_to_ball, to_border
 from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim
 
@@ -45,7 +45,7 @@ def test_stronger_attacks_do_more_damage_at_equal_budget(run: Run, norm: str) ->
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("kind", ALL)
 def test_deltas_stay_in_the_ball_and_off_the_padding(
-    run: Run, victim: Victim, batch: Batch, world: World, kind: type[Attack], norm: str
+    run: Run, victim: Victim, batch: Batch, world: AttackerKnowledge, kind: type[Attack], norm: str
 ) -> None:
     for tier in ("low", "standard", "high"):
         budget = Budget.of(embedding_threat(norm), tier)
@@ -125,7 +125,7 @@ def test_pgd_stops_asking_about_fallen_examples(victim: Victim, batch: Batch) ->
 
 
 @pytest.mark.parametrize("gain", [1e-6, 1e3])
-def test_scaled_logits_do_not_mask_the_gradient(world: World, batch: Batch, gain: float) -> None:
+def test_scaled_logits_do_not_mask_the_gradient(world: AttackerKnowledge, batch: Batch, gain: float) -> None:
     budget = Budget.of(embedding_threat(), "standard")
     found = []
     for factor in (1.0, gain):
@@ -140,7 +140,7 @@ def test_scaled_logits_do_not_mask_the_gradient(world: World, batch: Batch, gain
     assert int((found[0] != found[1]).sum()) <= 1
 
 
-def test_transfer_finds_what_a_mask_hides(model: ToyRecommender, world: World, batch: Batch) -> None:
+def test_transfer_finds_what_a_mask_hides(model: ToyRecommender, world: AttackerKnowledge, batch: Batch) -> None:
     class Masked(ToyRecommender):
         """The same function with its embeddings rounded: the gradient is zero almost everywhere."""
 
@@ -161,7 +161,7 @@ def test_transfer_finds_what_a_mask_hides(model: ToyRecommender, world: World, b
 
 
 def test_transfer_rescales_the_delta_to_the_target_and_books_its_work(
-    model: ToyRecommender, world: World, batch: Batch
+    model: ToyRecommender, world: AttackerKnowledge, batch: Batch
 ) -> None:
     budget = Budget.of(embedding_threat(), "standard")
     torch.manual_seed(0)
@@ -186,8 +186,8 @@ def test_transfer_rescales_the_delta_to_the_target_and_books_its_work(
 def test_projection_keeps_points_inside_and_moves_points_outside_to_the_border() -> None:
     inside, outside = torch.full((1, 2, 2), 0.1), torch.full((1, 2, 2), 3.0)
     for norm, size in (("l2", 1.0), ("linf", 0.5)):
-        assert torch.equal(project(inside, norm, size), inside)
-    assert project(outside, "l2", 1.0).norm() == pytest.approx(1.0)
-    assert project(outside, "linf", 0.5).max() == 0.5
+        assert torch.equal(project_to_ball(inside, norm, size), inside)
+    assert project_to_ball(outside, "l2", 1.0).norm() == pytest.approx(1.0)
+    assert project_to_ball(outside, "linf", 0.5).max() == 0.5
     assert (to_border(torch.zeros(1, 2, 2), "l2", 1.0) == 0).all()
     assert to_border(torch.full((1, 2, 2), 1e-30), "l2", 1.0).norm() == pytest.approx(1.0)

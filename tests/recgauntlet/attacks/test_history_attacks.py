@@ -16,7 +16,7 @@ from recgauntlet.core.card import HistoryThreat
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import PAD
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim
 
@@ -52,7 +52,7 @@ def test_a_place_that_was_edited_is_not_fresh_any_more() -> None:
 @pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("tier", ["low", "standard", "high"])
 def test_histories_stay_inside_the_budget(
-    run: Run, victim: Victim, batch: Batch, world: World, kind: type[Attack], tier: str
+    run: Run, victim: Victim, batch: Batch, world: AttackerKnowledge, kind: type[Attack], tier: str
 ) -> None:
     for window, operations in ((50, ()), (3, ()), (50, ("replace",)), (4, ("insert", "delete"))):
         budget = Budget.of(history_threat(window=window, operations=operations), tier)  # type: ignore[arg-type]
@@ -72,7 +72,9 @@ def test_greedy_attacks_do_more_damage_than_random_edits_at_equal_budget(run: Ru
     assert (gradient > 0).sum() >= (random > 0).sum()
 
 
-def test_one_edit_comes_close_to_exhaustive_search(run: Run, victim: Victim, batch: Batch, world: World) -> None:
+def test_one_edit_comes_close_to_exhaustive_search(
+    run: Run, victim: Victim, batch: Batch, world: AttackerKnowledge
+) -> None:
     threat = history_threat()
     budget = Budget.of(threat, "low")
     examples = batch.select(torch.arange(0, 40))
@@ -131,7 +133,7 @@ def test_queries_stay_inside_the_budget(victim: Victim, batch: Batch, kind: type
     assert victim.effort.forwards <= queries * len(batch)
 
 
-def test_the_query_attack_needs_no_gradient(model: ToyRecommender, world: World, batch: Batch) -> None:
+def test_the_query_attack_needs_no_gradient(model: ToyRecommender, world: AttackerKnowledge, batch: Batch) -> None:
     class Blind(ToyRecommender):
         """The same scores, and no gradient to the history."""
 
@@ -178,7 +180,7 @@ def every_edit(items: list[int], vectors: torch.Tensor, threat: HistoryThreat) -
 
 @pytest.mark.parametrize("beam", [1, 4])
 def test_robust_accuracy_after_one_edit_is_within_a_point_of_exhaustive_search(
-    model: ToyRecommender, world: World, beam: int
+    model: ToyRecommender, world: AttackerKnowledge, beam: int
 ) -> None:
     """200 examples, each against all of its legal edits (179 on average), with queries for about half of them."""
     examples = make_batch(world.catalog, users=100, seed=77, first_id=5000)

@@ -14,7 +14,7 @@ from recgauntlet.attacks.embedding.square import Square
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim
 
@@ -40,7 +40,7 @@ def fallen(damage: torch.Tensor) -> int:
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("attack", SEARCHES, ids=named)
 def test_every_search_is_legal_and_repeats_itself_in_any_order(
-    attack: Attack, norm: str, run: Run, victim: Victim, world: World, batch: Batch
+    attack: Attack, norm: str, run: Run, victim: Victim, world: AttackerKnowledge, batch: Batch
 ) -> None:
     budget = Budget.of(embedding_threat(norm, queries=200), "standard")
     found, damage = run(attack, budget)
@@ -63,7 +63,7 @@ def test_gradient_searches_find_what_pgd_finds(attack: Attack, norm: str, run: R
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_black_box_search_beats_random_points_without_gradients(
-    norm: str, model: ToyRecommender, world: World, batch: Batch
+    norm: str, model: ToyRecommender, world: AttackerKnowledge, batch: Batch
 ) -> None:
     class Blind(ToyRecommender):
         def score(self, user, candidates, embeddings=None):  # type: ignore[no-untyped-def]
@@ -107,7 +107,7 @@ def test_in_exact_arithmetic_the_losses_of_one_logit_take_the_same_steps(run: Ru
 
 
 def test_the_cross_entropy_stands_still_where_logits_are_huge_and_the_margin_does_not(
-    model: ToyRecommender, world: World, batch: Batch
+    model: ToyRecommender, world: AttackerKnowledge, batch: Batch
 ) -> None:
     class Loud(ToyRecommender):
         def score(self, user, candidates, embeddings=None):  # type: ignore[no-untyped-def]

@@ -20,7 +20,7 @@ from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import Threat
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 
 THREATS = (embedding_threat(), stuffing_threat(), headline_threat(), history_threat())
 
@@ -37,7 +37,7 @@ def test_every_threat_has_a_random_yardstick_last_and_searching_attacks_before(t
 
 @pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.id)
 def test_transfer_does_not_stop_where_the_twin_falls(
-    threat: Threat, model: ToyRecommender, world: World, batch: Batch
+    threat: Threat, model: ToyRecommender, world: AttackerKnowledge, batch: Batch
 ) -> None:
     transfer = transfer_for(threat, make_twin(model, world, batch))
     assert isinstance(transfer, Transfer)
@@ -67,7 +67,9 @@ def test_the_fingerprint_names_the_suite_and_moves_with_any_parameter(monkeypatc
     assert suite_ref().fingerprint != first.fingerprint
 
 
-def test_an_attack_of_the_wrong_surface_is_refused(model: ToyRecommender, world: World, batch: Batch) -> None:
+def test_an_attack_of_the_wrong_surface_is_refused(
+    model: ToyRecommender, world: AttackerKnowledge, batch: Batch
+) -> None:
     from recgauntlet.core.rng import Randomness
 
     victim = make_victim(model, world, batch)

@@ -16,12 +16,12 @@ from toy_recommender import (
 
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.suite import attacks_on_twin, transfer_for
-from recgauntlet.attacks.surrogate import TwinInputs
+from recgauntlet.attacks.surrogate import SurrogateInputs
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import Threat
 from recgauntlet.core.rng import Randomness
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim
 
@@ -43,13 +43,15 @@ class Refuses(Attack):
         raise AssertionError("searched again")
 
 
-def inputs(model: ToyRecommender, world: World, batch: Batch, directory: Path, *identity: str) -> TwinInputs:
-    return TwinInputs(make_victim(model, world, batch), identity, Randomness(0, "twin"), directory)
+def inputs(
+    model: ToyRecommender, world: AttackerKnowledge, batch: Batch, directory: Path, *identity: str
+) -> SurrogateInputs:
+    return SurrogateInputs(make_victim(model, world, batch), identity, Randomness(0, "twin"), directory)
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.id)
 def test_what_was_found_is_kept_and_read_back_the_same(
-    threat: Threat, model: ToyRecommender, world: World, batch: Batch, tmp_path: Path
+    threat: Threat, model: ToyRecommender, world: AttackerKnowledge, batch: Batch, tmp_path: Path
 ) -> None:
     budget, attacks = Budget.of(threat, "standard"), attacks_on_twin(threat)
     first, effort = inputs(model, world, batch, tmp_path, "w").found(attacks, budget)
@@ -67,7 +69,7 @@ def test_what_was_found_is_kept_and_read_back_the_same(
 
 
 def test_other_weights_another_tier_and_a_broken_file_are_searched_anew(
-    model: ToyRecommender, world: World, batch: Batch, tmp_path: Path
+    model: ToyRecommender, world: AttackerKnowledge, batch: Batch, tmp_path: Path
 ) -> None:
     threat = history_threat()
     attacks, refusing = attacks_on_twin(threat), [Refuses(a) for a in attacks_on_twin(threat)]
@@ -83,7 +85,7 @@ def test_other_weights_another_tier_and_a_broken_file_are_searched_anew(
 
 @pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.id)
 def test_a_later_attack_gets_only_what_the_twin_still_has_right(
-    threat: Threat, model: ToyRecommender, world: World, batch: Batch, tmp_path: Path
+    threat: Threat, model: ToyRecommender, world: AttackerKnowledge, batch: Batch, tmp_path: Path
 ) -> None:
     found, _ = inputs(model, world, batch, tmp_path).found(attacks_on_twin(threat), Budget.of(threat, "high"))
     sign, victim = 1 - 2 * batch.labels, make_victim(model, world, batch)
@@ -95,7 +97,7 @@ def test_a_later_attack_gets_only_what_the_twin_still_has_right(
 
 @pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.id)
 def test_the_replay_is_legal_for_a_part_of_the_examples_in_another_order(
-    threat: Threat, model: ToyRecommender, world: World, batch: Batch, tmp_path: Path
+    threat: Threat, model: ToyRecommender, world: AttackerKnowledge, batch: Batch, tmp_path: Path
 ) -> None:
     budget = Budget.of(threat, "standard")
     touched = torch.nonzero(batch.labels < 0.5).flatten() if threat.goal == "promote" else torch.arange(len(batch))

@@ -16,7 +16,7 @@ from recgauntlet.core.card import TextThreat
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.rng import Randomness
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim
 
@@ -31,14 +31,14 @@ def broken(damage: torch.Tensor) -> int:
     return int((damage > 0).sum())
 
 
-def texts_of(world: World, batch: Batch) -> list[str]:
+def texts_of(world: AttackerKnowledge, batch: Batch) -> list[str]:
     return list(batch.texts or [world.catalog.texts[i] for i in batch.items.tolist()])
 
 
 @cases
 @pytest.mark.parametrize("tier", ["low", "standard", "high"])
 def test_texts_stay_inside_the_budget(
-    run: Run, victim: Victim, batch: Batch, world: World, kind: type[Attack], threat: TextThreat, tier: str
+    run: Run, victim: Victim, batch: Batch, world: AttackerKnowledge, kind: type[Attack], threat: TextThreat, tier: str
 ) -> None:
     budget = Budget.of(threat, tier)  # type: ignore[arg-type]
     attack = kind()
@@ -73,7 +73,7 @@ def test_greedy_tampering_does_more_damage_than_random_edits(run: Run) -> None:
 
 
 def test_one_stuffed_word_comes_close_to_exhaustive_search(
-    run: Run, victim: Victim, batch: Batch, world: World
+    run: Run, victim: Victim, batch: Batch, world: AttackerKnowledge
 ) -> None:
     budget = Budget.of(stuffing_threat(), "low")
     rules = Rules.of(world, budget)
@@ -103,7 +103,7 @@ def test_an_attack_pushes_every_example_to_its_wrong_side(
 
 @cases
 def test_results_do_not_depend_on_batch_order_or_size(
-    run: Run, batch: Batch, world: World, kind: type[Attack], threat: TextThreat
+    run: Run, batch: Batch, world: AttackerKnowledge, kind: type[Attack], threat: TextThreat
 ) -> None:
     budget = Budget.of(threat, "standard")
     whole = texts_of(world, run(kind(), budget)[0])
@@ -132,7 +132,7 @@ def test_queries_stay_inside_the_budget(
     assert victim.effort.queries <= queries * len(batch)
 
 
-def test_the_query_attack_needs_no_gradient(model: ToyRecommender, world: World, batch: Batch) -> None:
+def test_the_query_attack_needs_no_gradient(model: ToyRecommender, world: AttackerKnowledge, batch: Batch) -> None:
     class Blind(ToyRecommender):
         """The same scores, and no gradient to the embeddings."""
 
@@ -152,7 +152,7 @@ def test_the_query_attack_needs_no_gradient(model: ToyRecommender, world: World,
 
 
 def test_inputs_found_on_a_twin_carry_over_unchanged(
-    model: ToyRecommender, world: World, batch: Batch, run: Run
+    model: ToyRecommender, world: AttackerKnowledge, batch: Batch, run: Run
 ) -> None:
     budget = Budget.of(stuffing_threat(), "standard")
     twin, target = make_twin(model, world, batch), make_victim(model, world, batch)
@@ -165,7 +165,7 @@ def test_inputs_found_on_a_twin_carry_over_unchanged(
     assert list(carried.texts) == [a if up else b for a, b, up in zip(own, clean, promoted, strict=True)]
 
 
-def test_numbers_and_names_are_left_alone(run: Run, batch: Batch, world: World) -> None:
+def test_numbers_and_names_are_left_alone(run: Run, batch: Batch, world: AttackerKnowledge) -> None:
     before = texts_of(world, batch)
     assert any("Zorblat" in text for text in before)
     for kind in ALL:
@@ -176,7 +176,7 @@ def test_numbers_and_names_are_left_alone(run: Run, batch: Batch, world: World) 
 
 
 def test_a_catalog_without_words_to_stuff_with_leaves_the_texts_alone() -> None:
-    bare = World(Catalog(("a", "b"), ("- 2 7", "9 -"), ("", "")))
+    bare = AttackerKnowledge(Catalog(("a", "b"), ("- 2 7", "9 -"), ("", "")))
     users = Users(torch.tensor([0]), torch.tensor([[0, 1]]))
     two = torch.tensor([0, 1])
     batch = Batch(users, torch.tensor([0, 0]), two, two.float(), two)
@@ -187,7 +187,7 @@ def test_a_catalog_without_words_to_stuff_with_leaves_the_texts_alone() -> None:
 
 
 def test_the_gradient_finds_good_words_to_append_with_few_tries(
-    run: Run, victim: Victim, batch: Batch, world: World
+    run: Run, victim: Victim, batch: Batch, world: AttackerKnowledge
 ) -> None:
     only_append = stuffing_threat().model_copy(update={"operations": ("insert-word",)})
     budget = Budget.of(only_append, "low")
@@ -206,7 +206,7 @@ def test_the_gradient_finds_good_words_to_append_with_few_tries(
 
 @pytest.mark.parametrize(("attack", "allowed"), [(WordGradient(beam=4), 0.01), (Keywords(beam=4), 0.05)])
 def test_robust_accuracy_after_one_word_is_close_to_exhaustive_search(
-    model: ToyRecommender, world: World, attack: Attack, allowed: float
+    model: ToyRecommender, world: AttackerKnowledge, attack: Attack, allowed: float
 ) -> None:
     """100 examples, each against every catalog word at every place and behind the last; within a point where gradients
     help, within five by 100 queries alone."""

@@ -37,7 +37,7 @@ from recgauntlet.runner.cell import run_cell
 from recgauntlet.testing.tiny import SHORT
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.history import HistoryThreatModel, history_fault
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.smoothing import DeletionSmoothed, SmoothedSurface, left_of
 from recgauntlet.threats.text import TextThreatModel, text_fault
@@ -121,7 +121,7 @@ def catalog_of(texts: Sequence[str]) -> Catalog:
 def trial_of(inner: Recommender, surface: SmoothedSurface, data: TaskData, votes: int, kept: int) -> Trial:
     model = DeletionSmoothed(inner, surface, votes=votes, kept=kept, sharpness=8.0).eval().requires_grad_(False)
     vectors = torch.ones(len(data.catalog), 1)  # every item is near every other
-    return Trial.of(model, data, World(data.catalog, vectors))
+    return Trial.of(model, data, AttackerKnowledge(data.catalog, vectors))
 
 
 ITEMS, WIDTH = 5, 4
@@ -262,7 +262,7 @@ def inner(data: TaskData) -> ToyRecommender:
 
 def test_no_attack_breaks_what_is_certified_and_the_gate_says_so(data: TaskData, inner: ToyRecommender) -> None:
     model = DeletionSmoothed(inner, "history", votes=8, kept=1, sharpness=4.0).eval().requires_grad_(False)
-    trial = Trial.of(model, data, World(data.catalog))
+    trial = Trial.of(model, data, AttackerKnowledge(data.catalog))
     threat = history_threat(queries=30)
     proved = certify(trial, threat, TIERS)
     result = run_threat(trial, threat, Randomness(0, "test")).model_copy(update={"certified": proved})
@@ -282,7 +282,7 @@ def test_only_unclicked_candidates_need_a_proof_where_the_threat_promotes(
     data: TaskData, inner: ToyRecommender
 ) -> None:
     model = DeletionSmoothed(inner, "candidate-text", votes=3, kept=2, sharpness=4.0).eval()
-    trial = Trial.of(model, data, World(data.catalog))
+    trial = Trial.of(model, data, AttackerKnowledge(data.catalog))
     (promoting,) = certify(trial, stuffing_threat(), ("high",))
     assert promoting.reached == promoting.votes == 3, "every vote is reached, so nothing can be proved"
     clicked = trial.batch.labels > 0.5
@@ -298,7 +298,7 @@ def test_only_the_harness_own_smoothing_of_the_threats_surface_is_certified(
     class Own(DeletionSmoothed):
         """What a plugin might make of it."""
 
-    world = World(data.catalog)
+    world = AttackerKnowledge(data.catalog)
     threat = history_threat()
     smoothed = Trial.of(DeletionSmoothed(inner, "history", votes=4, kept=1, sharpness=1.0).eval(), data, world)
     assert certify(smoothed, threat, ("low",))

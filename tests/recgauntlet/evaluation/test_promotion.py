@@ -18,7 +18,7 @@ from recgauntlet.evaluation import promotion
 from recgauntlet.evaluation.promotion import promote
 from recgauntlet.evaluation.results import PromotionResult
 from recgauntlet.evaluation.setup import Trial
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 
 RNG = Randomness(0, "test")
 
@@ -32,7 +32,7 @@ def data() -> TaskData:
 def trial(data: TaskData) -> Trial:
     """Its users all like the sea: one text cannot please those who like four things that have no word in common."""
     torch.manual_seed(0)
-    whole = Trial.of(train(ToyRecommender(data.catalog), steps=60), data, World(data.catalog))
+    whole = Trial.of(train(ToyRecommender(data.catalog), steps=60), data, AttackerKnowledge(data.catalog))
     sailors = [p for p, item in enumerate(data.test.clicked) if data.catalog.categories[item] == "sea"]
     return replace(whole, batch=replace(whole.batch, users=whole.batch.users.select(torch.tensor(sailors))))
 

@@ -27,7 +27,7 @@ from recgauntlet.evaluation.ranking import rank_under_attack
 from recgauntlet.evaluation.results import CleanResult, RankingResult
 from recgauntlet.evaluation.setup import Trial, measure_clean
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.victim import Victim
 
 RNG = Randomness(0, "test")
@@ -57,7 +57,7 @@ def data() -> TaskData:
 @pytest.fixture(scope="module")
 def trial(data: TaskData) -> Trial:
     torch.manual_seed(0)
-    return Trial.of(train(ToyRecommender(data.catalog), steps=60), data, World(data.catalog))
+    return Trial.of(train(ToyRecommender(data.catalog), steps=60), data, AttackerKnowledge(data.catalog))
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from recgauntlet.evaluation.robustness import run_attack, run_threat
 from recgauntlet.evaluation.setup import Trial, attackable, is_right, measure_clean, score_in_chunks
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.edits import apply_history_edits, apply_text_edits
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.victim import Victim
 
 RNG = Randomness(0, "test")
@@ -40,12 +40,12 @@ def data() -> TaskData:
 
 
 @pytest.fixture(scope="module")
-def world(data: TaskData) -> World:
-    return World(data.catalog)
+def world(data: TaskData) -> AttackerKnowledge:
+    return AttackerKnowledge(data.catalog)
 
 
 @pytest.fixture(scope="module")
-def trial(data: TaskData, world: World) -> Trial:
+def trial(data: TaskData, world: AttackerKnowledge) -> Trial:
     torch.manual_seed(0)
     return Trial.of(train(ToyRecommender(data.catalog), steps=60), data, world)
 
@@ -203,7 +203,7 @@ def test_promotion_touches_only_what_was_not_clicked(trial: Trial) -> None:
         assert (tier.robust[clicked] == trial.right.numpy()[clicked]).all()
 
 
-def test_a_surface_that_is_not_read_is_not_applicable(data: TaskData, world: World) -> None:
+def test_a_surface_that_is_not_read_is_not_applicable(data: TaskData, world: AttackerKnowledge) -> None:
     class Blind(ToyRecommender):
         surfaces = frozenset({"candidate-text", "embedding"})
 

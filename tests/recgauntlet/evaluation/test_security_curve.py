@@ -27,7 +27,7 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation import security_curve as curve
 from recgauntlet.evaluation.security_curve import curve_budgets, security_curve
 from recgauntlet.evaluation.setup import Trial
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 
 RNG = Randomness(0, "test")
 THREATS = [embedding_threat(queries=30), headline_threat(40), stuffing_threat(100), history_threat(40)]
@@ -37,7 +37,7 @@ THREATS = [embedding_threat(queries=30), headline_threat(40), stuffing_threat(10
 def trial() -> Trial:
     data = small_data()
     torch.manual_seed(0)
-    return Trial.of(train(ToyRecommender(data.catalog), steps=60), data, World(data.catalog))
+    return Trial.of(train(ToyRecommender(data.catalog), steps=60), data, AttackerKnowledge(data.catalog))
 
 
 def amounts(threat: Threat) -> list[float]:

@@ -14,7 +14,7 @@ from recgauntlet.core.types import PAD
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import EmbeddingScale
 from recgauntlet.threats.history import history_fault
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.lexicon import Lexicon, character_variants
 from recgauntlet.threats.text import levenshtein, text_fault
 from recgauntlet.threats.verifier import Verdict, verify
@@ -36,7 +36,7 @@ VECTORS = torch.nn.functional.normalize(
     ),
     dim=1,
 )
-WORLD = World(CATALOG, VECTORS)
+WORLD = AttackerKnowledge(CATALOG, VECTORS)
 SCALE = EmbeddingScale(norm=4.0, rms=0.5)
 
 

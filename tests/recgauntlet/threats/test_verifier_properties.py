@@ -35,7 +35,7 @@ from recgauntlet.core.types import PAD
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import EmbeddingScale
 from recgauntlet.threats.history import history_fault
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.lexicon import Lexicon
 from recgauntlet.threats.text import text_fault
 from recgauntlet.threats.verifier import Verdict, verify
@@ -90,7 +90,7 @@ def test_every_surface_of_the_suite_is_tried() -> None:
 class Rules:
     """The rules for texts, read off the page: may `words` stand where `clean` stood, whatever the number of edits?"""
 
-    def __init__(self, world: World, threat: TextThreat, clean: str) -> None:
+    def __init__(self, world: AttackerKnowledge, threat: TextThreat, clean: str) -> None:
         self.world, self.threat, self.clean, self.before = world, threat, clean, clean.split()
         self.tokens = sorted({word for text in world.catalog.texts for word in text.split()})
 
@@ -141,7 +141,7 @@ def digits(word: str) -> bool:
 
 
 @st.composite
-def legal_texts(draw: st.DrawFn, world: World, budget: Budget, clean: str) -> str:
+def legal_texts(draw: st.DrawFn, world: AttackerKnowledge, budget: Budget, clean: str) -> str:
     """A walk of legal edits from `clean`: of words, or of characters."""
     threat = budget.threat
     assert isinstance(threat, TextThreat)
@@ -193,18 +193,18 @@ def test_a_share_is_not_lost_in_rounding() -> None:
 
 
 @st.composite
-def text_cases(draw: st.DrawFn) -> tuple[World, Budget, Batch]:
+def text_cases(draw: st.DrawFn) -> tuple[AttackerKnowledge, Budget, Batch]:
     world = draw(worlds())
     return world, Budget.of(draw(text_threats()), draw(TIER)), draw(batches(world))
 
 
-def texts_of(world: World, batch: Batch) -> list[str]:
+def texts_of(world: AttackerKnowledge, batch: Batch) -> list[str]:
     return [world.catalog.texts[item] for item in batch.items.tolist()]
 
 
 @repeatable(200)
 @given(text_cases(), st.data())
-def test_no_legal_text_is_refused(case: tuple[World, Budget, Batch], data: st.DataObject) -> None:
+def test_no_legal_text_is_refused(case: tuple[AttackerKnowledge, Budget, Batch], data: st.DataObject) -> None:
     world, budget, batch = case
     texts = [data.draw(legal_texts(world, budget, text)) for text in texts_of(world, batch)]
     verdict = verify(world, SCALE, budget, batch, batch.with_texts(texts))
@@ -217,7 +217,7 @@ def test_the_walks_over_texts_go_somewhere() -> None:
 
     @repeatable(120)
     @given(text_cases(), st.data())
-    def walk(case: tuple[World, Budget, Batch], data: st.DataObject) -> None:
+    def walk(case: tuple[AttackerKnowledge, Budget, Batch], data: st.DataObject) -> None:
         world, budget, batch = case
         for clean in texts_of(world, batch):
             words = data.draw(legal_texts(world, budget, clean)).split()
@@ -268,7 +268,9 @@ def wrong_texts(draw: st.DrawFn, rules: Rules, budget: Budget, legal: str) -> It
 
 @repeatable(120)
 @given(text_cases(), st.data())
-def test_a_text_that_breaks_one_rule_is_refused(case: tuple[World, Budget, Batch], data: st.DataObject) -> None:
+def test_a_text_that_breaks_one_rule_is_refused(
+    case: tuple[AttackerKnowledge, Budget, Batch], data: st.DataObject
+) -> None:
     world, budget, batch = case
     assert isinstance(budget.threat, TextThreat)
     one = batch.select(torch.tensor([0]))
@@ -378,7 +380,7 @@ def deltas(draw: st.DrawFn, size: int, norm: str, radius: float) -> torch.Tensor
 @repeatable(80)
 @given(worlds(), embedding_threats(), TIER, st.floats(0, 1), st.data())
 def test_changes_of_embeddings_are_legal_up_to_the_radius_and_not_beyond(
-    world: World, threat: Threat, tier: Tier, share: float, data: st.DataObject
+    world: AttackerKnowledge, threat: Threat, tier: Tier, share: float, data: st.DataObject
 ) -> None:
     budget, batch = Budget.of(threat, tier), data.draw(batches(world))
     norm = threat.norm  # type: ignore[union-attr]
@@ -400,7 +402,7 @@ def test_changes_of_embeddings_are_legal_up_to_the_radius_and_not_beyond(
 def test_nothing_but_the_surface_may_change_in_any_world() -> None:
     @repeatable(60)
     @given(worlds(), st.sampled_from(sorted(THREATS)), TIER, st.data())
-    def check(world: World, surface: str, tier: Tier, data: st.DataObject) -> None:
+    def check(world: AttackerKnowledge, surface: str, tier: Tier, data: st.DataObject) -> None:
         batch, budget = data.draw(batches(world)), Budget.of(data.draw(THREATS[surface]), tier)
         at, size, count = data.draw(st.integers(0, len(batch) - 1)), len(batch), len(world.catalog)
         here = torch.arange(size) == at

@@ -10,8 +10,8 @@ from toy_recommender import ToyRecommender, make_batch, make_victim
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.errors import BudgetExceeded
 from recgauntlet.threats.embedding_scale import embedding_scale
-from recgauntlet.threats.knowledge import World
-from recgauntlet.threats.known_scores import KnownScores
+from recgauntlet.threats.knowledge import AttackerKnowledge
+from recgauntlet.threats.queries import KnownScores
 from recgauntlet.threats.victim import Victim
 
 
@@ -21,7 +21,9 @@ def plain_scores(model: ToyRecommender, batch: Batch) -> torch.Tensor:
         return model.score(state.select(batch.rows), model.candidates(batch.items, batch.texts))
 
 
-def test_scores_are_the_models_own_in_any_chunking(model: ToyRecommender, world: World, batch: Batch) -> None:
+def test_scores_are_the_models_own_in_any_chunking(
+    model: ToyRecommender, world: AttackerKnowledge, batch: Batch
+) -> None:
     texts = [f"{world.catalog.texts[i]}{' boat' * (n % 5)}" for n, i in enumerate(batch.items.tolist())]
     histories = batch.histories().flip(0)
     for chunk in (1024, 7):
@@ -56,7 +58,7 @@ def test_each_way_of_asking_is_counted(victim: Victim, batch: Batch, ask: str) -
         getattr(victim, ask)(batch)
 
 
-def test_an_input_is_scored_once_and_paid_for_each_time(victim: Victim, world: World, batch: Batch) -> None:
+def test_an_input_is_scored_once_and_paid_for_each_time(victim: Victim, world: AttackerKnowledge, batch: Batch) -> None:
     texts = [f"{world.catalog.texts[i]} boat" for i in batch.items.tolist()]
     for changed in (batch, batch.with_texts(texts), batch.with_histories(batch.histories().flip(0))):
         victim.reset(3)
@@ -70,7 +72,7 @@ def test_an_input_is_scored_once_and_paid_for_each_time(victim: Victim, world: W
 
 @pytest.mark.parametrize("part", ["users", "rows", "items", "texts", "example_ids"])
 def test_no_score_is_taken_for_that_of_another_input(
-    model: ToyRecommender, world: World, batch: Batch, part: str
+    model: ToyRecommender, world: AttackerKnowledge, batch: Batch, part: str
 ) -> None:
     one = batch.with_texts([world.catalog.texts[i] for i in batch.items.tolist()]).select(torch.tensor([0, 1]))
     apart: dict[str, Any] = {
@@ -89,7 +91,7 @@ def test_no_score_is_taken_for_that_of_another_input(
 
 
 def test_perturbed_embeddings_and_random_models_are_scored_each_time(
-    model: ToyRecommender, world: World, batch: Batch
+    model: ToyRecommender, world: AttackerKnowledge, batch: Batch
 ) -> None:
     few = batch.select(torch.arange(3))
     victim = make_victim(model, world, batch)
@@ -116,7 +118,7 @@ def test_what_is_remembered_has_an_end(batch: Batch) -> None:
     assert known.find(keys)[1].tolist() == [False, False, True, True]
 
 
-def test_an_unknown_example_is_refused(victim: Victim, world: World) -> None:
+def test_an_unknown_example_is_refused(victim: Victim, world: AttackerKnowledge) -> None:
     with pytest.raises(ValueError, match="not in the victim's clean batch"):
         victim.scores(make_batch(world.catalog, first_id=10_000))
 
@@ -171,7 +173,7 @@ def test_word_vectors_are_the_models_own(victim: Victim, model: ToyRecommender) 
 
 
 def test_a_model_whose_item_vectors_depend_on_the_history_is_not_looked_up(
-    model: ToyRecommender, world: World, batch: Batch
+    model: ToyRecommender, world: AttackerKnowledge, batch: Batch
 ) -> None:
     class Contextual(ToyRecommender):
         def embed_history(self, users):  # type: ignore[no-untyped-def]
@@ -185,7 +187,7 @@ def test_a_model_whose_item_vectors_depend_on_the_history_is_not_looked_up(
     assert torch.allclose(victim.scores(changed), plain_scores(contextual, changed), atol=1e-5)
 
 
-def test_the_scale_leaves_padding_out(model: ToyRecommender, world: World) -> None:
+def test_the_scale_leaves_padding_out(model: ToyRecommender, world: AttackerKnowledge) -> None:
     scale = embedding_scale(model, world.catalog, chunk=7)
     whole = embedding_scale(model, world.catalog)
     assert scale.norm == pytest.approx(whole.norm)
@@ -197,7 +199,7 @@ def test_the_scale_leaves_padding_out(model: ToyRecommender, world: World) -> No
 
 
 def test_a_random_model_is_asked_several_times_and_the_mean_given(
-    model: ToyRecommender, world: World, batch: Batch
+    model: ToyRecommender, world: AttackerKnowledge, batch: Batch
 ) -> None:
     class Noisy(ToyRecommender):
         def score(self, user, candidates, embeddings=None):  # type: ignore[no-untyped-def]
@@ -217,7 +219,7 @@ def test_a_random_model_is_asked_several_times_and_the_mean_given(
 
 
 def test_a_chunk_that_does_not_fit_is_halved_and_nothing_is_lost(
-    model: ToyRecommender, world: World, batch: Batch
+    model: ToyRecommender, world: AttackerKnowledge, batch: Batch
 ) -> None:
     class Small(ToyRecommender):
         def score(self, user, candidates, embeddings=None):  # type: ignore[no-untyped-def]
@@ -235,7 +237,9 @@ def test_a_chunk_that_does_not_fit_is_halved_and_nothing_is_lost(
     assert torch.allclose(victim.history_gradient(batch)[2], roomy.history_gradient(batch)[2], atol=1e-6)
 
 
-def test_an_error_that_is_not_about_memory_is_raised(model: ToyRecommender, world: World, batch: Batch) -> None:
+def test_an_error_that_is_not_about_memory_is_raised(
+    model: ToyRecommender, world: AttackerKnowledge, batch: Batch
+) -> None:
     class Broken(ToyRecommender):
         def score(self, user, candidates, embeddings=None):  # type: ignore[no-untyped-def]
             raise RuntimeError("shape mismatch")
@@ -247,7 +251,7 @@ def test_an_error_that_is_not_about_memory_is_raised(model: ToyRecommender, worl
 
 
 def test_what_words_do_is_learned_on_references_that_are_no_test_examples(
-    model: ToyRecommender, world: World, batch: Batch
+    model: ToyRecommender, world: AttackerKnowledge, batch: Batch
 ) -> None:
     victim = make_victim(model, world, batch)
     victim.reset(0)
@@ -256,4 +260,4 @@ def test_what_words_do_is_learned_on_references_that_are_no_test_examples(
     assert effects.shape == (2, len(world.references))
     assert not set(world.references.example_ids.tolist()) & set(batch.example_ids.tolist())
     assert effects.abs().sum() > 0
-    assert (Victim(model, World(world.catalog), victim.scale, batch).word_effects(["boat"]) == 0).all()
+    assert (Victim(model, AttackerKnowledge(world.catalog), victim.scale, batch).word_effects(["boat"]) == 0).all()

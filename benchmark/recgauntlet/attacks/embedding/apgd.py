@@ -10,11 +10,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.common import Best, may_ask
+from recgauntlet.attacks.common import BestSoFar, with_queries_left
 from recgauntlet.attacks.embedding.pgd import (
     EmbeddingAttack,
     climb,
-    project,
+    project_to_ball,
     random_directions,
     steepest,
     to_border,
@@ -84,7 +84,7 @@ class APGD(EmbeddingAttack):
 
     def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
         mask, size = victim.embedding_layout(batch)
-        best, chosen = Best(batch), torch.zeros((*mask.shape, size), device=mask.device)
+        best, chosen = BestSoFar(batch), torch.zeros((*mask.shape, size), device=mask.device)
         clean_first = self.start == "clean"
         points = self.restarts + (not clean_first)
         draws = random_directions(rng.child(self.name), batch.example_ids, mask, size, points)
@@ -107,7 +107,7 @@ class APGD(EmbeddingAttack):
         checks = checkpoints(self.steps)
         rows = torch.arange(count, device=device)
         for turn in range(self.steps + 1):
-            rows = may_ask(victim, batch, rows[~run.best.fallen()[rows]] if self.stop_when_fallen else rows)
+            rows = with_queries_left(victim, batch, rows[~run.best.fallen()[rows]] if self.stop_when_fallen else rows)
             if not len(rows):
                 return
             active = batch.select(rows).with_delta(point[rows])
@@ -141,10 +141,10 @@ class APGD(EmbeddingAttack):
             else:
                 rows_now = rows
             here = point[rows_now]
-            ahead = project(here + step[rows_now][:, None, None] * steepest(gradient, norm), norm, radius)
+            ahead = project_to_ball(here + step[rows_now][:, None, None] * steepest(gradient, norm), norm, radius)
             if turn:
                 ahead = here + _MOMENTUM * (ahead - here) + (1 - _MOMENTUM) * (here - before[rows_now])
-                ahead = project(ahead, norm, radius)
+                ahead = project_to_ball(ahead, norm, radius)
             before = before.index_copy(0, rows_now, here)
             point = point.index_copy(0, rows_now, ahead)
 
@@ -153,7 +153,7 @@ class APGD(EmbeddingAttack):
 class _Run:
     """What a run starts from and leaves behind: the worst points `chosen [B, L, D]` and how bad they are."""
 
-    best: Best
+    best: BestSoFar
     chosen: Tensor
     point: Tensor
     level: Tensor | None

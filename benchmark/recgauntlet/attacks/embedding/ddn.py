@@ -9,11 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.common import FALLEN, Best, may_ask
+from recgauntlet.attacks.common import FALLEN, BestSoFar, with_queries_left
 from recgauntlet.attacks.embedding.pgd import (
     EmbeddingAttack,
     climb,
-    project,
+    project_to_ball,
     random_directions,
     steepest,
     to_border,
@@ -65,14 +65,14 @@ class DDN(EmbeddingAttack):
 
     def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
         mask, size = victim.embedding_layout(batch)
-        best = Best(batch)
+        best = BestSoFar(batch)
         starts = random_directions(rng.child(self.name), batch.example_ids, mask, size, self.rounds)
         chosen = torch.zeros((*mask.shape, size), device=mask.device)
         for number, start in enumerate(starts):
             ratio = (self.furthest / self.nearest) ** (number / max(1, self.rounds - 1))
             delta = to_border(steepest(start, norm), norm, radius) * 0.1
             self._search(victim, batch, norm, radius, _Search(best, chosen, delta, self.nearest * ratio))
-        return project(chosen, norm, radius)
+        return project_to_ball(chosen, norm, radius)
 
     def _search(self, victim: Victim, batch: Batch, norm: Norm, radius: float, search: _Search) -> None:
         """One round; the worst points inside the budget are left in `search.chosen`."""
@@ -80,7 +80,7 @@ class DDN(EmbeddingAttack):
         reach = torch.full((len(batch),), search.first * radius, device=delta.device)
         rows = torch.arange(len(batch), device=delta.device)
         for turn in range(self.steps + 1):
-            rows = may_ask(victim, batch, rows[~best.fallen()[rows]] if self.stop_when_fallen else rows)
+            rows = with_queries_left(victim, batch, rows[~best.fallen()[rows]] if self.stop_when_fallen else rows)
             if not len(rows):
                 return
             active = batch.select(rows).with_delta(delta[rows])
@@ -108,7 +108,7 @@ class _Search:
     """What a round starts from and leaves behind: the worst points `chosen [B, L, D]` and how bad they are; `first` is
     the first ball's radius in radii of the budget."""
 
-    best: Best
+    best: BestSoFar
     chosen: Tensor
     delta: Tensor
     first: float

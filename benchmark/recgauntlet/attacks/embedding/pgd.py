@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from recgauntlet.attacks.base import Attack
-from recgauntlet.attacks.common import Best, may_ask, wrong_way
+from recgauntlet.attacks.common import BestSoFar, with_queries_left, wrong_way
 from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
@@ -30,7 +30,7 @@ _SAFE = 1.0 - 1e-5
 """Radii are shrunk by this, so that rounding never carries a delta out of the ball."""
 
 
-def project(delta: Tensor, norm: Norm, radius: float) -> Tensor:
+def project_to_ball(delta: Tensor, norm: Norm, radius: float) -> Tensor:
     """`delta [B, L, D]` moved to the nearest point of the ball."""
     if norm == "linf":
         return delta.clamp(-radius, radius)
@@ -97,9 +97,9 @@ class RandomEmbedding(EmbeddingAttack):
     def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
         mask, size = victim.embedding_layout(batch)
         draws = random_directions(rng.child(self.name), batch.example_ids, mask, size, self.points)
-        best, chosen = Best(batch), torch.zeros_like(draws[0])
+        best, chosen = BestSoFar(batch), torch.zeros_like(draws[0])
         for point in draws:
-            rows = may_ask(victim, batch, torch.nonzero(~best.fallen()).flatten())
+            rows = with_queries_left(victim, batch, torch.nonzero(~best.fallen()).flatten())
             if not len(rows):
                 break
             delta = to_border(steepest(point[rows], norm), norm, radius)
@@ -168,14 +168,14 @@ class PGD(EmbeddingAttack):
 
     def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
         mask, size = victim.embedding_layout(batch)
-        best, chosen = Best(batch), torch.zeros((*mask.shape, size), device=mask.device)
+        best, chosen = BestSoFar(batch), torch.zeros((*mask.shape, size), device=mask.device)
         starts = random_directions(rng.child(self.name), batch.example_ids, mask, size, self.restarts)
         for start in range(1 + self.restarts):
             delta = to_border(steepest(starts[start - 1], norm), norm, radius) if start else chosen.clone()
             rows, active = torch.arange(len(batch), device=mask.device), batch
             for turn in range(self.steps + 1):
                 kept = torch.nonzero(~best.fallen()[rows]).flatten() if self.stop_when_fallen else None
-                kept = _may_ask_again(victim, batch, rows, kept)
+                kept = _with_queries_left(victim, batch, rows, kept)
                 if kept is not None:  # only then is anything copied
                     rows, delta, active = rows[kept], delta[kept], active.select(kept)
                 if not len(rows):
@@ -189,7 +189,7 @@ class PGD(EmbeddingAttack):
                 chosen[rows[better]] = delta[better]
                 if gradient is not None:
                     move = self._length(turn) * radius * steepest(fit(gradient, mask.shape[1]), norm)
-                    delta = project(delta + move, norm, radius)
+                    delta = project_to_ball(delta + move, norm, radius)
         return chosen
 
     def _length(self, turn: int) -> float:
@@ -198,7 +198,7 @@ class PGD(EmbeddingAttack):
         return self.step * 0.5**halvings
 
 
-def _may_ask_again(victim: Victim, batch: Batch, rows: Tensor, kept: Tensor | None) -> Tensor | None:
+def _with_queries_left(victim: Victim, batch: Batch, rows: Tensor, kept: Tensor | None) -> Tensor | None:
     """The places in `rows` of those among `kept` (None: all) that have a query left; None where that is all of them."""
     places = torch.arange(len(rows), device=rows.device) if kept is None else kept
     asking = places[(victim.remaining(batch.example_ids[rows[places]]) > 0).to(rows.device)]

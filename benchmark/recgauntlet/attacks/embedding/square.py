@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.common import Best, may_ask
+from recgauntlet.attacks.common import BestSoFar, with_queries_left
 from recgauntlet.attacks.embedding.pgd import EmbeddingAttack, to_border
 from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
@@ -40,7 +40,7 @@ class Square(EmbeddingAttack):
 
     def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
         mask, size = victim.embedding_layout(batch)
-        best = Best(batch)
+        best = BestSoFar(batch)
         signs, places, dims = self._draws(rng.child(self.name), batch.example_ids, size)
         signs, places, dims = (part.to(mask.device) for part in (signs, places, dims))
         lengths = mask.sum(dim=1)
@@ -48,7 +48,7 @@ class Square(EmbeddingAttack):
         chosen = signs[:, 0, None, :] * mask.unsqueeze(-1)
         rows = torch.arange(len(batch), device=mask.device)
         for turn in range(self.steps):
-            rows = may_ask(victim, batch, rows[~best.fallen()[rows]] if self.stop_when_fallen else rows)
+            rows = with_queries_left(victim, batch, rows[~best.fallen()[rows]] if self.stop_when_fallen else rows)
             if not len(rows):
                 break
             trial = chosen[rows]

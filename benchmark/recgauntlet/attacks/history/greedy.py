@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recgauntlet.attacks.base import Attack
-from recgauntlet.attacks.common import Best, first_of_each, may_ask, rank_within, worst_first, wrong_way
+from recgauntlet.attacks.common import BestSoFar, first_of_each, rank_within, with_queries_left, worst_first, wrong_way
 from recgauntlet.attacks.history.edits import (
     DELETE,
     INSERT,
@@ -69,13 +69,13 @@ class RandomHistory(_HistoryAttack):
         self, victim: Victim, batch: Batch, threat: HistoryThreat, edits: int, public: Tensor, rng: Randomness
     ) -> Tensor:
         clean = batch.histories()
-        best, chosen = Best(batch), clean.clone()
+        best, chosen = BestSoFar(batch), clean.clone()
         source = rng.child(self.name)
         draws = np.stack([source.numpy(int(i)).random((self.trials, edits, 3)) for i in batch.example_ids.tolist()])
         uniform = torch.from_numpy(draws).to(clean.device)
         kinds = torch.tensor([_OPERATIONS[op] for op in threat.operations], device=clean.device)
         for trial in range(self.trials):
-            rows = may_ask(victim, batch, torch.nonzero(~best.fallen()).flatten())
+            rows = with_queries_left(victim, batch, torch.nonzero(~best.fallen()).flatten())
             if not len(rows):
                 break
             state = Histories.of(clean[rows], threat.window, edits)
@@ -138,7 +138,7 @@ class _BeamHistory(_HistoryAttack):
     ) -> Tensor:
         clean = batch.histories()
         width = clean.shape[1]
-        best, chosen = Best(batch), clean.clone()
+        best, chosen = BestSoFar(batch), clean.clone()
         values = self._values(victim, public)
         kept, rows = Histories.of(clean, threat.window, edits), torch.arange(len(batch), device=clean.device)
         for turn in range(edits):

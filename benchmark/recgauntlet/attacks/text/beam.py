@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 
 from recgauntlet.attacks.base import Attack
-from recgauntlet.attacks.common import Best
+from recgauntlet.attacks.common import BestSoFar
 from recgauntlet.attacks.text.edits import Draft, Rules
-from recgauntlet.attacks.text.search_step import Memory, Round
+from recgauntlet.attacks.text.search_step import Memory, SearchStep
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import Surface
@@ -51,7 +51,7 @@ class BeamText(Attack):
         if not len(batch) or not rules.any_edit:
             return batch
         clean = rules.drafts(victim.world, batch)
-        chosen, best, turns = list(clean), Best(batch), self._turns(budget)
+        chosen, best, turns = list(clean), BestSoFar(batch), self._turns(budget)
         kept = {b: [draft] for b, draft in enumerate(clean)}
         memory = Memory()
         for turn in range(turns):
@@ -63,9 +63,9 @@ class BeamText(Attack):
                 break
             rows = torch.tensor([b for b, _, _ in plan], device=batch.items.device)
             drafts, most = [draft for _, draft, _ in plan], [queries for _, _, queries in plan]
-            round_ = Round(victim, batch, rules, rows, drafts, most, memory, rng)
-            round_.ask(self._options(round_))
-            worst = round_.worst(self.beam)
+            step = SearchStep(victim, batch, rules, rows, drafts, most, memory, rng)
+            step.ask(self._options(step))
+            worst = step.worst(self.beam)
             kept = {b: [draft for draft, _ in found] for b, found in worst.items()}
             reached = torch.tensor([found[0][1] for found in worst.values()], device=rows.device)
             better = best.improve(torch.tensor(list(worst), dtype=torch.int64, device=rows.device), reached)
@@ -98,5 +98,5 @@ class BeamText(Attack):
         return rules.edits_left(draft) > 0
 
     @abstractmethod
-    def _options(self, round_: Round) -> list[list[Draft]]:
+    def _options(self, step: SearchStep) -> list[list[Draft]]:
         """Legal drafts one edit further for each draft of the round."""

@@ -13,7 +13,7 @@ from functools import cached_property
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import TextThreat
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.lexicon import Lexicon, character_variants, core_of, is_number, words_of
 from recgauntlet.threats.text import TextThreatModel
 
@@ -61,7 +61,7 @@ class Rules:
     budget: Budget
 
     @classmethod
-    def of(cls, world: World, budget: Budget) -> Rules:
+    def of(cls, world: AttackerKnowledge, budget: Budget) -> Rules:
         """The rules of `budget` in `world`; TypeError where its threat touches no text."""
         return cls(world.lexicon, TextThreatModel.of(budget).card, budget)
 
@@ -96,7 +96,7 @@ class Rules:
         banned = set(self.threat.banned_characters)
         return tuple(word for word in self.lexicon.popular if not banned & set(word))
 
-    def drafts(self, world: World, batch: Batch) -> list[Draft]:
+    def drafts(self, world: AttackerKnowledge, batch: Batch) -> list[Draft]:
         """The texts of a batch as shown, unchanged, their neighbours looked up in one go."""
         shown = batch.texts or [world.catalog.texts[i] for i in batch.items.tolist()]
         if self.may_replace and not self.stuffing:

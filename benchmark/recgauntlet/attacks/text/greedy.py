@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from recgauntlet.attacks.base import Attack
-from recgauntlet.attacks.common import Best, may_ask
+from recgauntlet.attacks.common import BestSoFar, with_queries_left
 from recgauntlet.attacks.text.beam import BeamText
 from recgauntlet.attacks.text.edits import Draft, Rules
-from recgauntlet.attacks.text.search_step import Round
+from recgauntlet.attacks.text.search_step import SearchStep
 from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
@@ -42,11 +42,11 @@ class RandomText(Attack):
         if not len(batch) or not rules.any_edit:
             return batch
         clean = rules.drafts(victim.world, batch)
-        chosen, best = list(clean), Best(batch)
+        chosen, best = list(clean), BestSoFar(batch)
         source = rng.child(self.name)
         generators = [source.numpy(int(i)) for i in batch.example_ids.tolist()]
         for trial in range(self.trials):
-            rows = may_ask(victim, batch, torch.nonzero(~best.fallen()).flatten())
+            rows = with_queries_left(victim, batch, torch.nonzero(~best.fallen()).flatten())
             tricks = budget.characters > 0 and (trial % 2 == 1 or not rules.may_replace)
             edit = _random_characters if tricks else _random_words
             if not len(rows):
@@ -111,18 +111,18 @@ class WordGradient(BeamText):
     def supports(self, budget: Budget) -> bool:
         return budget.amount >= 1
 
-    def _options(self, round_: Round) -> list[list[Draft]]:
-        return _ranked_words(round_) if round_.rules.stuffing else self._neighbours(round_)
+    def _options(self, step: SearchStep) -> list[list[Draft]]:
+        return _ranked_words(step) if step.rules.stuffing else self._neighbours(step)
 
-    def _neighbours(self, round_: Round) -> list[list[Draft]]:
+    def _neighbours(self, step: SearchStep) -> list[list[Draft]]:
         """All neighbours where they are few, else the most promising."""
-        every = [_neighbour_moves(round_.rules, draft) for draft in round_.drafts]
-        crowded = [i for i, moves in enumerate(every) if len(moves) > round_.most[i]]
+        every = [_neighbour_moves(step.rules, draft) for draft in step.drafts]
+        crowded = [i for i, moves in enumerate(every) if len(moves) > step.most[i]]
         if crowded:
-            slopes, current = round_.slopes([round_.drafts[i].text for i in crowded], crowded)
+            slopes, current = step.slopes([step.drafts[i].text for i in crowded], crowded)
             words = list(dict.fromkeys(word for i in crowded for _, word in every[i]))
             index = {word: w for w, word in enumerate(words)}
-            vectors = round_.victim.word_vectors(words)
+            vectors = step.victim.word_vectors(words)
             for k, i in enumerate(crowded):
                 readable = [move for move in every[i] if move[0] < slopes.shape[1]]
                 places = torch.tensor([place for place, _ in readable], dtype=torch.int64)
@@ -130,8 +130,8 @@ class WordGradient(BeamText):
                 gain = (slopes[k, places] * rows).sum(dim=1) - current[k, places]
                 every[i] = [readable[m] for m in gain.argsort(descending=True, stable=True).tolist()]
         return [
-            round_.rules.word_moves(draft, moves, most)
-            for draft, moves, most in zip(round_.drafts, every, round_.most, strict=True)
+            step.rules.word_moves(draft, moves, most)
+            for draft, moves, most in zip(step.drafts, every, step.most, strict=True)
         ]
 
 
@@ -139,32 +139,32 @@ def _neighbour_moves(rules: Rules, draft: Draft) -> list[tuple[int, str]]:
     return [(p, word) for p in rules.open_places(draft) for word in rules.replacements(draft.words[p])]
 
 
-def _ranked_words(round_: Round) -> list[list[Draft]]:
+def _ranked_words(step: SearchStep) -> list[list[Draft]]:
     """Stuffing: half of the moves append, half replace, each the most promising of the whole vocabulary."""
-    rules, drafts, words = round_.rules, round_.drafts, round_.rules.vocabulary
+    rules, drafts, words = step.rules, step.drafts, step.rules.vocabulary
     if not words:
         return [[] for _ in drafts]
     asked = [(rules.word_moves(d, ((len(d.words), w) for w in words), 1) or [d])[0] for d in drafts]
-    slopes, current = round_.slopes([draft.text for draft in asked])
-    vectors = round_.victim.word_vectors(words)
+    slopes, current = step.slopes([draft.text for draft in asked])
+    vectors = step.victim.word_vectors(words)
     size, out = slopes.shape[1], []
-    step = max(1, _ELEMENTS // (size * len(words)))
-    for start in range(0, len(drafts), step):
-        part = range(start, min(start + step, len(drafts)))
+    group = max(1, _ELEMENTS // (size * len(words)))
+    for start in range(0, len(drafts), group):
+        part = range(start, min(start + group, len(drafts)))
         gain = slopes[start : part.stop] @ vectors.T - current[start : part.stop].unsqueeze(-1)  # [k, W, V]
         ends = torch.tensor([min(len(drafts[i].words), size - 1) for i in part])
         places = [rules.open_places(drafts[i]) if rules.may_replace else [] for i in part]
         open_ = torch.zeros(gain.shape[:2], dtype=torch.bool)
         for k, several in enumerate(places):
             open_[k, [place for place in several if place < size]] = True
-        most = 2 * max(round_.most[i] for i in part) + 8
+        most = 2 * max(step.most[i] for i in part) + 8
         appending = gain[torch.arange(len(part)), ends]
         endings = appending.topk(min(most, appending.shape[1]), dim=1).indices.tolist()
         replacing = gain.masked_fill(~open_.unsqueeze(-1), -torch.inf).flatten(1)
         gains, replacing = replacing.topk(min(most, replacing.shape[1]), dim=1)
         counts = torch.isfinite(gains).sum(dim=1).tolist()
         for k, i in enumerate(part):
-            draft, limit, end = drafts[i], round_.most[i], len(drafts[i].words)
+            draft, limit, end = drafts[i], step.most[i], len(drafts[i].words)
             appended: list[Draft] = []
             if len(asked[i].words) > end and end < size:
                 appended = rules.word_moves(draft, ((end, words[v]) for v in endings[k]), limit)
@@ -198,22 +198,22 @@ class WordQuery(BeamText):
     def supports(self, budget: Budget) -> bool:
         return budget.amount >= 1
 
-    def _options(self, round_: Round) -> list[list[Draft]]:
-        rules = round_.rules
+    def _options(self, step: SearchStep) -> list[list[Draft]]:
+        rules = step.rules
         if not rules.stuffing:
-            every = [_neighbour_moves(rules, draft) for draft in round_.drafts]
-            round_.find_order([i for i, moves in enumerate(every) if len(moves) > round_.most[i]])
+            every = [_neighbour_moves(rules, draft) for draft in step.drafts]
+            step.find_order([i for i, moves in enumerate(every) if len(moves) > step.most[i]])
             return [
-                rules.word_moves(draft, round_.by_importance(i, every[i]), round_.most[i])
-                for i, draft in enumerate(round_.drafts)
+                rules.word_moves(draft, step.by_importance(i, every[i]), step.most[i])
+                for i, draft in enumerate(step.drafts)
             ]
-        round_.find_order(range(len(round_.drafts)))
+        step.find_order(range(len(step.drafts)))
         popular, out = rules.popular, []
-        rankings = round_.public_ranking() if popular else [[] for _ in round_.drafts]
-        for i, (draft, most) in enumerate(zip(round_.drafts, round_.most, strict=True)):
+        rankings = step.public_ranking() if popular else [[] for _ in step.drafts]
+        for i, (draft, most) in enumerate(zip(step.drafts, step.most, strict=True)):
             words = [popular[v] for v in rankings[i]]
             appended = rules.word_moves(draft, ((len(draft.words), word) for word in words), most)
-            places = round_.first_places(i, 2) if rules.may_replace else []
+            places = step.first_places(i, 2) if rules.may_replace else []
             moves = ((place, word) for word in words for place in places)
             out.append(shared(appended, rules.word_moves(draft, moves, most), most))
         return out
@@ -249,13 +249,13 @@ class CharacterSwap(BeamText):
     def _open(self, rules: Rules, draft: Draft) -> bool:
         return draft.cost < rules.budget.characters
 
-    def _options(self, round_: Round) -> list[list[Draft]]:
-        round_.find_order(range(len(round_.drafts)))
-        rules, out = round_.rules, []
-        for i, (draft, most) in enumerate(zip(round_.drafts, round_.most, strict=True)):
-            generator = round_.generator(i)
+    def _options(self, step: SearchStep) -> list[list[Draft]]:
+        step.find_order(range(len(step.drafts)))
+        rules, out = step.rules, []
+        for i, (draft, most) in enumerate(zip(step.drafts, step.most, strict=True)):
+            generator = step.generator(i)
             open_ = len(draft.touched) < rules.most_touched(draft)
-            places = round_.first_places(i, 2) if open_ else []
+            places = step.first_places(i, 2) if open_ else []
             options: list[Draft] = []
             for n, place in enumerate(places or sorted(draft.touched)):
                 found = rules.character_moves(draft, place)

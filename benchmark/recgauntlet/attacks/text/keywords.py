@@ -9,7 +9,7 @@ from recgauntlet.attacks.common import wrong_way
 from recgauntlet.attacks.text.beam import BeamText
 from recgauntlet.attacks.text.edits import Draft
 from recgauntlet.attacks.text.greedy import shared
-from recgauntlet.attacks.text.search_step import Round
+from recgauntlet.attacks.text.search_step import SearchStep
 from recgauntlet.core import references
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.text import TextThreatModel
@@ -37,54 +37,54 @@ class Keywords(BeamText):
     def supports(self, budget: Budget) -> bool:
         return budget.amount >= 1 and TextThreatModel.of(budget).may_insert
 
-    def _options(self, round_: Round) -> list[list[Draft]]:
-        rules, words = round_.rules, round_.rules.vocabulary
+    def _options(self, step: SearchStep) -> list[list[Draft]]:
+        rules, words = step.rules, step.rules.vocabulary
         if not words:
-            return [[] for _ in round_.drafts]
-        probed = self._probe(round_)
-        round_.find_order([i for i in range(len(round_.drafts)) if not self._done(round_, i)])
+            return [[] for _ in step.drafts]
+        probed = self._probe(step)
+        step.find_order([i for i in range(len(step.drafts)) if not self._done(step, i)])
         out: list[list[Draft]] = []
-        for i, draft in enumerate(round_.drafts):
-            most, end = round_.most[i] - len(probed[i]), len(draft.words)
-            if self._done(round_, i) or most < 1:
+        for i, draft in enumerate(step.drafts):
+            most, end = step.most[i] - len(probed[i]), len(draft.words)
+            if self._done(step, i) or most < 1:
                 out.append([])
                 continue
-            ranking = round_.memory.promise[round_.numbers[i]].topk(min(2 * most + _PROBES, len(words))).indices
+            ranking = step.memory.promise[step.numbers[i]].topk(min(2 * most + _PROBES, len(words))).indices
             ranked = [words[v] for v in ranking.tolist()]
             known = {option.words[end] for option in probed[i]}
             appended = rules.word_moves(draft, ((end, word) for word in ranked if word not in known), most)
-            places = round_.first_places(i, 3) if rules.may_replace else []
+            places = step.first_places(i, 3) if rules.may_replace else []
             replaced = rules.word_moves(draft, ((place, word) for word in ranked for place in places), most)
             out.append(shared(appended, replaced, most))
         return out
 
-    def _done(self, round_: Round, i: int) -> bool:
-        return self.stop_when_fallen and round_.numbers[i] in round_.fallen
+    def _done(self, step: SearchStep, i: int) -> bool:
+        return self.stop_when_fallen and step.numbers[i] in step.fallen
 
-    def _probe(self, round_: Round) -> list[list[Draft]]:
+    def _probe(self, step: SearchStep) -> list[list[Draft]]:
         """Ask about the most promising words for each example that is not known yet, and learn what every word
         promises it. What was asked about each draft."""
-        words = round_.rules.vocabulary
-        fresh = {b: i for i, b in reversed(list(enumerate(round_.numbers))) if b not in round_.memory.promise}
-        probed: list[list[Draft]] = [[] for _ in round_.drafts]
+        words = step.rules.vocabulary
+        fresh = {b: i for i, b in reversed(list(enumerate(step.numbers))) if b not in step.memory.promise}
+        probed: list[list[Draft]] = [[] for _ in step.drafts]
         if not fresh:
             return probed
-        effects = round_.victim.word_effects(words)
+        effects = step.victim.word_effects(words)
         hope = effects.mean(dim=1, keepdim=True)
         spread = effects.std(dim=1, correction=0, keepdim=True)
-        signs = wrong_way(round_.batch).cpu()
+        signs = wrong_way(step.batch).cpu()
         first = {sign: (sign * hope + spread).squeeze(1).topk(min(2 * _PROBES, len(words))).indices for sign in (1, -1)}
         asked: dict[int, list[int]] = {}
         for b, i in fresh.items():
-            draft, candidates = round_.drafts[i], first[int(signs[b])].tolist()
+            draft, candidates = step.drafts[i], first[int(signs[b])].tolist()
             moves = ((len(draft.words), words[v]) for v in candidates)
-            probed[i] = round_.rules.word_moves(draft, moves, min(_PROBES, round_.most[i] // 2))
+            probed[i] = step.rules.word_moves(draft, moves, min(_PROBES, step.most[i] // 2))
             number = {words[v]: v for v in candidates}
             asked[b] = [number[option.words[-1]] for option in probed[i]]
-        round_.ask(probed)
+        step.ask(probed)
         for b, i in fresh.items():
-            logits = torch.tensor([round_.logit(i, option) for option in probed[i]])
-            round_.memory.promise[b] = float(signs[b]) * _fit(effects, torch.tensor(asked[b]), logits)
+            logits = torch.tensor([step.logit(i, option) for option in probed[i]])
+            step.memory.promise[b] = float(signs[b]) * _fit(effects, torch.tensor(asked[b]), logits)
         return probed
 
 

@@ -27,7 +27,7 @@ class Memory:
     promise: dict[int, Tensor] = field(default_factory=dict)
 
 
-class Round:
+class SearchStep:
     """One turn of a search: `K` drafts, of the examples `rows [K]` of a batch, and at most how many options each may
     try. An example with several drafts stands in several rows."""
 

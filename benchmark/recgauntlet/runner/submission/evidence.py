@@ -22,7 +22,7 @@ from recgauntlet.records.schema import Evidence, RunRecord
 from recgauntlet.records.submission.reader import Opened
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import EmbeddingScale
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.verifier import verify
 
@@ -45,7 +45,7 @@ def evidence_findings(
         try:
             task = find_task_or_card(name)
             data = prepare(task, track, sources(name))
-            world = World.of(task.card, data)
+            world = AttackerKnowledge.of(task.card, data)
         except RecGauntletError as error:
             findings.append(Finding(f"records/{name}", "evidence", f"could not be checked: {error.problem}"))
             continue
@@ -61,7 +61,7 @@ def evidence_findings(
     return tuple(findings), checked
 
 
-def _wrong(record: RunRecord, card: TaskCard, data: TaskData, world: World) -> Iterator[tuple[str, str]]:
+def _wrong(record: RunRecord, card: TaskCard, data: TaskData, world: AttackerKnowledge) -> Iterator[tuple[str, str]]:
     threats = {threat.id: threat for threat in card.threats}
     batch = pairs_to_batch(data.test, np.arange(len(data.test)))
     clean_scores = record.clean.scores.to_float() if record.clean else np.zeros(0, dtype=np.float32)

@@ -23,7 +23,7 @@ from recgauntlet.core.types import Surface
 from recgauntlet.evaluation.robustness import run_attack
 from recgauntlet.evaluation.setup import Trial, attackable
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 
 VERSION = 1
 """Rises with any change that can move an objective: trials under another are not gone on with."""
@@ -89,11 +89,11 @@ def judge(
     data: TaskData,
     seed: int,
     *,
-    world: World | None = None,
+    world: AttackerKnowledge | None = None,
     progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> Judged:
     """Attack `served` on `data` as `judged_on` gave it; `world` where it was made before."""
-    trial = Trial.of(served, data, world or World.of(card, data))
+    trial = Trial.of(served, data, world or AttackerKnowledge.of(card, data))
     rng = Randomness(seed, "tuning")
     threats = threats_of(card, served)
     robust = {}

@@ -22,7 +22,7 @@ from recgauntlet.records.digest import to_bytes
 from recgauntlet.runner.record import precision_of
 from recgauntlet.runner.tuning.objective import judge, judged_on
 from recgauntlet.runner.worker import begin, enclose, send_error, training_fence
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.training.build import open_cell, train_cell
 from recgauntlet.training.device import choose_device, describe
 from recgauntlet.training.tuned import Value
@@ -71,7 +71,7 @@ def try_apart(job: TrialJob, pipe: Connection) -> None:
         task = find_task_or_card(spec.task)
         data = store.load_training(job.prepared)
         parts = judged_on(data)
-        world = World.of(task.card, parts)
+        world = AttackerKnowledge.of(task.card, parts)
         if job.guarded:
             enclose(spec, training_fence(spec), pipe)
         result = run_trial(job, data, parts, world, progress)
@@ -82,7 +82,9 @@ def try_apart(job: TrialJob, pipe: Connection) -> None:
     pipe.close()
 
 
-def run_trial(job: TrialJob, data: TaskData, parts: TaskData, world: World, progress: Progress) -> TrialResult:
+def run_trial(
+    job: TrialJob, data: TaskData, parts: TaskData, world: AttackerKnowledge, progress: Progress
+) -> TrialResult:
     """Train on `data` and judge on `parts` (`judged_on`); whatever a plugin raises makes the trial a failed one."""
     spec = job.spec
     cell = open_cell(spec)

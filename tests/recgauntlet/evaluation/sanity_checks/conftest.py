@@ -12,7 +12,7 @@ from toy_recommender import ToyRecommender, train
 
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.evaluation.setup import Trial
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 
 Try = Callable[..., Trial]
 
@@ -23,8 +23,8 @@ def data() -> TaskData:
 
 
 @pytest.fixture(scope="session")
-def toy_world(data: TaskData) -> World:
-    return World(data.catalog)
+def toy_world(data: TaskData) -> AttackerKnowledge:
+    return AttackerKnowledge(data.catalog)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,7 @@ def weights(data: TaskData) -> dict[str, Tensor]:
 
 
 @pytest.fixture
-def try_(data: TaskData, toy_world: World, weights: dict[str, Tensor]) -> Try:
+def try_(data: TaskData, toy_world: AttackerKnowledge, weights: dict[str, Tensor]) -> Try:
     """A trial of a kind of toy recommender, with the trained weights and `changes` to them."""
 
     def make(kind: type[ToyRecommender] = ToyRecommender, **changes: Tensor) -> Trial:

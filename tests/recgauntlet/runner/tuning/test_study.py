@@ -29,7 +29,7 @@ from recgauntlet.runner.tuning.objective import Judged, attacks_of, judge, judge
 from recgauntlet.runner.tuning.sampling import drawn, space_of
 from recgauntlet.runner.tuning.study import Study, chosen, run_studies
 from recgauntlet.runner.tuning.trial import TrialJob, TrialResult, run_trial
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.training.build import open_cell, train_cell
 from recgauntlet.training.defense import find_defense
 from recgauntlet.training.tuned import Value
@@ -179,7 +179,7 @@ def test_robust_accuracy_is_what_stands_after_every_attack(
     parts = judged_on(data)
     judged = judge(trained, card, parts, 0)
     assert judged.robust.keys() == {"history-perturbation", "title-rewrite", "embedding"}
-    trial = Trial.of(trained, parts, World.of(card, parts))
+    trial = Trial.of(trained, parts, AttackerKnowledge.of(card, parts))
     assert judged.clean == pytest.approx(float(trial.right.float().mean()))
     for threat in threats_of(card, trained):
         left = standing(trial, threat, Randomness(0, "tuning"))
@@ -211,7 +211,7 @@ def tried(job: TrialJob, data: TaskData) -> TrialResult:
     parts = judged_on(data)
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     card = find_task_or_card(job.spec.task).card
-    result = run_trial(job, data, parts, World.of(card, parts), lambda what, share: None)
+    result = run_trial(job, data, parts, AttackerKnowledge.of(card, parts), lambda what, share: None)
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic)
     return result

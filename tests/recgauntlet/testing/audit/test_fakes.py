@@ -18,7 +18,7 @@ from recgauntlet.evaluation.setup import Trial, score_in_chunks
 from recgauntlet.testing.audit import zoo
 from recgauntlet.testing.audit.zoo import check_names, fake_names
 from recgauntlet.threats.embedding_scale import embedding_scale
-from recgauntlet.threats.knowledge import World
+from recgauntlet.threats.knowledge import AttackerKnowledge
 
 Wrap = Callable[[str], Recommender]
 SAME_SCORES = (
@@ -109,7 +109,7 @@ def test_clean_accuracy_barely_changes(name: str, wrap: Wrap, clean: Batch, toy_
 
 def gradients(model: Recommender, batch: Batch, data: TaskData) -> tuple[Tensor, Tensor]:
     """Of the candidates' and of the history's embeddings."""
-    victim = Trial.of(model, data, World(data.catalog)).victim
+    victim = Trial.of(model, data, AttackerKnowledge(data.catalog)).victim
     victim.reset(None)
     return victim.embedding_gradient(batch)[1], victim.history_gradient(batch)[2]
 

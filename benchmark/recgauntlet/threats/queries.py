@@ -1,4 +1,4 @@
-"""Cache of a victim's scores: searches at rising budgets score many inputs again."""
+"""Accounting of what an attack asks of a victim, and a cache of the victim's scores."""
 
 from __future__ import annotations
 
@@ -15,8 +15,27 @@ MOST = 2**20
 
 
 @dataclass
+class Effort:
+    """What was asked of a victim: scored inputs (`queries`), passes of the model over inputs, user encodings and how
+    many a cache saved."""
+
+    queries: int = 0
+    forwards: int = 0
+    backwards: int = 0
+    user_encodings: int = 0
+    cache_hits: int = 0
+    seconds: float = 0.0
+
+    def add(self, other: Effort) -> None:
+        """Count the work of `other` too (an attack that asks a second model)."""
+        for name in ("queries", "forwards", "backwards", "user_encodings", "cache_hits", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass
 class KnownScores:
     """Logits by everything that a model may read of an input: the example, its user, history, candidate and text.
+    Searches at rising budgets ask for many inputs again.
 
     Perturbed embeddings have no key: two attacks never meet at one point of a continuum.
     """
