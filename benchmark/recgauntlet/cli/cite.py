@@ -26,8 +26,8 @@ def cite(address: str | None, form: str, attacks: bool, site: str | None) -> Non
     \b
     Examples:
       recgauntlet cite
-      recgauntlet cite 2026.1/video-watch/nrms/trades
-      recgauntlet cite 2026.1 --format bibtex > recgauntlet.bib
+      recgauntlet cite 2026.5/video-watch/nrms/trades
+      recgauntlet cite 2026.5 --format bibtex > recgauntlet.bib
     """
     from recgauntlet.core.escape import terminal
     from recgauntlet.leaderboard import citation

@@ -31,8 +31,8 @@ def compare(a: str, b: str, threats: tuple[str, ...], tiers: tuple[Tier, ...], a
 
     \b
     Examples:
-      recgauntlet compare 2026.1/video-watch/nrms/trades 2026.1/video-watch/nrms/standard
-      recgauntlet compare 2026.1/news-click/nrms/fgm 2026.1/news-click/nrms/pgd --tier low --tier high --json
+      recgauntlet compare 2026.5/video-watch/nrms/trades 2026.5/video-watch/nrms/standard
+      recgauntlet compare 2026.5/news-click/nrms/trades 2026.5/news-click/nrms/freelb --tier low --tier high --json
     """
     from recgauntlet.core.escape import terminal
     from recgauntlet.leaderboard import compare as rows

@@ -79,7 +79,7 @@ def power(
     \b
     Examples:
       recgauntlet power --difference 2.0
-      recgauntlet power --difference 2.0 --from 2026.1/video-watch/nrms/trades --to 2026.1/video-watch/nrms/standard
+      recgauntlet power --difference 2.0 --from 2026.5/video-watch/nrms/trades --to 2026.5/video-watch/nrms/standard
     """
     from recgauntlet.metrics.power import assumed, needs
 

@@ -41,9 +41,9 @@ def release() -> None:
 
     \b
     Examples:
-      recgauntlet release freeze 2026.1 --results results/mine
-      recgauntlet release verify 2026.1
-      recgauntlet release diff 2026.1 results/mine
+      recgauntlet release freeze 2027.1 --results results/mine
+      recgauntlet release verify 2026.5
+      recgauntlet release diff 2026.5 results/mine
       recgauntlet release list
     """
 
@@ -78,7 +78,7 @@ def freeze(
     newest: bool,
     attack_scores: bool,
 ) -> None:
-    """Freeze the records (and best known attacks) of --results as the release NAME, for example 2026.1.
+    """Freeze the records (and best known attacks) of --results as the release NAME, for example 2027.1.
 
     Everything that stands against it is named at once, and nothing is written: broken or failed records; records of
     a task in another version, of other data or another attack suite, which may not stand in one ranking; several
@@ -86,8 +86,8 @@ def freeze(
 
     \b
     Examples:
-      recgauntlet release freeze 2026.1 --results results/mine
-      recgauntlet release freeze 2026.1.1 --results results/2026.1 --results results/again --newest --supersedes 2026.1 --reason "wrong labels in news-click"
+      recgauntlet release freeze 2027.1 --results results/mine
+      recgauntlet release freeze 2026.5.1 --results results/2026.5 --results results/again --newest --supersedes 2026.5 --reason "wrong labels in news-click"
     """  # noqa: E501  an example is one line
 
     wanted = Wanted(
@@ -113,8 +113,8 @@ def verify(ctx: click.Context, name: str, root: Path) -> None:
 
     \b
     Examples:
-      recgauntlet release verify 2026.1
-      recgauntlet release verify elsewhere/2026.1
+      recgauntlet release verify 2026.5
+      recgauntlet release verify elsewhere/2026.5
     """
     directory = find_release(name, root)
     if not (directory / MANIFEST).is_file():
@@ -143,8 +143,8 @@ def diff(first: str, second: str, root: Path, as_json: bool) -> None:
 
     \b
     Examples:
-      recgauntlet release diff 2026.1 2026.1.1
-      recgauntlet release diff 2026.1 results/mine --json
+      recgauntlet release diff 2026.5 2026.5.1
+      recgauntlet release diff 2026.5 results/mine --json
     """
     found = diff_releases(open_release(first, root), open_release(second, root))
     if as_json:

@@ -167,7 +167,7 @@ def verify(
     Examples:
       recgauntlet verify my-defense.zip
       recgauntlet verify my-defense.zip --no-rerun --no-data
-      recgauntlet verify results/2026.1/submissions/my-defense --lot 7
+      recgauntlet verify results/2026.5/submissions/my-defense --lot 7
     """
     console = Console(highlight=False)
     opened = open_merged(archive) if archive.is_dir() else open_archive(archive)
@@ -206,7 +206,7 @@ def merge(archive: Path, release: Path) -> None:
 
     \b
     Examples:
-      recgauntlet merge my-defense.zip results/2026.1
+      recgauntlet merge my-defense.zip results/2026.5
     """
     target = merge_archive(archive, release)
     click.echo(f"merged as {target}")

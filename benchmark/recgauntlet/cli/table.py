@@ -70,10 +70,10 @@ def table(
 
     \b
     Examples:
-      recgauntlet table preview
-      recgauntlet table 2026.1 --format latex --select task=video-watch --out video.tex
-      recgauntlet table 2026.1 --select threat=history-perturbation,tier=low,tier=standard,tier=high
-      recgauntlet table 2026.1 --format csv --columns clean_accuracy,robust_accuracy,p_twin --out rows.csv
+      recgauntlet table 2026.5
+      recgauntlet table 2026.5 --format latex --select task=video-watch --out video.tex
+      recgauntlet table 2026.5 --select threat=history-perturbation,tier=low,tier=standard,tier=high
+      recgauntlet table 2026.5 --format csv --columns clean_accuracy,robust_accuracy,p_twin --out rows.csv
     """
     from recgauntlet.core.escape import terminal
     from recgauntlet.core.files import write_atomically

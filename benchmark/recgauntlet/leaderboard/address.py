@@ -22,7 +22,7 @@ from recgauntlet.records.release import ROOT, find_release, open_release
 from recgauntlet.records.schema import RunRecord
 
 ID_LENGTH = 10
-_GRAMMAR = "RELEASE/TASK/MODEL/DEFENSE, like 2026.1/video-watch/nrms/trades"
+_GRAMMAR = "RELEASE/TASK/MODEL/DEFENSE, like 2026.5/video-watch/nrms/trades"
 
 
 @dataclass(frozen=True)

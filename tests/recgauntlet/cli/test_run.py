@@ -74,7 +74,7 @@ def test_the_module_runs_as_the_command(tmp_path: Path) -> None:
         ("data", "recgauntlet data fetch video-watch"),
         ("list", "entry point"),
         ("show", "RECORD (a JSON file)"),
-        ("release", "recgauntlet release verify 2026.1"),
+        ("release", "recgauntlet release verify 2026.5"),
     ],
 )
 def test_every_commands_help_teaches(good: Call, command: str, teaches: str) -> None:
