@@ -1,4 +1,4 @@
-"""The columns of a task's table: one list that the page, its column chooser and its test read."""
+"""The columns of a task's table: one list for the page and its column chooser."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from recgauntlet_site.format import percent, seconds, size, times
 
 @dataclass(frozen=True)
 class Content:
-    """What stands in a cell: the `value`, a `small` line below it, what it sorts by (empty: last), and a `mark` that
-    sets it apart (`none` where there is no value, `worst` where the row is ranked by it)."""
+    """A cell: its `value`, a `small` line below it, the key to `sort` by (empty values come last), and a `mark`: "none"
+    where there is no value, "worst" where the row is ranked by this value."""
 
     value: str
     small: str = ""
@@ -24,8 +24,8 @@ class Content:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its `key` (of the permalink), its head with a `note`, the `group` it is chosen in, and what it says of
-    a row. `shown` ones are there before anybody chooses; `threat` and `tier` are empty where they mean nothing."""
+    """A column: its `key` in the address, its head with a `note`, its `group` in the column chooser, and its cell of a
+    row. Columns that are `shown` are visible at first; `threat` and `tier` are empty for columns without a threat."""
 
     key: str
     head: str
@@ -38,7 +38,7 @@ class Column:
 
 
 def columns_of(table: TaskTable) -> tuple[Column, ...]:
-    """All columns of a table but rank and name, in the order they stand."""
+    """All columns of a table between the names and the flags, in order."""
     return (*_accuracies(table), *_costs(), *_qualities(), *_runs())
 
 
@@ -61,14 +61,14 @@ def _accuracies(table: TaskTable) -> Iterator[Column]:
 
 
 def _costs() -> Iterator[Column]:
-    yield Column("seconds", "Training time", "to the twin’s", "cost", _ratio("seconds_ratio"), shown=True)
-    yield Column("flops", "Training FLOPs", "to the twin’s", "cost", _ratio("flops_ratio"), shown=True)
+    yield Column("seconds", "Training time", "relative to the twin", "cost", _ratio("seconds_ratio"), shown=True)
+    yield Column("flops", "Training FLOPs", "relative to the twin", "cost", _ratio("flops_ratio"), shown=True)
     yield Column("time", "Training time", "", "cost", _cost("training_seconds", seconds))
     yield Column("operations", "Training FLOPs", "", "cost", _cost("training_flops", size))
     yield Column("memory", "Peak memory", "of training", "cost", _cost("peak_memory_bytes", _bytes))
     yield Column("parameters", "Parameters", "", "cost", _cost("parameters", size))
     yield Column("inference", "Scoring", "1,000 candidates", "cost", _cost("inference_ms_per_1000", _milliseconds))
-    yield Column("attacks", "Attacks", "all, time", "cost", _cost("attack_seconds", seconds))
+    yield Column("attacks", "Attack time", "all attacks", "cost", _cost("attack_seconds", seconds))
 
 
 def _qualities() -> Iterator[Column]:
@@ -86,16 +86,16 @@ def _qualities() -> Iterator[Column]:
 
 def _runs() -> Iterator[Column]:
     yield Column("seeds", "Seeds", "", "run", lambda row: Content(str(len(row.seeds)), sort=str(len(row.seeds))))
-    yield Column("device", "Ran on", "", "run", lambda row: Content(device(row), sort=device(row)))
+    yield Column("device", "Device", "", "run", lambda row: Content(device(row), sort=device(row)))
 
 
 def device(row: Row) -> str:
-    """What the row's cells ran on, in words."""
+    """The devices of the row's runs."""
     return "; ".join(sorted({source.device for source in row.sources}))
 
 
 def device_kind(row: Row) -> str:
-    """GPU, CPU, or both, as far as the device's words tell."""
+    """CPU, GPU or both, by the names of the devices."""
     kinds = {"CPU" if source.device.lower().startswith("cpu") else "GPU" for source in row.sources}
     return " and ".join(sorted(kinds))
 
@@ -143,10 +143,10 @@ def _ratio(name: str) -> Callable[[Row], Content]:
     return content
 
 
-def _cost(name: str, told: Callable[[float], str]) -> Callable[[Row], Content]:
+def _cost(name: str, text: Callable[[float], str]) -> Callable[[Row], Content]:
     def content(row: Row) -> Content:
         value = float(getattr(row.cost, name))
-        return Content(told(value), sort=f"{value:.6g}")
+        return Content(text(value), sort=f"{value:.6g}")
 
     return content
 

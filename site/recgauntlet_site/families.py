@@ -1,8 +1,7 @@
-"""Which models and defenses are of one kind, so that a figure of many rows can be read by kinds.
+"""Families of models and defenses, for filters and figures of many rows.
 
-This is about reading, not about numbers: no value, rank or test depends on a family. It stands here alone. Names are
-those under which this distribution registers its plugins; whatever another distribution ships is `other`, even under
-one of our names, because nobody here knows what it does.
+No value, rank or test depends on a family. The names are those of the plugins of this distribution; plugins of other
+distributions are in the family "other", also under the same name.
 """
 
 from __future__ import annotations

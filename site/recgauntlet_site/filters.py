@@ -9,7 +9,7 @@ from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet_site.columns import device_kind
 from recgauntlet_site.families import defense_family, model_family
 
-TITLES = {"models": "Models", "defenses": "Defenses", "device": "Ran on", "notes": "Rank"}
+TITLES = {"models": "Models", "defenses": "Defenses", "device": "Device", "notes": "Rank"}
 """The filters of rows: the name in the address, and the title on the page."""
 
 

@@ -58,7 +58,7 @@ def joined(parts: Sequence[str]) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` with characters that hide, reorder or break what follows written out as escapes; lines may break."""
+    """`text` with control and direction characters written as escapes; tabs and line breaks stay."""
     return escaping.visible(text, keep="\n\t")
 
 
@@ -68,15 +68,15 @@ def row_name(row: Row) -> str:
 
 
 def budget(column: ThreatColumn, card: TaskCard | None) -> str:
-    """What a threat may change, in its three tiers: "1 / 2 / 4 words"."""
+    """The budget of a threat at its three tiers: "1 / 2 / 4 words"."""
     if not column.budgets:
-        return "not applicable to any model here"
+        return "not applicable to any model in this table"
     amounts = " / ".join(f"{tier.amount:g}" for tier in column.budgets)
     if column.surface == "embedding":
         norm = next((t.norm for t in _threats(card) if t.id == column.id and isinstance(t, EmbeddingThreat)), None)
         if norm == "linf":
-            return f"every element by at most {amounts} × the model’s own root mean square element (L∞)"
-        return f"a ball of radius {amounts} × the model’s own mean norm{' (L2)' if norm == 'l2' else ''}"
+            return f"L∞ distance at most {amounts} × the root mean square of the model’s embeddings"
+        return f"distance at most {amounts} × the mean norm of the model’s embeddings{' (L2)' if norm == 'l2' else ''}"
     if column.surface == "history":
         return f"{amounts} items"
     characters = " / ".join(str(tier.characters) for tier in column.budgets)
@@ -85,13 +85,13 @@ def budget(column: ThreatColumn, card: TaskCard | None) -> str:
 
 
 def queries(column: ThreatColumn) -> str:
-    """The cap on queries an example: one number where all tiers have the same."""
+    """The limit of queries per example: one number where all tiers have the same."""
     caps = [f"{tier.queries:,}" for tier in column.budgets]
     return caps[0] if len(set(caps)) == 1 else " / ".join(caps)
 
 
 def limits(column: ThreatColumn, card: TaskCard | None) -> list[str]:
-    """What the verifier checks besides the amount, from the card; empty where no card is installed."""
+    """The constraints of a threat besides its amount, from the card; empty where no card is installed."""
     threat = next((threat for threat in _threats(card) if threat.id == column.id), None)
     if isinstance(threat, TextThreat):
         return _text_limits(threat)
@@ -129,35 +129,36 @@ SURFACES = {
     "embedding": "the candidate’s embeddings",
 }
 GOALS = {
-    "flip": "flip any right answer",
-    "promote": "have an unclicked candidate taken for clicked",
+    "flip": "change any correct prediction",
+    "promote": "get an unclicked candidate predicted as clicked",
 }
 
 
 def headline(table: TaskTable) -> str:
-    """What the table says, in one or two sentences."""
+    """The best row of the table and its cost, in one or two sentences."""
     if not table.rows:
-        return "No cell of this task has finished yet."
+        return "No run of this task has finished yet."
     if not table.ranked:
         data = "simulated data" if table.simulated else "a small sample"
-        return f"This is the demo track on {data}: it shows how the gauntlet works, and nothing here is ranked."
+        return f"Demo track on {data}: it shows how the benchmark works. Rows are not ranked."
     best = [row for row in table.rows if row.rank == 1]
     if not best:
-        return "No row can be ranked yet; the flags say why."
+        return "No row can be ranked yet; see the flags of the rows."
     first = best[0]
     cell = first.worst_cell
     assert cell is not None  # a ranked row has one
-    told, name = "", row_name(first)
+    text, name = "", row_name(first)
     if len(best) > 1:
         rows = Counter(row_name(row) for row in best)
         names = [f"{name} ({count} rows)" if count > 1 else name for name, count in rows.items()]
-        told = f"{joined(names)} share rank 1: their intervals overlap. "
-        name = f"The highest of them, {name},"
-    told += (
-        f"{name} keeps {percent(cell.robust.value)} % of its answers right under {first.worst} "
-        f"({percent(first.clean.value)} % on clean inputs) at {times(first.cost.seconds_ratio)} the training time."
+        text = f"{joined(names)} share rank 1, because their intervals overlap. "
+        name = f"The best of them, {name},"
+    text += (
+        f"{name} has {percent(cell.robust.value)} % robust accuracy under {first.worst} and "
+        f"{percent(first.clean.value)} % clean accuracy, at {times(first.cost.seconds_ratio)} the training time of the "
+        "undefended twin."
     )
     twin = twin_of(table, first)
     if twin is not None and (other := twin.worst_cell) is not None:
-        told += f" Its undefended twin keeps {percent(other.robust.value)} % under {twin.worst}."
-    return told
+        text += f" The twin has {percent(other.robust.value)} % robust accuracy under {twin.worst}."
+    return text

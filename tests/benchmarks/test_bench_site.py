@@ -23,7 +23,9 @@ def test_a_site_of_500_records(tmp_path: Path, book: Callable[[Figure], None]) -
     command = [sys.executable, "-m", "recgauntlet", "site", "--out", str(tmp_path / "site")]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
-    done = subprocess.run([*command, "--results", str(tmp_path / "records")], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "--results", str(tmp_path / "records")], check=True, capture_output=True, text=True
+    )
     wall = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert f"{RECORDS} records" in done.stdout

@@ -70,7 +70,9 @@ def test_budgets_as_text() -> None:
     assert budget(column("candidate-text", (1, 2, 4)), None) == "1 / 2 / 4 words"
     assert budget(column("candidate-text", (1, 2, 4), 8), None) == "1 / 2 / 4 words, or 8 / 8 / 8 characters"
     assert budget(column("history", (1, 2, 5)), None) == "1 / 2 / 5 items"
-    assert budget(column("embedding", (0.1, 0.25, 0.5), name="embedding"), CARD).endswith("mean norm (L2)")
+    assert budget(column("embedding", (0.1, 0.25, 0.5), name="embedding"), CARD).endswith(
+        "mean norm of the model’s embeddings (L2)"
+    )
     assert budget(ThreatColumn("x", "history", "flip", True, ()), None) == "not applicable to any model here"
     assert queries(column("history", (1, 2, 5))) == "200"
 
@@ -88,15 +90,15 @@ def test_the_limits_of_a_real_card_as_text() -> None:
 
 
 def test_a_table_without_ranked_rows_says_so() -> None:
-    assert headline(demo_table()) == "No row can be ranked yet; the flags say why."
+    assert headline(demo_table()) == "No row can be ranked yet; see the flags of the rows."
     assert "simulated" in headline(demo_table(track="demo", simulated=True))
-    assert headline(build_table([make_record(failure="x")])[0]) == "No cell of this task has finished yet."
+    assert headline(build_table([make_record(failure="x")])[0]) == "No run of this task has finished yet."
 
 
 def test_a_shared_first_rank_is_told() -> None:
     records = [make_record(seed=seed, defense=defense) for seed in range(3) for defense in ("standard", "pgd")]
     told = headline(build_table(records)[0])
-    assert "share rank 1: their intervals overlap." in told
+    assert "share rank 1, because their intervals overlap." in told
 
 
 def test_rows_of_one_name_are_counted_where_they_share_a_rank() -> None:

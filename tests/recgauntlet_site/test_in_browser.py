@@ -328,7 +328,7 @@ def test_hostile_names_show_as_text(visit: Open) -> None:
     [
         ("empty", [], "There are no records yet"),
         ("one", [make_record()], "fewer than three seeds"),
-        ("failed", [make_record(failure="no data")], "No cell of this task has finished"),
+        ("failed", [make_record(failure="no data")], "No run of this task has finished"),
     ],
 )
 def test_little_or_nothing_has_its_own_look(

@@ -179,7 +179,7 @@ def test_demo_tables_are_labelled_simulated_and_unranked(board: Board, page: Ele
 
 def test_failed_cells_and_unreadable_files_are_listed_with_their_errors(board: Board, page: Element) -> None:
     failed = task_page(board, "shop").all("ul", class_="failed")[0].text()
-    assert "nrms + fgm, seed 1, while training: RuntimeError: the loss became <NaN>" in failed
+    assert "nrms + fgm, seed 1, stage training: RuntimeError: the loss became <NaN>" in failed
     assert "no data" in task_page(board, "lost").text()
     assert "1 failed" in section(page, "lost").text()
     (broken,) = [part for part in page.all("section") if part.attributes.get("aria-labelledby") == "broken"]
@@ -187,7 +187,7 @@ def test_failed_cells_and_unreadable_files_are_listed_with_their_errors(board: B
     assert "is not complete JSON" in broken.text()
 
 
-def test_the_installed_cards_words_are_shown_and_a_missing_card_is_told(board: Board) -> None:
+def test_the_text_of_an_installed_card_is_shown_and_a_missing_card_is_reported(board: Board) -> None:
     shop = task_page(board, "shop").text()
     for words in (
         "Will this shopper buy it?",
@@ -206,10 +206,10 @@ def test_the_installed_cards_words_are_shown_and_a_missing_card_is_told(board: B
     assert "not installed here" in task_page(board, "news").text()
 
 
-def test_the_headline_says_who_is_first_at_what_cost(page: Element) -> None:
+def test_the_headline_names_the_best_row_and_its_cost(page: Element) -> None:
     told = section(page, "shop").all("p", class_="headline")[0].text()
-    assert told.startswith("nrms + pgd keeps 65.0 % of its answers right under stuffing")
-    assert "at 1.41× the training time. Its undefended twin keeps 50.0 %" in told
+    assert told.startswith("nrms + pgd has 65.0 % robust accuracy under stuffing")
+    assert "at 1.41× the training time of the undefended twin. The twin has 50.0 %" in told
 
 
 def test_the_commands_to_reproduce_it_are_quoted_for_a_shell(board: Board, shop: Element) -> None:
@@ -357,6 +357,6 @@ def test_tables_of_one_task_that_may_not_be_compared_say_why_and_link_each_other
     sections = page.all("section", class_="task")
     assert len(sections) == 2
     for part, other in zip(sections, reversed(sections), strict=True):
-        (told,) = [p for p in part.all("p", class_="banner") if "Not in one ranking" in p.text()]
+        (told,) = [p for p in part.all("p", class_="banner") if "Not comparable with" in p.text()]
         assert "another attack suite" in told.text()
         assert told.all("a")[0].attributes["href"] == "#" + other.all("h2")[0].attributes["id"]

@@ -1,6 +1,6 @@
 "use strict";
-// What the tables do beyond being read: search, filters, columns and comparison, all of it in the address.
-// Without this script every table stands there whole, in the order of its ranks.
+// Search, filters, columns and comparison of the tables; the state is kept in the address.
+// Without this script every table is shown whole, sorted by rank.
 (() => {
   const MOST_COMPARED = 4;
   const form = document.querySelector("form.tools");
@@ -19,16 +19,12 @@
   function choose(name, value) {
     if (!field(name)) return;
     field(name).value = value;
-    if (field(name).selectedIndex === -1) field(name).value = ""; // an address may ask for what is not there
+    if (field(name).selectedIndex === -1) field(name).value = ""; // the address may name a choice that does not exist
   }
 
   // ---- rows
 
-  const texts = new WeakMap();
-  function textOf(row) {
-    if (!texts.has(row)) texts.set(row, row.cells[1].textContent.toLowerCase());
-    return texts.get(row);
-  }
+  const textOf = (row) => row.cells[1].textContent.toLowerCase();
 
   function filterRows() {
     const words = valueOf("q").toLowerCase().split(/\s+/).filter(Boolean);
@@ -99,7 +95,7 @@
       const box = document.createElement("input");
       box.type = "checkbox";
       box.className = "compare";
-      box.autocomplete = "off"; // else the browser notes all of them down whenever the address changes
+      box.autocomplete = "off"; // the address keeps the state, not the browser's form history
       box.setAttribute("aria-label", `Compare ${row.cells[1].textContent.trim()}`);
       row.cells[1].prepend(box);
     }
@@ -125,7 +121,7 @@
     const table = document.createElement("table");
     table.className = "wide";
     const caption = table.createCaption();
-    caption.textContent = "The columns that the table shows. Overlapping intervals are not told apart.";
+    caption.textContent = "The columns that are shown in the table. Rows with overlapping intervals are not significantly different.";
     const head = table.createTHead().insertRow();
     head.append(heading("col", "Column"), ...rows.map((row) => heading("col", row.cells[1].textContent.trim())));
     const body = table.createTBody();
@@ -167,7 +163,7 @@
     try {
       history.replaceState(null, "", written ? `#${written}` : location.pathname + location.search);
     } catch {
-      location.replace(`#${written}`); // a browser that lets no file change its address
+      location.replace(`#${written}`); // some browsers forbid replaceState for local files
     }
   }
 
@@ -187,7 +183,7 @@
       const there = state.get("compare").split(".").filter((id) => board.tBodies[0].querySelector(`tr[id="${CSS.escape(id)}"]`));
       compared.push(...new Set(there.slice(0, MOST_COMPARED)));
     }
-    for (const sort of state.getAll("sort")) { // last: every order is written into the address with all that was read
+    for (const sort of state.getAll("sort")) { // last, because every sort writes the address
       const [id, key, order] = sort.split(".");
       const table = tables.find((one) => one.id === id);
       if (table && ["ascending", "descending"].includes(order)) sortBy(table, key, order);

@@ -1,6 +1,6 @@
 "use strict";
-// The security curves of the rows that the table shows, to zoom into: drag a part, double-click to see all again.
-// The same numbers stand in the table below, for whoever sees no canvas.
+// A plot of the security curves that can be zoomed, of the rows shown in the table: drag to zoom, double-click to reset.
+// The table below it has the same numbers.
 (() => {
   const island = document.getElementById("curves-data");
   const box = document.getElementById("zoom");
