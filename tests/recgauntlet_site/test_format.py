@@ -73,7 +73,7 @@ def test_budgets_as_text() -> None:
     assert budget(column("embedding", (0.1, 0.25, 0.5), name="embedding"), CARD).endswith(
         "mean norm of the model’s embeddings (L2)"
     )
-    assert budget(ThreatColumn("x", "history", "flip", True, ()), None) == "not applicable to any model here"
+    assert budget(ThreatColumn("x", "history", "flip", True, ()), None) == "not applicable to any model in this table"
     assert queries(column("history", (1, 2, 5))) == "200"
 
 
