@@ -8,18 +8,22 @@ import numpy as np
 
 from recgauntlet.core.card import TIERS, Tier
 from recgauntlet.core.types import BoolArray
-from recgauntlet.leaderboard import aggregate_extras as further
-from recgauntlet.leaderboard.decoded import Unfolded
+from recgauntlet.leaderboard import aggregate_extras as extras
+from recgauntlet.leaderboard.decoded import DecodedRecord
 from recgauntlet.leaderboard.schema import AttackTally, Cell, Cost, Quality, ThreatCells, ThreatColumn
 from recgauntlet.metrics import ranking as metrics
-from recgauntlet.metrics.bootstrap import Estimate, Floats
-from recgauntlet.metrics.example_sets import to_set
-from recgauntlet.metrics.layers import Layer, Layers
+from recgauntlet.metrics.bootstrap import Estimate, Floats, estimates, resampled_means
 from recgauntlet.records.schema import AttackOutcome, RunRecord, TierOutcome
 
 
+def robust_accuracy(outcome: TierOutcome) -> float:
+    """The share of test examples that are right on the clean input and on every input that the suite found at this
+    tier or below."""
+    return float(outcome.robust.to_bool().mean())
+
+
 def outcomes(
-    records: Sequence[Unfolded], columns: Sequence[ThreatColumn]
+    records: Sequence[DecodedRecord], columns: Sequence[ThreatColumn]
 ) -> tuple[Estimate, tuple[float, ...], tuple[ThreatCells, ...]]:
     """Clean accuracy over all records and of each, and the cells under each threat of `columns`.
 
@@ -27,69 +31,68 @@ def outcomes(
     user): its two examples are not independent. All quantities of a row are resampled together, so that the
     interval of a retained share knows that robust and clean accuracy go together.
     """
-    clean = tuple(to_set(record.right) for record in records)
-    found: list[tuple[str, Tier, list[TierOutcome], Layer]] = []
-    proved: dict[tuple[str, Tier], Layer] = {}
+    attacked: dict[tuple[str, Tier], list[TierOutcome]] = {}
+    certified: dict[tuple[str, Tier], BoolArray] = {}
     for column in columns:
         for tier in TIERS:
-            under = [outcome for r in records if (outcome := r.tier(column.id, tier)) is not None]
-            if len(under) < len(records):
+            found = [outcome for r in records if (outcome := r.tier(column.id, tier)) is not None]
+            if len(found) < len(records):
                 continue
-            layer = tuple(r.examples(outcome.robust) for r, outcome in zip(records, under, strict=True))
-            found.append((column.id, tier, under, layer))
-            certified = tuple(one for record in records if (one := record.proved(column.id, tier)) is not None)
-            if len(certified) == len(records):
-                proved[column.id, tier] = certified
-    layers = Layers([clean, *(layer for *_, layer in found), *proved.values()], len(records[0].right))
-    retained = layers.shares_of(clean, [layer for *_, layer in found])
-    threats = [column.id for column in columns]
-    rankings = further.rankings(records, threats)
-    on_subsets = further.on_subsets(records, threats)
+            attacked[column.id, tier] = found
+            proved = [bits for r in records if (bits := r.record.proved(column.id, tier)) is not None]
+            if len(proved) == len(records):
+                certified[column.id, tier] = np.stack(proved)
+    clean = np.stack([record.correct for record in records])
+    robust = {key: np.stack([outcome.robust.to_bool() for outcome in found]) for key, found in attacked.items()}
+    layers = [clean, *robust.values(), *certified.values()]
+    means = resampled_means(np.stack([pair_means(layer) for layer in layers], axis=2))
+    accuracies = estimates([float(layer.mean()) for layer in layers], means)
+    of_robust = dict(zip(robust, accuracies[1:], strict=False))
+    of_certified = dict(zip(certified, accuracies[1 + len(robust) :], strict=True))
+    shares = means[:, 1 : 1 + len(robust)]
+    shares = np.divide(shares, means[:, :1], out=np.zeros_like(shares), where=means[:, :1] > 0)
+    values = [float(layer.mean() / clean.mean()) if clean.any() else 0.0 for layer in robust.values()]
+    retained = dict(zip(robust, estimates(values, shares), strict=True))
     cells: dict[str, list[Cell]] = {column.id: [] for column in columns}
-    for threat, tier, under, layer in found:
-        certificate = proved.get((threat, tier))
+    for (threat, tier), found in attacked.items():
+        key = threat, tier
+        by_seed = tuple(robust_accuracy(outcome) for outcome in found)
         cells[threat].append(
-            Cell(
-                tier,
-                layers.estimate(layer),
-                retained[layer],
-                _tallies(records, under),
-                None if certificate is None else layers.estimate(certificate),
-                layers.by_seed(layer),
-            )
+            Cell(tier, of_robust[key], retained[key], _tallies(found), of_certified.get(key), by_seed)
         )
     return (
-        layers.estimate(clean),
-        layers.by_seed(clean),
+        accuracies[0],
+        tuple(clean.mean(axis=1).tolist()),
         tuple(
             ThreatCells(
                 column.id,
-                _applicable(records, column.id),
+                any(t.applicable for record in records for t in record.record.threats if t.id == column.id),
                 tuple(cells[column.id]),
-                on_subsets[column.id].curve,
-                on_subsets[column.id].ablation,
-                rankings.get(column.id),
-                further.promotion([record.record for record in records], column.id),
+                extras.curve(records, column.id),
+                extras.ablation(records, column.id),
+                extras.ranking(records, column.id),
+                extras.promotion([record.record for record in records], column.id),
             )
             for column in columns
         ),
     )
 
 
-def quality(records: Sequence[Unfolded]) -> Quality:
+def quality(records: Sequence[DecodedRecord]) -> Quality:
     """Ranking metrics on the clean impressions, the mean over seeds."""
     found = np.array([_quality_of(record) for record in records]).mean(axis=0)
     return Quality(*found.tolist())
 
 
-def _quality_of(record: Unfolded) -> tuple[float, ...]:
+def _quality_of(record: DecodedRecord) -> tuple[float, ...]:
+    users = np.repeat(np.array(record.clean.impression_users), record.ranked.sizes)
     return (
-        metrics.auc(record.shown, record.codes),
-        metrics.gauc(record.shown, record.codes, record.users),
+        metrics.auc(record.labels, record.scores),
+        metrics.gauc(record.labels, record.scores, users),
         record.ranked.auc(),
         record.ranked.mrr(),
         float(record.ranked.ndcg_each(5).mean()),
-        float(record.ndcg10_each.mean()),
+        float(record.ndcg10.mean()),
     )
 
 
@@ -115,34 +118,29 @@ def cost(records: Sequence[RunRecord]) -> Cost:
     )
 
 
-def _tallies(records: Sequence[Unfolded], outcomes: Sequence[TierOutcome]) -> tuple[AttackTally, ...]:
+def _tallies(outcomes: Sequence[TierOutcome]) -> tuple[AttackTally, ...]:
     """Sums over seeds, in the order in which the attacks ran."""
-    runs: dict[str, list[tuple[Unfolded, AttackOutcome]]] = {}
-    for record, outcome in zip(records, outcomes, strict=True):
+    runs: dict[str, list[AttackOutcome]] = {}
+    for outcome in outcomes:
         for attack in outcome.attacks:
-            runs.setdefault(attack.name, []).append((record, attack))
-    return tuple(_tally(name, found) for name, found in runs.items())
-
-
-def _tally(name: str, runs: Sequence[tuple[Unfolded, AttackOutcome]]) -> AttackTally:
-    attacked = broken = violations = forwards = backwards = 0
-    for record, run in runs:
-        attacked += record.examples(run.attacked).bit_count()
-        broken += record.examples(run.broken).bit_count()
-        violations += run.violations
-        forwards += run.effort.forwards
-        backwards += run.effort.backwards
-    seconds = _total(run.effort.seconds for _, run in runs)
-    return AttackTally(name, attacked, broken, violations, forwards, backwards, seconds)
-
-
-def _applicable(records: Sequence[Unfolded], threat: str) -> bool:
-    return any(t.applicable for record in records for t in record.record.threats if t.id == threat)
+            runs.setdefault(attack.name, []).append(attack)
+    return tuple(
+        AttackTally(
+            name,
+            attacked=sum(int(run.attacked.to_bool().sum()) for run in found),
+            broken=sum(int(run.broken.to_bool().sum()) for run in found),
+            violations=sum(run.violations for run in found),
+            forwards=sum(run.effort.forwards for run in found),
+            backwards=sum(run.effort.backwards for run in found),
+            seconds=_total(run.effort.seconds for run in found),
+        )
+        for name, found in runs.items()
+    )
 
 
 def pair_means(right: BoolArray) -> Floats:
-    """`[P]`: the mean outcome of the two examples of each pair, from `right [2 P]`."""
-    means: Floats = right.reshape(-1, 2).mean(axis=1)
+    """`[..., P]`: the mean outcome of the two examples of each pair, from `right [..., 2 P]`."""
+    means: Floats = right.reshape(*right.shape[:-1], -1, 2).mean(axis=-1)
     return means
 
 

@@ -16,27 +16,27 @@ import numpy as np
 
 from recgauntlet.core.card import RANKING_TIER, TIERS
 from recgauntlet.leaderboard.aggregate import cost, outcomes, quality
-from recgauntlet.leaderboard.decoded import Unfolded
+from recgauntlet.leaderboard.decoded import DecodedRecord
 from recgauntlet.leaderboard.flags import row_flags
 from recgauntlet.leaderboard.schema import FailedCell, Row, Source, TaskTable, ThreatColumn, TierBudget
 from recgauntlet.metrics.bootstrap import shared_ranks
-from recgauntlet.records.columns import Columns
 from recgauntlet.records.comparability import Ground
-from recgauntlet.records.schema import RunRecord
+from recgauntlet.records.schema import RunRecord, ThreatOutcome
 
 
 def build_table(records: Iterable[RunRecord]) -> tuple[TaskTable, ...]:
     """The tables of `records`, standard track first, whatever order they come in.
 
-    Takes what `records.io.read_records` returns: records that have been checked. Records of different settings
-    (`records.comparability`) are never in one table, so never in one ranking; `apart` explains why two tables of a task
-    are separate. Of two records of one cell a finished one counts before a failed one, then the one that finished last;
-    the row carries a flag. A failed cell stands in the table of its setting, even where it failed too early to know its
-    data; where there is no such table it gets one without rows.
+    The records must have passed `check_record`, as those of `recgauntlet.records.io.read_records` have. Records that
+    may not be compared (`recgauntlet.records.comparability`) are never in one table, so never in one ranking: `apart`
+    gives the reasons. Of two records of one cell, a finished one counts before a failed one, then the one that finished
+    last; the row has a flag for it. A failed cell is in the table of its ground, even where it failed too early to know
+    its data; where there is no such table it gets one without rows.
     """
+    sealed = [record if record.digest else record.sealed() for record in records]
     finished: dict[Ground, list[RunRecord]] = defaultdict(list)
     failed: dict[Ground, list[RunRecord]] = defaultdict(list)
-    in_order = sorted((record if record.digest else record.sealed() for record in records), key=lambda r: r.digest)
+    in_order = sorted(sealed, key=lambda record: record.digest)
     for record in in_order:
         if record.clean is not None:
             finished[Ground.of(record)].append(record)
@@ -78,7 +78,6 @@ def _table(ground: Ground, finished: Sequence[RunRecord], failed: Sequence[RunRe
     cells: dict[str, list[RunRecord]] = defaultdict(list)
     for record in [*finished, *failed]:
         cells[_plugins_of(record)].append(record)
-    threats = _columns(finished)
     clean = finished[0].clean if finished else None
     table = TaskTable(
         task=ground.task,
@@ -92,42 +91,34 @@ def _table(ground: Ground, finished: Sequence[RunRecord], failed: Sequence[RunRe
         redistributable=ground.redistributable,
         examples=clean.labels.n if clean else 0,
         impressions=len(clean.impression_sizes) if clean else 0,
-        threats=threats,
+        threats=_columns(finished),
         rows=(),
         failed=(),
     )
     rows: list[Row] = []
-    losses: list[RunRecord] = []
+    lost: list[RunRecord] = []
     for key in sorted(cells):
-        done, lost, doubled = _one_a_seed(cells[key])
-        losses += lost
+        done, without, doubled = _one_a_seed(cells[key])
+        lost += without
         if done:
-            rows.append(_row(done, tuple(record.seed for record in lost), doubled, threats, ranked=table.ranked))
+            rows.append(_row(done, [record.seed for record in without], doubled, table))
     if table.ranked:
         rows = _with_ranks(rows)
     return replace(
-        table, rows=tuple(sorted(rows, key=_row_order)), failed=tuple(_failed_cell(record) for record in losses)
+        table, rows=tuple(sorted(rows, key=_row_order)), failed=tuple(_failed_cell(record) for record in lost)
     )
 
 
-def _row(
-    finished: Sequence[RunRecord],
-    lost: tuple[int, ...],
-    doubled: tuple[int, ...],
-    columns: Sequence[ThreatColumn],
-    *,
-    ranked: bool,
-) -> Row:
-    """The row of `finished` records, one a seed, still without its rank. `lost` are the seeds that failed, `doubled`
-    those with several records; `ranked` is whether the table ranks."""
-    shared = Columns()
-    decoded = [Unfolded(record, shared) for record in finished]
-    clean, clean_by_seed, threats = outcomes(decoded, columns)
-    ranking = {column.id for column in columns if column.ranked}
+def _row(finished: Sequence[RunRecord], lost: Sequence[int], doubled: Sequence[int], table: TaskTable) -> Row:
+    """The row of `finished` records, one a seed, still without a rank. `lost` are the seeds that failed, `doubled`
+    those with several records."""
+    decoded = [DecodedRecord(record) for record in finished]
+    clean, clean_by_seed, threats = outcomes(decoded, table.threats)
+    ranked = {column.id for column in table.threats if column.ranked}
     at_rank = [
         (cell.robust.value, cells.threat)
         for cells in threats
-        if cells.threat in ranking and (cell := cells.at(RANKING_TIER)) is not None
+        if cells.threat in ranked and (cell := cells.at(RANKING_TIER)) is not None
     ]
     return Row(
         model=finished[0].model,
@@ -138,7 +129,7 @@ def _row(
         worst=min(at_rank)[1] if at_rank else None,
         quality=quality(decoded),
         cost=cost(finished),
-        flags=row_flags(finished, lost, doubled, ranked=ranked),
+        flags=row_flags(finished, lost, doubled, ranked=table.ranked),
         sources=tuple(
             Source(r.seed, r.digest, r.environment.device, r.environment.recgauntlet, r.environment.commit)
             for r in finished
@@ -147,17 +138,24 @@ def _row(
     )
 
 
-def _columns(records: Sequence[RunRecord]) -> tuple[ThreatColumn, ...]:
-    """The threats of the records: ranked ones first, then by name. Only a record of a model that reads the surface
-    holds the budgets."""
+def _columns(records: Iterable[RunRecord]) -> tuple[ThreatColumn, ...]:
+    """The threats of the records: ranked ones first, then by name. The budgets are those of a model that reads the
+    surface."""
     found: dict[str, ThreatColumn] = {}
     for record in records:
         for threat in record.threats:
-            outcomes_by_tier = sorted(threat.tiers, key=lambda outcome: TIERS.index(outcome.tier))
-            budgets = tuple(TierBudget(o.tier, o.amount, o.characters, o.queries) for o in outcomes_by_tier)
-            if threat.id not in found or len(found[threat.id].budgets) < len(budgets):
-                found[threat.id] = ThreatColumn(threat.id, threat.surface, threat.goal, threat.ranked, budgets)
+            known = found.get(threat.id)
+            if known is None or len(known.budgets) < len(threat.tiers):
+                found[threat.id] = _column(threat)
     return tuple(sorted(found.values(), key=lambda column: (not column.ranked, column.id)))
+
+
+def _column(threat: ThreatOutcome) -> ThreatColumn:
+    budgets = tuple(
+        TierBudget(outcome.tier, outcome.amount, outcome.characters, outcome.queries)
+        for outcome in sorted(threat.tiers, key=lambda outcome: TIERS.index(outcome.tier))
+    )
+    return ThreatColumn(threat.id, threat.surface, threat.goal, threat.ranked, budgets)
 
 
 def _one_a_seed(

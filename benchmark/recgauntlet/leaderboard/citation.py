@@ -8,14 +8,12 @@ from functools import cache
 from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
 
 from recgauntlet.core.card import RANKING_TIER, TaskCard
-from recgauntlet.core.errors import PluginError
-from recgauntlet.core.plugins import Kind, names, whose
+from recgauntlet.core.plugins import names
 from recgauntlet.core.task import find_task
 from recgauntlet.leaderboard import bibtex
 from recgauntlet.leaderboard.address import Board, RowAt, Scope
 from recgauntlet.leaderboard.bibtex import Entry
 from recgauntlet.leaderboard.paired import twin_of
-from recgauntlet.leaderboard.plugin_words import words_of
 from recgauntlet.leaderboard.schema import Row, TaskTable, TierBudget
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.release import superseded_by
@@ -77,8 +75,8 @@ def cite(scope: Scope, *, site: str = "", attacks: bool = False) -> Citation:
         else:
             text = card.track(table.track).source.citation
             reasons += _read(text, f"the data of {table.task} ({table.track} track)", cautions)
-    reasons += _plugins("model", "models", [at.row.model for at in rows], cautions)
-    reasons += _plugins("defense", "defenses", [at.row.defense for at in rows], cautions)
+    reasons += _plugins("model", [at.row.model for at in rows], cautions)
+    reasons += _plugins("defense", [at.row.defense for at in rows], cautions)
     if attacks:
         reasons += _attacks(rows)
     named = scope.row is not None or len(_tables(rows)) < len(_tables(_all(board)))
@@ -209,28 +207,13 @@ def _read(text: str, what: str, cautions: list[str]) -> Iterator[Reason]:
         yield Reason(what, entries)
 
 
-def _plugins(what: str, kind: Kind, refs: Sequence[PluginRef], cautions: list[str]) -> Iterator[Reason]:
-    """What the plugins that `refs` name give for themselves. Nothing is asked that another package ships under the same
-    name."""
-    for ref in {(ref.name, ref.distribution): ref for ref in refs}.values():
-        if ref.name not in names(kind):
-            cautions.append(f"The {what} {ref.name} is not installed: cite it by hand.")
-        elif whose(kind, ref.name)[0] != ref.distribution:
-            cautions.append(f"The {what} {ref.name} here is not that of {ref.distribution}: cite it by hand.")
-        else:
-            yield from _plugin(what, kind, ref, cautions)
-
-
-def _plugin(what: str, kind: Kind, ref: PluginRef, cautions: list[str]) -> Iterator[Reason]:
-    try:
-        text = words_of(kind, ref.name).citation
-    except PluginError:
-        cautions.append(f"The {what} {ref.name} cannot be loaded: cite it by hand.")
-        return
-    if text:
-        yield from _read(text, f"the {what} {ref.name}", cautions)
-    elif not _is_nothing(ref):
-        cautions.append(f"The {what} {ref.name} names no reference.")
+def _plugins(what: str, refs: Sequence[PluginRef], cautions: list[str]) -> Iterator[Reason]:
+    """The references that the plugins of `refs` gave for themselves when their cells ran."""
+    for ref in {(ref.name, ref.distribution, ref.citation): ref for ref in refs}.values():
+        if ref.citation:
+            yield from _read(ref.citation, f"the {what} {ref.name}", cautions)
+        elif not _is_nothing(ref):
+            cautions.append(f"The {what} {ref.name} names no reference.")
 
 
 def _attacks(rows: Sequence[RowAt]) -> Iterator[Reason]:

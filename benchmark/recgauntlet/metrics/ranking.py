@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from recgauntlet.core.types import BoolArray, IntArray
-from recgauntlet.metrics.ordering import Codes, Impressions, Ordered, Scores
 
 Labels = BoolArray
 Floats = npt.NDArray[np.float64]
-Order = Scores | Codes
-"""Scores, or codes that are ordered as they are."""
+Scores = npt.NDArray[np.floating[Any]]
+PERSISTENCE = 0.9
+"""RBO's p: the chance that a reader goes on from a rank to the next. At 0.9 the first ten ranks carry 86 % of the
+weight (Webber et al. 2010, section 4.4)."""
 
 
 def correct(labels: Labels, scores: Scores) -> BoolArray:
@@ -53,73 +54,143 @@ def mcc(labels: Labels, scores: Scores) -> float:
     return 0.0 if spread == 0 else (hits * count - made * there) / spread**0.5
 
 
-def auc(labels: Labels, scores: Order) -> float:
+@dataclass(frozen=True)
+class Ranked:
+    """Impressions whose candidates were sorted by falling score, once for several metrics. All arrays but `gains` are
+    in the order in which the candidates were given."""
+
+    labels: Labels
+    """`[N]`"""
+    offsets: IntArray
+    """`[I + 1]`"""
+    places: IntArray
+    """`[N]`: the rank of each candidate in its impression, from 1; tied candidates in the order they were given."""
+    expected: Floats
+    """`[N]`: its rank from 1, the mean over all orders of the candidates it is tied with."""
+    gains: Floats
+    """`[N]`: the labels by falling score, averaged over ties: metrics that are linear in them are expected values."""
+
+    @classmethod
+    def of(cls, labels: Labels, scores: Scores, offsets: IntArray) -> Ranked:
+        """Sort the impressions of `labels [N]` and `scores [N]`, cut by `offsets [I + 1]`.
+
+        Raises
+        ------
+        ValueError
+            Where a score is NaN, the shapes differ, or the offsets do not cut the candidates into impressions.
+        """
+        _check(labels, scores)
+        if np.isnan(scores).any():
+            raise ValueError("a score is not a number (NaN), so the candidates have no order")
+        sizes = np.diff(offsets)
+        if len(sizes) == 0 or offsets[0] != 0 or offsets[-1] != len(labels) or int(sizes.min()) < 1:
+            raise ValueError("offsets must rise from 0 to the number of candidates, without empty impressions")
+        groups = np.repeat(np.arange(len(sizes)), sizes)
+        order = np.lexsort((-scores, groups))
+        ranks = np.arange(1, len(labels) + 1) - np.repeat(offsets[:-1], sizes)
+        fresh = np.concatenate([[True], (np.diff(groups) != 0) | (scores[order][1:] != scores[order][:-1])])
+        block = np.cumsum(fresh) - 1  # of tied candidates
+        counts = np.bincount(block)
+        gains = (np.bincount(block, weights=labels[order]) / counts)[block]
+        places, expected = np.empty_like(ranks), np.empty(len(labels))
+        places[order] = ranks
+        expected[order] = (ranks[fresh] + (counts - 1) / 2)[block]
+        return cls(labels, offsets, places, expected, gains)
+
+    @property
+    def sizes(self) -> IntArray:
+        """`[I]`: the candidates of each impression."""
+        return np.diff(self.offsets)
+
+    def auc_each(self) -> Floats:
+        """`[I]`: the AUC of each impression; NaN where its labels are all alike."""
+        clicks, sizes = self._sums(self.labels.astype(np.int64)), self.sizes
+        below = self._sums(self.labels * (np.repeat(sizes, sizes) + 1 - self.expected))
+        wins, pairs = below - clicks * (clicks + 1) / 2, clicks * (sizes - clicks)
+        each: Floats = np.divide(wins, pairs, out=np.full(len(sizes), np.nan), where=pairs > 0)
+        return each
+
+    def auc(self) -> float:
+        """As `impression_auc`."""
+        values = self.auc_each()
+        if np.isnan(values).all():
+            raise ValueError("AUC needs an impression with at least one clicked and one unclicked candidate")
+        return float(np.nanmean(values))
+
+    def mrr(self) -> float:
+        """As the function `mrr`."""
+        reciprocal = self._sums(self.gains / self._ranks)
+        return float((reciprocal / np.maximum(self._sums(self.labels.astype(np.int64)), 1)).mean())
+
+    def ndcg_each(self, k: int) -> Floats:
+        """`[I]`: the nDCG@k of each impression."""
+        if k < 1:
+            raise ValueError(f"nDCG needs a cut-off of at least 1, not {k}")
+        discounts = np.zeros(max(k, int(self.sizes.max())) + 1)
+        discounts[1 : k + 1] = 1 / np.log2(np.arange(1, k + 1) + 1)
+        gained = self._sums(self.gains * discounts[self._ranks])
+        best = np.cumsum(discounts)[np.minimum(self._sums(self.labels.astype(np.int64)), k)]
+        each: Floats = np.divide(gained, best, out=np.zeros_like(gained), where=best > 0)
+        return each
+
+    @property
+    def _ranks(self) -> IntArray:
+        """`[N]`: the rank at each place of the sorted candidates."""
+        return np.arange(1, len(self.labels) + 1) - np.repeat(self.offsets[:-1], self.sizes)
+
+    def _sums(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """`[I]`: the sum of `values [N]` in each impression."""
+        found: npt.NDArray[Any] = np.add.reduceat(values, self.offsets[:-1])
+        return found
+
+
+def auc(labels: Labels, scores: Scores) -> float:
     """The area under the ROC curve over all of `labels [N]` pooled: the chance that a clicked candidate
     scores above an unclicked one, half a point for a tie. Raises ValueError unless both labels occur."""
-    codes = _codes(labels, scores)
-    whole = Impressions(np.array([0, len(labels)]))
-    (value,) = _auc_each(labels, Ordered.of(codes, np.zeros(0, dtype=np.int64), whole))
+    (value,) = Ranked.of(labels, scores, np.array([0, len(labels)])).auc_each()
     if np.isnan(value):
         raise ValueError("AUC needs at least one clicked and one unclicked candidate")
     return float(value)
 
 
-@dataclass(frozen=True)
-class Grouped:
-    """Candidates in groups (a user's): `numbers [N]` says which of the groups each is in, and `impressions` has the
-    groups as they are if the candidates of each are put together."""
-
-    numbers: IntArray
-    impressions: Impressions
-
-    @classmethod
-    def of(cls, groups: IntArray) -> Grouped:
-        """By the names of the groups, `groups [N]`."""
-        runs = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))  # a user's candidates stand together
-        numbers = np.unique(groups[runs], return_inverse=True)[1].astype(np.int64).ravel()
-        numbers = np.repeat(numbers, np.diff(np.append(runs, len(groups))))
-        return cls(numbers, Impressions(offsets_of(np.bincount(numbers))))
-
-
-def gauc(labels: Labels, scores: Order, groups: IntArray | Grouped) -> float:
+def gauc(labels: Labels, scores: Scores, groups: IntArray) -> float:
     """The group AUC of the DIN paper as FuxiCTR computes it (`fuxictr.metrics.gAUC`).
 
     The AUC of each group (a user; `groups [N]`), averaged with the group's number of candidates as its
     weight. Groups whose labels are all alike are left out. Raises ValueError where no group is left.
     """
-    codes = _codes(labels, scores)
-    grouped = groups if isinstance(groups, Grouped) else Grouped.of(groups)
-    if len(grouped.numbers) != len(labels):
-        raise ValueError(f"{len(grouped.numbers)} groups stand for {len(labels)} labels")
-    ordered = Ordered.of(codes, grouped.numbers, grouped.impressions)
-    values = _auc_each(labels, ordered)
+    if len(groups) != len(labels):
+        raise ValueError(f"there are {len(groups)} groups for {len(labels)} labels")
+    order = np.argsort(groups, kind="stable")
+    ranked = Ranked.of(labels[order], scores[order], offsets_of(np.unique(groups, return_counts=True)[1]))
+    values = ranked.auc_each()
     known = ~np.isnan(values)
     if not known.any():
         raise ValueError("gAUC needs a group with at least one clicked and one unclicked candidate")
-    return float(np.average(values[known], weights=ordered.groups.sizes[known]))
+    return float(np.average(values[known], weights=ranked.sizes[known]))
 
 
-def impression_auc(labels: Labels, scores: Order, offsets: IntArray) -> float:
+def impression_auc(labels: Labels, scores: Scores, offsets: IntArray) -> float:
     """MIND's AUC: the plain mean of the AUC of each impression. Raises ValueError where no impression has
     both labels.
 
     This is what published numbers on MIND call AUC (FuxiCTR: `avgAUC`). Impressions without both labels are
     left out.
     """
-    return Ranked.of(labels, scores, Impressions(offsets)).auc()
+    return Ranked.of(labels, scores, offsets).auc()
 
 
-def mrr(labels: Labels, scores: Order, offsets: IntArray) -> float:
+def mrr(labels: Labels, scores: Scores, offsets: IntArray) -> float:
     """The mean reciprocal rank of MIND's official evaluation.
 
     In an impression: the mean over its clicked candidates of 1 / rank (not only the first of them); then the
     mean over impressions. An impression without a click counts 0. With one click an impression this is the
     usual MRR.
     """
-    return Ranked.of(labels, scores, Impressions(offsets)).mrr()
+    return Ranked.of(labels, scores, offsets).mrr()
 
 
-def ndcg(labels: Labels, scores: Order, offsets: IntArray, k: int) -> float:
+def ndcg(labels: Labels, scores: Scores, offsets: IntArray, k: int) -> float:
     """nDCG@k with binary gains and the discount `1 / log2(rank + 1)`, the mean over impressions.
 
     As in MIND's official evaluation (Järvelin and Kekäläinen 2002). An impression without a click counts 0.
@@ -127,60 +198,9 @@ def ndcg(labels: Labels, scores: Order, offsets: IntArray, k: int) -> float:
     return float(ndcg_each(labels, scores, offsets, k).mean())
 
 
-def ndcg_each(labels: Labels, scores: Order, offsets: IntArray, k: int) -> Floats:
+def ndcg_each(labels: Labels, scores: Scores, offsets: IntArray, k: int) -> Floats:
     """`[I]`: the nDCG@k of each impression, as in `ndcg`."""
-    return Ranked.of(labels, scores, Impressions(offsets)).ndcg_each(k)
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """Impressions sorted once for several metrics. `gains [N]` are the `labels [N]` in the order of falling scores,
-    averaged over ties: the metrics are linear in them, so this gives the expected value. `positives [I]` is how many
-    are clicked in each impression."""
-
-    labels: Labels
-    ordered: Ordered
-    gains: Floats
-    positives: IntArray
-
-    @classmethod
-    def of(cls, labels: Labels, scores: Order, impressions: Impressions) -> Ranked:
-        """The `impressions` of `labels [N]` and `scores [N]`."""
-        codes = _codes(labels, scores)
-        offsets, sizes = impressions.offsets, impressions.sizes
-        if len(sizes) == 0 or offsets[0] != 0 or offsets[-1] != len(labels) or int(sizes.min()) < 1:
-            raise ValueError("offsets must rise from 0 to the number of candidates, without empty impressions")
-        ordered = Ordered.of(codes, impressions.numbers, impressions)
-        positives = impressions.sums(labels.astype(np.int64))
-        return cls(labels, ordered, ordered.tied_means(labels[ordered.order]), positives)
-
-    @property
-    def impressions(self) -> Impressions:
-        """What was sorted."""
-        return self.ordered.groups
-
-    def auc(self) -> float:
-        """As `impression_auc`."""
-        values = _auc_each(self.labels, self.ordered)
-        if np.isnan(values).all():
-            raise ValueError("AUC needs an impression with at least one clicked and one unclicked candidate")
-        return float(np.nanmean(values))
-
-    def mrr(self) -> float:
-        """As the function `mrr`."""
-        reciprocal = self.impressions.sums(self.gains / self.impressions.ranks)
-        return float((reciprocal / np.maximum(self.positives, 1)).mean())
-
-    def ndcg_each(self, k: int) -> Floats:
-        """`[I]`: the nDCG@k of each impression."""
-        if k < 1:
-            raise ValueError(f"nDCG needs a cut-off of at least 1, not {k}")
-        discounts = np.zeros(max(k, int(self.impressions.sizes.max())) + 1)
-        discounts[1 : k + 1] = 1 / np.log2(np.arange(1, k + 1) + 1)
-        gained = self.impressions.sums(self.gains * discounts[self.impressions.ranks])
-        best = np.cumsum(discounts)[np.minimum(self.positives, k)]
-        each: Floats = np.divide(gained, best, out=np.zeros_like(gained), where=best > 0)
-        return each
+    return Ranked.of(labels, scores, offsets).ndcg_each(k)
 
 
 def offsets_of(sizes: npt.ArrayLike) -> IntArray:
@@ -188,29 +208,35 @@ def offsets_of(sizes: npt.ArrayLike) -> IntArray:
     return np.concatenate([[0], np.cumsum(np.asarray(sizes, dtype=np.int64))]).astype(np.int64)
 
 
-def _auc_each(labels: Labels, ordered: Ordered) -> Floats:
-    """`[G]`: the AUC of each group of `labels [N]` (NaN where those of a group are all alike)."""
-    sizes = ordered.groups.sizes
-    at = np.flatnonzero(labels[ordered.order])
-    group = ordered.groups.at(at)
-    clicks = np.bincount(group, minlength=len(sizes))
-    ranks = np.bincount(group, weights=sizes[group] + 1 - ordered.expected_ranks(at), minlength=len(sizes))
-    wins, pairs = ranks - clicks * (clicks + 1) / 2, clicks * (sizes - clicks)
-    found: Floats = np.divide(wins, pairs, out=np.full(len(sizes), np.nan), where=pairs > 0)
+def rank_biased_overlap(before: IntArray, after: IntArray, offsets: IntArray, *, p: float = PERSISTENCE) -> Floats:
+    """`[I]`: the rank-biased overlap of each impression's ranking before and after, 1 where nothing changed order.
+
+    A ranking is given by the place `[N]` of each candidate in its impression, from 1 (`Ranked.places`: tied candidates
+    keep their order there, so that a list that did not change is wholly alike).
+
+    `RBO_EXT` of Webber, Moffat and Zobel, "A similarity measure for indefinite rankings" (TOIS 2010, equation 32),
+    evaluated to the end of the list; as a measure of a recommender's stability in Oh et al., "Rank List Sensitivity of
+    Recommender Systems to Interaction Perturbations" (CIKM 2022).
+    """
+    sizes = np.diff(offsets)
+    depth = np.maximum(before, after)  # from here on both lists hold the candidate
+    steps = np.arange(1, int(sizes.max()) + 1)
+    weights = np.concatenate([[0.0], np.cumsum((1 - p) * p ** (steps - 1) / steps)])
+    shared = np.repeat(weights[sizes], sizes) - weights[depth - 1]
+    found: Floats = np.add.reduceat(shared, offsets[:-1]) + p**sizes
     return found
 
 
-def _codes(labels: Labels, scores: Order) -> Codes:
-    if isinstance(scores, Codes):
-        _check(labels, scores.values)
-        return scores
-    _check(labels, scores)
-    if np.isnan(scores).any():
-        raise ValueError("a score is not a number (NaN), so the candidates have no order")
-    return Codes.of(scores)
+def top_jaccard(before: IntArray, after: IntArray, offsets: IntArray, *, k: int = 10) -> Floats:
+    """`[I]`: the Jaccard similarity of each impression's first `k` before and after (Oh et al. 2022); 1 where there are
+    no more than `k` candidates."""
+    both = np.maximum(before, after) <= k
+    shared = np.add.reduceat(both.astype(np.float64), offsets[:-1])
+    found: Floats = shared / (2 * np.minimum(np.diff(offsets), k) - shared)
+    return found
 
 
-def _check(labels: Labels, scores: npt.NDArray[Any]) -> None:
+def _check(labels: Labels, scores: Scores) -> None:
     if labels.shape != scores.shape or labels.ndim != 1 or labels.dtype != np.bool_:
         raise ValueError(
             f"labels {labels.dtype}{labels.shape}, scores {scores.shape}: give one boolean and one float each"

@@ -13,23 +13,32 @@ from real_latex import bibliography, needs_latex
 from synthetic_records import make_record
 
 from recgauntlet.cli import cli
-from recgauntlet.core.errors import PluginError
 from recgauntlet.core.files import CURRENT
-from recgauntlet.core.plugins import Kind
+from recgauntlet.core.plugins import Kind, find, names
 from recgauntlet.core.task import find_task
 from recgauntlet.leaderboard import bibtex, citation
 from recgauntlet.leaderboard.address import locate
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.citation import Citation, cite, cite_software, installed_card
-from recgauntlet.leaderboard.plugin_words import PluginWords, words_of
 from recgauntlet.leaderboard.release.freeze import Wanted, freeze
 from recgauntlet.records.io import write_record
-from recgauntlet.records.schema import Gate, RunRecord
+from recgauntlet.records.schema import Gate, PluginRef, RunRecord
 
 ROOT = Path(__file__).resolve().parents[3]
 FAILED = Gate(name="not-constant", threat="", passed=False, value=0.9, limit=0.8, explanation="one answer for all")
 OURS = ["recgauntlet", "recgauntlet-first"]
 STRONG = {"stuffing": (0.7, 0.68, 0.6), "embedding": (0.66, 0.56, 0.3)}
+
+
+def with_references(record: RunRecord) -> RunRecord:
+    """The record with what its installed plugins give as their reference, as a run writes it."""
+
+    def ref(kind: Kind, ref: PluginRef) -> PluginRef:
+        found = str(getattr(find(kind, ref.name).value, "citation", "")) if ref.name in names(kind) else ""
+        return ref.model_copy(update={"citation": found})
+
+    update = {"model": ref("models", record.model), "defense": ref("defenses", record.defense)}
+    return record.model_copy(update=update)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +57,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records.append(make_record(task="shop", track="demo", simulated=True))
     directory = tmp_path_factory.mktemp("results") / "first"
     for number, record in enumerate(records):
-        write_record(record, directory / f"{number}.json")
+        write_record(with_references(record), directory / f"{number}.json")
     return directory
 
 
@@ -171,54 +180,32 @@ def test_a_rows_page_is_the_anchor_below_the_published_address(release: Path) ->
     assert "https://example.org/board" in str(of(release, site="https://example.org/board").entries[1])
 
 
-def test_what_is_not_installed_is_told_and_not_guessed(release: Path) -> None:
+def test_a_task_that_is_not_installed_gets_a_caution_and_no_reference(release: Path) -> None:
     cautions = of(release, "/shop/nrms/flagged").cautions
     assert any("The task shop is not installed as it was measured" in caution for caution in cautions)
-    assert any("The defense flagged is not installed" in caution for caution in cautions)
+    assert any("The defense flagged names no reference" in caution for caution in cautions)
 
 
-@pytest.mark.parametrize(
-    ("reference", "told"),
-    [
-        ("", "The defense pgd names no reference"),
-        ("Doe (2020)", "The reference for the defense pgd cannot be read"),
-    ],
-)
-def test_a_plugin_that_does_not_say_what_to_cite_is_told(
-    release: Path, monkeypatch: pytest.MonkeyPatch, reference: str, told: str
-) -> None:
-    def told_by(kind: Kind, name: str) -> PluginWords:
-        return PluginWords("", reference) if kind == "defenses" else words_of(kind, name)
-
-    monkeypatch.setattr(citation, "words_of", told_by)
-    found = of(release, "/shop/nrms/pgd")
-    assert any(told in caution for caution in found.cautions)
-    assert keys(found) == [*OURS, "wu2019neural"]
+def test_a_reference_that_is_no_bibtex_gets_a_caution(tmp_path: Path) -> None:
+    record = make_record(defense="pgd")
+    broken = record.model_copy(update={"defense": record.defense.model_copy(update={"citation": "Doe (2020)"})})
+    write_record(broken, tmp_path / "one.json")
+    found = of(tmp_path, "/shop/nrms/pgd")
+    assert any("The reference for the defense pgd cannot be read" in caution for caution in found.cautions)
+    assert keys(found)[0] == "recgauntlet"
+    assert len(keys(found)) == 2
 
 
-def test_a_plugin_that_cannot_be_loaded_is_told(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(kind: Kind, name: str) -> PluginWords:
-        raise PluginError(f"{name} cannot be loaded", remedy="mend it")
-
-    monkeypatch.setattr(citation, "words_of", refused)
-    found = of(release, "/shop/nrms/pgd")
-    assert {
-        "The model nrms cannot be loaded: cite it by hand.",
-        "The defense pgd cannot be loaded: cite it by hand.",
-    } <= {*found.cautions}
-    assert keys(found) == OURS
-
-
-def test_a_plugin_of_that_name_from_another_package_is_not_asked(
+def test_references_are_those_of_the_record_and_no_plugin_is_loaded(
     release: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(kind: Kind, name: str) -> PluginWords:
-        raise AssertionError(name)
+    def never(*arguments: object, **options: object) -> None:
+        raise AssertionError(arguments)
 
-    monkeypatch.setattr(citation, "whose", lambda kind, name: ("stranger", "1"))
-    monkeypatch.setattr(citation, "words_of", never)
-    cautions = of(release, "/shop/nrms/pgd").cautions
-    assert any("The defense pgd here is not that of recgauntlet" in caution for caution in cautions)
+    monkeypatch.setattr("importlib.metadata.EntryPoint.load", never)
+    rows = [at for at in locate(str(release)).rows if at.table.task == "shop"]
+    found = citation._plugins("defense", [at.row.defense for at in rows], [])
+    assert [reason.what for reason in found] == ["the defense pgd"]
 
 
 def test_the_attacks_papers_come_when_asked_for(tmp_path: Path) -> None:

@@ -9,10 +9,9 @@ import pytest
 from recgauntlet.metrics import bootstrap as stats
 from recgauntlet.metrics.bootstrap import (
     Estimate,
-    Resampled,
     crossed_means,
     estimate,
-    resampled,
+    estimates,
     resampled_means,
     shared_ranks,
 )
@@ -60,7 +59,7 @@ def test_examples_stay_paired_between_seeds_and_quantities() -> None:
     assert interval(same).low == pytest.approx(interval(first[:1]).low, abs=0.02)
 
 
-def test_many_examples_are_drawn_in_pieces() -> None:
+def test_draws_of_many_examples_centre_on_the_mean() -> None:
     outcomes = (np.random.default_rng(4).random((1, 3000, 1)) < 0.5).astype(float)
     drawn = resampled_means(outcomes, draws=1500)
     assert drawn.shape == (1500, 1)
@@ -110,15 +109,15 @@ def test_crossed_means_resample_seeds_and_refuse_nothing_at_all() -> None:
 BOUNDS = [(1 - stats.LEVEL) / 2, (1 + stats.LEVEL) / 2]
 
 
-def plainly_resampled(outcomes: np.ndarray) -> np.ndarray:
-    """The means `[R, M]` by the definition, in double precision and with nothing kept, in the order of size."""
+def means_by_definition(outcomes: np.ndarray) -> np.ndarray:
+    """The means `[R, M]` with all draws made at once."""
     seeds, examples, _ = outcomes.shape
     rng = np.random.default_rng(stats._SEED)
     weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=stats.DRAWS)
     drawn = rng.integers(0, examples, size=(stats.DRAWS, examples))
     counts = np.stack([np.bincount(row, minlength=examples) for row in drawn])
     sums = np.einsum("rn,snm->rsm", counts.astype(np.float64), outcomes)
-    return np.sort(np.einsum("rs,rsm->rm", weights.astype(np.float64), sums) / (seeds * examples), axis=0)
+    return np.einsum("rs,rsm->rm", weights.astype(np.float64), sums) / (seeds * examples)
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 7])
@@ -133,47 +132,18 @@ def test_means_are_those_of_the_definition_to_the_last_bit(seeds: int, kind: str
         "large": rng.integers(0, 10**6, (seeds, 60, 4)).astype(float),
         "real": rng.normal(size=(seeds, 60, 4)),
     }[kind]
-    found, expected = np.sort(resampled_means(outcomes), axis=0), plainly_resampled(outcomes)
+    found, expected = resampled_means(outcomes), means_by_definition(outcomes)
     if kind == "real":
         assert found == pytest.approx(expected, rel=1e-12, abs=1e-12)
     else:
         assert found.tolist() == expected.tolist()
-    again = np.sort(resampled_means(outcomes), axis=0)  # now with what was kept
-    assert again.tolist() == found.tolist()
+    assert resampled_means(outcomes).tolist() == found.tolist()  # now with the draws that were kept
 
 
-@pytest.mark.parametrize("kind", ["right or wrong", "differences", "large", "real"])
-def test_bounds_are_those_of_numpys_quantiles_to_the_last_bit(kind: str) -> None:
-    rng = np.random.default_rng(6)
-    outcomes = {
-        "right or wrong": rng.integers(0, 2, (3, 60, 5)).astype(float),
-        "differences": rng.integers(-1, 2, (3, 60, 5)).astype(float),
-        "large": rng.integers(0, 10**4, (3, 60, 5)).astype(float),
-        "real": rng.normal(size=(3, 60, 5)),
-    }[kind]
-    found = resampled(outcomes)
-    means = found.means()
-    estimates = found.estimates(means.mean(axis=0).tolist())
-    low, high = np.quantile(means, BOUNDS, axis=0)
-    assert [one.low for one in estimates] == low.tolist()
-    assert [one.high for one in estimates] == high.tolist()
-    assert [estimate(one.value, means[:, n]) for n, one in enumerate(estimates)] == estimates
-
-
-@pytest.mark.parametrize("draws", [1, 2, 3, 39, 41, 1000])
-def test_bounds_of_any_number_of_draws_are_numpys(draws: int) -> None:
-    values = np.random.default_rng(draws).normal(size=(draws, 2))
-    values[0, 1] = np.nan
-    first, second = Resampled(values, 1).estimates([values[:, 0].mean(), 0.0])
-    assert [first.low, first.high] == np.quantile(values[:, 0], BOUNDS).tolist()
-    assert np.isnan([second.low, second.high]).all()
-
-
-def test_what_is_kept_between_calls_is_bounded() -> None:
-    outcomes = (np.random.default_rng(4).random((1, 3000, 1)) < 0.5).astype(float)
-    kept = stats._kept_groups.cache_info().currsize, stats._kept_draws.cache_info().currsize
-    resampled_means(outcomes)  # too many to be kept
-    assert stats._kept_draws.cache_info().currsize == kept[1]
-    assert stats._kept_groups(stats._SEED, stats.DRAWS, 1, 3000) is None
-    for function in (stats._kept_groups, stats._kept_draws, stats._crossed_draws):
-        assert function.cache_info().maxsize == stats._KEPT
+@pytest.mark.parametrize("draws", [1, 2, 39, 1000])
+def test_an_interval_has_numpys_quantiles_and_contains_its_value(draws: int) -> None:
+    means = np.random.default_rng(draws).normal(size=(draws, 2))
+    inside, outside = estimates([float(np.median(means[:, 0])), 9.0], means)
+    assert [inside.low, inside.high] == np.quantile(means[:, 0], BOUNDS).tolist()
+    assert (outside.low, outside.high) == (np.quantile(means[:, 1], BOUNDS[0]), 9.0)
+    assert estimate(inside.value, means[:, 0]) == inside

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from recgauntlet.metrics.ordering import Codes, Impressions, Ordered
-from recgauntlet.metrics.rank_lists import rank_biased_overlap, top_jaccard
-from recgauntlet.metrics.ranking import offsets_of
+from recgauntlet.metrics.ranking import Ranked, offsets_of, rank_biased_overlap, top_jaccard
 
 SIZES = [3, 1, 25, 12, 2]
 OFFSETS = offsets_of(SIZES)
@@ -22,13 +20,12 @@ def drawn(seed: int, *, ties: bool = False) -> np.ndarray:
     return np.round(scores) if ties else scores
 
 
-def ordered(scores: np.ndarray, offsets: np.ndarray = OFFSETS) -> Ordered:
-    impressions = Impressions(offsets)
-    return Ordered.of(Codes.of(scores), impressions.numbers, impressions)
+def ranked(scores: np.ndarray, offsets: np.ndarray = OFFSETS) -> Ranked:
+    return Ranked.of(np.arange(len(scores)) % 3 == 0, scores, offsets)
 
 
 def places(scores: np.ndarray, offsets: np.ndarray = OFFSETS) -> np.ndarray:
-    return ordered(scores, offsets).places
+    return ranked(scores, offsets).places
 
 
 def lists(scores: np.ndarray) -> list[np.ndarray]:
@@ -49,8 +46,7 @@ def overlap_by_definition(before: list[int], after: list[int], p: float) -> floa
 def test_ranks_are_the_mean_over_tied_orders(ties: bool) -> None:
     scores = drawn(1, ties=ties)
     expected = np.concatenate([rankdata(-part) for part in lists(scores)])
-    found = ordered(scores)
-    assert found.expected_ranks(np.arange(len(scores))).tolist() == expected[found.order].tolist()
+    assert ranked(scores).expected.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("p", [0.5, 0.9])
