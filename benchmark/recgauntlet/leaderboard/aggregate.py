@@ -57,9 +57,7 @@ def outcomes(
     for (threat, tier), found in attacked.items():
         key = threat, tier
         by_seed = tuple(robust_accuracy(outcome) for outcome in found)
-        cells[threat].append(
-            Cell(tier, of_robust[key], retained[key], _tallies(found), of_certified.get(key), by_seed)
-        )
+        cells[threat].append(Cell(tier, of_robust[key], retained[key], _tallies(found), of_certified.get(key), by_seed))
     return (
         accuracies[0],
         tuple(clean.mean(axis=1).tolist()),

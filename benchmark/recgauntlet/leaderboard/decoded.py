@@ -10,11 +10,11 @@ import numpy as np
 from recgauntlet.core.card import Tier
 from recgauntlet.core.types import BoolArray
 from recgauntlet.metrics.ranking import Floats, Ranked, Scores, correct, offsets_of
-from recgauntlet.records.columns import Packed
+from recgauntlet.records.columns import FloatColumn
 from recgauntlet.records.schema import Clean, RunRecord, TierOutcome
 
 
-def scores_of(column: Packed) -> Scores:
+def scores_of(column: FloatColumn) -> Scores:
     """The scores `[N]` of a column. One that is not a number counts as the lowest."""
     return np.nan_to_num(column.to_float(), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
 

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.types import BoolArray
-from recgauntlet.metrics.example_sets import from_packed
 
 MAX_BYTES = 64_000_000
 """Bytes of one column after decompression: a record cannot use up the memory of its reader."""
@@ -61,11 +60,6 @@ class BitColumn(_Column):
         raw = self._decoded((self.n + 7) // 8)
         return np.unpackbits(np.frombuffer(raw, dtype=np.uint8), count=self.n).view(np.bool_)
 
-    def to_set(self) -> int:
-        """The booleans as a set of examples (`recgauntlet.metrics.example_sets`); RecordError where the column is
-        broken."""
-        return from_packed(self._decoded((self.n + 7) // 8), self.n)
-
 
 class FloatColumn(_Column):
     """Floats in half precision, little-endian."""
@@ -81,35 +75,6 @@ class FloatColumn(_Column):
     def to_float(self) -> npt.NDArray[np.float32]:
         """The floats `[n]`; RecordError where the column is broken."""
         return np.frombuffer(self._decoded(2 * self.n), dtype="<f2").astype(np.float32)
-
-    def to_halves(self) -> npt.NDArray[np.uint16]:
-        """The bits of the half floats `[n]`; RecordError where the column is broken."""
-        return np.frombuffer(self._decoded(2 * self.n), dtype="<u2")
-
-
-class Columns:
-    """The columns of a few records, each unfolded once: more than half are like another one (nothing broken, all
-    attacked). Made for one piece of work and dropped with it."""
-
-    def __init__(self) -> None:
-        self._sets: dict[tuple[str, int], int] = {}
-        self._halves: dict[tuple[str, int], npt.NDArray[np.uint16]] = {}
-
-    def examples(self, column: BitColumn) -> int:
-        """The set of examples in a column of bits, as `BitColumn.to_set`."""
-        key = column.data, column.n
-        found = self._sets.get(key)
-        if found is None:
-            found = self._sets[key] = column.to_set()
-        return found
-
-    def halves(self, column: FloatColumn) -> npt.NDArray[np.uint16]:
-        """The bits of a column of half floats, as `FloatColumn.to_halves`."""
-        key = column.data, column.n
-        found = self._halves.get(key)
-        if found is None:
-            found = self._halves[key] = column.to_halves()
-        return found
 
 
 def _encoded(raw: bytes) -> str:
