@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recgauntlet.records.io import read_record
     from recgauntlet.records.schema import RunRecord
     from recgauntlet.runner.cell import run_cell
+    from recgauntlet.runner.trained import evaluate, load_data
     from recgauntlet.threats.budget import Budget
     from recgauntlet.threats.victim import Victim
     from recgauntlet.training.defense import Defense, TrainingContext, click_loss, model_scores
@@ -53,8 +54,10 @@ _HOME = {
     "Users": "core.batch",
     "Victim": "threats.victim",
     "click_loss": "training.defense",
+    "evaluate": "runner.trained",
     "load": "leaderboard.dataframe",
     "load_card": "core.card",
+    "load_data": "runner.trained",
     "model_scores": "training.defense",
     "read_record": "records.io",
     "run_cell": "runner.cell",
@@ -87,8 +90,10 @@ __all__ = [
     "Users",
     "Victim",
     "click_loss",
+    "evaluate",
     "load",
     "load_card",
+    "load_data",
     "model_scores",
     "read_record",
     "run_cell",

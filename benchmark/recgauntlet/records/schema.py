@@ -340,6 +340,14 @@ class RunRecord(_Part):
         bits = next(found, None)
         return None if bits is None else bits.to_bool()
 
+    def summary(self) -> None:
+        """Print a summary as `recgauntlet show` does, without marks at tuned hyper-parameters."""
+        from rich.console import Console
+
+        from recgauntlet.records.summary import print_summary
+
+        print_summary(Console(highlight=False), self)
+
     def sealed(self) -> RunRecord:
         """The same record with its digest, which tells a reader that nothing was changed since."""
         return self.model_copy(update={"digest": digest_of(self.model_dump(mode="json"))})

@@ -246,6 +246,8 @@ def _collected(cell: _Running) -> RunRecord:
             raise RecordError("is a link, not a file", where=job.record, remedy=_REMEDY)
         record = read_record(job.record)
         check_record(record, job.record)
+        if record.status == "ok" and record.cost is None:
+            raise RecordError("has no training cost", where=job.record, remedy=_REMEDY)
         if job.record.read_bytes() != to_bytes(record):
             raise RecordError("is not laid out as records are written", where=job.record, remedy=_REMEDY)
     except RecordError as error:

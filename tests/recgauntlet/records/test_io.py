@@ -14,7 +14,7 @@ from synthetic_records import make_record
 from recgauntlet.core.errors import RecordError
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.io import read_record, read_records, write_record
-from recgauntlet.records.schema import Clean, RunRecord
+from recgauntlet.records.schema import Clean, Epoch, RunRecord
 from recgauntlet.records.validate import check_record
 
 Change = Callable[[RunRecord], RunRecord]
@@ -82,13 +82,14 @@ def _attack(record: RunRecord, column: str, value: object) -> RunRecord:
 
 
 ONES = BitColumn.of(np.ones(400, dtype=bool))
+EPOCH = Epoch(epoch=1, loss=0.5, valid_auc=0.6, kept=True)
 
 
 @pytest.mark.parametrize(
     ("change", "field"),
     [
         (lambda r: r.model_copy(update={"clean": None}), "clean"),
-        (lambda r: r.model_copy(update={"cost": None}), "cost"),
+        (lambda r: r.model_copy(update={"cost": None, "epochs": (EPOCH,)}), "cost"),
         (lambda r: r.model_copy(update={"status": "failed"}), "failure"),
         (lambda r: r.model_copy(update={"threats": r.threats * 2}), "threats"),
         (lambda r: _clean(r, "labels", ONES), "clean.labels"),

@@ -20,8 +20,9 @@ from tiny_task import make_spec, write_task
 from recgauntlet.core.errors import CardError, OutputError, RecordError
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.records.io import read_record, write_record
-from recgauntlet.records.schema import RunRecord
+from recgauntlet.records.schema import Failure, RunRecord
 from recgauntlet.runner.plan import plan
+from recgauntlet.runner.record import record_dead_cell
 from recgauntlet.runner.sweep import run_sweep
 
 COMMAND = [
@@ -97,7 +98,8 @@ def test_twins_come_first_and_say_why(spec: Any) -> None:
 
 def test_finished_cells_are_done_and_failed_ones_are_tried_again(spec: Any) -> None:
     assert [c.state for c in plan([spec("pgd")])] == ["done", "done"]
-    reseal(spec("pgd").record_path, lambda r: r.model_copy(update={"status": "failed"}))
+    failure = Failure(kind="ProcessDied", message="gone", stage="process")
+    write_record(record_dead_cell(spec("pgd"), failure, {}, {}), spec("pgd").record_path)
     assert [c.state for c in plan([spec("pgd")])] == ["done", "failed before"]
     assert [c.state for c in plan([spec("pgd")], overwrite=True)] == ["new", "new"]
 

@@ -1,0 +1,84 @@
+"""The summary of one record as text, for `recgauntlet show` and `RunRecord.summary`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from recgauntlet.core.escape import visible
+from recgauntlet.core.types import Scalar
+from recgauntlet.metrics.ranking import accuracy
+from recgauntlet.records.schema import RunRecord, ThreatOutcome
+
+
+def print_summary(console: Console, record: RunRecord, *, tuned: Mapping[str, Scalar] = MappingProxyType({})) -> None:
+    """Print what ran, clean and robust accuracy, cost and sanity checks, computed from the per-example outcomes.
+
+    Values of the defense's hyper-parameters that are in `tuned` are marked.
+    """
+    head = f"{record.task.id} ({record.task.track}) / {record.model.name} / {record.defense.name} / seed {record.seed}"
+    console.print(visible(head), markup=False, style="bold", soft_wrap=True)
+    if record.task.simulated:
+        console.print("simulated data: never ranked")
+    if record.failure is not None:
+        said = f"failed while {record.failure.stage}: {record.failure.message}"
+        console.print(visible(said, keep="\n"), markup=False, soft_wrap=True)
+        return
+    assert record.clean is not None  # a record without a failure has clean results
+    labels, scores = record.clean.labels.to_bool(), record.clean.scores.to_float()
+    console.print(visible(f"defense         {_options(record, tuned)}"), markup=False, soft_wrap=True)
+    console.print(f"clean accuracy  {accuracy(labels, scores):.1%} of {len(labels)} examples")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("threat", "goal", "low", "standard", "high", "attacks that broke something (standard tier)"):
+        table.add_column(heading)
+    for threat in record.threats:
+        table.add_row(*(escape(visible(text)) for text in _threat_row(threat)))
+    console.print(table)
+    for name in dict.fromkeys(one.threat for one in record.certified):
+        shares = [
+            f"{one.tier} {np.mean(one.certified.to_bool()):.1%}" for one in record.certified if one.threat == name
+        ]
+        console.print(visible(f"certified       {name}: {', '.join(shares)}"), markup=False, soft_wrap=True)
+    _print_cost(console, record)
+    failed = [gate for gate in record.gates if not gate.passed]
+    console.print(f"sanity gates    {len(record.gates) - len(failed)} of {len(record.gates)} passed")
+    for gate in failed:
+        name = f"{gate.name} ({gate.threat})" if gate.threat else gate.name
+        console.print(visible(f"  FLAGGED {name}: {gate.explanation}"), markup=False, soft_wrap=True)
+
+
+def _options(record: RunRecord, tuned: Mapping[str, Scalar]) -> str:
+    parts = [
+        f"{name}={value!r}{' (tuned)' if name in tuned and tuned[name] == value else ''}"
+        for name, value in record.defense.hyperparameters.items()
+    ]
+    return f"{record.defense.name}: {', '.join(parts) or 'no options'}"
+
+
+def _threat_row(threat: ThreatOutcome) -> tuple[str, ...]:
+    ranked = "" if threat.ranked else " (not ranked)"
+    if not threat.applicable:
+        return (threat.id, threat.goal + ranked, "not applicable", "", "", "")
+    robust = [f"{float(np.mean(tier.robust.to_bool())):.1%}" for tier in threat.tiers]
+    standard = next(tier for tier in threat.tiers if tier.tier == "standard")
+    broke = [f"{a.name} {int(a.broken.to_bool().sum())}" for a in standard.attacks if a.broken.to_bool().any()]
+    return (threat.id, threat.goal + ranked, *robust, ", ".join(broke))
+
+
+def _print_cost(console: Console, record: RunRecord) -> None:
+    cost = record.cost
+    if cost is None:
+        return
+    ratio = f", {cost.seconds_ratio:.2f} x its undefended twin" if cost.seconds_ratio else ""
+    flops = f" ({cost.flops_ratio:.2f} x)" if cost.flops_ratio else ""
+    console.print(
+        f"training        {cost.seconds:.1f} s{ratio}; {cost.flops / 1e9:.0f} GFLOP{flops}; {cost.forwards} forward "
+        f"and {cost.backwards} backward passes; peak memory {cost.peak_memory_bytes / 2**20:.0f} MiB",
+        soft_wrap=True,
+    )
+    console.print(f"inference       {cost.inference_ms_per_1000:.1f} ms for 1,000 candidates of one user")
