@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import Trainer
 from recgauntlet_baselines.defenses._adversarial import Inner
@@ -41,7 +41,7 @@ class AWP(PGD):
     """
 
     citation = (
-        references.MADRY_2018
+        bibtex("madry2018towards")
         + """
 @inproceedings{wu2020adversarial,
   title = {Adversarial Weight Perturbation Helps Robust Generalization},

@@ -9,11 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet.core import references
 from recgauntlet.core.batch import Batch, UserState
 from recgauntlet.core.card import Threat
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 from recgauntlet_baselines.defenses._adversarial_edits import worst_histories, worst_texts
@@ -52,7 +52,7 @@ class Discrete(Defense):
         How many of the ranked texts are tried; 1 takes the first untried.
     """
 
-    citation = references.EBRAHIMI_2018
+    citation = bibtex("ebrahimi2018hotflip")
     search_space: ClassVar[SearchSpace] = {
         "tier": OneOf(("low", "standard", "high")),
         "lam": Between(0.25, 4.0, log=True),

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from recgauntlet.core import references
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner, l2_unit
 
@@ -18,7 +18,7 @@ class FGM(AdversarialTraining):
     of a token's embedding, so a model cannot escape by inflating them.
     """
 
-    citation = references.MIYATO_2017
+    citation = bibtex("miyato2017adversarial")
     search_space: ClassVar[SearchSpace] = {"epsilon": Between(0.05, 1.0, log=True), "lam": Between(0.25, 4.0, log=True)}
 
     def __init__(self, *, epsilon: float = 0.25, lam: float = 1.0, warmup: float = 0.3) -> None:

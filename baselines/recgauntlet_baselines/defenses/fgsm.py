@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from recgauntlet.core import references
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner, l2_unit
 
@@ -18,7 +18,7 @@ class FGSM(AdversarialTraining):
     and PGD, so that one `epsilon` means one size of perturbation under all three.
     """
 
-    citation = references.GOODFELLOW_2015
+    citation = bibtex("goodfellow2015explaining")
     search_space: ClassVar[SearchSpace] = {"epsilon": Between(0.05, 1.0, log=True), "lam": Between(0.25, 4.0, log=True)}
 
     def __init__(self, *, epsilon: float = 0.25, lam: float = 1.0, warmup: float = 0.3) -> None:

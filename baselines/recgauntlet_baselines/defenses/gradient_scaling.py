@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import Trainer
 from recgauntlet_baselines.defenses.pgd import PGD
@@ -30,7 +30,7 @@ class GradientScaling(PGD):
     through twice.
     """
 
-    citation = references.MADRY_2018
+    citation = bibtex("madry2018towards")
     search_space: ClassVar[SearchSpace] = {"epsilon": Between(0.05, 1.0, log=True), "lam": Between(0.1, 4.0, log=True)}
 
     def step(self, trainer: Trainer, batch: Batch) -> Tensor:

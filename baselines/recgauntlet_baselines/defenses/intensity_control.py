@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import TrainingContext
 from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner, l2_clip, l2_unit
@@ -49,7 +49,7 @@ class IntensityControl(AdversarialTraining):
     """
 
     citation = (
-        references.MADRY_2018
+        bibtex("madry2018towards")
         + """
 @inproceedings{cai2018curriculum,
   title = {Curriculum Adversarial Training},

@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.training.defense import Trainer
 from recgauntlet_baselines.defenses.pgd import PGD
@@ -39,7 +39,7 @@ class LayerWise(PGD):
         How often the blocks are gone through over the most steps there can be.
     """
 
-    citation = references.MADRY_2018
+    citation = bibtex("madry2018towards")
     search_space: ClassVar[SearchSpace] = {
         "epsilon": Between(0.05, 1.0, log=True),
         "lam": Between(0.1, 4.0, log=True),

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from recgauntlet.core import references
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner
 
@@ -18,7 +18,7 @@ class PGD(AdversarialTraining):
     and the clean loss is kept beside the adversarial one.
     """
 
-    citation = references.MADRY_2018
+    citation = bibtex("madry2018towards")
     search_space: ClassVar[SearchSpace] = {
         "epsilon": Between(0.05, 1.0, log=True),
         "lam": Between(0.25, 4.0, log=True),

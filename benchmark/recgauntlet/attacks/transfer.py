@@ -11,8 +11,8 @@ from torch import Tensor
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import BestSoFar, with_queries_left
 from recgauntlet.attacks.surrogate import SurrogateInputs, Variant
-from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.scoring import fit
 from recgauntlet.core.types import Scalar, Surface
@@ -39,7 +39,7 @@ class Transfer(Attack):
     """
 
     name = "transfer"
-    citation = references.PAPERNOT_2016
+    citation = bibtex("papernot2016transferability")
     surface: ClassVar[Surface] = "candidate-text"
 
     def __init__(self, attacks: Sequence[Attack], twin: SurrogateInputs) -> None:

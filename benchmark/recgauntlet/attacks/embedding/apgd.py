@@ -19,8 +19,8 @@ from recgauntlet.attacks.embedding.pgd import (
     steepest,
     to_border,
 )
-from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.scoring import fit
 from recgauntlet.threats.embedding import Norm
@@ -62,7 +62,7 @@ class APGD(EmbeddingAttack):
     """
 
     name = "apgd"
-    citation = references.CROCE_2020
+    citation = bibtex("croce2020reliable")
     uses_gradients: ClassVar[bool] = True
 
     def __init__(

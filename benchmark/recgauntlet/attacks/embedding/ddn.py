@@ -18,8 +18,8 @@ from recgauntlet.attacks.embedding.pgd import (
     steepest,
     to_border,
 )
-from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.scoring import fit
 from recgauntlet.threats.embedding import Norm
@@ -43,7 +43,7 @@ class DDN(EmbeddingAttack):
     """
 
     name = "ddn"
-    citation = references.RONY_2019 + references.PINTOR_2021
+    citation = bibtex("rony2019decoupling", "pintor2021fast")
     uses_gradients: ClassVar[bool] = True
 
     def __init__(

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import BestSoFar, with_queries_left, wrong_way
-from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.scoring import fit
 from recgauntlet.core.types import Surface
@@ -116,7 +116,7 @@ class FGM(EmbeddingAttack):
     """
 
     name = "fgm"
-    citation = references.MIYATO_2017
+    citation = bibtex("miyato2017adversarial")
     uses_gradients: ClassVar[bool] = True
 
     def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
@@ -132,7 +132,7 @@ class FGSM(EmbeddingAttack):
     """
 
     name = "fgsm"
-    citation = references.GOODFELLOW_2015
+    citation = bibtex("goodfellow2015explaining")
     uses_gradients: ClassVar[bool] = True
 
     def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
@@ -155,7 +155,7 @@ class PGD(EmbeddingAttack):
     """
 
     name = "pgd"
-    citation = references.MADRY_2018
+    citation = bibtex("madry2018towards")
     uses_gradients: ClassVar[bool] = True
 
     def __init__(

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from recgauntlet.attacks.common import BestSoFar, with_queries_left
 from recgauntlet.attacks.embedding.pgd import EmbeddingAttack, to_border
-from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.rng import Randomness
 from recgauntlet.threats.embedding import Norm
 from recgauntlet.threats.victim import Victim
@@ -31,7 +31,7 @@ class Square(EmbeddingAttack):
     """
 
     name = "square"
-    citation = references.ANDRIUSHCHENKO_2020
+    citation = bibtex("andriushchenko2020square")
 
     def __init__(self, *, steps: int = 100, share: float = 0.5, stop_when_fallen: bool = True) -> None:
         self.steps = steps

@@ -21,9 +21,9 @@ from recgauntlet.attacks.history.edits import (
     allowed_items,
     best_moves,
 )
-from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import HistoryThreat
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import Surface
 from recgauntlet.threats.budget import Budget
@@ -211,7 +211,7 @@ class HistoryGradient(_BeamHistory):
     """
 
     name = "history-gradient"
-    citation = references.EBRAHIMI_2018 + references.YUE_2022
+    citation = bibtex("ebrahimi2018hotflip", "yue2022defending")
     uses_gradients: ClassVar[bool] = True
 
     def _values(self, victim: Victim, public: Tensor) -> Tensor:

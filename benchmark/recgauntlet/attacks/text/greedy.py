@@ -12,8 +12,8 @@ from recgauntlet.attacks.common import BestSoFar, with_queries_left
 from recgauntlet.attacks.text.beam import BeamText
 from recgauntlet.attacks.text.edits import Draft, Rules
 from recgauntlet.attacks.text.search_step import SearchStep
-from recgauntlet.core import references
 from recgauntlet.core.batch import Batch
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import Surface
 from recgauntlet.threats.budget import Budget
@@ -105,7 +105,7 @@ class WordGradient(BeamText):
     """
 
     name = "word-gradient"
-    citation = references.EBRAHIMI_2018 + references.WALLACE_2019
+    citation = bibtex("ebrahimi2018hotflip", "wallace2019universal")
     uses_gradients: ClassVar[bool] = True
 
     def supports(self, budget: Budget) -> bool:
@@ -193,7 +193,7 @@ class WordQuery(BeamText):
     """
 
     name = "word-query"
-    citation = references.JIN_2020
+    citation = bibtex("jin2020bert")
 
     def supports(self, budget: Budget) -> bool:
         return budget.amount >= 1
@@ -231,7 +231,7 @@ class CharacterSwap(BeamText):
     """
 
     name = "character-swap"
-    citation = references.GAO_2018 + references.LI_2019
+    citation = bibtex("gao2018black", "li2019textbugger")
     edits: ClassVar[str] = "characters"
 
     def __init__(

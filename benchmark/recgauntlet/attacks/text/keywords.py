@@ -10,7 +10,7 @@ from recgauntlet.attacks.text.beam import BeamText
 from recgauntlet.attacks.text.edits import Draft
 from recgauntlet.attacks.text.greedy import shared
 from recgauntlet.attacks.text.search_step import SearchStep
-from recgauntlet.core import references
+from recgauntlet.core.references import bibtex
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.text import TextThreatModel
 
@@ -32,7 +32,7 @@ class Keywords(BeamText):
     """
 
     name = "keywords"
-    citation = references.WALLACE_2019
+    citation = bibtex("wallace2019universal")
 
     def supports(self, budget: Budget) -> bool:
         return budget.amount >= 1 and TextThreatModel.of(budget).may_insert
