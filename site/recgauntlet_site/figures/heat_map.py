@@ -211,7 +211,15 @@ def _draw_column(ax: Axes, column: _Column, shown: Sequence[PlottedRow], x: floa
             ax.add_patch(Rectangle(corner, 0.96, 0.94, fc="none", hatch="////", lw=0))
         if text != "not applicable":
             label = "–" if value is None else percent(value.value)
-            ax.text(x + 0.5, place, label, ha="center", va="center_baseline", size=_SMALL, in_layout=False)
+            ax.text(
+                x + 0.5,
+                place,
+                label,
+                ha="center",
+                va="center_baseline",
+                size=_SMALL if len(label) < 5 else 9.4,
+                in_layout=False,
+            )
 
 
 def _entries(texts: Sequence[str]) -> list[tuple[Artist, str]]:

@@ -48,7 +48,7 @@ LETTERS = 10.5
 LINE = 15.0
 """Points from one line of text to the next."""
 _LONGEST_LABEL = 150.0
-_STEPS = 80
+_STEPS = 120
 """Iterations of `adjust_text`. Limited by number and not by time, so that every build gives the same figure."""
 
 _STYLE = Path(__file__).with_name("board.mplstyle")
@@ -155,8 +155,10 @@ def hollow_entry(*, any_hollow: bool) -> list[tuple[Artist, str]]:
     return [(markers([], [], FAINT, "o", hollow=True), "not ranked")] if any_hollow else []
 
 
-_MARKER_EDGES = np.array([(-4.0, 0.0), (4.0, 0.0), (0.0, -4.0), (0.0, 4.0)])
+_MARKER_EDGES = np.array([(-5.0, 0.0), (5.0, 0.0), (0.0, -5.0), (0.0, 5.0)])
 """Points at which a marker ends."""
+_OVERLAP = 2.5
+"""Points by which two labels may overlap vertically: less than the room above and below their letters."""
 _FAR = 9.0
 """Points from a marker from which on a line joins it to its label."""
 
@@ -170,11 +172,14 @@ def label_points(ax: Axes, labels: Sequence[tuple[str, float, float]], points: S
     ]
     around = ax.transData.transform(points)[:, None] + _MARKER_EDGES  # adjust_text knows points without an extent
     xs, ys = ax.transData.inverted().transform(around.reshape(-1, 2)).T
-    adjust_text(texts, xs, ys, ax=ax, iter_lim=_STEPS)
+    # Swapping crossed labels would put long ones beyond the axes.
+    forces = {"force_static": (0.1, 0.4), "force_text": (0.1, 0.4), "prevent_crossings": False}
+    adjust_text(texts, xs, ys, ax=ax, iter_lim=_STEPS, **forces)
     taken: list[Bbox] = []
     for text, (_, *point) in zip(texts, labels, strict=True):
         box = text.get_window_extent()
-        if any(box.x0 < o.x1 - 2 and o.x0 < box.x1 - 2 and box.y0 < o.y1 - 2 and o.y0 < box.y1 - 2 for o in taken):
+        common = (Bbox.intersection(box, other) for other in taken)
+        if any(part is not None and part.width > 2 and part.height > _OVERLAP for part in common):
             text.remove()
             continue
         taken.append(box)
