@@ -14,8 +14,7 @@ from recgauntlet.core.plugins import names
 from recgauntlet.core.spec import CellSpec, Options
 from recgauntlet.records.manifest import check_not_frozen
 from recgauntlet.records.release import ROOT
-from recgauntlet.runner.estimate import estimates, read_past
-from recgauntlet.runner.plan import plan
+from recgauntlet.runner.plan import estimates, plan
 
 
 @click.command(short_help="Train, attack and record: the benchmark itself.")
@@ -147,7 +146,7 @@ def run(
     ]
     planned = plan(specs, overwrite=overwrite)
     if dry_run:
-        times = estimates(planned, read_past((out, ROOT)))
+        times = estimates(planned, (out, ROOT))
         print_plan(console, planned, out, times)
         print_time(console, planned, times, workers or workers_for(planned[0].spec))
         return 0

@@ -16,7 +16,6 @@ from recgauntlet.core.spec import CellSpec
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import item_vectors, prepare
 from recgauntlet.records.schema import RunRecord
-from recgauntlet.runner.estimate import Estimate, makespan
 from recgauntlet.runner.plan import Planned
 from recgauntlet.runner.sandbox.limits import GIB, Allowance
 from recgauntlet.runner.sweep import run_sweep
@@ -65,7 +64,7 @@ def workers_for(spec: CellSpec) -> int:
 
 
 def print_plan(
-    console: Console, planned: tuple[Planned, ...], out: Path, times: Mapping[Path, Estimate | None] | None = None
+    console: Console, planned: tuple[Planned, ...], out: Path, times: Mapping[Path, float | None] | None = None
 ) -> None:
     """The cells of a plan as a table, seeds of a row together; with `times`, what each row will take."""
     table = Table(title=f"Plan: {len(planned)} cells, records in {out}", title_justify="left", box=None, pad_edge=False)
@@ -79,8 +78,7 @@ def print_plan(
     for (task, track, model, defense, reason), cells in groups.items():
         done = sum(cell.state == "done" for cell in cells)
         again = sum(cell.state == "failed before" for cell in cells)
-        time, basis = _time_of(cells, times or {})
-        notes = [f"{done} exist already" if done else "", f"{again} failed before" if again else "", reason, basis]
+        notes = [f"{done} exist already" if done else "", f"{again} failed before" if again else "", reason]
         table.add_row(
             task,
             track,
@@ -88,25 +86,23 @@ def print_plan(
             defense,
             ",".join(str(cell.spec.seed) for cell in cells),
             str(len(cells) - done),
-            *([] if times is None else [time]),
+            *([] if times is None else [_time_of(cells, times)]),
             "; ".join(note for note in notes if note),
         )
     console.print(table)
 
 
-def _time_of(cells: Sequence[Planned], times: Mapping[Path, Estimate | None]) -> tuple[str, str]:
-    """What the cells of a row take one after the other, and by what that is told."""
+def _time_of(cells: Sequence[Planned], times: Mapping[Path, float | None]) -> str:
+    """What the cells of a row take one after the other."""
     known = [times[cell.spec.record_path] for cell in cells if cell.spec.record_path in times]
     found = [each for each in known if each is not None]
     if not found:
-        return ("unknown" if known else ""), ""
-    spread = _spread(*(sum(getattr(e, part) for e in found) for part in ("seconds", "least", "most")))
-    basis = "; ".join(dict.fromkeys(f"by {e.basis} ({e.matches} records)" for e in found))
-    return spread, basis
+        return "unknown" if known else ""
+    return rounded(sum(found))
 
 
 def print_time(
-    console: Console, planned: tuple[Planned, ...], times: Mapping[Path, Estimate | None], workers: int
+    console: Console, planned: tuple[Planned, ...], times: Mapping[Path, float | None], workers: int
 ) -> None:
     """How long the plan will take with `workers` cells at a time, and what is not counted."""
     found = {path: each for path, each in times.items() if each is not None}
@@ -115,19 +111,9 @@ def print_time(
     if not found:
         console.print(f"time    unknown: {left_out}" if times else "time    none: every cell is done", soft_wrap=True)
         return
-    spread = _spread(
-        *(
-            makespan(planned, {path: getattr(each, part) for path, each in found.items()}, workers)
-            for part in ("seconds", "least", "most")
-        )
-    )
+    seconds = max(sum(found.values()) / workers, *found.values())  # cells that wait for their twin are not modelled
     at_a_time = f"{workers} cells at a time" if workers > 1 else "one cell after the other"
-    console.print(f"time    about {spread}, {at_a_time}{'; ' + left_out if left_out else ''}", soft_wrap=True)
-
-
-def _spread(seconds: float, least: float, most: float) -> str:
-    words = rounded(seconds), rounded(least), rounded(most)
-    return words[0] if words[1] == words[2] else f"{words[0]} ({words[1]} to {words[2]})"
+    console.print(f"time    about {rounded(seconds)}, {at_a_time}{'; ' + left_out if left_out else ''}", soft_wrap=True)
 
 
 def check_writable(out: Path) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.errors import CardError, PluginError, RecordError
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.types import Scalar
-from recgauntlet.records.io import read_record
+from recgauntlet.records.io import read_record, read_records
 from recgauntlet.runner.processes import importable, spawn
 from recgauntlet.runner.sandbox.limits import end_tree
 from recgauntlet.runner.worker import Look, Message, Pair, check_apart, receive
+from recgauntlet.training.device import choose_device, describe
 
 LOOKING_UP = 300.0
 """Seconds that the plugins of a plan may take to be imported."""
@@ -62,6 +66,28 @@ def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned
         reason = "" if spec.record_path in asked else "the undefended twin that the others are compared with"
         planned.append(Planned(spec, _state(spec, known, overwrite), reason))
     return tuple(planned)
+
+
+def estimates(planned: Sequence[Planned], directories: Iterable[Path]) -> dict[Path, float | None]:
+    """Seconds that each cell to be done will take, by its record's path; None where no record of its device helps.
+
+    It is the mean over the finished records below `directories` of the same task, track, model and defense; where there
+    is none, of the same track and model.
+    """
+    took: dict[tuple[str, ...], list[float]] = {}
+    for record in (record for directory in directories if directory.is_dir() for record in read_records(directory)):
+        with contextlib.suppress(ValueError, TypeError):  # no dates, or one with a time zone and one without
+            began, ended = (datetime.datetime.fromisoformat(time) for time in (record.started, record.finished))
+            model = (record.environment.device, record.task.track, record.model.name)
+            for key in (model, (*model, record.task.id, record.defense.name)) if record.status == "ok" else ():
+                took.setdefault(key, []).append((ended - began).total_seconds())
+    devices = {name: describe(choose_device(name), "fp32").device for name in {cell.spec.device for cell in planned}}
+    out: dict[Path, float | None] = {}
+    for spec in (cell.spec for cell in planned if cell.state != "done"):
+        model = (devices[spec.device], spec.track, spec.model)
+        seconds = took.get((*model, spec.task_id, spec.defense)) or took.get(model)
+        out[spec.record_path] = fmean(seconds) if seconds else None
+    return out
 
 
 @dataclass(frozen=True)

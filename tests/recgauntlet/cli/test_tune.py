@@ -124,7 +124,6 @@ def test_a_dry_run_tells_how_long_the_plan_takes_and_what_it_cannot_know(
     line = ["run", "--task", tiny_card, "--out", "out", "--device", "cpu", "--offline", *options, "--dry-run"]
     code, out, err = call(*line, "--defense", "standard,pgd", "--seeds", "0,1", "--workers", "1")
     assert code == 0, err
-    assert out.count("by other runs of it (1 records)") == 2
     assert "time    about" in out
     assert "one cell after the other" in out
     code, out, err = call(*line, "--defense", "standard,pgd")
