@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.core.dataset import Catalog
-from recgauntlet.core.types import PAD, Surface
+from recgauntlet.core.types import Surface
 from recgauntlet.records.schema import Evidence
-from recgauntlet.threats.lexicon import words_of
-from recgauntlet.threats.text import text_of
+from recgauntlet.threats.registry import THREAT_MODELS
 
 
 def with_inputs(
@@ -37,15 +36,5 @@ def with_inputs(
 def with_input(found: Evidence, catalog: Catalog, batch: Batch, surface: Surface) -> Evidence:
     """`found` with the words of its example's candidate, or with the texts of its history's items, of those that came
     in and of the candidate."""
-    text = text_of(catalog, batch, found.example)
-    if surface != "history":
-        return found.model_copy(update={"before": tuple(words_of(text))})
-    items = [item for item in batch.users.histories[batch.rows[found.example]].tolist() if item != PAD]
-    titles = {edit.new: catalog.texts[catalog.ids.index(edit.new)] for edit in found.edits if edit.new}
-    return found.model_copy(
-        update={
-            "before": tuple(catalog.texts[item] for item in items),
-            "candidate": text,
-            "edits": tuple(edit.model_copy(update={"title": titles.get(edit.new, "")}) for edit in found.edits),
-        }
-    )
+    shown = THREAT_MODELS[surface].evidence_input(catalog, batch, found.example, found.edits)
+    return found.model_copy(update=shown)

@@ -25,6 +25,7 @@ from recgauntlet.evaluation.results import CleanResult, RankingResult
 from recgauntlet.evaluation.robustness import run_attack
 from recgauntlet.evaluation.setup import Trial, is_right, score_in_chunks
 from recgauntlet.threats.budget import Budget
+from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim
 
@@ -61,7 +62,7 @@ def rank_under_attack(
     places = torch.from_numpy(offsets[:-1] + targets).to(lists.items.device)
     pushed = _push(trial, lists.select(places), threat, rng.child(f"ranking/{threat.id}"), twin, pushers)
     after = clean.impression_scores[: offsets[-1]].copy()
-    if threat.surface == "history":
+    if threat_model(threat).changes_user:
         moved = pushed.moved[lists.rows]
         shown = replace(lists, users=Users(lists.users.ids, pushed.batch.histories()))
         rows = torch.nonzero(moved).squeeze(1)
@@ -118,7 +119,7 @@ def _push(
         legal = verify(trial.world, trial.scale, budget, batch, found.perturbed).legal.to(sign.device)
         further = legal & (sign * (found.scores - best.scores) > 0)  # false where a score is not a number
         best = _Pushed(
-            _merged(best.batch, found.perturbed, further) if threat.surface == "history" else batch,
+            _merged(best.batch, found.perturbed, further) if threat_model(threat).changes_user else batch,
             torch.where(further, found.scores, best.scores),
             best.moved | further,
         )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.suite import attacks_for
-from recgauntlet.core.card import TIERS, EmbeddingThreat, TextThreat, Threat, Tier, TierValues
+from recgauntlet.core.card import TIERS, Threat, Tier, TierValues
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.protocol import CURVE_POINTS, CURVE_REACH
 from recgauntlet.core.rng import Randomness
@@ -23,6 +23,7 @@ from recgauntlet.evaluation.results import CurveResult
 from recgauntlet.evaluation.robustness import run_attack
 from recgauntlet.evaluation.setup import Trial
 from recgauntlet.threats.budget import Budget
+from recgauntlet.threats.registry import threat_model
 
 
 def curve_budgets(threat: Threat, points: int = CURVE_POINTS) -> tuple[Budget, ...]:
@@ -34,7 +35,7 @@ def curve_budgets(threat: Threat, points: int = CURVE_POINTS) -> tuple[Budget, .
     and those of `high` beyond it: only what may be changed grows further.
     """
     values = _values(threat)
-    whole = not isinstance(threat, EmbeddingThreat)
+    whole = threat_model(threat).is_discrete
     end = CURVE_REACH * values.high
     chosen = sorted({0.0, *(values.at(tier) for tier in TIERS), float(int(end)) if whole else end})
     while len(chosen) < points:
@@ -90,22 +91,19 @@ def security_curve(
 
 
 def _values(threat: Threat) -> TierValues:
-    """What the curve runs over."""
-    if isinstance(threat, EmbeddingThreat):
-        return threat.radius
-    if not isinstance(threat, TextThreat):
-        return threat.edits
-    by_characters = threat.words.high == 0 and threat.characters is not None
-    return threat.characters if by_characters and threat.characters else threat.words
+    """What the curve runs over: characters where a threat allows no words, else the amounts."""
+    caps = threat.character_caps
+    return caps if caps is not None and threat.amounts.high == 0 else threat.amounts
 
 
 def _budget(threat: Threat, values: TierValues, amount: float) -> Budget:
     holding: list[Tier] = [tier for tier in TIERS if amount <= values.at(tier)]
     tier = holding[0] if holding else TIERS[-1]
     characters = 0
-    if isinstance(threat, TextThreat) and threat.characters is not None:
-        characters = round(_scaled(values, threat.characters, amount))
-        if values is threat.characters:
+    caps = threat.character_caps
+    if caps is not None:
+        characters = round(_scaled(values, caps, amount))
+        if values is caps:
             amount = 0.0
     return Budget(threat, tier, amount, characters, int(threat.queries.at(tier)))
 
