@@ -80,9 +80,9 @@ def freeze(
 ) -> None:
     """Freeze the records (and best known attacks) of --results as the release NAME, for example 2027.1.
 
-    Everything that stands against it is named at once, and nothing is written: broken or failed records; records of
-    a task in another version, of other data or another attack suite, which may not stand in one ranking; several
-    records of one cell; the demo track, unless it is asked for; a name that is taken.
+    Every problem is reported at once, and nothing is written: broken or failed records; records of a task in another
+    version, of other data or another attack suite, which cannot be compared in one ranking; several records of one
+    cell; the demo track without --track demo; a name that is taken.
 
     \b
     Examples:
@@ -101,7 +101,7 @@ def freeze(
         _print_diff(console, diff_releases(open_release(supersedes, root), frozen))
 
 
-@release.command(short_help="Check a release from the ground up.")
+@release.command(short_help="Check checksums, records and summary of a release.")
 @click.argument("name")
 @ROOT
 @click.pass_context
@@ -221,9 +221,9 @@ def _print_list(console: Console, root: Path) -> None:
 
 def _print_diff(console: Console, found: ReleaseDiff) -> None:
     """The rows that differ, old value and new."""
-    for ground in found.grounds:
+    for setting in found.settings:
         console.print(
-            plain(f"{ground.task} ({ground.track}): numbers may not be compared: {ground.why}"),
+            plain(f"{setting.task} ({setting.track}): numbers may not be compared: {setting.why}"),
             markup=False,
             soft_wrap=True,
         )

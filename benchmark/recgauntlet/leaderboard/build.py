@@ -20,7 +20,7 @@ from recgauntlet.leaderboard.decoded import DecodedRecord
 from recgauntlet.leaderboard.flags import row_flags
 from recgauntlet.leaderboard.schema import FailedCell, Row, Source, TaskTable, ThreatColumn, TierBudget
 from recgauntlet.metrics.bootstrap import shared_ranks
-from recgauntlet.records.comparability import Ground
+from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.schema import RunRecord, ThreatOutcome
 
 
@@ -30,23 +30,23 @@ def build_table(records: Iterable[RunRecord]) -> tuple[TaskTable, ...]:
     The records must have passed `check_record`, as those of `recgauntlet.records.io.read_records` have. Records that
     may not be compared (`recgauntlet.records.comparability`) are never in one table, so never in one ranking: `apart`
     gives the reasons. Of two records of one cell, a finished one counts before a failed one, then the one that finished
-    last; the row has a flag for it. A failed cell is in the table of its ground, even where it failed too early to know
+    last; the row is flagged. A failed cell is in the table of its setting, even where it failed too early to know
     its data; where there is no such table it gets one without rows.
     """
     sealed = [record if record.digest else record.sealed() for record in records]
-    finished: dict[Ground, list[RunRecord]] = defaultdict(list)
-    failed: dict[Ground, list[RunRecord]] = defaultdict(list)
+    finished: dict[EvaluationSetting, list[RunRecord]] = defaultdict(list)
+    failed: dict[EvaluationSetting, list[RunRecord]] = defaultdict(list)
     in_order = sorted(sealed, key=lambda record: record.digest)
     for record in in_order:
         if record.clean is not None:
-            finished[Ground.of(record)].append(record)
+            finished[EvaluationSetting.of(record)].append(record)
     for record in in_order:
         if record.clean is None:
-            ground = Ground.of(record)
-            homes = sorted((known for known in finished if ground.may_be(known)), key=_ground_order)
-            failed[homes[0] if homes else ground].append(record)
-    grounds = sorted({*finished, *failed}, key=_ground_order)
-    return tuple(_table(ground, finished[ground], failed[ground]) for ground in grounds)
+            setting = EvaluationSetting.of(record)
+            homes = sorted((known for known in finished if setting.may_be(known)), key=_setting_order)
+            failed[homes[0] if homes else setting].append(record)
+    settings = sorted({*finished, *failed}, key=_setting_order)
+    return tuple(_table(setting, finished[setting], failed[setting]) for setting in settings)
 
 
 def apart(tables: Sequence[TaskTable]) -> dict[int, tuple[tuple[int, tuple[str, ...]], ...]]:
@@ -54,41 +54,41 @@ def apart(tables: Sequence[TaskTable]) -> dict[int, tuple[tuple[int, tuple[str, 
     found = {}
     for place, table in enumerate(tables):
         found[place] = tuple(
-            (other, table.ground.unlike(tables[other].ground))
+            (other, table.setting.unlike(tables[other].setting))
             for other in range(len(tables))
             if other != place and (tables[other].task, tables[other].track) == (table.task, table.track)
         )
     return found
 
 
-def _ground_order(ground: Ground) -> tuple[object, ...]:
+def _setting_order(setting: EvaluationSetting) -> tuple[object, ...]:
     return (
-        ground.track != "standard",
-        ground.task,
-        ground.version,
-        ground.fingerprint,
-        ground.data_fingerprint,
-        ground.suite.fingerprint,
-        ground.examples,
-        repr(ground),
+        setting.track != "standard",
+        setting.task,
+        setting.version,
+        setting.fingerprint,
+        setting.data_fingerprint,
+        setting.suite.fingerprint,
+        setting.examples,
+        repr(setting),
     )
 
 
-def _table(ground: Ground, finished: Sequence[RunRecord], failed: Sequence[RunRecord]) -> TaskTable:
+def _table(setting: EvaluationSetting, finished: Sequence[RunRecord], failed: Sequence[RunRecord]) -> TaskTable:
     cells: dict[str, list[RunRecord]] = defaultdict(list)
     for record in [*finished, *failed]:
         cells[_plugins_of(record)].append(record)
     clean = finished[0].clean if finished else None
     table = TaskTable(
-        task=ground.task,
-        version=ground.version,
-        track=ground.track,
-        fingerprint=ground.fingerprint,
-        data_fingerprint=ground.data_fingerprint,
-        suite=ground.suite,
-        examples_fingerprint=ground.examples,
-        simulated=ground.simulated,
-        redistributable=ground.redistributable,
+        task=setting.task,
+        version=setting.version,
+        track=setting.track,
+        fingerprint=setting.fingerprint,
+        data_fingerprint=setting.data_fingerprint,
+        suite=setting.suite,
+        examples_fingerprint=setting.examples,
+        simulated=setting.simulated,
+        redistributable=setting.redistributable,
         examples=clean.labels.n if clean else 0,
         impressions=len(clean.impression_sizes) if clean else 0,
         threats=_columns(finished),

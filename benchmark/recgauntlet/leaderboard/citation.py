@@ -226,7 +226,7 @@ def _attacks(rows: Sequence[RowAt]) -> Iterator[Reason]:
 
 
 def _tables(rows: Sequence[RowAt]) -> list[TaskTable]:
-    return list({at.table.ground: at.table for at in rows}.values())
+    return list({at.table.setting: at.table for at in rows}.values())
 
 
 def _all(board: Board) -> list[RowAt]:

@@ -83,7 +83,7 @@ def check_comparable(a: RowAt, b: RowAt) -> None:
     RecordError
         Naming all that differs.
     """
-    unlike = a.table.ground.unlike(b.table.ground)
+    unlike = a.table.setting.unlike(b.table.setting)
     if unlike:
         raise RecordError(
             f"cannot be compared with {b.address}: {', '.join(unlike)}",

@@ -99,8 +99,8 @@ def build_sheets(board: Board, chosen: Selection, columns: Sequence[str] = DEFAU
     best, the rule that the board ranks by. Rows that the board refuses to rank (a failed gate, too few seeds) are shown
     and compete for nothing.
     """
-    tables = {table.ground: table for table in board.tables}
-    return tuple(_sheet(board, tables[shown.ground], shown, chosen, columns) for shown in select(board.tables, chosen))
+    tables = {table.setting: table for table in board.tables}
+    return tuple(_sheet(board, tables[shown.setting], shown, chosen, columns) for shown in select(board.tables, chosen))
 
 
 def quantities_of(table: TaskTable, tiers: Sequence[Tier], columns: Collection[str]) -> tuple[Quantity, ...]:
@@ -275,13 +275,13 @@ def _percent(share: float) -> str:
 def csv_of(board: Board, chosen: Selection, columns: Sequence[str] | None = None) -> bytes:
     """The chosen rows as the page's CSV, unrounded, with all tiers where none is chosen; and with `p_twin`, Holm's
     corrected p of `against_twins` for every accuracy that is in it. RecordError where a column is nowhere in it."""
-    tables = {table.ground: table for table in board.tables}
+    tables = {table.setting: table for table in board.tables}
     shown = select(board.tables, chosen)
     tiers = chosen.shown_tiers if chosen.tiers else TIERS
     further: dict[str, dict[str, Value]] = {}
     for table in shown:
         wanted = quantities_of(table, tiers, ("clean_accuracy", "robust_accuracy"))
-        for (own, quantity), p in against_twins(board, tables[table.ground], table, wanted).items():
+        for (own, quantity), p in against_twins(board, tables[table.setting], table, wanted).items():
             name = f"{quantity.threat}:{quantity.tier}" if quantity.threat else "clean"
             further.setdefault(own, {})[f"p_twin:{name}"] = p
         for row in table.rows:

@@ -13,7 +13,7 @@ from recgauntlet.core.card import RANKING_TIER, Goal, Tier, Track
 from recgauntlet.core.types import Surface
 from recgauntlet.leaderboard.flags import Flag
 from recgauntlet.metrics.bootstrap import Estimate
-from recgauntlet.records.comparability import Ground
+from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.schema import PluginRef, SuiteRef
 
 
@@ -285,9 +285,9 @@ class TaskTable:
     failed: tuple[FailedCell, ...]
 
     @property
-    def ground(self) -> Ground:
+    def setting(self) -> EvaluationSetting:
         """What every number of the table was measured on."""
-        return Ground(
+        return EvaluationSetting(
             self.task,
             self.version,
             self.track,

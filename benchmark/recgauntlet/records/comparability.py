@@ -1,4 +1,4 @@
-"""What results must agree on to stand in one ranking, and the words for why they may not."""
+"""Which results can be compared: the setting in which they were measured, and how two settings differ."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from recgauntlet.records.schema import Clean, RunRecord, SuiteRef
 
 
 @dataclass(frozen=True)
-class Ground:
+class EvaluationSetting:
     """What a number was measured on: the task's version and track, the hashes of its card, its data and its test
-    examples, and the attack suite. Two numbers may be compared if their grounds are equal.
+    examples, and the attack suite. Two numbers may be compared if their settings are equal.
 
     `data_fingerprint` and `examples` are empty where a cell failed before they were known.
     """
@@ -31,8 +31,8 @@ class Ground:
     examples: str
 
     @classmethod
-    def of(cls, record: RunRecord) -> Ground:
-        """The ground of a record."""
+    def of(cls, record: RunRecord) -> EvaluationSetting:
+        """The setting of a record."""
         task = record.task
         return cls(
             task=task.id,
@@ -46,8 +46,8 @@ class Ground:
             examples="" if record.clean is None else _examples(record.clean),
         )
 
-    def may_be(self, other: Ground) -> bool:
-        """Whether all that is known of both is equal: a failed cell stands with the rows of its own ground alone."""
+    def may_be(self, other: EvaluationSetting) -> bool:
+        """Whether all that is known of both is equal, so that a failed cell is listed with the rows of its setting."""
         known = replace(
             self,
             data_fingerprint=self.data_fingerprint or other.data_fingerprint,
@@ -59,27 +59,27 @@ class Ground:
             examples=other.examples or self.examples,
         )
 
-    def unlike(self, other: Ground) -> tuple[str, ...]:
-        """In words, everything known of both in which they differ; empty where they may be compared."""
-        told = []
+    def unlike(self, other: EvaluationSetting) -> tuple[str, ...]:
+        """Every difference in what is known of both, one sentence part each; empty where they can be compared."""
+        differences = []
         if self.task != other.task:
-            told.append(f"another task ({self.task} and {other.task})")
+            differences.append(f"another task ({self.task} and {other.task})")
         if self.track != other.track:
-            told.append(f"another track ({self.track} and {other.track})")
+            differences.append(f"another track ({self.track} and {other.track})")
         if self.version != other.version:
-            told.append(f"another version of the task ({self.version} and {other.version})")
+            differences.append(f"another version of the task ({self.version} and {other.version})")
         if self.fingerprint != other.fingerprint:
-            told.append(f"another task card (fingerprints {_two(self.fingerprint, other.fingerprint)})")
+            differences.append(f"another task card (fingerprints {_two(self.fingerprint, other.fingerprint)})")
         data = (self.data_fingerprint, other.data_fingerprint)
         if all(data) and data[0] != data[1]:
-            told.append(f"other data (fingerprints {_two(*data)})")
+            differences.append(f"other data (fingerprints {_two(*data)})")
         if (self.simulated, self.redistributable) != (other.simulated, other.redistributable):
-            told.append("other data (simulated or not, redistributable or not)")
+            differences.append("other data (simulated or not, redistributable or not)")
         if self.suite != other.suite:
-            told.append(f"another attack suite ({_suites(self.suite, other.suite)})")
+            differences.append(f"another attack suite ({_suites(self.suite, other.suite)})")
         if self.examples and other.examples and self.examples != other.examples:
-            told.append(f"other test examples (hashes {_two(self.examples, other.examples)})")
-        return tuple(told)
+            differences.append(f"other test examples (hashes {_two(self.examples, other.examples)})")
+        return tuple(differences)
 
 
 def _two(first: str, second: str) -> str:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import OutputError, RecordError
 from recgauntlet.metrics.bootstrap import Estimate
-from recgauntlet.records.comparability import Ground
+from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.digest import digest_of, load_json, to_bytes, validated
 from recgauntlet.records.schema import PluginKey, SuiteRef
 
@@ -76,9 +76,9 @@ class FrozenTask(_Part):
     records: int = Field(ge=0)
 
     @property
-    def ground(self) -> Ground:
+    def setting(self) -> EvaluationSetting:
         """What every number of the task was measured on."""
-        return Ground(
+        return EvaluationSetting(
             self.id,
             self.version,
             self.track,

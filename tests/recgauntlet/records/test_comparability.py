@@ -6,17 +6,17 @@ import pytest
 from made_releases import SMALL
 from synthetic_records import make_record
 
-from recgauntlet.records.comparability import Ground
+from recgauntlet.records.comparability import EvaluationSetting
 
 
-def ground(**options: object) -> Ground:
-    return Ground.of(make_record(**{**SMALL, **options}))  # type: ignore[arg-type]
+def setting(**options: object) -> EvaluationSetting:
+    return EvaluationSetting.of(make_record(**{**SMALL, **options}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("options", [{"seed": 3}, {"model": "mf"}, {"defense": "pgd"}, {"clean": 0.6}])
 def test_seed_model_defense_and_outcome_do_not_matter(options: dict[str, object]) -> None:
-    assert ground(**options) == ground()
-    assert ground().unlike(ground(**options)) == ()
+    assert setting(**options) == setting()
+    assert setting().unlike(setting(**options)) == ()
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_seed_model_defense_and_outcome_do_not_matter(options: dict[str, object]
     ],
 )
 def test_every_difference_is_told_in_words(options: dict[str, object], words: str) -> None:
-    first, second = ground(), ground(**options)
+    first, second = setting(), setting(**options)
     assert not first.may_be(second)
     assert not second.may_be(first)
     (told,) = first.unlike(second)
@@ -41,13 +41,13 @@ def test_every_difference_is_told_in_words(options: dict[str, object], words: st
 
 
 def test_all_differences_are_told_together() -> None:
-    assert len(ground().unlike(ground(version=2, suite_fingerprint="3" * 64, pairs=70))) == 3
+    assert len(setting().unlike(setting(version=2, suite_fingerprint="3" * 64, pairs=70))) == 3
 
 
 def test_a_cell_that_failed_may_be_of_any_ground_it_does_not_contradict() -> None:
-    lost = ground(failure="no file", data_fingerprint="")
-    assert lost.may_be(ground())
-    assert ground().may_be(lost)
-    assert ground().unlike(lost) == ()
-    assert not ground(failure="no file", data_fingerprint="2" * 64).may_be(ground())
-    assert not ground(failure="no file", suite_fingerprint="3" * 64).may_be(ground())
+    lost = setting(failure="no file", data_fingerprint="")
+    assert lost.may_be(setting())
+    assert setting().may_be(lost)
+    assert setting().unlike(lost) == ()
+    assert not setting(failure="no file", data_fingerprint="2" * 64).may_be(setting())
+    assert not setting(failure="no file", suite_fingerprint="3" * 64).may_be(setting())

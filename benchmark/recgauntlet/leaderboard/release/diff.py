@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from recgauntlet.leaderboard.release.summary import differing, key_of, summary_of
-from recgauntlet.records.comparability import Ground
+from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.manifest import SummaryRow
 from recgauntlet.records.release import Release
 
@@ -34,7 +34,7 @@ class RowChange:
 
 
 @dataclass(frozen=True)
-class GroundChange:
+class SettingChange:
     """A task whose numbers in the two releases may not be compared, and why."""
 
     task: str
@@ -45,11 +45,11 @@ class GroundChange:
 @dataclass(frozen=True)
 class ReleaseDiff:
     """From the release `first` to `second`: the rows that differ, how many are the same, and the tasks that were
-    measured on other ground, so that a changed number there says nothing about a model."""
+    measured in another setting, so that their numbers cannot be compared."""
 
     first: str
     second: str
-    grounds: tuple[GroundChange, ...]
+    settings: tuple[SettingChange, ...]
     changes: tuple[RowChange, ...]
     same: int
 
@@ -59,7 +59,7 @@ class ReleaseDiff:
             "format": FORMAT,
             "first": self.first,
             "second": self.second,
-            "not_comparable": [asdict(ground) for ground in self.grounds],
+            "not_comparable": [asdict(setting) for setting in self.settings],
             "same": self.same,
             "changes": [
                 {
@@ -84,7 +84,7 @@ def diff_releases(first: Release, second: Release) -> ReleaseDiff:
             changes.append(RowChange("new" if before is None else "gone", before, after))
         elif fields := differing(before, after):
             changes.append(RowChange("changed", before, after, fields))
-    return ReleaseDiff(first.name, second.name, _grounds(old, new), tuple(changes), len(pairs) - len(changes))
+    return ReleaseDiff(first.name, second.name, _settings(old, new), tuple(changes), len(pairs) - len(changes))
 
 
 def _pairs(was: Sequence[SummaryRow], now: Sequence[SummaryRow]) -> list[Pair]:
@@ -107,10 +107,10 @@ def _versions(row: SummaryRow) -> tuple[str, str]:
     return (row.model.version, row.defense.version)
 
 
-def _grounds(old: Sequence[Ground], new: Sequence[Ground]) -> tuple[GroundChange, ...]:
-    known = {(ground.task, ground.track): ground for ground in old}
+def _settings(old: Sequence[EvaluationSetting], new: Sequence[EvaluationSetting]) -> tuple[SettingChange, ...]:
+    known = {(setting.task, setting.track): setting for setting in old}
     return tuple(
-        GroundChange(ground.task, ground.track, "; ".join(ground.unlike(other)))
-        for ground in new
-        if (other := known.get((ground.task, ground.track))) is not None and not ground.may_be(other)
+        SettingChange(setting.task, setting.track, "; ".join(setting.unlike(other)))
+        for setting in new
+        if (other := known.get((setting.task, setting.track))) is not None and not setting.may_be(other)
     )

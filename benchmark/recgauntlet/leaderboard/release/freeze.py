@@ -21,7 +21,7 @@ from recgauntlet.core.errors import OutputError, RecordError
 from recgauntlet.core.plain import plain
 from recgauntlet.leaderboard.best_known import without_record
 from recgauntlet.leaderboard.build import build_table
-from recgauntlet.leaderboard.release.summary import frozen_tasks, mixed_grounds, summary_rows
+from recgauntlet.leaderboard.release.summary import frozen_tasks, mixed_settings, summary_rows
 from recgauntlet.records.best_known import BestKnown, Challenged
 from recgauntlet.records.columns import FloatColumn
 from recgauntlet.records.digest import COMPRESSED, compress, to_bytes
@@ -269,7 +269,7 @@ def _collected(wanted: Wanted) -> _Content:
             faults.append(f"{path}: is of the {record.task.track} track, which needs --track {record.task.track}")
         if wanted.attack_scores and not _has_scores(record):
             faults.append(f"{path}: has no scores of attacks any more, which --attack-scores would keep")
-    for place, (_, why) in mixed_grounds([record for _, record in kept]).items():
+    for place, (_, why) in mixed_settings([record for _, record in kept]).items():
         faults.append(f"{kept[place][0]}: cannot stand in one ranking with most others: {why}")
     challenges = [one for _, one in best_known.values()]
     loose = {one.digest for one in without_record([record for _, record in kept], challenges)}

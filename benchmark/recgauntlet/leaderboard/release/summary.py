@@ -10,7 +10,7 @@ from typing import TypeVar
 from recgauntlet.core.errors import RecordError
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.schema import TaskTable
-from recgauntlet.records.comparability import Ground
+from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.manifest import FrozenTask, Interval, SummaryRow
 from recgauntlet.records.release import Release
 from recgauntlet.records.schema import RunRecord
@@ -43,68 +43,68 @@ def summary_rows(tables: Sequence[TaskTable]) -> tuple[SummaryRow, ...]:
     )
 
 
-def summary_of(release: Release) -> tuple[tuple[SummaryRow, ...], tuple[Ground, ...]]:
-    """The rows of a release and the grounds of its tasks: the manifest's, or computed from the records of a directory
+def summary_of(release: Release) -> tuple[tuple[SummaryRow, ...], tuple[EvaluationSetting, ...]]:
+    """The rows of a release and the settings of its tasks: the manifest's, or computed from the records of a directory
     that nobody froze.
 
     Raises
     ------
     RecordError
-        Where such a directory mixes grounds of one task: its rows are of no one ranking.
+        Where such a directory mixes settings of one task, so that there is no single ranking.
     """
     if release.manifest is not None:
-        return release.manifest.summary, tuple(task.ground for task in release.manifest.tasks)
+        return release.manifest.summary, tuple(task.setting for task in release.manifest.tasks)
     records = [record for _, record in release.results.records]
-    mixed = mixed_grounds(records)
+    mixed = mixed_settings(records)
     if mixed:
         raise RecordError(
             "holds records that may not stand in one ranking: " + "; ".join(why for _, why in mixed.values()),
             where=release.directory,
             remedy="give a directory with records of one version of each task, its data and the suite",
         )
-    return summary_rows(build_table(records)), tuple(task.ground for task in frozen_tasks(records))
+    return summary_rows(build_table(records)), tuple(task.setting for task in frozen_tasks(records))
 
 
-def mixed_grounds(records: Sequence[RunRecord]) -> dict[int, tuple[Ground, str]]:
-    """The records (by their place) that are not measured on the ground of most records of their task, or with the
-    suite of most of all records: the ground they should be of, and in words why they are not."""
-    grounds = [Ground.of(record) for record in records]
-    tasks: dict[tuple[str, str], list[Ground]] = defaultdict(list)
-    for ground in grounds:
-        tasks[ground.task, ground.track].append(ground)
-    suite = _most([ground.suite for ground in grounds]) if grounds else None
+def mixed_settings(records: Sequence[RunRecord]) -> dict[int, tuple[EvaluationSetting, str]]:
+    """The records (by their index) that were measured in another setting than most records of their task, or with
+    another suite than most of all records: the expected setting, and the differences."""
+    settings = [EvaluationSetting.of(record) for record in records]
+    tasks: dict[tuple[str, str], list[EvaluationSetting]] = defaultdict(list)
+    for setting in settings:
+        tasks[setting.task, setting.track].append(setting)
+    suite = _most([setting.suite for setting in settings]) if settings else None
     usual = {key: _usual(found, suite) for key, found in tasks.items()}
     found = {}
-    for place, ground in enumerate(grounds):
-        home = usual[ground.task, ground.track]
-        if not ground.may_be(home):
-            found[place] = (home, "; ".join(ground.unlike(home)))
-        elif ground.suite != suite and suite is not None:
-            told = f"another attack suite than most ({ground.suite.id} {ground.suite.version}, not {suite.id} "
+    for place, setting in enumerate(settings):
+        home = usual[setting.task, setting.track]
+        if not setting.may_be(home):
+            found[place] = (home, "; ".join(setting.unlike(home)))
+        elif setting.suite != suite and suite is not None:
+            told = f"another attack suite than most ({setting.suite.id} {setting.suite.version}, not {suite.id} "
             found[place] = (home, f"{told}{suite.version}, fingerprint {suite.fingerprint[:12]})")
     return found
 
 
 def frozen_tasks(records: Iterable[RunRecord]) -> tuple[FrozenTask, ...]:
-    """The ground of each task and how many records stand on it, in order; `mixed_grounds` must be empty."""
-    tasks: dict[tuple[str, str], list[Ground]] = defaultdict(list)
+    """The setting of each task and how many records stand on it, in order; `mixed_settings` must be empty."""
+    tasks: dict[tuple[str, str], list[EvaluationSetting]] = defaultdict(list)
     for record in records:
-        ground = Ground.of(record)
-        tasks[ground.task, ground.track].append(ground)
+        setting = EvaluationSetting.of(record)
+        tasks[setting.task, setting.track].append(setting)
     return tuple(_frozen_task(_usual(found, None), len(found)) for _, found in sorted(tasks.items()))
 
 
-def _frozen_task(ground: Ground, count: int) -> FrozenTask:
+def _frozen_task(setting: EvaluationSetting, count: int) -> FrozenTask:
     return FrozenTask(
-        id=ground.task,
-        version=ground.version,
-        track=ground.track,
-        fingerprint=ground.fingerprint,
-        data_fingerprint=ground.data_fingerprint,
-        simulated=ground.simulated,
-        redistributable=ground.redistributable,
-        suite=ground.suite,
-        examples=ground.examples,
+        id=setting.task,
+        version=setting.version,
+        track=setting.track,
+        fingerprint=setting.fingerprint,
+        data_fingerprint=setting.data_fingerprint,
+        simulated=setting.simulated,
+        redistributable=setting.redistributable,
+        suite=setting.suite,
+        examples=setting.examples,
         records=count,
     )
 
@@ -139,10 +139,10 @@ def _alike(was: object, now: object) -> bool:
     return was == now
 
 
-def _usual(grounds: Sequence[Ground], suite: object) -> Ground:
-    """The ground of most; those that know their examples, and have the suite, come first."""
-    known = [ground for ground in grounds if ground.examples] or list(grounds)
-    return _most([ground for ground in known if suite is None or ground.suite == suite] or known)
+def _usual(settings: Sequence[EvaluationSetting], suite: object) -> EvaluationSetting:
+    """The setting of most; those that know their examples, and have the suite, come first."""
+    known = [setting for setting in settings if setting.examples] or list(settings)
+    return _most([setting for setting in known if suite is None or setting.suite == suite] or known)
 
 
 def _most(things: Sequence[Thing]) -> Thing:

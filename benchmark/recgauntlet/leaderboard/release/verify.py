@@ -14,7 +14,7 @@ from recgauntlet.leaderboard.release.summary import (
     differing,
     frozen_tasks,
     key_of,
-    mixed_grounds,
+    mixed_settings,
     row_name,
     summary_rows,
 )
@@ -71,7 +71,7 @@ def verify_release(directory: Path, *, progress: Progress = lambda what, share: 
     progress("fingerprints", 0.6)
     findings += [Finding(place, where, problem) for where, problem in _facts(manifest, directory, records)]
     progress("summary", 0.65)
-    if len(records) == manifest.counts.records and not mixed_grounds(records):
+    if len(records) == manifest.counts.records and not mixed_settings(records):
         again = summary_rows(build_table(records))
         findings += [Finding(place, where, problem) for where, problem in _rows(manifest.summary, again)]
     else:
@@ -114,7 +114,7 @@ def _record(directory: Path, file: FrozenFile) -> RunRecord:
 
 def _facts(manifest: Manifest, directory: Path, records: list[RunRecord]) -> Iterator[tuple[str, str]]:
     """Fields of the manifest that are not what the records say."""
-    for number, (_, why) in mixed_grounds(records).items():
+    for number, (_, why) in mixed_settings(records).items():
         record = records[number]
         yield "tasks", f"{record.task.id} {record.model.name} {record.defense.name} seed {record.seed}: {why}"
     found = {(task.id, task.track): task for task in frozen_tasks(records)}

@@ -13,7 +13,7 @@ from recgauntlet.core.spec import TWIN
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.leaderboard.release.summary import differing, key_of, row_name
 from recgauntlet.metrics.ranking import correct
-from recgauntlet.records.comparability import Ground
+from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.manifest import MANIFEST, Finding, SummaryRow
 from recgauntlet.records.schema import RunRecord, ThreatOutcome
 from recgauntlet.records.submission.manifest import Submission
@@ -166,14 +166,14 @@ def _threat_outcomes(threat: ThreatOutcome, labels: np.ndarray, right: np.ndarra
 
 def _together(opened: Opened) -> Iterator[Finding]:
     """In what records of one task contradict each other, or the seeds of one row."""
-    grounds: dict[str, tuple[str, Ground]] = {}
+    settings: dict[str, tuple[str, EvaluationSetting]] = {}
     options: dict[tuple[str, str, str], tuple[str, object]] = {}
     weights: dict[tuple[object, str], str] = {}
     for path, record in opened.records.items():
-        ground = Ground.of(record)
-        first = grounds.setdefault(record.task.id, (path, ground))
-        if first[1] != ground:
-            yield Finding(path, "task", f"may not stand beside {first[0]}: {'; '.join(first[1].unlike(ground))}")
+        setting = EvaluationSetting.of(record)
+        first = settings.setdefault(record.task.id, (path, setting))
+        if first[1] != setting:
+            yield Finding(path, "task", f"may not stand beside {first[0]}: {'; '.join(first[1].unlike(setting))}")
         row = (record.task.id, record.model.name, record.defense.name)
         said = (record.model.hyperparameters, record.defense.hyperparameters)
         known = options.setdefault(row, (path, said))

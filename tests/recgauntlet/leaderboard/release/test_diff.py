@@ -82,9 +82,9 @@ def test_rows_that_only_a_version_tells_apart_are_paired_in_its_order(tmp_path: 
 def test_numbers_of_another_suite_are_said_not_to_be_comparable(tmp_path: Path) -> None:
     first = released(tmp_path, "a", small())
     second = released(tmp_path, "b", small(suite_fingerprint="9" * 64))
-    (ground,) = diff_releases(first, second).grounds
-    assert ground.task == "shop"
-    assert "another attack suite" in ground.why
+    (setting,) = diff_releases(first, second).settings
+    assert setting.task == "shop"
+    assert "another attack suite" in setting.why
 
 
 def test_a_directory_that_mixes_what_may_not_be_compared_is_refused_with_the_reason(tmp_path: Path) -> None:
