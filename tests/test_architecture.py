@@ -7,12 +7,29 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-MOST_ENTRIES = 12
+PACKAGES = (
+    "benchmark/recgauntlet",
+    "tasks/recgauntlet_tasks",
+    "baselines/recgauntlet_baselines",
+    "site/recgauntlet_site",
+)
+MOST_LINES, MOST_ENTRIES = 350, 12
 ALWAYS_THERE = {"__init__.py", "__main__.py", "py.typed"}
+
+
+def modules(package: str) -> list[Path]:
+    return sorted(path for path in (ROOT / package).rglob("*.py") if "__pycache__" not in path.parts)
 
 
 def directories(root: Path) -> set[str]:
     return {path.parent.relative_to(root).as_posix() for path in root.rglob("*.py") if "__pycache__" not in path.parts}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_module_is_too_long_to_be_read_at_once(package: str) -> None:
+    lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in modules(package)}
+    assert lines
+    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
 
 
 def test_the_top_of_the_package_is_short() -> None:
