@@ -8,15 +8,9 @@ from toy_recommender import ToyRecommender, make_catalog
 from toy_steps import at, loss_of, toy_batch, trained_toy
 
 from recgauntlet.core.batch import Candidates, Users, UserState
-from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.cost import count_passes
 from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.defenses.apr import APR, bpr, mean_norm, moved_along
-
-
-@parametrize_with_checks("defenses", APR)
-def test_conforms(check: Check) -> None:
-    check()
 
 
 class Watched(ToyRecommender):

@@ -4,7 +4,6 @@ import pytest
 import torch
 from toy_steps import Recording, at, gradients_of, toy_batch, trained_toy, trainer_of
 
-from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.cost import count_passes
 from recgauntlet.training.defense import model_scores
 from recgauntlet_baselines.defenses import awp
@@ -12,11 +11,6 @@ from recgauntlet_baselines.defenses._adversarial import Inner
 from recgauntlet_baselines.defenses.awp import AWP, moved_weights
 from recgauntlet_baselines.defenses.pgd import PGD
 from recgauntlet_baselines.defenses.standard import Standard
-
-
-@parametrize_with_checks("defenses", AWP)
-def test_conforms(check: Check) -> None:
-    check()
 
 
 def test_layers_move_by_gamma_of_their_norm_and_come_back_bit_for_bit() -> None:

@@ -9,15 +9,9 @@ from toy_recommender import make_batch
 from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.types import PAD
-from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.models import bert4rec
 from recgauntlet_baselines.models.bert4rec import BERT4Rec
-
-
-@parametrize_with_checks("models", BERT4Rec)
-def test_bert4rec_conforms(check: Check) -> None:
-    check()
 
 
 @pytest.fixture

@@ -10,18 +10,12 @@ from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.dataset import TaskData, TrainingPeriod
 from recgauntlet.core.recommender import Origin
 from recgauntlet.core.types import PAD
-from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.testing.tiny import TOKENS, tiny_data, whole
 from recgauntlet.training.defense import model_scores
 from recgauntlet_baselines.models._collaborative import above_drawn, spectral_items
 from recgauntlet_baselines.models.bpr_mf import BPRMF, LENGTH, SPECTRAL, SPREAD
 
 STRANGER = 40
-
-
-@parametrize_with_checks("models", BPRMF)
-def test_conforms(check: Check) -> None:
-    check()
 
 
 @pytest.fixture(scope="module")

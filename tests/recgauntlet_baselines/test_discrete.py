@@ -16,7 +16,6 @@ from recgauntlet.core.errors import PluginError
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import PAD
 from recgauntlet.data.encoder import sentence_vectors
-from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.testing.tiny import tiny_threats
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.history import history_fault
@@ -335,13 +334,3 @@ def test_an_unknown_tier_is_refused() -> None:
     for kind in (Discrete, Augmentation):
         with pytest.raises(PluginError, match="standard"):
             kind(tier="hihg")
-
-
-@parametrize_with_checks("defenses", Discrete)
-def test_discrete_conforms(check: Check) -> None:
-    check()
-
-
-@parametrize_with_checks("defenses", Augmentation)
-def test_augmentation_conforms(check: Check) -> None:
-    check()

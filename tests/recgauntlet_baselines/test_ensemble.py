@@ -6,16 +6,10 @@ from toy_steps import at, built_toy, gradients_of, toy_batch, trained_toy, train
 
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import PluginError
-from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.cost import count_passes
 from recgauntlet_baselines.defenses._adversarial import l2_unit
 from recgauntlet_baselines.defenses.ensemble import Ensemble, clean_pass, siblings
 from recgauntlet_baselines.defenses.fgm import FGM
-
-
-@parametrize_with_checks("defenses", Ensemble)
-def test_conforms(check: Check) -> None:
-    check()
 
 
 def test_siblings_differ_from_the_model_and_each_other_and_are_the_same_each_time(data: TaskData) -> None:

@@ -9,18 +9,12 @@ from toy_recommender import ToyRecommender
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.recommender import embedding_mask
 from recgauntlet.core.rng import Randomness
-from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.cost import count_passes
 from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet.training.trainer import AdamWTrainer
 from recgauntlet_baselines.defenses.free import FreeAT
 
 BATCHES = [toy_batch(seed) for seed in range(7)]
-
-
-@parametrize_with_checks("defenses", FreeAT)
-def test_conforms(check: Check) -> None:
-    check()
 
 
 def train(defense: Defense, batches: list[Batch], progress: float = 1.0) -> tuple[ToyRecommender, list[float]]:

@@ -7,16 +7,10 @@ from toy_steps import at, gradients_of, toy_batch, trained_toy
 
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.recommender import Recommender
-from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.cost import count_passes
 from recgauntlet_baselines.defenses.gradient_scaling import GradientScaling, norm_of, scaled_sum
 from recgauntlet_baselines.defenses.pgd import PGD
 from recgauntlet_baselines.defenses.standard import Standard
-
-
-@parametrize_with_checks("defenses", GradientScaling)
-def test_conforms(check: Check) -> None:
-    check()
 
 
 def apart(model: Recommender, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:

@@ -8,15 +8,9 @@ from toy_steps import loss_of, toy_batch, trained_toy
 
 from recgauntlet.core.batch import Users
 from recgauntlet.core.types import PAD
-from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet_baselines.defenses import history_dropout
 from recgauntlet_baselines.defenses.history_dropout import HistoryDropout, without_items
 from recgauntlet_baselines.defenses.standard import Standard
-
-
-@parametrize_with_checks("defenses", HistoryDropout)
-def test_conforms(check: Check) -> None:
-    check()
 
 
 def test_items_go_and_the_others_move_together_behind_the_padding() -> None:

@@ -7,15 +7,9 @@ from toy_steps import at, gradients_of, toy_batch, trained_toy
 
 from recgauntlet.core.batch import Candidates
 from recgauntlet.core.dataset import TaskData
-from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet_baselines.defenses.layer_wise import LayerWise, blocks_of
 from recgauntlet_baselines.defenses.pgd import PGD
 from recgauntlet_baselines.models.nrms import NRMS
-
-
-@parametrize_with_checks("defenses", LayerWise)
-def test_conforms(check: Check) -> None:
-    check()
 
 
 def names(model: nn.Module, count: int) -> list[list[str]]:

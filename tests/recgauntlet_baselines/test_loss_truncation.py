@@ -8,7 +8,6 @@ from toy_recommender import ToyRecommender, make_batch, make_catalog
 
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
-from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 from recgauntlet_baselines.defenses.loss_truncation import LossTruncation
 
@@ -59,8 +58,3 @@ def test_nothing_dropped_is_plain_training(model: ToyRecommender, batch: Batch) 
     plain = Defense().training_loss(model, batch, at(0.0))
     assert torch.equal(LossTruncation().training_loss(model, batch, at(0.0)), plain)
     assert torch.equal(LossTruncation(rate=0.0).training_loss(model, batch, at(1.0)), plain)
-
-
-@parametrize_with_checks("defenses", LossTruncation)
-def test_loss_truncation_conforms(check: Check) -> None:
-    check()

@@ -11,7 +11,6 @@ from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import PAD
-from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet_baselines.defenses.median_user import MedianOfGroups, MedianUser, group_of, masked_median, packed
 
@@ -139,8 +138,3 @@ def test_without_grouped_training_the_loss_is_the_plain_one(model: ToyRecommende
     plain = Defense().training_loss(model, batch, context)
     assert torch.equal(MedianUser(grouped_training=False).training_loss(model, batch, context), plain)
     assert not torch.equal(MedianUser(grouped_training=True).training_loss(model, batch, context), plain)
-
-
-@parametrize_with_checks("defenses", MedianUser)
-def test_median_user_conforms(check: Check) -> None:
-    check()

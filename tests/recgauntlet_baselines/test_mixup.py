@@ -7,15 +7,9 @@ from toy_recommender import ToyRecommender
 from toy_steps import at, loss_of, toy_batch, trained_toy
 
 from recgauntlet.core.batch import Batch, Candidates, UserState
-from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet_baselines.defenses import mixup
 from recgauntlet_baselines.defenses.mixup import Mixup, next_of_user
 from recgauntlet_baselines.defenses.standard import Standard
-
-
-@parametrize_with_checks("defenses", Mixup)
-def test_conforms(check: Check) -> None:
-    check()
 
 
 def draw_always(monkeypatch: pytest.MonkeyPatch, value: float) -> None:

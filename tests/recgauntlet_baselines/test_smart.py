@@ -8,7 +8,6 @@ from toy_problem import at, gradients, passes_of, problem, require_same, scores_
 from toy_recommender import ToyRecommender
 
 from recgauntlet.core.rng import Randomness
-from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.training.cost import count_passes
 from recgauntlet.training.defense import model_scores
 from recgauntlet.training.trainer import AdamWTrainer
@@ -16,11 +15,6 @@ from recgauntlet_baselines.defenses._consistency import symmetric_kl
 from recgauntlet_baselines.defenses.smart import SMART, served_with
 
 BATCH = toy_batch()
-
-
-@parametrize_with_checks("defenses", SMART)
-def test_conforms(check: Check) -> None:
-    check()
 
 
 def trainer_of(model: ToyRecommender) -> AdamWTrainer:

@@ -7,7 +7,6 @@ import pytest
 from toy_recommender import ToyRecommender, make_catalog
 
 from recgauntlet.core.dataset import Catalog
-from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.testing.tiny import TOKENS, tiny_catalog
 from recgauntlet.testing.tiny_models import TinyItems
 from recgauntlet.threats.lexicon import Lexicon, character_variants
@@ -101,8 +100,3 @@ def test_the_model_reads_the_repaired_text_and_word_places_stay() -> None:
 def test_a_model_that_reads_no_texts_is_served_as_it_is() -> None:
     model = TinyItems(tiny_catalog(), token_length=TOKENS)
     assert SpellRepair().wrap(model) is model
-
-
-@parametrize_with_checks("defenses", SpellRepair)
-def test_spell_repair_conforms(check: Check) -> None:
-    check()

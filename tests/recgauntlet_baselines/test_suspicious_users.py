@@ -7,7 +7,6 @@ import pytest
 
 from recgauntlet.core.dataset import Pairs
 from recgauntlet.core.types import PAD
-from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet_baselines.defenses.suspicious_users import SuspiciousUsers, similarity_degree
 
 HONEST, FAKE, ITEMS, TARGET = 380, 20, 300, 299
@@ -72,8 +71,3 @@ def test_the_degree_is_the_mean_similarity_to_the_nearest() -> None:
 def test_one_user_is_never_dropped() -> None:
     pairs = Pairs(np.array([3]), np.array([[PAD, 1]]), np.array([2]), np.array([0]))
     assert len(SuspiciousUsers(share=0.5).filter(pairs)) == 1
-
-
-@parametrize_with_checks("defenses", SuspiciousUsers)
-def test_suspicious_users_conforms(check: Check) -> None:
-    check()

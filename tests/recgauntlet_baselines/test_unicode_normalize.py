@@ -6,7 +6,6 @@ import pytest
 import torch
 from toy_recommender import ToyRecommender, make_batch, make_catalog
 
-from recgauntlet.testing import Check, parametrize_with_checks
 from recgauntlet.testing.tiny import TOKENS, tiny_catalog
 from recgauntlet.testing.tiny_models import TinyItems
 from recgauntlet.threats.lexicon import character_variants
@@ -80,8 +79,3 @@ def test_a_wrapped_model_has_the_parameters_of_the_model_inside() -> None:
 def test_a_model_that_reads_no_texts_is_served_as_it_is() -> None:
     model = TinyItems(tiny_catalog(), token_length=TOKENS)
     assert UnicodeNormalize().wrap(model) is model
-
-
-@parametrize_with_checks("defenses", UnicodeNormalize)
-def test_unicode_normalize_conforms(check: Check) -> None:
-    check()

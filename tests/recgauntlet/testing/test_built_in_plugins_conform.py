@@ -11,41 +11,32 @@ from typing import Any
 import pytest
 
 from recgauntlet.attacks.suite import suite_attacks
+from recgauntlet.core.plugins import names
 from recgauntlet.core.types import Scalar
 from recgauntlet.testing import Check, checks_for, parametrize_with_checks, run_checks
+from recgauntlet.testing.rules import Kind
 from recgauntlet.testing.tiny_models import TinyItems, TinyTitles
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
-BERT: dict[str, Scalar] = {"layers": 1, "max_length": 64}
+BUILT_IN: tuple[Kind, ...] = ("defenses", "models", "tasks")
+OPTIONS: dict[str, dict[str, Scalar]] = {
+    "bert": {"layers": 1, "max_length": 64},
+    "gpt": {"width": 32},
+    "two-tower": {"item_size": 16, "attention_size": 8},
+}
+"""What makes slow models small."""
 
 
-@parametrize_with_checks("defenses", "standard")
-def test_standard(check: Check) -> None:
-    check()
-
-
-@parametrize_with_checks("defenses", "fgsm")
-def test_fgsm(check: Check) -> None:
-    check()
-
-
-@parametrize_with_checks("defenses", "fgm")
-def test_fgm(check: Check) -> None:
-    check()
-
-
-@parametrize_with_checks("defenses", "pgd")
-def test_pgd(check: Check) -> None:
-    check()
-
-
-@parametrize_with_checks("models", "nrms")
-def test_nrms(check: Check) -> None:
-    check()
-
-
-@parametrize_with_checks("models", "bert", options=BERT)
-def test_bert(check: Check) -> None:
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(check, id=f"{name}-{check.name}")
+        for kind in BUILT_IN
+        for name in names(kind)
+        for check in checks_for(kind, name, options=OPTIONS.get(name))
+    ],
+)
+def test_every_built_in_task_model_and_defense(check: Check) -> None:
     check()
 
 
@@ -56,21 +47,6 @@ def test_the_tiny_model_of_titles(check: Check) -> None:
 
 @parametrize_with_checks("models", TinyItems)
 def test_the_tiny_model_of_item_ids(check: Check) -> None:
-    check()
-
-
-@parametrize_with_checks("tasks", "news-click")
-def test_news_click(check: Check) -> None:
-    check()
-
-
-@parametrize_with_checks("tasks", "ecommerce-purchase")
-def test_ecommerce_purchase(check: Check) -> None:
-    check()
-
-
-@parametrize_with_checks("tasks", "video-watch")
-def test_video_watch(check: Check) -> None:
     check()
 
 
