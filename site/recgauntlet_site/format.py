@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from recgauntlet.core import escape as escaping
 from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TaskCard, TextThreat
 from recgauntlet.core.types import Scalar
-from recgauntlet.leaderboard.paired import twin_of
+from recgauntlet.leaderboard.compare import twin_of
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatColumn
 
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from recgauntlet.core.card import RANKING_TIER, TIERS
-from recgauntlet.leaderboard.paired import twin_of
+from recgauntlet.leaderboard.compare import twin_of
 from recgauntlet.leaderboard.schema import FailedCell
 from recgauntlet_site.curves import axis, budgets, curves, point_at
 from recgauntlet_site.filters import filter_values

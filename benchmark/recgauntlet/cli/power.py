@@ -125,7 +125,7 @@ def _measured(a: str, b: str, threat: str | None, tier: Tier) -> tuple[Component
     from recgauntlet.core.errors import RecordError
     from recgauntlet.core.escape import terminal
     from recgauntlet.leaderboard.address import locate_rows
-    from recgauntlet.leaderboard.paired import Quantity, check_comparable, differences
+    from recgauntlet.leaderboard.compare import Quantity, check_comparable, differences
     from recgauntlet.metrics.significance import components
 
     first, second = locate_rows(a, b)

@@ -13,7 +13,7 @@ from rich.text import Text
 from recgauntlet.cli.progress import with_bar
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import RecordError
-from recgauntlet.core.plain import plain
+from recgauntlet.core.escape import plain
 from recgauntlet.leaderboard.release.diff import ReleaseDiff, RowChange, diff_releases
 from recgauntlet.leaderboard.release.freeze import Wanted
 from recgauntlet.leaderboard.release.freeze import freeze as freeze_release

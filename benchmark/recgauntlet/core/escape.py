@@ -58,7 +58,7 @@ _LATEX = {
     "”": r"\textquotedblright{}",
     "\u00a0": "~",
     "\u2060": "{}",
-    "†": r"$^\dagger$",
+    "†": r"\textdagger{}",
 }
 _LATEX_BY_NUMBER = str.maketrans(_LATEX)
 _ACCENTS = {
@@ -104,6 +104,11 @@ def shortened(text: str, most: int = LONGEST) -> str:
 def terminal(text: str) -> str:
     """`text` for one line of a terminal: no escape sequence, no line break, no reordering."""
     return visible(text)
+
+
+def plain(text: str) -> str:
+    """`text` with all that would steer a terminal, or hide, break or reorder what stands around it, spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def html(text: str) -> str:

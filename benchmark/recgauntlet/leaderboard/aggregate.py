@@ -13,13 +13,7 @@ from recgauntlet.leaderboard.decoded import DecodedRecord
 from recgauntlet.leaderboard.schema import AttackTally, Cell, Cost, Quality, ThreatCells, ThreatColumn
 from recgauntlet.metrics import ranking as metrics
 from recgauntlet.metrics.bootstrap import Estimate, Floats, estimates, resampled_means
-from recgauntlet.records.schema import AttackOutcome, RunRecord, TierOutcome
-
-
-def robust_accuracy(outcome: TierOutcome) -> float:
-    """The share of test examples that are right on the clean input and on every input that the suite found at this
-    tier or below."""
-    return float(outcome.robust.to_bool().mean())
+from recgauntlet.records.schema import AttackOutcome, RunRecord, TierOutcome, robust_accuracy
 
 
 def outcomes(

@@ -13,7 +13,7 @@ from recgauntlet.core.task import find_task
 from recgauntlet.leaderboard import bibtex
 from recgauntlet.leaderboard.address import Board, RowAt, Scope
 from recgauntlet.leaderboard.bibtex import Entry
-from recgauntlet.leaderboard.paired import twin_of
+from recgauntlet.leaderboard.compare import twin_of
 from recgauntlet.leaderboard.schema import Row, TaskTable, TierBudget
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.release import superseded_by

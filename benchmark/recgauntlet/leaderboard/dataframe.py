@@ -16,7 +16,7 @@ from recgauntlet.leaderboard.address import Board, RowAt, open_board, row_id
 from recgauntlet.leaderboard.schema import FailedCell, TaskTable
 from recgauntlet.metrics import ranking as metrics
 from recgauntlet.records.release import ROOT
-from recgauntlet.records.schema import RunRecord, ThreatOutcome, TierOutcome
+from recgauntlet.records.schema import RunRecord, ThreatOutcome, TierOutcome, robust_accuracy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,7 +223,7 @@ def _under(threat: ThreatOutcome, outcome: TierOutcome | None, clean: float) -> 
     }
     if outcome is None:
         return found
-    robust = float(outcome.robust.to_bool().mean())
+    robust = robust_accuracy(outcome)
     return found | {
         "robust_accuracy": robust,
         "retained": robust / clean if clean > 0 else 0.0,

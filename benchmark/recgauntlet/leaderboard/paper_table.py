@@ -14,7 +14,7 @@ from recgauntlet.core.card import TIERS, Tier
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.escape import shortened
 from recgauntlet.leaderboard.address import Board, RowAt, row_id
-from recgauntlet.leaderboard.paired import CLEAN, Quantity, differences, twin_of
+from recgauntlet.leaderboard.compare import CLEAN, Quantity, differences, twin_of
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.leaderboard.selection import Selection, select
 from recgauntlet.leaderboard.table_csv import Value, to_csv

@@ -162,6 +162,12 @@ class TierOutcome(_Part):
     attacks: tuple[AttackOutcome, ...]
 
 
+def robust_accuracy(outcome: TierOutcome) -> float:
+    """The share of test examples that are right on the clean input and on every input that the suite found at this
+    tier or below."""
+    return float(outcome.robust.to_bool().mean())
+
+
 class LoneAttack(_Part):
     """One attack run by itself, without the others before it, on the threat's subset: bits over the subset, which
     examples it broke (examples wrong to begin with are not in `broken`)."""

@@ -13,7 +13,7 @@ from rich.table import Table
 from recgauntlet.core.escape import visible
 from recgauntlet.core.types import Scalar
 from recgauntlet.metrics.ranking import accuracy
-from recgauntlet.records.schema import RunRecord, ThreatOutcome
+from recgauntlet.records.schema import RunRecord, ThreatOutcome, robust_accuracy
 
 
 def print_summary(console: Console, record: RunRecord, *, tuned: Mapping[str, Scalar] = MappingProxyType({})) -> None:
@@ -64,7 +64,7 @@ def _threat_row(threat: ThreatOutcome) -> tuple[str, ...]:
     ranked = "" if threat.ranked else " (not ranked)"
     if not threat.applicable:
         return (threat.id, threat.goal + ranked, "not applicable", "", "", "")
-    robust = [f"{float(np.mean(tier.robust.to_bool())):.1%}" for tier in threat.tiers]
+    robust = [f"{robust_accuracy(tier):.1%}" for tier in threat.tiers]
     standard = next(tier for tier in threat.tiers if tier.tier == "standard")
     broke = [f"{a.name} {int(a.broken.to_bool().sum())}" for a in standard.attacks if a.broken.to_bool().any()]
     return (threat.id, threat.goal + ranked, *robust, ", ".join(broke))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from matplotlib.artist import Artist
 
 from recgauntlet.core.escape import shortened, visible
-from recgauntlet.leaderboard.paired import STANDARD
+from recgauntlet.leaderboard.compare import STANDARD
 from recgauntlet.leaderboard.paper_table import options_apart
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet_site.families import DEFENSE_FAMILIES, defense_family

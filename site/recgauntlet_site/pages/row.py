@@ -10,7 +10,7 @@ from typing import Any
 from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.leaderboard.address import RowAt, Scope
 from recgauntlet.leaderboard.citation import cite
-from recgauntlet.leaderboard.paired import twin_of
+from recgauntlet.leaderboard.compare import twin_of
 from recgauntlet.leaderboard.schema import CurvePoint, Row, Source, TaskTable
 from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.curves import axis

@@ -11,7 +11,7 @@ import unicodedata
 
 import pytest
 from hostile import HOSTILE
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recgauntlet.core import escape as escaping
@@ -20,7 +20,7 @@ ALLOWED = {
     "textbackslash", "textbraceleft", "textbraceright", "textasciicircum", "textasciitilde", "textless", "textgreater",
     "textbar", "textquotedblright", "textquotedblleft", "textquoteright", "textquoteleft", "textasciigrave", "ss", "ae",
     "AE", "oe", "OE", "o", "O", "l", "L", "i", "j", "ldots", "textendash", "textemdash", "texttt", "u", "r", "H", "v",
-    "c",
+    "c", "textdagger",
 }  # fmt: skip
 texts = st.text(max_size=40) | st.sampled_from(HOSTILE)
 
@@ -88,6 +88,7 @@ def test_nothing_is_an_empty_cell() -> None:
 
 
 @given(texts)
+@example("".join(escaping._LATEX))
 def test_latex_is_ascii_balanced_and_calls_known_commands_only(text: str) -> None:
     done = escaping.latex(text)
     assert done.isascii()

@@ -9,7 +9,7 @@ from synthetic_records import make_record
 
 from recgauntlet.core.errors import RecordError
 from recgauntlet.leaderboard.address import locate, locate_row, open_board, row_anchor, row_id
-from recgauntlet.leaderboard.paired import check_comparable
+from recgauntlet.leaderboard.compare import check_comparable
 from recgauntlet.records.io import write_record
 from recgauntlet.records.schema import RunRecord
 

@@ -64,7 +64,7 @@ def test_the_numbers_are_those_of_the_tables(release: str) -> None:
 
 
 def test_the_p_values_are_the_two_tests_corrected_for_all_lines(release: str) -> None:
-    from recgauntlet.leaderboard.paired import differences
+    from recgauntlet.leaderboard.compare import differences
 
     found = of(release, "shop/nrms/pgd", "shop/nrms/standard", tiers=("low", "standard", "high"))
     assert len(found.differences) == 7

@@ -17,7 +17,7 @@ from synthetic_records import make_record
 from recgauntlet.cli import cli
 from recgauntlet.core.errors import RecordError
 from recgauntlet.leaderboard.address import Board, locate, open_board
-from recgauntlet.leaderboard.paired import CLEAN, Quantity, differences, twin_of
+from recgauntlet.leaderboard.compare import CLEAN, Quantity, differences, twin_of
 from recgauntlet.leaderboard.paper_table import Entry, Sheet, against_twins, build_sheets, csv_of
 from recgauntlet.leaderboard.selection import Selection, select
 from recgauntlet.leaderboard.sheet_text import to_html, to_latex, to_markdown

@@ -18,7 +18,7 @@ import numpy as np
 
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import OutputError, RecordError
-from recgauntlet.core.plain import plain
+from recgauntlet.core.escape import plain
 from recgauntlet.leaderboard.best_known import without_record
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.release.summary import frozen_tasks, mixed_settings, summary_rows

@@ -14,7 +14,7 @@ from recgauntlet.core.plugins import names
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.metrics.ranking import correct
 from recgauntlet.records.manifest import Finding
-from recgauntlet.records.schema import RunRecord
+from recgauntlet.records.schema import RunRecord, robust_accuracy
 from recgauntlet.records.submission.manifest import Submission
 from recgauntlet.records.submission.reader import Opened
 from recgauntlet.runner.plan import plan
@@ -109,7 +109,7 @@ def _differences(record: RunRecord, again: RunRecord) -> Iterator[tuple[str, str
             if other is None:
                 yield f"threats.{threat.id}.{tier.tier}", "is not there when the cell is run again"
                 continue
-            shares = [100 * float(part.robust.to_bool().mean()) for part in (tier, other)]
+            shares = [100 * robust_accuracy(part) for part in (tier, other)]
             if abs(shares[0] - shares[1]) > ROBUST_POINTS:
                 yield f"threats.{threat.id}.{tier.tier}.robust", _told("robust accuracy", shares, ROBUST_POINTS)
 
