@@ -21,7 +21,7 @@ State = frozenset[tuple[str, int, int]]
 
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the terminal tells of records, not of requests."""
+        """No log of requests: the terminal shows changes of records."""
 
     def end_headers(self) -> None:
         self.send_header("Cache-Control", "no-store")  # a page that was made anew is seen at the next reload

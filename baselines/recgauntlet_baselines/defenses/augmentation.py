@@ -21,7 +21,7 @@ from recgauntlet_baselines.defenses._text_edits import TextEdits
 
 class Augmentation(Defense):
     """`L(Y, M(X'))`, where a share `rate` of the batch's texts or histories carries 1 to n random legal edits, n being
-    what the task's ranked threat allows at `tier`. What nobody searched for costs no pass beyond plain training.
+    what the task's ranked threat allows at `tier`. Without a search there is no pass beyond plain training.
 
     Texts are edited example by example, whatever their label: an edit that came with one label alone would tell it.
     Histories are edited user by user. A model that does not read the ranked threat's surface is trained on the other

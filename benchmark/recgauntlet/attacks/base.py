@@ -52,5 +52,5 @@ class Attack(ABC):
 
 
 def find_attack(name: str) -> Plugin:
-    """The registered attack class `name`; PluginError where there is none, or it is no subclass of Attack."""
+    """The registered attack class `name`; PluginError if it is not installed or no subclass of Attack."""
     return find("attacks", name, base=Attack)

@@ -106,7 +106,9 @@ def print_audit(console: Console, result: Audit) -> None:
     if result.honest.flags:
         console.print(f"FALSE ALARM: the honest model is flagged ({', '.join(result.honest.flags)})", soft_wrap=True)
     caught = sum(row.verdict != "UNDETECTED" for row in result.rows)
-    console.print(f"{caught} of {len(result.rows)} fakes found out: the suite is {'' if result.sound else 'NOT '}sound")
+    console.print(
+        f"{caught} of {len(result.rows)} fake defenses detected: the suite is {'' if result.sound else 'NOT '}sound"
+    )
 
 
 def _figures(found: Measured, gain: dict[str, float] | None) -> list[str]:

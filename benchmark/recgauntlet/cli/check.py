@@ -26,7 +26,7 @@ STYLES = {"passed": "green", "failed": "bold red", "expected": "yellow", "skippe
 
 
 def expected(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
-    """`CHECK=REASON`, the reason in words."""
+    """`CHECK=REASON`."""
     found = {}
     for item in value:
         name, equals, reason = item.partition("=")

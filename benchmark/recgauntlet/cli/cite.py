@@ -21,7 +21,7 @@ def cite(address: str | None, form: str, attacks: bool, site: str | None) -> Non
 
     Without an address: the software. With one: the release by its name and hash, the data sets, the papers of the
     models and the defenses, and for every row a sentence to paste with its numbers and its permanent place on the
-    leaderboard. What a plugin or a task does not say about itself is told, not guessed.
+    leaderboard. Missing references are reported, not guessed.
 
     \b
     Examples:

@@ -117,7 +117,7 @@ def power(
     _print_table(found, present)
     if 1 in seeds:
         click.echo()
-        click.echo("One seed tells these two trained models apart, and says nothing of other trainings.")
+        click.echo("One seed compares these two trained models only; it is no evidence about other trainings.")
 
 
 def _measured(a: str, b: str, threat: str | None, tier: Tier) -> tuple[Components, int, str]:

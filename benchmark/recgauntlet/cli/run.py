@@ -74,7 +74,7 @@ from recgauntlet.runner.plan import estimates, plan
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Show the plan, tell from the records that there are how long it will take, and stop.",
+    help="Show the plan with an estimate of its time from existing records, and stop.",
 )
 def run(
     tasks: tuple[str, ...],

@@ -1,6 +1,6 @@
 """Escaping of untrusted text, one function for each output format.
 
-Names, versions and options in a record come from whoever wrote it. Each function here takes any text and gives one that
+Names, versions and options in a record are untrusted. Each function here takes any text and gives one that
 its target shows as it stands: nothing in it is run, opened, hidden or reordered. All but `visible` work on one line.
 """
 
@@ -141,7 +141,7 @@ def latex(text: str) -> str:
     one of ours, none reads a file.
 
     A letter with an accent becomes LaTeX's own command. What LaTeX's default fonts do not have is named by its number
-    (`U+4E2D`): a table must compile, whoever is in it.
+    (`U+4E2D`): a table must compile, whatever names are in it.
     """
     plain = unicodedata.normalize("NFC", _LIGATURE.sub("\\1\u2060", visible(text)))
     if plain.isascii():

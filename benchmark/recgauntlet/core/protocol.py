@@ -20,7 +20,7 @@ LARGEST_SHARE = 0.8
 SAME = 1e-3
 """Largest change of a score, relative to the spread of all scores, that counts as none."""
 SAMPLES = 8
-"""Passes that a random model is asked for at every score and gradient."""
+"""Passes of a random model per score and gradient."""
 REFERENCES = 32
 """Validation pairs on which an attacker learns what words do to a model."""
 FEW = 64
@@ -28,7 +28,7 @@ FEW = 64
 STEP = 0.1
 """The length of the step that a gradient is judged by, in mean norms of an embedding."""
 SMALL_STEP = 0.01
-"""The length of the step that tells whether a gradient says the truth, in the same unit."""
+"""The length of the step that tests whether a gradient predicts the change of the score, in the same unit."""
 FLAT = 1e-6
 """A gradient is flat if a step of `STEP` along it would move the logit by less than this share of all
 scores' spread."""

@@ -193,5 +193,5 @@ def embedding_mask(candidates: Candidates, embedded: Tensor) -> Tensor:
 
 
 def find_model(name: str) -> Plugin:
-    """The registered model class `name`; PluginError where there is none, or it is no subclass of Recommender."""
+    """The registered model class `name`; PluginError if it is not installed or no subclass of Recommender."""
     return find("models", name, base=Recommender)

@@ -44,7 +44,7 @@ class Task:
 
 
 def find_task(name: str) -> Task:
-    """The registered task `name`; PluginError where there is none, or it is no Task."""
+    """The registered task `name`; PluginError if it is not installed or no Task."""
     plugin = find("tasks", name)
     if not isinstance(plugin.value, Task):
         raise not_a(plugin, "a recgauntlet.Task")

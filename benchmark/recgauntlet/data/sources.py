@@ -31,7 +31,7 @@ class Mirror:
     """One place a source may be read from.
 
     `read` returns the raw files by role, or raises MirrorError where the next mirror is to be tried. A file that
-    is there but damaged is a DataError and ends the search: the user is told, nothing else is put in its place.
+    is there but damaged is a DataError and ends the search: no other source replaces it.
     """
 
     name: str
@@ -61,7 +61,7 @@ def first_of(mirrors: Sequence[Mirror], what: str) -> dict[str, RawFile]:
 
 
 def named_directory(directory: Path | None) -> Path:
-    """The directory the user named; MirrorError where there is none; DataError where it is no directory."""
+    """The directory that the user named; MirrorError if none was named; DataError if it is no directory."""
     if directory is None:
         raise MirrorError("none was named (--dir)")
     if not directory.is_dir():

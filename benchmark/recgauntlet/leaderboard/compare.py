@@ -193,7 +193,7 @@ def compare(a: RowAt, b: RowAt, *, threats: Sequence[str] = (), tiers: Sequence[
 
 
 def sentence(comparison: Comparison, line: Difference) -> str:
-    """What `line` says, in words: "A keeps 2.3 points more than B under ..."."""
+    """`line` as a sentence: "A keeps 2.3 points more than B under ..."."""
     name, other = _names(comparison)
     points, low, high = (100 * x for x in (line.difference.value, line.difference.low, line.difference.high))
     if points < 0:
@@ -245,7 +245,7 @@ def _cautions(a: RowAt, b: RowAt, seeds: Sequence[int], missing: Sequence[Quanti
         said.append("This is the demo track, or simulated data: a difference here is no result.")
     if len(seeds) == 1:
         said.append(
-            "One common seed: intervals and p speak of these two trained models alone. New trainings may differ."
+            "One common seed: intervals and p hold for these two trained models only. New trainings may differ."
         )
     elif len(seeds) < MIN_SEEDS:
         said.append("Fewer than three common seeds: the variation between trainings is a guess.")

@@ -33,7 +33,7 @@ class Column:
 
 
 _CELL = (
-    Column("release", "string", "", "name of the release, or of the directory where nobody froze it"),
+    Column("release", "string", "", "name of the release, or of the directory if it is not frozen"),
     Column("task", "string", "", "id of the task"),
     Column("track", "string", "", "`standard` or `demo`"),
     Column("model", "string", "", "registered name of the recommender"),
@@ -90,7 +90,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("data_fingerprint", "string", "SHA-256", "of the data"),
     Column("suite_fingerprint", "string", "SHA-256", "of the suite and the evaluator's limits"),
     Column("examples_fingerprint", "string", "SHA-256", "of the test examples: compare only where they agree"),
-    Column("device", "string", "", "that the cell ran on, in words"),
+    Column("device", "string", "", "that the cell ran on"),
     Column("row", "string", "", "id of the leaderboard's row, the end of its anchor on the page"),
     Column("record", "string", "SHA-256", "digest of the record that all this was computed from"),
 )
@@ -270,7 +270,7 @@ def _example_parts(
     broken_by = np.full(len(labels), None, dtype=object)
     outcomes = {outcome.tier: outcome for outcome in threat.tiers}
     for tier in [tier for tier in TIERS if tier in outcomes]:
-        for attack in outcomes[tier].attacks:  # in the order they ran: whoever broke an example first keeps it
+        for attack in outcomes[tier].attacks:  # in the order they ran: the first attack that broke an example counts
             broken_by[attack.broken.to_bool() & (broken_by == None)] = attack.name  # noqa: E711  elementwise
         proved = record.proved(threat.id, tier)
         yield {

@@ -1,4 +1,4 @@
-"""Why a row is marked: what went wrong or is missing, in words a reader of the board understands."""
+"""Flags of a row: what failed or is missing, with an explanation for readers of the board."""
 
 from __future__ import annotations
 
@@ -161,6 +161,6 @@ def _refused_inputs(records: Iterable[RunRecord]) -> list[Flag]:
 
 
 def seed_list(seeds: Iterable[int]) -> str:
-    """The seeds in words: "seed 1", "seeds 0, 2"."""
+    """The seeds as text: "seed 1", "seeds 0, 2"."""
     numbers = sorted(set(seeds))
     return f"{'seed' if len(numbers) == 1 else 'seeds'} {', '.join(map(str, numbers))}"

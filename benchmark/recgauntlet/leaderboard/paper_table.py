@@ -211,7 +211,7 @@ def _accuracies(values: Sequence[Estimate | None], marks: Sequence[str], unranke
     ranks = dict(zip(able, shared_ranks(list(able.values())), strict=True)) if len(able) > 1 else {}
     top = max((value.value for value in able.values()), default=None)
     if all(value.value == top for value in able.values()):
-        ranks = {}  # nobody is best where all are alike
+        ranks = {}  # no entry is best where all are equal
     return [
         Entry("")
         if value is None

@@ -57,7 +57,7 @@ class Challenged(_Part):
         )
 
     def is_cell_of(self, record: RunRecord) -> bool:
-        """Whether `record` speaks of this very model and data. Its suite may be another one, and so may its digest:
+        """Whether `record` is of this model and data. Its suite may be another one, and so may its digest:
         an input that fools the model does so whatever else was tried."""
 
         def cell(one: Challenged | RunRecord) -> tuple[object, ...]:
@@ -127,7 +127,7 @@ class BestKnown(_Part):
 
 
 def write_best_known(found: BestKnown, path: Path) -> None:
-    """Write `found` to `path` at once or not at all; OutputError where the place cannot be written."""
+    """Write `found` to `path` atomically; OutputError where the place cannot be written."""
     write_atomically(path, to_bytes(found.sealed()))
 
 
@@ -172,7 +172,7 @@ def _check(found: BestKnown, where: Path) -> None:
         raise fault("outcomes", "has one tier of a threat twice")
     strange = [entry for entry in found.evidence if (entry.threat, entry.tier) not in places]
     if strange:
-        raise fault("evidence", f"speaks of {strange[0].threat} ({strange[0].tier}), which was not attacked")
+        raise fault("evidence", f"names {strange[0].threat} ({strange[0].tier}), which was not attacked")
     sizes = {column.n for outcome in found.outcomes for column in (outcome.robust, outcome.attacked, outcome.broken)}
     if len(sizes) > 1:
         raise fault("outcomes", "has columns of different length")

@@ -49,7 +49,7 @@ class Results:
 
 
 def write_record(record: RunRecord, path: Path) -> None:
-    """Write `record` to `path` at once or not at all, compressed where the name ends in `.xz`.
+    """Write `record` to `path` atomically, compressed where the name ends in `.xz`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Opening a release: a frozen one by its manifest, or a plain directory of records that nobody froze."""
+"""Opening a release: a frozen one by its manifest, or a plain directory of records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path("results")
 
 @dataclass(frozen=True)
 class Release:
-    """Results that can be named: `name` is the manifest's, or the directory's where nobody froze it (`manifest` is
+    """Results that can be named: `name` is the manifest's, or the directory's if it is not frozen (`manifest` is
     None)."""
 
     name: str
@@ -68,7 +68,7 @@ def find_release(where: str | Path, root: Path = ROOT) -> Path:
 
 
 def open_manifest(directory: Path) -> Manifest | None:
-    """The manifest of the release in `directory`, None where nobody froze it; RecordError where it is broken."""
+    """The manifest of the release in `directory`, None if it is not frozen; RecordError where it is broken."""
     path = directory / MANIFEST
     return read_manifest(path) if path.is_file() else None
 

@@ -78,7 +78,7 @@ class SuiteRef(_Part):
 
 
 class Environment(_Part):
-    """Where the cell ran. `device` is in words; `commit` is empty outside a checkout."""
+    """Where the cell ran. `device` is a description; `commit` is empty outside a checkout."""
 
     recgauntlet: str
     commit: str
@@ -254,7 +254,7 @@ class Gate(_Part):
 
     name: str
     threat: str
-    """The threat it speaks of; empty where it speaks of the model."""
+    """The threat of the check; empty for checks of the model."""
     passed: bool
     value: float
     limit: float
@@ -355,7 +355,7 @@ class RunRecord(_Part):
         print_summary(Console(highlight=False), self)
 
     def sealed(self) -> RunRecord:
-        """The same record with its digest, which tells a reader that nothing was changed since."""
+        """The same record with its digest, which shows later changes."""
         return self.model_copy(update={"digest": digest_of(self.model_dump(mode="json"))})
 
 

@@ -249,7 +249,7 @@ def _made(plugin: Plugin, options: Options) -> Attack:
     chosen = merged_options(plugin, options)
     try:
         attack: Attack = plugin.value(**chosen)
-    except Exception as error:  # a stranger's constructor may fail in any way
+    except Exception as error:  # an untrusted constructor may fail in any way
         raise PluginError(
             f"the attack {plugin.name!r} cannot be built: {type(error).__name__}: {error}",
             where=plugin.distribution,

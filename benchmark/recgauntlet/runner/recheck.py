@@ -119,11 +119,11 @@ def _same(first: float, second: float, tolerance: float) -> bool:
 
 
 def _check_fits(outcome: Challenge, opened: OpenChallenge, checkpoint: Path) -> None:
-    """RecordError where an outcome speaks of a threat or of examples that the task has not."""
+    """RecordError if an outcome names a threat or examples that the task does not have."""
     threat = opened.threats.get(outcome.threat)
     if threat is None or threat.surface != outcome.surface or outcome.broken.n != len(opened.trial.batch):
         raise RecordError(
-            f"the evidence speaks of {outcome.broken.n} examples under {outcome.threat} ({outcome.surface}), "
+            f"the evidence is of {outcome.broken.n} examples under {outcome.threat} ({outcome.surface}), "
             f"the task has {len(opened.trial.batch)} examples and the threats {', '.join(opened.threats)}",
             where=checkpoint,
             field=f"outcomes.{outcome.threat}.{outcome.tier}",

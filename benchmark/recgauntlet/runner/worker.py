@@ -39,7 +39,7 @@ Pair = tuple[dict[str, Scalar], dict[str, Scalar]]
 """Hyper-parameters of a model and of a defense."""
 LONGEST_MESSAGE = 65536
 _CACHES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH", "MPLCONFIGDIR", "NUMBA_CACHE_DIR")
-"""Environment variables by which libraries are told where to keep what they compile."""
+"""Environment variables that set where libraries keep what they compile."""
 LARGEST_FILE = 8 * 2**30
 """Bytes that one file of a cell may hold."""
 
@@ -102,7 +102,7 @@ def begin(pipe: Connection) -> Callable[[str, float], None]:
 
 
 def work(job: Job, pipe: Connection) -> None:
-    """Do a job in this process and tell the sweep how it goes."""
+    """Do a job in this process and report its progress to the sweep."""
     progress, spec = begin(pipe), job.spec
     try:
         task = find_task_or_card(spec.task)

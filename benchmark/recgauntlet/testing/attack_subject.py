@@ -1,4 +1,4 @@
-"""An attack under test, the tiny victims it is let loose on, and what it returns for every threat that it supports."""
+"""An attack under test, its tiny victims, and its results for every threat that it supports."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STEPS = 60
 
 @dataclass(frozen=True)
 class AttackSubject(Subject[Attack]):
-    """An attack, let loose on a small trained model, under test."""
+    """An attack under test on a small trained model."""
 
     name: str = ""
     """The registered one; empty for a class that was handed in."""

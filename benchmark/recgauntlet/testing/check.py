@@ -65,7 +65,7 @@ class Check:
     about
         What it looks at.
     run
-        Looks; returns what it measured in words (often nothing), or raises.
+        Runs the check; returns a description of what it measured (often empty), or raises.
     remedy
         What to change where it fails, unless the failure itself says something closer.
     """
@@ -78,7 +78,7 @@ class Check:
     def __call__(self) -> str:
         """Run with the process as a cell sets it up, and put the process back as it was.
 
-        Returns what was measured in words, empty where there is nothing to tell.
+        Returns a description of what was measured, or an empty text.
 
         Raises
         ------
@@ -135,7 +135,7 @@ class Rule(Generic[Subject]):
     def _passes(self, subject: Subject) -> bool:
         """Whether it passes; looked at once."""
         if self.name not in subject.known:
-            with suppress(Exception):  # its own check tells what is wrong
+            with suppress(Exception):  # its own check reports the error
                 self._run(subject)
         return subject.known.get(self.name, False)
 

@@ -54,7 +54,7 @@ def constant_hyperparameters(subject: DefenseSubject) -> None:
     take_steps(defense, tiny_model(TinyTitles, subject.data), subject.data)
     after = defense.hyperparameters()
     changed = [name for name in before if before[name] != after[name]]
-    require(not changed, f"training changed {', '.join(changed)}: the record would name values that nobody chose")
+    require(not changed, f"training changed {', '.join(changed)}: the record would hold values that were not chosen")
 
 
 def returns(subject: DefenseSubject) -> None:
@@ -161,7 +161,7 @@ def devices(subject: DefenseSubject) -> str | None:
     other = {str(value.dtype) for value in model.parameters()}
     require(other == {"torch.float64"}, f"a step on a model in double precision leaves weights in {', '.join(other)}")
     if not torch.cuda.is_available():
-        return "the GPU was skipped: there is none"
+        return "no GPU was found"
     model = tiny_model(TinyTitles, subject.data).to("cuda")
     defense, trainer = subject.make(), trainer_at(model, 0.75)
     for _ in range(2):

@@ -148,7 +148,7 @@ def resources(subject: DefenseSubject) -> str:
     require(
         forwards <= MOST_PASSES and backwards <= MOST_PASSES,
         f"a step takes {forwards:.0f} x the forward and {backwards:.0f} x the backward passes of plain training",
-        f"stay below {MOST_PASSES} times: nobody could run it",
+        f"stay below {MOST_PASSES} times: more cannot be run in practice",
     )
     require(
         growth < 1,

@@ -143,7 +143,7 @@ def devices(subject: ModelSubject) -> str:
         "make tensors with the device and dtype of the weights",
     )
     if not torch.cuda.is_available():
-        return "the GPU was skipped: there is none"
+        return "no GPU was found"
     model.float().to("cuda")
     after = scores(model, subject.batch)
     require(

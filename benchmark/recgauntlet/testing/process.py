@@ -76,7 +76,7 @@ def empty_directory() -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Trace:
-    """What is set, running and open: each a name and its state in words."""
+    """Settings, threads and open files: names with a description of their state."""
 
     settings: dict[str, str]
     threads: frozenset[str]
@@ -84,7 +84,7 @@ class Trace:
 
     @classmethod
     def now(cls) -> Trace:
-        """The process as it stands, garbage collected first: what nobody holds is not left behind."""
+        """The process as it stands, after garbage collection."""
         gc.collect()  # quick inside `apart`
         settings = {
             "the working directory": str(Path.cwd()),
@@ -100,12 +100,12 @@ class Trace:
         return cls(settings, running, _open_files())
 
     def changed_settings(self, later: Trace) -> list[str]:
-        """The settings that differ, in words."""
+        """Descriptions of the settings that differ."""
         names = self.settings.keys() | later.settings.keys()
         return [f"{name} changed" for name in sorted(names) if self.settings.get(name) != later.settings.get(name)]
 
     def left_by(self, later: Trace) -> list[str]:
-        """What runs or is open in `later` and was not, in words."""
+        """Descriptions of what runs or is open in `later` and was not before."""
         found = [f"the thread {name} is still running" for name in sorted(later.threads - self.threads)]
         before = list(self.files)
         for name in later.files:

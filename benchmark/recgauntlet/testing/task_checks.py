@@ -51,7 +51,7 @@ def card(subject: TaskSubject) -> str:
         "set ranked = true on the threat that the task is about",
     )
     blank = [name for name in ("title", "question", "description", "clicked") if not getattr(task.card, name).strip()]
-    require(not blank, f"{', '.join(blank)} is empty", "say it in words: the page shows it")
+    require(not blank, f"{', '.join(blank)} is empty", "fill it in: the page shows it")
     return f"version {task.card.version}, threats: {', '.join(threat.id for threat in task.card.threats)}"
 
 

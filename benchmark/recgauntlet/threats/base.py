@@ -1,6 +1,6 @@
 """What every threat model has: the rule of verification, the gradient handle, the evidence and the wording.
 
-One subclass a surface. It knows nothing of the attacks. torch is imported where tensors are made: pages that only need
+One subclass a surface. It is independent of the attacks. torch is imported where tensors are made: pages that only need
 the wording do not wait for it.
 """
 

@@ -2,7 +2,7 @@
 
 Randomized smoothing asks how a classifier answers on average when most of its input is deleted at random (Cohen et al.
 2019; for deletions RS-Del, Huang et al. 2023). A Monte Carlo estimate of that average certifies a classifier that
-nobody can serve, the one with infinitely many draws, and with a chance of error. Here the average is exact, as in
+cannot be served, the one with infinitely many draws, and with a chance of error. Here the average is exact, as in
 "(De)Randomized Smoothing" (Levine and Feizi 2020): the deletions are drawn once, from a fixed seed, as few votes as are
 served, and so that every word or history item is seen by at most `kept` of the `votes`. What is certified
 (`recgauntlet.evaluation.certify`) is then the very model that is attacked.

@@ -53,7 +53,7 @@ class CheckpointInfo(BaseModel):
 
 
 def save_checkpoint(model: Recommender, info: CheckpointInfo, path: Path) -> str:
-    """Write the weights at once or not at all; returns the SHA-256 of the weights (header left out).
+    """Write the weights atomically; returns the SHA-256 of the weights (header left out).
 
     Raises
     ------

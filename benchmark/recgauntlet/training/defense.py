@@ -123,5 +123,5 @@ def click_loss(scores: Tensor, batch: Batch) -> Tensor:
 
 
 def find_defense(name: str) -> Plugin:
-    """The registered defense class `name`; PluginError where there is none, or it is no subclass of Defense."""
+    """The registered defense class `name`; PluginError if it is not installed or no subclass of Defense."""
     return find("defenses", name, base=Defense)

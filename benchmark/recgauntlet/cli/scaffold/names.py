@@ -64,7 +64,7 @@ def names_of(kind: Kind, name: str) -> Names:
         if name in _registered(word, group):
             article = "an" if word == "attack" else "a"
             raise _refused(
-                name, f"is the name of {article} {word} that is installed", "take a name that nobody has yet"
+                name, f"is the name of {article} {word} that is installed", "choose a name that is not taken"
             )
     class_name = "".join(part.capitalize() for part in name.split("-"))
     if class_name in _TAKEN_CLASSES:

@@ -22,7 +22,7 @@ def failed(gates: Sequence[Gate]) -> tuple[Gate, ...]:
 
 
 def at_most(*, name: str, value: float, limit: float, explanation: str, remedy: str, threat: str = "") -> Gate:
-    """A gate that passes up to its limit; `threat` is empty where it speaks of the model."""
+    """A gate that passes up to its limit; `threat` is empty for checks of the model."""
     return _gate(name, threat, value <= limit, value, limit, explanation, remedy)
 
 

@@ -29,7 +29,7 @@ def behaviour_gates(trial: Trial) -> tuple[Gate, ...]:
     again = score_batch(trial.model, few)
     moved = change(once, again)
     apart = torch.cat([score_batch(trial.model, part) for part in _apart(few)])
-    # what is random differs anyway: the first gate speaks of it
+    # random models differ anyway, which the first check reports
     dependence = 0.0 if moved > SAME else change(once, apart)
     changed = weights_hash(trial.model) != weights
     return (

@@ -74,7 +74,7 @@ class ReleaseDiff:
 
 
 def diff_releases(first: Release, second: Release) -> ReleaseDiff:
-    """The differences; RecordError where a directory that nobody froze mixes what may not be compared."""
+    """The differences; RecordError if an unfrozen directory mixes records that are not comparable."""
     was, old = summary_of(first)
     now, new = summary_of(second)
     pairs = _pairs(was, now)

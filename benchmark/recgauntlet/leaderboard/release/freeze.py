@@ -55,7 +55,7 @@ class Wanted:
 
 
 def freeze(wanted: Wanted, *, progress: Progress = lambda what, share: None) -> Path:
-    """Write the release at once or not at all, and return its directory.
+    """Write the release atomically, and return its directory.
 
     Raises
     ------

@@ -128,7 +128,7 @@ def _place(path: Any, base: int = _NOWHERE) -> Path | None:
 
 
 def _directory(handle: int) -> Path:
-    """The path of an open directory; the root, which is nobody's to change, where the system does not tell."""
+    """The path of an open directory; the root, which no cell may change, if the system does not report it."""
     try:
         return Path(f"/proc/self/fd/{handle}").readlink()
     except OSError:

@@ -1,1 +1,1 @@
-"""Submissions: records of a stranger's plugin packed with all that a reviewer needs, checked, and merged as files."""
+"""Submissions: records of an untrusted plugin, packed with what a reviewer needs, checked, and merged as files."""

@@ -1,4 +1,4 @@
-"""What can be checked of a submission without running its plugin: everything that is wrong is told at once."""
+"""Checks of a submission that do not run its plugin; all findings are reported together."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _recipe(opened: Opened, manifest: Submission) -> Iterator[Finding]:
 
 
 def _left_out(manifest: Submission) -> Iterator[Finding]:
-    """What the fixed recipe asks for and the submission leaves out: nobody chooses where their plugin shines."""
+    """What the fixed recipe requires and the submission leaves out: authors cannot choose favourable tasks."""
     recipe = manifest.recipe
     for field, there, asked in (
         ("tasks", recipe.tasks, TASKS),

@@ -70,7 +70,7 @@ def _wrong(record: RunRecord, card: TaskCard, data: TaskData, world: AttackerKno
         entries: Sequence[Evidence] = list(group)
         place = f"{threat}.{tier}"
         if threat not in threats:
-            yield place, "speaks of a threat that the card has not"
+            yield place, "names a threat that is not on the card"
             continue
         inside = [e for e in entries if 0 <= e.example < min(len(batch), len(clean_scores))]
         if len(inside) != len(entries):

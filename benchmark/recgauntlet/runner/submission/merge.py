@@ -1,4 +1,4 @@
-"""Merging a submission into a release: files only, in a directory of its own, written at once or not at all."""
+"""Merging a submission into a release: files only, in a separate directory, written atomically."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ class _InflatedRow(Served):
 
 
 class SilentTokens(Fake):
-    """Each text begins with `count` tokens whose embeddings are 0 and that nobody listens to.
+    """Each text begins with `count` tokens whose embeddings are 0 and which the model ignores.
 
     The function is the same, but the mean norm of a token falls, and with it every radius that is relative to it. The
     attack is measured on a smaller ball than the model inside.
