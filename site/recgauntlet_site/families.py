@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, TypeAlias, get_args
 
-from recgauntlet.records.schema import PluginRef
+from recgauntlet.records.references import PluginRef
 
 ModelFamily: TypeAlias = Literal["text", "collaborative", "sequential and hybrid", "other"]
 DefenseFamily: TypeAlias = Literal[

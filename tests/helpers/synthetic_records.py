@@ -9,22 +9,19 @@ import numpy as np
 
 from recgauntlet.core.card import TIERS, Track
 from recgauntlet.records.columns import BitColumn, FloatColumn
+from recgauntlet.records.references import Environment, PluginRef, SuiteRef, TaskRef
 from recgauntlet.records.schema import (
     AttackEffort,
     AttackOutcome,
     CertifiedOutcome,
     Clean,
     CurvePoint,
-    Environment,
     Failure,
     Gate,
     LoneAttack,
-    PluginRef,
     PromotionOutcome,
     RankingOutcome,
     RunRecord,
-    SuiteRef,
-    TaskRef,
     ThreatOutcome,
     TierOutcome,
     TrainingCost,

@@ -14,7 +14,8 @@ from synthetic_records import make_record
 from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, write_best_known
 from recgauntlet.records.columns import BitColumn
 from recgauntlet.records.io import read_records, write_record
-from recgauntlet.records.schema import AttackEffort, Evidence, PluginRef, RunRecord
+from recgauntlet.records.references import PluginRef
+from recgauntlet.records.schema import AttackEffort, Evidence, RunRecord
 from recgauntlet_site.render import render_site
 
 RECORDS = [make_record(seed=seed, defense=defense) for seed in range(3) for defense in ("standard", "pgd")]

@@ -18,7 +18,7 @@ from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat
 from recgauntlet.core.protocol import evaluator
 from recgauntlet.core.types import Surface
-from recgauntlet.records.schema import SuiteRef
+from recgauntlet.records.references import SuiteRef
 
 SUITE_ID = "gauntlet"
 SUITE_VERSION = "1.0"

@@ -16,8 +16,8 @@ from recgauntlet.leaderboard.bibtex import Entry
 from recgauntlet.leaderboard.compare import twin_of
 from recgauntlet.leaderboard.schema import Row, TaskTable, TierBudget
 from recgauntlet.metrics.bootstrap import Estimate
+from recgauntlet.records.references import PluginRef
 from recgauntlet.records.release import superseded_by
-from recgauntlet.records.schema import PluginRef
 
 TITLE = "RecGauntlet: how robust is a recommender system, and what does robustness cost?"
 PACKAGE = "recgauntlet"

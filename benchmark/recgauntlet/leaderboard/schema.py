@@ -14,7 +14,7 @@ from recgauntlet.core.types import Surface
 from recgauntlet.leaderboard.flags import Flag
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.comparability import EvaluationSetting
-from recgauntlet.records.schema import PluginRef, SuiteRef
+from recgauntlet.records.references import PluginRef, SuiteRef
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from recgauntlet.core.files import write_atomically
 from recgauntlet.core.types import BoolArray, Surface
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.digest import digest_of, load_json, to_bytes, validated
-from recgauntlet.records.schema import AttackEffort, Environment, Evidence, PluginRef, RunRecord, SuiteRef, TaskRef
+from recgauntlet.records.references import Environment, PluginRef, SuiteRef, TaskRef
+from recgauntlet.records.schema import AttackEffort, Evidence, RunRecord
 
 SCHEMA_VERSION: Literal[1] = 1
 KIND: Literal["best-known"] = "best-known"

@@ -9,7 +9,8 @@ from functools import lru_cache
 
 from recgauntlet.core.card import Track
 from recgauntlet.records.columns import BitColumn
-from recgauntlet.records.schema import Clean, RunRecord, SuiteRef
+from recgauntlet.records.references import SuiteRef
+from recgauntlet.records.schema import Clean, RunRecord
 
 
 @dataclass(frozen=True)

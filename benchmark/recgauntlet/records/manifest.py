@@ -15,7 +15,7 @@ from recgauntlet.core.errors import OutputError, RecordError
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.digest import digest_of, load_json, to_bytes, validated
-from recgauntlet.records.schema import PluginKey, SuiteRef
+from recgauntlet.records.references import PluginKey, SuiteRef
 
 SCHEMA_VERSION: Literal[2] = 2
 KIND: Literal["release"] = "release"

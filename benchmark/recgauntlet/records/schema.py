@@ -4,95 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from recgauntlet.core.card import Goal, Tier, Track
-from recgauntlet.core.plugins import Plugin
+from recgauntlet.core.card import Goal, Tier
 from recgauntlet.core.types import BoolArray, Edit, Scalar, Surface
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.digest import digest_of
+from recgauntlet.records.references import Environment, Part, PluginRef, SuiteRef, TaskRef
 
 SCHEMA_VERSIONS = (1, 2)
 """Versions of the schema that are read; the last is written."""
 REMEDY = "restore it from its release, or delete it and run the cell again"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
-
-
-class TaskRef(_Part):
-    """Which task this is, and the hashes of its card and its data."""
-
-    id: str
-    version: int
-    track: Track
-    fingerprint: str
-    data_fingerprint: str
-    simulated: bool
-    redistributable: bool
-
-
-class PluginKey(_Part):
-    """Which plugin: its registered name, who ships it, and its hyper-parameters in full. Equal keys, same plugin."""
-
-    name: str
-    distribution: str
-    version: str
-    hyperparameters: dict[str, Scalar]
-
-
-class PluginRef(PluginKey):
-    """A plugin as a record names it, with its own description. Fields without text are not written, so that records
-    from before they existed keep their digests."""
-
-    summary: str = Field(default="", exclude_if=lambda text: not text)
-    """The first paragraph of the docstring of its module, on one line."""
-    citation: str = Field(default="", exclude_if=lambda text: not text)
-    """The BibTeX entries of its attribute `citation`."""
-
-    @classmethod
-    def of(cls, plugin: Plugin, hyperparameters: dict[str, Scalar]) -> PluginRef:
-        """The loaded `plugin`."""
-        return cls(
-            name=plugin.name,
-            distribution=plugin.distribution,
-            version=plugin.version,
-            hyperparameters=hyperparameters,
-            summary=plugin.summary,
-            citation=plugin.citation,
-        )
-
-    @property
-    def key(self) -> PluginKey:
-        """The plugin without its description."""
-        return PluginKey(**{name: getattr(self, name) for name in PluginKey.model_fields})
-
-
-class SuiteRef(_Part):
-    """The attack suite and the evaluator: name, version and a hash of all parameters."""
-
-    id: str
-    version: str
-    fingerprint: str
-
-
-class Environment(_Part):
-    """Where the cell ran. `device` is a description; `commit` is empty outside a checkout."""
-
-    recgauntlet: str
-    commit: str
-    python: str
-    torch: str
-    transformers: str
-    platform: str
-    processor: str
-    device: str
-    threads: int
-    precision: str
-
-
-class Epoch(_Part):
+class Epoch(Part):
     """One pass over the training pairs."""
 
     epoch: int
@@ -102,7 +27,7 @@ class Epoch(_Part):
     """Whether these weights became the best so far."""
 
 
-class TrainingCost(_Part):
+class TrainingCost(Part):
     """What training cost. Passes count examples (candidates scored); FLOPs are those of torch's counter for one
     step, times the steps; `seconds` leaves validation out."""
 
@@ -120,7 +45,7 @@ class TrainingCost(_Part):
     """Milliseconds to score 1,000 candidates of one user, median of repeated runs."""
 
 
-class AttackEffort(_Part):
+class AttackEffort(Part):
     """What one attack asked of the victim, over all examples it was given. `queries` are scored inputs, the unit of the
     budget; `forwards` and `backwards` are passes of the model: several a query where it is random, none where an attack
     before it had asked for the same input (`cache_hits`)."""
@@ -133,7 +58,7 @@ class AttackEffort(_Part):
     seconds: float
 
 
-class AttackOutcome(_Part):
+class AttackOutcome(Part):
     """One attack at one tier, run on the examples no earlier attack had broken.
 
     `attacked` and `broken` are bits over the test examples; `scores` are the evaluator's own scores of the
@@ -151,7 +76,7 @@ class AttackOutcome(_Part):
     error: str = ""
 
 
-class TierOutcome(_Part):
+class TierOutcome(Part):
     """A threat at one tier. `robust`: bits over the test examples, right on the clean input and on everything found."""
 
     tier: Tier
@@ -168,7 +93,7 @@ def robust_accuracy(outcome: TierOutcome) -> float:
     return float(outcome.robust.to_bool().mean())
 
 
-class LoneAttack(_Part):
+class LoneAttack(Part):
     """One attack run by itself, without the others before it, on the threat's subset: bits over the subset, which
     examples it broke (examples wrong to begin with are not in `broken`)."""
 
@@ -177,7 +102,7 @@ class LoneAttack(_Part):
     broken: BitColumn
 
 
-class CurvePoint(_Part):
+class CurvePoint(Part):
     """A budget of the security curve; `robust`: bits over the subset, right on everything found up to this budget."""
 
     amount: float
@@ -186,7 +111,7 @@ class CurvePoint(_Part):
     robust: BitColumn
 
 
-class ThreatOutcome(_Part):
+class ThreatOutcome(Part):
     """One threat at all tiers; `applicable` is false (and `tiers` empty) where the model does not read the surface.
 
     `subset` are the test examples that `alone` (each attack by itself) and `curve` (budgets from 0 to twice `high`)
@@ -204,7 +129,7 @@ class ThreatOutcome(_Part):
     curve: tuple[CurvePoint, ...] = ()
 
 
-class RankingOutcome(_Part):
+class RankingOutcome(Part):
     """Test impressions with one candidate under attack at the standard tier, pushed as far as the budget allows.
 
     `impressions` are their numbers among the record's impressions, `targets` the attacked candidate's place in each,
@@ -218,7 +143,7 @@ class RankingOutcome(_Part):
     scores: FloatColumn
 
 
-class PromotionOutcome(_Part):
+class PromotionOutcome(Part):
     """Items promoted by one perturbed text each, shown to every user: optimized on `optimized_on` users, measured on
     `users` others.
 
@@ -235,7 +160,7 @@ class PromotionOutcome(_Part):
     after: FloatColumn
 
 
-class CertifiedOutcome(_Part):
+class CertifiedOutcome(Part):
     """What is proved of a smoothed model under a threat at a tier. `certified`: bits over the test examples, right on
     the clean input and on every legal one, found or not.
 
@@ -249,7 +174,7 @@ class CertifiedOutcome(_Part):
     certified: BitColumn
 
 
-class Gate(_Part):
+class Gate(Part):
     """A sanity check of the evaluation or of the model. A row with a failed gate is shown, flagged and unranked."""
 
     name: str
@@ -264,7 +189,7 @@ class Gate(_Part):
     """What to do about it."""
 
 
-class Clean(_Part):
+class Clean(Part):
     """Clean results: `labels` and `scores` over the test examples (pairs: clicked, unclicked, clicked, ...), and the
     scores of the impressions with their sizes and labels."""
 
@@ -276,7 +201,7 @@ class Clean(_Part):
     impression_scores: FloatColumn
 
 
-class Evidence(_Part):
+class Evidence(Part):
     """A perturbed input that fooled the model, as edits of the test example `example`.
 
     Where the data's licence lets it be shown, a few have the clean input too: `before` are the words of the candidate's
@@ -300,7 +225,7 @@ class Evidence(_Part):
         return bool(self.before or self.candidate or any(edit.title for edit in self.edits))
 
 
-class Failure(_Part):
+class Failure(Part):
     """Why a cell failed."""
 
     kind: str
@@ -308,7 +233,7 @@ class Failure(_Part):
     stage: str
 
 
-class RunRecord(_Part):
+class RunRecord(Part):
     """One cell: task x model x defense x seed."""
 
     schema_version: Literal[1, 2] = 2

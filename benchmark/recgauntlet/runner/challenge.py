@@ -24,7 +24,8 @@ from recgauntlet.evaluation.robustness import Attempt, evidence_of, run_attack
 from recgauntlet.evaluation.setup import Trial, attackable
 from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, Deltas
 from recgauntlet.records.columns import BitColumn, FloatColumn
-from recgauntlet.records.schema import AttackEffort, Evidence, PluginRef, RunRecord, ThreatOutcome
+from recgauntlet.records.references import PluginRef
+from recgauntlet.records.schema import AttackEffort, Evidence, RunRecord, ThreatOutcome
 from recgauntlet.runner.trained import Loaded, Sources, load_cell
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import EmbeddingScale

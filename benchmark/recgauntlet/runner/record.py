@@ -19,7 +19,8 @@ from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.evaluation.evidence import with_inputs
 from recgauntlet.evaluation.gauntlet import GauntletResult
 from recgauntlet.evaluation.setup import Trial
-from recgauntlet.records.schema import Environment, Evidence, Failure, PluginRef, RunRecord, TaskRef, TrainingCost
+from recgauntlet.records.references import Environment, PluginRef, TaskRef
+from recgauntlet.records.schema import Evidence, Failure, RunRecord, TrainingCost
 from recgauntlet.training.build import OpenCell
 from recgauntlet.training.checkpoint import CheckpointInfo
 from recgauntlet.training.cost import inference_latency

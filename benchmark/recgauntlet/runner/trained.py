@@ -18,7 +18,8 @@ from recgauntlet.core.types import Progress, Scalar
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import prepare
 from recgauntlet.evaluation.gauntlet import run_gauntlet
-from recgauntlet.records.schema import PluginRef, RunRecord
+from recgauntlet.records.references import PluginRef
+from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.record import Machine, record_cell, record_of, twin_directory
 from recgauntlet.training.build import OpenCell, open_cell, untrained
 from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_info, weights_hash

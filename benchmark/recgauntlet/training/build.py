@@ -19,7 +19,7 @@ from recgauntlet.core.spec import CellSpec, Options
 from recgauntlet.core.task import Task
 from recgauntlet.core.types import Progress, Scalar
 from recgauntlet.data.custom import find_task_or_card
-from recgauntlet.records.schema import Environment
+from recgauntlet.records.references import Environment
 from recgauntlet.threats.base import ThreatModel
 from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_info
 from recgauntlet.training.defense import Defense, find_defense

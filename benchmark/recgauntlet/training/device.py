@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 
 from recgauntlet.core.errors import DeviceError
-from recgauntlet.records.schema import Environment
+from recgauntlet.records.references import Environment
 
 Precision = Literal["auto", "fp32", "bf16"]
 

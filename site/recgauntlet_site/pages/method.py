@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from recgauntlet.leaderboard.address import slug
 from recgauntlet.leaderboard.schema import Row
-from recgauntlet.records.schema import PluginRef
+from recgauntlet.records.references import PluginRef
 from recgauntlet_site.families import defense_family, model_family
 from recgauntlet_site.pages.task import TaskPage
 

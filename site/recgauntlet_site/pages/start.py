@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from recgauntlet.leaderboard.paper_table import options_apart
 from recgauntlet.leaderboard.schema import Row
-from recgauntlet.records.schema import PluginRef
+from recgauntlet.records.references import PluginRef
 from recgauntlet_site.pages.task import TaskPage
 
 MAX_LINES = 30

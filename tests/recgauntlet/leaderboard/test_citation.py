@@ -22,7 +22,8 @@ from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.citation import Citation, cite, cite_software, installed_card
 from recgauntlet.leaderboard.release.freeze import Wanted, freeze
 from recgauntlet.records.io import write_record
-from recgauntlet.records.schema import Gate, PluginRef, RunRecord
+from recgauntlet.records.references import PluginRef
+from recgauntlet.records.schema import Gate, RunRecord
 
 ROOT = Path(__file__).resolve().parents[3]
 FAILED = Gate(name="not-constant", threat="", passed=False, value=0.9, limit=0.8, explanation="one answer for all")

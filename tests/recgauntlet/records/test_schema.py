@@ -17,7 +17,8 @@ from recgauntlet.core.files import write_atomically
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.digest import digest_of
 from recgauntlet.records.io import read_record, write_record
-from recgauntlet.records.schema import Clean, Environment, Gate, PluginRef, RunRecord, SuiteRef, TaskRef, TrainingCost
+from recgauntlet.records.references import Environment, PluginRef, SuiteRef, TaskRef
+from recgauntlet.records.schema import Clean, Gate, RunRecord, TrainingCost
 from recgauntlet.training.defense import find_defense
 
 

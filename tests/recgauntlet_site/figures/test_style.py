@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 
-from recgauntlet.records.schema import PluginRef
+from recgauntlet.records.references import PluginRef
 from recgauntlet_site.families import DEFENSES, MODELS, defense_family, model_family
 from recgauntlet_site.figures.heat_map import opacity_of
 from recgauntlet_site.figures.pareto import front, staircase

@@ -13,7 +13,8 @@ from recgauntlet.core.card import Track
 from recgauntlet.core.errors import RecordError
 from recgauntlet.records.digest import digest_of, to_bytes, validated
 from recgauntlet.records.manifest import MANIFEST, SummaryRow
-from recgauntlet.records.schema import RunRecord, SuiteRef
+from recgauntlet.records.references import SuiteRef
+from recgauntlet.records.schema import RunRecord
 
 SCHEMA_VERSION: Literal[1] = 1
 KIND: Literal["submission"] = "submission"

@@ -21,8 +21,9 @@ from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, wri
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.io import write_record
 from recgauntlet.records.manifest import MANIFEST, read_manifest
+from recgauntlet.records.references import PluginRef
 from recgauntlet.records.release import open_release
-from recgauntlet.records.schema import AttackEffort, PluginRef, RunRecord
+from recgauntlet.records.schema import AttackEffort, RunRecord
 
 
 def without_attack_scores(record: RunRecord) -> RunRecord:

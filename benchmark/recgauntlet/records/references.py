@@ -1,0 +1,86 @@
+"""What a record refers to: its task, plugins and attack suite, and the environment of the run."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from recgauntlet.core.card import Track
+from recgauntlet.core.plugins import Plugin
+from recgauntlet.core.types import Scalar
+
+
+class Part(BaseModel):
+    """A part of a record: frozen, without unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class TaskRef(Part):
+    """Which task this is, and the hashes of its card and its data."""
+
+    id: str
+    version: int
+    track: Track
+    fingerprint: str
+    data_fingerprint: str
+    simulated: bool
+    redistributable: bool
+
+
+class PluginKey(Part):
+    """Which plugin: its registered name, who ships it, and its hyper-parameters in full. Equal keys, same plugin."""
+
+    name: str
+    distribution: str
+    version: str
+    hyperparameters: dict[str, Scalar]
+
+
+class PluginRef(PluginKey):
+    """A plugin as a record names it, with its own description. Fields without text are not written, so that records
+    from before they existed keep their digests."""
+
+    summary: str = Field(default="", exclude_if=lambda text: not text)
+    """The first paragraph of the docstring of its module, on one line."""
+    citation: str = Field(default="", exclude_if=lambda text: not text)
+    """The BibTeX entries of its attribute `citation`."""
+
+    @classmethod
+    def of(cls, plugin: Plugin, hyperparameters: dict[str, Scalar]) -> PluginRef:
+        """The loaded `plugin`."""
+        return cls(
+            name=plugin.name,
+            distribution=plugin.distribution,
+            version=plugin.version,
+            hyperparameters=hyperparameters,
+            summary=plugin.summary,
+            citation=plugin.citation,
+        )
+
+    @property
+    def key(self) -> PluginKey:
+        """The plugin without its description."""
+        return PluginKey(**{name: getattr(self, name) for name in PluginKey.model_fields})
+
+
+class SuiteRef(Part):
+    """The attack suite and the evaluator: name, version and a hash of all parameters."""
+
+    id: str
+    version: str
+    fingerprint: str
+
+
+class Environment(Part):
+    """Where the cell ran. `device` is a description; `commit` is empty outside a checkout."""
+
+    recgauntlet: str
+    commit: str
+    python: str
+    torch: str
+    transformers: str
+    platform: str
+    processor: str
+    device: str
+    threads: int
+    precision: str
