@@ -1,23 +1,28 @@
-"""Reading and writing BibTeX entries: enough to collect them, tell them apart and pass them on."""
+"""Reading and writing BibTeX entries.
+
+The reader is stricter than bibtexparser 2, which takes unquoted words, `#` and unbalanced braces in quotation marks for
+values: an entry of a plugin's author is written into a file beside others and must not reach out of its braces.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import quote
 
 from recgauntlet.core import escape as escaping
 
-_HEAD = re.compile(r"@\s*([A-Za-z]+)\s*\{\s*([^\s,{}%\"#'()=~\\]+)\s*,")
+_HEAD = re.compile(r"\s*@\s*([A-Za-z]+)\s*\{\s*([^\s,{}%\"#'()=~\\]+)\s*,")
 _URL = ":/?#@!$&'()*+,;=%~"
-_FIELD = re.compile(r"\s*([A-Za-z][A-Za-z0-9_-]*)\s*=\s*")
+_FIELD = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)\s*=\s*")
+_NUMBER = re.compile(r"[0-9]+")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One reference: its kind ("article"), its key, its fields in their order (TeX, without the outer braces)."""
+    """One reference: its kind ("article"), its key, and its fields in order (TeX, without the outer braces)."""
 
     kind: str
     key: str
@@ -29,8 +34,8 @@ class Entry:
 
 
 def entry(kind: str, key: str, fields: Mapping[str, str]) -> Entry:
-    """An entry of plain texts, which are escaped; an empty one is left out. Names (`author`) are kept whole: an author
-    here is an organization. A `url` is kept as it is, what may not stand in one written with `%`."""
+    """An entry of plain texts, which are escaped; empty fields are left out. `author` is one organization and gets its
+    own braces. In `url` only the characters that no URL may have are percent-encoded."""
     done = {
         name: quote(value, safe=_URL) if name == "url" else escaping.latex(value)
         for name, value in fields.items()
@@ -41,7 +46,7 @@ def entry(kind: str, key: str, fields: Mapping[str, str]) -> Entry:
 
 
 def key_of(text: str) -> str:
-    """`text` as a key."""
+    """`text` as a key: at most 80 characters, other characters than letters, digits and `:._-` replaced by `-`."""
     return re.sub(r"[^A-Za-z0-9:._-]+", "-", text).strip("-")[:80] or "unnamed"
 
 
@@ -58,33 +63,28 @@ def parse(text: str) -> tuple[Entry, ...]:
     if escaping.visible(text, keep="\n\t") != text:
         raise ValueError("BibTeX with control characters")
     entries = []
-    place = 0
-    while text[place:].strip():
-        head = _HEAD.match(text, place + len(text[place:]) - len(text[place:].lstrip()))
+    text, place = text.strip(), 0
+    while place < len(text):
+        head = _HEAD.match(text, place)
         if head is None:
-            raise ValueError(f"no BibTeX entry begins at {text[place:].strip()[:40]!r}")
+            raise ValueError(f"no BibTeX entry begins at {text[place : place + 40].strip()!r}")
         fields, place = _fields(text, head.end())
         entries.append(Entry(head.group(1).lower(), head.group(2), fields))
     return tuple(entries)
 
 
 def merged(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Each entry once. Another entry of a key that is taken gets a number behind it."""
+    """Each entry once. A different entry with a key that is taken gets a number after its key."""
     kept: dict[str, Entry] = {}
     for one in entries:
-        key, number = one.key, 2
-        while key in kept and not _alike(kept[key], one):
-            key, number = f"{one.key}-{number}", number + 1
-        kept.setdefault(key, Entry(one.kind, key, one.fields))
+        keyed, number = one, 2
+        while kept.setdefault(keyed.key, keyed) != keyed:
+            keyed, number = replace(one, key=f"{one.key}-{number}"), number + 1
     return tuple(kept.values())
 
 
-def _alike(one: Entry, other: Entry) -> bool:
-    return (one.kind, dict(one.fields)) == (other.kind, dict(other.fields))
-
-
 def _fields(text: str, place: int) -> tuple[dict[str, str], int]:
-    """The fields from `place` on, and the place behind the entry's last brace."""
+    """The fields from `place` on, and the place after the entry's closing brace."""
     fields: dict[str, str] = {}
     while True:
         while place < len(text) and text[place] in " \t\n,":
@@ -99,8 +99,8 @@ def _fields(text: str, place: int) -> tuple[dict[str, str], int]:
 
 
 def _value(text: str, place: int) -> tuple[str, int]:
-    """The value at `place` without its braces or quotation marks, and the place behind it."""
-    number = re.compile(r"[0-9]+").match(text, place)
+    """The value at `place` without its braces or quotation marks, and the place after it."""
+    number = _NUMBER.match(text, place)
     if number is not None:
         return number.group(), number.end()
     start = text[place : place + 1]

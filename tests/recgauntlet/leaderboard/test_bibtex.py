@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from real_latex import bibliography, needs_latex
 
+from recgauntlet import core
 from recgauntlet.attacks.suite import suite_attacks
-from recgauntlet.core import references
 from recgauntlet.core.plugins import names
 from recgauntlet.core.recommender import find_model
 from recgauntlet.core.task import find_task
@@ -80,7 +81,7 @@ def test_an_address_keeps_its_marks() -> None:
 
 
 def all_references() -> list[bibtex.Entry]:
-    texts = [text for name, text in vars(references).items() if name.isupper()]
+    texts = [files(core).joinpath("references.bib").read_text(encoding="utf-8")]
     texts += [find_model(name).value.citation for name in ("nrms", "bert", "bpr-mf", "lightgcn")]
     texts += [find_defense(name).value.citation for name in ("fgsm", "fgm", "pgd")]
     texts += [attack.citation for attack in suite_attacks()]
