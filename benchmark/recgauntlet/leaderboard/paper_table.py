@@ -5,19 +5,15 @@ Built from the same `TaskTable` as the page. The renderers (`sheet_text`) draw i
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from recgauntlet.core.card import TIERS, Tier
-from recgauntlet.core.errors import RecordError
+from recgauntlet.core.card import Tier
 from recgauntlet.core.escape import shortened
 from recgauntlet.leaderboard.address import Board, RowAt, row_id
 from recgauntlet.leaderboard.compare import CLEAN, Quantity, differences, twin_of
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.leaderboard.selection import Selection, select
-from recgauntlet.leaderboard.table_csv import Value, to_csv
 from recgauntlet.metrics.bootstrap import Estimate, shared_ranks
 from recgauntlet.metrics.significance import crossed_test, holm, stars
 
@@ -42,7 +38,6 @@ NUMBERS: dict[str, tuple[str, Number, str]] = {
 }
 """Columns of plain numbers: heading, value, format. Names are those of the CSV."""
 COLUMNS = ("rank", "clean_accuracy", "robust_accuracy", "certified_accuracy", "retained", *NUMBERS)
-_RELEASE = ("release", "release_sha256")
 DEFAULT = ("rank", "clean_accuracy", "robust_accuracy", "training_flops_ratio")
 
 
@@ -270,27 +265,3 @@ def _missing(row: Row, threat: str) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
-
-
-def csv_of(board: Board, chosen: Selection, columns: Sequence[str] | None = None) -> bytes:
-    """The chosen rows as the page's CSV, unrounded, with all tiers where none is chosen; and with `p_twin`, Holm's
-    corrected p of `against_twins` for every accuracy that is in it. RecordError where a column is nowhere in it."""
-    tables = {table.setting: table for table in board.tables}
-    shown = select(board.tables, chosen)
-    tiers = chosen.shown_tiers if chosen.tiers else TIERS
-    further: dict[str, dict[str, Value]] = {}
-    for table in shown:
-        wanted = quantities_of(table, tiers, ("clean_accuracy", "robust_accuracy"))
-        for (own, quantity), p in against_twins(board, tables[table.setting], table, wanted).items():
-            name = f"{quantity.threat}:{quantity.tier}" if quantity.threat else "clean"
-            further.setdefault(own, {})[f"p_twin:{name}"] = p
-        for row in table.rows:
-            further.setdefault(row_id(table, row), {}).update(release=board.name, release_sha256=board.digest)
-    whole = to_csv(shown, further=further)
-    there = {name.partition(":")[0] for name in next(csv.reader(io.StringIO(whole.decode())))}
-    for name in columns or ():
-        if name not in there:
-            raise RecordError(
-                f"there is no column {name!r}", field="--columns", remedy=f"there are: {', '.join(sorted(there))}"
-            )
-    return whole if columns is None else to_csv(shown, columns={*columns, *_RELEASE}, further=further)

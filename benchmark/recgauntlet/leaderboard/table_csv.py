@@ -1,18 +1,23 @@
-"""The tables as CSV for other programs: one line a row, numbers unrounded, the same on the page and from a command."""
+"""The tables as CSV: one line a row, numbers unrounded, the same for the page and for `recgauntlet table`."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 from recgauntlet.core.card import TIERS
+from recgauntlet.core.errors import RecordError
 from recgauntlet.core.escape import csv_cell
-from recgauntlet.leaderboard.address import row_id
+from recgauntlet.leaderboard.address import Board, row_id
+from recgauntlet.leaderboard.paper_table import against_twins, quantities_of
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatCells
+from recgauntlet.leaderboard.selection import Selection, select
 from recgauntlet.metrics.bootstrap import Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Value = str | int | float | None
 COLUMNS = {
@@ -30,9 +35,7 @@ COLUMNS = {
     "exposure50_before": "exposure@50_before",
     "exposure50_after": "exposure@50_after",
 }
-"""What the CSV calls a field of a ranking or a promotion."""
-
-
+"""Column name of a field of a ranking or a promotion, where it differs from the field's name."""
 IDENTITY = (
     "task",
     "version",
@@ -47,38 +50,60 @@ IDENTITY = (
     "defense_hyperparameters",
     "seeds",
     "examples",
+    "release",
+    "release_sha256",
 )
-"""What every line says, whichever columns are chosen."""
+"""Columns that every CSV has, whichever columns are chosen."""
 
 
-def to_csv(
-    tables: Sequence[TaskTable],
-    *,
-    columns: Collection[str] | None = None,
-    further: Mapping[str, Mapping[str, Value]] | None = None,
-) -> bytes:
-    """One line a row of any table; a column that a row has no value for is empty.
+def to_csv(tables: Sequence[TaskTable]) -> bytes:
+    """One line a row of any table; a column is empty for a row that has no value in it."""
+    return _written(_frame(tables, {}))
 
-    `columns` keeps those whose name before the first colon is in it, beside IDENTITY. `further` has more values of a
-    row, by its id (`board.row_id`).
+
+def csv_of(board: Board, chosen: Selection, columns: Sequence[str] | None = None) -> bytes:
+    """The chosen rows as CSV, with all tiers where none is chosen.
+
+    Beside the page's columns it has the release and `p_twin`: the corrected p value of `against_twins` for every
+    accuracy in it. `columns` keeps the columns whose name before the first colon is in it, beside `IDENTITY`.
+
+    Raises
+    ------
+    RecordError
+        Where one of `columns` does not exist, or no row is chosen.
     """
-    lines = []
-    for table in tables:
+    tables = {table.setting: table for table in board.tables}
+    shown = select(board.tables, chosen)
+    tiers = chosen.shown_tiers if chosen.tiers else TIERS
+    further: dict[str, dict[str, Value]] = {}
+    for table in shown:
+        wanted = quantities_of(table, tiers, ("clean_accuracy", "robust_accuracy"))
+        for (own, quantity), p in against_twins(board, tables[table.setting], table, wanted).items():
+            name = f"{quantity.threat}:{quantity.tier}" if quantity.threat else "clean"
+            further.setdefault(own, {})[f"p_twin:{name}"] = p
         for row in table.rows:
-            line = _line(table, row)
-            if further is not None:
-                line |= further.get(row_id(table, row), {})
-            lines.append(
-                {k: v for k, v in line.items() if columns is None or k.partition(":")[0] in {*columns, *IDENTITY}}
-            )
-    names: dict[str, None] = {}
-    for line in lines:
-        names.update(dict.fromkeys(line))
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([csv_cell(name) for name in names])
-    writer.writerows([csv_cell(line.get(name)) for name in names] for line in lines)
-    return out.getvalue().encode()
+            further.setdefault(row_id(table, row), {}).update(release=board.name, release_sha256=board.digest)
+    frame = _frame(shown, further)
+    names = frame.columns.str.partition(":").get_level_values(0)
+    for name in columns or ():
+        if name not in names:
+            known = ", ".join(sorted(set(names)))
+            raise RecordError(f"there is no column {name!r}", field="--columns", remedy=f"there are: {known}")
+    return _written(frame if columns is None else frame.loc[:, names.isin([*columns, *IDENTITY])])
+
+
+def _frame(tables: Sequence[TaskTable], further: Mapping[str, Mapping[str, Value]]) -> pd.DataFrame:
+    """The rows with their values, as they are written; `further` has more values of a row, by its id (`row_id`)."""
+    import pandas as pd
+
+    lines = [{**_line(table, row), **further.get(row_id(table, row), {})} for table in tables for row in table.rows]
+    cells = [{csv_cell(name): csv_cell(value) for name, value in line.items()} for line in lines]
+    return pd.DataFrame(cells, dtype=object)  # object: whole numbers stay whole in columns with empty cells
+
+
+def _written(frame: pd.DataFrame) -> bytes:
+    text: str = frame.to_csv(index=False, lineterminator="\n")
+    return text.encode()
 
 
 def _line(table: TaskTable, row: Row) -> dict[str, Value]:
@@ -137,7 +162,7 @@ def _line(table: TaskTable, row: Row) -> dict[str, Value]:
 
 
 def _further(cells: ThreatCells) -> dict[str, Value]:
-    """Curve, ranking under attack and exposure; nothing where the row has none."""
+    """Curve, ranking under attack and exposure; empty where the row has none."""
     line: dict[str, Value] = {}
     for point in cells.curve:
         characters = f"/{point.characters}" if point.characters else ""

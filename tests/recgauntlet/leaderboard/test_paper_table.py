@@ -18,10 +18,10 @@ from recgauntlet.cli import cli
 from recgauntlet.core.errors import RecordError
 from recgauntlet.leaderboard.address import Board, locate, open_board
 from recgauntlet.leaderboard.compare import CLEAN, Quantity, differences, twin_of
-from recgauntlet.leaderboard.paper_table import Entry, Sheet, against_twins, build_sheets, csv_of
+from recgauntlet.leaderboard.paper_table import Entry, Sheet, against_twins, build_sheets
 from recgauntlet.leaderboard.selection import Selection, select
 from recgauntlet.leaderboard.sheet_text import to_html, to_latex, to_markdown
-from recgauntlet.leaderboard.table_csv import to_csv
+from recgauntlet.leaderboard.table_csv import csv_of, to_csv
 from recgauntlet.metrics.significance import crossed_test, holm
 from recgauntlet.records.io import write_record
 from recgauntlet.records.schema import Gate, RunRecord
