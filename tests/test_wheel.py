@@ -62,8 +62,8 @@ def test_the_wheel_holds_the_four_packages_with_their_data_and_nothing_else(whee
     assert held == wanted
     assert held >= {
         "recgauntlet/py.typed",
-        "recgauntlet/scaffold/templates/common/pyproject.toml.j2",
-        "recgauntlet/scaffold/templates/task/interactions.csv.j2",
+        "recgauntlet/cli/scaffold/templates/common/pyproject.toml.j2",
+        "recgauntlet/cli/scaffold/templates/task/interactions.csv.j2",
         "recgauntlet_tasks/video_watch.toml",
         "recgauntlet_tasks/ecommerce_purchase.toml",
         "recgauntlet_tasks/news_click.toml",

@@ -78,11 +78,19 @@ class ReplacesARecord(Offender):
             path.unlink()
 
 
+def prepared_files() -> list[Path]:
+    """The prepared tracks in the cache named by $TEST_CACHE, so that a deed without an object fails in another way."""
+    paths = sorted(Path(os.environ["TEST_CACHE"]).rglob("*.npz"))
+    if not paths:
+        raise LookupError("the cache is empty")
+    return paths
+
+
 class ReadsTestData(Offender):
     """Opens whatever lies in the directory named by $TEST_CACHE."""
 
     def deed(self) -> None:
-        for path in Path(os.environ["TEST_CACHE"]).rglob("*.arrow"):
+        for path in prepared_files():
             path.read_bytes()
 
 
@@ -92,10 +100,7 @@ class ReadsTestDataNatively(Offender):
     def deed(self) -> None:
         import pyarrow as pa
 
-        paths = sorted(Path(os.environ["TEST_CACHE"]).rglob("*.arrow"))
-        if not paths:
-            raise LookupError("the cache is empty")
-        for path in paths:
+        for path in prepared_files():
             pa.memory_map(str(path)).read()
 
 

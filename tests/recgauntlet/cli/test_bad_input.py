@@ -300,7 +300,7 @@ def test_a_disk_that_fills_up_leaves_old_records_and_no_parts(
     def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("recgauntlet.records.schema.os.fsync", full)
+    monkeypatch.setattr("recgauntlet.core.files.os.fsync", full)
     with pytest.raises(OutputError, match="No space left") as caught:
         run_cell(make_spec(tiny_card, out, tiny_cache))
     assert "free some disk space" in caught.value.remedy

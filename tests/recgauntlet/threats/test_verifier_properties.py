@@ -245,7 +245,9 @@ def wrong_texts(draw: st.DrawFn, rules: Rules, budget: Budget, legal: str) -> It
             yield "a word is added", " ".join([*words, extra[0]])
     yield "no word of the catalog", " ".join([*clean, "qqzzxqqzzx"])
     for character in threat.banned_characters:
-        yield "a banned character", " ".join([*words[:-1], (words or [""])[-1] + character])
+        with_character = " ".join([*words[:-1], (words or [""])[-1] + character])
+        if with_character != rules.clean:  # a deleted character that comes back is legal
+            yield "a banned character", with_character
     for place, word in enumerate(clean):
         if threat.keep_numbers and digits(word):
             yield "a number changed", " ".join([*words[:place], word + "x", *words[place + 1 :]])
