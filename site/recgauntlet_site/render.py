@@ -16,10 +16,9 @@ from recgauntlet.leaderboard.address import Board, RowAt, Scope, slug
 from recgauntlet.leaderboard.best_known import with_best_known, without_record
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.citation import cite, installed_card
-from recgauntlet.leaderboard.paper_table import build_sheets
+from recgauntlet.leaderboard.paper_table import Selection, build_paper_tables
+from recgauntlet.leaderboard.paper_table_text import to_latex
 from recgauntlet.leaderboard.schema import TaskTable
-from recgauntlet.leaderboard.selection import Selection
-from recgauntlet.leaderboard.sheet_text import to_latex
 from recgauntlet.leaderboard.table_csv import to_csv
 from recgauntlet.metrics.bootstrap import LEVEL
 from recgauntlet.records.best_known import BestKnown
@@ -213,7 +212,7 @@ def _downloads(board: Board, task: TaskPage) -> Iterator[tuple[str, bytes]]:
         return
     one = replace(board, tables=(table,))
     rows = tuple(RowAt(one, table, row) for row in table.rows)
-    yield f"{task.downloads}.tex", to_latex(build_sheets(one, Selection())).encode()
+    yield f"{task.downloads}.tex", to_latex(build_paper_tables(one, Selection())).encode()
     yield f"{task.downloads}.bib", "\n".join(map(str, cite(Scope(one, rows)).entries)).encode()
 
 

@@ -78,9 +78,8 @@ def table(
     from recgauntlet.core.escape import terminal
     from recgauntlet.core.files import write_atomically
     from recgauntlet.leaderboard.address import open_board
-    from recgauntlet.leaderboard.paper_table import COLUMNS, DEFAULT, build_sheets
-    from recgauntlet.leaderboard.selection import Selection
-    from recgauntlet.leaderboard.sheet_text import to_html, to_latex, to_markdown
+    from recgauntlet.leaderboard.paper_table import COLUMNS, DEFAULT, Selection, build_paper_tables
+    from recgauntlet.leaderboard.paper_table_text import to_html, to_latex, to_markdown
     from recgauntlet.leaderboard.table_csv import csv_of
 
     if form != "csv" and (strange := [name for name in wanted or () if name not in COLUMNS]):
@@ -93,7 +92,7 @@ def table(
         content = csv_of(board, selection, wanted)
     else:
         writers = {"markdown": to_markdown, "latex": to_latex, "html": to_html}
-        content = writers[form](build_sheets(board, selection, wanted or DEFAULT)).encode()
+        content = writers[form](build_paper_tables(board, selection, wanted or DEFAULT)).encode()
     if out is None:
         click.echo(content.decode(), nl=False)
     else:

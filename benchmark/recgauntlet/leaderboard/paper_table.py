@@ -1,19 +1,20 @@
 """A table for a paper: chosen rows and columns of a leaderboard table, with what is best, tied and significant marked.
 
-Built from the same `TaskTable` as the page. The renderers (`sheet_text`) draw it and decide nothing.
+Built from the same `TaskTable` as the page; `paper_table_text` writes it in LaTeX, Markdown and HTML.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
-from recgauntlet.core.card import Tier
+from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
+from recgauntlet.core.errors import RecordError
 from recgauntlet.core.escape import shortened
 from recgauntlet.leaderboard.address import Board, RowAt, row_id
 from recgauntlet.leaderboard.compare import CLEAN, Quantity, differences, twin_of
 from recgauntlet.leaderboard.schema import Row, TaskTable
-from recgauntlet.leaderboard.selection import Selection, select
 from recgauntlet.metrics.bootstrap import Estimate, shared_ranks
 from recgauntlet.metrics.significance import crossed_test, holm, stars
 
@@ -42,7 +43,24 @@ DEFAULT = ("rank", "clean_accuracy", "robust_accuracy", "training_flops_ratio")
 
 
 @dataclass(frozen=True)
-class Head:
+class Selection:
+    """Which rows, threats and tiers a table shows; an empty field means all."""
+
+    tasks: Collection[str] = ()
+    tracks: Collection[str] = ()
+    models: Collection[str] = ()
+    defenses: Collection[str] = ()
+    threats: Collection[str] = ()
+    tiers: Collection[str] = ()
+
+    @property
+    def shown_tiers(self) -> tuple[Tier, ...]:
+        """The tiers in their order, the one that ranks where none is named."""
+        return tuple(tier for tier in TIERS if tier in (self.tiers or (RANKING_TIER,)))
+
+
+@dataclass(frozen=True)
+class Heading:
     """A column: its group (a threat's id, or "") and its heading."""
 
     group: str
@@ -50,7 +68,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableCell:
     """A cell: a text, or a number with its interval and marks. `tied` entries cannot be told from the best one."""
 
     text: str
@@ -62,7 +80,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """A row: its two names, what tells it from rows of the same names, whether the board refuses to rank it, and its
     cells."""
 
@@ -70,11 +88,11 @@ class Line:
     defense: str
     options: str
     unranked: bool
-    entries: tuple[Entry, ...]
+    entries: tuple[TableCell, ...]
 
 
 @dataclass(frozen=True)
-class Sheet:
+class PaperTable:
     """One table. `notes` are sentences for its caption, in which `@best` and `@tied` stand for how a renderer marks
     those. Nothing here is escaped."""
 
@@ -82,20 +100,22 @@ class Sheet:
     digest: str
     title: str
     label: str
-    heads: tuple[Head, ...]
-    lines: tuple[Line, ...]
+    heads: tuple[Heading, ...]
+    lines: tuple[TableLine, ...]
     notes: tuple[str, ...]
 
 
-def build_sheets(board: Board, chosen: Selection, columns: Sequence[str] = DEFAULT) -> tuple[Sheet, ...]:
-    """One sheet a table of the board of which something is chosen; RecordError where nothing is.
+def build_paper_tables(board: Board, chosen: Selection, columns: Sequence[str] = DEFAULT) -> tuple[PaperTable, ...]:
+    """One paper table for each table of the board in which something is chosen; RecordError where nothing is.
 
     In each column of accuracies the best is marked, and what cannot be told from it: its interval overlaps that of the
     best, the rule that the board ranks by. Rows that the board refuses to rank (a failed gate, too few seeds) are shown
     and compete for nothing.
     """
     tables = {table.setting: table for table in board.tables}
-    return tuple(_sheet(board, tables[shown.setting], shown, chosen, columns) for shown in select(board.tables, chosen))
+    return tuple(
+        _paper_table(board, tables[shown.setting], shown, chosen, columns) for shown in select(board.tables, chosen)
+    )
 
 
 def quantities_of(table: TaskTable, tiers: Sequence[Tier], columns: Collection[str]) -> tuple[Quantity, ...]:
@@ -137,13 +157,15 @@ def options_apart(row: Row, table: TaskTable) -> list[str]:
     return found
 
 
-def _sheet(board: Board, table: TaskTable, shown: TaskTable, chosen: Selection, columns: Sequence[str]) -> Sheet:
+def _paper_table(
+    board: Board, table: TaskTable, shown: TaskTable, chosen: Selection, columns: Sequence[str]
+) -> PaperTable:
     tiers = chosen.shown_tiers
     p_values = against_twins(board, table, shown, quantities_of(shown, tiers, columns))
     unranked = [table.ranked and any(flag.blocks_rank for flag in row.flags) for row in shown.rows]
     filled = [column for name in columns for column in _columns(name, shown, tiers, p_values, unranked)]
     lines = tuple(
-        Line(
+        TableLine(
             model=row.model.name,
             defense=row.defense.name,
             options=", ".join(options_apart(row, shown)),
@@ -152,7 +174,7 @@ def _sheet(board: Board, table: TaskTable, shown: TaskTable, chosen: Selection, 
         )
         for place, (row, out) in enumerate(zip(shown.rows, unranked, strict=True))
     )
-    return Sheet(
+    return PaperTable(
         release=board.name,
         digest=board.digest,
         title=f"{shortened(table.task)} (version {table.version}, {table.track} track)",
@@ -165,34 +187,34 @@ def _sheet(board: Board, table: TaskTable, shown: TaskTable, chosen: Selection, 
 
 def _columns(
     name: str, shown: TaskTable, tiers: Sequence[Tier], p_values: PValues, unranked: Sequence[bool]
-) -> list[tuple[Head, list[Entry]]]:
+) -> list[tuple[Heading, list[TableCell]]]:
     """The column `name`, or the columns where there is one a threat and tier."""
     rows = shown.rows
     if name == "rank":
-        return [(Head("", "rank"), [Entry(_rank(row, shown)) for row in rows])]
+        return [(Heading("", "rank"), [TableCell(_rank(row, shown)) for row in rows])]
     if name == "clean_accuracy":
         marks = _stars(rows, shown, CLEAN, p_values)
-        return [(Head("", "clean"), _accuracies([row.clean for row in rows], marks, unranked))]
+        return [(Heading("", "clean"), _accuracies([row.clean for row in rows], marks, unranked))]
     if name in NUMBERS:
         title, value_of, form = NUMBERS[name]
-        return [(Head("", title), [Entry("–" if (v := value_of(row)) is None else form.format(v)) for row in rows])]
+        return [
+            (Heading("", title), [TableCell("–" if (v := value_of(row)) is None else form.format(v)) for row in rows])
+        ]
     found = []
     for threat in shown.threats:
         for tier in tiers:
             if name == "certified_accuracy" and not shown.certifies(threat.id, tier):
                 continue
             cells = [None if (under := row.under(threat.id)) is None else under.at(tier) for row in rows]
-            title = tier if name == "robust_accuracy" else f"{tier}, {name.removesuffix('_accuracy')}"
-            if name == "certified_accuracy":
-                entries = _accuracies([cell.certified if cell else None for cell in cells], [""] * len(rows), unranked)
-                entries = [entry if entry.text else Entry("n/a") for entry in entries]
-            elif name == "retained":
-                entries = _accuracies([cell.retained if cell else None for cell in cells], [""] * len(rows), unranked)
-            else:
-                marks = _stars(rows, shown, Quantity(threat.id, tier), p_values)
-                entries = _accuracies([cell.robust if cell else None for cell in cells], marks, unranked)
-            entries = [e if e.text else Entry(_missing(row, threat.id)) for e, row in zip(entries, rows, strict=True)]
-            found.append((Head(threat.id, title), entries))
+            quantity = name.removesuffix("_accuracy")  # the attribute of a cell: robust, certified or retained
+            estimates = [getattr(cell, quantity) if cell else None for cell in cells]
+            robust = quantity == "robust"
+            marks = _stars(rows, shown, Quantity(threat.id, tier), p_values) if robust else [""] * len(rows)
+            absent = ["n/a" if quantity == "certified" else _missing(row, threat.id) for row in rows]
+            filled = zip(_accuracies(estimates, marks, unranked), absent, strict=True)
+            entries = [entry if entry.text else TableCell(text) for entry, text in filled]
+            title = tier if robust else f"{tier}, {quantity}"
+            found.append((Heading(threat.id, title), entries))
     return found
 
 
@@ -200,7 +222,7 @@ def _stars(rows: Sequence[Row], table: TaskTable, quantity: Quantity, p_values: 
     return [stars(p_values.get((row_id(table, row), quantity), 1.0)) for row in rows]
 
 
-def _accuracies(values: Sequence[Estimate | None], marks: Sequence[str], unranked: Sequence[bool]) -> list[Entry]:
+def _accuracies(values: Sequence[Estimate | None], marks: Sequence[str], unranked: Sequence[bool]) -> list[TableCell]:
     """Cells of one column in per cent, the best among the rows that compete marked."""
     able = {n: value for n, value in enumerate(values) if value is not None and not unranked[n]}
     ranks = dict(zip(able, shared_ranks(list(able.values())), strict=True)) if len(able) > 1 else {}
@@ -208,9 +230,9 @@ def _accuracies(values: Sequence[Estimate | None], marks: Sequence[str], unranke
     if all(value.value == top for value in able.values()):
         ranks = {}  # no entry is best where all are equal
     return [
-        Entry("")
+        TableCell("")
         if value is None
-        else Entry(
+        else TableCell(
             _percent(value.value),
             _percent(value.low),
             _percent(value.high),
@@ -265,3 +287,62 @@ def _missing(row: Row, threat: str) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
+
+
+def select(tables: Sequence[TaskTable], chosen: Selection) -> tuple[TaskTable, ...]:
+    """The tables with the chosen rows, threats and tiers alone; those of which no row or no chosen threat is left are
+    left out.
+
+    Raises
+    ------
+    RecordError
+        Where a name is nowhere in the tables (what is close to it is suggested), or nothing is left.
+    """
+    _check_names(tables, chosen)
+    kept = [
+        replace(
+            table,
+            threats=tuple(column for column in table.threats if _has(chosen.threats, column.id)),
+            rows=tuple(
+                _chosen_row(row, chosen)
+                for row in table.rows
+                if _has(chosen.models, row.model.name) and _has(chosen.defenses, row.defense.name)
+            ),
+        )
+        for table in tables
+        if _has(chosen.tasks, table.task) and _has(chosen.tracks, table.track)
+    ]
+    found = tuple(table for table in kept if table.rows and (table.threats or not chosen.threats))
+    if not found:
+        raise RecordError(
+            "no row has all of these names", field="--select", remedy="leave one of them out, or give other values"
+        )
+    return found
+
+
+def _check_names(tables: Sequence[TaskTable], chosen: Selection) -> None:
+    rows = [row for table in tables for row in table.rows]
+    there: dict[str, tuple[Collection[str], set[str]]] = {
+        "task": (chosen.tasks, {table.task for table in tables}),
+        "track": (chosen.tracks, {table.track for table in tables}),
+        "model": (chosen.models, {row.model.name for row in rows}),
+        "defense": (chosen.defenses, {row.defense.name for row in rows}),
+        "threat": (chosen.threats, {column.id for table in tables for column in table.threats}),
+        "tier": (chosen.tiers, set(TIERS)),
+    }
+    for kind, (wanted, names) in there.items():
+        for name in wanted:
+            if name not in names:
+                close = get_close_matches(name, names, n=3, cutoff=0.4)
+                hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(sorted(names)[:20])}"
+                raise RecordError(f"there is no {kind} {name!r} here", field="--select", remedy=hint)
+
+
+def _chosen_row(row: Row, chosen: Selection) -> Row:
+    threats = [under for under in row.threats if _has(chosen.threats, under.threat)]
+    cells = [tuple(cell for cell in under.cells if _has(chosen.tiers, cell.tier)) for under in threats]
+    return replace(row, threats=tuple(replace(under, cells=kept) for under, kept in zip(threats, cells, strict=True)))
+
+
+def _has(chosen: Collection[str], name: str) -> bool:
+    return not chosen or name in chosen

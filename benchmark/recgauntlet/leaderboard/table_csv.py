@@ -11,9 +11,8 @@ from recgauntlet.core.card import TIERS
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.escape import csv_cell
 from recgauntlet.leaderboard.address import Board, row_id
-from recgauntlet.leaderboard.paper_table import against_twins, quantities_of
+from recgauntlet.leaderboard.paper_table import Selection, against_twins, quantities_of, select
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatCells
-from recgauntlet.leaderboard.selection import Selection, select
 from recgauntlet.metrics.bootstrap import Estimate
 
 if TYPE_CHECKING:

@@ -21,9 +21,8 @@ from recgauntlet.core.errors import RecordError
 from recgauntlet.core.files import CURRENT
 from recgauntlet.leaderboard.address import open_board
 from recgauntlet.leaderboard.build import build_table
-from recgauntlet.leaderboard.paper_table import build_sheets
+from recgauntlet.leaderboard.paper_table import Selection, build_paper_tables
 from recgauntlet.leaderboard.schema import Row, TaskTable
-from recgauntlet.leaderboard.selection import Selection
 from recgauntlet.leaderboard.table_csv import to_csv
 from recgauntlet.records.columns import BitColumn
 from recgauntlet.records.io import read_record, write_record
@@ -178,7 +177,7 @@ def test_the_frame_has_it_for_its_rows_and_examples_alone(tmp_path: Path) -> Non
 def test_a_table_for_a_paper_has_the_column_when_asked(tmp_path: Path) -> None:
     for number, record in enumerate(mixed()):
         write_record(record, tmp_path / f"{number}.json")
-    (sheet,) = build_sheets(open_board(tmp_path), Selection(), ("clean_accuracy", "certified_accuracy"))
+    (sheet,) = build_paper_tables(open_board(tmp_path), Selection(), ("clean_accuracy", "certified_accuracy"))
     assert [(head.group, head.title) for head in sheet.heads] == [("", "clean"), ("stuffing", "standard, certified")]
     told = {line.defense: line.entries[1].text for line in sheet.lines}
     assert told["standard"] == "n/a"

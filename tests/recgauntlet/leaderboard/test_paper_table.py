@@ -18,9 +18,15 @@ from recgauntlet.cli import cli
 from recgauntlet.core.errors import RecordError
 from recgauntlet.leaderboard.address import Board, locate, open_board
 from recgauntlet.leaderboard.compare import CLEAN, Quantity, differences, twin_of
-from recgauntlet.leaderboard.paper_table import Entry, Sheet, against_twins, build_sheets
-from recgauntlet.leaderboard.selection import Selection, select
-from recgauntlet.leaderboard.sheet_text import to_html, to_latex, to_markdown
+from recgauntlet.leaderboard.paper_table import (
+    PaperTable,
+    Selection,
+    TableCell,
+    against_twins,
+    build_paper_tables,
+    select,
+)
+from recgauntlet.leaderboard.paper_table_text import to_html, to_latex, to_markdown
 from recgauntlet.leaderboard.table_csv import csv_of, to_csv
 from recgauntlet.metrics.significance import crossed_test, holm
 from recgauntlet.records.io import write_record
@@ -50,45 +56,45 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
     return board_of(tmp_path_factory.mktemp("first"), records)
 
 
-def sheet_of(board: Board, **chosen: tuple[str, ...]) -> Sheet:
-    (sheet,) = build_sheets(board, Selection(tasks=("shop",), **chosen))
-    return sheet
+def paper_table_of(board: Board, **chosen: tuple[str, ...]) -> PaperTable:
+    (paper,) = build_paper_tables(board, Selection(tasks=("shop",), **chosen))
+    return paper
 
 
-def cells_of(sheet: Sheet, group: str) -> dict[str, Entry]:
-    (place,) = (n for n, head in enumerate(sheet.heads) if (head.group or head.title) == group)
-    return {line.defense: line.entries[place] for line in sheet.lines}
+def cells_of(paper: PaperTable, group: str) -> dict[str, TableCell]:
+    (place,) = (n for n, head in enumerate(paper.heads) if (head.group or head.title) == group)
+    return {line.defense: line.entries[place] for line in paper.lines}
 
 
 def test_a_sheet_shows_the_numbers_of_the_table(board: Board) -> None:
     (table,) = (table for table in board.tables if table.task == "shop")
-    sheet = sheet_of(board)
-    for row, line in zip(table.rows, sheet.lines, strict=True):
+    paper = paper_table_of(board)
+    for row, line in zip(table.rows, paper.lines, strict=True):
         assert (line.model, line.defense) == (row.model.name, row.defense.name)
         under = row.under("stuffing")
         cell = under and under.at("standard")
         assert cell is not None
-        shown = cells_of(sheet, "stuffing")[line.defense]
+        shown = cells_of(paper, "stuffing")[line.defense]
         assert (shown.text, shown.low) == (f"{100 * cell.robust.value:.1f}", f"{100 * cell.robust.low:.1f}")
-    assert board.digest[:16] in sheet.notes[-1]
-    assert "not a frozen release" in sheet.notes[-1]
+    assert board.digest[:16] in paper.notes[-1]
+    assert "not a frozen release" in paper.notes[-1]
 
 
 def test_the_best_that_may_be_ranked_is_marked_and_what_overlaps_it(board: Board) -> None:
-    found = cells_of(sheet_of(board), "stuffing")
+    found = cells_of(paper_table_of(board), "stuffing")
     assert [d for d, cell in found.items() if cell.best] == ["pgd"]
     assert [d for d, cell in found.items() if cell.tied] == []
-    clean = cells_of(sheet_of(board), "clean")
+    clean = cells_of(paper_table_of(board), "clean")
     assert sum(cell.best for cell in clean.values()) == 1
     assert sum(cell.tied for cell in clean.values()) == 2
     assert found["lucky"].text > found["pgd"].text  # and yet it wins nothing
-    assert {line.defense for line in sheet_of(board).lines if line.unranked} == {"lucky"}
+    assert {line.defense for line in paper_table_of(board).lines if line.unranked} == {"lucky"}
 
 
 def test_nobody_is_best_where_all_are_alike(tmp_path: Path) -> None:
     none = {"stuffing": (0.0, 0.0, 0.0)}
     records = [make_record(seed=s, defense=d, threats=none) for s in range(3) for d in ("standard", "pgd")]
-    found = cells_of(sheet_of(board_of(tmp_path, records)), "stuffing")
+    found = cells_of(paper_table_of(board_of(tmp_path, records)), "stuffing")
     assert not any(cell.best or cell.tied for cell in found.values())
 
 
@@ -104,8 +110,8 @@ def test_stars_are_the_corrected_paired_test_against_the_undefended_twin(board: 
     records = {name: [board.records[s.digest] for s in r.sources] for name, r in (("a", row), ("b", twin))}
     raw = [crossed_test(differences(records["a"], records["b"], quantity)).p for quantity in quantities]
     assert list(found.values()) == list(holm(raw))
-    assert cells_of(sheet_of(board), "stuffing")["pgd"].stars
-    assert not cells_of(sheet_of(board), "stuffing")["standard"].stars
+    assert cells_of(paper_table_of(board), "stuffing")["pgd"].stars
+    assert not cells_of(paper_table_of(board), "stuffing")["standard"].stars
 
 
 def test_another_model_is_no_twin(tmp_path: Path) -> None:
@@ -118,21 +124,21 @@ def test_another_model_is_no_twin(tmp_path: Path) -> None:
 
 def test_one_seed_earns_no_star(tmp_path: Path) -> None:
     board = board_of(tmp_path, [make_record(), make_record(defense="pgd", threats=STRONG)])
-    sheet = sheet_of(board)
-    assert not any(entry.stars for line in sheet.lines for entry in line.entries)
-    assert not any("Holm" in note for note in sheet.notes)
-    assert all(line.unranked for line in sheet.lines)
+    paper = paper_table_of(board)
+    assert not any(entry.stars for line in paper.lines for entry in line.entries)
+    assert not any("Holm" in note for note in paper.notes)
+    assert all(line.unranked for line in paper.lines)
 
 
 def test_an_unread_surface_is_said_to_be_so(board: Board) -> None:
-    assert cells_of(sheet_of(board), "embedding")["fgm"] == Entry("n/a")
+    assert cells_of(paper_table_of(board), "embedding")["fgm"] == TableCell("n/a")
 
 
 def test_a_selection_keeps_what_it_names(board: Board) -> None:
-    sheet = sheet_of(board, defenses=("pgd", "standard"), threats=("stuffing",), tiers=("low", "high"))
-    assert {line.defense for line in sheet.lines} == {"pgd", "standard"}
-    assert [(h.group, h.title) for h in sheet.heads if h.group] == [("stuffing", "low"), ("stuffing", "high")]
-    assert len(build_sheets(board, Selection())) == 2
+    paper = paper_table_of(board, defenses=("pgd", "standard"), threats=("stuffing",), tiers=("low", "high"))
+    assert {line.defense for line in paper.lines} == {"pgd", "standard"}
+    assert [(h.group, h.title) for h in paper.heads if h.group] == [("stuffing", "low"), ("stuffing", "high")]
+    assert len(build_paper_tables(board, Selection())) == 2
 
 
 @pytest.mark.parametrize(
@@ -148,7 +154,7 @@ def test_a_selection_of_nothing_is_refused(
     board: Board, chosen: dict[str, tuple[str, ...]], problem: str, hint: str
 ) -> None:
     with pytest.raises(RecordError, match=problem) as told:
-        build_sheets(board, Selection(**chosen))
+        build_paper_tables(board, Selection(**chosen))
     assert hint in told.value.remedy
 
 
@@ -199,16 +205,16 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Board:
 
 def test_hostile_names_are_text_in_html(hostile: Board) -> None:
     allowed = {"table", "caption", "bdi", "thead", "tbody", "tr", "th", "td", "strong", "em", "sup", "small"}
-    assert Tags(to_html(build_sheets(hostile, Selection()))).found <= allowed
+    assert Tags(to_html(build_paper_tables(hostile, Selection()))).found <= allowed
 
 
 def test_hostile_names_break_no_row_of_a_markdown_table(hostile: Board) -> None:
-    (sheet,) = build_sheets(hostile, Selection())
-    text = to_markdown([sheet])
+    (paper,) = build_paper_tables(hostile, Selection())
+    text = to_markdown([paper])
     assert "\x1b" not in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(rows) == len(sheet.lines) + 2
-    assert {len(re.findall(r"(?<!\\)\|", row.replace("\\\\", ""))) for row in rows} == {len(sheet.heads) + 3}
+    assert len(rows) == len(paper.lines) + 2
+    assert {len(re.findall(r"(?<!\\)\|", row.replace("\\\\", ""))) for row in rows} == {len(paper.heads) + 3}
 
 
 def test_hostile_rows_have_addresses_and_move_nothing_on_a_terminal(hostile: Board) -> None:
@@ -227,15 +233,15 @@ def test_hostile_rows_have_addresses_and_move_nothing_on_a_terminal(hostile: Boa
 def test_tables_compile_with_booktabs_alone_and_hostile_names_do_nothing(
     board: Board, hostile: Board, tmp_path: Path
 ) -> None:
-    compiled(to_latex(build_sheets(board, Selection(tiers=("low", "standard")))), tmp_path / "plain")
-    said = compiled(to_latex(build_sheets(hostile, Selection(tiers=("low", "high")))), tmp_path / "hostile")
+    compiled(to_latex(build_paper_tables(board, Selection(tiers=("low", "standard")))), tmp_path / "plain")
+    said = compiled(to_latex(build_paper_tables(hostile, Selection(tiers=("low", "high")))), tmp_path / "hostile")
     assert "/etc/passwd" not in said
     assert "root:" not in said
 
 
 def test_a_label_names_nothing_but_itself(board: Board) -> None:
-    sheet = sheet_of(board)
-    evil = Sheet(sheet.release, sheet.digest, sheet.title, "a}\\input{x}", sheet.heads, sheet.lines, sheet.notes)
+    paper = paper_table_of(board)
+    evil = PaperTable(paper.release, paper.digest, paper.title, "a}\\input{x}", paper.heads, paper.lines, paper.notes)
     assert r"\label{a-input-x-}" in to_latex([evil])
 
 

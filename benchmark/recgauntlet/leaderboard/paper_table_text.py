@@ -1,4 +1,4 @@
-"""Sheets as LaTeX (booktabs), Markdown and HTML. Every text of a sheet goes through `escaping`."""
+"""Paper tables as LaTeX (booktabs), Markdown and HTML. Every text in them is escaped."""
 
 from __future__ import annotations
 
@@ -6,53 +6,53 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from recgauntlet.core import escape as escaping
-from recgauntlet.leaderboard.paper_table import Entry, Head, Line, Sheet
+from recgauntlet.leaderboard.paper_table import Heading, PaperTable, TableCell, TableLine
 
 _NAME = 40
 """Characters of a name in a table that has to fit a page."""
 
 
-def to_latex(sheets: Sequence[Sheet]) -> str:
+def to_latex(tables: Sequence[PaperTable]) -> str:
     r"""A `table` environment each, which needs `\usepackage{booktabs}` alone.
 
     Best entries are bold, tied ones underlined; the interval stands below its value. With more than six columns of
     numbers a table is wider than the text of a usual page: choose fewer (`--columns`, `--select`), or a wider page.
     """
-    return "\n".join(_latex_table(sheet) for sheet in sheets)
+    return "\n".join(_latex_table(table) for table in tables)
 
 
-def to_markdown(sheets: Sequence[Sheet]) -> str:
+def to_markdown(tables: Sequence[PaperTable]) -> str:
     """A table of GitHub's Markdown each, its caption above it. Best entries are bold, tied ones italic."""
-    return "\n".join(_markdown_table(sheet) for sheet in sheets)
+    return "\n".join(_markdown_table(table) for table in tables)
 
 
-def to_html(sheets: Sequence[Sheet]) -> str:
+def to_html(tables: Sequence[PaperTable]) -> str:
     """A `table` element each, without any style. Best entries are `strong`, tied ones `em`."""
-    return "\n".join(_html_table(sheet) for sheet in sheets)
+    return "\n".join(_html_table(table) for table in tables)
 
 
-def _latex_table(sheet: Sheet) -> str:
-    caption = f"{escaping.latex(sheet.title)}. {_notes(sheet, escaping.latex, 'bold', 'underlined')}"
+def _latex_table(table: PaperTable) -> str:
+    caption = f"{escaping.latex(table.title)}. {_notes(table, escaping.latex, 'bold', 'underlined')}"
     lines = [
         r"% needs \usepackage{booktabs}",
-        f"% RecGauntlet, {escaping.latex(_short(sheet.release))}, SHA-256 {escaping.latex(sheet.digest)}",
+        f"% RecGauntlet, {escaping.latex(_short(table.release))}, SHA-256 {escaping.latex(table.digest)}",
         r"\begin{table}",
         r"\centering",
         r"\small",
         r"\setlength{\tabcolsep}{3pt}",
         rf"\caption{{{caption}}}",
-        rf"\label{{{escaping.label(sheet.label)}}}",
-        rf"\begin{{tabular}}{{@{{}}ll{'r' * len(sheet.heads)}@{{}}}}",
+        rf"\label{{{escaping.label(table.label)}}}",
+        rf"\begin{{tabular}}{{@{{}}ll{'r' * len(table.heads)}@{{}}}}",
         r"\toprule",
-        *_latex_heads(sheet.heads),
+        *_latex_heads(table.heads),
         r"\midrule",
     ]
-    for place, line in enumerate(sheet.lines):
+    for place, line in enumerate(table.lines):
         lines += [*([r"\addlinespace"] if place else []), *_latex_rows(line)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
 
-def _latex_heads(heads: Sequence[Head]) -> list[str]:
+def _latex_heads(heads: Sequence[Heading]) -> list[str]:
     """One line of headings, or two where threats have several columns: the threats above their tiers."""
     groups = [(group, len(list(part))) for group, part in groupby(heads, key=lambda head: head.group)]
     if all(size == 1 for group, size in groups if group):
@@ -74,7 +74,7 @@ def _stacked(title: str) -> str:
     return rf"\shortstack[r]{{{lines}}}"
 
 
-def _latex_rows(line: Line) -> list[str]:
+def _latex_rows(line: TableLine) -> list[str]:
     mark = r"$^\dagger$" if line.unranked else ""
     first = [escaping.latex(_short(line.model)), escaping.latex(_short(line.defense)) + mark]
     options = escaping.latex(_short(line.options))
@@ -88,54 +88,54 @@ def _latex_rows(line: Line) -> list[str]:
     return [" & ".join(first) + r" \\", " & ".join(second) + r" \\"]
 
 
-def _markdown_table(sheet: Sheet) -> str:
-    titles = ["model", "defense", *(f"{head.group} {head.title}".strip() for head in sheet.heads)]
+def _markdown_table(table: PaperTable) -> str:
+    titles = ["model", "defense", *(f"{head.group} {head.title}".strip() for head in table.heads)]
     rows = [
         [
             escaping.markdown(_short(line.model)) + _options(line, escaping.markdown),
             escaping.markdown(_short(line.defense)) + (" †" if line.unranked else ""),
             *(_markdown_entry(entry) for entry in line.entries),
         ]
-        for line in sheet.lines
+        for line in table.lines
     ]
-    caption = f"**{escaping.markdown(sheet.title)}.** {_notes(sheet, escaping.markdown, 'bold', 'italic')}"
+    caption = f"**{escaping.markdown(table.title)}.** {_notes(table, escaping.markdown, 'bold', 'italic')}"
     return "\n".join(
         [
             caption,
             "",
             f"| {' | '.join(escaping.markdown(_short(title)) for title in titles)} |",
-            f"|---|---|{'---:|' * len(sheet.heads)}",
+            f"|---|---|{'---:|' * len(table.heads)}",
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
         ]
     )
 
 
-def _markdown_entry(entry: Entry) -> str:
+def _markdown_entry(entry: TableCell) -> str:
     value = escaping.markdown(entry.text)
     value = f"**{value}**" if entry.best else f"*{value}*" if entry.tied else value
     raised = f"<sup>{escaping.markdown(entry.stars)}</sup>" if entry.stars else ""
     return f"{value}{raised} [{entry.low}, {entry.high}]" if entry.low else value
 
 
-def _html_table(sheet: Sheet) -> str:
-    heads = "".join(f'<th scope="col">{_bdi(f"{head.group} {head.title}".strip())}</th>' for head in sheet.heads)
+def _html_table(table: PaperTable) -> str:
+    heads = "".join(f'<th scope="col">{_bdi(f"{head.group} {head.title}".strip())}</th>' for head in table.heads)
     rows = "\n".join(
         f'<tr><th scope="row">{_bdi(line.model)}{_options(line, escaping.html)}</th>'
         f"<td>{_bdi(line.defense)}{' †' if line.unranked else ''}</td>"
         f"{''.join(f'<td>{_html_entry(entry)}</td>' for entry in line.entries)}</tr>"
-        for line in sheet.lines
+        for line in table.lines
     )
-    notes = _notes(sheet, escaping.html, "bold", "italic")
+    notes = _notes(table, escaping.html, "bold", "italic")
     return (
-        f'<table id="{escaping.html(escaping.label(sheet.label))}">\n'
-        f"<caption><bdi>{escaping.html(sheet.title)}</bdi>. {notes}</caption>\n"
+        f'<table id="{escaping.html(escaping.label(table.label))}">\n'
+        f"<caption><bdi>{escaping.html(table.title)}</bdi>. {notes}</caption>\n"
         f'<thead><tr><th scope="col">model</th><th scope="col">defense</th>{heads}</tr></thead>\n'
         f"<tbody>\n{rows}\n</tbody>\n</table>\n"
     )
 
 
-def _html_entry(entry: Entry) -> str:
+def _html_entry(entry: TableCell) -> str:
     value = escaping.html(entry.text)
     value = f"<strong>{value}</strong>" if entry.best else f"<em>{value}</em>" if entry.tied else value
     raised = f"<sup>{entry.stars}</sup>" if entry.stars else ""
@@ -146,12 +146,12 @@ def _bdi(text: str) -> str:
     return f"<bdi>{escaping.html(_short(text))}</bdi>"
 
 
-def _options(line: Line, escape: Callable[[str], str]) -> str:
+def _options(line: TableLine, escape: Callable[[str], str]) -> str:
     return f" ({escape(_short(line.options))})" if line.options else ""
 
 
-def _notes(sheet: Sheet, escape: Callable[[str], str], best: str, tied: str) -> str:
-    return " ".join(escape(note.replace("@best", best.capitalize()).replace("@tied", tied)) for note in sheet.notes)
+def _notes(table: PaperTable, escape: Callable[[str], str], best: str, tied: str) -> str:
+    return " ".join(escape(note.replace("@best", best.capitalize()).replace("@tied", tied)) for note in table.notes)
 
 
 def _short(text: str) -> str:
