@@ -145,7 +145,7 @@ def defenses() -> str:
     for own in sorted(found, key=lambda own: -(under(own, "embedding") or 0.0)):
         name = own.defense.iloc[0]
         differing = options(own, [other for other in found if other.defense.iloc[0] == name and other is not own])
-        ratios = [mean(own, column) for column in ("flops_ratio", "seconds_ratio")]
+        ratio = mean(own, "flops_ratio")
         rows.append(
             [
                 f"`{name}`" + (f" ({differing})" if differing else ""),
@@ -154,11 +154,11 @@ def defenses() -> str:
                 per_cent(under(own, "history-perturbation")),
                 per_cent(under(own, "embedding")),
                 per_cent(under(own, "history-perturbation", "certified_accuracy")),
-                *("1" if pd.isna(ratio) else f"{ratio:.2f}" for ratio in ratios),
+                "1" if pd.isna(ratio) else f"{ratio:.2f}",
             ]
         )
-    head = ["defense", "seeds", "clean", "histories", "embeddings", "certified", "FLOPs ×", "seconds ×"]
-    return table(head, rows, right=7)
+    head = ["defense", "seeds", "clean", "histories", "embeddings", "certified", "FLOPs ×"]
+    return table(head, rows, right=6)
 
 
 def tasks() -> str:

@@ -47,15 +47,12 @@ _CELL = (
 COLUMNS: tuple[Column, ...] = (
     *_CELL,
     Column("status", "string", "", "`ok`, or `failed`: the training or the evaluation ended in an error"),
-    Column("applicable", "boolean", "", "whether the model reads what the threat changes; if not, none was attacked"),
-    Column("clean_accuracy", "float64", "share", "right test examples, unchanged; the same for all threats of a cell"),
+    Column("applicable", "boolean", "", "whether the model reads what the threat changes"),
+    Column("clean_accuracy", "float64", "share", "test examples right on the clean input"),
     Column("robust_accuracy", "float64", "share", "test examples right on the clean input and on all that was found"),
     Column("retained", "float64", "share", "`robust_accuracy / clean_accuracy`; 0 where nothing was right"),
     Column(
-        "certified_accuracy",
-        "float64",
-        "share",
-        "test examples proved right on every legal input; missing where nothing is proved",
+        "certified_accuracy", "float64", "share", "proved right on every legal input; missing where nothing is proved"
     ),
     Column("examples", "Int64", "examples", "test examples behind the shares; two of them are a pair"),
     Column("surface", "string", "", "what the threat changes: `candidate-text`, `history` or `embedding`"),
@@ -64,19 +61,14 @@ COLUMNS: tuple[Column, ...] = (
     Column("amount", "float64", "words, edits or radius", "the tier's cap; a radius is relative to the embeddings"),
     Column("characters", "Int64", "characters", "the tier's other cap, where characters may be edited; else 0"),
     Column("queries", "Int64", "queries an example", "the tier's cap on scored inputs"),
-    Column("violations", "Int64", "inputs", "perturbed inputs that the verifier refused, all attacks together"),
-    Column(
-        "failed_gates",
-        "string",
-        "",
-        "names of the sanity gates that failed in this cell, with `;` between",
-    ),
+    Column("violations", "Int64", "inputs", "perturbed inputs that the verifier refused"),
+    Column("failed_gates", "string", "", "failed sanity checks, with `;` between"),
     Column("auc", "float64", "share", "AUC over all candidates of the clean impressions"),
     Column("ndcg10", "float64", "share", "nDCG@10 on the clean impressions, mean"),
     Column("training_seconds", "float64", "seconds", "of the training steps, on the clock"),
     Column("training_flops", "float64", "FLOPs", "of the training, by torch's counter"),
-    Column("seconds_ratio", "float64", "ratio", "to the undefended twin of the run; missing on the twin itself"),
-    Column("flops_ratio", "float64", "ratio", "to the undefended twin of the run; missing on the twin itself"),
+    Column("seconds_ratio", "float64", "ratio", "to the undefended twin; missing on the twin"),
+    Column("flops_ratio", "float64", "ratio", "to the undefended twin; missing on the twin"),
     Column("peak_memory_bytes", "float64", "bytes", "at most in use during training"),
     Column("parameters", "Int64", "parameters", "of the model"),
     Column("attack_seconds", "float64", "seconds", "that the attacks took at this tier"),
@@ -89,16 +81,16 @@ COLUMNS: tuple[Column, ...] = (
     Column("task_fingerprint", "string", "SHA-256", "of the card"),
     Column("data_fingerprint", "string", "SHA-256", "of the data"),
     Column("suite_fingerprint", "string", "SHA-256", "of the suite and the evaluator's limits"),
-    Column("examples_fingerprint", "string", "SHA-256", "of the test examples: compare only where they agree"),
+    Column("examples_fingerprint", "string", "SHA-256", "of the test examples"),
     Column("device", "string", "", "that the cell ran on"),
-    Column("row", "string", "", "id of the leaderboard's row, the end of its anchor on the page"),
-    Column("record", "string", "SHA-256", "digest of the record that all this was computed from"),
+    Column("row", "string", "", "id of the leaderboard's row"),
+    Column("record", "string", "SHA-256", "digest of the record"),
 )
 """One row a task, track, model, defense, seed, threat and tier."""
 
 EXAMPLE_COLUMNS: tuple[Column, ...] = (
     *(Column(c.name, c.dtype if c.dtype == "int64" else "category", c.unit, c.meaning) for c in _CELL),
-    Column("example", "int64", "", "place among the test examples, from 0; the same example in all records of a task"),
+    Column("example", "int64", "", "index of the test example, the same in all records of a task"),
     Column("pair", "int64", "", "the two examples shown to one user: resample pairs, not examples"),
     Column("clicked", "bool", "", "the label"),
     Column("clean_score", "float32", "logits", "of the unchanged input; above 0 means clicked"),
@@ -139,8 +131,8 @@ def load(release: str | Path, *, examples: bool = False, root: Path = ROOT) -> p
 
 def documentation(columns: Sequence[Column]) -> str:
     """The columns as a table in Markdown: what docs/results/citing.md holds."""
-    lines = ["| column | dtype | unit | meaning |", "|---|---|---|---|"]
-    lines += [f"| `{c.name}` | {c.dtype} | {c.unit} | {c.meaning} |" for c in columns]
+    lines = ["| column | unit | meaning |", "|---|---|---|"]
+    lines += [f"| `{c.name}` | {c.unit} | {c.meaning} |" for c in columns]
     return "\n".join(lines) + "\n"
 
 
