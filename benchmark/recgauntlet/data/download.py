@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pooch
 import requests
@@ -40,7 +41,7 @@ def download(url: str, directory: Path, *, sha256: str | None = None, offline: b
     target = directory / url.rsplit("/", 1)[-1]
     if offline and not target.is_file():
         raise MirrorError("not downloaded yet, and --offline forbids it")
-    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT)
+    downloader: Any = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT)
     known = f"sha256:{sha256}" if sha256 else None
     log = pooch.get_logger()
     level = log.level

@@ -71,8 +71,8 @@ def promote(
         optimized_on=len(searching),
         users=len(held_out),
         competitors=len(competitors),
-        before=before.reshape(-1),
-        after=after.reshape(-1),
+        before=before.reshape(-1).astype(np.float32),
+        after=after.reshape(-1).astype(np.float32),
     )
 
 

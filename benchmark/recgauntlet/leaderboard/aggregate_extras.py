@@ -98,7 +98,7 @@ def _ranking_of(record: DecodedRecord, outcome: RankingOutcome) -> Floats:
     clean, chosen = record.ranked, np.array(outcome.impressions)
     starts = clean.offsets[chosen]
     offsets, targets = offsets_of(clean.sizes[chosen]), np.array(outcome.targets)
-    rows = np.concatenate([np.arange(clean.offsets[n], clean.offsets[n + 1]) for n in chosen])
+    rows = np.concatenate([np.arange(int(clean.offsets[n]), int(clean.offsets[n + 1])) for n in chosen.tolist()])
     attacked = Ranked.of(record.labels[rows], scores_of(outcome.scores), offsets)
     before, after = clean.places[rows], attacked.places
     return np.stack(

@@ -14,7 +14,7 @@ from recgauntlet.core.plugins import Kind, Plugin, whose
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
-from recgauntlet.core.types import Scalar
+from recgauntlet.core.types import Scalar, Surface
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.evaluation.evidence import with_inputs
 from recgauntlet.evaluation.gauntlet import GauntletResult
@@ -190,5 +190,5 @@ def _evidence(result: GauntletResult, *, shows_text: bool) -> tuple[Evidence, ..
     evidence = tuple(found for threat in result.threats for found in threat.evidence)
     if not shows_text:
         return evidence
-    surfaces = {threat.threat.id: threat.threat.surface for threat in result.threats}
+    surfaces: dict[str, Surface] = {threat.threat.id: threat.threat.surface for threat in result.threats}
     return with_inputs(evidence, result.trial.world.catalog, result.trial.batch, surfaces)

@@ -42,27 +42,34 @@ class Trainer(Protocol):
     @property
     def model(self) -> Recommender:
         """The model whose weights are trained."""
+        ...
 
     @property
     def context(self) -> TrainingContext:
         """Where training stands."""
+        ...
 
     @property
     def parameters(self) -> list[nn.Parameter]:
         """The weights that are trained."""
+        ...
 
     @property
     def total_steps(self) -> int:
         """The most steps there can be."""
+        ...
 
     def minimize(self, loss: Tensor) -> None:
         """Add the model's auxiliary loss to the scalar `loss`; backward, clip, step."""
+        ...
 
     def gradients(self, loss: Tensor, *, retain_graph: bool = False) -> list[Tensor | None]:
         """The gradient of a scalar loss for each of `parameters`, None where it does not reach one."""
+        ...
 
     def apply(self, gradients: Sequence[Tensor | None]) -> None:
         """One step along `gradients`, in the order of `parameters`; the model's auxiliary loss is added."""
+        ...
 
 
 class Defense:

@@ -110,7 +110,7 @@ def heat_map(table: TaskTable, *, prefix: str = "") -> Figure | None:
 
 def _groups(table: TaskTable) -> list[list[_Column]]:
     """Clean accuracy, then a group of columns for each threat. A threat that no model reads has no budgets."""
-    tiers = [[budget.tier for budget in threat.budgets] or [RANKING_TIER] for threat in table.threats]
+    tiers: list[list[Tier]] = [[budget.tier for budget in threat.budgets] or [RANKING_TIER] for threat in table.threats]
     threats = zip(table.threats, tiers, strict=True)
     return [[_Column(None)], *([_Column(threat, tier) for tier in own] for threat, own in threats)]
 
