@@ -246,7 +246,7 @@ def wrong_texts(draw: st.DrawFn, rules: Rules, budget: Budget, legal: str) -> It
     yield "no word of the catalog", " ".join([*clean, "qqzzxqqzzx"])
     for character in threat.banned_characters:
         with_character = " ".join([*words[:-1], (words or [""])[-1] + character])
-        if with_character != rules.clean:  # a deleted character that comes back is legal
+        if with_character.count(character) > rules.clean.count(character):  # as many as before are legal
             yield "a banned character", with_character
     for place, word in enumerate(clean):
         if threat.keep_numbers and digits(word):
