@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from recgauntlet.core import escape as escaping
-from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TaskCard, TextThreat
+from recgauntlet.core.card import TaskCard, Threat
 from recgauntlet.core.types import Scalar
 from recgauntlet.leaderboard.compare import twin_of
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatColumn
+from recgauntlet.threats.registry import THREAT_MODELS, threat_model
 
 
 def percent(share: float) -> str:
@@ -71,17 +72,11 @@ def budget(column: ThreatColumn, card: TaskCard | None) -> str:
     """The budget of a threat at its three tiers: "1 / 2 / 4 words"."""
     if not column.budgets:
         return "not applicable to any model in this table"
-    amounts = " / ".join(f"{tier.amount:g}" for tier in column.budgets)
-    if column.surface == "embedding":
-        norm = next((t.norm for t in _threats(card) if t.id == column.id and isinstance(t, EmbeddingThreat)), None)
-        if norm == "linf":
-            return f"L∞ distance at most {amounts} × the root mean square of the model’s embeddings"
-        return f"distance at most {amounts} × the mean norm of the model’s embeddings{' (L2)' if norm == 'l2' else ''}"
-    if column.surface == "history":
-        return f"{amounts} items"
-    characters = " / ".join(str(tier.characters) for tier in column.budgets)
-    either = f", or {characters} characters" if any(tier.characters for tier in column.budgets) else ""
-    return f"{amounts} words{either}"
+    return THREAT_MODELS[column.surface].budget_text(
+        [tier.amount for tier in column.budgets],
+        [tier.characters for tier in column.budgets],
+        _card_of(column, card),
+    )
 
 
 def queries(column: ThreatColumn) -> str:
@@ -92,35 +87,13 @@ def queries(column: ThreatColumn) -> str:
 
 def limits(column: ThreatColumn, card: TaskCard | None) -> list[str]:
     """The constraints of a threat besides its amount, from the card; empty where no card is installed."""
-    threat = next((threat for threat in _threats(card) if threat.id == column.id), None)
-    if isinstance(threat, TextThreat):
-        return _text_limits(threat)
-    if isinstance(threat, HistoryThreat):
-        return [
-            f"{joined(threat.operations)} among the last {threat.window}",
-            f"a replacement’s cosine to the item it replaces is at least {threat.min_cosine:g}",
-            "the order of the rest is kept",
-        ]
-    return []
+    threat = _card_of(column, card)
+    return threat_model(threat).limits() if threat else []
 
 
-def _text_limits(threat: TextThreat) -> list[str]:
-    found = [f"at most {threat.max_length} characters in all"]
-    if threat.max_repeats is not None:
-        found.append(f"no word more than {'twice' if threat.max_repeats == 2 else f'{threat.max_repeats} times'}")
-    if threat.banned_characters:
-        found.append(f"none of {' '.join(threat.banned_characters)} added")
-    if threat.max_changed_share is not None:
-        found.append(f"at most {threat.max_changed_share:.0%} of the words, at least one")
-    if threat.keep_numbers:
-        found.append("numbers kept")
-    if threat.keep_names:
-        found.append("capitalised names kept")
-    return found
-
-
-def _threats(card: TaskCard | None) -> Sequence[EmbeddingThreat | TextThreat | HistoryThreat]:
-    return card.threats if card else ()
+def _card_of(column: ThreatColumn, card: TaskCard | None) -> Threat | None:
+    """The threat as the card has it; None where no card is installed, or it has no such threat."""
+    return next((threat for threat in card.threats if threat.id == column.id), None) if card else None
 
 
 SURFACES = {

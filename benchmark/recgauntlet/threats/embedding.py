@@ -85,8 +85,9 @@ class EmbeddingThreatModel(ThreatModel[EmbeddingThreat]):
     def budget_text(cls, amounts: Sequence[float], characters: Sequence[int] = (), card: Threat | None = None) -> str:
         norm = card.norm if isinstance(card, EmbeddingThreat) else ""
         if norm == "linf":
-            return f"every element by at most {slashed(amounts)} × the model’s own root mean square element (L∞)"
-        return f"a ball of radius {slashed(amounts)} × the model’s own mean norm{' (L2)' if norm == 'l2' else ''}"
+            return f"L∞ distance at most {slashed(amounts)} × the root mean square of the model’s embeddings"
+        l2 = " (L2)" if norm == "l2" else ""
+        return f"distance at most {slashed(amounts)} × the mean norm of the model’s embeddings{l2}"
 
 
 def shifted_candidates(model: Recommender, batch: Batch, step: Tensor) -> Tensor:
