@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from recgauntlet.core.batch import Batch, UserState
 from recgauntlet.core.recommender import Recommender, embedding_mask
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet_baselines.defenses._adversarial import l2_unit
@@ -43,15 +44,7 @@ class APR(Defense):
         The share of training over which the radius rises linearly from 0; weights are kept as best only after it.
     """
 
-    citation = """
-@inproceedings{he2018adversarial,
-  title = {Adversarial Personalized Ranking for Recommendation},
-  author = {He, Xiangnan and He, Zhankui and Du, Xiaoyu and Chua, Tat-Seng},
-  booktitle = {The 41st International ACM {SIGIR} Conference on Research and Development in Information Retrieval},
-  pages = {355--364}, year = {2018},
-  doi = {10.1145/3209978.3209981}
-}
-"""
+    citation = bibtex("he2018adversarial")
     search_space: ClassVar[SearchSpace] = {"epsilon": Between(0.05, 1.0, log=True), "lam": Between(0.1, 10.0, log=True)}
 
     def __init__(self, *, epsilon: float = 0.25, lam: float = 1.0, warmup: float = 0.3) -> None:

@@ -13,6 +13,7 @@ from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import Threat
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet_baselines.defenses._edits import TaskEdits, checked_tier
@@ -39,15 +40,7 @@ class Augmentation(Defense):
         The budget: low, standard or high.
     """
 
-    citation = """
-@inproceedings{wei2019eda,
-  title = {{EDA}: Easy Data Augmentation Techniques for Boosting Performance on Text Classification Tasks},
-  author = {Wei, Jason and Zou, Kai},
-  booktitle = {Proceedings of the 2019 Conference on Empirical Methods in Natural Language Processing ({EMNLP-IJCNLP})},
-  pages = {6382--6388}, year = {2019},
-  doi = {10.18653/v1/D19-1670}
-}
-"""
+    citation = bibtex("wei2019eda")
     search_space: ClassVar[SearchSpace] = {"rate": Between(0.1, 0.9), "tier": OneOf(("low", "standard", "high"))}
 
     def __init__(self, *, rate: float = 0.5, tier: str = "standard") -> None:

@@ -40,18 +40,7 @@ class AWP(PGD):
         The radius of a layer's perturbation, relative to the norm of its weights.
     """
 
-    citation = (
-        bibtex("madry2018towards")
-        + """
-@inproceedings{wu2020adversarial,
-  title = {Adversarial Weight Perturbation Helps Robust Generalization},
-  author = {Wu, Dongxian and Xia, Shu-Tao and Wang, Yisen},
-  booktitle = {Advances in Neural Information Processing Systems 33 ({NeurIPS})},
-  year = {2020},
-  url = {https://arxiv.org/abs/2004.05884}
-}
-"""
-    )
+    citation = bibtex("madry2018towards", "wu2020adversarial")
     search_space: ClassVar[SearchSpace] = {
         "epsilon": Between(0.05, 1.0, log=True),
         "lam": Between(0.1, 4.0, log=True),

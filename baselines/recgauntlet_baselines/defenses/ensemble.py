@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Batch, Candidates, UserState
 from recgauntlet.core.recommender import Recommender, embedding_mask
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.rng import derive
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.training.defense import Defense, Trainer, TrainingContext
@@ -47,16 +48,7 @@ class Ensemble(Defense):
         The share of training over which the radius rises linearly from 0; weights are kept as best only after it.
     """
 
-    citation = """
-@inproceedings{tramer2018ensemble,
-  title = {Ensemble Adversarial Training: Attacks and Defenses},
-  author = {Tram{\\`e}r, Florian and Kurakin, Alexey and Papernot, Nicolas and Goodfellow, Ian and Boneh, Dan
-    and McDaniel, Patrick},
-  booktitle = {6th International Conference on Learning Representations ({ICLR})},
-  year = {2018},
-  url = {https://arxiv.org/abs/1705.07204}
-}
-"""
+    citation = bibtex("tramer2018ensemble")
     search_space: ClassVar[SearchSpace] = {
         "members": OneOf((2, 3)),
         "epsilon": Between(0.05, 1.0, log=True),

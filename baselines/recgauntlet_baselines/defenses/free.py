@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from recgauntlet.core.batch import Batch
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.training.defense import Trainer
 from recgauntlet_baselines.defenses._adversarial import Inner, RisingRadius, l2_clip, l2_unit
@@ -36,16 +37,7 @@ class FreeAT(RisingRadius):
         Steps for which a batch is held, `m` in the paper; 1 is plain training.
     """
 
-    citation = """
-@inproceedings{shafahi2019adversarial,
-  title = {Adversarial Training for Free!},
-  author = {Shafahi, Ali and Najibi, Mahyar and Ghiasi, Amin and Xu, Zheng and Dickerson, John and Studer, Christoph
-    and Davis, Larry S. and Taylor, Gavin and Goldstein, Tom},
-  booktitle = {Advances in Neural Information Processing Systems 32 ({NeurIPS})},
-  pages = {3353--3364}, year = {2019},
-  url = {https://arxiv.org/abs/1904.12843}
-}
-"""
+    citation = bibtex("shafahi2019adversarial")
     search_space: ClassVar[SearchSpace] = {"epsilon": Between(0.1, 1.0, log=True), "replays": OneOf((2, 3, 4, 6, 8))}
 
     def __init__(self, *, epsilon: float = 0.25, warmup: float = 0.3, replays: int = 3) -> None:

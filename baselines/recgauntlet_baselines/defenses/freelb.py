@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.training.defense import TrainingContext
 from recgauntlet_baselines.defenses._adversarial import Inner, RisingRadius, l2_clip, l2_unit
@@ -41,15 +42,7 @@ class FreeLB(RisingRadius):
         The length of a step, relative to the radius.
     """
 
-    citation = """
-@inproceedings{zhu2020freelb,
-  title = {{FreeLB}: Enhanced Adversarial Training for Natural Language Understanding},
-  author = {Zhu, Chen and Cheng, Yu and Gan, Zhe and Sun, Siqi and Goldstein, Tom and Liu, Jingjing},
-  booktitle = {8th International Conference on Learning Representations ({ICLR})},
-  year = {2020},
-  url = {https://arxiv.org/abs/1909.11764}
-}
-"""
+    citation = bibtex("zhu2020freelb")
     search_space: ClassVar[SearchSpace] = {
         "epsilon": Between(0.1, 1.0, log=True),
         "steps": OneOf((2, 3, 5)),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.core.types import PAD
 from recgauntlet.training.defense import Defense, TrainingContext, model_scores
@@ -30,16 +31,7 @@ class HistoryDropout(Defense):
         The chance that an item is left out, 0 (plain training) to below 1.
     """
 
-    citation = """
-@inproceedings{xie2022contrastive,
-  title = {Contrastive Learning for Sequential Recommendation},
-  author = {Xie, Xu and Sun, Fei and Liu, Zhaoyang and Wu, Shiwen and Gao, Jinyang and Zhang, Jiandong and Ding, Bolin
-    and Cui, Bin},
-  booktitle = {2022 IEEE 38th International Conference on Data Engineering ({ICDE})},
-  pages = {1259--1273}, year = {2022},
-  doi = {10.1109/ICDE53745.2022.00099}
-}
-"""
+    citation = bibtex("xie2022contrastive")
     search_space: ClassVar[SearchSpace] = {"rate": Between(0.05, 0.6)}
 
     def __init__(self, *, rate: float = 0.2) -> None:

@@ -48,27 +48,7 @@ class IntensityControl(AdversarialTraining):
         Steps of strength a batch for a share that is off by 1.
     """
 
-    citation = (
-        bibtex("madry2018towards")
-        + """
-@inproceedings{cai2018curriculum,
-  title = {Curriculum Adversarial Training},
-  author = {Cai, Qi-Zhi and Liu, Chang and Song, Dawn},
-  booktitle = {Proceedings of the 27th International Joint Conference on Artificial Intelligence ({IJCAI})},
-  pages = {3740--3747}, year = {2018},
-  doi = {10.24963/ijcai.2018/520}
-}
-@inproceedings{zhang2020attacks,
-  title = {Attacks Which Do Not Kill Training Make Adversarial Learning Stronger},
-  author = {Zhang, Jingfeng and Xu, Xilie and Han, Bo and Niu, Gang and Cui, Lizhen and Sugiyama, Masashi
-    and Kankanhalli, Mohan},
-  booktitle = {Proceedings of the 37th International Conference on Machine Learning ({ICML})},
-  series = {Proceedings of Machine Learning Research},
-  volume = {119}, pages = {11278--11287}, year = {2020},
-  url = {https://proceedings.mlr.press/v119/zhang20z.html}
-}
-"""
-    )
+    citation = bibtex("madry2018towards", "cai2018curriculum", "zhang2020attacks")
     search_space: ClassVar[SearchSpace] = {
         "epsilon": Between(0.05, 1.0, log=True),
         "lam": Between(0.1, 4.0, log=True),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 
@@ -30,15 +31,7 @@ class LabelSmoothing(Defense):
         The weight of the even distribution, 0 (plain training) to below 1.
     """
 
-    citation = """
-@inproceedings{szegedy2016rethinking,
-  title = {Rethinking the Inception Architecture for Computer Vision},
-  author = {Szegedy, Christian and Vanhoucke, Vincent and Ioffe, Sergey and Shlens, Jonathon and Wojna, Zbigniew},
-  booktitle = {Proceedings of the IEEE Conference on Computer Vision and Pattern Recognition ({CVPR})},
-  pages = {2818--2826}, year = {2016},
-  doi = {10.1109/CVPR.2016.308}
-}
-"""
+    citation = bibtex("szegedy2016rethinking")
     search_space: ClassVar[SearchSpace] = {"smoothing": Between(0.01, 0.4, log=True)}
 
     def __init__(self, *, smoothing: float = 0.1) -> None:

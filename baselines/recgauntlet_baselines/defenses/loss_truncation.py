@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 
@@ -32,15 +33,7 @@ class LossTruncation(Defense):
         The share of training after which it is reached.
     """
 
-    citation = """
-@inproceedings{wang2021denoising,
-  title = {Denoising Implicit Feedback for Recommendation},
-  author = {Wang, Wenjie and Feng, Fuli and He, Xiangnan and Nie, Liqiang and Chua, Tat-Seng},
-  booktitle = {Proceedings of the 14th ACM International Conference on Web Search and Data Mining ({WSDM})},
-  pages = {373--381}, year = {2021},
-  doi = {10.1145/3437963.3441800}
-}
-"""
+    citation = bibtex("wang2021denoising")
     search_space: ClassVar[SearchSpace] = {"rate": Between(0.02, 0.3), "rising": Between(0.1, 0.9)}
 
     def __init__(self, *, rate: float = 0.1, rising: float = 0.5) -> None:

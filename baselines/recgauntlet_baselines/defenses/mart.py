@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.training.defense import TrainingContext
 from recgauntlet_baselines.defenses._adversarial import Inner
@@ -38,15 +39,7 @@ class MART(Consistency):
         Inner steps, and the length of each, relative to the radius.
     """
 
-    citation = """
-@inproceedings{wang2020improving,
-  title = {Improving Adversarial Robustness Requires Revisiting Misclassified Examples},
-  author = {Wang, Yisen and Zou, Difan and Yi, Jinfeng and Bailey, James and Ma, Xingjun and Gu, Quanquan},
-  booktitle = {8th International Conference on Learning Representations ({ICLR})},
-  year = {2020},
-  url = {https://openreview.net/forum?id=rklOg6EFwS}
-}
-"""
+    citation = bibtex("wang2020improving")
     search_space: ClassVar[SearchSpace] = {
         "epsilon": Between(0.1, 1.0, log=True),
         "lam": Between(1.0, 10.0, log=True),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.core.types import PAD
 from recgauntlet.training.defense import Defense, TrainingContext
@@ -40,15 +41,7 @@ class MedianUser(Defense):
         whole.
     """
 
-    citation = """
-@inproceedings{levine2021deep,
-  title = {Deep Partition Aggregation: Provable Defenses against General Poisoning Attacks},
-  author = {Levine, Alexander and Feizi, Soheil},
-  booktitle = {9th International Conference on Learning Representations ({ICLR})},
-  year = {2021},
-  url = {https://openreview.net/forum?id=YUGG2tFuPM}
-}
-"""
+    citation = bibtex("levine2021deep")
     search_space: ClassVar[SearchSpace] = {"groups": Between(2, 9), "grouped_training": OneOf((False, True))}
 
     def __init__(self, *, groups: int = 3, grouped_training: bool = False) -> None:

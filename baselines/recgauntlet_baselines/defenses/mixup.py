@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Batch, Candidates
 from recgauntlet.core.recommender import Recommender, embedding_mask
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet_baselines.defenses._edits import uniform
@@ -42,15 +43,7 @@ class Mixup(Defense):
         Of the Beta distribution: near 0 one of the two is all but left alone, 1 is even.
     """
 
-    citation = """
-@inproceedings{zhang2018mixup,
-  title = {mixup: Beyond Empirical Risk Minimization},
-  author = {Zhang, Hongyi and Cisse, Moustapha and Dauphin, Yann N. and Lopez-Paz, David},
-  booktitle = {6th International Conference on Learning Representations ({ICLR})},
-  year = {2018},
-  url = {https://arxiv.org/abs/1710.09412}
-}
-"""
+    citation = bibtex("zhang2018mixup")
     search_space: ClassVar[SearchSpace] = {"alpha": Between(0.05, 1.0, log=True)}
 
     def __init__(self, *, alpha: float = 0.2) -> None:

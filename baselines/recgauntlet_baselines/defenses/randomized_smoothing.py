@@ -14,6 +14,7 @@ from recgauntlet.core.card import Threat
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.core.types import PAD
 from recgauntlet.threats.lexicon import words_of
@@ -52,30 +53,7 @@ class RandomizedSmoothing(Defense):
         How near the vote is to a majority vote (large) or to the mean logit (small).
     """
 
-    citation = r"""
-@inproceedings{cohen2019certified,
-  title = {Certified Adversarial Robustness via Randomized Smoothing},
-  author = {Cohen, Jeremy and Rosenfeld, Elan and Kolter, J. Zico},
-  booktitle = {Proceedings of the 36th International Conference on Machine Learning ({ICML})},
-  series = {Proceedings of Machine Learning Research},
-  volume = {97}, pages = {1310--1320}, year = {2019},
-  url = {https://proceedings.mlr.press/v97/cohen19c.html}
-}
-@inproceedings{levine2020derandomized,
-  title = {({De})Randomized Smoothing for Certifiable Defense against Patch Attacks},
-  author = {Levine, Alexander and Feizi, Soheil},
-  booktitle = {Advances in Neural Information Processing Systems 33 ({NeurIPS})},
-  year = {2020},
-  url = {https://arxiv.org/abs/2002.10733}
-}
-@inproceedings{huang2023rsdel,
-  title = {{RS-Del}: Edit Distance Robustness Certificates for Sequence Classifiers via Randomized Deletion},
-  author = {Huang, Zhuoqun and Marchant, Neil G. and Lucas, Keane and Bauer, Lujo and Ohrimenko, Olga and Rubinstein, Benjamin I. P.},
-  booktitle = {Advances in Neural Information Processing Systems 36 ({NeurIPS})},
-  year = {2023},
-  url = {https://arxiv.org/abs/2302.01757}
-}
-"""  # noqa: E501  an author list is one line
+    citation = bibtex("cohen2019certified", "levine2020derandomized", "huang2023rsdel")
     search_space: ClassVar[SearchSpace] = {
         "p_delete": Between(0.5, 0.95),
         "votes": OneOf((8, 12, 16, 24)),

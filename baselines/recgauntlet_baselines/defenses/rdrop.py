@@ -8,6 +8,7 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 from recgauntlet_baselines.defenses._consistency import symmetric_kl
@@ -33,16 +34,7 @@ class RDrop(Defense):
         The weight of the divergence.
     """
 
-    citation = """
-@inproceedings{liang2021rdrop,
-  title = {{R-Drop}: Regularized Dropout for Neural Networks},
-  author = {Liang, Xiaobo and Wu, Lijun and Li, Juntao and Wang, Yue and Meng, Qi and Qin, Tao and Chen, Wei
-    and Zhang, Min and Liu, Tie-Yan},
-  booktitle = {Advances in Neural Information Processing Systems 34 ({NeurIPS})},
-  year = {2021},
-  url = {https://arxiv.org/abs/2106.14448}
-}
-"""
+    citation = bibtex("liang2021rdrop")
     search_space: ClassVar[SearchSpace] = {"alpha": Between(0.1, 10.0, log=True)}
 
     def __init__(self, *, alpha: float = 1.0) -> None:

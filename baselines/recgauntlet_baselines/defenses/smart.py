@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import Trainer, TrainingContext, model_scores
 from recgauntlet_baselines.defenses._adversarial import Inner
@@ -44,16 +45,7 @@ class SMART(Consistency):
         Inner steps, and the length of each, relative to the radius.
     """
 
-    citation = """
-@inproceedings{jiang2020smart,
-  title = {{SMART}: Robust and Efficient Fine-Tuning for Pre-trained Natural Language Models through Principled
-    Regularized Optimization},
-  author = {Jiang, Haoming and He, Pengcheng and Chen, Weizhu and Liu, Xiaodong and Gao, Jianfeng and Zhao, Tuo},
-  booktitle = {Proceedings of the 58th Annual Meeting of the Association for Computational Linguistics ({ACL})},
-  pages = {2177--2190}, year = {2020},
-  doi = {10.18653/v1/2020.acl-main.197}
-}
-"""
+    citation = bibtex("jiang2020smart")
     search_space: ClassVar[SearchSpace] = {
         "epsilon": Between(0.1, 1.0, log=True),
         "lam": Between(0.3, 5.0, log=True),

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import OneOf, SearchSpace
 from recgauntlet.threats.lexicon import Lexicon, is_number, parts_of
 from recgauntlet.training.defense import Defense
@@ -38,15 +39,7 @@ class SpellRepair(Defense):
         The most edits that are undone in a word of 5 letters or more: 1 or 2.
     """
 
-    citation = """
-@inproceedings{pruthi2019combating,
-  title = {Combating Adversarial Misspellings with Robust Word Recognition},
-  author = {Pruthi, Danish and Dhingra, Bhuwan and Lipton, Zachary C.},
-  booktitle = {Proceedings of the 57th Annual Meeting of the Association for Computational Linguistics ({ACL})},
-  pages = {5582--5591}, year = {2019},
-  doi = {10.18653/v1/P19-1561}
-}
-"""
+    citation = bibtex("pruthi2019combating")
 
     search_space: ClassVar[SearchSpace] = {"distance": OneOf((1, 2))}
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from recgauntlet.core.dataset import Pairs
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.core.types import PAD
 from recgauntlet.training.defense import Defense
@@ -40,14 +41,7 @@ class SuspiciousUsers(Defense):
         `k`.
     """
 
-    citation = """
-@inproceedings{chirita2005preventing,
-  title = {Preventing Shilling Attacks in Online Recommender Systems},
-  author = {Chirita, Paul-Alexandru and Nejdl, Wolfgang and Zamfir, Cristian},
-  booktitle = {Proceedings of the 7th Annual {ACM} International Workshop on Web Information and Data Management
-  ({WIDM})}, pages = {67--74}, year = {2005}, doi = {10.1145/1097047.1097061}
-}
-"""
+    citation = bibtex("chirita2005preventing")
     search_space: ClassVar[SearchSpace] = {"share": Between(0.0, 0.1), "neighbours": Between(5, 50)}
 
     def __init__(self, *, share: float = 0.02, neighbours: int = 10) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.training.defense import TrainingContext
 from recgauntlet_baselines.defenses._adversarial import Inner
@@ -35,17 +36,7 @@ class TRADES(Consistency):
         Inner steps, and the length of each, relative to the radius.
     """
 
-    citation = """
-@inproceedings{zhang2019theoretically,
-  title = {Theoretically Principled Trade-off between Robustness and Accuracy},
-  author = {Zhang, Hongyang and Yu, Yaodong and Jiao, Jiantao and Xing, Eric P. and {El Ghaoui}, Laurent
-    and Jordan, Michael I.},
-  booktitle = {Proceedings of the 36th International Conference on Machine Learning ({ICML})},
-  series = {Proceedings of Machine Learning Research},
-  volume = {97}, pages = {7472--7482}, year = {2019},
-  url = {https://proceedings.mlr.press/v97/zhang19p.html}
-}
-"""
+    citation = bibtex("zhang2019theoretically")
     search_space: ClassVar[SearchSpace] = {
         "epsilon": Between(0.1, 1.0, log=True),
         "beta": Between(1.0, 10.0, log=True),

@@ -7,6 +7,7 @@ import unicodedata
 from functools import lru_cache
 
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.references import bibtex
 from recgauntlet.training.defense import Defense
 from recgauntlet_baselines.defenses._wrapper import RepairedWords
 
@@ -26,15 +27,7 @@ class UnicodeNormalize(Defense):
     ASCII letters; Boucher et al. 2022 on the attack and on this remedy.
     """
 
-    citation = """
-@inproceedings{boucher2022bad,
-  title = {Bad Characters: Imperceptible {NLP} Attacks},
-  author = {Boucher, Nicholas and Shumailov, Ilia and Anderson, Ross and Papernot, Nicolas},
-  booktitle = {2022 IEEE Symposium on Security and Privacy ({SP})},
-  pages = {1987--2004}, year = {2022},
-  doi = {10.1109/SP46214.2022.9833641}
-}
-"""
+    citation = bibtex("boucher2022bad")
 
     def wrap(self, model: Recommender) -> Recommender:
         if "candidate-text" not in model.surfaces:

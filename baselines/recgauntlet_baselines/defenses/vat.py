@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import TrainingContext
 from recgauntlet_baselines.defenses._adversarial import Inner, l2_unit
@@ -38,15 +39,7 @@ class VAT(Consistency):
         The share of training over which the radius rises linearly from 0.
     """
 
-    citation = """
-@article{miyato2018virtual,
-  title = {Virtual Adversarial Training: A Regularization Method for Supervised and Semi-Supervised Learning},
-  author = {Miyato, Takeru and Maeda, Shin-ichi and Koyama, Masanori and Ishii, Shin},
-  journal = {IEEE Transactions on Pattern Analysis and Machine Intelligence},
-  volume = {41}, number = {8}, pages = {1979--1993}, year = {2019},
-  doi = {10.1109/TPAMI.2018.2858821}
-}
-"""
+    citation = bibtex("miyato2018virtual")
     search_space: ClassVar[SearchSpace] = {
         "epsilon": Between(0.1, 1.0, log=True),
         "lam": Between(0.3, 10.0, log=True),

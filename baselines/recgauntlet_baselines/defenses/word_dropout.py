@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Batch, Candidates, Tokens
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.core.types import PAD
 from recgauntlet.training.defense import Defense, TrainingContext
@@ -30,15 +31,7 @@ class WordDropout(Defense):
         The chance that a word is left out, 0 (plain training) to below 1.
     """
 
-    citation = """
-@inproceedings{iyyer2015deep,
-  title = {Deep Unordered Composition Rivals Syntactic Methods for Text Classification},
-  author = {Iyyer, Mohit and Manjunatha, Varun and Boyd-Graber, Jordan and Daum{\\'e} III, Hal},
-  booktitle = {Proceedings of the 53rd Annual Meeting of the Association for Computational Linguistics ({ACL-IJCNLP})},
-  pages = {1681--1691}, year = {2015},
-  doi = {10.3115/v1/P15-1162}
-}
-"""
+    citation = bibtex("iyyer2015deep")
     search_space: ClassVar[SearchSpace] = {"rate": Between(0.05, 0.5)}
 
     def __init__(self, *, rate: float = 0.2) -> None:

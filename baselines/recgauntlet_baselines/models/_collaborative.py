@@ -19,15 +19,6 @@ from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.types import IntArray, Surface
 from recgauntlet_baselines.models._layers import WordTokenizer
 
-BPR_CITATION = """
-@inproceedings{rendle2009bpr,
-  title = {{BPR}: {B}ayesian Personalized Ranking from Implicit Feedback},
-  author = {Rendle, Steffen and Freudenthaler, Christoph and Gantner, Zeno and Schmidt-Thieme, Lars},
-  booktitle = {Proceedings of the Twenty-Fifth Conference on Uncertainty in Artificial Intelligence ({UAI})},
-  pages = {452--461}, year = {2009}
-}
-"""
-
 
 class PairwiseItems(Recommender):
     """A user vector `p` and an item vector `q`; the logit is `a * (p . q - p . mean(q)) + c`.

@@ -13,6 +13,7 @@ from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import Recommender, TrainingRecipe
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.types import Surface
 from recgauntlet.data.encoder import model_path
 from recgauntlet_baselines.models._layers import WordTokenizer, in_length_groups
@@ -58,22 +59,7 @@ class BertRanker(Recommender):
     """
 
     surfaces: ClassVar[frozenset[Surface]] = frozenset({"candidate-text", "history", "embedding"})
-    citation = """
-@inproceedings{devlin2019bert,
-  title = {{BERT}: Pre-training of Deep Bidirectional Transformers for Language Understanding},
-  author = {Devlin, Jacob and Chang, Ming-Wei and Lee, Kenton and Toutanova, Kristina},
-  booktitle = {Proceedings of the 2019 Conference of the North {A}merican Chapter of the Association for Computational Linguistics ({NAACL-HLT})},
-  pages = {4171--4186}, year = {2019},
-  doi = {10.18653/v1/N19-1423}
-}
-@inproceedings{wang2020minilm,
-  title = {{MiniLM}: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained Transformers},
-  author = {Wang, Wenhui and Wei, Furu and Dong, Li and Bao, Hangbo and Yang, Nan and Zhou, Ming},
-  booktitle = {Advances in Neural Information Processing Systems 33 ({NeurIPS})},
-  pages = {5776--5788}, year = {2020},
-  url = {https://arxiv.org/abs/2002.10957}
-}
-"""  # noqa: E501  a title is one line
+    citation = bibtex("devlin2019bert", "wang2020minilm")
     recipe = TrainingRecipe(epochs=2, batch_size=32, learning_rate=2e-4, weight_decay=0.01, warmup=0.1, patience=2)
     trains_in_bf16: ClassVar[bool] = True
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.recommender import Recommender, TrainingRecipe
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.core.types import Surface
 from recgauntlet_baselines.models._sequence import Transformer, item_tokens
@@ -52,15 +53,7 @@ class BERT4Rec(Recommender):
     """
 
     surfaces: ClassVar[frozenset[Surface]] = frozenset({"history", "embedding"})
-    citation = """
-@inproceedings{sun2019bert4rec,
-  title = {{BERT4Rec}: Sequential Recommendation with Bidirectional Encoder Representations from Transformer},
-  author = {Sun, Fei and Liu, Jun and Wu, Jian and Pei, Changhua and Lin, Xiao and Ou, Wenwu and Jiang, Peng},
-  booktitle = {Proceedings of the 28th {ACM} International Conference on Information and Knowledge Management ({CIKM})},
-  pages = {1441--1450}, year = {2019},
-  doi = {10.1145/3357384.3357895}
-}
-"""
+    citation = bibtex("sun2019bert4rec")
     recipe = TrainingRecipe(epochs=5, batch_size=256, learning_rate=3e-3, weight_decay=1e-2, patience=2)
     search_space: ClassVar[SearchSpace] = {
         "dropout": Between(0.0, 0.5),

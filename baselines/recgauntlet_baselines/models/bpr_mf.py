@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from recgauntlet.core.batch import Batch, Candidates, Users, UserState
 from recgauntlet.core.dataset import Catalog, TrainingPeriod
 from recgauntlet.core.recommender import TrainingRecipe
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet_baselines.models._collaborative import (
-    BPR_CITATION,
     PairwiseItems,
     above_drawn,
     folded_in,
@@ -57,7 +57,7 @@ class BPRMF(PairwiseItems):
         three).
     """
 
-    citation = BPR_CITATION
+    citation = bibtex("rendle2009bpr")
     search_space: ClassVar[SearchSpace] = {"size": OneOf((16, 32, 64, 128)), "l2": Between(1e-4, 1e-1, log=True)}
     recipe = TrainingRecipe(epochs=4, batch_size=512, learning_rate=5e-3, patience=2)
 

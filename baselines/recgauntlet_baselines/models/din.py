@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.recommender import Recommender, TrainingRecipe
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.core.types import Surface
 from recgauntlet_baselines.models._sequence import item_tokens
@@ -51,15 +52,7 @@ class DIN(Recommender):
     """
 
     surfaces: ClassVar[frozenset[Surface]] = frozenset({"history", "embedding"})
-    citation = """
-@inproceedings{zhou2018deep,
-  title = {Deep Interest Network for Click-Through Rate Prediction},
-  author = {Zhou, Guorui and Zhu, Xiaoqiang and Song, Chengru and Fan, Ying and Zhu, Han and Ma, Xiao and Yan, Yanghui and Jin, Junqi and Li, Han and Gai, Kun},
-  booktitle = {Proceedings of the 24th {ACM} {SIGKDD} International Conference on Knowledge Discovery and Data Mining},
-  pages = {1059--1068}, year = {2018},
-  doi = {10.1145/3219819.3219823}
-}
-"""  # noqa: E501  a list of authors is one line
+    citation = bibtex("zhou2018deep")
     recipe = TrainingRecipe(epochs=8, batch_size=256, learning_rate=8e-3, weight_decay=1e-2, patience=2)
     search_space: ClassVar[SearchSpace] = {
         "item_size": OneOf((16, 32, 64)),

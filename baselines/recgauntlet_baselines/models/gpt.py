@@ -14,6 +14,7 @@ from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import Recommender, TrainingRecipe
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.core.types import Surface
 from recgauntlet_baselines.models._layers import WordTokenizer, closed, in_length_groups
@@ -49,20 +50,7 @@ class GPTRanker(Recommender):
     """
 
     surfaces: ClassVar[frozenset[Surface]] = frozenset({"candidate-text", "history", "embedding"})
-    citation = """
-@techreport{radford2019language,
-  title = {Language Models are Unsupervised Multitask Learners},
-  author = {Radford, Alec and Wu, Jeffrey and Child, Rewon and Luan, David and Amodei, Dario and Sutskever, Ilya},
-  institution = {{OpenAI}}, year = {2019},
-  url = {https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf}
-}
-@article{liu2023chatgpt,
-  title = {Is {ChatGPT} a Good Recommender? A Preliminary Study},
-  author = {Liu, Junling and Liu, Chao and Zhou, Peilin and Lv, Renjie and Zhou, Kang and Zhang, Yan},
-  journal = {arXiv preprint arXiv:2304.10149}, year = {2023},
-  url = {https://arxiv.org/abs/2304.10149}
-}
-"""
+    citation = bibtex("radford2019language", "liu2023chatgpt")
     search_space: ClassVar[SearchSpace] = {
         "history_items": OneOf((5, 10, 20)),
         "layers": OneOf((1, 2, 3)),

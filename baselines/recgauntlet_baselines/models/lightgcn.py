@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from recgauntlet.core.batch import Batch, Candidates, Users, UserState
 from recgauntlet.core.dataset import Catalog, TrainingPeriod
 from recgauntlet.core.recommender import TrainingRecipe
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
-from recgauntlet_baselines.models._collaborative import BPR_CITATION, PairwiseItems, above_drawn, edges, folded_in
+from recgauntlet_baselines.models._collaborative import PairwiseItems, above_drawn, edges, folded_in
 
 SPREAD = 0.1
 """Standard deviation of the first weights."""
@@ -53,19 +54,7 @@ class LightGCN(PairwiseItems):
         Weight of the squared norms of the layer 0 of a training pair's user and items.
     """
 
-    citation = (
-        """
-@inproceedings{he2020lightgcn,
-  title = {{LightGCN}: Simplifying and Powering Graph Convolution Network for Recommendation},
-  author = {He, Xiangnan and Deng, Kuan and Wang, Xiang and Li, Yan and Zhang, Yongdong and Wang, Meng},
-  booktitle = {Proceedings of the 43rd International {ACM} {SIGIR} Conference on Research and Development in Information
-    Retrieval},
-  pages = {639--648}, year = {2020},
-  doi = {10.1145/3397271.3401063}
-}
-"""
-        + BPR_CITATION
-    )
+    citation = bibtex("he2020lightgcn", "rendle2009bpr")
     search_space: ClassVar[SearchSpace] = {
         "size": OneOf((16, 32, 64, 128)),
         "layers": Between(1, 4),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.recommender import Recommender, TrainingRecipe
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.core.types import Surface
 from recgauntlet_baselines.models._layers import AdditiveAttention, in_length_groups
@@ -47,15 +48,7 @@ class NAML(Recommender):
     """
 
     surfaces: ClassVar[frozenset[Surface]] = frozenset({"candidate-text", "history", "embedding"})
-    citation = """
-@inproceedings{wu2019naml,
-  title = {Neural News Recommendation with Attentive Multi-View Learning},
-  author = {Wu, Chuhan and Wu, Fangzhao and An, Mingxiao and Huang, Jianqiang and Huang, Yongfeng and Xie, Xing},
-  booktitle = {Proceedings of the Twenty-Eighth International Joint Conference on Artificial Intelligence ({IJCAI})},
-  pages = {3863--3869}, year = {2019},
-  doi = {10.24963/ijcai.2019/536}
-}
-"""
+    citation = bibtex("wu2019naml")
     search_space: ClassVar[SearchSpace] = {
         "filters": OneOf((64, 128, 256, 400)),
         "dropout": Between(0.0, 0.4),

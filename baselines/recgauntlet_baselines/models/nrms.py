@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.recommender import Recommender, TrainingRecipe
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.core.types import Surface
 from recgauntlet_baselines.models._layers import AdditiveAttention, SelfAttention, in_length_groups
@@ -40,15 +41,7 @@ class NRMS(Recommender):
     """
 
     surfaces: ClassVar[frozenset[Surface]] = frozenset({"candidate-text", "history", "embedding"})
-    citation = """
-@inproceedings{wu2019neural,
-  title = {Neural News Recommendation with Multi-Head Self-Attention},
-  author = {Wu, Chuhan and Wu, Fangzhao and Ge, Suyu and Qi, Tao and Huang, Yongfeng and Xie, Xing},
-  booktitle = {Proceedings of the 2019 Conference on Empirical Methods in Natural Language Processing ({EMNLP-IJCNLP})},
-  pages = {6389--6394}, year = {2019},
-  doi = {10.18653/v1/D19-1671}
-}
-"""
+    citation = bibtex("wu2019neural")
     search_space: ClassVar[SearchSpace] = {"dropout": Between(0.05, 0.5), "attention_size": OneOf((24, 48, 96))}
     recipe = TrainingRecipe(epochs=6, batch_size=256, learning_rate=8e-3, weight_decay=1e-4, patience=2)
 

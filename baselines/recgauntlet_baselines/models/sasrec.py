@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.recommender import Recommender, TrainingRecipe
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.core.types import Surface
 from recgauntlet_baselines.models._sequence import Transformer, item_tokens
@@ -48,15 +49,7 @@ class SASRec(Recommender):
     """
 
     surfaces: ClassVar[frozenset[Surface]] = frozenset({"history", "embedding"})
-    citation = """
-@inproceedings{kang2018self,
-  title = {Self-Attentive Sequential Recommendation},
-  author = {Kang, Wang-Cheng and McAuley, Julian},
-  booktitle = {2018 {IEEE} International Conference on Data Mining ({ICDM})},
-  pages = {197--206}, year = {2018},
-  doi = {10.1109/ICDM.2018.00035}
-}
-"""
+    citation = bibtex("kang2018self")
     recipe = TrainingRecipe(epochs=8, batch_size=256, learning_rate=3e-3, weight_decay=1e-2, patience=2)
     search_space: ClassVar[SearchSpace] = {
         "blocks": OneOf((1, 2, 3)),

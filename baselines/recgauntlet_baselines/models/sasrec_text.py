@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from recgauntlet.core.batch import Candidates, Tokens, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.recommender import TrainingRecipe
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.core.types import Surface
 from recgauntlet_baselines.models._layers import AdditiveAttention
@@ -42,18 +43,7 @@ class SASRecText(SASRec):
     """
 
     surfaces: ClassVar[frozenset[Surface]] = frozenset({"candidate-text", "history", "embedding"})
-    citation = (
-        SASRec.citation
-        + """
-@inproceedings{zhang2019feature,
-  title = {Feature-level Deeper Self-Attention Network for Sequential Recommendation},
-  author = {Zhang, Tingting and Zhao, Pengpeng and Liu, Yanchi and Sheng, Victor S. and Xu, Jiajie and Wang, Deqing and Liu, Guanfeng and Zhou, Xiaofang},
-  booktitle = {Proceedings of the Twenty-Eighth International Joint Conference on Artificial Intelligence ({IJCAI})},
-  pages = {4320--4326}, year = {2019},
-  doi = {10.24963/ijcai.2019/600}
-}
-"""  # noqa: E501  a list of authors is one line
-    )
+    citation = bibtex("kang2018self", "zhang2019feature")
     recipe = TrainingRecipe(epochs=6, batch_size=256, learning_rate=3e-3, weight_decay=1e-2, patience=2)
     search_space: ClassVar[SearchSpace] = {
         "word_size": OneOf((32, 64, 128)),

@@ -14,6 +14,7 @@ from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import Recommender, TrainingRecipe
+from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import OneOf, SearchSpace
 from recgauntlet.core.types import Surface
 from recgauntlet.data.encoder import model_path
@@ -65,22 +66,7 @@ class TwoTower(Recommender):
     """
 
     surfaces: ClassVar[frozenset[Surface]] = frozenset({"candidate-text", "history", "embedding"})
-    citation = """
-@inproceedings{wu2021empowering,
-  title = {Empowering News Recommendation with Pre-trained Language Models},
-  author = {Wu, Chuhan and Wu, Fangzhao and Qi, Tao and Huang, Yongfeng},
-  booktitle = {Proceedings of the 44th International {ACM} {SIGIR} Conference on Research and Development in Information Retrieval},
-  pages = {1652--1656}, year = {2021},
-  doi = {10.1145/3404835.3463069}
-}
-@inproceedings{wang2020minilm,
-  title = {{MiniLM}: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained Transformers},
-  author = {Wang, Wenhui and Wei, Furu and Dong, Li and Bao, Hangbo and Yang, Nan and Zhou, Ming},
-  booktitle = {Advances in Neural Information Processing Systems 33 ({NeurIPS})},
-  pages = {5776--5788}, year = {2020},
-  url = {https://arxiv.org/abs/2002.10957}
-}
-"""  # noqa: E501  a title is one line
+    citation = bibtex("wu2021empowering", "wang2020minilm")
     search_space: ClassVar[SearchSpace] = {
         "tuned_layers": OneOf((0, 1, 2)),
         "item_size": OneOf((64, 128, 256)),

@@ -1,4 +1,4 @@
-"""The papers behind the attacks and the built-in defenses: BibTeX entries of `references.bib`, found by key."""
+"""The papers behind attacks and built-in plugins: BibTeX entries of `references.bib`, found by key."""
 
 from __future__ import annotations
 
