@@ -19,7 +19,8 @@ from recgauntlet.leaderboard.release.freeze import Wanted
 from recgauntlet.leaderboard.release.freeze import freeze as freeze_release
 from recgauntlet.leaderboard.release.summary import plugins_of
 from recgauntlet.leaderboard.release.verify import verify_release
-from recgauntlet.records.manifest import MANIFEST, Interval, SummaryRow
+from recgauntlet.metrics.bootstrap import Estimate
+from recgauntlet.records.manifest import MANIFEST, SummaryRow
 from recgauntlet.records.release import Release, find_release, open_manifest, open_release, release_names, superseded_by
 
 ROOT = click.option(
@@ -274,7 +275,7 @@ def _figures(row: SummaryRow, *, exact: bool = False) -> list[str]:
     ]
 
 
-def _percent(interval: Interval, exact: bool) -> str:
+def _percent(interval: Estimate, exact: bool) -> str:
     digits = 2 if exact else 1
     values = (f"{100 * value:.{digits}f}" for value in (interval.value, interval.low, interval.high))
     return "{} [{},{}]".format(*values)

@@ -29,7 +29,7 @@ def outcomes(
     certified: dict[tuple[str, Tier], BoolArray] = {}
     for column in columns:
         for tier in TIERS:
-            found = [outcome for r in records if (outcome := r.tier(column.id, tier)) is not None]
+            found = [outcome for r in records if (outcome := r.record.tier(column.id, tier)) is not None]
             if len(found) < len(records):
                 continue
             attacked[column.id, tier] = found

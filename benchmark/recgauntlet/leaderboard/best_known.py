@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from recgauntlet.core.card import RANKING_TIER, TIERS
-from recgauntlet.core.types import BoolArray
 from recgauntlet.leaderboard.schema import BestKnownAttack, BestKnownCell, Row, TaskTable
 from recgauntlet.records.best_known import BestKnown, broken_up_to
 from recgauntlet.records.schema import RunRecord
@@ -56,9 +55,10 @@ def _cell(threat: str, records: Sequence[RunRecord], found: Sequence[BestKnown])
             for known in found
             if _speaks_of(known, record) and (broken := broken_up_to(known, threat, RANKING_TIER, TIERS)) is not None
         ]
-        if not challenges:
+        outcome = record.tier(threat, RANKING_TIER)
+        if not challenges or outcome is None:
             continue
-        robust = _robust(record, threat)
+        robust = outcome.robust.to_bool()
         left = robust.copy()
         for known, broken in challenges:
             left &= ~broken
@@ -71,9 +71,3 @@ def _cell(threat: str, records: Sequence[RunRecord], found: Sequence[BestKnown])
         return None
     told = tuple(BestKnownAttack(*who, broken) for who, broken in sorted(attacks.items()))
     return BestKnownCell(threat, float(np.mean(suite)), float(np.mean(best)), tuple(seeds), told)
-
-
-def _robust(record: RunRecord, threat: str) -> BoolArray:
-    (tiers,) = (outcome.tiers for outcome in record.threats if outcome.id == threat)
-    (tier,) = (tier for tier in tiers if tier.tier == RANKING_TIER)
-    return tier.robust.to_bool()

@@ -43,7 +43,7 @@ def build_table(records: Iterable[RunRecord]) -> tuple[TaskTable, ...]:
     for record in in_order:
         if record.clean is None:
             setting = EvaluationSetting.of(record)
-            homes = sorted((known for known in finished if setting.may_be(known)), key=_setting_order)
+            homes = sorted((known for known in finished if not setting.unlike(known)), key=_setting_order)
             failed[homes[0] if homes else setting].append(record)
     settings = sorted({*finished, *failed}, key=_setting_order)
     return tuple(_table(setting, finished[setting], failed[setting]) for setting in settings)
@@ -69,7 +69,7 @@ def _setting_order(setting: EvaluationSetting) -> tuple[object, ...]:
         setting.fingerprint,
         setting.data_fingerprint,
         setting.suite.fingerprint,
-        setting.examples,
+        setting.examples_fingerprint,
         repr(setting),
     )
 
@@ -80,15 +80,7 @@ def _table(setting: EvaluationSetting, finished: Sequence[RunRecord], failed: Se
         cells[_plugins_of(record)].append(record)
     clean = finished[0].clean if finished else None
     table = TaskTable(
-        task=setting.task,
-        version=setting.version,
-        track=setting.track,
-        fingerprint=setting.fingerprint,
-        data_fingerprint=setting.data_fingerprint,
-        suite=setting.suite,
-        examples_fingerprint=setting.examples,
-        simulated=setting.simulated,
-        redistributable=setting.redistributable,
+        **vars(setting),
         examples=clean.labels.n if clean else 0,
         impressions=len(clean.impression_sizes) if clean else 0,
         threats=_columns(finished),

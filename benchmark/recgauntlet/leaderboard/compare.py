@@ -44,11 +44,8 @@ def outcomes(record: RunRecord, quantity: Quantity) -> Floats | None:
         return None
     if not quantity.threat:
         return pair_means(metrics.correct(record.clean.labels.to_bool(), record.clean.scores.to_float()))
-    for threat in record.threats:
-        for tier in threat.tiers:
-            if (threat.id, tier.tier) == (quantity.threat, quantity.tier):
-                return pair_means(tier.robust.to_bool())
-    return None
+    outcome = record.tier(quantity.threat, quantity.tier)
+    return None if outcome is None else pair_means(outcome.robust.to_bool())
 
 
 def layers(records: Sequence[RunRecord], quantity: Quantity) -> Floats | None:
@@ -99,7 +96,7 @@ def twin_of(table: TaskTable, row: Row) -> Row | None:
     and where there is none or more than one."""
     if row.defense.name == STANDARD:
         return None
-    twins = [other for other in table.named(row.model.name, STANDARD) if other.model == row.model]
+    twins = [other for other in table.named(row.model.name, STANDARD) if other.model.key == row.model.key]
     return twins[0] if len(twins) == 1 else None
 
 
@@ -220,7 +217,7 @@ def sentence(comparison: Comparison, line: Difference) -> str:
 def _names(comparison: Comparison) -> tuple[str, str]:
     """What to call the rows: the defenses where the models are the same, and the whole address where that is."""
     a, b = comparison.a, comparison.b
-    short = [at.row.defense.name for at in (a, b)] if a.row.model == b.row.model else [_pair(a), _pair(b)]
+    short = [at.row.defense.name for at in (a, b)] if a.row.model.key == b.row.model.key else [_pair(a), _pair(b)]
     return (short[0], short[1]) if short[0] != short[1] else (a.address, b.address)
 
 

@@ -7,11 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from recgauntlet.core.card import Tier
 from recgauntlet.core.types import BoolArray
 from recgauntlet.metrics.ranking import Floats, Ranked, Scores, correct, offsets_of
 from recgauntlet.records.columns import FloatColumn
-from recgauntlet.records.schema import Clean, RunRecord, TierOutcome
+from recgauntlet.records.schema import Clean, RunRecord
 
 
 def scores_of(column: FloatColumn) -> Scores:
@@ -56,8 +55,3 @@ class DecodedRecord:
     def ndcg10(self) -> Floats:
         """`[I]`: the nDCG@10 of each impression."""
         return self.ranked.ndcg_each(10)
-
-    def tier(self, threat: str, tier: Tier) -> TierOutcome | None:
-        """The outcome under `threat` at `tier`; None where the record has none."""
-        found = (o for t in self.record.threats if t.id == threat for o in t.tiers if o.tier == tier)
-        return next(found, None)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, fields
 from typing import Annotated
 
 from pydantic import Field
 
-from recgauntlet.core.card import RANKING_TIER, Goal, Tier, Track
+from recgauntlet.core.card import RANKING_TIER, Goal, Tier
 from recgauntlet.core.types import Surface
 from recgauntlet.leaderboard.flags import Flag
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.comparability import EvaluationSetting
-from recgauntlet.records.references import PluginRef, SuiteRef
+from recgauntlet.records.references import PluginRef
 
 
 @dataclass(frozen=True)
@@ -266,18 +264,9 @@ class FailedCell:
 
 
 @dataclass(frozen=True)
-class TaskTable:
-    """Everything on one task and track that may be compared, `rows` in order of rank and then of name."""
+class TaskTable(EvaluationSetting):
+    """The rows measured in one setting, in order of rank and then of name, and the cells that failed."""
 
-    task: str
-    version: int
-    track: Track
-    fingerprint: str
-    data_fingerprint: str
-    suite: SuiteRef
-    examples_fingerprint: str
-    simulated: bool
-    redistributable: bool
     examples: int
     impressions: int
     threats: tuple[ThreatColumn, ...]
@@ -287,42 +276,16 @@ class TaskTable:
     @property
     def setting(self) -> EvaluationSetting:
         """What every number of the table was measured on."""
-        return EvaluationSetting(
-            self.task,
-            self.version,
-            self.track,
-            self.fingerprint,
-            self.data_fingerprint,
-            self.simulated,
-            self.redistributable,
-            self.suite,
-            self.examples_fingerprint,
-        )
+        return EvaluationSetting(**{part.name: getattr(self, part.name) for part in fields(EvaluationSetting)})
 
-    def named(self, model: str, defense: str) -> Sequence[Row]:
+    def named(self, model: str, defense: str) -> list[Row]:
         """The rows of a model under a defense of these names, whatever their options."""
-        return self._by_name.get((model, defense), ())
-
-    @cached_property
-    def _by_name(self) -> dict[tuple[str, str], list[Row]]:
-        found: dict[tuple[str, str], list[Row]] = {}
-        for row in self.rows:
-            found.setdefault((row.model.name, row.defense.name), []).append(row)
-        return found
+        return [row for row in self.rows if (row.model.name, row.defense.name) == (model, defense)]
 
     def certifies(self, threat: str, tier: Tier) -> bool:
         """Whether a row has a certified accuracy under `threat` at `tier`."""
-        return (threat, tier) in self._certified
-
-    @cached_property
-    def _certified(self) -> frozenset[tuple[str, Tier]]:
-        return frozenset(
-            (under.threat, cell.tier)
-            for row in self.rows
-            for under in row.threats
-            for cell in under.cells
-            if cell.certified is not None
-        )
+        cells = (cell for row in self.rows if (under := row.under(threat)) and (cell := under.at(tier)))
+        return any(cell.certified is not None for cell in cells)
 
     @property
     def ranked(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from recgauntlet.core.card import Goal, Tier
 from recgauntlet.core.errors import RecordError
@@ -20,7 +20,7 @@ from recgauntlet.core.files import write_atomically
 from recgauntlet.core.types import BoolArray, Surface
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.digest import digest_of, load_json, to_bytes, validated
-from recgauntlet.records.references import Environment, PluginRef, SuiteRef, TaskRef
+from recgauntlet.records.references import Environment, Part, PluginRef, SuiteRef, TaskRef
 from recgauntlet.records.schema import AttackEffort, Evidence, RunRecord
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -28,11 +28,7 @@ KIND: Literal["best-known"] = "best-known"
 REMEDY = "restore it from where it was published, or make it again with recgauntlet challenge"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Challenged(_Part):
+class Challenged(Part):
     """The cell under attack. `digest` names the record whose outcomes were the start; the rest says what the evidence
     holds for: these weights, served by this defense, on this data."""
 
@@ -67,7 +63,7 @@ class Challenged(_Part):
         return bool(record.weights_sha256) and cell(self) == cell(record)
 
 
-class Deltas(_Part):
+class Deltas(Part):
     """Changes of embeddings `[E, L, D]` (`shape`), example by example in the order of the evidence: `unit` times half
     floats. `unit` is a power of two, so that nothing is rounded when they are unfolded."""
 
@@ -80,7 +76,7 @@ class Deltas(_Part):
         return (self.values.to_float() * np.float32(self.unit)).reshape(self.shape)
 
 
-class Challenge(_Part):
+class Challenge(Part):
     """The attack at one tier of one threat. `attacked` and `broken` are bits over the test examples; `robust` are the
     examples that the record's suite had left standing there. `violations` counts inputs that the verifier refused.
     `deltas` holds the evidence where embeddings move."""
@@ -101,7 +97,7 @@ class Challenge(_Part):
     deltas: Deltas | None = None
 
 
-class BestKnown(_Part):
+class BestKnown(Part):
     """What one attack found against one record. `evidence` has an entry for every broken example, in order of the
     outcomes and of the examples."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from recgauntlet.core.card import Track
@@ -18,7 +18,7 @@ class EvaluationSetting:
     """What a number was measured on: the task's version and track, the hashes of its card, its data and its test
     examples, and the attack suite. Two numbers may be compared if their settings are equal.
 
-    `data_fingerprint` and `examples` are empty where a cell failed before they were known.
+    `data_fingerprint` and `examples_fingerprint` are empty where a cell failed before they were known.
     """
 
     task: str
@@ -26,39 +26,17 @@ class EvaluationSetting:
     track: Track
     fingerprint: str
     data_fingerprint: str
+    suite: SuiteRef
+    examples_fingerprint: str
     simulated: bool
     redistributable: bool
-    suite: SuiteRef
-    examples: str
 
     @classmethod
     def of(cls, record: RunRecord) -> EvaluationSetting:
         """The setting of a record."""
-        task = record.task
-        return cls(
-            task=task.id,
-            version=task.version,
-            track=task.track,
-            fingerprint=task.fingerprint,
-            data_fingerprint=task.data_fingerprint,
-            simulated=task.simulated,
-            redistributable=task.redistributable,
-            suite=record.suite,
-            examples="" if record.clean is None else _examples(record.clean),
-        )
-
-    def may_be(self, other: EvaluationSetting) -> bool:
-        """Whether all that is known of both is equal, so that a failed cell is listed with the rows of its setting."""
-        known = replace(
-            self,
-            data_fingerprint=self.data_fingerprint or other.data_fingerprint,
-            examples=self.examples or other.examples,
-        )
-        return known == replace(
-            other,
-            data_fingerprint=other.data_fingerprint or self.data_fingerprint,
-            examples=other.examples or self.examples,
-        )
+        task = dict(record.task)
+        examples = "" if record.clean is None else _examples(record.clean)
+        return cls(task=task.pop("id"), suite=record.suite, examples_fingerprint=examples, **task)
 
     def unlike(self, other: EvaluationSetting) -> tuple[str, ...]:
         """Every difference in what is known of both, one sentence part each; empty where they can be compared."""
@@ -78,8 +56,9 @@ class EvaluationSetting:
             differences.append("other data (simulated or not, redistributable or not)")
         if self.suite != other.suite:
             differences.append(f"another attack suite ({_suites(self.suite, other.suite)})")
-        if self.examples and other.examples and self.examples != other.examples:
-            differences.append(f"other test examples (hashes {_two(self.examples, other.examples)})")
+        examples = (self.examples_fingerprint, other.examples_fingerprint)
+        if all(examples) and examples[0] != examples[1]:
+            differences.append(f"other test examples (hashes {_two(*examples)})")
         return tuple(differences)
 
 

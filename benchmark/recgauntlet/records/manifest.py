@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import OutputError, RecordError
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.digest import digest_of, load_json, to_bytes, validated
-from recgauntlet.records.references import PluginKey, SuiteRef
+from recgauntlet.records.references import Part, PluginKey, SuiteRef
 
 SCHEMA_VERSION: Literal[2] = 2
 KIND: Literal["release"] = "release"
@@ -27,10 +27,6 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """What no file on Windows may be called."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ class Finding:
         return ": ".join(part for part in (self.path, self.field, self.problem) if part)
 
 
-class FrozenFile(_Part):
+class FrozenFile(Part):
     """A file of the release."""
 
     path: str
@@ -60,7 +56,7 @@ class FrozenFile(_Part):
     """The digest of the run record that was frozen: another than `record` where its attack scores were left out."""
 
 
-class FrozenTask(_Part):
+class FrozenTask(Part):
     """The evaluation setting (`recgauntlet.records.comparability`) in which all of the release's records of a task were
     measured, and how many records there are."""
 
@@ -75,36 +71,20 @@ class FrozenTask(_Part):
     examples: str
     records: int = Field(ge=0)
 
+    @classmethod
+    def of(cls, setting: EvaluationSetting, records: int) -> Self:
+        """`records` records that were measured in one setting."""
+        known = dict(vars(setting))
+        return cls(id=known.pop("task"), examples=known.pop("examples_fingerprint"), records=records, **known)
+
     @property
     def setting(self) -> EvaluationSetting:
         """What every number of the task was measured on."""
-        return EvaluationSetting(
-            self.id,
-            self.version,
-            self.track,
-            self.fingerprint,
-            self.data_fingerprint,
-            self.simulated,
-            self.redistributable,
-            self.suite,
-            self.examples,
-        )
+        known = {name: value for name, value in self if name not in ("id", "examples", "records")}
+        return EvaluationSetting(task=self.id, examples_fingerprint=self.examples, **known)
 
 
-class Interval(_Part):
-    """A mean and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, estimate: Estimate) -> Self:
-        """The numbers of an estimate."""
-        return cls(value=estimate.value, low=estimate.low, high=estimate.high)
-
-
-class SummaryRow(_Part):
+class SummaryRow(Part):
     """A row of the release's tables: clean accuracy, and robust accuracy at the standard tier under `worst`, the ranked
     threat that hurts it most (None, and so `robust`, where there is none). `rank` is None where the row is not ranked:
     `flags` (their titles) say why."""
@@ -114,14 +94,14 @@ class SummaryRow(_Part):
     model: PluginKey
     defense: PluginKey
     rank: int | None
-    clean: Interval
+    clean: Estimate
     worst: str | None
-    robust: Interval | None
+    robust: Estimate | None
     seeds: tuple[int, ...]
     flags: tuple[str, ...]
 
 
-class Counts(_Part):
+class Counts(Part):
     """How many files of each kind, how many of the records are of failed cells, and how many rows there are."""
 
     records: int = Field(ge=0)
@@ -130,7 +110,7 @@ class Counts(_Part):
     rows: int = Field(ge=0)
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """A frozen release. `date` is the day of freezing (UTC), `recgauntlet` the version of the package that froze it.
 
     `supersedes` names the release that this one corrects, for the `reason` given; both are empty where there is none.

@@ -265,6 +265,11 @@ class RunRecord(Part):
     failure: Failure | None = None
     digest: str = ""
 
+    def tier(self, threat: str, tier: Tier) -> TierOutcome | None:
+        """The outcome under `threat` at `tier`; None where the record has none."""
+        found = (o for t in self.threats if t.id == threat for o in t.tiers if o.tier == tier)
+        return next(found, None)
+
     def proved(self, threat: str, tier: str) -> BoolArray | None:
         """The test examples that are certified under `threat` at `tier`; None where the record does not say."""
         found = (one.certified for one in self.certified if (one.threat, one.tier) == (threat, tier))

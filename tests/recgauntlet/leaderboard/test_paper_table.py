@@ -114,6 +114,13 @@ def test_stars_are_the_corrected_paired_test_against_the_undefended_twin(board: 
     assert not cells_of(paper_table_of(board), "stuffing")["standard"].stars
 
 
+def test_the_twin_may_describe_its_model_in_other_words(tmp_path: Path) -> None:
+    twin = make_record()
+    twin = twin.model_copy(update={"model": twin.model.model_copy(update={"summary": "Another sentence."})})
+    (table,) = board_of(tmp_path, [twin, make_record(defense="pgd")]).tables
+    assert [found.model.summary for row in table.rows if (found := twin_of(table, row))] == ["Another sentence."]
+
+
 def test_another_model_is_no_twin(tmp_path: Path) -> None:
     records = [make_record(seed=s) for s in range(2)] + [
         make_record(model="mf", defense="pgd", seed=s) for s in range(2)

@@ -110,7 +110,7 @@ def _versions(row: SummaryRow) -> tuple[str, str]:
 def _settings(old: Sequence[EvaluationSetting], new: Sequence[EvaluationSetting]) -> tuple[SettingChange, ...]:
     known = {(setting.task, setting.track): setting for setting in old}
     return tuple(
-        SettingChange(setting.task, setting.track, "; ".join(setting.unlike(other)))
+        SettingChange(setting.task, setting.track, "; ".join(unlike))
         for setting in new
-        if (other := known.get((setting.task, setting.track))) is not None and not setting.may_be(other)
+        if (other := known.get((setting.task, setting.track))) and (unlike := setting.unlike(other))
     )

@@ -10,8 +10,9 @@ from typing import TypeVar
 from recgauntlet.core.errors import RecordError
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.schema import TaskTable
+from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.comparability import EvaluationSetting
-from recgauntlet.records.manifest import FrozenTask, Interval, SummaryRow
+from recgauntlet.records.manifest import FrozenTask, SummaryRow
 from recgauntlet.records.release import Release
 from recgauntlet.records.schema import RunRecord
 
@@ -32,9 +33,9 @@ def summary_rows(tables: Sequence[TaskTable]) -> tuple[SummaryRow, ...]:
             model=row.model.key,
             defense=row.defense.key,
             rank=row.rank,
-            clean=Interval.of(row.clean),
+            clean=row.clean,
             worst=row.worst,
-            robust=None if row.worst_cell is None else Interval.of(row.worst_cell.robust),
+            robust=None if row.worst_cell is None else row.worst_cell.robust,
             seeds=row.seeds,
             flags=tuple(flag.title for flag in row.flags),
         )
@@ -77,8 +78,8 @@ def mixed_settings(records: Sequence[RunRecord]) -> dict[int, tuple[EvaluationSe
     found = {}
     for place, setting in enumerate(settings):
         home = usual[setting.task, setting.track]
-        if not setting.may_be(home):
-            found[place] = (home, "; ".join(setting.unlike(home)))
+        if unlike := setting.unlike(home):
+            found[place] = (home, "; ".join(unlike))
         elif setting.suite != suite and suite is not None:
             told = f"another attack suite than most ({setting.suite.id} {setting.suite.version}, not {suite.id} "
             found[place] = (home, f"{told}{suite.version}, fingerprint {suite.fingerprint[:12]})")
@@ -91,22 +92,7 @@ def frozen_tasks(records: Iterable[RunRecord]) -> tuple[FrozenTask, ...]:
     for record in records:
         setting = EvaluationSetting.of(record)
         tasks[setting.task, setting.track].append(setting)
-    return tuple(_frozen_task(_usual(found, None), len(found)) for _, found in sorted(tasks.items()))
-
-
-def _frozen_task(setting: EvaluationSetting, count: int) -> FrozenTask:
-    return FrozenTask(
-        id=setting.task,
-        version=setting.version,
-        track=setting.track,
-        fingerprint=setting.fingerprint,
-        data_fingerprint=setting.data_fingerprint,
-        simulated=setting.simulated,
-        redistributable=setting.redistributable,
-        suite=setting.suite,
-        examples=setting.examples,
-        records=count,
-    )
+    return tuple(FrozenTask.of(_usual(found, None), len(found)) for _, found in sorted(tasks.items()))
 
 
 def key_of(row: SummaryRow) -> Key:
@@ -133,7 +119,7 @@ def differing(was: SummaryRow, now: SummaryRow) -> tuple[str, ...]:
 
 
 def _alike(was: object, now: object) -> bool:
-    if isinstance(was, Interval) and isinstance(now, Interval):
+    if isinstance(was, Estimate) and isinstance(now, Estimate):
         bounds = max(abs(was.low - now.low), abs(was.high - now.high))
         return abs(was.value - now.value) <= _SAME and bounds <= INTERVAL_TOLERANCE
     return was == now
@@ -141,7 +127,7 @@ def _alike(was: object, now: object) -> bool:
 
 def _usual(settings: Sequence[EvaluationSetting], suite: object) -> EvaluationSetting:
     """The setting of most; those that know their examples, and have the suite, come first."""
-    known = [setting for setting in settings if setting.examples] or list(settings)
+    known = [setting for setting in settings if setting.examples_fingerprint] or list(settings)
     return _most([setting for setting in known if suite is None or setting.suite == suite] or known)
 
 

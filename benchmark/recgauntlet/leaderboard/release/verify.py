@@ -18,6 +18,7 @@ from recgauntlet.leaderboard.release.summary import (
     row_name,
     summary_rows,
 )
+from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.best_known import parse_best_known
 from recgauntlet.records.digest import load_json
 from recgauntlet.records.io import read_record
@@ -27,7 +28,6 @@ from recgauntlet.records.manifest import (
     Counts,
     Finding,
     FrozenFile,
-    Interval,
     Manifest,
     SummaryRow,
     frozen_content,
@@ -178,7 +178,7 @@ def _rows(frozen: tuple[SummaryRow, ...], again: tuple[SummaryRow, ...]) -> Iter
 
 
 def _told(value: object) -> str:
-    if isinstance(value, Interval):
+    if isinstance(value, Estimate):
         return f"{value.value:.6f} [{value.low:.6f}, {value.high:.6f}]"
     return str(value)
 

@@ -11,11 +11,10 @@ import io
 import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from recgauntlet.core.errors import RecordError
-from recgauntlet.records.manifest import MANIFEST
+from recgauntlet.records.manifest import MANIFEST, Finding
 
 MOST_FILES = 2000
 LARGEST_FILE = 32_000_000
@@ -28,14 +27,6 @@ _PART = r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,150}"
 _NAMES = re.compile(rf"manifest\.json|records(?:/{_PART}){{2}}/{_PART}\.json\.xz|source(?:/{_PART}){{1,6}}")
 _DATE = (1980, 1, 1, 0, 0, 0)
 _REMEDY = "pack it again with recgauntlet submit"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with a member of an archive (`path`; "" for the archive itself)."""
-
-    path: str
-    problem: str
 
 
 def allowed_name(name: str) -> bool:
@@ -56,7 +47,7 @@ def write_archive(files: Mapping[str, bytes]) -> bytes:
     return target.getvalue()
 
 
-def read_archive(path: Path) -> tuple[dict[str, bytes], tuple[Fault, ...]]:
+def read_archive(path: Path) -> tuple[dict[str, bytes], tuple[Finding, ...]]:
     """The files of an archive that may be read, and everything that is wrong with the others.
 
     Raises
@@ -75,29 +66,29 @@ def read_archive(path: Path) -> tuple[dict[str, bytes], tuple[Fault, ...]]:
         raise RecordError(f"is no zip archive ({error})", where=path, remedy=_REMEDY) from error
 
 
-def _read(archive: zipfile.ZipFile) -> tuple[dict[str, bytes], tuple[Fault, ...]]:
+def _read(archive: zipfile.ZipFile) -> tuple[dict[str, bytes], tuple[Finding, ...]]:
     members = archive.infolist()
-    faults: list[Fault] = []
+    faults: list[Finding] = []
     if len(members) > MOST_FILES:
-        return {}, (Fault("", f"has {len(members)} members, more than {MOST_FILES}"),)
+        return {}, (Finding("", "", f"has {len(members)} members, more than {MOST_FILES}"),)
     files: dict[str, bytes] = {}
     whole = 0
     for info in members:
         problem = _refused(info, files)
         if problem:
-            faults.append(Fault(info.filename, problem))
+            faults.append(Finding(info.filename, "", problem))
             continue
         try:
             with archive.open(info) as member:
                 content = member.read(LARGEST_FILE + 1)
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError) as error:
-            faults.append(Fault(info.filename, f"cannot be read ({type(error).__name__})"))
+            faults.append(Finding(info.filename, "", f"cannot be read ({type(error).__name__})"))
             continue
         whole += len(content)
         if len(content) > LARGEST_FILE:
-            faults.append(Fault(info.filename, f"unfolds to more than {LARGEST_FILE:,} bytes"))
+            faults.append(Finding(info.filename, "", f"unfolds to more than {LARGEST_FILE:,} bytes"))
         elif whole > LARGEST_WHOLE:
-            return files, (*faults, Fault("", f"unfolds to more than {LARGEST_WHOLE:,} bytes"))
+            return files, (*faults, Finding("", "", f"unfolds to more than {LARGEST_WHOLE:,} bytes"))
         else:
             files[info.filename] = content
     return files, tuple(faults)

@@ -7,13 +7,13 @@ import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import RecordError
 from recgauntlet.records.digest import digest_of, to_bytes, validated
 from recgauntlet.records.manifest import MANIFEST, SummaryRow
-from recgauntlet.records.references import SuiteRef
+from recgauntlet.records.references import Part, SuiteRef
 from recgauntlet.records.schema import RunRecord
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -65,11 +65,7 @@ Note = Annotated[str, Field(max_length=LONGEST_NOTE), AfterValidator(plain_lines
 Link = Annotated[str, Field(max_length=LONGEST_LINE), AfterValidator(link)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Sender(_Part):
+class Sender(Part):
     """Who sends it, in their own words."""
 
     authors: Line = ""
@@ -77,7 +73,7 @@ class Sender(_Part):
     note: Note = ""
 
 
-class Submitted(_Part):
+class Submitted(Part):
     """The plugin: `kind`, registered name, and the package that ships it. `source_sha256` is a hash of its files."""
 
     kind: Literal["defense", "model"]
@@ -87,7 +83,7 @@ class Submitted(_Part):
     source_sha256: str
 
 
-class Recipe(_Part):
+class Recipe(Part):
     """Which cells a submission has: every one of these, and no other."""
 
     track: Track
@@ -108,7 +104,7 @@ class Recipe(_Part):
         )
 
 
-class SubmittedFile(_Part):
+class SubmittedFile(Part):
     """A file of the archive: its path with `/`, its SHA-256 and its size in bytes."""
 
     path: str
@@ -116,7 +112,7 @@ class SubmittedFile(_Part):
     bytes: int = Field(ge=0)
 
 
-class Submission(_Part):
+class Submission(Part):
     """A submission. `created` is a time in UTC (ISO 8601); `recgauntlet` the version that packed it; `summary` the rows
     that its records make."""
 

@@ -37,7 +37,7 @@ def open_archive(path: Path) -> Opened:
         Where there is no archive.
     """
     files, faults = read_archive(path)
-    return _opened(files, [Finding(fault.path, "", fault.problem) for fault in faults], path)
+    return _opened(files, list(faults), path)
 
 
 def open_merged(directory: Path) -> Opened:

@@ -98,6 +98,8 @@ def _record(record: RunRecord, path: str, manifest: Submission) -> Iterator[tupl
     plugin = manifest.plugin
     if record.status == "failed":
         yield "status", "is of a failed cell"
+    elif record.cost is None:
+        yield "cost", "is missing, but each cell of a submission is trained: pack it again with recgauntlet submit"
     place = PurePosixPath(path).parts
     if place[1:3] != (record.task.id, record.task.track):
         yield "task", f"says {record.task.id} ({record.task.track}), which is not where the file lies"

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_a_forged_number_is_found_with_both_values(release: Path, field: str) ->
     rows = list(read_manifest(release / MANIFEST).summary)
     place = next(n for n, row in enumerate(rows) if row.defense.name == "pgd")
     interval = getattr(rows[place], field)
-    better = interval.model_copy(update={"value": interval.value + 0.0001})
+    better = replace(interval, value=interval.value + 0.0001)
     rows[place] = rows[place].model_copy(update={field: better})
     resealed(release, summary=tuple(rows))
     (finding,) = verify_release(release)
@@ -126,8 +127,8 @@ def test_a_forged_rank_flag_seed_or_threat_is_found(release: Path, change: dict[
 
 def test_bounds_may_differ_by_what_another_stream_of_draws_would_change(release: Path) -> None:
     rows = list(read_manifest(release / MANIFEST).summary)
-    near = rows[0].clean.model_copy(update={"low": rows[0].clean.low + 0.004})
-    far = rows[1].clean.model_copy(update={"high": rows[1].clean.high + 0.006})
+    near = replace(rows[0].clean, low=rows[0].clean.low + 0.004)
+    far = replace(rows[1].clean, high=rows[1].clean.high + 0.006)
     rows[0] = rows[0].model_copy(update={"clean": near})
     rows[1] = rows[1].model_copy(update={"clean": far})
     resealed(release, summary=tuple(rows))

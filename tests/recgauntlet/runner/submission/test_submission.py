@@ -153,6 +153,11 @@ def test_robust_outcomes_that_do_not_follow_from_the_attacks_are_told(packed: by
     assert told(findings, "nrms-standard-1", "threats.stuffing", "that nothing broke")
 
 
+def test_a_finished_record_without_its_training_cost_is_refused(packed: bytes, tmp_path: Path) -> None:
+    content = with_record(packed, f"nrms-{NAME}-0.json.xz", lambda record: record.model_copy(update={"cost": None}))
+    assert told(checked(content, tmp_path), f"{NAME}-0", "cost", "pack it again with recgauntlet submit")
+
+
 @pytest.mark.parametrize(("other", "told_of"), [(f"video-watch{NAME}1", True), ("video-watchstandard0", False)])
 def test_seeds_with_the_same_weights_are_told_and_those_of_the_twin_are_not(
     packed: bytes, tmp_path: Path, other: str, told_of: bool
