@@ -9,8 +9,7 @@ from recgauntlet.core.batch import Batch
 from recgauntlet.threats.victim import Victim
 
 FALLEN = 1e-3
-"""How far past 0 a logit must be before a search stops: rounding in the evaluator's own scoring must not undo
-it."""
+"""How far past 0 a logit must be before a search stops: rounding in the evaluator's scoring must not undo it."""
 
 
 def wrong_way(batch: Batch) -> Tensor:
@@ -19,16 +18,15 @@ def wrong_way(batch: Batch) -> Tensor:
 
 
 class BestSoFar:
-    """The most wrong input found for each of `B` examples: its damage (`wrong_way * logit`) and its index
-    into whatever the attack keeps of inputs."""
+    """How wrong the most wrong input found for each of `B` examples is: its damage (`wrong_way * logit`)."""
 
     def __init__(self, batch: Batch) -> None:
+        self.example_ids = batch.example_ids
         self.sign = wrong_way(batch)
         self.damage = torch.full_like(self.sign, -torch.inf)
 
     def improve(self, rows: Tensor, logits: Tensor) -> Tensor:
-        """Book the logits `[K]` of the examples `rows [K]` (each at most once); `[K]`, which are a new
-        best."""
+        """Book the logits `[K]` of the examples `rows [K]` (each at most once); `[K]`, which are a new best."""
         damage = self.sign[rows] * logits.to(self.sign.dtype)
         better = damage > self.damage[rows]
         self.damage[rows[better]] = damage[better]
@@ -38,10 +36,13 @@ class BestSoFar:
         """`[B]`: which examples the victim already errs on."""
         return self.damage > FALLEN
 
-
-def with_queries_left(victim: Victim, batch: Batch, rows: Tensor) -> Tensor:
-    """Those of `rows` that have a query left."""
-    return rows[(victim.remaining(batch.example_ids[rows]) > 0).to(rows.device)]
+    def rows_to_try(self, victim: Victim, rows: Tensor | None = None, *, stop_when_fallen: bool = True) -> Tensor:
+        """Those of `rows` (None: all) that have a query left and, with `stop_when_fallen`, have not fallen."""
+        if rows is None:
+            rows = torch.arange(len(self.sign), device=self.sign.device)
+        if stop_when_fallen:
+            rows = rows[~self.fallen()[rows]]
+        return rows[(victim.remaining(self.example_ids[rows]) > 0).to(rows.device)]
 
 
 def worst_first(rows: Tensor, damage: Tensor) -> Tensor:
@@ -57,6 +58,7 @@ def rank_within(rows: Tensor) -> Tensor:
     place = torch.arange(len(rows), device=rows.device)
     starts = torch.ones_like(rows, dtype=torch.bool)
     starts[1:] = rows[1:] != rows[:-1]
+    # the running maximum of the starts' places is where the example at hand begins
     return place - torch.cummax(torch.where(starts, place, 0), dim=0).values if len(rows) else place
 
 

@@ -103,7 +103,7 @@ def _push(
     twin: Victim | None,
     pushers: Sequence[Attack] | None,
 ) -> _Pushed:
-    budget = Budget.of(threat, RANKING_TIER)
+    model, budget = threat_model(threat), Budget.of(threat, RANKING_TIER)
     victim = Victim(trial.model, trial.world, trial.scale, batch, samples=trial.samples)
     scores = score_in_chunks(trial.model, batch, trial.samples)
     targets = replace(trial, victim=victim, batch=batch, scores=scores, right=is_right(scores, batch))
@@ -118,14 +118,10 @@ def _push(
         found = run_attack(targets, attack, budget, everyone, rng.child(f"{number}/{attack.name}"))
         legal = verify(trial.world, trial.scale, budget, batch, found.perturbed).legal.to(sign.device)
         further = legal & (sign * (found.scores - best.scores) > 0)  # false where a score is not a number
+        rows = torch.nonzero(further).squeeze(1)
         best = _Pushed(
-            _merged(best.batch, found.perturbed, further) if threat_model(threat).changes_user else batch,
+            model.put(trial.world.catalog, best.batch, rows, found.perturbed.select(rows)),
             torch.where(further, found.scores, best.scores),
             best.moved | further,
         )
     return best
-
-
-def _merged(old: Batch, new: Batch, taken: Tensor) -> Batch:
-    """The histories of `new` where `taken [B]`, else those of `old`."""
-    return old.with_histories(torch.where(taken[:, None], new.histories(), old.histories()))

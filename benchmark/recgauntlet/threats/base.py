@@ -70,6 +70,25 @@ class ThreatModel(ABC, Generic[Card]):
     def unchanged(cls, model: Recommender, catalog: Catalog, clean: Batch) -> Batch:
         """The clean batch, handed to the model in the form of a perturbed one."""
 
+    @classmethod
+    @abstractmethod
+    def put(cls, catalog: Catalog, batch: Batch, rows: Tensor, other: Batch) -> Batch:
+        """`batch` with the examples at `rows [K]` perturbed as the `K` of `other` are."""
+
+    @classmethod
+    @abstractmethod
+    def to_tensor(cls, catalog: Catalog, batch: Batch) -> Tensor:
+        """What this surface holds of all examples, to be written to a file."""
+
+    @classmethod
+    @abstractmethod
+    def from_tensor(cls, clean: Batch, held: Tensor) -> Batch:
+        """The perturbed batch that `to_tensor` gave `held` of."""
+
+    def rescaled(self, batch: Batch, theirs: EmbeddingScale, ours: EmbeddingScale) -> Batch:
+        """Inputs found for a model of the scale `theirs`, for one of the scale `ours`."""
+        return batch
+
     @abstractmethod
     def faults(
         self, world: AttackerKnowledge, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch

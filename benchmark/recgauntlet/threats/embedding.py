@@ -52,6 +52,31 @@ class EmbeddingThreatModel(ThreatModel[EmbeddingThreat]):
             embedded = model.embed(model.candidates(clean.items))
         return clean.with_delta(torch.zeros_like(embedded))
 
+    @classmethod
+    def put(cls, catalog: Catalog, batch: Batch, rows: Tensor, other: Batch) -> Batch:
+        from recgauntlet.core.scoring import fit
+
+        if other.delta is None:
+            return batch
+        old = other.delta.new_zeros((len(batch), 1, other.delta.shape[2])) if batch.delta is None else batch.delta
+        width = max(old.shape[1], other.delta.shape[1])
+        delta = fit(old, width).clone()
+        delta[rows] = fit(other.delta, width)
+        return batch.with_delta(delta)
+
+    @classmethod
+    def to_tensor(cls, catalog: Catalog, batch: Batch) -> Tensor:
+        return batch.labels.new_zeros((len(batch), 1, 1)) if batch.delta is None else batch.delta
+
+    @classmethod
+    def from_tensor(cls, clean: Batch, held: Tensor) -> Batch:
+        return clean.with_delta(held)
+
+    def rescaled(self, batch: Batch, theirs: EmbeddingScale, ours: EmbeddingScale) -> Batch:
+        (_, ours_radius), (_, their_radius) = self.ball(1.0, ours), self.ball(1.0, theirs)
+        ratio = ours_radius / their_radius if their_radius > 0 else 0.0
+        return batch if batch.delta is None else batch.with_delta(batch.delta * ratio)
+
     def faults(
         self, world: AttackerKnowledge, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch
     ) -> list[str]:

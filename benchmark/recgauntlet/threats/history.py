@@ -75,6 +75,18 @@ class HistoryThreatModel(ThreatModel[HistoryThreat]):
     def unchanged(cls, model: Recommender, catalog: Catalog, clean: Batch) -> Batch:
         return clean.with_histories(clean.histories())
 
+    @classmethod
+    def put(cls, catalog: Catalog, batch: Batch, rows: Tensor, other: Batch) -> Batch:
+        return batch.with_histories(batch.histories().index_copy(0, rows, other.histories()))
+
+    @classmethod
+    def to_tensor(cls, catalog: Catalog, batch: Batch) -> Tensor:
+        return batch.histories()
+
+    @classmethod
+    def from_tensor(cls, clean: Batch, held: Tensor) -> Batch:
+        return clean.with_histories(held)
+
     def faults(
         self, world: AttackerKnowledge, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch
     ) -> list[str]:

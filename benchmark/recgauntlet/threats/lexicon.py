@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -58,13 +58,11 @@ def is_capitalised(word: str) -> bool:
     return any(c.isupper() for c in word)
 
 
-@dataclass(frozen=True)
-class _WordSpace:
-    """The encoder's whole words (not pieces inside a word, letters only) and their unit vectors `[V,
-    384]`."""
+class _WordSpace(NamedTuple):
+    """The encoder's whole words (not pieces inside a word, letters only) and their unit vectors `[V, 384]`."""
 
     words: tuple[str, ...]
-    index: dict[str, int]
+    numbers: dict[str, int]
     vectors: FloatArray
 
 
@@ -142,11 +140,11 @@ class Lexicon:
         space = _word_space()
         cores = dict.fromkeys(core_of(word) for word in words)
         missing = [core for core in cores if core not in self._near]
-        known = [core for core in missing if core in space.index]
-        self._near.update((core, ()) for core in missing if core not in space.index)
+        known = [core for core in missing if core in space.numbers]
+        self._near.update((core, ()) for core in missing if core not in space.numbers)
         for start in range(0, len(known), _BLOCK):
             block = known[start : start + _BLOCK]
-            rows = [space.index[core] for core in block]
+            rows = [space.numbers[core] for core in block]
             cosines = space.vectors[rows] @ space.vectors.T
             cosines[np.arange(len(rows)), rows] = -1.0
             top = np.argpartition(-cosines, _MOST_NEIGHBOURS, axis=1)[:, :_MOST_NEIGHBOURS]
@@ -171,9 +169,9 @@ class Lexicon:
         if a == b:
             return 1.0
         space = _word_space()
-        if a not in space.index or b not in space.index:
+        if a not in space.numbers or b not in space.numbers:
             return -1.0
-        return float(space.vectors[space.index[a]] @ space.vectors[space.index[b]])
+        return float(space.vectors[space.numbers[a]] @ space.vectors[space.numbers[b]])
 
 
 def _in_case_of(pattern: str, word: str) -> str:
@@ -183,36 +181,15 @@ def _in_case_of(pattern: str, word: str) -> str:
 
 
 _KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-_LOOKALIKES = {
-    "a": "\u0430",
-    "c": "\u0441",
-    "e": "\u0435",
-    "i": "\u0456",
-    "j": "\u0458",
-    "o": "\u043e",
-    "p": "\u0440",
-    "s": "\u0455",
-    "v": "\u03bd",
-    "x": "\u0445",
-    "y": "\u0443",
-    "A": "\u0410",
-    "B": "\u0412",
-    "C": "\u0421",
-    "E": "\u0415",
-    "H": "\u041d",
-    "I": "\u0406",
-    "J": "\u0408",
-    "K": "\u041a",
-    "M": "\u041c",
-    "N": "\u039d",
-    "O": "\u041e",
-    "P": "\u0420",
-    "S": "\u0405",
-    "T": "\u0422",
-    "X": "\u0425",
-    "Y": "\u04ae",
-    "Z": "\u0396",
-}
+_LOOKALIKES = dict(
+    zip(
+        "aceijopsvxyABCEHIJKMNOPSTXYZ",
+        "\u0430\u0441\u0435\u0456\u0458\u043e\u0440\u0455\u03bd\u0445\u0443\u0410\u0412\u0421"
+        "\u0415\u041d\u0406\u0408\u041a\u041c\u039d\u041e\u0420\u0405\u0422\u0425\u04ae\u0396",
+        strict=True,
+    )
+)
+"""Latin letters and the Cyrillic or Greek ones that look like them."""
 _SEPARATORS = ("\u200b", "-", ".")
 
 

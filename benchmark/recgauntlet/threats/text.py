@@ -20,6 +20,7 @@ A perturbed text is the clean one, or words with single spaces between them, and
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -83,6 +84,23 @@ class TextThreatModel(ThreatModel[TextThreat]):
     @classmethod
     def unchanged(cls, model: Recommender, catalog: Catalog, clean: Batch) -> Batch:
         return clean.with_texts([catalog.texts[i] for i in clean.items.tolist()])
+
+    @classmethod
+    def put(cls, catalog: Catalog, batch: Batch, rows: Tensor, other: Batch) -> Batch:
+        texts = list(shown_texts(catalog, batch))
+        for row, text in zip(rows.tolist(), shown_texts(catalog, other), strict=True):
+            texts[row] = text
+        return batch.with_texts(texts)
+
+    @classmethod
+    def to_tensor(cls, catalog: Catalog, batch: Batch) -> Tensor:
+        import torch
+
+        return torch.tensor(list(json.dumps(shown_texts(catalog, batch)).encode()), dtype=torch.uint8)
+
+    @classmethod
+    def from_tensor(cls, clean: Batch, held: Tensor) -> Batch:
+        return clean.with_texts(json.loads(bytes(held.tolist())))
 
     def faults(
         self, world: AttackerKnowledge, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch

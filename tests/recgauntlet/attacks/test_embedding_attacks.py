@@ -7,7 +7,8 @@ import torch
 from toy_recommender import Run, ToyRecommender, embedding_threat, make_twin, make_victim, train
 
 from recgauntlet.attacks.base import Attack
-from recgauntlet.attacks.embedding.pgd import FGM, FGSM, PGD, RandomEmbedding, project_to_ball, to_border
+from recgauntlet.attacks.embedding.ball import project_to_ball, to_border
+from recgauntlet.attacks.embedding.pgd import FGM, FGSM, PGD, RandomEmbedding
 from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.common import BestSoFar, with_queries_left
-from recgauntlet.attacks.embedding.pgd import (
+from recgauntlet.attacks.embedding.ball import (
     EmbeddingAttack,
-    climb,
+    WorstPoints,
+    damage_gradient,
     project_to_ball,
     random_directions,
     steepest,
@@ -28,8 +27,9 @@ from recgauntlet.threats.victim import Victim
 
 Loss = Literal["margin", "ce", "rank"]
 _MOMENTUM = 0.75
+"""The paper's alpha: the weight of the new step against that of the step before."""
 _ENOUGH = 0.75
-"""The share of steps that must have raised the loss for the step size to stay."""
+"""The paper's rho: the share of steps that must have raised the loss for the step size to stay."""
 
 
 class APGD(EmbeddingAttack):
@@ -84,83 +84,68 @@ class APGD(EmbeddingAttack):
 
     def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
         mask, size = victim.embedding_layout(batch)
-        best, chosen = BestSoFar(batch), torch.zeros((*mask.shape, size), device=mask.device)
+        best = WorstPoints(batch, mask, size)
         clean_first = self.start == "clean"
         points = self.restarts + (not clean_first)
         draws = random_directions(rng.child(self.name), batch.example_ids, mask, size, points)
         starts = [to_border(steepest(draw, norm), norm, radius) for draw in draws]
         if clean_first:
-            starts.insert(0, torch.zeros_like(chosen))
-        level = _level_to_pass(victim, batch) if self.loss == "rank" else None
-        for first in starts:
-            self._ascend(victim, batch, norm, radius, _Run(best, chosen, first, level))
-        return chosen
+            starts.insert(0, torch.zeros_like(best.points))
+        level = _level_to_pass(victim, batch) if self.loss == "rank" else torch.zeros_like(best.sign)
+        for start in starts:
+            self._ascend(victim, batch, norm, radius, best, start, level)
+        return best.points
 
-    def _ascend(self, victim: Victim, batch: Batch, norm: Norm, radius: float, run: _Run) -> None:
-        """One run from `run.point`; the worst points found are left in `run.chosen`."""
-        device, count = run.point.device, len(batch)
-        point, before = run.point, run.point
-        step = torch.full((count,), 2.0 * radius, device=device)
-        top, top_point = torch.full((count,), -torch.inf, device=device), point.clone()
+    def _ascend(
+        self, victim: Victim, batch: Batch, norm: Norm, radius: float, best: WorstPoints, point: Tensor, level: Tensor
+    ) -> None:
+        """One run from `point [B, L, D]`, which it moves; `best` keeps the worst points, `level [B]` is the ranking
+        loss's."""
+        count, device = len(batch), point.device
+        before = point.clone()
+        step = torch.full((count,), 2.0 * radius, device=device)  # eta(0) of the paper: the ball's diameter
         last, rises = torch.full((count,), -torch.inf, device=device), torch.zeros(count, device=device)
-        top_then, step_then = top.clone(), step.clone()
+        top, top_point = last.clone(), point.clone()
+        top_then, step_then = top.clone(), step.clone()  # at the checkpoint before
         checks = checkpoints(self.steps)
         rows = torch.arange(count, device=device)
         for turn in range(self.steps + 1):
-            rows = with_queries_left(victim, batch, rows[~run.best.fallen()[rows]] if self.stop_when_fallen else rows)
+            rows = best.rows_to_try(victim, rows, stop_when_fallen=self.stop_when_fallen)
             if not len(rows):
                 return
             active = batch.select(rows).with_delta(point[rows])
             if turn == self.steps:
-                logits = victim.scores(active)
-                run.book(rows, logits, point)
+                best.book(rows, victim.scores(active), point[rows])
                 return
-            logits, gradient = climb(victim, active)
-            run.book(rows, logits, point)
-            damage = run.best.sign[rows] * logits
-            gain, slope = _objective(self.loss, damage, None if run.level is None else run.level[rows])
+            logits, gradient = damage_gradient(victim, active)
+            best.book(rows, logits, point[rows])
+            loss, slope = _objective(self.loss, best.sign[rows] * logits, level[rows])
             gradient = fit(gradient, point.shape[1]) * slope[:, None, None]
-            rises[rows] += (gain > last[rows]).float()
-            last[rows] = gain
-            risen = gain > top[rows]
-            top[rows[risen]] = gain[risen]
+            rises[rows] += (loss > last[rows]).float()
+            last[rows] = loss
+            risen = loss > top[rows]
+            top[rows[risen]] = loss[risen]
             top_point[rows[risen]] = point[rows[risen]]
+            moving = torch.ones_like(rows, dtype=torch.bool)
             if turn in checks:
-                since = turn - checks[turn]
-                stuck = rises[rows] < _ENOUGH * since
-                stuck |= (step[rows] == step_then[rows]) & (top[rows] == top_then[rows])
+                # Condition 1: too few of the steps since the last checkpoint raised the loss. Condition 2: neither the
+                # step nor the best loss has changed since then, so a full interval with this step gained nothing.
+                moving = rises[rows] >= _ENOUGH * (turn - checks[turn])
+                moving &= (step[rows] != step_then[rows]) | (top[rows] != top_then[rows])
                 step_then[rows], top_then[rows] = step[rows], top[rows]
                 rises[rows] = 0
-                back = rows[stuck]
+                # Either one: half the step, from the best point. The gradient at hand is that of another point, so this
+                # turn is spent on going back; with `before` there too, the first step from it has no momentum.
+                back = rows[~moving]
                 step[back] /= 2
-                # where it goes back, the next step starts at the best point: its gradient is asked for first
-                point = point.index_copy(0, back, top_point[back])
-                before = before.index_copy(0, back, top_point[back])
-                rest = ~stuck
-                rows_now, gradient = rows[rest], gradient[rest]
-            else:
-                rows_now = rows
-            here = point[rows_now]
-            ahead = project_to_ball(here + step[rows_now][:, None, None] * steepest(gradient, norm), norm, radius)
-            if turn:
-                ahead = here + _MOMENTUM * (ahead - here) + (1 - _MOMENTUM) * (here - before[rows_now])
+                point[back] = before[back] = top_point[back]
+            ahead_rows, gradient = rows[moving], gradient[moving]
+            here = point[ahead_rows]
+            ahead = project_to_ball(here + step[ahead_rows, None, None] * steepest(gradient, norm), norm, radius)
+            if turn:  # the paper's first step has no momentum either: there is no point before
+                ahead = here + _MOMENTUM * (ahead - here) + (1 - _MOMENTUM) * (here - before[ahead_rows])
                 ahead = project_to_ball(ahead, norm, radius)
-            before = before.index_copy(0, rows_now, here)
-            point = point.index_copy(0, rows_now, ahead)
-
-
-@dataclass
-class _Run:
-    """What a run starts from and leaves behind: the worst points `chosen [B, L, D]` and how bad they are."""
-
-    best: BestSoFar
-    chosen: Tensor
-    point: Tensor
-    level: Tensor | None
-
-    def book(self, rows: Tensor, logits: Tensor, point: Tensor) -> None:
-        better = self.best.improve(rows, logits)
-        self.chosen[rows[better]] = point[rows[better]]
+            before[ahead_rows], point[ahead_rows] = here, ahead
 
 
 def checkpoints(steps: int) -> dict[int, int]:
@@ -173,13 +158,12 @@ def checkpoints(steps: int) -> dict[int, int]:
     return {place: before for before, place in itertools.pairwise(places) if place > before}
 
 
-def _objective(loss: Loss, damage: Tensor, level: Tensor | None) -> tuple[Tensor, Tensor]:
+def _objective(loss: Loss, damage: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
     """The loss of each damage `[B]` and its slope there."""
     if loss == "margin":
         return damage, torch.ones_like(damage)
     if loss == "ce":
         return torch.nn.functional.softplus(damage), torch.sigmoid(damage)
-    assert level is not None  # the ranking loss has one
     return -torch.nn.functional.softplus(level - damage), torch.sigmoid(level - damage)
 
 

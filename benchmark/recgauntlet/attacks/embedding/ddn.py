@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.common import FALLEN, BestSoFar, with_queries_left
-from recgauntlet.attacks.embedding.pgd import (
+from recgauntlet.attacks.common import FALLEN
+from recgauntlet.attacks.embedding.ball import (
     EmbeddingAttack,
-    climb,
+    WorstPoints,
+    damage_gradient,
     project_to_ball,
     random_directions,
     steepest,
@@ -65,53 +65,38 @@ class DDN(EmbeddingAttack):
 
     def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
         mask, size = victim.embedding_layout(batch)
-        best = BestSoFar(batch)
+        best = WorstPoints(batch, mask, size)
         starts = random_directions(rng.child(self.name), batch.example_ids, mask, size, self.rounds)
-        chosen = torch.zeros((*mask.shape, size), device=mask.device)
         for number, start in enumerate(starts):
-            ratio = (self.furthest / self.nearest) ** (number / max(1, self.rounds - 1))
+            first = self.nearest * (self.furthest / self.nearest) ** (number / max(1, self.rounds - 1))
             delta = to_border(steepest(start, norm), norm, radius) * 0.1
-            self._search(victim, batch, norm, radius, _Search(best, chosen, delta, self.nearest * ratio))
-        return project_to_ball(chosen, norm, radius)
+            self._search(victim, batch, norm, radius, best, delta, first)
+        return project_to_ball(best.points, norm, radius)
 
-    def _search(self, victim: Victim, batch: Batch, norm: Norm, radius: float, search: _Search) -> None:
-        """One round; the worst points inside the budget are left in `search.chosen`."""
-        best, chosen, delta = search.best, search.chosen, search.delta
-        reach = torch.full((len(batch),), search.first * radius, device=delta.device)
+    def _search(
+        self, victim: Victim, batch: Batch, norm: Norm, radius: float, best: WorstPoints, delta: Tensor, first: float
+    ) -> None:
+        """One round from `delta [B, L, D]`, the first ball of `first` radii; `best` keeps points inside the budget."""
+        reach = torch.full((len(batch),), first * radius, device=delta.device)
         rows = torch.arange(len(batch), device=delta.device)
         for turn in range(self.steps + 1):
-            rows = with_queries_left(victim, batch, rows[~best.fallen()[rows]] if self.stop_when_fallen else rows)
+            rows = best.rows_to_try(victim, rows, stop_when_fallen=self.stop_when_fallen)
             if not len(rows):
                 return
             active = batch.select(rows).with_delta(delta[rows])
-            if turn == self.steps:
-                logits, gradient = victim.scores(active), None
-            else:
-                logits, gradient = climb(victim, active)
+            last = turn == self.steps
+            logits, gradient = (victim.scores(active), delta[rows]) if last else damage_gradient(victim, active)
             inside = _size(delta[rows], norm) <= radius
-            better = best.improve(rows[inside], logits[inside])
-            kept = rows[inside][better]
-            chosen[kept] = delta[kept]
-            if gradient is None:
+            best.book(rows[inside], logits[inside], delta[rows[inside]])
+            if last:
                 return
             fools = best.sign[rows] * logits > FALLEN
             reach[rows] *= torch.where(fools, 1 - self.gamma, 1 + self.gamma)
             reach[rows] = reach[rows].clamp(max=2 * self.furthest * radius)
             falling = (1 + math.cos(math.pi * turn / self.steps)) / 2
-            length = radius * (0.01 + (search.first - 0.01) * falling)
+            length = radius * (0.01 + (first - 0.01) * falling)
             moved = delta[rows] + length * steepest(fit(gradient, delta.shape[1]), norm)
             delta[rows] = _onto(moved, norm, reach[rows])
-
-
-@dataclass
-class _Search:
-    """What a round starts from and leaves behind: the worst points `chosen [B, L, D]` and how bad they are; `first` is
-    the first ball's radius in radii of the budget."""
-
-    best: BestSoFar
-    chosen: Tensor
-    delta: Tensor
-    first: float
 
 
 def _size(delta: Tensor, norm: Norm) -> Tensor:

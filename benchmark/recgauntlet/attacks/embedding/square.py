@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.common import BestSoFar, with_queries_left
-from recgauntlet.attacks.embedding.pgd import EmbeddingAttack, to_border
+from recgauntlet.attacks.common import BestSoFar
+from recgauntlet.attacks.embedding.ball import EmbeddingAttack, to_border
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.rng import Randomness
@@ -48,7 +48,7 @@ class Square(EmbeddingAttack):
         chosen = signs[:, 0, None, :] * mask.unsqueeze(-1)
         rows = torch.arange(len(batch), device=mask.device)
         for turn in range(self.steps):
-            rows = with_queries_left(victim, batch, rows[~best.fallen()[rows]] if self.stop_when_fallen else rows)
+            rows = best.rows_to_try(victim, rows, stop_when_fallen=self.stop_when_fallen)
             if not len(rows):
                 break
             trial = chosen[rows]

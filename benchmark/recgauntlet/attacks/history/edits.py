@@ -7,8 +7,8 @@ move costs one edit and similarity is always that to a clean item.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -59,6 +59,8 @@ class Histories:
         column = torch.arange(self.items.shape[1], device=self.items.device).expand_as(self.items)
         place, operation = place[:, None], operation[:, None]
         inserting, deleting = operation == INSERT, operation == DELETE
+        # `source` is the column that each column's item comes from. The newest item stands last, so what is older than
+        # the place moves one to the left when an item comes in behind it, and one to the right when it goes.
         source = torch.where(inserting & (column < place), column + 1, column)
         source = torch.where(deleting & (column <= place), column - 1, source)
         empty, source = source < 0, source.clamp(min=0)
@@ -69,24 +71,13 @@ class Histories:
         return Histories(torch.where(here, item[:, None], items), fresh & ~here)
 
 
-@dataclass(frozen=True)
-class Moves:
-    """`K` moves for each of `B` histories: `operation`, `place`, `item` and `possible`, all `[B, K]`."""
+class Moves(NamedTuple):
+    """`K` moves for each of `B` histories, all `[B, K]`."""
 
     operation: Tensor
     place: Tensor
     item: Tensor
     possible: Tensor
-
-    @classmethod
-    def joined(cls, parts: Sequence[Moves]) -> Moves:
-        """The moves of several groups of histories, one after the other."""
-        return cls(
-            torch.cat([part.operation for part in parts]),
-            torch.cat([part.place for part in parts]),
-            torch.cat([part.item for part in parts]),
-            torch.cat([part.possible for part in parts]),
-        )
 
 
 def allowed_items(vectors: Tensor, items: Tensor, min_cosine: float) -> Tensor:

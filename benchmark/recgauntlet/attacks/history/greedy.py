@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recgauntlet.attacks.base import Attack
-from recgauntlet.attacks.common import BestSoFar, first_of_each, rank_within, with_queries_left, worst_first, wrong_way
+from recgauntlet.attacks.common import BestSoFar, first_of_each, rank_within, worst_first, wrong_way
 from recgauntlet.attacks.history.edits import (
     DELETE,
     INSERT,
@@ -75,7 +75,7 @@ class RandomHistory(_HistoryAttack):
         uniform = torch.from_numpy(draws).to(clean.device)
         kinds = torch.tensor([_OPERATIONS[op] for op in threat.operations], device=clean.device)
         for trial in range(self.trials):
-            rows = with_queries_left(victim, batch, torch.nonzero(~best.fallen()).flatten())
+            rows = best.rows_to_try(victim)
             if not len(rows):
                 break
             state = Histories.of(clean[rows], threat.window, edits)
@@ -156,7 +156,7 @@ class _BeamHistory(_HistoryAttack):
                 best_moves(kept.select(part), threat, public, slopes, values, tried, width)
                 for part, slopes in self._in_groups(victim, batch, public, rows, kept, values)
             ]
-            kept, rows, logits = _try(victim, batch, rows, kept, Moves.joined(moves), most)
+            kept, rows, logits = _try(victim, batch, rows, kept, Moves(*map(torch.cat, zip(*moves, strict=True))), most)
             order = worst_first(rows, best.sign[rows] * logits)
             order = order[rank_within(rows[order]) < self.beam]
             kept, rows, logits = kept.select(order), rows[order], logits[order]

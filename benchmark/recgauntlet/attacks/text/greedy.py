@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from recgauntlet.attacks.base import Attack
-from recgauntlet.attacks.common import BestSoFar, with_queries_left
+from recgauntlet.attacks.common import BestSoFar
 from recgauntlet.attacks.text.beam import BeamText
 from recgauntlet.attacks.text.edits import Draft, Rules
 from recgauntlet.attacks.text.search_step import SearchStep
@@ -46,7 +46,7 @@ class RandomText(Attack):
         source = rng.child(self.name)
         generators = [source.numpy(int(i)) for i in batch.example_ids.tolist()]
         for trial in range(self.trials):
-            rows = with_queries_left(victim, batch, torch.nonzero(~best.fallen()).flatten())
+            rows = best.rows_to_try(victim)
             tricks = budget.characters > 0 and (trial % 2 == 1 or not rules.may_replace)
             edit = _random_characters if tricks else _random_words
             if not len(rows):

@@ -27,34 +27,26 @@ class Memory:
     promise: dict[int, Tensor] = field(default_factory=dict)
 
 
+@dataclass
 class SearchStep:
     """One turn of a search: `K` drafts, of the examples `rows [K]` of a batch, and at most how many options each may
     try. An example with several drafts stands in several rows."""
 
-    def __init__(
-        self,
-        victim: Victim,
-        batch: Batch,
-        rules: Rules,
-        rows: Tensor,
-        drafts: list[Draft],
-        most: list[int],
-        memory: Memory,
-        rng: Randomness,
-    ) -> None:
-        self.victim = victim
-        self.batch = batch
-        self.rules = rules
-        self.rows = rows
-        self.numbers: list[int] = rows.tolist()
-        self.drafts = drafts
-        self.most = most
-        self.memory = memory
-        self.rng = rng
-        self._signs: list[float] = wrong_way(batch).tolist()
+    victim: Victim
+    batch: Batch
+    rules: Rules
+    rows: Tensor
+    drafts: list[Draft]
+    most: list[int]
+    memory: Memory
+    rng: Randomness
+    fallen: set[int] = field(default_factory=set)
+    """Rows of the examples that an option of this turn has fooled the victim on."""
+
+    def __post_init__(self) -> None:
+        self.numbers: list[int] = self.rows.tolist()
+        self._signs: list[float] = wrong_way(self.batch).tolist()
         self._found: dict[int, dict[tuple[str, ...], tuple[Draft, float]]] = {}
-        self.fallen: set[int] = set()
-        """Rows of the examples that an option of this round has fooled the victim on."""
 
     def ask(self, options: list[list[Draft]]) -> None:
         """Score all `options [K, ...]` in one call; a text that an example was asked about in this turn is not scored
