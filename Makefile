@@ -49,14 +49,13 @@ $(BENCH_TEXT)/.installed: tests/benchmarks/requirements-peers-text.txt pyproject
 	@if $(BENCH_TEXT)/bin/python $(PIP) -r tests/benchmarks/requirements-peers-text.txt \
 	&& $(BENCH_TEXT)/bin/python $(PIP) --no-deps --no-build-isolation --editable .; then touch $@; fi
 
-bench: $(BENCH)/.installed $(BENCH_TEXT)/.installed ## Race peer libraries and print one line a ratio (docs/reference/performance.md)
+bench: $(BENCH)/.installed $(BENCH_TEXT)/.installed ## Race peer libraries and write the ratios to docs/reference/performance.json
 	rm -rf .benchmarks
 	@failed=0; \
-	$(BENCH)/bin/python -m pytest -q tests/benchmarks --benchmark-enable || failed=1; \
+	$(BENCH)/bin/python -m pytest -q tests/benchmarks || failed=1; \
 	if test -e $(BENCH_TEXT)/.installed; then \
-		$(BENCH_TEXT)/bin/python -m pytest -q tests/benchmarks/test_bench_text_peers.py --benchmark-enable || failed=1; \
+		$(BENCH_TEXT)/bin/python -m pytest -q tests/benchmarks/test_bench_text_peers.py || failed=1; \
 	fi; \
-	$(BENCH)/bin/python tests/benchmarks/bench_figures.py; \
 	exit $$failed
 
 lint: install ## Style, and which room may import which

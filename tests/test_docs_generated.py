@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from bench_figures import Figure, keep
 
 from recgauntlet.core.files import CURRENT
 from recgauntlet.core.plugins import Kind, names, whose
@@ -56,6 +59,23 @@ def test_a_changed_number_table_and_output_are_restored(generate: ModuleType, mo
         changed = re.sub(old, new, text, count=1)
         assert changed != text
         assert generate.generated(changed) == text
+
+
+def test_the_tables_of_performance_follow_what_the_benchmarks_book(
+    generate: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, other = Figure("attacks", "a ÷ b", 2.0, "slow", at_most=1.2, subject="nrms"), Figure("site", "c", 3.0, "")
+    path = tmp_path / "reference" / "performance.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps([asdict(old), asdict(other)]), encoding="utf-8")
+    keep([replace(old, measured=1.1, detail="fast"), replace(old, measured=1.3, subject="bert")], path)
+    monkeypatch.setattr(generate, "DOCS", tmp_path)
+    assert [row.split(" | ")[1:] for row in generate.performance("attacks").splitlines()[2:]] == [
+        ["nrms", "1.1", "≤ 1.2", "ok |"],
+        ["bert", "1.3", "≤ 1.2", "MISSED |"],
+    ]
+    assert "| c | 3 |" in generate.performance("site")
+    assert old.line() == "a ÷ b: 2 (target: at most 1.2) MISSED; slow"
 
 
 def test_every_generator_is_used(generate: ModuleType) -> None:

@@ -1,12 +1,9 @@
-"""Our collaborative models beside Cornac's and RecBole's: what is trained on, and what is measured."""
+"""Our collaborative models: what they and their peers are trained on, and what is measured."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +22,6 @@ from recgauntlet.training.trainer import train
 
 HISTORY = 50
 Scores = npt.NDArray[np.float64]
-PEERS = {
-    "cornac": "RECGAUNTLET_BENCH_CORNAC",
-    "BPR": "RECGAUNTLET_BENCH_RECBOLE",
-    "LightGCN": "RECGAUNTLET_BENCH_RECBOLE",
-}
-"""By the name of the peer: the environment variable that names the Python it is installed in."""
 
 
 @dataclass(frozen=True)
@@ -116,21 +107,6 @@ def as_good(name: str, split: Split, wanted: Quality) -> Quality | None:
         if found.ndcg.high >= wanted.ndcg.value and found.auc.high >= wanted.auc.value:
             return found
     return None
-
-
-def peers(name: str, split: Split, folder: Path) -> tuple[Scores, float] | None:
-    """The same of a peer, trained by its own Python; None where none is named."""
-    python = os.environ.get(PEERS[name])
-    if python is None:
-        return None
-    source, target = folder / f"{name}-in.npz", folder / f"{name}-out.npz"
-    counts = np.array([split.data.user_count, len(split.data.catalog)])
-    np.savez(source, edges=split.train, valid=split.valid, counts=counts)
-    script = Path(__file__).with_name("bench_collaborative_peer.py")
-    bare = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    subprocess.run([python, str(script), name, str(source), str(target)], check=True, env=bare)
-    found = np.load(target)
-    return found["scores"], float(found["seconds"])
 
 
 def quality(scores: Scores, seconds: float, split: Split) -> Quality:

@@ -16,6 +16,7 @@ from recgauntlet.core.card import Threat, Tier
 from recgauntlet.core.dataset import Pairs, TaskData
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import IntArray
 from recgauntlet.data.prepare import item_vectors, prepare
 from recgauntlet.evaluation.robustness import run_attack
 from recgauntlet.evaluation.setup import Trial, attackable
@@ -56,14 +57,9 @@ class Subject:
         validation and training pairs where those are too few. How a model fares on what it was trained on is no
         result, but all attacks face the same examples."""
         every = [self.data.test, self.data.valid, self.data.train]
-        rows = np.tile(np.arange(min(pairs, sum(map(len, every)))), times)
-        joined = Pairs(
-            np.concatenate([p.users for p in every])[rows],
-            np.concatenate([p.histories for p in every])[rows],
-            np.concatenate([p.clicked for p in every])[rows],
-            np.concatenate([p.unclicked for p in every])[rows],
-        )
-        return Trial.of(self.model, replace(self.data, test=joined), self.world)
+        joined = Pairs(*(np.concatenate(arrays) for arrays in zip(*map(arrays_of, every), strict=True)))
+        rows = np.tile(np.arange(min(pairs, len(joined))), times)
+        return Trial.of(self.model, replace(self.data, test=rows_of(joined, rows)), self.world)
 
 
 def open_subject(task: str = "news-click") -> Subject:
@@ -106,6 +102,15 @@ def untrained_subject(model: str, options: dict[str, int], task: str = "news-cli
     data = prepare(cell.task, spec.track, spec.source)
     built = untrained(cell, data, torch.device("cpu"))
     return Subject(cell, data, built.eval().requires_grad_(False), AttackerKnowledge(data.catalog, item_vectors(data)))
+
+
+def arrays_of(pairs: Pairs) -> tuple[IntArray, ...]:
+    return pairs.users, pairs.histories, pairs.clicked, pairs.unclicked
+
+
+def rows_of(pairs: Pairs, rows: IntArray) -> Pairs:
+    """Pairs by their numbers."""
+    return Pairs(*(array[rows] for array in arrays_of(pairs)))
 
 
 def survivors(trial: Trial, threat: Threat, tier: Tier, enough: int = 0) -> torch.Tensor:

@@ -6,11 +6,11 @@ and on a busy one they do not count what others do.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -24,31 +24,18 @@ class Sides:
 
 
 def side_by_side(
-    benchmark: Any, first: Callable[[], object], second: Callable[[], object], *, rounds: int = 7, warm: bool = True
+    first: Callable[[], object], second: Callable[[], object], *, rounds: int = 7, warm: bool = True
 ) -> Sides:
-    """Time both in every round, each first in every other one; pytest-benchmark books the rounds."""
-    seconds: list[tuple[float, float]] = []
-
-    def once() -> None:
-        if len(seconds) % 2:
-            late = seconds_of(second)
-            seconds.append((seconds_of(first), late))
-        else:
-            early = seconds_of(first)
-            seconds.append((early, seconds_of(second)))
-
+    """Time both in every round; the second begins every other round."""
     if warm:
         first()
         second()
-    benchmark.pedantic(once, rounds=rounds, iterations=1)
-    sides = Sides(
-        statistics.median(a / b for a, b in seconds),
-        statistics.median(a for a, _ in seconds),
-        statistics.median(b for _, b in seconds),
-        len(seconds),
-    )
-    benchmark.extra_info.update(ratio=sides.ratio, first=sides.first, second=sides.second)
-    return sides
+    seconds = np.empty((rounds, 2))
+    for number in range(rounds):
+        for side in (0, 1) if number % 2 == 0 else (1, 0):
+            seconds[number, side] = seconds_of((first, second)[side])
+    ratio = float(np.median(seconds[:, 0] / seconds[:, 1]))
+    return Sides(ratio, *np.median(seconds, axis=0).tolist(), rounds)
 
 
 def seconds_of(call: Callable[[], object]) -> float:

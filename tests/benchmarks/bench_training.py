@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench_subject import CHECKPOINT, untrained_subject
+from bench_subject import CHECKPOINT, rows_of, untrained_subject
 from torch import Tensor
 from torch.nn import functional as F
 
 from recgauntlet.core.batch import Batch
-from recgauntlet.core.dataset import Pairs, TaskData
+from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
 from recgauntlet.data.batches import pairs_to_batch
@@ -45,10 +45,10 @@ class Course:
         size = size or built.recipe.batch_size
         built.recipe = replace(built.recipe, epochs=1, batch_size=size, least_steps=1)
         known = opened.data
-        pairs = _rows(known.train, np.arange(steps * size) % len(known.train))
+        pairs = rows_of(known.train, np.arange(steps * size) % len(known.train))
         order = RNG.child("batches").numpy(0).permutation(len(pairs))
         batches = tuple(pairs_to_batch(pairs, order[start : start + size]) for start in range(0, len(pairs), size))
-        data = replace(known, train=pairs, valid=_rows(known.valid, np.arange(2)))
+        data = replace(known, train=pairs, valid=rows_of(known.valid, np.arange(2)))
         return cls(built, data, batches, f"{opened.name}, {steps} steps of {size} pairs")
 
     def harness(self, defense: Defense) -> None:
@@ -88,7 +88,3 @@ def _optimizer(model: Recommender, steps: int) -> tuple[torch.optim.Optimizer, t
     return optimizer, torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / rising, max(0.0, (steps - step) / falling))
     )
-
-
-def _rows(pairs: Pairs, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Pairs:
-    return Pairs(pairs.users[rows], pairs.histories[rows], pairs.clicked[rows], pairs.unclicked[rows])

@@ -1,30 +1,26 @@
-"""What the benchmarks share: the subject, the list of figures, and the lines at the end."""
+"""What the benchmarks share: the attacked model, and the figures that they book."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bench_figures import Figure, keep
+from bench_figures import Book, Figure, keep
 from bench_subject import Subject, open_subject
 
-HERE = Path(__file__).parent
 FIGURES = pytest.StashKey[list[Figure]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FIGURES] = []
-    config.addinivalue_line("markers", "measures: takes time or memory; runs under --benchmark-enable alone")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("benchmark_enable"):
-        return
-    skip = pytest.mark.skip(reason="a benchmark: make bench")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if HERE in item.path.parents and item.get_closest_marker("measures"):
-            item.add_marker(skip)
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(7200))
+            item.add_marker(pytest.mark.filterwarnings("ignore"))
 
 
 @pytest.fixture(scope="session")
@@ -33,17 +29,16 @@ def subject() -> Subject:
 
 
 @pytest.fixture
-def book(request: pytest.FixtureRequest) -> Iterator[Callable[[Figure], None]]:
-    """Takes a figure down; it is printed at the end and kept."""
+def book(request: pytest.FixtureRequest) -> Iterator[Book]:
+    """Takes a figure; it is kept when the test ends, and printed at the end of the run."""
     figures: list[Figure] = []
-    yield figures.append
+    yield lambda *fields, **named: figures.append(Figure(*fields, **named))
     request.config.stash[FIGURES] += figures
     keep(figures)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    figures = config.stash[FIGURES]
-    if figures:
+    if config.stash[FIGURES]:
         terminalreporter.section("ratios")
-        for figure in figures:
-            terminalreporter.write_line(figure.line())
+    for figure in config.stash[FIGURES]:
+        terminalreporter.write_line(figure.line())

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
-from bench_figures import Figure
+from bench_figures import Book
 from bench_subject import Subject, untrained_subject
 from bench_timing import side_by_side
 
 from recgauntlet.attacks.embedding.pgd import PGD
-from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation.setup import Trial
 from recgauntlet.threats.budget import Budget
@@ -24,7 +22,6 @@ MODELS: dict[str, tuple[dict[str, int], int]] = {
     "bert": ({"layers": 2}, 8),
 }
 """Options of the model, and pairs."""
-pytestmark = [pytest.mark.measures, pytest.mark.timeout(3600), pytest.mark.filterwarnings("ignore")]
 
 
 def bare_passes(trial: Trial, subject: Subject) -> Callable[[], None]:
@@ -44,7 +41,7 @@ def bare_passes(trial: Trial, subject: Subject) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_pgd_costs_little_more_than_its_gradients(model: str, benchmark: Any, book: Callable[[Figure], None]) -> None:
+def test_pgd_costs_little_more_than_its_gradients(model: str, book: Book) -> None:
     options, pairs = MODELS[model]
     subject = untrained_subject(model, options)
     trial = subject.trial(pairs)
@@ -56,21 +53,19 @@ def test_pgd_costs_little_more_than_its_gradients(model: str, benchmark: Any, bo
         victim.reset(None)
         attack.perturb(victim, trial.batch, budget, Randomness(0, "benchmark"))
 
-    sides = side_by_side(benchmark, ours, bare_passes(trial, subject), rounds=9 if model == "nrms" else 3)
+    sides = side_by_side(ours, bare_passes(trial, subject), rounds=9 if model == "nrms" else 3)
     assert victim.effort.backwards == STEPS * len(trial.batch)
     book(
-        Figure(
-            name=f"PGD-{STEPS} over its floor, {model}",
-            measured=sides.ratio,
-            at_most=1.2,
-            detail=f"{sides.first:.2f} s against {sides.second:.2f} s for {len(trial.batch)} examples",
-            subject=f"{model}, untrained, {subject.cell.spec.task_id} ({subject.cell.spec.track})",
-            suite=suite_ref().id,
-        )
+        "attacks",
+        f"PGD-{STEPS} ÷ floor, {model}",
+        sides.ratio,
+        f"{sides.first:.2f} s against {sides.second:.2f} s for {len(trial.batch)} examples",
+        at_most=1.2,
+        subject=f"{model}, untrained, {subject.cell.spec.task_id} ({subject.cell.spec.track})",
     )
 
 
-def test_early_exit_saves_time(subject: Subject, benchmark: Any, book: Callable[[Figure], None]) -> None:
+def test_early_exit_saves_time(subject: Subject, book: Book) -> None:
     trial = subject.trial()
     batch = trial.batch.select(torch.nonzero(trial.right).squeeze(1))
     budget = Budget.of(subject.threat("embedding"), "standard")
@@ -83,13 +78,11 @@ def test_early_exit_saves_time(subject: Subject, benchmark: Any, book: Callable[
         return victim.effort.backwards
 
     saved = 1 - run(stop=True) / run(stop=False)
-    sides = side_by_side(benchmark, lambda: run(stop=True), lambda: run(stop=False))
+    sides = side_by_side(lambda: run(stop=True), lambda: run(stop=False))
     book(
-        Figure(
-            name=f"PGD-{STEPS} with early exit over PGD-{STEPS} without",
-            measured=sides.ratio,
-            detail=f"{saved:.0%} of the gradients saved on {len(batch)} examples, standard tier",
-            subject=subject.name,
-            suite=suite_ref().id,
-        )
+        "attacks",
+        f"PGD-{STEPS} with early exit ÷ without",
+        sides.ratio,
+        f"{saved:.0%} of the gradients saved on {len(batch)} examples, standard tier",
+        subject=subject.name,
     )

@@ -1,23 +1,27 @@
-"""What the benchmarks stand on: peers see the model as it is, are judged as we are, and figures are told rightly."""
+"""The parts of the benchmarks: a peer sees the model as it is and is judged as we are, and sides do the same work."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import bench_figures
+import numpy as np
 import pytest
 import torch
-from bench_figures import Figure
+from bench_collaborative import Split, quality, random_split
 from bench_subject import Subject, survivors, untrained_subject
+from bench_training import Course
 from bench_view import PeerView
 
 from recgauntlet.evaluation.setup import Trial
+from recgauntlet.testing.tiny import tiny_data
 from recgauntlet.threats.budget import Budget
+from recgauntlet.training.cost import count_passes
+from recgauntlet.training.defense import Defense
+
+SMALL = {"word_size": 8, "heads": 2, "head_size": 4, "attention_size": 8}
 
 
 @pytest.fixture(scope="module")
 def small() -> Subject:
-    return untrained_subject("nrms", {"word_size": 8, "heads": 2, "head_size": 4, "attention_size": 8})
+    return untrained_subject("nrms", SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -75,24 +79,50 @@ def test_the_suite_runs_as_the_harness_runs_it(small: Subject, trial: Trial) -> 
     assert standing.sum() < trial.right.sum()
 
 
-@pytest.mark.parametrize(
-    ("figure", "told"),
-    [
-        (Figure("a", 1.1, "why", at_most=1.2), "a: 1.1 (promised: at most 1.2) ok; why"),
-        (Figure("a", 1.3, "why", at_most=1.2), "a: 1.3 (promised: at most 1.2) MISSED; why"),
-        (Figure("a", 1.3, "why", at_least=1.5), "a: 1.3 (promised: at least 1.5) MISSED; why"),
-        (Figure("a", 1.3, "why"), "a: 1.3 (reported); why"),
-        (Figure("a", None, "foolbox is not installed", at_most=1), "a: skipped: foolbox is not installed"),
-    ],
-)
-def test_a_figure_says_what_was_promised(figure: Figure, told: str) -> None:
-    assert figure.line() == told
+def test_the_bare_loop_ends_at_the_weights_of_the_harness() -> None:
+    """So it does the same work."""
+    ended = []
+    for bare in (True, False):
+        course = Course.of("nrms", SMALL, 4, size=8)
+        torch.manual_seed(0)
+        if bare:
+            course.bare()
+        else:
+            course.harness(Defense())
+        ended.append(torch.cat([value.detach().flatten() for value in course.model.parameters()]))
+    assert torch.equal(*ended)
 
 
-def test_a_skipped_figure_gives_way_to_a_measured_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_figures, "FIGURES", tmp_path / "figures.json")
-    bench_figures.keep([Figure("a", None, "not installed"), Figure("b", None, "not installed")])
-    bench_figures.keep([Figure("a", 2.0, "", subject="nrms")])
-    bench_figures.keep([Figure("a", None, "not installed")])
-    kept = [(figure.name, figure.measured) for figure in bench_figures.load().values()]
-    assert kept == [("b", None), ("a", 2.0)]
+def test_the_floor_of_pgd_takes_one_pass_and_one_for_each_step() -> None:
+    course = Course.of("nrms", SMALL, 2, size=8)
+    with count_passes(course.model) as passes:
+        course.bare(gradients=3)
+    assert (passes.forwards, passes.backwards) == (4 * 2 * 2 * 8,) * 2
+
+
+def test_the_split_keeps_its_parts_apart_and_no_unclicked_item_was_taken() -> None:
+    split = small_split()
+    parts = [set(map(tuple, part.T.tolist())) for part in (split.train, split.valid, split.test)]
+    assert not parts[0] & parts[1]
+    assert not (parts[0] | parts[1]) & parts[2]
+    taken = set().union(*parts)
+    for pairs in (split.data.train, split.data.valid, split.data.test):
+        for user, history, clicked, unclicked in zip(
+            pairs.users, pairs.histories, pairs.clicked, pairs.unclicked, strict=True
+        ):
+            assert (user, unclicked) not in taken
+            assert all((user, item) in parts[0] and item != clicked for item in history[history >= 0])
+
+
+def test_perfect_scores_are_worth_1_and_reversed_ones_0() -> None:
+    split = small_split()
+    scores = np.zeros((split.data.user_count, len(split.data.catalog)))
+    scores[split.test[0], split.test[1]] = 1.0
+    best, worst = quality(scores, 0.0, split), quality(-scores, 0.0, split)
+    assert (best.auc.value, best.ndcg.value) == (1.0, 1.0)
+    assert (worst.auc.value, worst.ndcg.value) == (0.0, 0.0)
+
+
+def small_split() -> Split:
+    taken = np.stack([np.repeat(np.arange(5), 12), np.tile(np.arange(12), 5) * 3 % 40])
+    return random_split(tiny_data(), taken)

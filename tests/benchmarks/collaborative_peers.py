@@ -102,7 +102,7 @@ def recbole(name: str, edges: Any, valid: Any, counts: Any) -> tuple[Any, float]
 
 
 def main() -> None:
-    """`peer in.npz out.npz`."""
+    """`collaborative_peers.py cornac|BPR|LightGCN IN.npz OUT.npz`."""
     peer, source, target = sys.argv[1:]
     given = np.load(source)
     target = str(Path(target).resolve())
