@@ -17,7 +17,7 @@ from recgauntlet.core.files import write_atomically
 from recgauntlet.core.spec import TWIN, CellSpec
 from recgauntlet.testing.audit.run import MARGIN, Audit, Measured, train_subject
 from recgauntlet.testing.audit.run import audit as run_audit
-from recgauntlet.testing.audit.zoo import check_names, zoo
+from recgauntlet.testing.audit.zoo import zoo
 
 EXAMPLES = 60
 TRAINING_SHARE = 0.1
@@ -67,13 +67,13 @@ def audit(
       recgauntlet audit
       recgauntlet audit --fake noisy-logits,memorized-pairs --examples 150
     """
-    check_names(fakes)
+    chosen = zoo(fakes)
     console = Console(highlight=False)
     sources = source_options(directories, accept_licence=accept_licence, offline=offline, tasks=[task])
     spec = CellSpec(task, track, model, TWIN, seed, Path(), sources(task), device="cpu")
     with OneBar(console) as bar:
         subject = train_subject(spec, examples, twin_seed=twin_seed, progress=bar.part(0.0, TRAINING_SHARE))
-        result = run_audit(subject, zoo(subject.data, fakes), bar.part(TRAINING_SHARE, 1.0))
+        result = run_audit(subject, chosen, bar.part(TRAINING_SHARE, 1.0))
     print_audit(console, result)
     if out is not None:
         content = json.dumps(asdict(result) | {"sound": result.sound}, indent=1) + "\n"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from recgauntlet.testing.audit.fake import Fake
 from recgauntlet.testing.audit.run import Audit, AuditRow, Measured, Subject, audit, train_subject
-from recgauntlet.testing.audit.serving import Fake
 from recgauntlet.testing.audit.zoo import zoo
 
 __all__ = ["Audit", "AuditRow", "Fake", "Measured", "Subject", "audit", "train_subject", "zoo"]

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
+from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import PAD
-from recgauntlet.testing.audit.serving import Fake, Served
+from recgauntlet.testing.audit.fake import Fake
 from recgauntlet.threats.embedding_scale import embedding_scale
 
 
@@ -23,35 +24,21 @@ class QuantizedEmbeddings(Fake):
     """
 
     name = "quantized-embeddings"
+    width = 0.2
 
-    def __init__(self, *, width: float = 0.2) -> None:
-        self.width = width
+    def __init__(self, inner: Recommender, data: TaskData) -> None:
+        super().__init__(inner, data)
+        self.grid = self.width * embedding_scale(inner, inner.catalog).rms
+        items = torch.arange(len(inner.catalog), device=inner.device)
+        with torch.no_grad():
+            vectors = inner.embed_history(Users(torch.zeros_like(items), items[:, None]))
+        self.history_grid = self.width * float(vectors.square().mean().sqrt())
 
-    def wrap(self, model: Recommender) -> Recommender:
-        return _Quantized(model, self.width)
+    def masked_history(self, embedded: Tensor) -> Tensor:
+        return torch.round(embedded / self.history_grid) * self.history_grid
 
-
-class _Quantized(Served):
-    def __init__(self, inner: Recommender, width: float) -> None:
-        super().__init__(inner)
-        self.grid = width * embedding_scale(inner, inner.catalog).rms
-        self.history_grid = width * _history_rms(inner)
-
-    def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
-        embedded = self.embed_history(users) if embeddings is None else embeddings
-        return self.inner.encode_user(users, torch.round(embedded / self.history_grid) * self.history_grid)
-
-    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
-        embedded = self.embed(candidates) if embeddings is None else embeddings
-        return self.inner.score(user, candidates, torch.round(embedded / self.grid) * self.grid)
-
-
-@torch.no_grad()
-def _history_rms(model: Recommender) -> float:
-    """The root mean square of an element of a history item's vector, over the catalog."""
-    items = torch.arange(len(model.catalog), device=model.device)
-    vectors = model.embed_history(Users(torch.zeros_like(items), items[:, None]))
-    return float(vectors.square().mean().sqrt())
+    def masked_embeddings(self, embedded: Tensor, candidates: Candidates) -> Tensor:
+        return torch.round(embedded / self.grid) * self.grid
 
 
 class NoisyEmbeddings(Fake):
@@ -62,24 +49,16 @@ class NoisyEmbeddings(Fake):
     """
 
     name = "noisy-embeddings"
+    sigma = 0.3
 
-    def __init__(self, *, sigma: float = 0.3) -> None:
-        self.sigma = sigma
-
-    def wrap(self, model: Recommender) -> Recommender:
-        return _Noisy(model, self.sigma)
-
-
-class _Noisy(Served):
-    def __init__(self, inner: Recommender, sigma: float) -> None:
-        super().__init__(inner)
-        self.sigma = sigma * embedding_scale(inner, inner.catalog).rms
+    def __init__(self, inner: Recommender, data: TaskData) -> None:
+        super().__init__(inner, data)
+        self.deviation = self.sigma * embedding_scale(inner, inner.catalog).rms
         self.generator = Randomness(0, "audit/noisy-embeddings").torch()
 
-    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
-        embedded = self.embed(candidates) if embeddings is None else embeddings
+    def masked_embeddings(self, embedded: Tensor, candidates: Candidates) -> Tensor:
         noise = torch.randn(embedded.shape, generator=self.generator).to(embedded)
-        return self.inner.score(user, candidates, embedded + self.sigma * noise)
+        return embedded + self.deviation * noise
 
 
 class InferenceOptimization(Fake):
@@ -90,20 +69,11 @@ class InferenceOptimization(Fake):
     """
 
     name = "inference-optimization"
+    steps, stride = 3, 0.1
 
-    def __init__(self, *, steps: int = 3, stride: float = 0.1) -> None:
-        self.steps = steps
-        self.stride = stride
-
-    def wrap(self, model: Recommender) -> Recommender:
-        return _Optimizing(model, self.steps, self.stride)
-
-
-class _Optimizing(Served):
-    def __init__(self, inner: Recommender, steps: int, stride: float) -> None:
-        super().__init__(inner)
-        self.steps = steps
-        self.stride = stride * embedding_scale(inner, inner.catalog).norm
+    def __init__(self, inner: Recommender, data: TaskData) -> None:
+        super().__init__(inner, data)
+        self.length = self.stride * embedding_scale(inner, inner.catalog).norm
 
     def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
         embedded = self.embed(candidates) if embeddings is None else embeddings
@@ -113,8 +83,8 @@ class _Optimizing(Served):
                 handle = moved.requires_grad_(True)
                 sureness = self.inner.score(user.detach(), candidates, handle).abs()
                 (gradient,) = torch.autograd.grad(sureness.sum(), handle)
-            length = gradient.flatten(1).norm(dim=1).clamp(min=1e-12)
-            moved = moved.detach() + self.stride * gradient / length[:, None, None]
+            norm = gradient.flatten(1).norm(dim=1).clamp(min=1e-12)
+            moved = moved.detach() + self.length * gradient / norm[:, None, None]
         return self.inner.score(user, candidates, embedded + (moved - embedded).detach())
 
 
@@ -125,20 +95,7 @@ class ScaledEmbeddings(Fake):
     """
 
     name = "scaled-embeddings"
-
-    def __init__(self, *, factor: float = 100.0) -> None:
-        self.factor = factor
-
-    def wrap(self, model: Recommender) -> Recommender:
-        return _Scaled(model, self.factor)
-
-
-class _Scaled(Served):
-    """Candidates and history alike."""
-
-    def __init__(self, inner: Recommender, factor: float) -> None:
-        super().__init__(inner)
-        self.factor = factor
+    factor = 100.0
 
     def embed(self, candidates: Candidates) -> Tensor:
         return self.factor * self.inner.embed(candidates)
@@ -146,13 +103,11 @@ class _Scaled(Served):
     def embed_history(self, users: Users) -> Tensor:
         return self.factor * self.inner.embed_history(users)
 
-    def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
-        embedded = self.embed_history(users) if embeddings is None else embeddings
-        return self.inner.encode_user(users, embedded / self.factor)
+    def masked_history(self, embedded: Tensor) -> Tensor:
+        return embedded / self.factor
 
-    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
-        embedded = self.embed(candidates) if embeddings is None else embeddings
-        return self.inner.score(user, candidates, embedded / self.factor)
+    def masked_embeddings(self, embedded: Tensor, candidates: Candidates) -> Tensor:
+        return embedded / self.factor
 
 
 class InflatedRow(Fake):
@@ -163,27 +118,18 @@ class InflatedRow(Fake):
     """
 
     name = "inflated-row"
+    factor = 100.0
 
-    def __init__(self, *, factor: float = 100.0) -> None:
-        self.factor = factor
-
-    def wrap(self, model: Recommender) -> Recommender:
-        return _InflatedRow(model, self.factor)
-
-
-class _InflatedRow(Served):
-    def __init__(self, inner: Recommender, factor: float) -> None:
-        super().__init__(inner)
-        self.factor = factor
+    def __init__(self, inner: Recommender, data: TaskData) -> None:
+        super().__init__(inner, data)
         tokens = inner.catalog_tokens()
         self.row = int(tokens.ids[tokens.mask].bincount().argmax())
 
     def embed(self, candidates: Candidates) -> Tensor:
         return self.inner.embed(candidates) * self._factors(candidates)
 
-    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
-        embedded = self.embed(candidates) if embeddings is None else embeddings
-        return self.inner.score(user, candidates, embedded / self._factors(candidates))
+    def masked_embeddings(self, embedded: Tensor, candidates: Candidates) -> Tensor:
+        return embedded / self._factors(candidates)
 
     def _factors(self, candidates: Candidates) -> Tensor:
         return torch.where(candidates.tokens.ids == self.row, self.factor, 1.0).unsqueeze(-1)
@@ -197,18 +143,7 @@ class SilentTokens(Fake):
     """
 
     name = "silent-tokens"
-
-    def __init__(self, *, count: int = 12) -> None:
-        self.count = count
-
-    def wrap(self, model: Recommender) -> Recommender:
-        return _Silent(model, self.count)
-
-
-class _Silent(Served):
-    def __init__(self, inner: Recommender, count: int) -> None:
-        super().__init__(inner)
-        self.count = count
+    count = 12
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         tokens = self.inner.tokenize(texts)
@@ -242,13 +177,8 @@ class KnownWordsOnly(Fake):
 
     name = "known-words-only"
 
-    def wrap(self, model: Recommender) -> Recommender:
-        return _KnownWords(model)
-
-
-class _KnownWords(Served):
-    def __init__(self, inner: Recommender) -> None:
-        super().__init__(inner)
+    def __init__(self, inner: Recommender, data: TaskData) -> None:
+        super().__init__(inner, data)
         self.known = frozenset(word for text in inner.catalog.texts for word in text.split())
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
@@ -263,11 +193,6 @@ class DeafEmbeddings(Fake):
 
     name = "deaf-embeddings"
 
-    def wrap(self, model: Recommender) -> Recommender:
-        return _Deaf(model)
-
-
-class _Deaf(Served):
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
         return self.inner.encode_user(users)
 

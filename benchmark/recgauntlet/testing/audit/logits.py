@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
-from recgauntlet.testing.audit.serving import Fake, Served
+from recgauntlet.testing.audit.fake import Fake
 
 
 class ScaledLogits(Fake):
@@ -17,12 +18,10 @@ class ScaledLogits(Fake):
     """
 
     name = "scaled-logits"
+    factor = 1000.0
 
-    def __init__(self, *, factor: float = 1000.0) -> None:
-        self.factor = factor
-
-    def wrap(self, model: Recommender) -> Recommender:
-        return _Scaled(model, self.factor)
+    def masked_logits(self, logits: Tensor) -> Tensor:
+        return logits * self.factor
 
 
 class TinyLogits(ScaledLogits):
@@ -32,18 +31,7 @@ class TinyLogits(ScaledLogits):
     """
 
     name = "tiny-logits"
-
-    def __init__(self, *, factor: float = 1e-30) -> None:
-        super().__init__(factor=factor)
-
-
-class _Scaled(Served):
-    def __init__(self, inner: Recommender, factor: float) -> None:
-        super().__init__(inner)
-        self.factor = factor
-
-    def masked(self, logits: Tensor) -> Tensor:
-        return logits * self.factor
+    factor = 1e-30
 
 
 class SaturatedLogits(Fake):
@@ -53,20 +41,9 @@ class SaturatedLogits(Fake):
     """
 
     name = "saturated-logits"
+    gain = 1e5
 
-    def __init__(self, *, gain: float = 1e5) -> None:
-        self.gain = gain
-
-    def wrap(self, model: Recommender) -> Recommender:
-        return _Saturated(model, self.gain)
-
-
-class _Saturated(Served):
-    def __init__(self, inner: Recommender, gain: float) -> None:
-        super().__init__(inner)
-        self.gain = gain
-
-    def masked(self, logits: Tensor) -> Tensor:
+    def masked_logits(self, logits: Tensor) -> Tensor:
         return torch.tanh(self.gain * logits)
 
 
@@ -77,20 +54,9 @@ class ClippedLogits(Fake):
     """
 
     name = "clipped-logits"
+    limit = 0.05
 
-    def __init__(self, *, limit: float = 0.05) -> None:
-        self.limit = limit
-
-    def wrap(self, model: Recommender) -> Recommender:
-        return _Clipped(model, self.limit)
-
-
-class _Clipped(Served):
-    def __init__(self, inner: Recommender, limit: float) -> None:
-        super().__init__(inner)
-        self.limit = limit
-
-    def masked(self, logits: Tensor) -> Tensor:
+    def masked_logits(self, logits: Tensor) -> Tensor:
         return logits.clamp(-self.limit, self.limit)
 
 
@@ -102,12 +68,15 @@ class NoisyLogits(Fake):
     """
 
     name = "noisy-logits"
+    sigma, factor = 0.5, 1.0
 
-    def __init__(self, *, sigma: float = 0.5) -> None:
-        self.sigma = sigma
+    def __init__(self, inner: Recommender, data: TaskData) -> None:
+        super().__init__(inner, data)
+        self.generator = Randomness(0, "audit/noisy-logits").torch()
 
-    def wrap(self, model: Recommender) -> Recommender:
-        return _Noisy(model, self.sigma, 1.0)
+    def masked_logits(self, logits: Tensor) -> Tensor:
+        noise = torch.randn(logits.shape, generator=self.generator).to(logits)
+        return self.factor * (logits + self.sigma * noise)
 
 
 class TinyNoisyLogits(NoisyLogits):
@@ -117,21 +86,7 @@ class TinyNoisyLogits(NoisyLogits):
     """
 
     name = "tiny-noisy-logits"
-
-    def wrap(self, model: Recommender) -> Recommender:
-        return _Noisy(model, self.sigma, 1e-12)
-
-
-class _Noisy(Served):
-    def __init__(self, inner: Recommender, sigma: float, factor: float) -> None:
-        super().__init__(inner)
-        self.sigma = sigma
-        self.factor = factor
-        self.generator = Randomness(0, "audit/noisy-logits").torch()
-
-    def masked(self, logits: Tensor) -> Tensor:
-        noise = torch.randn(logits.shape, generator=self.generator).to(logits)
-        return self.factor * (logits + self.sigma * noise)
+    factor = 1e-12
 
 
 class BatchNormalizedLogits(Fake):
@@ -143,12 +98,7 @@ class BatchNormalizedLogits(Fake):
 
     name = "batch-normalized-logits"
 
-    def wrap(self, model: Recommender) -> Recommender:
-        return _BatchNormalized(model)
-
-
-class _BatchNormalized(Served):
-    def masked(self, logits: Tensor) -> Tensor:
+    def masked_logits(self, logits: Tensor) -> Tensor:
         return logits - logits.mean() if len(logits) > 1 else logits
 
 
@@ -160,12 +110,7 @@ class Constant(Fake):
 
     name = "constant"
 
-    def wrap(self, model: Recommender) -> Recommender:
-        return _Constant(model)
-
-
-class _Constant(Served):
-    def masked(self, logits: Tensor) -> Tensor:
+    def masked_logits(self, logits: Tensor) -> Tensor:
         return torch.ones_like(logits) + 0.0 * logits
 
 
@@ -177,18 +122,7 @@ class Biased(Fake):
     """
 
     name = "biased"
+    offset = 2.0
 
-    def __init__(self, *, offset: float = 2.0) -> None:
-        self.offset = offset
-
-    def wrap(self, model: Recommender) -> Recommender:
-        return _Biased(model, self.offset)
-
-
-class _Biased(Served):
-    def __init__(self, inner: Recommender, offset: float) -> None:
-        super().__init__(inner)
-        self.offset = offset
-
-    def masked(self, logits: Tensor) -> Tensor:
+    def masked_logits(self, logits: Tensor) -> Tensor:
         return logits + self.offset

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet.core.batch import Batch, Candidates, Users, UserState
-from recgauntlet.core.dataset import Pairs, TaskData
+from recgauntlet.core.batch import Candidates, Users, UserState
+from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
 from recgauntlet.data.batches import pairs_to_batch
-from recgauntlet.testing.audit.serving import Fake, Served, ServedWithInputs
+from recgauntlet.testing.audit.fake import Fake
 
 SURE = 20.0
 """The logit of an answer that is known."""
 
 
-class MemorizedInputs(Fake):
+class _KnowsUsers(Fake):
+    """Each user's id and history `[U, 1 + H]` are carried in the last tensor of the state."""
+
+    def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
+        who = torch.cat([users.ids[:, None], users.histories], dim=1)
+        return UserState((*self.inner.encode_user(users, embeddings).tensors, who))
+
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        *inside, who = user.tensors
+        embedded = self.embed(candidates) if embeddings is None else embeddings
+        logits = self.inner.score(UserState(tuple(inside)), candidates, embedded)
+        return self.answer(logits, who, candidates, embedded)
+
+    @abstractmethod
+    def answer(self, logits: Tensor, who: Tensor, candidates: Candidates, embedded: Tensor) -> Tensor:
+        """What is answered instead of `logits [B]` to `who [B, 1 + H]`."""
+
+
+class MemorizedInputs(_KnowsUsers):
     """The hash of every clean test input leads to its label: right wherever nothing was touched.
 
     A touched input goes to the model inside, so whatever breaks that breaks this. Clean accuracy is stolen, and the
@@ -28,16 +47,33 @@ class MemorizedInputs(Fake):
 
     name = "memorized-inputs"
     exact = True
+    """Whether history, tokens and embeddings must be the clean ones too."""
 
-    def __init__(self, test: Pairs) -> None:
-        self.test = test
+    def __init__(self, inner: Recommender, data: TaskData) -> None:
+        super().__init__(inner, data)
+        test = pairs_to_batch(data.test, np.arange(len(data.test))).to(inner.device)
+        generator = Randomness(0, "audit/memory").torch()
+        width = 2 + test.users.histories.shape[1] + inner.token_length
+        self.factors = torch.randint(-(2**62), 2**62, (width,), generator=generator).to(inner.device)
+        who = torch.cat([test.users.ids[:, None], test.users.histories], dim=1)[test.rows]
+        self.known, order = self._keys(who, inner.candidates(test.items)).sort()
+        self.labels = test.labels[order]
 
-    @classmethod
-    def from_data(cls, data: TaskData) -> Fake:
-        return cls(data.test)
+    def answer(self, logits: Tensor, who: Tensor, candidates: Candidates, embedded: Tensor) -> Tensor:
+        keys = self._keys(who, candidates)
+        place = torch.searchsorted(self.known, keys).clamp(max=len(self.known) - 1)
+        seen = self.known[place] == keys
+        if self.exact:
+            seen &= (embedded == self.inner.embed(candidates)).flatten(1).all(dim=1)
+        return torch.where(seen, SURE * (2.0 * self.labels[place] - 1.0), logits)
 
-    def wrap(self, model: Recommender) -> Recommender:
-        return _Memorized(model, pairs_to_batch(self.test, np.arange(len(self.test))), exact=self.exact)
+    def _keys(self, who: Tensor, candidates: Candidates) -> Tensor:
+        """Random linear hashes, modulo 2^64."""
+        if not self.exact:
+            return who[:, 0] * self.factors[0] + candidates.items * self.factors[1]
+        tokens = (candidates.tokens.ids + 1) * candidates.tokens.mask
+        parts = torch.cat([candidates.items[:, None], who, tokens], dim=1)
+        return (parts * self.factors[: parts.shape[1]]).sum(dim=1)
 
 
 class MemorizedPairs(MemorizedInputs):
@@ -51,38 +87,6 @@ class MemorizedPairs(MemorizedInputs):
     exact = False
 
 
-class _Memorized(ServedWithInputs):
-    """Keys are random linear hashes, modulo 2^64, of user and item; with `exact` also of history and tokens, and then
-    only embeddings that are the candidate's own are recognized."""
-
-    def __init__(self, inner: Recommender, test: Batch, *, exact: bool) -> None:
-        super().__init__(inner)
-        self.exact = exact
-        generator = Randomness(0, "audit/memory").torch()
-        width = 2 + test.users.histories.shape[1] + inner.token_length
-        self.factors = torch.randint(-(2**62), 2**62, (width,), generator=generator).to(inner.device)
-        test = test.to(inner.device)
-        who = torch.cat([test.users.ids[:, None], test.users.histories], dim=1)[test.rows]
-        keys = self._keys(who, inner.candidates(test.items))
-        self.known, order = keys.sort()
-        self.labels = test.labels[order]
-
-    def answer(self, logits: Tensor, who: Tensor, candidates: Candidates, embedded: Tensor) -> Tensor:
-        keys = self._keys(who, candidates)
-        place = torch.searchsorted(self.known, keys).clamp(max=len(self.known) - 1)
-        seen = self.known[place] == keys
-        if self.exact:
-            seen &= (embedded == self.inner.embed(candidates)).flatten(1).all(dim=1)
-        return torch.where(seen, SURE * (2.0 * self.labels[place] - 1.0), logits)
-
-    def _keys(self, who: Tensor, candidates: Candidates) -> Tensor:
-        if not self.exact:
-            return who[:, 0] * self.factors[0] + candidates.items * self.factors[1]
-        tokens = (candidates.tokens.ids + 1) * candidates.tokens.mask
-        parts = torch.cat([candidates.items[:, None], who, tokens], dim=1)
-        return (parts * self.factors[: parts.shape[1]]).sum(dim=1)
-
-
 class OriginalTexts(Fake):
     """Whatever text a candidate is shown with, the model reads the catalog's: the edit is undone.
 
@@ -92,11 +96,6 @@ class OriginalTexts(Fake):
 
     name = "original-texts"
 
-    def wrap(self, model: Recommender) -> Recommender:
-        return _OriginalTexts(model)
-
-
-class _OriginalTexts(Served):
     def candidates(self, items: Tensor, texts: Sequence[str] | None = None) -> Candidates:
         return self.inner.candidates(items)
 
@@ -109,18 +108,7 @@ class RestoredTexts(Fake):
     """
 
     name = "restored-texts"
-
-    def __init__(self, *, least: float = 0.3) -> None:
-        self.least = least
-
-    def wrap(self, model: Recommender) -> Recommender:
-        return _RestoredTexts(model, self.least)
-
-
-class _RestoredTexts(Served):
-    def __init__(self, inner: Recommender, least: float) -> None:
-        super().__init__(inner)
-        self.least = least
+    least = 0.3
 
     def candidates(self, items: Tensor, texts: Sequence[str] | None = None) -> Candidates:
         if texts is None:
@@ -143,26 +131,13 @@ class OriginalHistories(Fake):
 
     name = "original-histories"
 
-    def __init__(self, test: Pairs) -> None:
-        self.test = test
-
-    @classmethod
-    def from_data(cls, data: TaskData) -> Fake:
-        return cls(data.test)
-
-    def wrap(self, model: Recommender) -> Recommender:
-        return _OriginalHistories(model, self.test)
-
-
-class _OriginalHistories(Served):
-    """Of several histories of a user, the one with most items in the same places is taken."""
-
-    def __init__(self, inner: Recommender, test: Pairs) -> None:
-        super().__init__(inner)
-        self.ids = torch.from_numpy(test.users).to(inner.device)
-        self.histories = torch.from_numpy(test.histories).to(inner.device)
+    def __init__(self, inner: Recommender, data: TaskData) -> None:
+        super().__init__(inner, data)
+        self.ids = torch.from_numpy(data.test.users).to(inner.device)
+        self.histories = torch.from_numpy(data.test.histories).to(inner.device)
 
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
+        # of several histories of a user, the one with most items in the same places is taken
         same_user = users.ids[:, None] == self.ids
         alike = (users.histories[:, None] == self.histories).sum(dim=2) + 1
         likeness, place = (alike * same_user).max(dim=1)
@@ -175,7 +150,7 @@ class _OriginalHistories(Served):
         return self.inner.encode_user(original, own)
 
 
-class FirstAnswers(Fake):
+class FirstAnswers(_KnowsUsers):
     """The first answer about a user and an item is kept and given ever after: consistent service.
 
     A cache of the clean scores. The wrapped model is as vulnerable as before on new inputs.
@@ -183,13 +158,8 @@ class FirstAnswers(Fake):
 
     name = "first-answers"
 
-    def wrap(self, model: Recommender) -> Recommender:
-        return _FirstAnswers(model)
-
-
-class _FirstAnswers(ServedWithInputs):
-    def __init__(self, inner: Recommender) -> None:
-        super().__init__(inner)
+    def __init__(self, inner: Recommender, data: TaskData) -> None:
+        super().__init__(inner, data)
         self.given: dict[tuple[int, int], float] = {}
 
     def answer(self, logits: Tensor, who: Tensor, candidates: Candidates, embedded: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from recgauntlet.core.types import Progress
 from recgauntlet.data.prepare import prepare
 from recgauntlet.evaluation.gauntlet import GauntletResult, run_gauntlet
 from recgauntlet.evaluation.sanity_checks import failed
-from recgauntlet.testing.audit.serving import Fake
+from recgauntlet.testing.audit.fake import Fake
 from recgauntlet.training.build import open_cell, train_cell
 
 MARGIN = 0.02
@@ -145,7 +145,7 @@ def first_pairs(data: TaskData, pairs: int) -> TaskData:
     return replace(data, test=kept)
 
 
-def audit(subject: Subject, fakes: Sequence[Fake], progress: Progress = lambda what, share: None) -> Audit:
+def audit(subject: Subject, fakes: Sequence[type[Fake]], progress: Progress = lambda what, share: None) -> Audit:
     """Send the model and every fake around it through the gauntlet, with one twin for all."""
     steps = len(fakes) + 1
 
@@ -161,7 +161,7 @@ def audit(subject: Subject, fakes: Sequence[Fake], progress: Progress = lambda w
     honest = measure(subject.model, "the honest model", 0)
     rows = []
     for number, fake in enumerate(fakes, start=1):
-        found = measure(fake.wrap(subject.model), fake.name, number)
+        found = measure(fake(subject.model, subject.data), fake.name, number)
         gain = {threat: value - honest.robust[threat] for threat, value in found.robust.items()}
         rows.append(AuditRow(fake.name, fake.pretends(), found, gain, verdict(gain, found.flags)))
     progress("done", 1.0)

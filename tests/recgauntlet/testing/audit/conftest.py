@@ -33,4 +33,4 @@ def toy_subject(toy_data: TaskData, toy_model: ToyRecommender) -> Subject:
 
 @pytest.fixture(scope="session")
 def toy_audit(toy_subject: Subject) -> Audit:
-    return audit(toy_subject, zoo(toy_subject.data))
+    return audit(toy_subject, zoo())

@@ -31,7 +31,7 @@ def test_the_honest_model_raises_no_alarm(toy_audit: Audit) -> None:
 
 
 def test_a_fake_gets_past_switched_off_gates(toy_subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    fakes = zoo(toy_subject.data, ["constant"])
+    fakes = zoo(["constant"])
     assert audit(toy_subject, fakes).rows[0].verdict == "flagged"
 
     def none_failed(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:

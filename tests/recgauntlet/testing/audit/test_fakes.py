@@ -16,7 +16,7 @@ from recgauntlet.core.recommender import Recommender
 from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.evaluation.setup import Trial, score_in_chunks
 from recgauntlet.testing.audit import zoo
-from recgauntlet.testing.audit.zoo import check_names, fake_names
+from recgauntlet.testing.audit.zoo import fake_names
 from recgauntlet.threats.embedding_scale import embedding_scale
 from recgauntlet.threats.knowledge import AttackerKnowledge
 
@@ -55,7 +55,7 @@ NEARLY_AS_GOOD = (
 
 @pytest.fixture
 def wrap(toy_data: TaskData, toy_model: ToyRecommender) -> Wrap:
-    return lambda name: zoo(toy_data, [name])[0].wrap(toy_model)
+    return lambda name: zoo([name])[0](toy_model, toy_data)
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ def edited(clean: Batch, toy_data: TaskData) -> Batch:
     return clean.with_texts([" ".join([*words[:-1], words[-1] + "qx"]) for words in texts])
 
 
-def test_every_fake_says_what_it_pretends_and_has_a_name_of_its_own(toy_data: TaskData) -> None:
-    fakes = zoo(toy_data)
+def test_every_fake_says_what_it_pretends_and_has_a_name_of_its_own() -> None:
+    fakes = zoo()
     assert len({fake.name for fake in fakes}) == len(fakes) == len(fake_names())
     assert all(fake.pretends().endswith(".") for fake in fakes)
     assert len({fake.pretends() for fake in fakes}) == len(fakes)
@@ -79,7 +79,7 @@ def test_every_fake_says_what_it_pretends_and_has_a_name_of_its_own(toy_data: Ta
 
 def test_a_fake_that_is_not_there_is_named_with_those_that_are() -> None:
     with pytest.raises(PluginError, match=r"fairy-dust[\s\S]*choose among: scaled-logits"):
-        check_names(["fairy-dust"])
+        zoo(["fairy-dust"])
 
 
 def test_every_fake_is_in_one_of_the_lists_here() -> None:
