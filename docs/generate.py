@@ -12,7 +12,7 @@ import re
 import shlex
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.dataframe import COLUMNS, EXAMPLE_COLUMNS, documentation
 from recgauntlet.records.io import read_records
 from recgauntlet.records.schema import RunRecord
-from recgauntlet.testing.rules import KINDS, rules
+from recgauntlet.testing.registry import Kind, rules
 from recgauntlet.training.tuned import tuned_for
 
 DOCS = Path(__file__).resolve().parent
@@ -215,10 +215,9 @@ def ablation() -> str:
     return table(["threat", "all together", "each attack alone (and by no other, where not 0.0)"], rows)
 
 
-def checks(kind: str) -> str:
+def checks(kind: Kind) -> str:
     """The conformance checks of a kind of plugin, in the order in which they run."""
-    found = {name: name for name in KINDS}[kind]  # type: ignore[index]
-    return table(["check", "tests that"], [[f"`{rule.name}`", rule.about] for rule in rules(found)])
+    return table(["check", "tests that"], [[f"`{rule.name}`", rule.about] for rule in rules(kind)])
 
 
 def performance(group: str) -> str:
@@ -300,13 +299,9 @@ def generated(page: str) -> str:
     )
 
 
-def pages() -> Iterator[Path]:
-    yield from sorted(DOCS.rglob("*.md"))
-
-
 def main() -> None:
     """Write the pages whose generated parts have changed."""
-    for path in pages():
+    for path in sorted(DOCS.rglob("*.md")):
         text = path.read_text(encoding="utf-8")
         if (new := generated(text)) != text:
             path.write_text(new, encoding="utf-8")

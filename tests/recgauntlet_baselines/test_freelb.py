@@ -5,9 +5,8 @@ import torch
 from torch import Tensor
 from toy_problem import at, gradients, passes_of, problem, require_same, toy_batch, toy_model
 
-from recgauntlet.testing.defense_subject import trainer_at
 from recgauntlet.testing.tiny import tiny_data, whole
-from recgauntlet.testing.tiny_models import TinyItems
+from recgauntlet.testing.tiny_models import TinyItems, trainer_at
 from recgauntlet.training.defense import model_scores
 from recgauntlet_baselines.defenses.freelb import FreeLB, uniform_start
 from recgauntlet_baselines.defenses.pgd import PGD

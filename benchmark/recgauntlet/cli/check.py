@@ -126,7 +126,7 @@ def _article(word: str) -> str:
 
 def list_checks(console: Console, kinds: Sequence[Kind]) -> None:
     """Every check of the kinds: its name and what it looks at."""
-    from recgauntlet.testing.rules import rules
+    from recgauntlet.testing.registry import rules
 
     singular = {kind: word for word, kind in KINDS.items()}
     table = Table(box=None, pad_edge=False)

@@ -61,6 +61,10 @@ class Pairs:
     def __len__(self) -> int:
         return int(self.users.shape[0])
 
+    def select(self, rows: IntArray | slice) -> Pairs:
+        """The pairs at `rows`."""
+        return Pairs(self.users[rows], self.histories[rows], self.clicked[rows], self.unclicked[rows])
+
 
 @dataclass(frozen=True)
 class TrainingPeriod:

@@ -80,11 +80,6 @@ _ACCENTS = {
 
 def visible(text: str, *, keep: str = "") -> str:
     """`text` with characters that hide, reorder or break what follows written out (`\\u202e`); those in `keep` stay."""
-    plain = text
-    for character in keep:
-        plain = plain.replace(character, "")
-    if plain.isprintable():  # so none is of _UNSEEN, and most texts need no look at each character
-        return text
     return "".join(
         character
         if character in _JOINERS or character in keep or unicodedata.category(character) not in _UNSEEN

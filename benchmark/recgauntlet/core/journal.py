@@ -50,16 +50,10 @@ class Journal:
 
     def keep(self, key: str, result: BaseModel) -> None:
         """Write down the result of the step `key`."""
-        self._write(json.dumps([key, result.model_dump_json()]))
-
-    def remove(self) -> None:
-        """The evaluation is over: what it found stands in the record."""
-        if self._path:
-            self._path.unlink(missing_ok=True)
-
-    def _write(self, line: str) -> None:
         if not self._path:
             return
+        text = result.model_dump_json()
+        line = json.dumps([key, text])
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             new = not self._done
@@ -73,8 +67,12 @@ class Journal:
                 where=self._path,
                 remedy="free some disk space or choose another output directory (--out)",
             ) from error
-        key, text = json.loads(line)
         self._done[key] = text
+
+    def remove(self) -> None:
+        """The evaluation is over: what it found stands in the record."""
+        if self._path:
+            self._path.unlink(missing_ok=True)
 
 
 def _read(path: Path, header: str) -> dict[str, str]:

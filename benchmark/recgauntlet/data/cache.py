@@ -97,9 +97,8 @@ def _read(target: Path, *, training_only: bool) -> tuple[TaskData, str]:
             catalog = Catalog(*(tuple(texts) for texts in _from_bytes(stored["catalog"])))
             train, valid = (_part(Pairs, part, stored) for part in ("train", "valid"))
             if training_only:
-                none = train.users[:0]
-                test = Pairs(none, train.histories[:0], none, none)
-                offsets = np.zeros(1, dtype=np.int64)
+                test = train.select(slice(0))
+                none, offsets = test.users, np.zeros(1, dtype=np.int64)
                 impressions = Impressions(none, test.histories, none, none.astype(np.bool_), offsets)
             else:
                 test, impressions = _part(Pairs, "test", stored), _part(Impressions, "impressions", stored)

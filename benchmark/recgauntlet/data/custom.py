@@ -14,7 +14,7 @@ from pyarrow import csv, json, parquet
 from recgauntlet.core.card import TaskCard, Track, load_card
 from recgauntlet.core.dataset import INTERACTIONS, ITEMS, Tables
 from recgauntlet.core.errors import CardError, DataError
-from recgauntlet.core.task import SourceOptions, Task
+from recgauntlet.core.task import SourceOptions, Task, find_task
 from recgauntlet.data.cleaning import first_takes, k_core, mentioned, pc
 from recgauntlet.data.sources import read_raw
 from recgauntlet.data.text import decode, normalize
@@ -61,8 +61,6 @@ def find_task_or_card(name: str) -> Task:
     PluginError, CardError
         Where there is no such task, or the card is wrong.
     """
-    from recgauntlet.core.task import find_task
-
     return task_from_card(Path(name)) if name.endswith(".toml") else find_task(name)
 
 
@@ -192,7 +190,8 @@ def _column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
 
 def _strings(table: pa.Table, name: str, path: Path) -> list[str]:
     column = _column(table, name, path)
-    if not (pa.types.is_integer(column.type) or _is_text(column.type)):
+    kinds = pa.types
+    if not any(is_kind(column.type) for is_kind in (kinds.is_integer, kinds.is_string, kinds.is_large_string)):
         raise DataError(
             f"has the type {column.type}, text or whole numbers are expected",
             where=path,
@@ -201,10 +200,6 @@ def _strings(table: pa.Table, name: str, path: Path) -> list[str]:
         )
     out: list[str] = pc.cast(column, pa.string()).to_pylist()
     return out
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _times(table: pa.Table, path: Path) -> list[int]:

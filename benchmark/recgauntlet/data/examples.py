@@ -6,7 +6,6 @@ taken when its unclicked candidates are drawn. In evaluation nothing the user ev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -19,18 +18,6 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import PAD, BoolArray, IntArray
 from recgauntlet.data.cleaning import pc
 from recgauntlet.data.negative_sampling import unseen
-
-
-@dataclass(frozen=True)
-class _Clicks:
-    """`M` clicks that become examples: `users [M]`, `histories [M, H]`, `items [M]`."""
-
-    users: IntArray
-    histories: IntArray
-    items: IntArray
-
-    def select(self, index: IntArray) -> _Clicks:
-        return _Clicks(self.users[index], self.histories[index], self.items[index])
 
 
 def boundaries(split: Split, times: IntArray, where: str) -> tuple[int, int]:
@@ -116,30 +103,40 @@ def from_interactions(
     ever, before = np.sort(keys), np.sort(keys[times < valid_from])
     rng = Randomness(card.sampling_seed, "data")
 
-    def clicks(period: str, inside: BoolArray, size: int) -> _Clicks:
+    def clicks(period: str, inside: BoolArray, size: int) -> IntArray:
+        """The rows of `size` clicks."""
         eligible = np.flatnonzero(inside & has_history)
         _check_enough(len(eligible), size, period, where)
-        picked = rng.child(period).numpy().permutation(eligible)[:size]
-        histories = _histories(taken, user_starts[picked], starts[picked], card.history_length)
-        return _Clicks(users[picked], histories, taken[picked])
+        return rng.child(period).numpy().permutation(eligible)[:size]
 
-    def draw(period: str, chosen: _Clicks, exclude: IntArray, count: int) -> IntArray:
+    def draw(period: str, rows: IntArray, exclude: IntArray, count: int) -> IntArray:
+        """`[M, count]`: unclicked candidates of each click."""
         stream = rng.child(f"{period}/unclicked").numpy()
-        return unseen(chosen.users, exclude, len(catalog), count, stream, where=where)
+        return unseen(users[rows], exclude, len(catalog), count, stream, where=where)
+
+    def histories(rows: IntArray) -> IntArray:
+        return _histories(taken, user_starts[rows], starts[rows], card.history_length)
+
+    def pairs(rows: IntArray, unclicked: IntArray, size: int) -> Pairs:
+        """Click m beside each of `unclicked[m]`, the first `size` of them."""
+        rows = np.repeat(rows, unclicked.shape[1])[:size]
+        return Pairs(users[rows], histories(rows), taken[rows], unclicked.reshape(-1)[:size])
 
     per_click = card.negatives.train_per_click
     train = clicks("train", times < valid_from, -(-card.train_pairs // per_click))
     valid = clicks("valid", (times >= valid_from) & (times < test_from), card.valid_pairs)
     test = clicks("test", times >= test_from, max(card.test_pairs, card.test_impressions))
     shown = draw("test", test, ever, card.negatives.eval_per_click)
+    first = test[: card.test_impressions]
+    candidates, labels, offsets = _mixed(taken[first], shown[: len(first)], rng.child("order"))
     return TaskData(
         fingerprint=fingerprint,
         catalog=catalog,
         user_count=len(known_users),
-        train=_pairs(train, draw("train", train, before, per_click), card.train_pairs),
-        valid=_pairs(valid, draw("valid", valid, ever, 1), card.valid_pairs),
-        test=_pairs(test, shown[:, :1], card.test_pairs),
-        impressions=_mixed(test, shown, card.test_impressions, rng.child("order")),
+        train=pairs(train, draw("train", train, before, per_click), card.train_pairs),
+        valid=pairs(valid, draw("valid", valid, ever, 1), card.valid_pairs),
+        test=pairs(test, shown[:, :1], card.test_pairs),
+        impressions=Impressions(users[first], histories(first), candidates, labels, offsets),
     )
 
 
@@ -179,22 +176,13 @@ def _check_enough(there: int, wanted: int, period: str, where: str) -> None:
         )
 
 
-def _pairs(clicks: _Clicks, unclicked: IntArray, size: int) -> Pairs:
-    """Click m beside each of `unclicked[m]`, the first `size` of them."""
-    index = np.repeat(np.arange(len(clicks.items)), unclicked.shape[1])[:size]
-    picked = clicks.select(index)
-    return Pairs(picked.users, picked.histories, picked.items, unclicked.reshape(-1)[:size])
-
-
-def _mixed(clicks: _Clicks, unclicked: IntArray, size: int, rng: Randomness) -> Impressions:
-    """Click m among `unclicked[m]` at a place that is drawn, for the first `size` clicks."""
-    listed = np.concatenate([clicks.items[:size, None], unclicked[:size]], axis=1)
+def _mixed(clicked: IntArray, unclicked: IntArray, rng: Randomness) -> tuple[IntArray, BoolArray, IntArray]:
+    """Item m of `clicked` among `unclicked[m]` at a place that is drawn: items, labels and offsets of impressions."""
+    listed = np.concatenate([clicked[:, None], unclicked], axis=1)
     order = rng.numpy().permuted(np.tile(np.arange(listed.shape[1]), (len(listed), 1)), axis=1)
     items = np.take_along_axis(listed, order, axis=1)
     offsets = np.arange(len(listed) + 1, dtype=np.int64) * listed.shape[1]
-    return Impressions(
-        clicks.users[:size], clicks.histories[:size], items.reshape(-1), (order == 0).reshape(-1), offsets
-    )
+    return items.reshape(-1), (order == 0).reshape(-1), offsets
 
 
 def from_impressions(items: pa.Table, impressions: pa.Table, card: TrackCard, fingerprint: str, where: str) -> TaskData:

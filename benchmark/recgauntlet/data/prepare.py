@@ -19,18 +19,17 @@ from recgauntlet.data.examples import from_impressions, from_interactions
 from recgauntlet.data.fingerprint import DataPrint, fingerprint
 from recgauntlet.data.validate import validate
 
-Progress = Callable[[str, int, int], None]
-"""Told what begins: `(step, number, steps)`, as in ("reading the data", 1, 4)."""
-_STEPS = (
-    "reading the data",
-    "checking the tables",
-    "drawing the examples",
-    "keeping them for the next start",
-)
 
-
-def prepare(task: Task, track: Track, options: SourceOptions, *, progress: Progress | None = None) -> TaskData:
+def prepare(
+    task: Task,
+    track: Track,
+    options: SourceOptions,
+    *,
+    progress: Callable[[str, int, int], None] = lambda step, number, steps: None,
+) -> TaskData:
     """The data of one track, from the cache where it was prepared before (then no source is opened).
+
+    `progress` is called with what begins, its number and the number of steps, as in ("reading the data", 1, 4).
 
     Raises
     ------
@@ -45,20 +44,19 @@ def prepare(task: Task, track: Track, options: SourceOptions, *, progress: Progr
     kept = prepared_at(task.card, track, options.cache)
     if kept is not None and (data := store.load(kept)) is not None:
         return data
-    tell = _teller(progress)
-    tell(0)
+    progress("reading the data", 1, 4)
     tables = task.load(task.card, track, options)
     where = f"{task.card.id} ({track})"
-    tell(1)
+    progress("checking the tables", 2, 4)
     validate(tables, where)
     found = fingerprint(tables)
     check_fingerprint(card, found, where)
     target = place(task.card, track, found.sha256, options.cache)
     if kept is None and (data := store.load(target)) is not None:
         return data
-    tell(2)
+    progress("drawing the examples", 3, 4)
     data = build(card, tables, found.sha256, where)
-    tell(3)
+    progress("keeping them for the next start", 4, 4)
     store.save(data, target)
     return data
 
@@ -87,13 +85,12 @@ def check_fingerprint(card: TrackCard, found: DataPrint, where: str) -> None:
     if not card.fingerprint or found.sha256 == card.fingerprint:
         return
     differing = []
-    expectations = {str(name): table for name, table in card.tables.items()}
-    for name, table in found.tables.items():
-        expected = expectations.get(name)
-        if expected is not None and (expected.rows, expected.sha256) != (table.rows, table.sha256):
-            count = f"{table.rows} rows where the card has {expected.rows}"
-            same = f"{table.rows} rows as on the card, but other values"
-            differing.append(f"{name} ({same if table.rows == expected.rows else count})")
+    for name, expected in card.tables.items():
+        table = found.tables.get(name)
+        if table is not None and (expected.rows, expected.sha256) != (table.rows, table.sha256):
+            other = f"where the card has {expected.rows}"
+            how = "as on the card, but other values" if table.rows == expected.rows else other
+            differing.append(f"{name} ({table.rows} rows {how})")
     raise DataError(
         f"the tables are not those of the card: {', '.join(differing) or 'the card does not say which'} differ",
         where=where,
@@ -136,11 +133,3 @@ def item_vectors(
     made = torch.from_numpy(np.ascontiguousarray(sentence_vectors(data.catalog.texts, progress=progress)))
     write_atomically(path, save({"vectors": made}))
     return made
-
-
-def _teller(progress: Progress | None) -> Callable[[int], None]:
-    def tell(step: int) -> None:
-        if progress is not None:
-            progress(_STEPS[step], step + 1, len(_STEPS))
-
-    return tell

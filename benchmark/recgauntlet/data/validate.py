@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from recgauntlet.core.dataset import IMPRESSIONS, INTERACTIONS, ITEMS, Tables
@@ -73,15 +71,8 @@ def _check_columns(table: pa.Table, schema: pa.Schema, where: str) -> None:
 def _check_items(items: pa.Table, where: str) -> None:
     _check_filled(items, "id", where, "give every item an id")
     _check_unique(items, "id", where, "keep one row for each item")
-    blank = pc.equal(pc.utf8_trim_whitespace(items["text"]), "")
-    if pc.any(blank).as_py():
-        ids = items.filter(blank)["id"].to_pylist()
-        raise DataError(
-            f"{len(ids)} items have an empty text ({_some(ids)})",
-            where=where,
-            field="text",
-            remedy="give them a title or drop them",
-        )
+    blank = items["id"].filter(pc.equal(pc.utf8_trim_whitespace(items["text"]), ""))
+    _refuse(blank, "items have an empty text", where, "text", "give them a title or drop them")
 
 
 def _check_interactions(items: pa.Table, interactions: pa.Table, where: str) -> None:
@@ -90,14 +81,13 @@ def _check_interactions(items: pa.Table, interactions: pa.Table, where: str) -> 
     _check_known(interactions["item"], items, where, "item")
     pairs = interactions.group_by(["user", "item"]).aggregate([])
     counts = pairs.group_by("user").aggregate([("item", "count")])
-    lonely = counts.filter(pc.less(counts["item_count"], 2))["user"].to_pylist()
-    if lonely:
-        raise DataError(
-            f"{len(lonely)} users without history: they took one item alone ({_some(lonely)})",
-            where=where,
-            field="user",
-            remedy="drop users with fewer than two items (cleaning.min_user_items = 2 on a card of your own)",
-        )
+    _refuse(
+        counts["user"].filter(pc.less(counts["item_count"], 2)),
+        "users without history: they took one item alone",
+        where,
+        "user",
+        "drop users with fewer than two items (cleaning.min_user_items = 2 on a card of your own)",
+    )
 
 
 def _check_impressions(items: pa.Table, impressions: pa.Table, where: str) -> None:
@@ -107,36 +97,22 @@ def _check_impressions(items: pa.Table, impressions: pa.Table, where: str) -> No
     _check_times(impressions, where)
     for name in ("history", "shown"):
         _check_known(pc.list_flatten(impressions[name]), items, where, name)
-    lengths = {name: pc.list_value_length(impressions[name]).to_numpy() for name in ("history", "shown", "clicked")}
-    _check_rows(
-        impressions,
-        lengths["shown"] != lengths["clicked"],
+    ids = impressions["impression"]
+    history, shown, clicked = (pc.list_value_length(impressions[name]) for name in ("history", "shown", "clicked"))
+    _refuse(
+        ids.filter(pc.not_equal(shown, clicked)),
+        "impressions do not say for each candidate shown whether it was clicked",
         where,
         "clicked",
-        "do not say for each candidate shown whether it was clicked",
         "give one mark (clicked or not) for each candidate",
     )
-    _check_rows(
-        impressions,
-        lengths["history"] == 0,
+    _refuse(
+        ids.filter(pc.equal(history, 0)),
+        "impressions are of users without history",
         where,
         "history",
-        "are of users without history",
         "drop them: a model has nothing to go by",
     )
-
-
-def _check_rows(
-    table: pa.Table,
-    bad: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    where: str,
-    field: str,
-    fault: str,
-    remedy: str,
-) -> None:
-    if bad.any():
-        ids = table["impression"].filter(pa.array(bad)).to_pylist()
-        raise DataError(f"{len(ids)} impressions {fault} ({_some(ids)})", where=where, field=field, remedy=remedy)
 
 
 def _check_filled(table: pa.Table, column: str, where: str, remedy: str) -> None:
@@ -147,39 +123,25 @@ def _check_filled(table: pa.Table, column: str, where: str, remedy: str) -> None
 
 def _check_unique(table: pa.Table, column: str, where: str, remedy: str) -> None:
     counts = pc.value_counts(table[column])
-    repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist()
-    if repeated:
-        raise DataError(
-            f"{len(repeated)} ids stand more than once ({_some(repeated)})",
-            where=where,
-            field=column,
-            remedy=remedy,
-        )
+    repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    _refuse(repeated, "ids stand more than once", where, column, remedy)
 
 
 def _check_times(table: pa.Table, where: str) -> None:
     bad = pc.or_(pc.less(table["time"], EARLIEST), pc.greater(table["time"], LATEST))
-    if pc.any(bad).as_py():
-        values = table["time"].filter(bad).to_pylist()
-        raise DataError(
-            f"{len(values)} times lie outside 1970 to 2100 ({_some(values)})",
-            where=where,
-            field="time",
-            remedy="give whole seconds since 1970 (UTC); milliseconds must be divided by 1000",
-        )
+    remedy = "give whole seconds since 1970 (UTC); milliseconds must be divided by 1000"
+    _refuse(table["time"].filter(bad), "times lie outside 1970 to 2100", where, "time", remedy)
 
 
 def _check_known(used: pa.ChunkedArray | pa.Array, items: pa.Table, where: str, field: str) -> None:
     unknown = pc.unique(used.filter(pc.invert(pc.is_in(used, value_set=items["id"].combine_chunks()))))
-    if len(unknown):
-        raise DataError(
-            f"{len(unknown)} items are not in the table of items ({_some(unknown.to_pylist())})",
-            where=where,
-            field=field,
-            remedy="add them to the items or drop the rows; a truncated items file looks like this too",
-        )
+    remedy = "add them to the items or drop the rows; a truncated items file looks like this too"
+    _refuse(unknown, "items are not in the table of items", where, field, remedy)
 
 
-def _some(values: Iterable[object]) -> str:
-    every = sorted(map(str, values))
-    return ", ".join(every[:3]) + (", ..." if len(every) > 3 else "")
+def _refuse(bad: pa.ChunkedArray | pa.Array, problem: str, where: str, field: str, remedy: str) -> None:
+    """DataError with the number of `bad` ids or values and up to three of them, where there are any."""
+    if len(bad):
+        every = sorted(map(str, bad.to_pylist()))
+        some = ", ".join(every[:3]) + (", ..." if len(every) > 3 else "")
+        raise DataError(f"{len(bad)} {problem} ({some})", where=where, field=field, remedy=remedy)

@@ -14,9 +14,7 @@ from __future__ import annotations
 
 from recgauntlet.testing.check import Check, CheckSkipped, ConformanceError
 from recgauntlet.testing.outcomes import Outcome, run_checks
-from recgauntlet.testing.parametrize import parametrize_with_checks
-from recgauntlet.testing.registry import checks_for
-from recgauntlet.testing.rules import KINDS, Kind
+from recgauntlet.testing.registry import KINDS, Kind, checks_for, parametrize_with_checks
 
 __all__ = [
     "KINDS",

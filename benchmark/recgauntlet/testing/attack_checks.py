@@ -13,14 +13,13 @@ from recgauntlet.core.batch import Batch
 from recgauntlet.core.recommender import constructor_defaults
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import Surface
-from recgauntlet.testing.attack_subject import AttackSubject, damage, trained_victim, unlike
-from recgauntlet.testing.check import require
+from recgauntlet.testing.check import require, require_nothing_left, rule
 from recgauntlet.testing.constructor import require_constructor, require_hyperparameters
 from recgauntlet.testing.process import Globals, apart, live_tensors, scramble
-from recgauntlet.testing.side_effects import require_nothing_left
+from recgauntlet.testing.subjects import AttackSubject
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.verifier import verify
+from recgauntlet.threats.victim import Victim
 from recgauntlet.training.cost import count_passes
 
 SURFACES = get_args(Surface)
@@ -28,6 +27,7 @@ NEAR = 1e-3
 """Largest difference of two embedding changes that are meant to be one, relative to the radius."""
 
 
+@rule("see docs/extend/attack.md", needs_run=False)
 def constructor(subject: AttackSubject) -> None:
     """A subclass of Attack with its registered name and a known surface; keyword-only arguments with plain
     defaults, no **kwargs.
@@ -52,6 +52,7 @@ def constructor(subject: AttackSubject) -> None:
     )
 
 
+@rule("let supports return True for budgets that the attack has moves in", needs_run=False)
 def supports(subject: AttackSubject) -> str:
     """`supports` returns a bool for every budget of the surface, and True for at least one."""
     attack = subject.make()
@@ -62,21 +63,23 @@ def supports(subject: AttackSubject) -> str:
     return f"tried on {', '.join(dict.fromkeys(budget.threat.id for budget in subject.budgets))}"
 
 
+@rule("mend the error: the last place that is named is where it was raised", needs_run=False)
 def runs(subject: AttackSubject) -> None:
     """The attack runs on every threat that it supports, at the standard tier, without an error."""
-    for each in subject.at("standard"):
-        subject.ask(each)
+    if subject.failure is not None:
+        raise subject.failure
 
 
-def hyperparameters(subject: AttackSubject) -> None:
+@rule("write self.NAME = NAME for every argument")
+def hyper_parameters(subject: AttackSubject) -> None:
     """Every constructor argument is an attribute of the same name with the given value; the evidence names it."""
     require_hyperparameters(subject.make, constructor_defaults(subject.plugin) | dict(subject.options))
 
 
+@rule("return the batch with changed inputs, nothing else")
 def returns_inputs(subject: AttackSubject) -> None:
     """`perturb` returns a Batch of the same examples in the same order: inputs, not verdicts."""
     for budget in subject.at("standard"):
-        found: Any
         found, victim = subject.ask(budget)
         require(isinstance(found, Batch), f"perturb gives {type(found).__name__}", "return a recgauntlet.Batch")
         require(
@@ -86,6 +89,10 @@ def returns_inputs(subject: AttackSubject) -> None:
         )
 
 
+@rule(
+    "see docs/protocol.md for what is legal; budget.amount is the number of words or edits, or the radius relative to "
+    "victim.scale"
+)
 def budget(subject: AttackSubject) -> str:
     """Every input is legal for the independent verifier, in every tier of every threat."""
     count = 0
@@ -102,6 +109,7 @@ def budget(subject: AttackSubject) -> str:
     return f"{count} inputs verified"
 
 
+@rule("stop when victim.remaining(batch.example_ids) says 0")
 def query_limit(subject: AttackSubject) -> str:
     """The attack never exceeds the budget's queries: 1, 2, 7, or those of the tier."""
     most = 0
@@ -112,6 +120,7 @@ def query_limit(subject: AttackSubject) -> str:
     return f"at most {most} queries an example"
 
 
+@rule("ask victim.scores, victim.embedding_gradient, victim.word_slopes or victim.history_gradient")
 def no_back_door(subject: AttackSubject) -> None:
     """The model is queried through the victim, which counts; `victim.model` is not scored directly."""
     for each in subject.at("standard"):
@@ -126,6 +135,7 @@ def no_back_door(subject: AttackSubject) -> None:
         )
 
 
+@rule("draw from rng, keyed by example ids, and from nothing else")
 def determinism(subject: AttackSubject) -> None:
     """One seed gives the same inputs: draws come from rng, and no global generator is used."""
     for each in subject.at("standard"):
@@ -133,7 +143,7 @@ def determinism(subject: AttackSubject) -> None:
         first, _ = subject.perturb(each)
         scramble(2)
         second, _ = subject.perturb(each)
-        _require_equal(first, second, each, subject.world, 0.0, "asked twice with one seed")
+        _require_equal(subject, each, first, second, 0.0, "asked twice with one seed")
         require(
             torch.equal(_seeded_state(), torch.get_rng_state()),
             f"{each.threat.id}: the global generator of torch was drawn from or seeded",
@@ -146,6 +156,7 @@ def _seeded_state() -> Tensor:
     return torch.Generator().manual_seed(0).get_state()
 
 
+@rule("key draws by batch.example_ids, and compute nothing over the batch (means, maxima, early exits for all)")
 def batch_order(subject: AttackSubject) -> None:
     """An example's result does not depend on the others: in reverse order, and in batches of a third."""
     subject.require_repeatable()
@@ -157,28 +168,28 @@ def batch_order(subject: AttackSubject) -> None:
         fresh = subject.victim()
         reverse, _ = subject.perturb(each, victim=fresh, on=fresh.clean.select(order))
         back = reverse.select(order)
-        _require_equal(together, back, each, subject.world, radius, "in order and in reverse")
+        _require_equal(subject, each, together, back, radius, "in order and in reverse")
         for start in range(0, size, size // 3):
             index = torch.arange(start, min(start + size // 3, size))
             fresh = subject.victim()
             part, _ = subject.perturb(each, victim=fresh, on=fresh.clean.select(index))
-            _require_equal(
-                together.select(index), part, each, subject.world, radius, f"all together and {len(index)} at a time"
-            )
+            some = together.select(index)
+            _require_equal(subject, each, some, part, radius, f"all together and {len(index)} at a time")
 
 
 def _require_equal(
-    first: Batch, second: Batch, budget: Budget, world: AttackerKnowledge, radius: float, how: str
+    subject: AttackSubject, budget: Budget, first: Batch, second: Batch, radius: float, how: str
 ) -> None:
-    differ = unlike(first, second, world, NEAR * radius)
+    differ = subject.unlike(first, second, NEAR * radius)
     count = int(differ.sum())
     require(count == 0, f"{budget.threat.id}: {count} of {len(differ)} examples differ, {how}")
 
 
+@rule("copy a tensor before you write to it")
 def unchanged(subject: AttackSubject) -> None:
     """The given batch, the victim's clean batch and the model's weights are unchanged."""
     for each in subject.at("standard"):
-        victim = subject.victim(trained_victim(subject.data))  # the shared one may have been changed already
+        victim = subject.victim(subject.new_model())  # the shared one may have been changed already
         given = victim.clean.select(torch.arange(len(victim.clean)))
         given = replace(given, users=replace(given.users, histories=given.users.histories.clone()))
         kept = _copies(given, victim.clean)
@@ -200,12 +211,13 @@ def _copies(given: Batch, clean: Batch) -> dict[str, Tensor]:
     return parts
 
 
+@rule("multiply what you maximize by 1 - 2 * batch.labels")
 def wrong_side(subject: AttackSubject) -> str:
     """In the high tier the mean score moves to the wrong side: up for label 0, down for label 1."""
     told = []
     for each in subject.at("high"):
         found, victim = subject.perturb(each)
-        before, after = damage(victim, victim.clean), damage(victim, found)
+        before, after = _damage(victim, victim.clean), _damage(victim, found)
         gain = float((after - before).mean() / before.std())
         for label in (0.0, 1.0):
             of = victim.clean.labels == label
@@ -217,6 +229,13 @@ def wrong_side(subject: AttackSubject) -> str:
     return f"in standard deviations of the clean scores: {', '.join(told)}"
 
 
+def _damage(victim: Victim, batch: Batch) -> Tensor:
+    """`[B]`: how far each example is on the wrong side of 0."""
+    victim.reset(None)
+    return (1 - 2 * batch.labels) * victim.scores(batch)
+
+
+@rule("keep nothing on the class, in the module or on the object between runs")
 def no_leaks(subject: AttackSubject) -> None:
     """After a run with another seed and budget the result is the same; class attributes and module variables are
     unchanged.
@@ -231,15 +250,17 @@ def no_leaks(subject: AttackSubject) -> None:
     require(not changed, f"running it changed {', '.join(changed)}, which the next run will find")
     subject.require_repeatable()
     for first, second, each in runs:
-        _require_equal(first, second, each, subject.world, 0.0, "before and after another run")
+        _require_equal(subject, each, first, second, 0.0, "before and after another run")
 
 
+@rule("close files and pools, and put settings back, before perturb returns")
 def leaves_nothing(subject: AttackSubject) -> None:
     """Settings, environment, threads, open files and the working directory are unchanged afterwards."""
     each = subject.at("standard")[0]
     require_nothing_left(lambda: subject.perturb(each))
 
 
+@rule("keep no tensors of former runs on the object")
 def resources(subject: AttackSubject) -> str:
     """Passes per example; memory does not grow with every run of one object."""
     each = subject.at("standard")[0]

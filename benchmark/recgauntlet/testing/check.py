@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 from unittest import SkipTest
 
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import RecGauntletError
-from recgauntlet.testing.process import steady
-
-
-class UnderTest(Protocol):
-    """A plugin under test."""
-
-    @property
-    def known(self) -> dict[str, bool]:
-        """Which checks that others need it has passed."""
-        ...
-
-    def begin(self) -> None:
-        """Told before each of its checks, when everything of the plugin is imported and before it runs."""
-        ...
-
-
-Subject = TypeVar("Subject", bound=UnderTest)
+from recgauntlet.core.types import Scalar
+from recgauntlet.testing.process import Globals, left_behind, steady
+from recgauntlet.testing.tiny import tiny_data, whole
 
 
 class ConformanceError(AssertionError):
@@ -101,43 +89,92 @@ class Check:
             raise ConformanceError(f"it raised {in_words(error)}", self.remedy) from error
 
 
+Tested = TypeVar("Tested")
+AnySubject = TypeVar("AnySubject", bound="Subject[Any]")
+
+
 @dataclass(frozen=True)
-class Rule(Generic[Subject]):
+class Subject(ABC, Generic[Tested]):
+    """A plugin under test: a class with its options, or a task."""
+
+    plugin: Tested
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+    name: str = ""
+    """The registered one; empty for an object that was handed in."""
+
+    @abstractmethod
+    def try_out(self) -> None:
+        """Do what most checks need to work; the check `runs` reports an error."""
+
+    @cached_property
+    def failure(self) -> Exception | None:
+        """What the plugin raises when it is tried out; None where it works."""
+        try:
+            self.try_out()
+        except Exception as error:  # a plugin may fail in any way
+            return error
+        return None
+
+    @cached_property
+    def globals_before(self) -> Globals:
+        """Class attributes and module variables before anything ran."""
+        return Globals.of(self.plugin)
+
+    @cached_property
+    def data(self) -> TaskData:
+        """The tiny task."""
+        return tiny_data()
+
+    @property
+    def batch(self) -> Batch:
+        """The test pairs."""
+        return whole(self.data.test)
+
+    @property
+    def train_batch(self) -> Batch:
+        """The training pairs."""
+        return whole(self.data.train)
+
+
+@dataclass(frozen=True)
+class Rule(Generic[AnySubject]):
     """A check of any plugin of a kind: `body` is a plain function, its docstring says what it looks at.
 
-    `needs` is a check without which this one would fail for the same reason: it is then skipped, so that one fault is
-    told once.
+    One that `needs_run` is skipped where the plugin does not run at all, so that one fault is told once.
     """
 
-    name: str
-    body: Callable[[Subject], str | None]
+    body: Callable[[AnySubject], str | None]
     remedy: str
-    needs: Rule[Subject] | None = None
+    needs_run: bool
+
+    @property
+    def name(self) -> str:
+        """The function's name, with hyphens."""
+        return self.body.__name__.strip("_").replace("_", "-")
 
     @property
     def about(self) -> str:
         """The first paragraph of the docstring, on one line."""
         return " ".join((inspect.getdoc(self.body) or "").split("\n\n")[0].split())
 
-    def of(self, subject: Subject) -> Check:
+    def of(self, subject: AnySubject) -> Check:
         """The check of one plugin."""
-        return Check(self.name, self.about, partial(self._run, subject), self.remedy)
 
-    def _run(self, subject: Subject) -> str | None:
-        subject.begin()
-        if self.needs is not None and not self.needs._passes(subject):
-            raise CheckSkipped(f"the check {self.needs.name} fails")
-        subject.known[self.name] = False
-        measured = self.body(subject)
-        subject.known[self.name] = True
-        return measured
+        def run() -> str | None:
+            _ = subject.globals_before  # everything of the plugin is imported by now, and nothing has run
+            if self.needs_run and subject.failure is not None:
+                raise CheckSkipped("the check runs fails")
+            return self.body(subject)
 
-    def _passes(self, subject: Subject) -> bool:
-        """Whether it passes; looked at once."""
-        if self.name not in subject.known:
-            with suppress(Exception):  # its own check reports the error
-                self._run(subject)
-        return subject.known.get(self.name, False)
+        return Check(self.name, self.about, run, self.remedy)
+
+
+def rule(remedy: str, *, needs_run: bool = True) -> Callable[[Callable[[AnySubject], str | None]], Rule[AnySubject]]:
+    """Make a rule of a function: it raises where the plugin fails, and returns what it measured or None.
+
+    `remedy` says what to change where it fails, unless the failure itself says something closer.
+    """
+    return lambda body: Rule(body, remedy, needs_run)
 
 
 def in_words(error: Exception) -> str:
@@ -151,3 +188,9 @@ def require(holds: bool, problem: str, remedy: str = "") -> None:
     """ConformanceError unless it holds."""
     if not holds:
         raise ConformanceError(problem, remedy)
+
+
+def require_nothing_left(work: Callable[[], object]) -> None:
+    """ConformanceError where `work` changes a setting, or leaves a thread, an open file or a file behind."""
+    left = left_behind(work)
+    require(not left, "; ".join(left))

@@ -6,21 +6,13 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from recgauntlet.core.search_space import Between, OneOf
 from recgauntlet.core.types import Scalar
 from recgauntlet.testing.check import require
 
 PLAIN = (bool, int, float, str, type(None))
-
-
-class Configured(Protocol):
-    """A defense or an attack, as far as its hyper-parameters go."""
-
-    def hyperparameters(self) -> dict[str, Scalar]:
-        """Every constructor argument and its value on this object."""
-        ...
 
 
 def require_constructor(plugin: type, positional: tuple[str, ...] = (), given: tuple[str, ...] = ()) -> None:
@@ -57,8 +49,9 @@ def require_constructor(plugin: type, positional: tuple[str, ...] = (), given: t
         )
 
 
-def require_hyperparameters(make: Callable[..., Configured], defaults: Mapping[str, Scalar]) -> None:
-    """ConformanceError unless every argument of `defaults` is an attribute that `hyperparameters()` reads."""
+def require_hyperparameters(make: Callable[..., Any], defaults: Mapping[str, Scalar]) -> None:
+    """ConformanceError unless every argument of `defaults` is an attribute of what `make` makes, and read by its
+    `hyperparameters()`."""
     plain = make()
     for name, value in defaults.items():
         require(

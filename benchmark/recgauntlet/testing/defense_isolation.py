@@ -5,29 +5,16 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from recgauntlet.core.dataset import Pairs, TaskData
-from recgauntlet.testing.check import require
-from recgauntlet.testing.defense_subject import (
-    LATE,
-    DefenseSubject,
-    differing,
-    scores_of,
-    tiny_model,
-    trainer_at,
-    weights_of,
-)
+from recgauntlet.testing.check import require, require_nothing_left, rule
 from recgauntlet.testing.process import Globals, apart, live_tensors
-from recgauntlet.testing.side_effects import require_nothing_left
-from recgauntlet.testing.tiny import tiny_data, whole, with_other_test
-from recgauntlet.testing.tiny_models import TinyTitles
-from recgauntlet.training.checkpoint import load_weights
+from recgauntlet.testing.subjects import DefenseSubject, scores
+from recgauntlet.testing.tiny import tiny_data, with_other_test
+from recgauntlet.testing.tiny_models import TinyTitles, differing, reload, tiny_model, trainer_at, weights_of
 from recgauntlet.training.cost import Passes, count_passes
 from recgauntlet.training.defense import Defense
 
@@ -39,16 +26,18 @@ FORBIDDEN = ("attacks", "evaluation", "leaderboard", "records", "runner")
 FORBIDDEN_NAMES = {"RunRecord", "read_record", "run_cell"}
 
 
+@rule("draw from context.rng.torch(context.step) and from nothing else; do not use the clock")
 def determinism(subject: DefenseSubject) -> None:
     """One seed gives the same weights, bit for bit: no clock, no unseeded draws."""
     different = subject.unlike_again
     require(not different, f"two trainings with one seed differ in {', '.join(different)}")
 
 
+@rule("pass generator=context.rng.torch(context.step) to every draw, and never call torch.manual_seed")
 def own_randomness(subject: DefenseSubject) -> None:
     """Draws come from context.rng; torch's global generator, which drives dropout, is not used."""
-    model, defense = tiny_model(TinyTitles, subject.data), subject.make()
-    trainer, batch = trainer_at(model, LATE), whole(subject.data.train)
+    model, defense, batch = subject.model(), subject.make(), subject.train_batch
+    trainer = trainer_at(model)
     before = torch.get_rng_state()
     defense.filter(subject.data.train)
     trainer.advance(defense, batch)
@@ -56,6 +45,7 @@ def own_randomness(subject: DefenseSubject) -> None:
     require(torch.equal(before, torch.get_rng_state()), "the global generator of torch was drawn from or seeded")
 
 
+@rule("use the batch and the pairs that you are given")
 def no_test_data(subject: DefenseSubject) -> None:
     """The weights do not depend on the test period."""
     subject.require_repeatable()
@@ -64,6 +54,7 @@ def no_test_data(subject: DefenseSubject) -> None:
     require(not different, f"with other test examples {', '.join(different)} differ: the defense has seen them")
 
 
+@rule("write the perturbation that you train on yourself: a defense may not call the attacks it is judged by")
 def imports(subject: DefenseSubject) -> None:
     """Its module imports nothing of the evaluation: no attacks, records or sanity checks."""
     modules = {base.__module__ for base in subject.plugin.__mro__ if not base.__module__.startswith("recgauntlet.")}
@@ -92,6 +83,7 @@ def _is_forbidden(name: str) -> bool:
     return parts[0] == "recgauntlet" and len(parts) > 1 and (parts[1] in FORBIDDEN or parts[-1] in FORBIDDEN_NAMES)
 
 
+@rule("keep state on the object; what depends on nothing of a cell may be kept with functools.cache")
 def no_leaks(subject: DefenseSubject) -> None:
     """Training another cell in the same process does not change the weights, class attributes or module variables."""
     alone, repeatable = subject.weights, not subject.unlike_again
@@ -103,6 +95,7 @@ def no_leaks(subject: DefenseSubject) -> None:
     require(not different, f"after another cell {', '.join(different)} differ from those of the cell alone")
 
 
+@rule("copy an array before you write to it")
 def data_unchanged(subject: DefenseSubject) -> None:
     """Training data is not written to."""
     data = tiny_data()
@@ -117,29 +110,25 @@ def _arrays(data: TaskData) -> list[np.ndarray[tuple[int, ...], np.dtype[np.gene
     return [getattr(pairs, name) for pairs in parts for name in ("users", "histories", "clicked", "unclicked")]
 
 
+@rule("what wrap needs must be in the model's weights or buffers: the object that trained is gone by then")
 def save_and_load(subject: DefenseSubject) -> None:
     """Weights from a safetensors file, served by a new object, give the same scores, bit for bit."""
-    data = subject.data
-    model, defense = tiny_model(TinyTitles, data), subject.make()
-    trainer = trainer_at(model, LATE)
-    for _ in range(2):
-        trainer.advance(defense, whole(data.train))
-    scores = scores_of(defense.wrap(model.eval()), data)
-    loaded = tiny_model(TinyTitles, data, seed=1)
-    with tempfile.TemporaryDirectory(prefix="recgauntlet-check-") as folder:
-        path = Path(folder, "weights.safetensors")
-        save_file({name: value.clone() for name, value in weights_of(model).items()}, path)
-        load_weights(loaded, path)
-    again = scores_of(subject.make().wrap(loaded.eval()), data)
-    worst = float((scores - again).abs().max())
-    require(torch.equal(scores, again), f"scores differ by up to {worst:.3g} after saving and loading")
+    model, defense = subject.model(), subject.make()
+    subject.take_steps(defense, model)
+    before = scores(defense.wrap(model.eval()).eval(), subject.batch)
+    loaded = reload(model, tiny_model(TinyTitles, subject.data, seed=1))
+    after = scores(subject.make().wrap(loaded).eval(), subject.batch)
+    worst = float((before - after).abs().max())
+    require(torch.equal(before, after), f"scores differ by up to {worst:.3g} after saving and loading")
 
 
+@rule("close files and pools, and put settings back, before a method returns")
 def leaves_nothing(subject: DefenseSubject) -> None:
     """Settings, environment, threads, open files and the working directory are unchanged afterwards."""
     require_nothing_left(lambda: subject.train(0))
 
 
+@rule("do less in a step")
 def resources(subject: DefenseSubject) -> str:
     """Passes per step relative to plain training (at most 200 times as many); memory does not grow with every step."""
     plain, _ = _passes(subject, Defense(), 2)
@@ -160,8 +149,8 @@ def resources(subject: DefenseSubject) -> str:
 
 def _passes(subject: DefenseSubject, defense: Defense, steps: int) -> tuple[Passes, float]:
     """Passes of `steps` steps, and how many tensors each of the second half of them leaves alive."""
-    model = tiny_model(TinyTitles, subject.data)
-    trainer, batch = trainer_at(model, LATE), whole(subject.data.train)
+    model, batch = subject.model(), subject.train_batch
+    trainer = trainer_at(model)
     half = steps // 2
     with apart(), count_passes(model) as passes:
         for _ in range(half):

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
-from recgauntlet.core.batch import Tokens, Users, UserState
+from recgauntlet.core.batch import Batch, Tokens, Users, UserState
 from recgauntlet.core.protocol import SAME
 from recgauntlet.core.recommender import Recommender, TrainingRecipe, constructor_defaults, embedding_mask
 from recgauntlet.core.types import PAD, Surface
 from recgauntlet.evaluation.setup import change
-from recgauntlet.testing.check import require
-from recgauntlet.testing.constructor import require_constructor, require_search_space
-from recgauntlet.testing.model_subject import ModelSubject, require_same, scores, single, texts_of
+from recgauntlet.testing.check import require, rule
+from recgauntlet.testing.constructor import require_constructor
+from recgauntlet.testing.subjects import ModelSubject, scores, texts_of
 from recgauntlet.testing.tiny import TOKENS
 
 STRANGE = ("", "   ", "zqxjkv", "Bread  and\tbutter", "naïve 東京 ☃", "a " * 60, "x" * 500)
 SURFACES = get_args(Surface)
 
 
+@rule("see docs/extend/model.md", needs_run=False)
 def constructor(subject: ModelSubject) -> None:
     """A subclass of Recommender that takes the catalog, token_length and keywords with plain defaults."""
     plugin: Any = subject.plugin
@@ -54,11 +56,7 @@ def constructor(subject: ModelSubject) -> None:
     )
 
 
-def search_space(subject: ModelSubject) -> str:
-    """`search_space` names constructor arguments, with ranges or lists of their type."""
-    return require_search_space(subject.plugin, constructor_defaults(subject.plugin))
-
-
+@rule("see docs/extend/model.md for what tokenize gives", needs_run=False)
 def tokens(subject: ModelSubject) -> None:
     """`tokenize` returns integers of one shape, 1 to token_length tokens per text, and the word of each token."""
     texts = [*subject.data.catalog.texts[:8], *STRANGE]
@@ -97,6 +95,7 @@ def tokens(subject: ModelSubject) -> None:
         )
 
 
+@rule("see docs/extend/model.md for the shapes", needs_run=False)
 def shapes(subject: ModelSubject) -> None:
     """embed [B, L, D], embed_history [U, H, D], encode_user tensors of U rows, score [B]: finite, for one or many."""
     model = subject.untrained
@@ -149,6 +148,14 @@ def _states(model: Recommender, users: Users) -> list[tuple[str, Tensor]]:
     return [("encode_user", part) for part in model.encode_user(users).tensors if part.is_floating_point()]
 
 
+@rule("mend the error: the last place that is named is where it was raised", needs_run=False)
+def runs(subject: ModelSubject) -> None:
+    """The model is built, trained for a few steps and scored without an error."""
+    if subject.failure is not None:
+        raise subject.failure
+
+
+@rule("compute every part from its arguments alone")
 def consistent(subject: ModelSubject) -> None:
     """Given embeddings, catalog texts given as texts, and a cached user state lead to the direct scores."""
     model, batch = subject.model, subject.batch
@@ -184,6 +191,7 @@ def consistent(subject: ModelSubject) -> None:
     )
 
 
+@rule("normalize within a row (LayerNorm, not BatchNorm over the batch), and mask padding")
 def rows_independent(subject: ModelSubject) -> None:
     """A score does not depend on the rest of the batch, its order or its longest text."""
     model, batch = subject.model, subject.batch
@@ -194,6 +202,7 @@ def rows_independent(subject: ModelSubject) -> None:
     require_same(together, scores(model, batch.select(order)).flip(0), "in the order and in reverse")
 
 
+@rule("mask padding wherever rows are pooled or attended to")
 def padding(subject: ModelSubject) -> None:
     """Values at padding have no effect, in candidates or histories; nor has a wider history."""
     model, batch = subject.model, subject.batch
@@ -228,6 +237,7 @@ def padding(subject: ModelSubject) -> None:
     )
 
 
+@rule("let surfaces name exactly what the score depends on")
 def surfaces(subject: ModelSubject) -> None:
     """Changing a declared surface changes scores; changing another does not."""
     model, batch = subject.model, subject.batch
@@ -258,6 +268,7 @@ def surfaces(subject: ModelSubject) -> None:
         )
 
 
+@rule("write x = x + y instead of x += y")
 def inputs_unchanged(subject: ModelSubject) -> None:
     """Embeddings, histories, items and states that are passed in are not written to."""
     model, batch = subject.model, subject.batch
@@ -283,3 +294,15 @@ def inputs_unchanged(subject: ModelSubject) -> None:
 
 def _shape(value: object) -> str:
     return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def require_same(before: Tensor, after: Tensor, what: str, remedy: str = "") -> None:
+    """ConformanceError where two ways to the same scores differ by more than rounding."""
+    found = change(before, after)
+    require(found <= SAME, f"{what}: scores differ by {found:.2g} of their own spread", remedy)
+
+
+def single(batch: Batch, row: int) -> Batch:
+    """One example with its user alone."""
+    one = batch.select(torch.tensor([row]))
+    return replace(one, users=batch.users.select(one.rows), rows=torch.zeros(1, dtype=torch.int64))

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from recgauntlet.core.batch import Tokens
-from recgauntlet.core.recommender import Recommender, embedding_mask
+from recgauntlet.core.recommender import Recommender, constructor_defaults, embedding_mask
 from recgauntlet.evaluation.setup import change
-from recgauntlet.testing.check import CheckSkipped, require
-from recgauntlet.testing.defense_subject import differing, weights_of
-from recgauntlet.testing.model_subject import ModelSubject, require_same, scores, single
+from recgauntlet.testing.check import CheckSkipped, require, require_nothing_left, rule
+from recgauntlet.testing.constructor import require_search_space
+from recgauntlet.testing.model_contract import require_same, single
 from recgauntlet.testing.process import Globals, apart, live_tensors, scramble
-from recgauntlet.testing.side_effects import require_nothing_left
+from recgauntlet.testing.subjects import ModelSubject, require_single_precision, scores
 from recgauntlet.testing.tiny import tiny_data, whole
+from recgauntlet.testing.tiny_models import differing, reload, weights_of
 from recgauntlet.threats.gradients import input_gradient
-from recgauntlet.training.checkpoint import load_weights
 from recgauntlet.training.defense import model_scores
 
 NEAR = 0.05
 """Largest difference of scores on another device or in another precision, in their own spread."""
 
 
-def runs(subject: ModelSubject) -> None:
-    """The model is built, trained for a few steps and scored without an error."""
-    found = scores(subject.model, subject.batch)
-    require(bool(torch.isfinite(found).all()), "after a few steps of training the scores are not finite")
-
-
+@rule("keep every step from embeddings to score differentiable")
 def gradient_flow(subject: ModelSubject) -> str:
     """Gradients with respect to both kinds of embeddings are finite and not zero; training changes weights."""
     model, batch = subject.model, subject.batch
@@ -56,7 +47,7 @@ def gradient_flow(subject: ModelSubject) -> str:
             "the history's embeddings",
             "compute the user's state from `embeddings`, without detach, rounding or torch.no_grad",
         )
-    first, trained = weights_of(subject.build(0)), weights_of(model)
+    first, trained = weights_of(subject.build(0)), subject.weights
     moved = differing(first, trained)
     require(bool(moved), "training moved no weight", "register layers and parameters as attributes of the module")
     bad = [name for name, value in trained.items() if value.is_floating_point() and not torch.isfinite(value).all()]
@@ -71,6 +62,7 @@ def _require_gradient(score: Tensor, handle: Tensor, rows: Tensor, what: str, re
     require(2 * flat <= int(rows.sum()), f"the gradient with respect to {what} is zero in {flat} rows", remedy)
 
 
+@rule("see docs/extend/model.md for click_loss and auxiliary_loss")
 def losses(subject: ModelSubject) -> str:
     """`click_loss` is a finite scalar with a gradient for any part of a batch in any order; `auxiliary_loss` is
     None or a finite scalar that draws from its generator only.
@@ -106,6 +98,13 @@ def _is_scalar(loss: object) -> bool:
     return isinstance(loss, Tensor) and loss.ndim == 0 and bool(torch.isfinite(loss))
 
 
+@rule("see docs/extend/model.md for search_space", needs_run=False)
+def search_space(subject: ModelSubject) -> str:
+    """`search_space` names constructor arguments, with ranges or lists of their type."""
+    return require_search_space(subject.plugin, constructor_defaults(subject.plugin))
+
+
+@rule("draw from torch's generator alone, and only in the constructor and in training mode")
 def determinism(subject: ModelSubject) -> None:
     """One seed gives the same first and trained weights, bit for bit; in evaluation scores do not vary."""
     scramble(1)
@@ -125,6 +124,7 @@ def determinism(subject: ModelSubject) -> None:
     )
 
 
+@rule("register every tensor, and make new ones where the weights are")
 def devices(subject: ModelSubject) -> str:
     """`.to` moves the whole model: double precision on the CPU, and to a GPU where there is one."""
     model = subject.twin()
@@ -168,27 +168,25 @@ def _loose_tensors(model: Recommender) -> list[str]:
     return found
 
 
+@rule("set trains_in_bf16 to False, or compute norms in .float()")
 def precision(subject: ModelSubject) -> None:
     """With `trains_in_bf16`, weights and scores are finite after a few steps under autocast."""
     if not subject.plugin.trains_in_bf16:
         raise CheckSkipped("the model does not say that it trains in bfloat16")
     model = subject.train(0, precision="bf16")
-    bad = [n for n, w in model.named_parameters() if w.dtype != torch.float32 or not torch.isfinite(w).all()]
-    require(not bad, f"trained in bfloat16, {', '.join(bad)} are not finite or of another type")
+    require_single_precision(model)
     require(bool(torch.isfinite(scores(model, subject.batch)).all()), "trained in bfloat16, scores are not finite")
 
 
+@rule("register what the scores depend on: nn.Parameter, or self.register_buffer(name, tensor)")
 def save_and_load(subject: ModelSubject) -> None:
     """Weights from a safetensors file, in a model of another seed, give the same scores, bit for bit."""
-    loaded = subject.build(1)
-    with tempfile.TemporaryDirectory(prefix="recgauntlet-check-") as folder:
-        path = Path(folder, "weights.safetensors")
-        save_file({name: value.contiguous() for name, value in weights_of(subject.model).items()}, path)
-        load_weights(loaded, path)
-    before, after = scores(subject.model, subject.batch), scores(loaded.eval(), subject.batch)
+    loaded = reload(subject.model, subject.build(1))
+    before, after = scores(subject.model, subject.batch), scores(loaded, subject.batch)
     require(torch.equal(before, after), f"scores differ by {change(before, after):.2g} of their spread after loading")
 
 
+@rule("keep vocabularies on the object; what depends on nothing of a cell may be kept with functools.cache")
 def no_leaks(subject: ModelSubject) -> None:
     """A model of another catalog in the same process does not change weights, scores, class attributes or module
     variables.
@@ -206,11 +204,13 @@ def no_leaks(subject: ModelSubject) -> None:
     require(not different, f"after another model {', '.join(different)} differ from those of the model alone")
 
 
+@rule("close files and pools, and put settings back, before a method returns")
 def leaves_nothing(subject: ModelSubject) -> None:
     """Settings, environment, threads, open files and the working directory are unchanged afterwards."""
     require_nothing_left(lambda: scores(subject.train(0), subject.batch))
 
 
+@rule("keep no tensors of batches that were scored")
 def resources(subject: ModelSubject) -> str:
     """The size of the model; memory does not grow with every scored batch."""
     model = subject.model

@@ -9,51 +9,44 @@ import random
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 
 from recgauntlet.training.device import make_deterministic
 
-_DESCRIPTORS = ("/proc/self/fd", "/dev/fd")
-
 
 @contextmanager
 def steady(seed: int = 0) -> Iterator[None]:
     """One thread, deterministic kernels and seeded generators, as in a cell; all of it put back afterwards."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    threads, grad, dtype = torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype()
-    exact, warn_only = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
+    states = random.getstate(), np.random.get_state()
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    exact = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     utils: Any = torch.utils.deterministic
     filled = utils.fill_uninitialized_memory
-    environment, directory = dict(os.environ), Path.cwd()
-    torch.set_num_threads(1)
-    torch.set_grad_enabled(True)
-    scramble(seed)
-    make_deterministic(seed)
-    try:
-        yield
-    finally:
-        os.chdir(directory)
-        os.environ.clear()
-        os.environ.update(environment)
-        utils.fill_uninitialized_memory = filled
-        torch.use_deterministic_algorithms(exact, warn_only=warn_only)
-        torch.set_num_threads(threads)
-        torch.set_grad_enabled(grad)
-        torch.set_default_dtype(dtype)
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
+    with mock.patch.dict(os.environ), chdir(Path.cwd()), torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.set_num_threads(1)
+        scramble(seed)
+        make_deterministic(seed)
+        try:
+            yield
+        finally:
+            utils.fill_uninitialized_memory = filled
+            torch.use_deterministic_algorithms(exact, warn_only=warn_only)
+            torch.set_num_threads(threads)
+            torch.set_default_dtype(dtype)
+            random.setstate(states[0])
+            np.random.set_state(states[1])
 
 
 def scramble(seed: int) -> None:
@@ -62,70 +55,50 @@ def scramble(seed: int) -> None:
     np.random.seed(seed)
 
 
-@contextmanager
-def empty_directory() -> Iterator[Path]:
-    """An empty working directory, left and removed afterwards."""
-    before = Path.cwd()
-    with tempfile.TemporaryDirectory(prefix="recgauntlet-check-") as name:
-        os.chdir(name)
-        try:
-            yield Path(name)
-        finally:
-            os.chdir(before)
+def left_behind(work: Callable[[], object]) -> list[str]:
+    """Settings that `work` changes, and threads, open files and files that it leaves, each in a few words.
+
+    It runs twice: what is opened once for good (a tokenizer, a pool of the library's) is no leak, settings always are.
+    What is still being closed by a thread of a library's, as pyarrow closes files, is given two seconds.
+    """
+    with tempfile.TemporaryDirectory(prefix="recgauntlet-check-") as here, chdir(here), apart():
+        settings = _settings()
+        work()
+        running = _running()
+        work()
+        after = _settings()
+        names = settings.keys() | after.keys()
+        found = [f"{name} changed" for name in sorted(names) if settings.get(name) != after.get(name)]
+        until = time.monotonic() + 2.0
+        while (left := _running() - running) and time.monotonic() < until:
+            time.sleep(0.05)
+        written = [f"the file {path.name} was written" for path in sorted(Path(here).iterdir())]
+        return [*found, *sorted(left.elements()), *written]
 
 
-@dataclass(frozen=True)
-class Trace:
-    """Settings, threads and open files: names with a description of their state."""
-
-    settings: dict[str, str]
-    threads: frozenset[str]
-    files: tuple[str, ...]
-
-    @classmethod
-    def now(cls) -> Trace:
-        """The process as it stands, after garbage collection."""
-        gc.collect()  # quick inside `apart`
-        settings = {
-            "the working directory": str(Path.cwd()),
-            "torch's number of threads": str(torch.get_num_threads()),
-            "torch's gradient mode": str(torch.is_grad_enabled()),
-            "torch's default type": str(torch.get_default_dtype()),
-            "torch's deterministic kernels": str(torch.are_deterministic_algorithms_enabled()),
-            "the recursion limit": str(sys.getrecursionlimit()),
-            "the module search path": str(sys.path),
-            **{f"the environment variable {name}": value for name, value in os.environ.items()},
-        }
-        running = frozenset(f"{thread.name} ({thread.ident})" for thread in threading.enumerate())
-        return cls(settings, running, _open_files())
-
-    def changed_settings(self, later: Trace) -> list[str]:
-        """Descriptions of the settings that differ."""
-        names = self.settings.keys() | later.settings.keys()
-        return [f"{name} changed" for name in sorted(names) if self.settings.get(name) != later.settings.get(name)]
-
-    def left_by(self, later: Trace) -> list[str]:
-        """Descriptions of what runs or is open in `later` and was not before."""
-        found = [f"the thread {name} is still running" for name in sorted(later.threads - self.threads)]
-        before = list(self.files)
-        for name in later.files:
-            if name in before:
-                before.remove(name)
-            else:
-                found.append(f"{name} is still open")
-        return found
+def _settings() -> dict[str, str]:
+    """Settings of the process by name."""
+    return {
+        "the working directory": str(Path.cwd()),
+        "torch's number of threads": str(torch.get_num_threads()),
+        "torch's gradient mode": str(torch.is_grad_enabled()),
+        "torch's default type": str(torch.get_default_dtype()),
+        "torch's deterministic kernels": str(torch.are_deterministic_algorithms_enabled()),
+        "the recursion limit": str(sys.getrecursionlimit()),
+        "the module search path": str(sys.path),
+        **{f"the environment variable {name}": value for name, value in os.environ.items()},
+    }
 
 
-def _open_files() -> tuple[str, ...]:
-    """What the process has open, one name a descriptor; nothing where the system does not say."""
-    for directory in _DESCRIPTORS:
-        if Path(directory).is_dir():
-            names = []
-            for descriptor in Path(directory).iterdir():
-                with suppress(OSError):  # the descriptor of the listing itself, or one that cannot be named
-                    names.append(str(descriptor.readlink()))
-            return tuple(sorted(names))
-    return ()
+def _running() -> Counter[str]:
+    """Every thread that runs and every file that is open, in words; no files where the system does not list them."""
+    gc.collect()  # quick inside `apart`
+    found = [f"the thread {thread.name} ({thread.ident}) is still running" for thread in threading.enumerate()]
+    directory = next((path for path in map(Path, ("/proc/self/fd", "/dev/fd")) if path.is_dir()), None)
+    for descriptor in directory.iterdir() if directory else ():
+        with suppress(OSError):  # the descriptor of the listing itself, or one that cannot be named
+            found.append(f"{descriptor.readlink()} is still open")
+    return Counter(found)
 
 
 @contextmanager
@@ -159,7 +132,7 @@ class Globals:
     values: dict[str, bytes]
 
     @classmethod
-    def of(cls, plugin: type) -> Globals:
+    def of(cls, plugin: object) -> Globals:
         """The classes that `plugin` is made of and their modules, recgauntlet's own contracts left out."""
         bases = getattr(plugin, "__mro__", ())  # whatever is no class fails its check of the constructor
         own = [base for base in bases if base.__module__.partition(".")[0] not in _NOT_THE_PLUGINS]

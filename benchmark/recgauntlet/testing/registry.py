@@ -1,10 +1,11 @@
-"""The checks of a plugin, given by name or class."""
+"""The checks of a plugin, given by name or class: to be called, or as pytest tests."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, Literal, get_args
 
 from recgauntlet.attacks.base import Attack, find_attack
 from recgauntlet.attacks.suite import suite_attacks
@@ -13,14 +14,34 @@ from recgauntlet.core.plugins import Plugin, names
 from recgauntlet.core.recommender import find_model
 from recgauntlet.core.types import Scalar
 from recgauntlet.data.custom import find_task_or_card
-from recgauntlet.testing.attack_subject import AttackSubject
-from recgauntlet.testing.check import Check
-from recgauntlet.testing.defense_subject import DefenseSubject
-from recgauntlet.testing.model_subject import ModelSubject
-from recgauntlet.testing.rules import ATTACKS, DEFENSES, MODELS, TASKS, Kind
-from recgauntlet.testing.task_subject import TaskSubject
+from recgauntlet.testing import (
+    attack_checks,
+    defense_checks,
+    defense_isolation,
+    model_contract,
+    model_training,
+    task_checks,
+)
+from recgauntlet.testing.check import Check, ConformanceError, Rule, Subject
+from recgauntlet.testing.outcomes import require_known
+from recgauntlet.testing.subjects import AttackSubject, DefenseSubject, ModelSubject
+from recgauntlet.testing.task_checks import TaskSubject
 from recgauntlet.training.build import merged_options
 from recgauntlet.training.defense import find_defense
+
+Kind = Literal["defenses", "models", "tasks", "attacks"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+MODULES: dict[Kind, tuple[ModuleType, ...]] = {
+    "defenses": (defense_checks, defense_isolation),
+    "models": (model_contract, model_training),
+    "tasks": (task_checks,),
+    "attacks": (attack_checks,),
+}
+
+
+def rules(kind: Kind) -> tuple[Rule[Any], ...]:
+    """All checks of a kind, in the order in which they are written and run."""
+    return tuple(value for module in MODULES[kind] for value in vars(module).values() if isinstance(value, Rule))
 
 
 def checks_for(kind: Kind, plugin: Any, *, options: Mapping[str, Scalar] | None = None) -> tuple[Check, ...]:
@@ -40,49 +61,69 @@ def checks_for(kind: Kind, plugin: Any, *, options: Mapping[str, Scalar] | None 
     PluginError
         Where there is no such plugin, or it has no such option.
     """
-    chosen = dict(options or {})
-    if chosen:
-        _require_options(kind, plugin, chosen)
-    if kind == "defenses":
-        value = find_defense(plugin).value if isinstance(plugin, str) else plugin
-        subject = DefenseSubject(value, chosen)
-        return tuple(rule.of(subject) for rule in DEFENSES)
-    if kind == "models":
-        value = find_model(plugin).value if isinstance(plugin, str) else plugin
-        model = ModelSubject(value, chosen)
-        return tuple(rule.of(model) for rule in MODELS)
-    if kind == "attacks":
-        attack = _attack(plugin, chosen)
-        return tuple(rule.of(attack) for rule in ATTACKS)
-    task = (
-        TaskSubject(find_task_or_card(plugin), Path(plugin).stem)
-        if isinstance(plugin, str)
-        else TaskSubject(plugin, "")
-    )
-    return tuple(rule.of(task) for rule in TASKS)
+    subject = _subject(kind, plugin, dict(options or {}))
+    return tuple(rule.of(subject) for rule in rules(kind))
 
 
-def _require_options(kind: Kind, plugin: Any, options: dict[str, Scalar]) -> None:
-    """PluginError where a plugin has no such option, or another type of value."""
+def _subject(kind: Kind, plugin: Any, options: dict[str, Scalar]) -> Subject[Any]:
     if kind == "tasks":
-        raise PluginError("a task has no options", field="options", remedy="change its card")
-    find = {"defenses": find_defense, "models": find_model, "attacks": find_attack}[kind]
-    if isinstance(plugin, str) and plugin in names(kind):
-        merged_options(find(plugin), tuple(options.items()))
-    elif isinstance(plugin, type):
-        merged_options(Plugin(plugin.__name__, plugin, "", ""), tuple(options.items()))
-
-
-def _attack(plugin: str | type[Attack] | Attack, options: dict[str, Scalar]) -> AttackSubject:
-    """A registered attack, or one of the suite by its name."""
+        if options:
+            raise PluginError("a task has no options", field="options", remedy="change its card")
+        named = isinstance(plugin, str)
+        return TaskSubject(find_task_or_card(plugin), name=Path(plugin).stem) if named else TaskSubject(plugin)
+    if kind == "attacks" and isinstance(plugin, str) and plugin not in names("attacks"):
+        plugin = next((attack for attack in suite_attacks() if attack.name == plugin), plugin)
+    name = ""
     if isinstance(plugin, Attack):
-        given = plugin.hyperparameters() | options
-        return AttackSubject(type(plugin), given, name=plugin.name)
-    if not isinstance(plugin, str):
-        return AttackSubject(plugin, options)
-    if plugin not in names("attacks"):
-        for attack in suite_attacks():
-            if attack.name == plugin:
-                return _attack(attack, options)
-    value = find_attack(plugin).value
-    return AttackSubject(value, options, name=plugin)
+        name, options, plugin = plugin.name, plugin.hyperparameters() | options, type(plugin)
+    elif isinstance(plugin, str):
+        found = {"defenses": find_defense, "models": find_model, "attacks": find_attack}[kind](plugin)
+        name, plugin = plugin, found.value
+    if options and isinstance(plugin, type):
+        merged_options(Plugin(name or plugin.__name__, plugin, "", ""), tuple(options.items()))
+    subjects: dict[Kind, type[Subject[Any]]] = {
+        "defenses": DefenseSubject,
+        "models": ModelSubject,
+        "attacks": AttackSubject,
+    }
+    return subjects[kind](plugin, options, name)
+
+
+def parametrize_with_checks(
+    kind: Kind,
+    plugin: Any,
+    *,
+    expected_failures: Mapping[str, str] | None = None,
+    options: Mapping[str, Scalar] | None = None,
+) -> Callable[[Callable[..., object]], Callable[..., object]]:
+    """A pytest decorator that runs every check of a plugin as a test of its own.
+
+    ::
+
+        @parametrize_with_checks("defenses", "my-defense")
+        def test_conforms(check: Check) -> None:
+            check()
+
+    Parameters
+    ----------
+    kind, plugin, options
+        As for `checks_for`.
+    expected_failures
+        Reasons by name of check. Such a test is an expected failure (xfail, strict): it is an error where it passes.
+
+    Raises
+    ------
+    PluginError
+        Where there is no such plugin, or an expected failure names no check or gives no reason.
+    """
+    import pytest
+
+    checks = checks_for(kind, plugin, options=options)
+    expected = require_known(checks, expected_failures)
+    cases = []
+    for check in checks:
+        reason = expected.get(check.name)
+        marks = [] if reason is None else [pytest.mark.xfail(raises=ConformanceError, reason=reason, strict=True)]
+        cases.append(pytest.param(check, id=check.name, marks=marks))
+    decorate: Callable[[Callable[..., object]], Callable[..., object]] = pytest.mark.parametrize("check", cases)
+    return decorate

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
-from recgauntlet.core.card import TaskCard
-from recgauntlet.core.dataset import Pairs, Tables
+from recgauntlet.core.card import TaskCard, Track, TrackCard
+from recgauntlet.core.dataset import Pairs, Tables, TaskData
 from recgauntlet.core.errors import DataError
-from recgauntlet.core.task import Task
+from recgauntlet.core.files import cache_root
+from recgauntlet.core.task import SourceOptions, Task
 from recgauntlet.core.types import PAD, BoolArray, IntArray
 from recgauntlet.data.examples import boundaries
 from recgauntlet.data.fingerprint import fingerprint
 from recgauntlet.data.prepare import build
 from recgauntlet.data.validate import validate
-from recgauntlet.testing.check import CheckSkipped, ConformanceError, require
+from recgauntlet.testing.check import CheckSkipped, ConformanceError, Subject, require, require_nothing_left, rule
 from recgauntlet.testing.process import scramble
-from recgauntlet.testing.side_effects import require_nothing_left
-from recgauntlet.testing.task_subject import TaskSubject, offline_load
 
 MOST_ROWS = 100_000
 """A demo track that is larger than this is no demonstration."""
@@ -29,9 +33,88 @@ LONG = 3
 """Items that a history must have for two equal ones to be no chance."""
 
 
+class TaskSubject(Subject[Task]):
+    """A task under test: its small track, loaded from what is on this machine, and made into examples."""
+
+    def try_out(self) -> None:
+        """Nothing: a task has no check `runs`."""
+
+    @cached_property
+    def attempts(self) -> list[str]:
+        """Connections that the loader tried to open."""
+        return []
+
+    @property
+    def track(self) -> Track:
+        """The demo track, where there is one: small, and meant for this."""
+        return "demo" if "demo" in self.plugin.card.tracks else "standard"
+
+    @property
+    def card(self) -> TrackCard:
+        """The card of the track."""
+        return self.plugin.card.track(self.track)
+
+    @property
+    def where(self) -> str:
+        """What errors call it."""
+        return self.name or self.plugin.card.id
+
+    def load(self) -> Tables:
+        """The tables, read offline with what the user's cache holds of downloads."""
+        options = SourceOptions(directory=None, cache=cache_root(), offline=True)
+        with no_connections(self.attempts):
+            return self.plugin.load(self.plugin.card, self.track, options)
+
+    @cached_property
+    def tables(self) -> Tables:
+        """The tables; CheckSkipped where they cannot be had (the check `offline` says why)."""
+        try:
+            tables = self.load()
+        except Exception as error:
+            raise CheckSkipped(f"the {self.track} data could not be loaded (see offline)") from error
+        return tables
+
+    @cached_property
+    def valid_tables(self) -> Tables:
+        """The tables; CheckSkipped where they break the rules of tables (the check `tables` says which)."""
+        tables = self.tables
+        try:
+            validate(tables, self.where)
+        except Exception as error:
+            raise CheckSkipped("the tables break the rules (see tables)") from error
+        return tables
+
+    @cached_property
+    def data(self) -> TaskData:
+        """The examples; CheckSkipped where they cannot be made (the check `examples` says why)."""
+        tables = self.valid_tables
+        try:
+            return build(self.card, tables, "0" * 64, self.where)
+        except Exception as error:
+            raise CheckSkipped("no examples could be made of the tables (see examples)") from error
+
+
+@contextmanager
+def no_connections(attempts: list[str]) -> Iterator[None]:
+    """Every connection fails and is noted."""
+
+    def refused(*address: object, **named: object) -> None:
+        attempts.append(str(address[1:] if address and isinstance(address[0], socket.socket) else address))
+        raise OSError("a conformance check opens no connection")
+
+    with (
+        mock.patch.object(socket.socket, "connect", refused),
+        mock.patch.object(socket.socket, "connect_ex", refused),
+        mock.patch.object(socket, "create_connection", refused),
+        mock.patch.object(socket, "getaddrinfo", refused),
+    ):
+        yield
+
+
+@rule("see docs/extend/task.md for the card, field by field", needs_run=False)
 def card(subject: TaskSubject) -> str:
     """The id is the registered name; metrics, threats, a demo track, and one ranked threat."""
-    task: Any = subject.task
+    task: Any = subject.plugin
     require(
         isinstance(task, Task) and isinstance(getattr(task, "card", None), TaskCard) and callable(task.load),
         f"the entry point names {type(task).__name__}",
@@ -55,9 +138,10 @@ def card(subject: TaskSubject) -> str:
     return f"version {task.card.version}, threats: {', '.join(threat.id for threat in task.card.threats)}"
 
 
+@rule("fill in [tracks.NAME.source]", needs_run=False)
 def licence(subject: TaskSubject) -> str:
     """Every track names source, address, licence and BibTeX; every threat names the source of its budget."""
-    for name, track in subject.task.card.tracks.items():
+    for name, track in subject.plugin.card.tracks.items():
         source = track.source
         for field in ("name", "licence"):
             require(
@@ -75,14 +159,18 @@ def licence(subject: TaskSubject) -> str:
             f"tracks.{name}.source.citation is no BibTeX entry",
             "write citation = '@misc{key, title = {...}, ...}'",
         )
-    silent = [threat.id for threat in subject.task.card.threats if not threat.source.strip()]
+    silent = [threat.id for threat in subject.plugin.card.threats if not threat.source.strip()]
     require(not silent, f"the source of {', '.join(silent)} is empty", 'write source = "ours" for decisions of yours')
-    return "; ".join(f"{name}: {track.source.licence}" for name, track in subject.task.card.tracks.items())
+    return "; ".join(f"{name}: {track.source.licence}" for name, track in subject.plugin.card.tracks.items())
 
 
+@rule("raise DataError where the data are not there, and open no connection", needs_run=False)
 def offline(subject: TaskSubject) -> str:
     """The demo track loads without a connection; skipped if it was never fetched."""
-    found = offline_load(subject)
+    try:
+        found: Any = subject.load()
+    except DataError as error:
+        found = error
     require(
         not subject.attempts,
         f"offline, the loader tried to connect to {', '.join(sorted(set(subject.attempts))[:2])}",
@@ -103,15 +191,17 @@ def offline(subject: TaskSubject) -> str:
     return f"{len(found.items):,} items, {rows:,} rows"
 
 
+@rule("see docs/extend/task.md for the tables", needs_run=False)
 def tables(subject: TaskSubject) -> None:
     """Columns and types, unique ids, texts not empty, known items, times in seconds."""
     try:
-        validate(subject.tables, subject.name or subject.task.card.id)
+        validate(subject.tables, subject.where)
     except DataError as error:
         raise ConformanceError(str(error).splitlines()[0], error.remedy) from error
 
 
-def fingerprints(subject: TaskSubject) -> None:
+@rule("let the loader depend on the card alone", needs_run=False)
+def fingerprint_(subject: TaskSubject) -> None:
     """Loaded twice with other random states, the tables have the fingerprint on the card."""
     first = fingerprint(subject.valid_tables).sha256
     scramble(1)
@@ -129,15 +219,14 @@ def fingerprints(subject: TaskSubject) -> None:
     )
 
 
+@rule("change the sizes on the card, or the tables", needs_run=False)
 def examples(subject: TaskSubject) -> str:
     """As many examples as the card states, indices of the catalog, two candidates per pair, padding in front,
     clicked and unclicked candidates in every impression.
     """
-    name = subject.name or subject.task.card.id
+    tables = subject.valid_tables
     try:
-        data = build(subject.card, subject.valid_tables, "0" * 64, name)
-    except CheckSkipped:
-        raise
+        data = build(subject.card, tables, "0" * 64, subject.where)
     except Exception as error:
         raise ConformanceError(f"no examples can be made: {error}", getattr(error, "remedy", "")) from error
     sizes = {"train": subject.card.train_pairs, "valid": subject.card.valid_pairs, "test": subject.card.test_pairs}
@@ -171,11 +260,12 @@ def examples(subject: TaskSubject) -> str:
     return f"{len(data.train)} / {len(data.valid)} / {len(data.test)} pairs, {len(shown)} impressions"
 
 
+@rule("let everything about an example lie before it", needs_run=False)
 def no_leakage(subject: TaskSubject) -> None:
     """No click is in its own history, no training history holds items taken only in the test period, no test
     example is a training example.
     """
-    data, where = subject.data, subject.name or subject.task.card.id
+    data = subject.data
     for part in ("train", "test"):
         pairs: Pairs = getattr(data, part)
         own, other = _holds(pairs, pairs.clicked), _holds(pairs, pairs.unclicked)
@@ -185,7 +275,7 @@ def no_leakage(subject: TaskSubject) -> None:
             f"({other.mean():.0%} for the unclicked)",
             "let a history end before its click",
         )
-    late = _first_taken_late(subject.valid_tables, data.catalog.ids, subject, where)
+    late = _first_taken_late(subject)
     held = np.array(
         [bool(late.get(int(user), set()) & set(row.tolist())) for user, row in _rows(data.train)], dtype=np.bool_
     )
@@ -220,13 +310,14 @@ def _rows(pairs: Pairs) -> list[tuple[int, IntArray]]:
     return list(zip(pairs.users.tolist(), pairs.histories, strict=True))
 
 
-def _first_taken_late(tables: Tables, ids: tuple[str, ...], subject: TaskSubject, where: str) -> dict[int, set[int]]:
+def _first_taken_late(subject: TaskSubject) -> dict[int, set[int]]:
     """By user index: the items that the user took in the test period and never before."""
+    tables = subject.valid_tables
     table = tables.interactions if tables.interactions is not None else tables.impressions
     assert table is not None  # valid tables have one of them
-    place = {item: index for index, item in enumerate(ids)}
+    place = {item: index for index, item in enumerate(subject.data.catalog.ids)}
     number = {user: index for index, user in enumerate(sorted(set(table["user"].to_pylist())))}
-    _, test_from = boundaries(subject.card.split, table["time"].to_numpy(), where)
+    _, test_from = boundaries(subject.card.split, table["time"].to_numpy(), subject.where)
     early: dict[int, set[int]] = {}
     late: dict[int, set[int]] = {}
     for row in table.to_pylist():
@@ -236,6 +327,7 @@ def _first_taken_late(tables: Tables, ids: tuple[str, ...], subject: TaskSubject
     return {user: items - early.get(user, set()) for user, items in late.items()}
 
 
+@rule("close files and pools, put settings back, and write below options.cache alone", needs_run=False)
 def leaves_nothing(subject: TaskSubject) -> None:
     """Settings, threads and open files are unchanged afterwards; files are written in the cache only."""
     _ = subject.tables  # skipped where they cannot be had

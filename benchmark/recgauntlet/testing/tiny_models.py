@@ -1,19 +1,28 @@
-"""Two recommenders of a few hundred weights, of titles and of item ids: for the checks of defenses and attacks."""
+"""Two recommenders of a few hundred weights, of titles and of item ids, and how tiny models are built and compared."""
 
 from __future__ import annotations
 
+import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
-from recgauntlet.core.dataset import Catalog
+from recgauntlet.core.dataset import Catalog, TaskData
+from recgauntlet.core.plugins import Plugin
 from recgauntlet.core.recommender import Recommender
-from recgauntlet.core.types import PAD, Surface
-from recgauntlet.testing.tiny import SHORT
+from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import PAD, Scalar, Surface
+from recgauntlet.testing.tiny import SHORT, TOKENS
+from recgauntlet.training.build import build_model
+from recgauntlet.training.checkpoint import load_weights
+from recgauntlet.training.defense import TrainingContext
+from recgauntlet.training.trainer import AdamWTrainer
 
 BUCKETS = 251
 
@@ -103,3 +112,37 @@ def hashed_tokens(texts: Sequence[str], length: int) -> Tokens:
 def masked_mean(vectors: Tensor, mask: Tensor) -> Tensor:
     """`[B, D]`: the mean of `[B, N, D]` over the places in `mask [B, N]`; zeros where there is none."""
     return (vectors * mask.unsqueeze(-1)).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def tiny_model(
+    kind: type[Recommender], data: TaskData, seed: int = 0, options: Mapping[str, Scalar] | None = None
+) -> Recommender:
+    """An untrained model in training mode."""
+    return build_model(Plugin(kind.__name__, kind, "", ""), data, TOKENS, dict(options or {}), seed).train()
+
+
+def trainer_at(model: Recommender, progress: float = 0.75) -> AdamWTrainer:
+    """A trainer of 20 steps that has come as far as `progress`: by default to where warm-ups are over."""
+    trainer = AdamWTrainer(model, 20, Randomness(0, "conformance"), "fp32")
+    trainer.context = TrainingContext(round(20 * progress), progress, trainer.context.rng)
+    return trainer
+
+
+def weights_of(model: Recommender) -> dict[str, Tensor]:
+    """A copy of all weights and buffers."""
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
+def differing(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> list[str]:
+    """The names of weights that are not the same bit for bit."""
+    names = sorted(first.keys() | second.keys())
+    return [n for n in names if n not in first or n not in second or not torch.equal(first[n], second[n])]
+
+
+def reload(model: Recommender, other: Recommender) -> Recommender:
+    """`other` in evaluation mode with the weights of `model`, which went through a file."""
+    with tempfile.TemporaryDirectory(prefix="recgauntlet-check-") as folder:
+        path = Path(folder, "weights.safetensors")
+        save_file({name: value.contiguous() for name, value in weights_of(model).items()}, path)
+        load_weights(other, path)
+    return other.eval()

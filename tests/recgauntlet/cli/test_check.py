@@ -10,7 +10,7 @@ import pytest
 from recgauntlet.cli import main
 from recgauntlet.core import plugins
 from recgauntlet.testing import KINDS
-from recgauntlet.testing.rules import rules
+from recgauntlet.testing.registry import rules
 
 Call = Callable[..., tuple[int, str, str]]
 

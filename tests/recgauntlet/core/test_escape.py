@@ -6,7 +6,6 @@ import csv
 import html.parser
 import io
 import re
-import sys
 import unicodedata
 
 import pytest
@@ -137,9 +136,6 @@ def test_a_long_name_is_cut_in_its_middle() -> None:
     assert escaping.shortened("short") == "short"
 
 
-def test_what_is_printable_hides_nothing() -> None:
-    """So texts that are need no look at each character."""
-    every = map(chr, range(sys.maxunicode + 1))
-    assert not [c for c in every if c.isprintable() and unicodedata.category(c) in escaping._UNSEEN]
+def test_what_hides_or_reorders_is_written_out() -> None:
     assert escaping.visible("1.2 % [0.3–4.5] ± ×") == "1.2 % [0.3–4.5] ± ×"
     assert escaping.visible("a\u202eb–c") == "a\\u202eb–c"

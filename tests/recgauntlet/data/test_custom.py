@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from recgauntlet.core.dataset import Tables
 from recgauntlet.core.errors import CardError, DataError, PluginError
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.data.custom import find_task_or_card, read_table, task_from_card
@@ -33,6 +34,17 @@ def shop(tmp_path: Path) -> Path:
     return card
 
 
+def load(shop: Path, options: SourceOptions) -> Tables:
+    task = task_from_card(shop)
+    return task.load(task.card, "standard", options)
+
+
+def interactions(shop: Path, options: SourceOptions) -> pa.Table:
+    found = load(shop, options).interactions
+    assert found is not None
+    return found
+
+
 def write(folder: Path, form: str, times: list[object] | None = None) -> None:
     takes = [{**row, "time": time} for row, time in zip(TAKES, times or [row["time"] for row in TAKES], strict=True)]
     for name, rows in {"items": ITEMS, "interactions": takes}.items():
@@ -53,14 +65,11 @@ def write(folder: Path, form: str, times: list[object] | None = None) -> None:
 @pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
 def test_every_form_gives_the_same_tables(shop: Path, options: SourceOptions, form: str) -> None:
     write(shop.parent, form)
-    task = task_from_card(shop)
-    tables = task.load(task.card, "standard", options)
-    assert tables.items.to_pylist() == [
+    assert load(shop, options).items.to_pylist() == [
         {"id": "007", "text": "A Toy, red", "category": "toys"},
         {"id": "8", "text": "Caf\u00e9", "category": ""},
     ]
-    assert tables.interactions is not None
-    assert tables.interactions.to_pylist() == TAKES
+    assert interactions(shop, options).to_pylist() == TAKES
 
 
 @pytest.mark.parametrize(
@@ -73,10 +82,7 @@ def test_every_form_gives_the_same_tables(shop: Path, options: SourceOptions, fo
 )
 def test_times_may_be_seconds_or_dates(shop: Path, options: SourceOptions, times: list[object]) -> None:
     write(shop.parent, "csv", times)
-    task = task_from_card(shop)
-    interactions = task.load(task.card, "standard", options).interactions
-    assert interactions is not None
-    assert interactions["time"].to_pylist() == [1700000000, 1700000060]
+    assert interactions(shop, options)["time"].to_pylist() == [1700000000, 1700000060]
 
 
 def test_timestamps_of_parquet_are_times(shop: Path, options: SourceOptions) -> None:
@@ -85,10 +91,7 @@ def test_timestamps_of_parquet_are_times(shop: Path, options: SourceOptions) -> 
     table = pq.read_table(path)
     stamps = pa.array([1700000000_500, 1700000060_000], pa.timestamp("ms"))
     pq.write_table(table.set_column(2, "time", stamps), path)
-    task = task_from_card(shop)
-    interactions = task.load(task.card, "standard", options).interactions
-    assert interactions is not None
-    assert interactions["time"].to_pylist() == [1700000000, 1700000060]
+    assert interactions(shop, options)["time"].to_pylist() == [1700000000, 1700000060]
 
 
 def test_the_example_prepares_and_a_sample_of_it_has_another_fingerprint(
@@ -111,18 +114,14 @@ def test_the_core_is_taken_where_the_card_asks_for_it(shop: Path, options: Sourc
         file.write("lonely,8,1700000000\n")
     text = shop.read_text(encoding="utf-8")
     shop.write_text(text.replace("[tracks.standard.cleaning]", "[tracks.standard.cleaning]\nmin_user_items = 2"))
-    task = task_from_card(shop)
-    interactions = task.load(task.card, "standard", options).interactions
-    assert interactions is not None
-    assert set(interactions["user"].to_pylist()) == {"1"}
+    assert set(interactions(shop, options)["user"].to_pylist()) == {"1"}
 
 
 def broken(shop: Path, name: str, content: bytes, options: SourceOptions) -> DataError:
     write(shop.parent, "csv")
     (shop.parent / name).write_bytes(content)
-    task = task_from_card(shop)
     with pytest.raises(DataError) as caught:
-        task.load(task.card, "standard", options)
+        load(shop, options)
     return caught.value
 
 
@@ -144,31 +143,28 @@ def test_a_truncated_parquet_file_is_named(shop: Path, options: SourceOptions) -
     write(shop.parent, "parquet")
     path = shop.parent / "items.parquet"
     path.write_bytes(path.read_bytes()[:-20])
-    task = task_from_card(shop)
     with pytest.raises(DataError, match="truncated or not parquet"):
-        task.load(task.card, "standard", options)
+        load(shop, options)
 
 
 def test_empty_cells_and_odd_types_of_parquet_are_refused(shop: Path, options: SourceOptions) -> None:
     write(shop.parent, "parquet")
-    task = task_from_card(shop)
     path = shop.parent / "items.parquet"
     pq.write_table(pa.table({"id": ["1", None], "text": ["a", "b"]}), path)
     with pytest.raises(DataError, match="empty in 1 rows"):
-        task.load(task.card, "standard", options)
+        load(shop, options)
     pq.write_table(pa.table({"id": [1.5, 2.5], "text": ["a", "b"]}), path)
     with pytest.raises(DataError, match="type double"):
-        task.load(task.card, "standard", options)
+        load(shop, options)
 
 
 def test_files_that_are_missing_or_not_clear_are_asked_for(shop: Path, options: SourceOptions) -> None:
-    task = task_from_card(shop)
     with pytest.raises(DataError, match=r"no files items\.\*"):
-        task.load(task.card, "standard", options)
+        load(shop, options)
     write(shop.parent, "csv")
     write(shop.parent, "tsv")
     with pytest.raises(DataError, match=r"2 files items\.\*"):
-        task.load(task.card, "standard", options)
+        load(shop, options)
     example = task_from_card(EXAMPLE / "bookshop.toml")
     with pytest.raises(DataError, match="does not exist") as caught:
         example.load(example.card, "standard", SourceOptions(shop.parent / "no", options.cache))
@@ -192,9 +188,8 @@ def test_a_core_that_is_no_number_is_refused(shop: Path, options: SourceOptions,
     write(shop.parent, "csv")
     text = shop.read_text(encoding="utf-8")
     shop.write_text(text.replace("[tracks.standard.cleaning]", f"[tracks.standard.cleaning]\nmin_item_users = {value}"))
-    task = task_from_card(shop)
     with pytest.raises(CardError, match="no whole number"):
-        task.load(task.card, "standard", options)
+        load(shop, options)
 
 
 def test_a_task_is_found_by_name_or_by_card() -> None:

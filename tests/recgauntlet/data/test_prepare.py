@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from recgauntlet.core.card import TableCard, TaskCard, Track
+from recgauntlet.core.card import TaskCard, Track
 from recgauntlet.core.dataset import ITEMS, Tables
 from recgauntlet.core.errors import CardError, DataError, OutputError
 from recgauntlet.core.task import SourceOptions, Task
@@ -162,21 +162,6 @@ def test_a_broken_off_write_leaves_nothing_behind(
     assert "RECGAUNTLET_CACHE" in caught.value.remedy
     assert list((options.cache / "prepared").iterdir()) == []
     assert len(prepare(task, "standard", options).train) == 60
-
-
-def test_two_that_prepare_at_once_end_with_one_good_copy(toys: Tables, make_card: Make, options: SourceOptions) -> None:
-    _, target = kept(toys, make_card, options)
-    data = store.load(target)
-    assert data is not None
-    store.save(data, target)
-    assert [path.name for path in target.parent.iterdir()] == [target.name]
-    assert store.load(target) is not None
-
-
-def test_tables_on_the_card_must_be_complete(make_card: Make) -> None:
-    with pytest.raises(ValueError, match="rows"):
-        make_card(tables={"items": {"sha256": "0" * 64}})
-    assert TableCard(rows=1, sha256="0" * 64).rows == 1
 
 
 def test_vectors_are_computed_once_a_catalog(

@@ -13,7 +13,7 @@ import nosy_defense
 import pytest
 
 from recgauntlet.testing import KINDS, Kind, checks_for, run_checks
-from recgauntlet.testing.rules import rules
+from recgauntlet.testing.registry import rules
 
 BROKEN: tuple[tuple[Kind, Any, str, str], ...] = (
     ("defenses", broken_defenses.Positional, "constructor", "takes epsilon by position"),

@@ -13,8 +13,7 @@ import pytest
 from recgauntlet.attacks.suite import suite_attacks
 from recgauntlet.core.plugins import names
 from recgauntlet.core.types import Scalar
-from recgauntlet.testing import Check, checks_for, parametrize_with_checks, run_checks
-from recgauntlet.testing.rules import Kind
+from recgauntlet.testing import Check, Kind, checks_for, parametrize_with_checks, run_checks
 from recgauntlet.testing.tiny_models import TinyItems, TinyTitles
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"

@@ -18,7 +18,7 @@ from recgauntlet import Defense
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.types import Scalar
 from recgauntlet.testing import KINDS, Check, CheckSkipped, ConformanceError, Kind, checks_for, run_checks
-from recgauntlet.testing.rules import rules
+from recgauntlet.testing.registry import rules
 from recgauntlet.testing.tiny_models import TinyTitles
 
 

@@ -10,8 +10,7 @@ from typing import IO
 
 import pytest
 
-from recgauntlet.testing.check import ConformanceError
-from recgauntlet.testing.side_effects import require_nothing_left
+from recgauntlet.testing.check import ConformanceError, require_nothing_left
 
 HERE = Path(__file__)
 needs_names = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="this system does not say what is open")

@@ -15,7 +15,7 @@ from recgauntlet.attacks.embedding.pgd import FGM, PGD
 from recgauntlet.attacks.history.greedy import HistoryGradient
 from recgauntlet.attacks.text.greedy import WordGradient, WordQuery
 from recgauntlet.core.card import EmbeddingThreat, TaskCard, Threat, Tier
-from recgauntlet.core.dataset import Pairs, TaskData
+from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.protocol import LARGEST_SHARE, REFERENCES
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
@@ -71,7 +71,7 @@ def judged_on(data: TaskData) -> TaskData:
     Training keeps the weights that are best on all validation pairs, these among them, whatever the method.
     """
     references = min(REFERENCES, len(data.valid) // 2)
-    rest = _slice(data.valid, slice(references, references + PAIRS))
+    rest = data.valid.select(slice(references, references + PAIRS))
     impressions = replace(
         data.impressions,
         users=data.impressions.users[:0],
@@ -80,7 +80,7 @@ def judged_on(data: TaskData) -> TaskData:
         labels=data.impressions.labels[:0],
         offsets=np.zeros(1, dtype=np.int64),
     )
-    return replace(data, valid=_slice(data.valid, slice(references)), test=rest, impressions=impressions)
+    return replace(data, valid=data.valid.select(slice(references)), test=rest, impressions=impressions)
 
 
 def judge(
@@ -115,7 +115,3 @@ def standing(trial: Trial, threat: Threat, rng: Randomness) -> Tensor:
         found = run_attack(trial, attack, budget, index, rng.child(f"{threat.id}/{attack.name}"))
         left[index[found.broken]] = False
     return left
-
-
-def _slice(pairs: Pairs, part: slice) -> Pairs:
-    return Pairs(pairs.users[part], pairs.histories[part], pairs.clicked[part], pairs.unclicked[part])

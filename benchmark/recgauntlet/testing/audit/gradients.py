@@ -15,7 +15,7 @@ class _OtherGradients(Fake):
     def masked_history(self, embedded: Tensor) -> Tensor:
         shown = embedded.view_as(embedded)
         if shown.requires_grad:
-            shown.register_hook(self.masked_gradient)
+            shown.register_hook(self.masked_gradient)  # type: ignore[no-untyped-call]
         return shown
 
     def masked_embeddings(self, embedded: Tensor, candidates: Candidates) -> Tensor:

@@ -134,15 +134,7 @@ def with_all_surfaces(card: TaskCard, surfaces: frozenset[str]) -> TaskCard:
 
 def first_pairs(data: TaskData, pairs: int) -> TaskData:
     """`data` with the first `pairs` test pairs alone."""
-    test = data.test
-    kept = replace(
-        test,
-        users=test.users[:pairs],
-        histories=test.histories[:pairs],
-        clicked=test.clicked[:pairs],
-        unclicked=test.unclicked[:pairs],
-    )
-    return replace(data, test=kept)
+    return replace(data, test=data.test.select(slice(pairs)))
 
 
 def audit(subject: Subject, fakes: Sequence[type[Fake]], progress: Progress = lambda what, share: None) -> Audit:
