@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from recgauntlet.core.errors import OutputError
 from recgauntlet.core.escape import terminal
 from recgauntlet.core.files import write_atomically
 from recgauntlet.leaderboard.address import slug
 from recgauntlet.records.io import Results, read_records
+from recgauntlet_site.format import distinct
 from recgauntlet_site.render import ReleaseLink, render_site
 
 LISTING = "files.txt"
 """The file that lists all others, so that a later build knows what it may remove."""
-_Read = tuple[str, Path, Results]
-"""A directory's name, its path, and what was read there."""
+_Board = Sequence[tuple[str, Path, Results]]
+"""The directories of one leaderboard: the name, the path and the content of each."""
 
 
-@dataclass(frozen=True)
-class Built:
+class Built(NamedTuple):
     """The number of records that the site shows, and the warnings to print."""
 
     records: int
-    warnings: tuple[str, ...]
+    warnings: list[str]
 
 
 def build(directories: Sequence[Path], others: Sequence[Path], out: Path, *, docs: str) -> Built:
@@ -38,37 +38,30 @@ def build(directories: Sequence[Path], others: Sequence[Path], out: Path, *, doc
     OutputError
         Where a file cannot be written.
     """
-    main, *more = [[_read(path) for path in directories], *([_read(path)] for path in others)]
-    _write(_rendered(main, more, docs), out)
-    results = [found for board in (main, *more) for _, _, found in board]
-    return Built(sum(map(len, results)), tuple(_warnings(results)))
+    boards = [
+        [(path.resolve().name, path, read_records(path)) for path in together]
+        for together in (directories, *([path] for path in others))
+    ]
+    _write(_rendered(boards, docs), out)
+    results = [found for board in boards for _, _, found in board]
+    broken = [terminal(f"{path} is left out: {error.problem}") for found in results for path, error in found.broken]
+    empty = [] if any(map(len, results)) else ["there are no records yet, so the pages have no tables"]
+    return Built(sum(map(len, results)), broken + empty)
 
 
-def _read(directory: Path) -> _Read:
-    return directory.resolve().name, directory, read_records(directory)
-
-
-def _rendered(main: Sequence[_Read], more: Sequence[Sequence[_Read]], docs: str) -> Iterator[tuple[str, bytes]]:
-    """The files of all leaderboards, as they are rendered."""
-    names = ["+".join(name for name, _, _ in board) for board in (main, *more)]
-    folders = [PurePosixPath(), *_folders(names[1:])]
-    for number, (folder, board) in enumerate(zip(folders, (main, *more), strict=True)):
+def _rendered(boards: Sequence[_Board], docs: str) -> Iterator[tuple[str, bytes]]:
+    """The files of all leaderboards, as they are rendered; the first one is the site's own."""
+    names = ["+".join(name for name, _, _ in board) for board in boards]
+    folders = [PurePosixPath(), *(PurePosixPath("releases", name) for name in distinct([*map(slug, names[1:])]))]
+    for folder, board in zip(folders, boards, strict=True):
         back = "../" * len(folder.parts)
         links = [
-            ReleaseLink(name, f"{back}{other / 'index.html'}", current=number == n)
-            for n, (name, other) in enumerate(zip(names, folders, strict=True))
+            ReleaseLink(name, f"{back}{other / 'index.html'}", current=other is folder)
+            for name, other in zip(names, folders, strict=True)
         ]
         address = docs if "://" in docs or docs.startswith("/") else f"{back}{docs}"
         for name, content in render_site(board, docs=address, releases=links):
             yield str(folder / name), content
-
-
-def _folders(names: Sequence[str]) -> Iterator[PurePosixPath]:
-    """A directory for each of the other leaderboards; equal names are numbered."""
-    for number, name in enumerate(names):
-        own = slug(name)
-        taken = own in map(slug, names[:number])
-        yield PurePosixPath("releases") / (f"{own}-{number + 1}" if taken else own)
 
 
 def _write(files: Iterable[tuple[str, bytes]], out: Path) -> None:
@@ -101,11 +94,3 @@ def _put(path: Path, content: bytes) -> None:
 
 def _lines(names: Iterable[str]) -> bytes:
     return "".join(f"{name}\n" for name in sorted(names)).encode()
-
-
-def _warnings(found: Sequence[Results]) -> Iterator[str]:
-    for results in found:
-        for path, error in results.broken:
-            yield terminal(f"{path} is left out: {error.problem}")
-    if not any(map(len, found)):
-        yield "there are no records yet, so the pages have no tables"

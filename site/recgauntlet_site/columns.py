@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
 
 from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatColumn
@@ -37,71 +39,29 @@ class Column:
     tier: str = ""
 
 
-def columns_of(table: TaskTable) -> tuple[Column, ...]:
-    """All columns of a table between the names and the flags, in order."""
-    return (*_accuracies(table), *_costs(), *_qualities(), *_runs())
-
-
-def _accuracies(table: TaskTable) -> Iterator[Column]:
-    yield Column("clean", "Clean", "", "accuracy", lambda row: _share(row.clean), shown=True)
-    for number, column in enumerate(table.threats):
-        for tier in TIERS:
-            standard = tier == RANKING_TIER
-            note = f"{tier}, {'ranked' if column.ranked and standard else 'diagnostic' if standard else 'not ranked'}"
-            yield Column(
-                f"t{number}{tier[0]}", column.id, note, "robust accuracy", _robust(table, column, tier),
-                shown=standard, threat=column.id, tier=tier,
-            )  # fmt: skip
-            if table.certifies(column.id, tier):
-                yield Column(
-                    f"c{number}{tier[0]}", column.id, f"{tier}, certified", "robust accuracy", _certified(column, tier),
-                    shown=standard, threat=column.id, tier=tier,
-                )  # fmt: skip
-    yield Column("retained", "Retained", "worst ranked threat", "accuracy", _retained, shown=True)
-
-
-def _costs() -> Iterator[Column]:
-    yield Column("seconds", "Training time", "relative to the twin", "cost", _ratio("seconds_ratio"), shown=True)
-    yield Column("flops", "Training FLOPs", "relative to the twin", "cost", _ratio("flops_ratio"), shown=True)
-    yield Column("time", "Training time", "", "cost", _cost("training_seconds", seconds))
-    yield Column("operations", "Training FLOPs", "", "cost", _cost("training_flops", size))
-    yield Column("memory", "Peak memory", "of training", "cost", _cost("peak_memory_bytes", _bytes))
-    yield Column("parameters", "Parameters", "", "cost", _cost("parameters", size))
-    yield Column("inference", "Scoring", "1,000 candidates", "cost", _cost("inference_ms_per_1000", _milliseconds))
-    yield Column("attacks", "Attack time", "all attacks", "cost", _cost("attack_seconds", seconds))
-
-
-def _qualities() -> Iterator[Column]:
-    heads = {
-        "auc": ("AUC", "all candidates"),
-        "gauc": ("gAUC", "by user"),
-        "impression_auc": ("AUC", "by impression"),
-        "mrr": ("MRR", ""),
-        "ndcg5": ("nDCG@5", ""),
-        "ndcg10": ("nDCG@10", ""),
-    }
-    for name, (head, note) in heads.items():
-        yield Column(name.replace("_", "-"), head, note, "clean ranking quality", _quality(name))
-
-
-def _runs() -> Iterator[Column]:
-    yield Column("seeds", "Seeds", "", "run", lambda row: Content(str(len(row.seeds)), sort=str(len(row.seeds))))
-    yield Column("device", "Device", "", "run", lambda row: Content(device(row), sort=device(row)))
-
-
-def device(row: Row) -> str:
-    """The devices of the row's runs."""
-    return "; ".join(sorted({source.device for source in row.sources}))
-
-
-def device_kind(row: Row) -> str:
-    """CPU, GPU or both, by the names of the devices."""
-    kinds = {"CPU" if source.device.lower().startswith("cpu") else "GPU" for source in row.sources}
-    return " and ".join(sorted(kinds))
-
-
 NOTHING = Content("not applicable", mark="none")
 NO_RESULT = Content("no result", mark="none")
+
+
+def columns_of(table: TaskTable) -> tuple[Column, ...]:
+    """All columns of a table between the names and the flags, in order."""
+    return (
+        Column("clean", "Clean", "", "accuracy", lambda row: _share(row.clean), shown=True),
+        *_robust_accuracies(table),
+        Column("retained", "Retained", "worst ranked threat", "accuracy", _retained, shown=True),
+        *_OTHERS,
+    )
+
+
+def _robust_accuracies(table: TaskTable) -> Iterator[Column]:
+    for number, threat in enumerate(table.threats):
+        for tier in TIERS:
+            at_rank = tier == RANKING_TIER
+            column = partial(Column, group="robust accuracy", shown=at_rank, threat=threat.id, tier=tier)
+            note = f"{tier}, {'not ranked' if not at_rank else 'ranked' if threat.ranked else 'diagnostic'}"
+            yield column(f"t{number}{tier[0]}", threat.id, note, content=_robust(table, threat, tier))
+            if table.certifies(threat.id, tier):
+                yield column(f"c{number}{tier[0]}", threat.id, f"{tier}, certified", content=_certified(threat, tier))
 
 
 def _share(estimate: Estimate, mark: str = "") -> Content:
@@ -109,22 +69,21 @@ def _share(estimate: Estimate, mark: str = "") -> Content:
     return Content(percent(estimate.value), interval, f"{estimate.value:.6g}", mark)
 
 
-def _robust(table: TaskTable, column: ThreatColumn, tier: Tier) -> Callable[[Row], Content]:
+def _robust(table: TaskTable, threat: ThreatColumn, tier: Tier) -> Callable[[Row], Content]:
     def content(row: Row) -> Content:
-        cells = row.under(column.id)
-        cell = cells.at(tier) if cells else None
+        cell = row.at(threat.id, tier)
         if cell is None:
+            cells = row.under(threat.id)
             return NO_RESULT if cells and cells.applicable else NOTHING
-        worst = table.ranked and tier == RANKING_TIER and row.worst == column.id
+        worst = table.ranked and tier == RANKING_TIER and row.worst == threat.id
         return _share(cell.robust, "worst" if worst else "")
 
     return content
 
 
-def _certified(column: ThreatColumn, tier: Tier) -> Callable[[Row], Content]:
+def _certified(threat: ThreatColumn, tier: Tier) -> Callable[[Row], Content]:
     def content(row: Row) -> Content:
-        cells = row.under(column.id)
-        cell = cells.at(tier) if cells else None
+        cell = row.at(threat.id, tier)
         return _share(cell.certified) if cell is not None and cell.certified is not None else NOTHING
 
     return content
@@ -134,34 +93,44 @@ def _retained(row: Row) -> Content:
     return _share(row.worst_cell.retained) if row.worst_cell is not None else NOTHING
 
 
-def _ratio(name: str) -> Callable[[Row], Content]:
+def _ratio(field: str) -> Callable[[Row], Content]:
+    """A cost relative to the undefended twin, which has none."""
+
     def content(row: Row) -> Content:
-        value: float | None = getattr(row.cost, name)
+        value: float | None = getattr(row.cost, field)
         twin = "the twin" if value is None and row.defense.name == "standard" else ""
         return Content(times(value), twin, f"{1.0 if value is None else value:.6g}")
 
     return content
 
 
-def _cost(name: str, text: Callable[[float], str]) -> Callable[[Row], Content]:
-    def content(row: Row) -> Content:
-        value = float(getattr(row.cost, name))
-        return Content(text(value), sort=f"{value:.6g}")
-
-    return content
+def _number(field: str, text: Callable[[float], str]) -> Callable[[Row], Content]:
+    value: Callable[[Row], float] = attrgetter(field)
+    return lambda row: Content(text(value(row)), sort=f"{value(row):.6g}")
 
 
-def _quality(name: str) -> Callable[[Row], Content]:
-    def content(row: Row) -> Content:
-        value = float(getattr(row.quality, name))
-        return Content(f"{value:.4f}", sort=f"{value:.6g}")
-
-    return content
+def _device(row: Row) -> str:
+    """The devices of the row's runs."""
+    return "; ".join(sorted({source.device for source in row.sources}))
 
 
-def _bytes(value: float) -> str:
-    return size(value, "B")
-
-
-def _milliseconds(value: float) -> str:
-    return f"{value:.3g} ms"
+_cost, _quality = partial(Column, group="cost"), partial(Column, group="clean ranking quality")
+_bytes, _milliseconds, _four = partial(size, unit="B"), "{:.3g} ms".format, "{:.4f}".format
+_OTHERS = (
+    _cost("seconds", "Training time", "relative to the twin", content=_ratio("seconds_ratio"), shown=True),
+    _cost("flops", "Training FLOPs", "relative to the twin", content=_ratio("flops_ratio"), shown=True),
+    _cost("time", "Training time", "", content=_number("cost.training_seconds", seconds)),
+    _cost("operations", "Training FLOPs", "", content=_number("cost.training_flops", size)),
+    _cost("memory", "Peak memory", "of training", content=_number("cost.peak_memory_bytes", _bytes)),
+    _cost("parameters", "Parameters", "", content=_number("cost.parameters", size)),
+    _cost("inference", "Scoring", "1,000 candidates", content=_number("cost.inference_ms_per_1000", _milliseconds)),
+    _cost("attacks", "Attack time", "all attacks", content=_number("cost.attack_seconds", seconds)),
+    _quality("auc", "AUC", "all candidates", content=_number("quality.auc", _four)),
+    _quality("gauc", "gAUC", "by user", content=_number("quality.gauc", _four)),
+    _quality("impression-auc", "AUC", "by impression", content=_number("quality.impression_auc", _four)),
+    _quality("mrr", "MRR", "", content=_number("quality.mrr", _four)),
+    _quality("ndcg5", "nDCG@5", "", content=_number("quality.ndcg5", _four)),
+    _quality("ndcg10", "nDCG@10", "", content=_number("quality.ndcg10", _four)),
+    Column("seeds", "Seeds", "", "run", lambda row: Content(str(len(row.seeds)), sort=str(len(row.seeds)))),
+    Column("device", "Device", "", "run", lambda row: Content(_device(row), sort=_device(row))),
+)

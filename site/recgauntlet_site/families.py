@@ -7,76 +7,45 @@ distributions are in the family "other", also under the same name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias, get_args
 
 from recgauntlet.records.references import PluginRef
 
-ModelFamily: TypeAlias = Literal["text", "collaborative", "sequential and hybrid", "other"]
-DefenseFamily: TypeAlias = Literal[
-    "none",
-    "adversarial training",
-    "cost levers",
-    "smoothing and augmentation",
-    "inference time",
-    "data side",
-    "other",
-]
-MODEL_FAMILIES: tuple[ModelFamily, ...] = get_args(ModelFamily)
-DEFENSE_FAMILIES: tuple[DefenseFamily, ...] = get_args(DefenseFamily)
 OURS = "recgauntlet"
 """The distribution whose plugins the two mappings name."""
+OTHER = "other"
 
-MODELS: Mapping[str, ModelFamily] = {
-    "bert": "text",
-    "gpt": "text",
-    "naml": "text",
-    "nrms": "text",
-    "two-tower": "text",
-    "bpr-mf": "collaborative",
-    "lightgcn": "collaborative",
-    "bert4rec": "sequential and hybrid",
-    "din": "sequential and hybrid",
-    "sasrec": "sequential and hybrid",
-    "sasrec-text": "sequential and hybrid",
+MODELS: Mapping[str, tuple[str, ...]] = {
+    "text": ("bert", "gpt", "naml", "nrms", "two-tower"),
+    "collaborative": ("bpr-mf", "lightgcn"),
+    "sequential and hybrid": ("bert4rec", "din", "sasrec", "sasrec-text"),
+    OTHER: (),
 }
-DEFENSES: Mapping[str, DefenseFamily] = {
-    "standard": "none",
-    "apr": "adversarial training",
-    "awp": "adversarial training",
-    "discrete": "adversarial training",
-    "ensemble": "adversarial training",
-    "fgm": "adversarial training",
-    "fgsm": "adversarial training",
-    "free": "adversarial training",
-    "freelb": "adversarial training",
-    "mart": "adversarial training",
-    "pgd": "adversarial training",
-    "smart": "adversarial training",
-    "trades": "adversarial training",
-    "vat": "adversarial training",
-    "gradient-scaling": "cost levers",
-    "intensity-control": "cost levers",
-    "layer-wise": "cost levers",
-    "augmentation": "smoothing and augmentation",
-    "history-dropout": "smoothing and augmentation",
-    "label-smoothing": "smoothing and augmentation",
-    "mixup": "smoothing and augmentation",
-    "rdrop": "smoothing and augmentation",
-    "word-dropout": "smoothing and augmentation",
-    "median-user": "inference time",
-    "randomized-smoothing": "inference time",
-    "spell-repair": "inference time",
-    "unicode-normalize": "inference time",
-    "loss-truncation": "data side",
-    "suspicious-users": "data side",
+DEFENSES: Mapping[str, tuple[str, ...]] = {
+    "none": ("standard",),
+    "adversarial training": (
+        *("apr", "awp", "discrete", "ensemble", "fgm", "fgsm", "free", "freelb"),
+        *("mart", "pgd", "smart", "trades", "vat"),
+    ),
+    "cost levers": ("gradient-scaling", "intensity-control", "layer-wise"),
+    "smoothing and augmentation": (
+        *("augmentation", "history-dropout", "label-smoothing", "mixup", "rdrop", "word-dropout"),
+    ),
+    "inference time": ("median-user", "randomized-smoothing", "spell-repair", "unicode-normalize"),
+    "data side": ("loss-truncation", "suspicious-users"),
+    OTHER: (),
 }
 
 
-def model_family(model: PluginRef) -> ModelFamily:
+def model_family(model: PluginRef) -> str:
     """The family of a recommender."""
-    return MODELS.get(model.name, "other") if model.distribution == OURS else "other"
+    return _family(MODELS, model)
 
 
-def defense_family(defense: PluginRef) -> DefenseFamily:
+def defense_family(defense: PluginRef) -> str:
     """The family of a defense."""
-    return DEFENSES.get(defense.name, "other") if defense.distribution == OURS else "other"
+    return _family(DEFENSES, defense)
+
+
+def _family(families: Mapping[str, tuple[str, ...]], plugin: PluginRef) -> str:
+    found = (family for family, names in families.items() if plugin.name in names)
+    return next(found, OTHER) if plugin.distribution == OURS else OTHER

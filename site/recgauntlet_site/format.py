@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 
 from recgauntlet.core import escape as escaping
 from recgauntlet.core.card import TaskCard, Threat
@@ -68,6 +69,15 @@ def row_name(row: Row) -> str:
     return f"{row.model.name} + {row.defense.name}"
 
 
+def distinct(names: Sequence[str]) -> list[str]:
+    """`names`, each once: the second "a" becomes "a-2"."""
+    found: list[str] = []
+    for name in names:
+        numbered = (name if number == 1 else f"{name}-{number}" for number in count(1))
+        found.append(next(one for one in numbered if one not in found))
+    return found
+
+
 def budget(column: ThreatColumn, card: TaskCard | None) -> str:
     """The budget of a threat at its three tiers: "1 / 2 / 4 words"."""
     if not column.budgets:
@@ -123,7 +133,7 @@ def headline(table: TaskTable) -> str:
     text, name = "", row_name(first)
     if len(best) > 1:
         rows = Counter(row_name(row) for row in best)
-        names = [f"{name} ({count} rows)" if count > 1 else name for name, count in rows.items()]
+        names = [f"{name} ({copies} rows)" if copies > 1 else name for name, copies in rows.items()]
         text = f"{joined(names)} share rank 1, because their intervals overlap. "
         name = f"The best of them, {name},"
     text += (

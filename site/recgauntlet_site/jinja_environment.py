@@ -13,23 +13,12 @@ from markupsafe import Markup
 from recgauntlet.core.card import RANKING_TIER, TIERS
 from recgauntlet.leaderboard.compare import twin_of
 from recgauntlet.leaderboard.schema import FailedCell
-from recgauntlet_site.curves import axis, budgets, curves, point_at
+from recgauntlet_site import format as text
 from recgauntlet_site.filters import filter_values
-from recgauntlet_site.format import (
-    GOALS,
-    SURFACES,
-    budget,
-    counted,
-    joined,
-    limits,
-    percent,
-    points,
-    queries,
-    scalar,
-    seconds,
-    size,
-    times,
-    visible,
+
+_FILTERS = (
+    *(text.budget, text.counted, text.joined, text.limits, text.percent, text.points),
+    *(text.queries, text.scalar, text.seconds, text.size, text.times),
 )
 
 
@@ -50,33 +39,15 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         finalize=_printable,
     )
-    environment.filters.update(
-        point_at=point_at,
-        counted=counted,
-        percent=percent,
-        points=points,
-        times=times,
-        seconds=seconds,
-        size=size,
-        scalar=scalar,
-        joined=joined,
-        budget=budget,
-        queries=queries,
-        limits=limits,
-        reason=_reason,
-        quoted=shlex.quote,
-    )
+    environment.filters.update({function.__name__: function for function in _FILTERS})
+    environment.filters.update(reason=_reason, quoted=shlex.quote)
     environment.globals.update(
         TIERS=TIERS,
-        filter_values=filter_values,
         RANKING_TIER=RANKING_TIER,
-        SURFACES=SURFACES,
-        GOALS=GOALS,
+        SURFACES=text.SURFACES,
+        GOALS=text.GOALS,
+        filter_values=filter_values,
         twin_of=twin_of,
-        axis=axis,
-        budgets=budgets,
-        curves_under=curves,
-        zip=zip,
     )
     return environment
 
@@ -85,7 +56,7 @@ def _printable(value: Any) -> Any:
     """The text that a template prints: control and direction characters are written as escapes."""
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
-    return visible(value)
+    return text.visible(value)
 
 
 def _reason(cell: FailedCell) -> str:

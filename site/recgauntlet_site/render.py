@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -24,13 +24,12 @@ from recgauntlet.metrics.bootstrap import LEVEL
 from recgauntlet.records.best_known import BestKnown
 from recgauntlet.records.digest import to_bytes
 from recgauntlet.records.io import Results
-from recgauntlet.records.release import Release as Frozen
-from recgauntlet.records.release import open_manifest
+from recgauntlet.records.release import Release, open_manifest
 from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.figures import style_sheet
 from recgauntlet_site.filters import start_filters
 from recgauntlet_site.jinja_environment import rendered
-from recgauntlet_site.pages.method import by_family, method_pages
+from recgauntlet_site.pages.method import FAMILY, by_family, method_pages
 from recgauntlet_site.pages.row import row_page
 from recgauntlet_site.pages.start import overview_of
 from recgauntlet_site.pages.task import Cards, TaskPage, task_pages
@@ -48,37 +47,16 @@ _ASSETS = {
     "assets/vendor/uPlot.css": "vendor/uPlot.min.css",
     "assets/vendor/LICENSE-uplot.txt": "vendor/LICENSE-uplot.txt",
 }
-_STYLE = "assets/style.css"
 JSON_FORMAT = "recgauntlet-tables-1"
 _TABLES = TypeAdapter(tuple[TaskTable, ...], config=ConfigDict(ser_json_inf_nan="constants"))
 
 
-@dataclass(frozen=True)
-class Link:
-    """An entry of the menu; `tag` is a short note behind it."""
-
-    path: str
-    name: str
-    tag: str = ""
-
-
-@dataclass(frozen=True)
-class ReleaseLink:
+class ReleaseLink(NamedTuple):
     """Another release's leaderboard; `path` leads from this start page's directory to its start page."""
 
     name: str
     path: str
     current: bool = False
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """A file that is left out of the tables, and why."""
-
-    path: str
-    problem: str
-    field: str
-    remedy: str
 
 
 def render_site(
@@ -94,23 +72,21 @@ def render_site(
     description a table's pages show; `releases` are the leaderboards that the pages link to. The same records give
     the same bytes, in whatever order or directory they lie. The start page comes last, after everything it links to.
     """
-    records = [(path, record) for _, _, results in found for path, record in results.records]
-    copies = {record.digest: (_copy_name(record), path, record) for path, record in records}
-    known = [(name, path, directory, one) for name, directory, r in found for path, one in r.best_known]
-    loose = without_record([record for _, record in records], [one for *_, one in known])
-    tables = with_best_known(
-        build_table([record for _, record in records]), [record for _, record in records], [one for *_, one in known]
-    )
-    by_digest = {record.digest: record for _, record in records}
-    board = _board(found, tables, by_digest)
-    tasks = task_pages(tables, cards, by_digest)
+    files_of = {record.digest: (path, record) for _, _, results in found for path, record in results.records}
+    records = {digest: record for digest, (_, record) in files_of.items()}
+    known = [one for _, _, results in found for one in results.best_known]
+    loose = without_record(list(records.values()), [one for _, one in known])
+    everything = [record for _, _, results in found for record in results]
+    tables = with_best_known(build_table(everything), everything, [one for _, one in known])
+    board = _board(found, tables, records)
+    tasks = task_pages(tables, cards, records)
     common = {
         "docs": docs,
-        "menu": [_menu_link(task) for task in tasks],
-        "releases": list(releases),
-        "links": {digest: name for digest, (name, *_) in copies.items()},
-        "records": len(copies),
-        "versions": sorted({record.environment.recgauntlet for _, record in records}),
+        "menu": tasks,
+        "releases": releases,
+        "links": {digest: _copy_name(record) for digest, record in records.items()},
+        "records": len(records),
+        "versions": sorted({record.environment.recgauntlet for record in records.values()}),
     }
     methods = method_pages(tasks)
     yield "about.html", rendered("about.html.j2", common, root="", here="about.html", tasks=tasks)
@@ -121,16 +97,19 @@ def render_site(
         yield page.path, rendered("method.html.j2", common, root="../", here=page.path, page=page)
     for address, name in _ASSETS.items():
         yield address, _asset(name)
-    yield _STYLE, _asset("static/style.css") + style_sheet().encode()
+    yield "assets/style.css", _asset("static/style.css") + style_sheet().encode()
     yield "leaderboard.csv", to_csv(tables)
     for task in tasks:
-        yield from _task_files(common, task)
-        yield from _downloads(board, task)
-    for name, path, record in copies.values():
-        yield name, _json_copy(path, record)
-    for _, path, _, one in known:
+        yield task.path, rendered("task.html.j2", common, root="../", here=task.path, task=task)
+        for figure in task.figures:
+            yield from ((f"figures/{name}", content) for name, content in figure.files().items())
+        if task.table.rows:
+            yield from _downloads(board, task)
+    for path, record in files_of.values():
+        yield _copy_name(record), _json_copy(path, record)
+    for path, one in known:
         if one not in loose:
-            yield _known_copy_name(one), _json_copy(path, one)
+            yield _copy_name(one), _json_copy(path, one)
     yield "leaderboard.json", _as_json(tables)
     yield (
         "index.html",
@@ -141,21 +120,21 @@ def render_site(
             here="index.html",
             filters=start_filters(tables),
             tasks=tasks,
-            broken=_broken(found, known, loose),
+            broken=_broken(found, loose),
             overview=overview_of(tasks),
-            methods=[(kind, by_family(methods.values(), kind)) for kind in ("model", "defense")],
+            methods=[(kind, by_family(methods.values(), kind)) for kind in FAMILY],
         ),
     )
 
 
-def _task_files(common: Mapping[str, Any], task: TaskPage) -> Iterator[tuple[str, bytes]]:
-    """The page of a table, its figures, and its CSV."""
-    yield task.path, rendered("task.html.j2", common, root="../", here=task.path, task=task)
-    for figure in task.figures:
-        for name, content in figure.files().items():
-            yield f"figures/{name}", content
-    if task.table.rows:
-        yield f"{task.downloads}.csv", to_csv((task.table,))
+def _downloads(board: Board, task: TaskPage) -> Iterator[tuple[str, bytes]]:
+    """The table as CSV and LaTeX, and the BibTeX of its rows."""
+    table = task.table
+    one = replace(board, tables=(table,))
+    scope = Scope(one, tuple(RowAt(one, table, row) for row in table.rows))
+    yield f"{task.downloads}.csv", to_csv((table,))
+    yield f"{task.downloads}.tex", to_latex(build_paper_tables(one, Selection())).encode()
+    yield f"{task.downloads}.bib", "\n".join(map(str, cite(scope).entries)).encode()
 
 
 def _as_json(tables: tuple[TaskTable, ...]) -> bytes:
@@ -170,63 +149,33 @@ def _json_copy(path: Path, content: RunRecord | BestKnown) -> bytes:
 
 
 def _board(
-    found: Sequence[tuple[str, Path, Results]], tables: tuple[TaskTable, ...], records: dict[str, RunRecord]
+    found: Sequence[tuple[str, Path, Results]], tables: tuple[TaskTable, ...], records: Mapping[str, RunRecord]
 ) -> Board:
     """The tables as they are cited: a frozen release by its name, anything else by a hash of all records."""
     name = "this-page"  # not the directory's name, so that the same records give the same bytes
     digest, date, frozen = hashlib.sha256("\n".join(sorted(records)).encode()).hexdigest(), "", False
     if len(found) == 1 and (manifest := open_manifest(found[0][1])) is not None:
         name, date, frozen = manifest.name, manifest.date, True
-        digest = Frozen(name, found[0][1], manifest, found[0][2]).digest or digest
+        digest = Release(name, found[0][1], manifest, found[0][2]).digest or digest
     return Board(name, name, Path(name), frozen, date, digest, tables, records, Results((), ()))
 
 
-def _broken(
-    found: Sequence[tuple[str, Path, Results]],
-    known: Sequence[tuple[str, Path, Path, BestKnown]],
-    loose: Sequence[BestKnown],
-) -> list[Unreadable]:
-    """The files that are left out of the tables."""
-    unreadable = {
-        Unreadable(f"{name}/{path.relative_to(directory).as_posix()}", error.problem, error.field or "", error.remedy)
-        for name, directory, results in found
-        for path, error in results.broken
-    }
-    unreadable |= {
-        Unreadable(f"{name}/{path.relative_to(directory).as_posix()}", *_LOOSE)
-        for name, path, directory, one in known
-        if one in loose
-    }
-    return sorted(unreadable, key=lambda one: (one.path, one.problem))
+def _broken(found: Sequence[tuple[str, Path, Results]], loose: Sequence[BestKnown]) -> list[tuple[str, str, str, str]]:
+    """The files that are left out of the tables: path, problem, field and remedy of each."""
+    left_out = set()
+    for name, directory, results in found:
+        faults = [(path, (error.problem, error.field or "", error.remedy)) for path, error in results.broken]
+        faults += [(path, _LOOSE) for path, one in results.best_known if one in loose]
+        left_out |= {(f"{name}/{path.relative_to(directory).as_posix()}", *fault) for path, fault in faults}
+    return sorted(left_out)
 
 
-def _menu_link(task: TaskPage) -> Link:
-    tag = "" if task.table.ranked else "demo, simulated" if task.table.simulated else "demo"
-    return Link(task.path, task.table.task, tag)
-
-
-def _downloads(board: Board, task: TaskPage) -> Iterator[tuple[str, bytes]]:
-    """The table as LaTeX, and the BibTeX of its rows."""
-    table = task.table
-    if not table.rows:
-        return
-    one = replace(board, tables=(table,))
-    rows = tuple(RowAt(one, table, row) for row in table.rows)
-    yield f"{task.downloads}.tex", to_latex(build_paper_tables(one, Selection())).encode()
-    yield f"{task.downloads}.bib", "\n".join(map(str, cite(Scope(one, rows)).entries)).encode()
-
-
-def _copy_name(record: RunRecord) -> str:
-    """The path of a record's copy: readable, and unique by the digest."""
-    parts = (record.model.name, record.defense.name, str(record.seed), record.digest[:10])
-    return f"records/{slug(record.task.id)}-{record.task.track}/{'-'.join(map(slug, parts))}.json"
-
-
-def _known_copy_name(known: BestKnown) -> str:
-    """The path of a best known attack's copy, beside those of the records."""
-    cell = known.challenged
-    parts = ("best-known", known.attack.name, cell.model.name, cell.defense.name, str(cell.seed), known.digest[:10])
-    return f"records/{slug(cell.task.id)}-{cell.task.track}/{'-'.join(map(slug, parts))}.json"
+def _copy_name(content: RunRecord | BestKnown) -> str:
+    """The path of the copy of a record or of a best known attack: readable, and unique by the digest."""
+    cell = content.challenged if isinstance(content, BestKnown) else content
+    first = ["best-known", content.attack.name] if isinstance(content, BestKnown) else []
+    names = [*first, cell.model.name, cell.defense.name, str(cell.seed), content.digest[:10]]
+    return f"records/{slug(cell.task.id)}-{cell.task.track}/{'-'.join(map(slug, names))}.json"
 
 
 def _asset(name: str) -> bytes:

@@ -55,8 +55,8 @@ def many_rows(foreign: int = 0) -> TaskTable:
         },
     )
     plain, defended = sorted(base.rows, key=lambda row: row.defense.name == "pgd")
-    names = [("nrms", name) for name in DEFENSES]
-    names += [(name, "standard") for name in MODELS if name != "nrms"]
+    names = [("nrms", name) for family in DEFENSES.values() for name in family]
+    names += [(name, "standard") for family in MODELS.values() for name in family if name != "nrms"]
     names += [("nrms", f"theirs-{number}") for number in range(foreign)]
     rng = random.Random(7)
     rows = [_renamed(plain if name == "standard" else defended, model, name, rng) for model, name in names]
@@ -75,7 +75,7 @@ def _renamed(row: Row, model: str, defense: str, rng: random.Random) -> Row:
         row,
         model=row.model.model_copy(update={"name": model}),
         defense=row.defense.model_copy(
-            update={"name": defense, "distribution": OURS if defense in DEFENSES else "theirs"}
+            update={"name": defense, "distribution": "theirs" if defense.startswith("theirs") else OURS}
         ),
         clean=_moved(row.clean, moved),
         clean_by_seed=tuple(_inside(value + moved) for value in row.clean_by_seed),
@@ -85,7 +85,7 @@ def _renamed(row: Row, model: str, defense: str, rng: random.Random) -> Row:
 
 
 def _threat(cells: ThreatCells, by: float, model: str) -> ThreatCells:
-    if cells.threat == "embedding" and MODELS.get(model) == "collaborative":
+    if cells.threat == "embedding" and model in MODELS["collaborative"]:
         return replace(cells, applicable=False, cells=(), curve=())
     return replace(
         cells,

@@ -15,8 +15,7 @@ from page_reader import Element, read_page
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet.records.schema import RunRecord
-from recgauntlet_site.curves import budgets
-from recgauntlet_site.figures import security_curves
+from recgauntlet_site.figures import curve_grid, security_curves
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +109,7 @@ def test_the_plot_has_a_line_and_a_name_for_every_row_that_has_a_curve(table: Ta
             if row.model.name != HOSTILE:
                 assert name in figure.svg
         assert HOSTILE not in figure.svg
-        assert len(budgets(table, column)) == 8
+        assert len(curve_grid(table, column).budgets) == 8
 
 
 def test_an_ablation_names_every_attack(shop: Element) -> None:

@@ -243,11 +243,15 @@ class Row:
         """The cells under `threat`, None where the row's records do not know it."""
         return next((cells for cells in self.threats if cells.threat == threat), None)
 
+    def at(self, threat: str, tier: Tier = RANKING_TIER) -> Cell | None:
+        """The cell under `threat` at `tier`, None where there is none."""
+        cells = self.under(threat)
+        return cells.at(tier) if cells else None
+
     @property
     def worst_cell(self) -> Cell | None:
         """The cell that the row is ranked by: the worst ranked threat at the standard tier."""
-        cells = None if self.worst is None else self.under(self.worst)
-        return None if cells is None else cells.at(RANKING_TIER)
+        return None if self.worst is None else self.at(self.worst)
 
 
 @dataclass(frozen=True)

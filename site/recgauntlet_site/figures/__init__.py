@@ -5,6 +5,8 @@ from recgauntlet_site.figures.accuracy_cost import accuracy_cost as accuracy_cos
 from recgauntlet_site.figures.clean_robust import clean_robust as clean_robust
 from recgauntlet_site.figures.describe import Figure as Figure
 from recgauntlet_site.figures.heat_map import heat_map as heat_map
+from recgauntlet_site.figures.security_curves import CurveGrid as CurveGrid
+from recgauntlet_site.figures.security_curves import curve_grid as curve_grid
 from recgauntlet_site.figures.security_curves import security_curves as security_curves
 from recgauntlet_site.figures.seed_spread import seed_spread as seed_spread
 from recgauntlet_site.figures.style import SERIES as SERIES

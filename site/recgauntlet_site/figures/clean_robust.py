@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import matplotlib.figure
 
 from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.core.escape import visible
-from recgauntlet.leaderboard.schema import Cell, TaskTable, ThreatColumn
-from recgauntlet_site.figures.describe import (
-    HEADER,
-    Figure,
-    counted_rows,
-    figure_name,
-    identity,
-    listed,
-    value_and_interval,
-    value_range,
-)
-from recgauntlet_site.figures.pareto import front, staircase
+from recgauntlet.leaderboard.schema import TaskTable, ThreatColumn
+from recgauntlet.threats.registry import THREAT_MODELS
+from recgauntlet_site.figures.describe import Figure, counted_rows, figure_of, listed, value_and_interval, value_range
+from recgauntlet_site.figures.pareto import staircase
 from recgauntlet_site.figures.rows import (
     FEW,
-    PlottedRow,
     PlottedRows,
-    cost_of,
-    labels_of,
+    Point,
+    best_of,
+    label_rows,
     most_defended,
     plotted_rows,
     series_entries,
@@ -37,37 +28,14 @@ from recgauntlet_site.figures.style import (
     draw_front,
     hollow_entry,
     in_style,
-    label_points,
     legend,
     limits,
     markers,
     new_figure,
     title,
 )
-from recgauntlet_site.format import times
 
 KIND = "clean-robust"
-
-
-@dataclass(frozen=True, eq=False)
-class _Point:
-    row: PlottedRow
-    cell: Cell
-
-    @property
-    def x(self) -> float:
-        """Clean accuracy in per cent."""
-        return 100 * self.row.row.clean.value
-
-    @property
-    def y(self) -> float:
-        """Robust accuracy in per cent."""
-        return 100 * self.cell.robust.value
-
-    @property
-    def cost(self) -> float:
-        """Training cost, 1 for the undefended row."""
-        return cost_of(self.row.row)
 
 
 @in_style()
@@ -78,47 +46,39 @@ def clean_robust(table: TaskTable, column: ThreatColumn, *, prefix: str = "") ->
     front.
     """
     rows = plotted_rows(table)
-    points = [
-        _Point(row, cell)
-        for row in rows.all
-        if (cells := row.row.under(column.id)) is not None and (cell := cells.at(RANKING_TIER)) is not None
-    ]
+    points = [Point(row, cell) for row in rows.all if (cell := row.row.at(column.id)) is not None]
     if not points:
         return None
-    comparable = column.surface != "embedding" or len({point.row.row.model.name for point in points}) < 2
-    able = [point for point in points if point.row.competes] if comparable and len(points) > 1 else []
-    best = [point for point, on in zip(able, front([(p.x, p.y) for p in able]), strict=True) if on]
-    with_cost = [point for point, on in zip(able, front([(p.x, p.y, -p.cost) for p in able]), strict=True) if on]
-    best.sort(key=lambda point: -point.y)
+    across_models = len({point.row.row.model.name for point in points}) > 1
+    comparable = THREAT_MODELS[column.surface].is_discrete or not across_models
+    rivals = points if comparable else []
+    best = sorted(best_of(rivals, lambda point: (point.clean, point.robust)), key=lambda point: -point.robust)
+    with_cost = best_of(rivals, lambda point: (point.clean, point.robust, -point.cost))
 
-    def on_front(point: _Point) -> str:
+    def on_front(point: Point) -> str:
         return "–" if not comparable else "yes" if point in best else "with cost" if point in with_cost else "no"
 
-    return Figure(
-        name=figure_name(table, prefix, KIND, column.id),
-        kind=KIND,
+    return figure_of(
+        table,
+        KIND,
+        prefix=prefix,
         threat=column.id,
         title=f"Clean and robust accuracy under {visible(column.id)}",
         description=_describe(points, best, with_cost, column, rows, comparable),
-        header=(*HEADER, "clean, %", "95 % interval", "robust, %", "95 % interval", "training FLOPs", "front"),
-        rows=tuple(
-            (
-                *identity(point.row),
-                *value_and_interval(point.row.row.clean),
-                *value_and_interval(point.cell.robust),
-                times(point.row.row.cost.flops_ratio),
-                on_front(point),
-            )
-            for point in points
-        ),
+        header=("clean, %", "95 % interval", "robust, %", "95 % interval", "training FLOPs", "front"),
+        rows=[(point.row, [*_values(point), on_front(point)]) for point in points],
         drawing=_draw(points, best, column, rows),
     )
 
 
+def _values(point: Point) -> list[str]:
+    return [*value_and_interval(point.row.row.clean), *value_and_interval(point.cell.robust), point.cost_text]
+
+
 def _describe(
-    points: Sequence[_Point],
-    best: Sequence[_Point],
-    with_cost: Sequence[_Point],
+    points: Sequence[Point],
+    best: Sequence[Point],
+    with_cost: Sequence[Point],
     column: ThreatColumn,
     rows: PlottedRows,
     comparable: bool,
@@ -128,10 +88,7 @@ def _describe(
     place = f"under {visible(column.id)} at the {RANKING_TIER} tier"
     parts = [f"{counted_rows(points)} {place}: clean accuracy {clean}, robust accuracy {robust}."]
     if best:
-        values = [
-            f"{p.row.short_name} ({p.x:.1f} % clean, {p.y:.1f} % robust, {times(p.row.row.cost.flops_ratio)})"
-            for p in best
-        ]
+        values = [f"{p.row.short_name} ({p.clean:.1f} % clean, {p.robust:.1f} % robust, {p.cost_text})" for p in best]
         more = [point.row.short_name for point in with_cost if point not in best]
         parts += [
             f"On the Pareto front of both: {listed(values)}.",
@@ -149,7 +106,7 @@ def _describe(
 
 
 def _draw(
-    points: Sequence[_Point], best: Sequence[_Point], column: ThreatColumn, rows: PlottedRows
+    points: Sequence[Point], best: Sequence[Point], column: ThreatColumn, rows: PlottedRows
 ) -> matplotlib.figure.Figure:
     few = len(points) <= FEW
     figure = new_figure(330)
@@ -158,10 +115,10 @@ def _draw(
     for point in sorted(points, key=lambda point: -point.cost):  # small markers above large ones
         colour, clean, robust = point.row.series.colour, point.row.row.clean, point.cell.robust
         if few:
-            ax.plot([100 * clean.low, 100 * clean.high], [point.y, point.y], color=colour, lw=0.8)
-            ax.plot([point.x, point.x], [100 * robust.low, 100 * robust.high], color=colour, lw=0.8)
-        size = _area(point.cost, few)
-        ax.add_line(markers([point.x], [point.y], colour, point.row.series.shape, area=size, hollow=point.row.hollow))
+            ax.plot([100 * clean.low, 100 * clean.high], [point.robust, point.robust], color=colour, lw=0.8)
+            ax.plot([point.clean, point.clean], [100 * robust.low, 100 * robust.high], color=colour, lw=0.8)
+        shape, area = point.row.series.shape, _area(point.cost, few)
+        ax.add_line(markers([point.clean], [point.robust], colour, shape, area=area, hollow=point.row.hollow))
     for estimates, least, set_limits in (
         ([point.row.row.clean for point in points], 12.0, ax.set_xlim),
         ([point.cell.robust for point in points], 20.0, ax.set_ylim),
@@ -171,22 +128,19 @@ def _draw(
     entries = series_entries(rows, [point.row for point in points])
     entries += [(markers([], [], FAINT, "o", area=_area(r, few)), f"{r}× FLOPs") for r in (1, 2, 5)]
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
-    entries += draw_front(ax, staircase([(p.x, p.y) for p in best], left, bottom), (left, bottom), "Pareto front")
+    edge = staircase([(point.clean, point.robust) for point in best], left, bottom)
+    entries += draw_front(ax, edge, (left, bottom), "Pareto front")
     if bottom < 50 < top:
         entries.append((ax.axhline(50, color=FAINT, lw=0.8, ls=(0, (1.5, 2.5))), "constant predictor"))
     if max(left, bottom) < min(right, top):
         entries.append((ax.axline((50, 50), slope=1, color=FAINT, lw=0.8, ls=(0, (4, 3))), "robust = clean"))
     entries += hollow_entry(any_hollow=any(point.row.hollow for point in points))
     legend(figure, entries, [rows.note, rows.caution if best else ""])
-    shown = [point.row for point in points]
-    main = undefended_row(shown, most_defended(shown))
-    important = [point.row for point in best] + ([main] if main else [])
-    lowest = [min(points, key=lambda point: point.y), min(points, key=lambda point: point.x)]
-    extremes = [point.row for point in (*lowest, max(points, key=lambda point: point.cost))]
-    at = {id(point.row): (point.x, point.y) for point in points}
-    label_points(
-        ax, [(text, *at[id(row)]) for row, text in labels_of(shown, [*important, *extremes])], list(at.values())
-    )
+    main = undefended_row([point.row for point in points], most_defended([point.row for point in points]))
+    important = [*best, *(point for point in points if point.row is main)]
+    important += [min(points, key=lambda point: point.robust), min(points, key=lambda point: point.clean)]
+    important += [max(points, key=lambda point: point.cost)]
+    label_rows(ax, [(point, point.clean, point.robust) for point in points], important)
     return figure
 
 

@@ -17,10 +17,8 @@ from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet_site.figures.rows import PlottedRow
 from recgauntlet_site.figures.style import IN_DARK, in_style
-from recgauntlet_site.format import joined, percent
+from recgauntlet_site.format import distinct, joined, percent
 
-HEADER = ("rank", "row")
-"""The first columns of every data table."""
 _MOST_NAMES = 8
 _TAG = re.compile(r"<[^>]*>")
 _COLOUR = re.compile("|".join(IN_DARK))
@@ -83,19 +81,26 @@ class Figure:
         }
 
 
-def figure_name(table: TaskTable, prefix: str, kind: str, threat: str = "") -> str:
-    """The name of a figure. It begins with `prefix`, or with the task and the track where this is ""."""
-    start = prefix or f"{slug(table.task)}-v{table.version}-{table.track}"
-    if not threat:
-        return f"{start}-{kind}"
-    slugs = {column.id: slug(column.id) for column in table.threats}
-    number = f"-{list(slugs).index(threat) + 1}" if list(slugs.values()).count(slugs[threat]) > 1 else ""
-    return f"{start}-{kind}-{slugs[threat]}{number}"
-
-
-def identity(row: PlottedRow) -> tuple[str, str]:
-    """A row's rank and name."""
-    return ("–" if row.row.rank is None else str(row.row.rank), row.name)
+def figure_of(
+    table: TaskTable,
+    kind: str,
+    *,
+    title: str,
+    description: str,
+    header: Sequence[str],
+    rows: Sequence[tuple[PlottedRow, Sequence[str]]],
+    drawing: matplotlib.figure.Figure,
+    prefix: str = "",
+    threat: str = "",
+) -> Figure:
+    """A figure of a table. Its name begins with `prefix`, or with the task and the track where this is "". The data
+    table has each row's rank and name in front of its values, which `header` names."""
+    parts = [prefix or f"{slug(table.task)}-v{table.version}-{table.track}", kind]
+    if threat:
+        threats = [column.id for column in table.threats]
+        parts.append(distinct(list(map(slug, threats)))[threats.index(threat)])
+    lines = [("–" if row.row.rank is None else str(row.row.rank), row.name, *values) for row, values in rows]
+    return Figure("-".join(parts), kind, threat, title, description, ("rank", "row", *header), tuple(lines), drawing)
 
 
 def value_and_interval(estimate: Estimate) -> tuple[str, str]:

@@ -9,16 +9,16 @@ import matplotlib.figure
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.transforms import ScaledTranslation
 
 from recgauntlet.core.card import RANKING_TIER, Tier
 from recgauntlet.core.escape import visible
 from recgauntlet.leaderboard.schema import TaskTable, ThreatColumn
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet_site.figures.describe import (
-    HEADER,
     Figure,
-    figure_name,
-    identity,
+    counted_rows,
+    figure_of,
     not_drawn,
     value_and_interval,
     value_range,
@@ -63,8 +63,7 @@ class _Column:
         """The row's value."""
         if self.threat is None:
             return row.row.clean
-        cells = row.row.under(self.threat.id)
-        cell = cells.at(self.tier) if cells else None
+        cell = row.row.at(self.threat.id, self.tier)
         return cell.robust if cell else None
 
     def text(self, row: PlottedRow) -> tuple[str, str]:
@@ -96,14 +95,14 @@ def heat_map(table: TaskTable, *, prefix: str = "") -> Figure | None:
         return None
     groups = _groups(table)
     columns = [column for group in groups for column in group]
-    return Figure(
-        name=figure_name(table, prefix, KIND),
-        kind=KIND,
-        threat="",
+    return figure_of(
+        table,
+        KIND,
+        prefix=prefix,
         title="Every row under every threat",
         description=_describe(rows.all, table),
-        header=(*HEADER, *(heading for column in columns for heading in (column.heading, "95 % interval"))),
-        rows=tuple((*identity(row), *(text for column in columns for text in column.text(row))) for row in rows.all),
+        header=[heading for column in columns for heading in (column.heading, "95 % interval")],
+        rows=[(row, [text for column in columns for text in column.text(row)]) for row in rows.all],
         drawing=_draw(rows, groups),
     )
 
@@ -127,9 +126,8 @@ def _describe(rows: Sequence[PlottedRow], table: TaskTable) -> str:
         ends = f" (lowest {lowest}, highest {highest})" if low < high else ""
         parts.append(f"under {visible(threat.id)} {value_range([low, high])}{ends}")
     parts.append(f"clean {value_range([row.row.clean.value for row in rows])}")
-    count = "one row" if len(rows) == 1 else f"{len(rows)} rows"
     more = f" The figure shows the first {MOST_ROWS}." if len(rows) > MOST_ROWS else ""
-    return f"Robust accuracy of {count} at the {RANKING_TIER} tier: {'; '.join(parts)}.{more}"
+    return f"Robust accuracy of {counted_rows(rows).lower()} at the {RANKING_TIER} tier: {'; '.join(parts)}.{more}"
 
 
 def _draw(rows: PlottedRows, groups: Sequence[Sequence[_Column]]) -> matplotlib.figure.Figure:
@@ -176,24 +174,10 @@ def _name_group(ax: Axes, group: Sequence[_Column], x: float) -> None:
     # A break is allowed behind every hyphen.
     lines = wrapped(name.replace("-", "- "), 27.0 * len(group) + 6, most=3).replace("- ", "-")
     above = ax.get_xaxis_transform()
-    ax.plot(
-        [x + 0.05, x + len(group) - 0.05],
-        [1, 1],
-        color=INK if ranked else FAINT,
-        lw=1.4 if ranked else 0.7,
-        transform=above,
-        clip_on=False,
-    )
-    ax.annotate(
-        lines,
-        (x + len(group) / 2, 1),
-        xycoords=above,
-        xytext=(0, LINE + 3),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        weight="bold" if ranked else "normal",
-    )
+    colour, weight, width = (INK, "bold", 1.4) if ranked else (FAINT, "normal", 0.7)
+    ax.plot([x + 0.05, x + len(group) - 0.05], [1, 1], color=colour, lw=width, transform=above, clip_on=False)
+    middle = above + ScaledTranslation(0, (LINE + 3) / 72, ax.figure.dpi_scale_trans)
+    ax.text(x + len(group) / 2, 1, lines, transform=middle, ha="center", va="bottom", weight=weight)
 
 
 def opacity_of(share: float) -> float:
@@ -211,15 +195,8 @@ def _draw_column(ax: Axes, column: _Column, shown: Sequence[PlottedRow], x: floa
             ax.add_patch(Rectangle(corner, 0.96, 0.94, fc="none", hatch="////", lw=0))
         if text != "not applicable":
             label = "–" if value is None else percent(value.value)
-            ax.text(
-                x + 0.5,
-                place,
-                label,
-                ha="center",
-                va="center_baseline",
-                size=_SMALL if len(label) < 5 else 9.4,
-                in_layout=False,
-            )
+            letters = _SMALL if len(label) < 5 else 9.4
+            ax.text(x + 0.5, place, label, ha="center", va="center_baseline", size=letters, in_layout=False)
 
 
 def _entries(texts: Sequence[str]) -> list[tuple[Artist, str]]:

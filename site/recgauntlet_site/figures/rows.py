@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 
 from recgauntlet.core.escape import shortened, visible
 from recgauntlet.leaderboard.compare import STANDARD
 from recgauntlet.leaderboard.paper_table import options_apart
-from recgauntlet.leaderboard.schema import Row, TaskTable
-from recgauntlet_site.families import DEFENSE_FAMILIES, defense_family
-from recgauntlet_site.figures.style import DASHES, LIGHT, SERIES, SHAPES, UNDEFENDED, fitted, markers
+from recgauntlet.leaderboard.schema import Cell, Row, TaskTable
+from recgauntlet_site.families import DEFENSES, defense_family
+from recgauntlet_site.figures.pareto import front
+from recgauntlet_site.figures.style import DASHES, LIGHT, SERIES, SHAPES, UNDEFENDED, fitted, label_points, markers
 from recgauntlet_site.format import times
 
 FEW = 12
@@ -75,6 +77,35 @@ class PlottedRow:
         return self.row.defense.name == STANDARD
 
 
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A row with the cell of one threat."""
+
+    row: PlottedRow
+    cell: Cell
+
+    @property
+    def clean(self) -> float:
+        """Clean accuracy in per cent."""
+        return 100 * self.row.row.clean.value
+
+    @property
+    def robust(self) -> float:
+        """Robust accuracy in per cent."""
+        return 100 * self.cell.robust.value
+
+    @property
+    def cost(self) -> float:
+        """Training FLOPs relative to the undefended row of the same model, which has 1."""
+        ratio = self.row.row.cost.flops_ratio
+        return ratio if ratio is not None and 0 < ratio < float("inf") else 1.0
+
+    @property
+    def cost_text(self) -> str:
+        """The cost as the leaderboard prints it."""
+        return times(self.row.row.cost.flops_ratio)
+
+
 @dataclass(frozen=True)
 class PlottedRows:
     """All rows in the order of the table."""
@@ -109,7 +140,7 @@ def plotted_rows(table: TaskTable) -> PlottedRows:
         options = "".join(f", {visible(option)}" for option in options_apart(row, table)) if several else ""
         if by_family:
             family = defense_family(row.defense)
-            series = Series(DEFENSE_FAMILIES.index(family), "undefended" if family == "none" else family)
+            series = Series(list(DEFENSES).index(family), "undefended" if family == "none" else family)
         else:
             number = UNDEFENDED if undefended else 1 + defenses.index(row.defense.name)
             series = Series(number, defense)
@@ -134,20 +165,23 @@ def most_defended(rows: Sequence[PlottedRow]) -> str | None:
     return min(counts, key=lambda name: (-counts[name], name)) if counts else None
 
 
-def cost_of(row: Row) -> float:
-    """Training FLOPs relative to the undefended row of the same model, which has 1."""
-    ratio = row.cost.flops_ratio
-    return ratio if ratio is not None and 0 < ratio < float("inf") else 1.0
+def best_of(points: Sequence[Point], qualities: Callable[[Point], tuple[float, ...]]) -> list[Point]:
+    """The points on the front of `qualities`, of which more is better; rows that may not compete are on none."""
+    able = [point for point in points if point.row.competes] if len(points) > 1 else []
+    return [point for point, on in zip(able, front(list(map(qualities, able))), strict=True) if on]
 
 
-def labels_of(shown: Sequence[PlottedRow], important: Sequence[PlottedRow]) -> list[tuple[PlottedRow, str]]:
-    """The rows that a figure names, with their labels: of few rows all, each with its cost; of many the `important`
-    ones, then the undefended ones."""
-    order = {id(row): row for row in (*important, *(row for row in shown if row.undefended), *shown)}.values()
-    if len(shown) <= FEW:
-        return [(row, f"{fitted(row.label)} {fitted(times(row.row.cost.flops_ratio), 60)}") for row in order]
-    named = [row for row in order if row in important or row.undefended]
-    return [(row, fitted(row.label)) for row in named[:_MOST_LABELS]]
+def label_rows(ax: Axes, points: Sequence[tuple[Point, float, float]], important: Sequence[Point]) -> None:
+    """Name rows beside their points (point, x, y): of few rows all, each with its cost; of many the `important` ones,
+    then the undefended ones."""
+    at = {point: (x, y) for point, x, y in points}
+    order = list(dict.fromkeys([*important, *(point for point in at if point.row.undefended), *at]))
+    if len(at) <= FEW:
+        labels = [(f"{fitted(point.row.label)} {fitted(point.cost_text, 60)}", *at[point]) for point in order]
+    else:
+        named = [point for point in order if point in important or point.row.undefended]
+        labels = [(fitted(point.row.label), *at[point]) for point in named[:_MOST_LABELS]]
+    label_points(ax, labels, list(at.values()))
 
 
 def series_entries(rows: PlottedRows, shown: Sequence[PlottedRow]) -> list[tuple[Artist, str]]:

@@ -12,38 +12,22 @@ import matplotlib.figure
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.core.escape import visible
-from recgauntlet.leaderboard.schema import CurvePoint, TaskTable, ThreatColumn
-from recgauntlet_site.curves import Budget, axis, budgets, point_at
-from recgauntlet_site.families import MODEL_FAMILIES, model_family
+from recgauntlet.leaderboard.schema import CurvePoint, Row, TaskTable, ThreatColumn
+from recgauntlet.threats.registry import THREAT_MODELS
+from recgauntlet_site.families import MODELS, model_family
 from recgauntlet_site.figures.describe import (
-    HEADER,
     Figure,
     counted_rows,
-    figure_name,
-    identity,
+    figure_of,
     listed,
     not_drawn,
     value_and_interval,
     value_range,
 )
-from recgauntlet_site.figures.rows import (
-    PlottedRow,
-    PlottedRows,
-    Series,
-    most_defended,
-    plotted_rows,
-    undefended_row,
-)
-from recgauntlet_site.figures.style import (
-    FAINT,
-    LINE,
-    UNDEFENDED,
-    fitted,
-    in_style,
-    legend,
-    new_figure,
-)
+from recgauntlet_site.figures.rows import PlottedRow, PlottedRows, Series, most_defended, plotted_rows, undefended_row
+from recgauntlet_site.figures.style import FAINT, LINE, UNDEFENDED, WIDTH, fitted, in_style, legend, new_figure
 from recgauntlet_site.format import percent
 
 KIND = "security-curves"
@@ -56,71 +40,100 @@ _HIGH, _HIGH_ALONE = 86.0, 210.0
 """Points that a panel is high, one of several and one by itself."""
 
 
+Budget = tuple[float, int]
+"""The amount and the characters of a budget."""
+
+
+@dataclass(frozen=True)
+class CurveGrid:
+    """The security curves of a table under one threat: the `budgets` of all of them, rising, and the rows that have a
+    curve, each with its points by budget."""
+
+    threat: ThreatColumn
+    budgets: list[Budget]
+    curves: list[tuple[Row, dict[Budget, CurvePoint]]]
+
+    @property
+    def by_characters(self) -> bool:
+        """Whether the budgets count characters alone."""
+        return not any(amount for amount, _ in self.budgets)
+
+    @property
+    def axis(self) -> str:
+        """What the budgets count."""
+        return THREAT_MODELS[self.threat.surface].axis(self.by_characters)
+
+    def x(self, budget: Budget) -> float:
+        """Where a budget is on the axis."""
+        return float(budget[self.by_characters])
+
+
+def curve_grid(table: TaskTable, threat: ThreatColumn) -> CurveGrid:
+    """The curves of a table's rows under a threat."""
+    curves = [
+        (row, {(point.amount, point.characters): point for point in cells.curve})
+        for row in table.rows
+        if (cells := row.under(threat.id)) is not None and cells.curve
+    ]
+    return CurveGrid(threat, sorted({budget for _, points in curves for budget in points}), curves)
+
+
 @dataclass(frozen=True, eq=False)
 class _Curve:
     row: PlottedRow
-    points: tuple[CurvePoint, ...]
+    points: dict[Budget, CurvePoint]
+
+    @property
+    def accuracies(self) -> list[float]:
+        return [100 * point.accuracy.value for point in self.points.values()]
 
 
 @dataclass(frozen=True)
 class _Panel:
     title: str
     undefended: _Curve | None
-    curves: tuple[_Curve, ...]
+    curves: Sequence[_Curve]
 
 
 @in_style()
 def security_curves(table: TaskTable, column: ThreatColumn, *, prefix: str = "") -> Figure | None:
     """The curves of a table's rows under one threat; None where no row has one."""
     rows = plotted_rows(table)
-    curves = [
-        _Curve(row, cells.curve) for row in rows.all if (cells := row.row.under(column.id)) is not None and cells.curve
-    ]
-    if not curves:
+    grid = curve_grid(table, column)
+    if not grid.curves:
         return None
-    steps = budgets(table, column)
-    return Figure(
-        name=figure_name(table, prefix, KIND, column.id),
-        kind=KIND,
+    by_row = {id(row.row): row for row in rows.all}
+    curves = [_Curve(by_row[id(row)], points) for row, points in grid.curves]
+    amount_text = THREAT_MODELS[column.surface].amount_text
+    return figure_of(
+        table,
+        KIND,
+        prefix=prefix,
         threat=column.id,
         title=f"Security curves under {visible(column.id)}",
-        description=_describe(curves, column),
-        header=(*HEADER, *(_budget_name(step, column) for step in steps)),
-        rows=tuple((*identity(curve.row), *_data(curve, steps)) for curve in curves),
-        drawing=_draw(curves, rows, column),
+        description=_describe(curves, grid),
+        header=[f"{amount_text(*budget)}, %" for budget in grid.budgets],
+        rows=[(curve.row, [_value(curve.points.get(budget)) for budget in grid.budgets]) for curve in curves],
+        drawing=_draw(curves, rows, grid),
     )
 
 
-def _budget_name(step: Budget, column: ThreatColumn) -> str:
-    if column.surface == "candidate-text" and step.characters:
-        words = f"{step.amount:g} words or " if step.amount else ""
-        return f"{words}{step.characters} characters, %"
-    unit = {"embedding": "", "history": " items", "candidate-text": " words"}[column.surface]
-    return f"{step.amount:g}{unit}, %"
+def _value(point: CurvePoint | None) -> str:
+    return "–" if point is None else "{} ({})".format(*value_and_interval(point.accuracy))
 
 
-def _data(curve: _Curve, steps: Sequence[Budget]) -> list[str]:
-    points = [point_at(curve.points, step) for step in steps]
-    return ["–" if point is None else "{} ({})".format(*value_and_interval(point.accuracy)) for point in points]
-
-
-def _by_characters(curves: Sequence[_Curve]) -> bool:
-    return not any(point.amount for curve in curves for point in curve.points)
-
-
-def _describe(curves: Sequence[_Curve], column: ThreatColumn) -> str:
-    unit = axis(column, _by_characters(curves))
-    starts, ends = (value_range([curve.points[end].accuracy.value for curve in curves]) for end in (0, -1))
+def _describe(curves: Sequence[_Curve], grid: CurveGrid) -> str:
+    starts, ends = (value_range([curve.accuracies[end] / 100 for curve in curves]) for end in (0, -1))
     parts = [
-        f"{counted_rows(curves)}, accuracy against the budget ({unit}) under {visible(column.id)}: from {starts} at 0 "
-        f"to {ends} at the largest budget."
+        f"{counted_rows(curves)}, accuracy against the budget ({grid.axis}) under {visible(grid.threat.id)}: from "
+        f"{starts} at 0 to {ends} at the largest budget."
     ]
-    tier = next((budget for budget in column.budgets if budget.tier == "standard"), None)
+    standard = [(budget.amount, budget.characters) for budget in grid.threat.budgets if budget.tier == RANKING_TIER]
     at = [
-        (point.accuracy.value, curve.row.short_name)
+        (curve.points[budget].accuracy.value, curve.row.short_name)
         for curve in curves
-        for point in curve.points
-        if tier is not None and (point.amount, point.characters) == (tier.amount, tier.characters)
+        for budget in standard
+        if budget in curve.points
     ]
     if len(at) > 1:
         (low, lowest), (high, highest) = min(at), max(at)
@@ -134,7 +147,7 @@ def _describe(curves: Sequence[_Curve], column: ThreatColumn) -> str:
 
 
 def _falls(curve: _Curve) -> bool:
-    first, last = curve.points[0].accuracy.value, curve.points[-1].accuracy.value
+    first, *_, last = curve.accuracies
     return last < first or first == 0
 
 
@@ -142,11 +155,11 @@ def _panels(curves: Sequence[_Curve], rows: PlottedRows) -> list[_Panel]:
     """Panels of at most MOST_LINES: undefended models by family, then defenses by family. Each shows the undefended row
     of its model; among undefended models that is the row of the most defended one."""
     if len(curves) <= MOST_LINES:
-        return [_Panel("", None, tuple(curves))]
+        return [_Panel("", None, curves)]
     by_row = {id(curve.row): curve for curve in curves}
     groups: dict[str, list[_Curve]] = {}
     undefended = [curve for curve in curves if curve.row.undefended]
-    for curve in sorted(undefended, key=lambda curve: MODEL_FAMILIES.index(model_family(curve.row.row.model))):
+    for curve in sorted(undefended, key=lambda curve: list(MODELS).index(model_family(curve.row.row.model))):
         groups.setdefault(f"{model_family(curve.row.row.model)} models", []).append(curve)
     defended = [curve for curve in curves if not curve.row.undefended]
     for curve in sorted(defended, key=lambda curve: curve.row.series.number):
@@ -161,27 +174,22 @@ def _panels(curves: Sequence[_Curve], rows: PlottedRows) -> list[_Panel]:
         size = -(-len(others) // max(parts, 1))
         for part in range(parts):
             name = f"{title} ({part + 1} of {parts})" if parts > 1 else title
-            panels.append(_Panel(name, grey, tuple(others[part * size : (part + 1) * size])))
+            panels.append(_Panel(name, grey, others[part * size : (part + 1) * size]))
     return panels
 
 
-def _draw(curves: Sequence[_Curve], rows: PlottedRows, column: ThreatColumn) -> matplotlib.figure.Figure:
-    by_characters = _by_characters(curves)
+def _draw(curves: Sequence[_Curve], rows: PlottedRows, grid: CurveGrid) -> matplotlib.figure.Figure:
     panels = _panels(curves, rows)
     shown, left_out = panels[:MOST_PANELS], panels[MOST_PANELS:]
     high = _HIGH_ALONE if len(shown) == 1 else _HIGH + LINE + 14
     figure = new_figure(50 + high * len(shown))
-    figure.suptitle(fitted(f"Accuracy under {visible(column.id)}, %", 390), x=0.0, ha="left", size="medium")
-    grid = figure.subplots(len(shown), 1, sharex=True, sharey=True, squeeze=False)
-    for ax, panel in zip(grid[:, 0], shown, strict=True):
-        _draw_panel(ax, panel, column, by_characters)
-    bottom = grid[-1, 0]
-    bottom.set(
-        ylim=(0, 102),
-        yticks=(0, 50, 100),
-    )
-    bottom.set_xlabel(axis(column, by_characters).capitalize(), loc="left")
-    bottom.xaxis.set_major_locator(MaxNLocator(5, integer=column.surface != "embedding"))
+    figure.suptitle(fitted(f"Accuracy under {visible(grid.threat.id)}, %", WIDTH - 10), x=0.0, ha="left", size="medium")
+    axes = figure.subplots(len(shown), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for ax, panel in zip(axes, shown, strict=True):
+        _draw_panel(ax, panel, grid)
+    axes[-1].set(ylim=(0, 102), yticks=(0, 50, 100))
+    axes[-1].set_xlabel(grid.axis.capitalize(), loc="left")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(5, integer=THREAT_MODELS[grid.threat.surface].is_discrete))
     grey = list(dict.fromkeys(panel.undefended.row.label for panel in shown if panel.undefended is not None))
     legend(
         figure,
@@ -196,32 +204,27 @@ def _draw(curves: Sequence[_Curve], rows: PlottedRows, column: ThreatColumn) -> 
     return figure
 
 
-def _draw_panel(ax: Axes, panel: _Panel, column: ThreatColumn, by_characters: bool) -> None:
-    def xs(curve: _Curve) -> list[float]:
-        return [point.characters if by_characters else point.amount for point in curve.points]
-
+def _draw_panel(ax: Axes, panel: _Panel, grid: CurveGrid) -> None:
     ax.set_title(fitted(panel.title, 250))
     ax.margins(x=0.01)
-    for budget in column.budgets:
-        ax.axvline(budget.characters if by_characters else budget.amount, color=FAINT, lw=0.7, ls=(0, (1, 2.5)))
+    for budget in grid.threat.budgets:
+        ax.axvline(grid.x((budget.amount, budget.characters)), color=FAINT, lw=0.7, ls=(0, (1, 2.5)))
     if panel.undefended is not None:
-        accuracies = [100 * point.accuracy.value for point in panel.undefended.points]
-        ax.plot(xs(panel.undefended), accuracies, color=Series(UNDEFENDED, "").colour)
+        ax.plot(_xs(grid, panel.undefended), panel.undefended.accuracies, color=Series(UNDEFENDED, "").colour)
     numbers = [curve.row.series.number for curve in panel.curves]
     distinct = panel.undefended is None and len(set(numbers)) == len(numbers)
     handles = []
     for place, curve in enumerate(panel.curves):
         series = curve.row.series if distinct else Series(place + (panel.undefended is not None), "")
-        handles += ax.plot(
-            xs(curve),
-            [100 * point.accuracy.value for point in curve.points],
-            color=series.colour,
-            ls=series.dashes,
-            marker=series.shape,
-            ms=4.5,
-        )
+        (line,) = ax.plot(_xs(grid, curve), curve.accuracies, color=series.colour, ls=series.dashes, ms=4.5)
+        line.set_marker(series.shape)
+        handles.append(line)
         if len(panel.curves) <= _MOST_BANDS and panel.undefended is None:
-            low, high = ([100 * getattr(p.accuracy, end) for p in curve.points] for end in ("low", "high"))
-            ax.fill_between(xs(curve), low, high, color=series.colour, alpha=0.12, lw=0)
+            low, high = ([100 * getattr(p.accuracy, end) for p in curve.points.values()] for end in ("low", "high"))
+            ax.fill_between(_xs(grid, curve), low, high, color=series.colour, alpha=0.12, lw=0)
     labels = [fitted(curve.row.label, 140) for curve in panel.curves]
     ax.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.08), handlelength=2.2)
+
+
+def _xs(grid: CurveGrid, curve: _Curve) -> list[float]:
+    return [grid.x(budget) for budget in curve.points]

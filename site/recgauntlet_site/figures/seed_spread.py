@@ -9,25 +9,9 @@ import matplotlib.figure
 from recgauntlet.core.escape import visible
 from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet.metrics.bootstrap import Estimate
-from recgauntlet_site.figures.describe import (
-    HEADER,
-    Figure,
-    counted_rows,
-    figure_name,
-    identity,
-    not_drawn,
-    value_and_interval,
-)
+from recgauntlet_site.figures.describe import Figure, counted_rows, figure_of, not_drawn, value_and_interval
 from recgauntlet_site.figures.rows import PlottedRow, PlottedRows, plotted_rows
-from recgauntlet_site.figures.style import (
-    LIGHT,
-    in_style,
-    legend,
-    limits,
-    markers,
-    name_rows,
-    new_figure,
-)
+from recgauntlet_site.figures.style import LIGHT, in_style, legend, limits, markers, name_rows, new_figure
 from recgauntlet_site.format import joined, percent
 
 KIND = "seed-spread"
@@ -48,17 +32,17 @@ def seed_spread(table: TaskTable, *, prefix: str = "") -> Figure | None:
     rows = plotted_rows(table)
     if not rows.all:
         return None
-    return Figure(
-        name=figure_name(table, prefix, KIND),
-        kind=KIND,
-        threat="",
+    return figure_of(
+        table,
+        KIND,
+        prefix=prefix,
         title="The seeds of every row",
         description=_describe(rows.all),
         header=(
-            *(*HEADER, "seeds", "clean by seed, %", "clean, %", "95 % interval"),
+            *("seeds", "clean by seed, %", "clean, %", "95 % interval"),
             *("worst threat", "robust by seed, %", "robust, %", "95 % interval"),
         ),
-        rows=tuple(_data(row) for row in rows.all),
+        rows=[(row, _data(row)) for row in rows.all],
         drawing=_draw(rows),
     )
 
@@ -71,7 +55,6 @@ def _robust(row: PlottedRow) -> _Values:
 def _data(row: PlottedRow) -> tuple[str, ...]:
     robust, by_seed = _robust(row)
     return (
-        *identity(row),
         ", ".join(map(str, row.row.seeds)),
         ", ".join(map(percent, row.row.clean_by_seed)),
         *value_and_interval(row.row.clean),

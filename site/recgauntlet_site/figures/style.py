@@ -63,10 +63,9 @@ def in_style() -> Iterator[None]:
 
 
 def style_sheet() -> str:
-    """The CSS of the series' colours, for the drawings that pages make themselves."""
+    """The CSS of the series' colours, for the plot that can be zoomed."""
     light, dark = (";".join(f"--s{n}:{colour}" for n, colour in enumerate(mode)) for mode in (LIGHT, DARK))
-    classes = "".join(f".fill-s{n}{{fill:var(--s{n})}}.stroke-s{n}{{stroke:var(--s{n})}}" for n in range(SERIES))
-    return f":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n{classes}\n"
+    return f":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
 
 
 def new_figure(height: float) -> matplotlib.figure.Figure:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import groupby
+from typing import NamedTuple
 
 from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.leaderboard.schema import TaskTable
@@ -16,50 +16,32 @@ Parts = tuple[tuple[str, bool], ...]
 """The parts of an input, each with whether it was removed (before) or added (after)."""
 
 
-@dataclass(frozen=True)
-class Example:
-    """A successful attack on one test example; `separator` stands between the parts of the input."""
+class Example(NamedTuple):
+    """A successful attack on one test example of a record, as the input was before and after it."""
 
-    threat: str
-    tier: str
-    attack: str
-    model: str
-    defense: str
-    clean_score: float
-    score: float
-    candidate: str
-    separator: str
+    record: RunRecord
+    evidence: Evidence
     before: Parts
     after: Parts
 
+    @property
+    def separator(self) -> str:
+        """What stands between the parts: those of a history are titles, those of a title are words."""
+        return " · " if self.evidence.candidate else " "
 
-def examples_of(table: TaskTable, records: Mapping[str, RunRecord]) -> Iterator[Example]:
+
+def examples_of(table: TaskTable, records: Mapping[str, RunRecord]) -> list[Example]:
     """At most `MAX_EXAMPLES` examples whose inputs may be shown, one for each attack; `records` by their digests."""
     found = [
         (record, evidence)
         for row in table.rows
-        for source in row.sources[:1]
-        for record in [records[source.digest]]
+        for record in [records[row.sources[0].digest]]
         for evidence in record.evidence
         if evidence.before
     ]
     found.sort(key=lambda pair: (pair[1].tier != RANKING_TIER, pair[1].attack, pair[0].defense.name != "standard"))
     first_of_each = [next(pairs) for _, pairs in groupby(found, key=lambda pair: pair[1].attack)]
-    for record, evidence in first_of_each[:MAX_EXAMPLES]:
-        before, after = before_and_after(evidence)
-        yield Example(
-            evidence.threat,
-            evidence.tier,
-            evidence.attack,
-            record.model.name,
-            record.defense.name,
-            evidence.clean_score,
-            evidence.score,
-            evidence.candidate,
-            " · " if evidence.candidate else " ",  # a history of titles, or the words of one title
-            before,
-            after,
-        )
+    return [Example(record, one, *before_and_after(one)) for record, one in first_of_each[:MAX_EXAMPLES]]
 
 
 def before_and_after(evidence: Evidence) -> tuple[Parts, Parts]:
@@ -68,8 +50,8 @@ def before_and_after(evidence: Evidence) -> tuple[Parts, Parts]:
     after: list[tuple[str, bool]] = []
     for at in range(len(evidence.before) + 1):
         here = [edit for edit in evidence.edits if edit.at == at]
-        after += [(edit.title or edit.new, True) for edit in here if edit.op == "insert"]
-        after += [(edit.title or edit.new, True) for edit in here if edit.op == "replace"]
+        for op in ("insert", "replace"):
+            after += [(edit.title or edit.new, True) for edit in here if edit.op == op]
         if at < len(evidence.before):
             gone = any(edit.op != "insert" for edit in here)
             before.append((evidence.before[at], gone))

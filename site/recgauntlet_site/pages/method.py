@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from recgauntlet.leaderboard.address import slug
 from recgauntlet.leaderboard.schema import Row
 from recgauntlet.records.references import PluginRef
 from recgauntlet_site.families import defense_family, model_family
+from recgauntlet_site.format import distinct
 from recgauntlet_site.pages.task import TaskPage
 
+FAMILY = {"model": model_family, "defense": defense_family}
+"""What finds the family, for each kind of method."""
 Key = tuple[str, str, str]
-"""A kind ("model" or "defense"), who ships it, and its name."""
+"""A kind, a name, and the distribution that ships it."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,29 @@ class MethodPage:
     path: str
     summary: str
     citation: str
-    rows: tuple[tuple[TaskPage, tuple[Row, ...]], ...]
+    rows: Sequence[tuple[TaskPage, Sequence[Row]]]
 
 
 def method_pages(tasks: Sequence[TaskPage]) -> dict[Key, MethodPage]:
     """A page for each model and each defense of the tables, models first, by name."""
-    return {**_pages(tasks, "model"), **_pages(tasks, "defense")}
+    found: dict[Key, dict[str, tuple[TaskPage, list[Row]]]] = {}
+    for kind in FAMILY:
+        own = {_key(row, kind) for task in tasks for row in task.table.rows}
+        found |= {key: {} for key in sorted(own)}
+    for task in tasks:
+        for row in task.table.rows:
+            for key in (_key(row, kind) for kind in FAMILY):
+                found[key].setdefault(task.anchor, (task, []))[1].append(row)
+    paths = distinct([f"{kind}s/{slug(name)}" for kind, name, _ in found])
+    return {
+        key: _page(key, f"{path}.html", list(rows.values()))
+        for path, (key, rows) in zip(paths, found.items(), strict=True)
+    }
+
+
+def pages_of(row: Row, pages: Mapping[Key, MethodPage]) -> list[MethodPage]:
+    """The pages of the row's model and of its defense."""
+    return [pages[_key(row, kind)] for kind in FAMILY]
 
 
 def by_family(pages: Iterable[MethodPage], kind: str) -> list[tuple[str, list[MethodPage]]]:
@@ -40,36 +60,18 @@ def by_family(pages: Iterable[MethodPage], kind: str) -> list[tuple[str, list[Me
     return [(family, [page for page in own if page.family == family]) for family in sorted({p.family for p in own})]
 
 
-def key_of(row: Row, kind: str) -> Key:
-    """The key of the page of the row's model or defense."""
-    ref = _plugin_of(row, kind)
-    return kind, ref.distribution, ref.name
-
-
-def _plugin_of(row: Row, kind: str) -> PluginRef:
+def _plugin(row: Row, kind: str) -> PluginRef:
     return row.model if kind == "model" else row.defense
 
 
-def _pages(tasks: Sequence[TaskPage], kind: str) -> dict[Key, MethodPage]:
-    found: dict[Key, list[tuple[TaskPage, list[Row]]]] = {}
-    for task in tasks:
-        for row in task.table.rows:
-            shown = found.setdefault(key_of(row, kind), [])
-            if not shown or shown[-1][0] is not task:
-                shown.append((task, []))
-            shown[-1][1].append(row)
-    pages: dict[Key, MethodPage] = {}
-    taken: set[str] = set()
-    for key, rows in sorted(found.items(), key=lambda one: one[0][::-1]):
-        ref = _plugin_of(rows[0][1][0], kind)
-        path = f"{kind}s/{slug(ref.name)}"
-        while path in taken:
-            path += "-x"
-        taken.add(path)
-        family = model_family(ref) if kind == "model" else defense_family(ref)
-        shown_rows = tuple((task, tuple(own)) for task, own in rows)
-        refs = [_plugin_of(row, kind) for _, own in rows for row in own]
-        summary = next((one.summary for one in refs if one.summary), "")
-        citation = next((one.citation.strip() for one in refs if one.citation), "")
-        pages[key] = MethodPage(kind, ref.name, family, f"{path}.html", summary, citation, shown_rows)
-    return pages
+def _key(row: Row, kind: str) -> Key:
+    plugin = _plugin(row, kind)
+    return kind, plugin.name, plugin.distribution
+
+
+def _page(key: Key, path: str, rows: Sequence[tuple[TaskPage, Sequence[Row]]]) -> MethodPage:
+    kind, name, _ = key
+    plugins = [_plugin(row, kind) for _, own in rows for row in own]
+    summary = next((plugin.summary for plugin in plugins if plugin.summary), "")
+    citation = next((plugin.citation.strip() for plugin in plugins if plugin.citation), "")
+    return MethodPage(kind, name, FAMILY[kind](plugins[0]), path, summary, citation, rows)

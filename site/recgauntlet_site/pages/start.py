@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from recgauntlet.leaderboard.paper_table import options_apart
 from recgauntlet.leaderboard.schema import Row
 from recgauntlet.records.references import PluginRef
 from recgauntlet_site.pages.task import TaskPage
@@ -17,33 +17,29 @@ MAX_LINES = 30
 
 @dataclass(frozen=True)
 class Line:
-    """A model under a defense with the same options everywhere: its row on each task of the overview, None where it has
-    none."""
+    """A model under a defense with the same options everywhere: each task of the overview with the row on it, None
+    where there is none."""
 
-    rows: tuple[Row | None, ...]
+    cells: tuple[tuple[TaskPage, Row | None], ...]
 
     @property
-    def first(self) -> Row:
-        """A row that names the method."""
-        return next(row for row in self.rows if row is not None)
+    def rows(self) -> list[Row]:
+        """The rows that there are."""
+        return [row for _, row in self.cells if row is not None]
+
+    @property
+    def options(self) -> list[str]:
+        """The options that tell the line from others of the same model and defense, on any of the tasks."""
+        apart = [option for task, row in self.cells if row is not None for option in task.options_of(row)]
+        return list(dict.fromkeys(apart))
 
 
-@dataclass(frozen=True)
-class Overview:
+class Overview(NamedTuple):
     """The ranked tables, one a task, and the methods that stand in at least two of them; there are `left_out` more."""
 
-    tasks: tuple[TaskPage, ...]
-    lines: tuple[Line, ...]
+    tasks: list[TaskPage]
+    lines: list[Line]
     left_out: int
-
-    def cells(self, line: Line) -> list[tuple[TaskPage, Row | None]]:
-        """The line's row on each task."""
-        return list(zip(self.tasks, line.rows, strict=True))
-
-    def options(self, line: Line) -> list[str]:
-        """The options that tell a line from others of the same model and defense, on any of the tasks."""
-        apart = [options_apart(row, task.table) for task, row in self.cells(line) if row is not None]
-        return list(dict.fromkeys(option for options in apart for option in options))
 
 
 def overview_of(tasks: Sequence[TaskPage]) -> Overview | None:
@@ -51,17 +47,12 @@ def overview_of(tasks: Sequence[TaskPage]) -> Overview | None:
     compared, is left out. Methods on most tasks come first, then those that keep most."""
     ranked = [task for task in tasks if task.table.ranked]
     often = Counter(task.table.task for task in ranked)
-    columns = tuple(task for task in ranked if often[task.table.task] == 1)
-    methods: dict[tuple[object, ...], list[Row | None]] = {}
-    for place, task in enumerate(columns):
-        for row in task.table.rows:
-            key = (_key(row.model), _key(row.defense))
-            methods.setdefault(key, [None] * len(columns))[place] = row
-    lines = [Line(tuple(rows)) for rows in methods.values() if sum(row is not None for row in rows) > 1]
-    if not lines:
-        return None
-    lines.sort(key=_order)
-    return Overview(columns, tuple(lines[:MAX_LINES]), len(lines[MAX_LINES:]))
+    columns = [task for task in ranked if often[task.table.task] == 1]
+    on_task = [{(_key(row.model), _key(row.defense)): row for row in task.table.rows} for task in columns]
+    methods = dict.fromkeys(key for rows in on_task for key in rows)
+    found = [Line(tuple((task, rows.get(key)) for task, rows in zip(columns, on_task, strict=True))) for key in methods]
+    lines = sorted((line for line in found if len(line.rows) > 1), key=_order)
+    return Overview(columns, lines[:MAX_LINES], len(lines[MAX_LINES:])) if lines else None
 
 
 def _key(ref: PluginRef) -> tuple[object, ...]:
@@ -69,5 +60,5 @@ def _key(ref: PluginRef) -> tuple[object, ...]:
 
 
 def _order(line: Line) -> tuple[object, ...]:
-    kept = [row.worst_cell.robust.value for row in line.rows if row is not None and row.worst_cell is not None]
-    return -len(kept), -sum(kept), line.first.model.name, line.first.defense.name
+    kept = [row.worst_cell.robust.value for row in line.rows if row.worst_cell is not None]
+    return -len(kept), -sum(kept), line.rows[0].model.name, line.rows[0].defense.name

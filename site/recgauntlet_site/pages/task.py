@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from recgauntlet.core.card import TaskCard, TrackCard
 from recgauntlet.leaderboard.address import row_anchor, slug
@@ -15,10 +15,9 @@ from recgauntlet.leaderboard.paper_table import options_apart
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatCells, ThreatColumn
 from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.columns import Column, columns_of
-from recgauntlet_site.curves import axis, budgets, curves, point_at
-from recgauntlet_site.figures import SERIES, Figure, figures_of
+from recgauntlet_site.figures import SERIES, CurveGrid, Figure, curve_grid, figures_of
 from recgauntlet_site.filters import Filter, filters_of
-from recgauntlet_site.format import headline, row_name, visible
+from recgauntlet_site.format import distinct, headline, row_name, visible
 from recgauntlet_site.pages.examples import Example, examples_of
 
 Cards = Callable[[TaskTable], TaskCard | None]
@@ -26,8 +25,7 @@ Cards = Callable[[TaskTable], TaskCard | None]
 _RowCells = list[tuple[Row, ThreatCells]]
 
 
-@dataclass(frozen=True)
-class OtherTable:
+class OtherTable(NamedTuple):
     """Another table of the same task and track: its anchor on the start page, the path of its page, and why the two
     are not one ranking."""
 
@@ -43,8 +41,8 @@ class TaskPage:
     anchor: str
     table: TaskTable
     card: TaskCard | None
-    examples: tuple[Example, ...] = ()
-    others: tuple[OtherTable, ...] = ()
+    examples: Sequence[Example] = ()
+    others: Sequence[OtherTable] = ()
 
     @property
     def path(self) -> str:
@@ -103,29 +101,21 @@ class TaskPage:
         return [(column.key, f"{column.head} {column.note}".strip()) for column in self.columns if column.shown]
 
     @property
-    def filters(self) -> tuple[Filter, ...]:
+    def filters(self) -> list[Filter]:
         """The filters above the table."""
         return filters_of([self.table])
 
-    @cached_property
-    def _anchors(self) -> dict[int, str]:
-        return {id(row): row_anchor(self.table, row) for row in self.table.rows}
-
     def anchor_of(self, row: Row) -> str:
         """The permanent anchor of a row of the table."""
-        return self._anchors[id(row)]
+        return row_anchor(self.table, row)
 
     def row_path(self, row: Row) -> str:
         """The path of the row's page."""
         return f"rows/{self.anchor_of(row)}.html"
 
-    @cached_property
-    def _options(self) -> dict[int, list[str]]:
-        return {id(row): options_apart(row, self.table) for row in self.table.rows}
-
     def options_of(self, row: Row) -> list[str]:
         """The options that distinguish the row from others with the same model and defense."""
-        return self._options[id(row)]
+        return options_apart(row, self.table)
 
     @property
     def several_ranked(self) -> bool:
@@ -147,25 +137,22 @@ class TaskPage:
         """All figures but the security curves."""
         return [figure for figure in self.figures if figure.kind != "security-curves"]
 
-    def column(self, threat: str) -> ThreatColumn:
-        """The threat of the table with this id."""
-        return next(column for column in self.table.threats if column.id == threat)
+    @cached_property
+    def grids(self) -> list[CurveGrid]:
+        """The points of the security curves, for each threat that has curves."""
+        found = (curve_grid(self.table, column) for column in self.table.threats)
+        return [grid for grid in found if grid.curves]
 
     @property
     def curve_data(self) -> dict[str, Any]:
         """The security curves for the plot that can be zoomed: accuracies in per cent by threat and row."""
         threats = []
-        for column in self.table.threats:
-            steps = budgets(self.table, column)
-            if not steps:
-                continue
-            by_characters = not any(step.amount for step in steps)
+        for grid in self.grids:
             rows = {}
-            for row, points in curves(self.table, column):
-                at = [point_at(points, step) for step in steps]
-                rows[self.anchor_of(row)] = [p and round(100 * p.accuracy.value, 2) for p in at]
-            amounts = [float(step.characters if by_characters else step.amount) for step in steps]
-            threats.append({"axis": axis(column, by_characters), "amounts": amounts, "rows": rows})
+            for row, points in grid.curves:
+                at = [points.get(budget) for budget in grid.budgets]
+                rows[self.anchor_of(row)] = [point and round(100 * point.accuracy.value, 2) for point in at]
+            threats.append({"axis": grid.axis, "amounts": [grid.x(budget) for budget in grid.budgets], "rows": rows})
         names = {self.anchor_of(row): visible(row_name(row)) for row in self.table.rows}
         return {"threats": threats, "names": names, "colours": SERIES}
 
@@ -207,30 +194,14 @@ class TaskPage:
 
 def task_pages(tables: Sequence[TaskTable], cards: Cards, records: Mapping[str, RunRecord]) -> list[TaskPage]:
     """A page for each table; `records` by their digests."""
-    anchors = _anchors_of(tables)
-    others = apart(tables)
+    anchors = distinct([f"{slug(table.task)}-{table.track}" for table in tables])
     return [
         TaskPage(
-            anchor,
-            table,
-            cards(table),
-            tuple(examples_of(table, records)),
-            tuple(
-                OtherTable(anchors[other], f"tasks/{anchors[other]}.html", "; ".join(reasons))
-                for other, reasons in others[number]
-            ),
+            anchors[place],
+            tables[place],
+            cards(tables[place]),
+            examples_of(tables[place], records),
+            [OtherTable(anchors[n], f"tasks/{anchors[n]}.html", "; ".join(reasons)) for n, reasons in others],
         )
-        for number, (table, anchor) in enumerate(zip(tables, anchors, strict=True))
+        for place, others in apart(tables).items()
     ]
-
-
-def _anchors_of(tables: Sequence[TaskTable]) -> list[str]:
-    """An anchor for each table; several tables of one task and track are numbered."""
-    taken: list[str] = []
-    for table in tables:
-        name = anchor = f"{slug(table.task)}-{table.track}"
-        copy = 2
-        while anchor in taken:
-            anchor, copy = f"{name}-{copy}", copy + 1
-        taken.append(anchor)
-    return taken
