@@ -36,11 +36,7 @@ FAULTS: dict[str, tuple[Callable[[], Tables], str, str]] = {
         "interactions] user",
         "without history",
     ),
-    "milliseconds": (
-        lambda: taken(takes=[*TAKES, ("u", "a", 10**13)]),
-        "interactions] time",
-        "1970 to 2100",
-    ),
+    "milliseconds": (lambda: taken(takes=[*TAKES, ("u", "a", 10**13)]), "interactions] time", "1970 to 2100"),
     "a negative time": (lambda: taken(takes=[*TAKES, ("u", "a", -5)]), "interactions] time", "1970 to 2100"),
     "no rows": (lambda: Tables(table_of(GOOD, ITEMS), table_of([], INTERACTIONS)), "interactions]", "no rows"),
     "no second table": (lambda: Tables(table_of(GOOD, ITEMS)), "toys", "neither or both"),

@@ -37,20 +37,11 @@ SAME_SCORES = (
     "first-answers",
 )
 SAME_DECISIONS = (
+    *("scaled-logits", "tiny-logits", "saturated-logits", "clipped-logits", "inference-optimization"),
     *SAME_SCORES,
-    "scaled-logits",
-    "tiny-logits",
-    "saturated-logits",
-    "clipped-logits",
-    "inference-optimization",
 )
-NEARLY_AS_GOOD = (
-    "quantized-embeddings",
-    "noisy-embeddings",
-    "noisy-logits",
-    "tiny-noisy-logits",
-    "batch-normalized-logits",
-)
+NOISY = ("noisy-embeddings", "noisy-logits", "tiny-noisy-logits")
+NEARLY_AS_GOOD = ("quantized-embeddings", "batch-normalized-logits", *NOISY)
 
 
 @pytest.fixture
@@ -71,10 +62,8 @@ def edited(clean: Batch, toy_data: TaskData) -> Batch:
 
 
 def test_every_fake_says_what_it_pretends_and_has_a_name_of_its_own() -> None:
-    fakes = zoo()
-    assert len({fake.name for fake in fakes}) == len(fakes) == len(fake_names())
-    assert all(fake.pretends().endswith(".") for fake in fakes)
-    assert len({fake.pretends() for fake in fakes}) == len(fakes)
+    assert all(fake.pretends().endswith(".") for fake in zoo())
+    assert len({fake.pretends() for fake in zoo()}) == len(set(fake_names())) == len(zoo())
 
 
 def test_a_fake_that_is_not_there_is_named_with_those_that_are() -> None:
@@ -87,16 +76,14 @@ def test_every_fake_is_in_one_of_the_lists_here() -> None:
     assert {*SAME_DECISIONS, *NEARLY_AS_GOOD, *others} == set(fake_names())
 
 
-@pytest.mark.parametrize("name", SAME_SCORES)
-def test_scores_are_those_of_the_model_inside(name: str, wrap: Wrap, clean: Batch, toy_model: ToyRecommender) -> None:
-    torch.testing.assert_close(score_in_chunks(wrap(name), clean), score_in_chunks(toy_model, clean))
-
-
 @pytest.mark.parametrize("name", SAME_DECISIONS)
-def test_clean_decisions_are_those_of_the_model_inside(
+def test_clean_decisions_or_even_scores_are_those_of_the_model_inside(
     name: str, wrap: Wrap, clean: Batch, toy_model: ToyRecommender
 ) -> None:
-    assert torch.equal(score_in_chunks(wrap(name), clean) > 0, score_in_chunks(toy_model, clean) > 0)
+    honest, served = score_in_chunks(toy_model, clean), score_in_chunks(wrap(name), clean)
+    assert torch.equal(served > 0, honest > 0)
+    if name in SAME_SCORES:
+        torch.testing.assert_close(served, honest)
 
 
 @pytest.mark.parametrize("name", NEARLY_AS_GOOD)
@@ -147,7 +134,7 @@ def test_gradients_of_candidate_and_history_are_hidden(
         torch.testing.assert_close(found[sure], becomes(true)[sure], rtol=1e-3, atol=1e-40, equal_nan=True)
 
 
-@pytest.mark.parametrize("name", ["noisy-embeddings", "noisy-logits", "tiny-noisy-logits"])
+@pytest.mark.parametrize("name", NOISY)
 def test_noise_is_fresh_at_each_call(name: str, wrap: Wrap, clean: Batch) -> None:
     served = wrap(name)
     assert not torch.equal(score_in_chunks(served, clean), score_in_chunks(served, clean))
