@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from recgauntlet.cli.options import source_options
+from recgauntlet.cli.options import DataOptions, data_options, device_option, threads_option
 from recgauntlet.cli.progress import with_bar
 from recgauntlet.cli.show import print_card
 from recgauntlet.records.io import write_record
-from recgauntlet.runner.trained import attack_checkpoint
+from recgauntlet.runner.trained import Setup, attack_checkpoint
 
 
 @click.command(short_help="Attack a trained checkpoint and print the summary.")
@@ -19,11 +19,9 @@ from recgauntlet.runner.trained import attack_checkpoint
 @click.option("--task", help="The task, or the path of your own card. [what the checkpoint was trained for]")
 @click.option("--twin", type=click.Path(path_type=Path), help="Undefended weights to find transferred attacks on.")
 @click.option("--record", type=click.Path(path_type=Path), help="Write the card as a record (JSON) too.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0 or mps.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads.")
-@click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
-@click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
-@click.option("--offline", is_flag=True, help="Never open a connection.")
+@device_option
+@threads_option
+@data_options
 def attack(
     checkpoint: Path,
     task: str | None,
@@ -31,9 +29,7 @@ def attack(
     record: Path | None,
     device: str,
     threads: int,
-    directories: tuple[str, ...],
-    accept_licence: bool,
-    offline: bool,
+    data: DataOptions,
 ) -> None:
     """Attack the weights in CHECKPOINT inside the task's budgets and print what is left: the card of the model.
 
@@ -45,13 +41,8 @@ def attack(
       recgauntlet attack demo/checkpoints/video-watch/demo/nrms-pgd-0.safetensors
     """
     console = Console(highlight=False)
-    sources = source_options(directories, accept_licence=accept_licence, offline=offline)
-    card = with_bar(
-        console,
-        lambda report: attack_checkpoint(
-            checkpoint, sources, task=task, twin=twin, device=device, threads=threads, progress=report
-        ),
-    )
+    setup = Setup(data.sources(), task, device, threads)
+    card = with_bar(console, lambda report: attack_checkpoint(checkpoint, setup, twin, progress=report))
     print_card(console, card)
     if record is not None:
         write_record(card, record)

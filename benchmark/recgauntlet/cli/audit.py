@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from recgauntlet.cli.options import source_options, words
+from recgauntlet.cli.options import DataOptions, data_options, words
 from recgauntlet.cli.progress import OneBar
 from recgauntlet.core.card import Track
 from recgauntlet.core.files import write_atomically
@@ -37,9 +37,7 @@ TRAINING_SHARE = 0.1
     help="Transfer attacks from an undefended twin of this seed: harder for the suite. [the model inside the fakes]",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Write the table as JSON too.")
-@click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
-@click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
-@click.option("--offline", is_flag=True, help="Never open a connection.")
+@data_options
 def audit(
     task: str,
     track: Track,
@@ -49,9 +47,7 @@ def audit(
     seed: int,
     twin_seed: int | None,
     out: Path | None,
-    directories: tuple[str, ...],
-    accept_licence: bool,
-    offline: bool,
+    data: DataOptions,
 ) -> int:
     """Prove that the installed suite is sound: no defense that only looks robust gets past it.
 
@@ -69,7 +65,7 @@ def audit(
     """
     chosen = zoo(fakes)
     console = Console(highlight=False)
-    sources = source_options(directories, accept_licence=accept_licence, offline=offline, tasks=[task])
+    sources = data.sources([task])
     spec = CellSpec(task, track, model, TWIN, seed, Path(), sources(task), device="cpu")
     with OneBar(console) as bar:
         subject = train_subject(spec, examples, twin_seed=twin_seed, progress=bar.part(0.0, TRAINING_SHARE))

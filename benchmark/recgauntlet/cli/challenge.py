@@ -10,7 +10,15 @@ from rich.console import Console
 from rich.table import Table
 
 from recgauntlet.attacks.base import find_attack
-from recgauntlet.cli.options import check_owners, named, options_of, source_options
+from recgauntlet.cli.options import (
+    DataOptions,
+    check_owners,
+    data_options,
+    device_option,
+    named,
+    options_of,
+    threads_option,
+)
 from recgauntlet.cli.progress import with_bar
 from recgauntlet.core.card import TIERS, Tier
 from recgauntlet.core.errors import OutputError, RecordError
@@ -21,6 +29,7 @@ from recgauntlet.records.manifest import check_not_frozen
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.challenge import challenge as run_challenge
 from recgauntlet.runner.recheck import Checked, recheck
+from recgauntlet.runner.trained import Setup
 
 FOLDER = "best_known"
 
@@ -39,11 +48,9 @@ FOLDER = "best_known"
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 @click.option("--check", type=click.Path(path_type=Path), help="Check the evidence in this file instead of attacking.")
 @click.option("--task", help="The path of your own card, where the task is your own.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0 or mps.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads.")
-@click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
-@click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
-@click.option("--offline", is_flag=True, help="Never open a connection.")
+@device_option
+@threads_option
+@data_options
 def challenge(
     record: Path | None,
     name: str | None,
@@ -58,9 +65,7 @@ def challenge(
     task: str | None,
     device: str,
     threads: int,
-    directories: tuple[str, ...],
-    accept_licence: bool,
-    offline: bool,
+    data: DataOptions,
 ) -> None:
     """Run an attack of your own on the model of RECORD (a JSON file of recgauntlet run) and keep what it breaks.
 
@@ -77,14 +82,11 @@ def challenge(
     if (record is None) == (check is None) or (record is not None) != (name is not None):
         raise click.UsageError("give RECORD and --attack NAME, or --check FILE")
     console = Console(highlight=False)
-    sources = source_options(directories, accept_licence=accept_licence, offline=offline)
+    setup = Setup(data.sources(), task, device, threads)
     if check is not None:
         found = read_best_known(check)
         weights = _weights(checkpoint, check, below=FOLDER)
-        checked = with_bar(
-            console,
-            lambda report: recheck(found, weights, sources, task=task, device=device, threads=threads, progress=report),
-        )
+        checked = with_bar(console, lambda report: recheck(found, weights, setup, progress=report))
         _print_checked(console, checked, check)
         return
     assert record is not None  # see the check of the usage above
@@ -106,14 +108,11 @@ def challenge(
             cell,
             weights,
             name,
-            sources,
+            setup,
             options=chosen,
             threats=threats,
             tiers=tiers or TIERS,
             examples="right" if everything else "standing",
-            task=task,
-            device=device,
-            threads=threads,
             progress=report,
         ),
     )
@@ -162,9 +161,8 @@ def _print_found(console: Console, found: BestKnown) -> None:
     head = f"{cell.task.id} ({cell.task.track}) / {cell.model.name} / {cell.defense.name} / seed {cell.seed}"
     console.print(head, markup=False, style="bold", soft_wrap=True)
     console.print(f"attack  {found.attack.name} ({found.attack.distribution} {found.attack.version})", markup=False)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("threat", "tier", "robust: suite", "best known", "broke", "refused"):
-        table.add_column(heading)
+    headings = ("threat", "tier", "robust: suite", "best known", "broke", "refused")
+    table = Table(*headings, box=None, pad_edge=False)
     for outcome in found.outcomes:
         robust, broken = outcome.robust.to_bool(), broken_up_to(found, outcome.threat, outcome.tier, TIERS)
         assert broken is not None  # this very outcome is among those it looks at

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import click
 from rich.console import Console
 from rich.table import Column, Table
 
+from recgauntlet.cli.options import track_option
 from recgauntlet.core import files as paths
 from recgauntlet.core import plugins
 from recgauntlet.core.card import Track
@@ -20,11 +20,6 @@ from recgauntlet.data.fingerprint import fingerprint
 from recgauntlet.data.prepare import check_fingerprint, place, prepare, prepared_at
 from recgauntlet.data.validate import validate
 
-TRACKS: tuple[Track, ...] = get_args(Track)
-
-_track = click.option(
-    "--track", type=click.Choice(TRACKS), default="standard", show_default=True, help="Real data, or the small demo."
-)
 _directory = click.option(
     "--dir",
     "directory",
@@ -88,7 +83,7 @@ def list_() -> None:
 
 @data.command()
 @click.argument("tasks", nargs=-1, required=True, metavar="TASK...")
-@_track
+@track_option
 @_directory
 @_accept
 @_offline
@@ -116,7 +111,7 @@ def fetch(tasks: tuple[str, ...], track: Track, directory: Path | None, accept_l
 
 @data.command()
 @click.argument("task", required=False)
-@_track
+@track_option
 def path(task: str | None, track: Track) -> None:
     """Print where the prepared tables of TASK lie; without TASK, the root of the cache.
 
@@ -148,7 +143,7 @@ def path(task: str | None, track: Track) -> None:
 
 @data.command()
 @click.argument("tasks", nargs=-1, required=True, metavar="TASK...")
-@_track
+@track_option
 @_directory
 @_accept
 @_offline

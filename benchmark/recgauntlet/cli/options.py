@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import click
 
+from recgauntlet.core.card import Track
 from recgauntlet.core.errors import DataError, PluginError
 from recgauntlet.core.files import cache_root
 from recgauntlet.core.spec import Options, task_id
@@ -61,39 +65,67 @@ def check_owners(chosen: dict[str, Options], plugins: Sequence[str], option: str
         )
 
 
-def source_options(
-    directories: tuple[str, ...], *, accept_licence: bool, offline: bool, tasks: Sequence[str] | None = None
-) -> Callable[[str], SourceOptions]:
-    """The source options of a task, from `TASK=DIRECTORY` pairs; a user's own task goes by its card's path or id.
+@dataclass(frozen=True)
+class DataOptions:
+    """Where the data of tasks may come from."""
 
-    Raises
-    ------
-    DataError
-        Where a pair is no pair, a directory is not there, or a task is none of `tasks` (where they are known).
-    """
-    given: dict[str, Path] = {}
-    for item in directories:
-        task, equals, directory = item.partition("=")
-        path = Path(directory).expanduser()
-        if not equals or not path.is_dir():
-            raise DataError(
-                f"{item!r} names no directory" if equals else f"{item!r} is no TASK=DIRECTORY",
-                field="--dir",
-                remedy="give for example --dir news-click=/where/your/MINDsmall_train/is",
-            )
-        given[task_id(task)] = path
-    known = sorted({task_id(task) for task in tasks}) if tasks is not None else sorted(given)
-    for task in given:
-        if task not in known:
-            raise DataError(
-                f"{task!r} has no part in this run, its directory would not be read",
-                field="--dir",
-                remedy=f"give directories of: {', '.join(known)}",
-            )
-    cache = cache_root()
-    return lambda task: SourceOptions(
-        directory=given.get(task_id(task)), cache=cache, accept_licence=accept_licence, offline=offline
-    )
+    directories: tuple[str, ...]
+    accept_licence: bool
+    offline: bool
+
+    def sources(self, tasks: Sequence[str] | None = None) -> Callable[[str], SourceOptions]:
+        """The source options of a task; a user's own task goes by its card's path or id.
+
+        Raises
+        ------
+        DataError
+            Where --dir is no pair, names no directory, or names a task that is none of `tasks`.
+        """
+        given: dict[str, Path] = {}
+        for item in self.directories:
+            task, equals, directory = item.partition("=")
+            path = Path(directory).expanduser()
+            if not equals or not path.is_dir():
+                raise DataError(
+                    f"{item!r} names no directory" if equals else f"{item!r} is no TASK=DIRECTORY",
+                    field="--dir",
+                    remedy="give for example --dir news-click=/where/your/MINDsmall_train/is",
+                )
+            given[task_id(task)] = path
+        known = sorted(map(task_id, given if tasks is None else tasks))
+        for task in given:
+            if task not in known:
+                raise DataError(
+                    f"{task!r} has no part in this run, its directory would not be read",
+                    field="--dir",
+                    remedy=f"give directories of: {', '.join(known)}",
+                )
+        cache = cache_root()
+        return lambda task: SourceOptions(given.get(task_id(task)), cache, self.accept_licence, self.offline)
+
+
+def data_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add --dir, --accept-licence and --offline, which the command gets together as `data: DataOptions`."""
+
+    @click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
+    @click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
+    @click.option("--offline", is_flag=True, help="Never open a connection.")
+    @functools.wraps(command)
+    def wrapped(directories: tuple[str, ...], accept_licence: bool, offline: bool, **others: object) -> object:
+        return command(data=DataOptions(directories, accept_licence, offline), **others)
+
+    return wrapped
+
+
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0 or mps.")
+threads_option = click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads.")
+track_option = click.option(
+    "--track",
+    type=click.Choice(get_args(Track)),
+    default="standard",
+    show_default=True,
+    help="standard: real data, ranked. demo: small, never ranked.",
+)
 
 
 def _scalar(text: str) -> Scalar:

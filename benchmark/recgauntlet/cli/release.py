@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from recgauntlet.cli.options import track_option
 from recgauntlet.cli.progress import with_bar
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import RecordError
@@ -62,7 +63,7 @@ def release() -> None:
 @ROOT
 @click.option("--supersedes", default="", metavar="OLD", help="The release that this one corrects.")
 @click.option("--reason", default="", metavar="TEXT", help="What was wrong with OLD, for its readers.")
-@click.option("--track", type=click.Choice(["standard", "demo"]), default="standard", show_default=True)
+@track_option
 @click.option("--without-failed", is_flag=True, help="Leave failed cells out instead of refusing them.")
 @click.option("--newest", is_flag=True, help="Of several records of a cell and seed take the one that finished last.")
 @click.option(

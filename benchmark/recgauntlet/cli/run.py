@@ -7,8 +7,18 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from recgauntlet.cli.options import check_owners, named, options_of, seeds, source_options, words
-from recgauntlet.cli.sweeping import Allowed, carry_out, print_plan, print_time, workers_for
+from recgauntlet.cli.options import (
+    DataOptions,
+    check_owners,
+    data_options,
+    device_option,
+    named,
+    options_of,
+    seeds,
+    track_option,
+    words,
+)
+from recgauntlet.cli.sweeping import carry_out, print_plan, print_time, workers_for
 from recgauntlet.core.card import Track
 from recgauntlet.core.plugins import names
 from recgauntlet.core.spec import CellSpec, Options
@@ -24,14 +34,8 @@ from recgauntlet.runner.plan import estimates, plan
 @click.option(
     "--seeds", "seed_list", default="0", show_default=True, callback=seeds, help="Seeds, like 0,1,2. Ranks need three."
 )
-@click.option(
-    "--track",
-    type=click.Choice(["standard", "demo"]),
-    default="standard",
-    show_default=True,
-    help="standard: real data, ranked. demo: small, never ranked.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0 or mps.")
+@track_option
+@device_option
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16"]),
@@ -49,9 +53,7 @@ from recgauntlet.runner.plan import estimates, plan
     "--defense-option", "defense_options", multiple=True, callback=named, help="NAME=VALUE or DEFENSE.NAME=VALUE."
 )
 @click.option("--untuned", is_flag=True, help="Take the constructors' defaults where packages ship tuned values.")
-@click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
-@click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
-@click.option("--offline", is_flag=True, help="Never open a connection.")
+@data_options
 @click.option("--overwrite", is_flag=True, help="Replace records that exist.")
 @click.option(
     "--reuse-weights",
@@ -90,9 +92,7 @@ def run(
     model_options: dict[str, Options],
     defense_options: dict[str, Options],
     untuned: bool,
-    directories: tuple[str, ...],
-    accept_licence: bool,
-    offline: bool,
+    data: DataOptions,
     overwrite: bool,
     reuse_weights: bool,
     time_limit: float | None,
@@ -121,7 +121,7 @@ def run(
     defenses = defenses or ("standard", "pgd")
     check_owners(model_options, models, "--model-option")
     check_owners(defense_options, defenses, "--defense-option")
-    sources = source_options(directories, accept_licence=accept_licence, offline=offline, tasks=tasks)
+    sources = data.sources(tasks)
     specs = [
         CellSpec(
             task=task,
@@ -153,8 +153,9 @@ def run(
     print_plan(console, planned, out)
     if all(cell.state == "done" for cell in planned):
         return 0
-    allowed = Allowed(workers, time_limit, memory_limit, guarded=not unguarded)
-    records = carry_out(console, planned, out, allowed)
+    records = carry_out(
+        console, planned, out, workers=workers, minutes=time_limit, gib=memory_limit, guarded=not unguarded
+    )
     failed = [record for record in records if record.status == "failed"]
     console.print(f"{len(records) - len(failed)} cells done, {len(failed)} failed; records in {out}", soft_wrap=True)
     console.print(f"next: recgauntlet site --results {out} --out {out}-site", soft_wrap=True)

@@ -12,9 +12,18 @@ import click
 from pydantic import ValidationError
 from rich.console import Console
 
-from recgauntlet.cli.options import check_owners, named, options_of, seeds, source_options, words
+from recgauntlet.cli.options import (
+    DataOptions,
+    check_owners,
+    data_options,
+    named,
+    options_of,
+    seeds,
+    track_option,
+    words,
+)
 from recgauntlet.cli.progress import SweepProgress, with_bar
-from recgauntlet.cli.sweeping import Allowed, carry_out, print_plan
+from recgauntlet.cli.sweeping import carry_out, print_plan
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import PluginError, RecordError
 from recgauntlet.core.escape import visible
@@ -47,9 +56,7 @@ from recgauntlet.runner.submission.rerun import Rerun, draw, rerun, source_findi
     callback=seeds,
     help="Seeds. Ranks need three.",
 )
-@click.option(
-    "--track", type=click.Choice(["standard", "demo"]), default="standard", show_default=True, help="demo: to try it."
-)
+@track_option
 @click.option("--option", "options", multiple=True, callback=named, help="A hyper-parameter of NAME: OPTION=VALUE.")
 @click.option("--authors", default="", help="Who submits it, as the page shall say it.")
 @click.option("--link", default="", help="Where it is described: an address.")
@@ -57,9 +64,7 @@ from recgauntlet.runner.submission.rerun import Rerun, draw, rerun, source_findi
 @click.option("--out", type=click.Path(path_type=Path), help="Where records go. [submissions/NAME]")
 @click.option("--archive", type=click.Path(path_type=Path), help="The file to write. [NAME.zip beside --out]")
 @click.option("--workers", type=click.IntRange(1), help="Cells at a time. [one a core]")
-@click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
-@click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
-@click.option("--offline", is_flag=True, help="Never open a connection.")
+@data_options
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
 def submit(
     name: str,
@@ -75,9 +80,7 @@ def submit(
     out: Path | None,
     archive: Path | None,
     workers: int | None,
-    directories: tuple[str, ...],
-    accept_licence: bool,
-    offline: bool,
+    data: DataOptions,
     dry_run: bool,
 ) -> int:
     """Run the fixed recipe on the plugin NAME and pack records, its source and the perturbed inputs into one archive.
@@ -101,7 +104,7 @@ def submit(
     chosen = models or MODELS
     models_of = (name,) if kind == "model" else chosen
     defenses = (TWIN, name) if kind == "defense" else (TWIN, "pgd")
-    sources = source_options(directories, accept_licence=accept_licence, offline=offline, tasks=tasks or TASKS)
+    sources = data.sources(tasks or TASKS)
     own = options_of(options, name)
     specs = [
         CellSpec(
@@ -124,7 +127,7 @@ def submit(
     print_plan(console, planned, out)
     if dry_run:
         return 0
-    carry_out(console, planned, out, Allowed(workers))
+    carry_out(console, planned, out, workers=workers)
     records = [
         (spec.record_path.relative_to(out), read_record(spec.record_path)) for spec in (cell.spec for cell in planned)
     ]
@@ -141,18 +144,14 @@ def submit(
 @click.option("--no-rerun", is_flag=True, help="Run no cell: nothing of the plugin is executed.")
 @click.option("--no-data", is_flag=True, help="Do not check perturbed inputs: no data is needed.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0 or mps, for the cell.")
-@click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
-@click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
-@click.option("--offline", is_flag=True, help="Never open a connection.")
+@data_options
 def verify(
     archive: Path,
     lot: int | None,
     no_rerun: bool,
     no_data: bool,
     device: str,
-    directories: tuple[str, ...],
-    accept_licence: bool,
-    offline: bool,
+    data: DataOptions,
 ) -> int:
     """Check the submission in ARCHIVE, a zip file or the directory of one that was merged.
 
@@ -173,7 +172,7 @@ def verify(
     opened = open_merged(archive) if archive.is_dir() else open_archive(archive)
     findings = list(static_findings(opened))
     _tell(console, "files, records, recipe, outcomes, summary", findings, f"{len(opened.records)} records")
-    sources = source_options(directories, accept_licence=accept_licence, offline=offline)
+    sources = data.sources()
     if not no_data and opened.records:
         found, checked = with_bar(console, lambda progress: evidence_findings(opened, sources, progress=progress))
         _tell(console, "budgets of perturbed inputs", found, f"{checked} inputs")

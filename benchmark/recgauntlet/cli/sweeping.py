@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from recgauntlet.cli.progress import SweepProgress, rounded
+from recgauntlet.cli.progress import SweepProgress, duration
 from recgauntlet.core.errors import OutputError
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.data.custom import find_task_or_card
@@ -22,19 +21,17 @@ from recgauntlet.runner.sweep import run_sweep
 from recgauntlet.training.device import choose_device
 
 
-@dataclass(frozen=True)
-class Allowed:
-    """What the user allows: cells at a time, minutes and GiB of a cell (None: the defaults), and whether cells stand
-    behind their fence."""
-
-    workers: int | None = None
-    minutes: float | None = None
-    gib: float | None = None
-    guarded: bool = True
-
-
-def carry_out(console: Console, planned: tuple[Planned, ...], out: Path, allowed: Allowed) -> tuple[RunRecord, ...]:
-    """Run what of the plan is not done, with bars; the records in order of finishing.
+def carry_out(
+    console: Console,
+    planned: tuple[Planned, ...],
+    out: Path,
+    *,
+    workers: int | None = None,
+    minutes: float | None = None,
+    gib: float | None = None,
+    guarded: bool = True,
+) -> tuple[RunRecord, ...]:
+    """Run what of the plan is not done, with bars; the records in order of finishing. `minutes` and `gib` limit a cell.
 
     Raises
     ------
@@ -46,14 +43,10 @@ def carry_out(console: Console, planned: tuple[Planned, ...], out: Path, allowed
         return ()
     check_writable(out)
     make_ready(console, todo)
-    workers = allowed.workers or workers_for(todo[0])
-    allowance = Allowance.of_machine(
-        workers,
-        seconds=None if allowed.minutes is None else allowed.minutes * 60,
-        memory=None if allowed.gib is None else int(allowed.gib * GIB),
-    )
+    workers = workers or workers_for(todo[0])
+    allowance = Allowance.of_machine(workers, seconds=60 * (minutes or 0), memory=int(GIB * (gib or 0)))
     with SweepProgress(console, len(todo)) as progress:
-        return run_sweep(todo, progress, workers=workers, allowance=allowance, guarded=allowed.guarded)
+        return run_sweep(todo, progress, workers=workers, allowance=allowance, guarded=guarded)
 
 
 def workers_for(spec: CellSpec) -> int:
@@ -67,10 +60,9 @@ def print_plan(
     console: Console, planned: tuple[Planned, ...], out: Path, times: Mapping[Path, float | None] | None = None
 ) -> None:
     """The cells of a plan as a table, seeds of a row together; with `times`, what each row will take."""
-    table = Table(title=f"Plan: {len(planned)} cells, records in {out}", title_justify="left", box=None, pad_edge=False)
     headings = ["task", "track", "model", "defense", "seeds", "to do", *([] if times is None else ["time"]), "note"]
-    for heading in headings:
-        table.add_column(heading)
+    title = f"Plan: {len(planned)} cells, records in {out}"
+    table = Table(*headings, title=title, title_justify="left", box=None, pad_edge=False)
     groups: dict[tuple[str, ...], list[Planned]] = {}
     for cell in planned:
         spec = cell.spec
@@ -98,7 +90,7 @@ def _time_of(cells: Sequence[Planned], times: Mapping[Path, float | None]) -> st
     found = [each for each in known if each is not None]
     if not found:
         return "unknown" if known else ""
-    return rounded(sum(found))
+    return duration(sum(found))
 
 
 def print_time(
@@ -113,7 +105,9 @@ def print_time(
         return
     seconds = max(sum(found.values()) / workers, *found.values())  # cells that wait for their twin are not modelled
     at_a_time = f"{workers} cells at a time" if workers > 1 else "one cell after the other"
-    console.print(f"time    about {rounded(seconds)}, {at_a_time}{'; ' + left_out if left_out else ''}", soft_wrap=True)
+    console.print(
+        f"time    about {duration(seconds)}, {at_a_time}{'; ' + left_out if left_out else ''}", soft_wrap=True
+    )
 
 
 def check_writable(out: Path) -> None:

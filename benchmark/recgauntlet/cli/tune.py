@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from recgauntlet.cli.options import source_options, words
-from recgauntlet.cli.progress import Bars
+from recgauntlet.cli.options import DataOptions, data_options, device_option, track_option, words
+from recgauntlet.cli.progress import SweepProgress
 from recgauntlet.cli.sweeping import check_writable, make_ready, workers_for
 from recgauntlet.core.card import Track
 from recgauntlet.core.escape import visible
@@ -27,7 +27,6 @@ from recgauntlet.data.prepare import ready
 from recgauntlet.runner.sandbox.limits import Allowance
 from recgauntlet.runner.tuning.sampling import drawn, space_of
 from recgauntlet.runner.tuning.study import Study, chosen, run_studies
-from recgauntlet.runner.tuning.trial import TrialResult
 from recgauntlet.training.build import open_cell
 from recgauntlet.training.defense import find_defense
 from recgauntlet.training.device import choose_device
@@ -54,8 +53,8 @@ EPOCHS = 2
     help="Epochs of a trial's training, at most; the learning rate's schedule is shortened alike.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the trials and their training.")
-@click.option("--track", type=click.Choice(["standard", "demo"]), default="standard", show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0 or mps.")
+@track_option
+@device_option
 @click.option("--workers", type=click.IntRange(1), help="Trials at a time. [one a core; one on a GPU]")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads a trial.")
 @click.option(
@@ -66,9 +65,7 @@ EPOCHS = 2
     help="Where finished trials are kept: the same command goes on from there.",
 )
 @click.option("--to", type=click.Path(path_type=Path), help="The file of chosen values. [tuned.toml below --out]")
-@click.option("--dir", "directories", multiple=True, help="Where you keep a task's own data files: TASK=DIRECTORY.")
-@click.option("--accept-licence", is_flag=True, help="You accept the licences of the data that ask for it (MIND).")
-@click.option("--offline", is_flag=True, help="Never open a connection.")
+@data_options
 @click.option("--unguarded", is_flag=True, help="Let trials write anywhere. For plugins that you trust and that must.")
 @click.option("--dry-run", is_flag=True, help="Show the trials and stop.")
 def tune(
@@ -84,9 +81,7 @@ def tune(
     threads: int,
     out: Path,
     to: Path | None,
-    directories: tuple[str, ...],
-    accept_licence: bool,
-    offline: bool,
+    data: DataOptions,
     unguarded: bool,
     dry_run: bool,
 ) -> int:
@@ -106,7 +101,7 @@ def tune(
     console = Console(highlight=False)
     tasks, models = tasks or ("video-watch",), models or ("nrms",)
     method: Method = "defense" if defenses else "model"
-    sources = source_options(directories, accept_licence=accept_licence, offline=offline, tasks=tasks)
+    sources = data.sources(tasks)
     specs = [
         CellSpec(task, track, model, defense, seed, out, sources(task), device=device, threads=threads)
         for task in tasks
@@ -129,7 +124,7 @@ def tune(
     todo = sum(result is None for study in studies for result in study.results())
     if todo:
         at_a_time = workers or workers_for(specs[0])
-        with _TrialBars(console, todo, "trials") as bars:
+        with SweepProgress(console, todo, "trials") as bars:
             allowance = Allowance.of_machine(at_a_time)
             run_studies(studies, bars, workers=at_a_time, allowance=allowance, guarded=not unguarded)
     _print_results(console, studies)
@@ -166,29 +161,6 @@ def _study(method: Method, spec: CellSpec, trials: int, epochs: int) -> Study:
 
 def _sorted(options: dict[str, Scalar]) -> Options:
     return tuple(sorted(options.items()))
-
-
-class _TrialBars(Bars):
-    """The bars of trials."""
-
-    def started(self, study: Study, number: int) -> None:
-        """A bar for the trial."""
-        self._begin(f"{study.path} {number}", _label(study, number))
-
-    def progress(self, study: Study, number: int, what: str, share: float) -> None:
-        """Move the trial's bar and the whole's."""
-        self._step(f"{study.path} {number}", _label(study, number), what, share)
-
-    def finished(self, study: Study, result: TrialResult, seconds: float) -> None:
-        """A line that stays: the trial's objective, or why it failed."""
-        done = "" if result.objective is None else f"objective {result.objective:.4f}, {seconds:.0f} s"
-        failure = result.reason if result.status == "failed" else None
-        self._end(f"{study.path} {result.number}", _label(study, result.number), done, failure)
-
-
-def _label(study: Study, number: int) -> str:
-    spec = study.spec
-    return f"{spec.task_id} {spec.model} {spec.defense} trial {number}"
 
 
 def _print_plan(console: Console, studies: Sequence[Study]) -> None:

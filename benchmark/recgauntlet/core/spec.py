@@ -50,6 +50,11 @@ class CellSpec:
         return f"{self.model}-{self.defense}-{self.seed}{file_safe(options)}"
 
     @property
+    def title(self) -> str:
+        """The cell's name on a terminal."""
+        return f"{self.task_id} {self.model} {self.defense} seed {self.seed}"
+
+    @property
     def task_id(self) -> str:
         """The task's id; of a user's own card, the file's stem."""
         return task_id(self.task)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.dataset import TaskData
@@ -19,7 +20,7 @@ from recgauntlet.data.prepare import prepare
 from recgauntlet.evaluation.gauntlet import run_gauntlet
 from recgauntlet.records.io import write_record
 from recgauntlet.records.schema import Failure, RunRecord
-from recgauntlet.runner.record import Machine, cost_of, record_cell, twin_directory
+from recgauntlet.runner.record import Header, Machine, cost_of, make_record, twin_directory
 from recgauntlet.training.build import (
     OpenCell,
     belongs,
@@ -33,11 +34,10 @@ from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_i
 from recgauntlet.training.device import choose_device
 
 TRAINING_SHARE = 0.6
-"""Of a cell's progress; an estimate that only the progress bar uses."""
+"""Of a cell's progress, roughly."""
 
 
-@dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """A model with its trained weights, and what the checkpoint states about them."""
 
     model: Recommender
@@ -66,18 +66,8 @@ def run_cell(spec: CellSpec, progress: Progress = lambda what, share: None) -> R
         Where the spec names something wrong.
     """
     cell = open_cell(spec)
-    machine = Machine.of(spec, cell.model)
-    data = None
-    try:
-        data = prepare_cell(cell, progress)
-        trained = saved_weights(cell, data, machine) if may_reuse(spec) else None
-        trained = trained or train_and_save(cell, data, machine, spec.checkpoint_path, progress)
-        record = attack_cell(cell, data, trained, machine, progress)
-    except StepError as error:
-        record = record_cell(cell, machine, data, failure=error.failure)
-    write_record(record, spec.record_path)
-    if record.status == "ok":
-        Journal(spec.journal_path).remove()
+    record = _evaluate(cell, Machine.of(spec, cell.model), spec.record_path, progress, trains=True)
+    assert record is not None  # it trains where there are no weights
     return record
 
 
@@ -88,33 +78,34 @@ def train_apart(cell: OpenCell, data: TaskData, started: str, weights: Path, rec
     try:
         train_and_save(cell, data, machine, weights, progress)
     except StepError as error:
-        write_record(record_cell(cell, machine, data, failure=error.failure), record)
+        write_record(make_record(Header.of(cell, machine), data, failure=error.failure), record)
 
 
 def evaluate_apart(cell: OpenCell, started: str, record: Path, progress: Progress) -> bool:
     """The second half of `run_cell`: attack the weights at the cell's place and write the record to `record`; false
     where there are no weights of this cell."""
     machine = Machine.of(cell.spec, cell.model, started)
-    data = None
+    return _evaluate(cell, machine, record, progress, trains=False) is not None
+
+
+def _evaluate(cell: OpenCell, machine: Machine, path: Path, progress: Progress, *, trains: bool) -> RunRecord | None:
+    """Attack a cell's weights and write its record to `path`; None where it has none and may not train."""
+    spec, data = cell.spec, None
     try:
-        data = prepare_cell(cell, progress)
-        trained = saved_weights(cell, data, machine)
-        if trained is None:
-            return False
-        result = attack_cell(cell, data, trained, machine, progress)
+        with _step("data"):
+            progress("reading data", 0.0)
+            data = prepare(cell.task, spec.track, spec.source)
+        trained = saved_weights(cell, data, machine) if may_reuse(spec) or not trains else None
+        if trained is None and not trains:
+            return None
+        trained = trained or train_and_save(cell, data, machine, spec.checkpoint_path, progress)
+        record = attack_cell(cell, data, trained, machine, progress)
     except StepError as error:
-        result = record_cell(cell, machine, data, failure=error.failure)
-    write_record(result, record)
-    if result.status == "ok":
-        Journal(cell.spec.journal_path).remove()
-    return True
-
-
-def prepare_cell(cell: OpenCell, progress: Progress) -> TaskData:
-    """The task's data, prepared and checked against the card."""
-    with _step("data"):
-        progress("reading data", 0.0)
-        return prepare(cell.task, cell.spec.track, cell.spec.source)
+        record = make_record(Header.of(cell, machine), data, failure=error.failure)
+    write_record(record, path)
+    if record.status == "ok":
+        Journal(spec.journal_path).remove()
+    return record
 
 
 def train_and_save(cell: OpenCell, data: TaskData, machine: Machine, weights: Path, progress: Progress) -> Trained:
@@ -130,12 +121,11 @@ def train_and_save(cell: OpenCell, data: TaskData, machine: Machine, weights: Pa
 def attack_cell(cell: OpenCell, data: TaskData, trained: Trained, machine: Machine, progress: Progress) -> RunRecord:
     """Send the trained model through the gauntlet; the cell's record."""
     spec, model, info = cell.spec, trained.model, trained.info
-    twin: Recommender | None = None
-    twin_info: CheckpointInfo | None = None
     with _step("twin"):
-        if not spec.is_twin:
-            part = _part(progress, TRAINING_SHARE, TRAINING_SHARE)
-            twin, twin_info = find_twin(cell, data, machine.device, machine.precision, part)
+        part = _part(progress, TRAINING_SHARE, TRAINING_SHARE)
+        twin, twin_info = (
+            (None, None) if spec.is_twin else find_twin(cell, data, machine.device, machine.precision, part)
+        )
     with _step("serving"):
         served = cell.defense_object.wrap(model)
     with _step("evaluation"):
@@ -152,7 +142,7 @@ def attack_cell(cell: OpenCell, data: TaskData, trained: Trained, machine: Machi
         )
     with _step("recording"):
         cost = cost_of(info, served, result.trial, machine.device, twin_info)
-        return record_cell(cell, machine, data, result=result, weights=weights, info=info, cost=cost)
+        return make_record(Header.of(cell, machine), data, result=result, weights=weights, info=info, cost=cost)
 
 
 def saved_weights(cell: OpenCell, data: TaskData, machine: Machine) -> Trained | None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +12,7 @@ from torch import Tensor
 
 from recgauntlet.attacks.base import Attack, find_attack
 from recgauntlet.core.batch import Batch
-from recgauntlet.core.card import TIERS, EmbeddingThreat, Threat, Tier
+from recgauntlet.core.card import TIERS, Threat, Tier
 from recgauntlet.core.errors import PluginError, RecordError
 from recgauntlet.core.plugins import Plugin
 from recgauntlet.core.rng import Randomness
@@ -26,10 +24,10 @@ from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, Del
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.references import PluginRef
 from recgauntlet.records.schema import AttackEffort, Evidence, RunRecord, ThreatOutcome
-from recgauntlet.runner.trained import Loaded, Sources, load_cell
+from recgauntlet.runner.trained import Loaded, Setup, load_cell
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.embedding_scale import EmbeddingScale
 from recgauntlet.threats.knowledge import AttackerKnowledge
+from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.victim import Victim
 from recgauntlet.training.build import merged_options
 from recgauntlet.training.checkpoint import weights_hash
@@ -38,8 +36,7 @@ from recgauntlet.training.device import describe, now
 Examples = Literal["standing", "right"]
 
 
-@dataclass(frozen=True)
-class OpenChallenge:
+class OpenChallenge(NamedTuple):
     """The model and its test examples, the threats of its task by id, and the device."""
 
     trial: Trial
@@ -47,16 +44,7 @@ class OpenChallenge:
     device: torch.device
 
 
-def open_challenged(
-    cell: Challenged,
-    checkpoint: Path,
-    sources: Sources,
-    *,
-    task: str | None,
-    device: str,
-    threads: int,
-    progress: Progress,
-) -> OpenChallenge:
+def open_challenged(cell: Challenged, checkpoint: Path, setup: Setup, progress: Progress) -> OpenChallenge:
     """Load the weights `checkpoint` and the data, and score the test examples.
 
     Raises
@@ -64,7 +52,7 @@ def open_challenged(
     RecordError
         Where weights, defense, task or data are not those of `cell`.
     """
-    loaded = load_cell(checkpoint, sources, task=task, device=device, threads=threads, progress=progress)
+    loaded = load_cell(checkpoint, setup, progress=progress)
     _check_belongs(loaded, cell, checkpoint)
     loaded.served.eval().requires_grad_(False)
     card = loaded.cell.task.card
@@ -95,15 +83,12 @@ def challenge(
     record: RunRecord,
     checkpoint: Path,
     attack: str,
-    sources: Sources,
+    setup: Setup,
     *,
     options: Options = (),
     threats: Sequence[str] = (),
     tiers: Sequence[Tier] = TIERS,
     examples: Examples = "standing",
-    task: str | None = None,
-    device: str = "auto",
-    threads: int = 1,
     progress: Progress = lambda what, share: None,
 ) -> BestKnown:
     """Run the registered attack `attack` on the model of `record`, whose weights are in `checkpoint`.
@@ -111,8 +96,7 @@ def challenge(
     Tier by tier from the lowest, the examples that the record says survived its suite (or all right ones) are attacked,
     but for those that the attack itself has broken in a lower tier. The evaluator scores what comes back and the
     verifier checks it; a change of embeddings is rounded to half floats (towards 0) before that, so what is kept is
-    what was scored. `threats` (none: all of the attack's surface) and `tiers` choose; `task` is the path of the card
-    where the task is a user's own. Nothing is written.
+    what was scored. `threats` (none: all of the attack's surface) and `tiers` choose. Nothing is written.
 
     Raises
     ------
@@ -126,22 +110,20 @@ def challenge(
     made = _made(plugin, options)
     chosen = _chosen(record, made, threats)
     cell = Challenged.of(record)
-    opened = open_challenged(cell, checkpoint, sources, task=task, device=device, threads=threads, progress=progress)
+    opened = open_challenged(cell, checkpoint, setup, progress)
     trial = opened.trial
     rng = Randomness(record.seed, "challenge")
-    asked: list[Tier] = [tier for tier in TIERS if tier in tiers]
     outcomes: list[Challenge] = []
     evidence: list[Evidence] = []
     for number, outcome in enumerate(chosen):
         threat = opened.threats[outcome.id]  # the fingerprint of the card is the record's
         robust_at = {t.tier: t.robust.to_bool() for t in outcome.tiers}
         broken = np.zeros(len(trial.batch), dtype=np.bool_)
-        for place, tier in enumerate(asked):
+        for place, tier in enumerate(tier for tier in TIERS if tier in tiers):
             budget = Budget.of(threat, tier)
             if tier not in robust_at or not made.supports(budget):
                 continue
-            share = (number + place / len(asked)) / len(chosen)
-            progress(f"{threat.id}, {tier}: {attack}", share)
+            progress(f"{threat.id}, {tier}: {attack}", (number + place / len(tiers)) / len(chosen))
             robust = robust_at[tier]
             left = torch.from_numpy(robust & ~broken if examples == "standing" else ~broken).to(trial.right.device)
             index = torch.nonzero(left & trial.right & attackable(threat, trial.batch)).squeeze(1)
@@ -169,11 +151,10 @@ def challenge(
 
 
 class _AsKept(Attack):
-    """An attack whose changes of embeddings are rounded as the evidence keeps them, and whose texts without an edit are
-    the clean ones to the last space."""
+    """An attack whose results are as evidence keeps them."""
 
     name = "as-kept"
-    surface = "embedding"
+    surface = "embedding"  # nothing reads it
 
     def __init__(self, attack: Attack, trial: Trial) -> None:
         self.attack = attack
@@ -181,15 +162,7 @@ class _AsKept(Attack):
 
     def perturb(self, victim: Victim, batch: Batch, budget: Budget, rng: Randomness) -> Batch:
         found = self.attack.perturb(victim, batch, budget, rng)
-        if budget.threat.surface == "embedding" and found.delta is not None:
-            unit = _unit(budget, self.trial.scale)
-            kept = torch.from_numpy(_halves(found.delta, unit).astype(np.float32) * np.float32(unit))
-            return found.with_delta(kept.to(found.delta.device))
-        if found.texts is None or len(found.texts) != len(batch):
-            return found
-        clean = batch.texts or tuple(self.trial.world.catalog.texts[i] for i in batch.items.tolist())
-        pairs = zip(clean, found.texts, strict=True)
-        return found.with_texts([a if a.split() == b.split() and b == " ".join(b.split()) else b for a, b in pairs])
+        return threat_model(budget.threat).as_kept(self.trial.world.catalog, self.trial.scale, budget, batch, found)
 
 
 def _nothing(trial: Trial, index: Tensor) -> Attempt:
@@ -198,36 +171,15 @@ def _nothing(trial: Trial, index: Tensor) -> Attempt:
     return Attempt(trial.batch.select(index), trial.scores[index], trial.right[index], 0, effort, "")
 
 
-def _unit(budget: Budget, scale: EmbeddingScale) -> float:
-    """The power of two next to the radius: half floats of it are fine enough whatever the model's scale is."""
-    norm = isinstance(budget.threat, EmbeddingThreat) and budget.threat.norm
-    radius = budget.amount * (scale.norm if norm == "l2" else scale.rms)
-    return 2.0 ** math.floor(math.log2(radius)) if radius > 0 and math.isfinite(radius) else 1.0
-
-
-def _halves(delta: Tensor, unit: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
-    """`delta / unit` in half floats, rounded towards 0: a norm never grows."""
-    exact = delta.detach().cpu().numpy().astype(np.float64) / unit
-    with np.errstate(over="ignore"):
-        halves = exact.astype(np.float16)
-    too_large = np.abs(halves.astype(np.float64)) > np.abs(exact)
-    return np.where(too_large, np.nextafter(halves, np.float16(0)), halves)
-
-
 def _outcome(trial: Trial, budget: Budget, robust: BoolArray, index: Tensor, attempt: Attempt) -> Challenge:
     threat, broken = budget.threat, attempt.broken
     deltas = None
-    if threat.surface == "embedding" and bool(broken.any()):
-        whole = attempt.perturbed.delta
-        # a model that draws at inference may err without any change
-        delta = whole[broken] if whole is not None else torch.zeros((int(broken.sum()), 1, 1))
-        used = torch.nonzero(delta.ne(0).any(dim=2).any(dim=0))
-        width = int(used.max()) + 1 if len(used) else 1  # padding behind the longest is left out
-        unit = _unit(budget, trial.scale)
-        kept = _halves(delta[:, :width], unit)
-        deltas = Deltas(
-            shape=(kept.shape[0], kept.shape[1], kept.shape[2]), unit=unit, values=FloatColumn.of(kept.ravel())
-        )
+    if bool(broken.any()):
+        perturbed = attempt.perturbed.select(torch.nonzero(broken).squeeze(1))
+        if kept := threat_model(threat).kept_deltas(trial.scale, budget, perturbed):
+            values, unit = kept
+            shape = (values.shape[0], values.shape[1], values.shape[2])
+            deltas = Deltas(shape=shape, unit=unit, values=FloatColumn.of(values.ravel()))
     return Challenge(
         threat=threat.id,
         surface=threat.surface,

@@ -17,9 +17,10 @@ from recgauntlet.core.errors import CardError, PluginError, RecordError
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.types import Scalar
 from recgauntlet.records.io import read_record, read_records
+from recgauntlet.runner.messages import Message, receive
 from recgauntlet.runner.processes import importable, spawn
 from recgauntlet.runner.sandbox.limits import end_tree
-from recgauntlet.runner.worker import Look, Message, Pair, check_apart, receive
+from recgauntlet.runner.worker import LookUp, look_up
 from recgauntlet.training.device import choose_device, describe
 
 LOOKING_UP = 300.0
@@ -29,11 +30,12 @@ State = Literal["new", "done", "failed before"]
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell and what is known of it before the sweep; `reason` says why an unasked cell is in the plan."""
+    """A cell and what is known of it before the sweep."""
 
     spec: CellSpec
     state: State
     reason: str = ""
+    """Why a cell that nobody asked for is in the plan."""
 
 
 def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned, ...]:
@@ -62,7 +64,7 @@ def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned
     ordered += [twin for path, twin in twins.items() if path not in asked]
     ordered += [s for s in asked.values() if not s.is_twin]
     planned = []
-    for spec, known in zip(ordered, _checked(ordered), strict=True):
+    for spec, known in zip(ordered, _look_up(ordered), strict=True):
         reason = "" if spec.record_path in asked else "the undefended twin that the others are compared with"
         planned.append(Planned(spec, _state(spec, known, overwrite), reason))
     return tuple(planned)
@@ -90,48 +92,38 @@ def estimates(planned: Sequence[Planned], directories: Iterable[Path]) -> dict[P
     return out
 
 
-@dataclass(frozen=True)
-class _Known:
-    """What looking a cell up told: its card's fingerprint, the hyper-parameters of its model and defense, and these by
-    default."""
-
-    fingerprint: str
-    options: Pair
-    defaults: Pair
-
-
-def _checked(specs: Sequence[CellSpec]) -> tuple[_Known, ...]:
-    """What is known of the specs, after everything that they name was looked up in a process of its own: to look a
-    plugin up is to run its code."""
-    found: list[_Known] = []
+def _look_up(specs: Sequence[CellSpec]) -> list[Message]:
+    """A message for each spec with the card's fingerprint and the hyper-parameters, after everything that it names was
+    found in a process of its own: importing a plugin runs its code."""
+    found: list[Message] = []
+    message: Message | None = None
     with tempfile.TemporaryDirectory(prefix="recgauntlet-") as scratch:
         with importable():
-            process, pipe = spawn(check_apart, Look(tuple(specs), Path(scratch)))
+            process, pipe = spawn(look_up, LookUp(tuple(specs), Path(scratch)))
         try:
             end = time.monotonic() + LOOKING_UP
-            message: Message | None = None
             while len(found) < len(specs):
                 message = receive(pipe) if pipe.poll(max(0.0, end - time.monotonic())) else None
                 if message is None or message.opened is None or message.defaults is None:
                     break
-                found.append(_Known(message.fingerprint, message.opened, message.defaults))
+                found.append(message)
         finally:
             if process.is_alive():
                 end_tree(process.pid or 0)
             process.join()
             pipe.close()
     if message is not None and message.error is not None:
-        raise message.error
+        raise message.error.error()
     if len(found) != len(specs):
         raise PluginError(
             message.refused if message and message.refused else "ended the process in which it was looked up",
             where=", ".join(sorted({name for spec in specs for name in (spec.model, spec.defense)})),
             remedy="a package must not do this where it is imported; mend or uninstall the one that registers it",
         )
-    return tuple(found)
+    return found
 
 
-def _state(spec: CellSpec, known: _Known, overwrite: bool) -> State:
+def _state(spec: CellSpec, known: Message, overwrite: bool) -> State:
     path = spec.record_path
     if overwrite or not path.exists():
         return "new"
@@ -150,7 +142,7 @@ def _state(spec: CellSpec, known: _Known, overwrite: bool) -> State:
                 remedy="write to another directory (--out), or replace the old records (--overwrite)",
             )
     for part, plugin, now, default in zip(
-        ("model", "defense"), (record.model, record.defense), known.options, known.defaults, strict=True
+        ("model", "defense"), (record.model, record.defense), known.opened or (), known.defaults or (), strict=True
     ):
         then = default | plugin.hyperparameters  # an option that is newer than the record was what it is by default
         for name in sorted({*then, *now}):

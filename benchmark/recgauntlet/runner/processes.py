@@ -1,14 +1,126 @@
-"""Child processes for work that may run untrusted code: how they are started, and what they inherit."""
+"""Child processes for work that may run untrusted code: started, watched from outside, and ended."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
+
+from recgauntlet.core.errors import RecGauntletError
+from recgauntlet.runner.messages import Pair, receive
+from recgauntlet.runner.sandbox.limits import Allowance, Meter, end_tree
+
+LOOKS_EVERY = 0.2
+"""Seconds between two looks at what the processes take."""
+Job = TypeVar("Job")
+
+
+class Watcher(Protocol):
+    """Follows what happens to cells or trials, each known by its name; the command line draws bars from it."""
+
+    def started(self, name: str) -> None:
+        """Its process has started."""
+
+    def progress(self, name: str, what: str, share: float) -> None:
+        """It does `what` and is done to `share` (0 to 1)."""
+
+    def finished(self, name: str, result: str, failure: str) -> None:
+        """It ended with `result`, or with `failure` where that is not empty."""
+
+
+class Child(Generic[Job]):
+    """A process that works on `job`, and what it has reported."""
+
+    def __init__(self, function: Callable[[Job, Connection], None], job: Job, name: str, allowance: Allowance) -> None:
+        self.job = job
+        self.name = name
+        self.process, self.pipe = spawn(function, job)
+        self.opened: Pair = ({}, {})
+        self.untrained = False
+        self.error: RecGauntletError | None = None
+        self.stopped: tuple[str, str] | None = None
+        """The kind and the message of the rule that it broke, for which it was ended."""
+        self._meter = Meter(self.process.pid or 0, allowance)
+
+    def is_running(self, watcher: Watcher) -> bool:
+        """Take one message and measure; false once there are no more, or a rule is broken."""
+        if self.pipe.poll():
+            message = receive(self.pipe)
+            if message is None:
+                return False
+            self._meter.heard()
+            if message.refused:
+                self.stopped = ("FenceError", message.refused)
+                return False
+            self.untrained = self.untrained or message.untrained
+            self.opened = message.opened or self.opened
+            if message.error is not None:
+                self.error = message.error.error()
+            elif message.what:
+                watcher.progress(self.name, message.what, message.share)
+        self.stopped = self._meter.excess()
+        return self.stopped is None
+
+    def collect(self) -> None:
+        """Wait for its end, which is forced where it broke a rule, and kill what it left behind."""
+        if self.stopped:
+            self.kill()
+        self.process.join()
+        self._meter.end_rest()
+        self.pipe.close()
+
+    def kill(self) -> None:
+        """End it with all that it started."""
+        if self.process.is_alive():
+            end_tree(self.process.pid or 0)
+        self.process.join()
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it ended by itself and without an error."""
+        return not self.stopped and self.error is None and self.process.exitcode == 0
+
+    def fault(self) -> tuple[str, str]:
+        """The kind and the message of what ended a process that left no result."""
+        if self.stopped:
+            return self.stopped
+        if self.error is not None:
+            return type(self.error).__name__, str(self.error)
+        code = self.process.exitcode or 0
+        if code < 0:
+            return "ProcessDied", f"the process was killed by signal {-code}; out of memory is the usual cause"
+        return "ProcessDied", f"the process ended with exit code {code}"
+
+
+def watch(
+    start: Callable[[list[Child[Job]]], Child[Job] | None], watcher: Watcher, workers: int
+) -> Generator[Child[Job], None, None]:
+    """Run child processes, at most `workers` at a time, and give each once it has ended.
+
+    `start` is called with the running ones and starts another, or returns None where none can start now. Close the
+    iterator: that kills what still runs.
+    """
+    running: list[Child[Job]] = []
+    with importable():
+        try:
+            while True:
+                while len(running) < workers and (child := start(running)) is not None:
+                    running.append(child)
+                if not running:
+                    return
+                multiprocessing.connection.wait([child.pipe for child in running], timeout=LOOKS_EVERY)
+                for child in [child for child in running if not child.is_running(watcher)]:
+                    running.remove(child)
+                    child.collect()
+                    yield child
+        finally:
+            for child in running:
+                child.kill()
 
 
 def spawn(function: Callable[[Any, Connection], None], argument: object) -> tuple[Any, Connection]:

@@ -15,7 +15,7 @@ from recgauntlet.evaluation.setup import Trial, attackable, is_right, score_in_c
 from recgauntlet.records.best_known import BestKnown, Challenge
 from recgauntlet.records.schema import Evidence
 from recgauntlet.runner.challenge import OpenChallenge, open_challenged
-from recgauntlet.runner.trained import Sources
+from recgauntlet.runner.trained import Setup
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.verifier import verify
@@ -45,12 +45,9 @@ class Checked:
 def recheck(
     found: BestKnown,
     checkpoint: Path,
-    sources: Sources,
+    setup: Setup,
     *,
     tolerance: float = TOLERANCE,
-    task: str | None = None,
-    device: str = "auto",
-    threads: int = 1,
     progress: Progress = lambda what, share: None,
 ) -> Checked:
     """Rebuild every perturbed input from the evidence alone, beside the data, verify it and score it.
@@ -60,9 +57,7 @@ def recheck(
     RecordError
         Where the weights or the data are not those that the file speaks of. Entries that do not check out are returned.
     """
-    opened = open_challenged(
-        found.challenged, checkpoint, sources, task=task, device=device, threads=threads, progress=progress
-    )
+    opened = open_challenged(found.challenged, checkpoint, setup, progress)
     trial = opened.trial
     mismatches: list[Mismatch] = []
     for number, outcome in enumerate(found.outcomes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -55,10 +56,27 @@ def precision_of(wanted: str, device: torch.device, model: Plugin) -> str:
     return "bf16" if device.type == "cuda" and model.value.trains_in_bf16 else "fp32"
 
 
-def record_cell(
-    cell: OpenCell,
-    machine: Machine,
-    data: TaskData | None,
+class Header(NamedTuple):
+    """What a record repeats of its cell, whatever became of it."""
+
+    spec: CellSpec
+    card: TaskCard
+    model: PluginRef
+    defense: PluginRef
+    environment: Environment
+    started: str
+
+    @classmethod
+    def of(cls, cell: OpenCell, machine: Machine) -> Header:
+        """The header of a cell whose plugins are loaded."""
+        model = PluginRef.of(cell.model, cell.model_options)
+        defense = PluginRef.of(cell.defense, cell.defense_object.hyperparameters())
+        return cls(cell.spec, cell.task.card, model, defense, machine.environment, machine.started)
+
+
+def make_record(
+    header: Header,
+    data: TaskData | None = None,
     *,
     result: GauntletResult | None = None,
     weights: str = "",
@@ -71,38 +89,7 @@ def record_cell(
     `data` is None where reading it failed; `weights` is the hash of the trained weights, and `info` what their
     checkpoint states (None: training is not part of the record).
     """
-    return record_of(
-        cell.spec,
-        cell.task.card,
-        PluginRef.of(cell.model, cell.model_options),
-        PluginRef.of(cell.defense, cell.defense_object.hyperparameters()),
-        machine.environment,
-        machine.started,
-        data=data,
-        result=result,
-        weights=weights,
-        info=info,
-        cost=cost,
-        failure=failure,
-    )
-
-
-def record_of(
-    spec: CellSpec,
-    card: TaskCard,
-    model: PluginRef,
-    defense: PluginRef,
-    environment: Environment,
-    started: str,
-    *,
-    data: TaskData | None = None,
-    result: GauntletResult | None = None,
-    weights: str = "",
-    info: CheckpointInfo | None = None,
-    cost: TrainingCost | None = None,
-    failure: Failure | None = None,
-) -> RunRecord:
-    """As `record_cell`, for cells whose plugins are not loaded as such."""
+    spec, card = header.spec, header.card
     source = card.track(spec.track).source
     threats = result.threats if result else ()
     return RunRecord(
@@ -116,12 +103,12 @@ def record_of(
             simulated=source.simulated,
             redistributable=source.redistributable,
         ),
-        model=model,
-        defense=defense,
+        model=header.model,
+        defense=header.defense,
         seed=spec.seed,
         suite=suite_ref(),
-        environment=environment,
-        started=started,
+        environment=header.environment,
+        started=header.started,
         finished=now(),
         clean=result.clean.to_record() if result else None,
         threats=tuple(threat.to_record() for threat in threats),
@@ -149,15 +136,15 @@ def record_dead_cell(
         distribution, version = whose(kind, name)
         return PluginRef(name=name, distribution=distribution, version=version, hyperparameters=hyperparameters)
 
-    return record_of(
+    header = Header(
         spec,
         find_task_or_card(spec.task).card,
         unloaded("models", spec.model, model),
         unloaded("defenses", spec.defense, defense),
         describe(choose_device(spec.device), "fp32" if spec.precision == "auto" else spec.precision),
         now(),
-        failure=failure,
     )
+    return make_record(header, failure=failure)
 
 
 def cost_of(

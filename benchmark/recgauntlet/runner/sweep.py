@@ -7,23 +7,17 @@ stopped, because finished cells are found by their records.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import multiprocessing.connection
-import multiprocessing.process
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import OutputError, RecGauntletError, RecordError
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
-from recgauntlet.core.types import Scalar
 from recgauntlet.data import prepare
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.records.digest import to_bytes
@@ -31,48 +25,12 @@ from recgauntlet.records.io import read_record, write_record
 from recgauntlet.records.schema import Failure, RunRecord
 from recgauntlet.records.validate import check_record
 from recgauntlet.runner.cell import may_reuse
-from recgauntlet.runner.processes import importable, spawn
+from recgauntlet.runner.messages import Pair
+from recgauntlet.runner.processes import Child, Watcher, watch
 from recgauntlet.runner.record import record_dead_cell
-from recgauntlet.runner.sandbox.limits import Allowance, Meter, end_tree
-from recgauntlet.runner.worker import Job, Phase, receive, work
+from recgauntlet.runner.sandbox.limits import Allowance
+from recgauntlet.runner.worker import CellJob, Phase, work
 from recgauntlet.training.device import now
-
-LOOKS_EVERY = 0.2
-"""Seconds between two looks at what cells take."""
-_REMEDY = "look for code of the plugin that writes the record itself, and run the cell again"
-
-
-class Watcher(Protocol):
-    """Told what happens in a sweep; the command line draws bars from it."""
-
-    def started(self, spec: CellSpec) -> None:
-        """A cell's process has started."""
-
-    def progress(self, spec: CellSpec, what: str, share: float) -> None:
-        """A cell does `what` and is done to `share` (0 to 1)."""
-
-    def finished(self, spec: CellSpec, record: RunRecord, seconds: float) -> None:
-        """A cell's record is written."""
-
-
-@dataclass
-class _Running:
-    """A cell in flight, in the process of its present phase."""
-
-    job: Job
-    process: multiprocessing.process.BaseProcess
-    pipe: Connection
-    meter: Meter
-    began: float
-    opened: tuple[dict[str, Scalar], dict[str, Scalar]] = field(default_factory=lambda: ({}, {}))
-    untrained: bool = False
-    fault: Failure | None = None
-    error: RecGauntletError | None = None
-
-    @property
-    def spec(self) -> CellSpec:
-        """The cell."""
-        return self.job.spec
 
 
 def run_sweep(
@@ -98,50 +56,49 @@ def run_sweep(
     """
     allowance = allowance or Allowance.of_machine(workers)
     waiting = list(cells)
-    running: list[_Running] = []
+    following: list[CellJob] = []
     records: list[RunRecord] = []
-    places: dict[tuple[str, Track, SourceOptions], Path] = {}
+    prepared: dict[tuple[str, Track, SourceOptions], Path] = {}
+    began: dict[CellSpec, float] = {}
 
-    def conclude(spec: CellSpec, record: RunRecord, began: float) -> None:
+    def start(running: list[Child[CellJob]]) -> Child[CellJob] | None:
+        """The next phase of a cell, or a cell whose twin is done; a cell without data fails here."""
+        if following:
+            job = following.pop()
+            return Child(work, job, job.spec.title, allowance)
+        pending = {spec.record_path for spec in (*waiting, *(child.job.spec for child in running))}
+        for spec in [spec for spec in waiting if spec.is_twin or spec.twin().record_path not in pending]:
+            waiting.remove(spec)
+            began[spec] = time.monotonic()
+            watcher.started(spec.title)
+            try:
+                key = (spec.task, spec.track, spec.source)
+                prepared[key] = prepared.get(key) or _make_ready(spec)
+                _clean(spec)
+                phase: Phase = "evaluation" if may_reuse(spec) else "training"
+                return Child(work, CellJob(spec, phase, prepared[key], now(), guarded), spec.title, allowance)
+            except OutputError:
+                raise
+            except RecGauntletError as error:
+                conclude(spec, _failed(spec, Failure(kind=type(error).__name__, message=str(error), stage="data")))
+        return None
+
+    def conclude(spec: CellSpec, record: RunRecord) -> None:
         records.append(record)
-        watcher.finished(spec, record, time.monotonic() - began)
+        failure = f"{record.failure.stage}: {record.failure.message}" if record.failure else ""
+        watcher.finished(spec.title, f"{time.monotonic() - began[spec]:.0f} s", failure)
 
-    with importable(), _stopped_at_exit(running):
-        while waiting or running:
-            for spec in list(waiting):
-                if len(running) >= workers:
-                    break
-                pending = {s.record_path for s in waiting} | {r.spec.record_path for r in running}
-                if not spec.is_twin and spec.twin().record_path in pending:
-                    continue
-                waiting.remove(spec)
-                watcher.started(spec)
-                began = time.monotonic()
-                try:
-                    key = (spec.task, spec.track, spec.source)
-                    places[key] = places.get(key) or _made_ready(spec)
-                    job = _first_job(spec, places[key], guarded=guarded)
-                except OutputError:
-                    raise
-                except RecGauntletError as error:
-                    failure = Failure(kind=type(error).__name__, message=str(error), stage="data")
-                    conclude(spec, _failed(spec, failure, {}, {}), began)
-                    continue
-                running.append(_start(job, allowance, began))
-            ready = multiprocessing.connection.wait([r.pipe for r in running], timeout=LOOKS_EVERY)
-            for cell in list(running):
-                if (cell.pipe in ready and _listen(cell, watcher)) or (cell.pipe not in ready and _is_fine(cell)):
-                    continue
-                running.remove(cell)
-                following = _follow(cell)
-                if isinstance(following, Job):
-                    running.append(_start(following, allowance, cell.began))
-                else:
-                    conclude(cell.spec, following, cell.began)
+    with contextlib.closing(watch(start, watcher, workers)) as ended:
+        for child in ended:
+            outcome = _outcome(child)
+            if isinstance(outcome, CellJob):
+                following.append(outcome)
+            else:
+                conclude(child.job.spec, outcome)
     return tuple(records)
 
 
-def _made_ready(spec: CellSpec) -> Path:
+def _make_ready(spec: CellSpec) -> Path:
     """Where the prepared data of a spec's track lies, made ready here: no cell could, behind its fence."""
     task = find_task_or_card(spec.task)
     if task.card.compares_items():
@@ -149,144 +106,86 @@ def _made_ready(spec: CellSpec) -> Path:
     return prepare.ready(task, spec.track, spec.source)
 
 
-def _first_job(spec: CellSpec, prepared: Path, *, guarded: bool) -> Job:
-    """Training, or the evaluation where weights are there to be reused."""
-    _clean(spec)
-    phase: Phase = "evaluation" if may_reuse(spec) else "training"
-    return Job(spec, phase, prepared, now(), guarded)
-
-
 def _clean(spec: CellSpec) -> None:
-    """The cell's own directory, with nothing of an earlier run in it but its journal."""
-    try:
+    """Make the cell's own directory, with nothing of an earlier run in it but its journal."""
+    with _written(spec.out):
         spec.workplace.mkdir(parents=True, exist_ok=True)
         for path in spec.workplace.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             elif path != spec.journal_path:
                 path.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written ({error.strerror})",
-            where=spec.out,
-            remedy="free some disk space or choose another output directory (--out)",
-        ) from error
 
 
-def _start(job: Job, allowance: Allowance, began: float) -> _Running:
-    process, mine = spawn(work, job)
-    return _Running(job, process, mine, Meter(process.pid or 0, allowance), began)
-
-
-def _listen(cell: _Running, watcher: Watcher) -> bool:
-    """Take one message of a cell; false once it has no more to say, or has said what ends it."""
-    message = receive(cell.pipe)
-    if message is None:
-        return False
-    cell.meter.heard()
-    if message.refused:
-        cell.fault = Failure(kind="FenceError", message=message.refused, stage=cell.job.phase)
-        return False
-    cell.untrained = cell.untrained or message.untrained
-    cell.opened = message.opened or cell.opened
-    if message.error is not None:
-        cell.error = message.error
-    elif message.what:
-        watcher.progress(cell.spec, message.what, message.share)
-    return _is_fine(cell)
-
-
-def _is_fine(cell: _Running) -> bool:
-    """Whether a cell keeps to its limits."""
-    excess = cell.meter.look()
-    if excess is not None:
-        cell.fault = Failure(kind=excess.kind, message=excess.message, stage=cell.job.phase)
-    return excess is None
-
-
-def _follow(cell: _Running) -> Job | RunRecord:
+def _outcome(child: Child[CellJob]) -> CellJob | RunRecord:
     """What comes after a process: the next phase, or the cell's record, now at its place."""
-    if cell.fault is not None and cell.process.is_alive():
-        end_tree(cell.process.pid or 0)
-    cell.process.join()
-    cell.meter.end_rest()
-    cell.pipe.close()
-    spec, job = cell.spec, cell.job
-    if isinstance(cell.error, OutputError):
-        raise cell.error
-    if cell.fault is None and cell.error is None and cell.process.exitcode == 0:
-        if cell.untrained:
+    job, spec = child.job, child.job.spec
+    if isinstance(child.error, OutputError):
+        raise child.error
+    if child.is_good:
+        if child.untrained:
             return replace(job, phase="training")
         if job.record.is_file():
-            return _collected(cell)
+            return _collected(job, child.opened)
         if job.phase == "training" and job.weights.is_file() and not job.weights.is_symlink():
             _move(job.weights, spec.checkpoint_path)
             return replace(job, phase="evaluation")
-    return _failed(spec, cell.fault or _end_of(cell), *cell.opened)
+    kind, message = child.fault()
+    stage = job.phase if child.stopped else "process"
+    return _failed(spec, Failure(kind=kind, message=message, stage=stage), child.opened)
 
 
-def _end_of(cell: _Running) -> Failure:
-    """How a process ended that left nothing."""
-    code = cell.process.exitcode or 0
-    message = (
-        str(cell.error)
-        if cell.error
-        else f"the process was killed by signal {-code}; out of memory is the usual cause"
-        if code < 0
-        else f"the process ended with exit code {code}"
-    )
-    return Failure(kind=type(cell.error).__name__ if cell.error else "ProcessDied", message=message, stage="process")
-
-
-def _collected(cell: _Running) -> RunRecord:
+def _collected(job: CellJob, opened: Pair) -> RunRecord:
     """The record that a process left, checked to be this cell's and put at its place."""
-    spec, job = cell.spec, cell.job
+    spec = job.spec
     try:
-        if job.record.is_symlink():
-            raise RecordError("is a link, not a file", where=job.record, remedy=_REMEDY)
-        record = read_record(job.record)
-        check_record(record, job.record)
-        if record.status == "ok" and record.cost is None:
-            raise RecordError("has no training cost", where=job.record, remedy=_REMEDY)
-        if job.record.read_bytes() != to_bytes(record):
-            raise RecordError("is not laid out as records are written", where=job.record, remedy=_REMEDY)
+        record = _read_left(job.record)
     except RecordError as error:
-        return _failed(spec, Failure(kind="RecordError", message=error.problem, stage="process"), *cell.opened)
-    said = (record.task.id, record.task.track, record.model.name, record.defense.name, record.seed, record.suite)
-    if said != (spec.task_id, spec.track, spec.model, spec.defense, spec.seed, suite_ref()):
-        return _failed(
-            spec, Failure(kind="RecordError", message="it recorded another cell", stage="process"), *cell.opened
-        )
+        return _failed(spec, Failure(kind="RecordError", message=error.problem, stage="process"), opened)
+    found = (record.task.id, record.task.track, record.model.name, record.defense.name, record.seed, record.suite)
+    if found != (spec.task_id, spec.track, spec.model, spec.defense, spec.seed, suite_ref()):
+        failure = Failure(kind="RecordError", message="it recorded another cell", stage="process")
+        return _failed(spec, failure, opened)
     _move(job.record, spec.record_path)
     if record.status == "ok":
         spec.clear_workplace()
     return record
 
 
-def _failed(spec: CellSpec, failure: Failure, model: dict[str, Scalar], defense: dict[str, Scalar]) -> RunRecord:
-    record = record_dead_cell(spec, failure, model, defense)
+def _read_left(path: Path) -> RunRecord:
+    """The record in `path`, byte for byte as a cell writes it."""
+    remedy = "look for code of the plugin that writes the record itself, and run the cell again"
+    if path.is_symlink():
+        raise RecordError("is a link, not a file", where=path, remedy=remedy)
+    record = read_record(path)
+    check_record(record, path)
+    if record.status == "ok" and record.cost is None:
+        raise RecordError("has no training cost", where=path, remedy=remedy)
+    if path.read_bytes() != to_bytes(record):
+        raise RecordError("is not laid out as records are written", where=path, remedy=remedy)
+    return record
+
+
+def _failed(spec: CellSpec, failure: Failure, opened: Pair = ({}, {})) -> RunRecord:
+    record = record_dead_cell(spec, failure, *opened)
     write_record(record, spec.record_path)
     return record
 
 
 def _move(source: Path, target: Path) -> None:
-    try:
+    with _written(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         source.replace(target)
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written ({error.strerror})",
-            where=target,
-            remedy="free some disk space or choose another output directory (--out)",
-        ) from error
 
 
 @contextlib.contextmanager
-def _stopped_at_exit(running: list[_Running]) -> Iterator[None]:
+def _written(where: Path) -> Iterator[None]:
+    """Turn an OSError into an OutputError that names `where`."""
     try:
         yield
-    finally:
-        for cell in running:
-            if cell.process.is_alive():
-                end_tree(cell.process.pid or 0)
-            cell.process.join()
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror})",
+            where=where,
+            remedy="free some disk space or choose another output directory (--out)",
+        ) from error

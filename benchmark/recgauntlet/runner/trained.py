@@ -20,13 +20,45 @@ from recgauntlet.data.prepare import prepare
 from recgauntlet.evaluation.gauntlet import run_gauntlet
 from recgauntlet.records.references import PluginRef
 from recgauntlet.records.schema import RunRecord
-from recgauntlet.runner.record import Machine, record_cell, record_of, twin_directory
+from recgauntlet.runner.record import Header, Machine, make_record, twin_directory
 from recgauntlet.training.build import OpenCell, open_cell, untrained
 from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_info, weights_hash
 from recgauntlet.training.device import choose_device, describe, now
 
 Sources = Callable[[str], SourceOptions]
 """The source options of a task by its name."""
+
+
+def _ignore(what: str, share: float) -> None:
+    """Progress that nobody follows."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where the data of a checkpoint comes from, and what it is evaluated on."""
+
+    sources: Sources
+    task: str | None = None
+    """Another task than the one trained for, or the path of a user's own card."""
+    device: str = "auto"
+    threads: int = 1
+
+    def spec_of(self, info: CheckpointInfo, path: Path) -> CellSpec:
+        """The cell that the checkpoint at `path` belongs to."""
+        name = self.task or info.task
+        return CellSpec(
+            task=name,
+            track=info.track,
+            model=info.model,
+            defense=info.defense,
+            seed=info.seed,
+            out=path.parent,
+            source=self.sources(name),
+            device=self.device,
+            threads=self.threads,
+            model_options=tuple(sorted(info.model_options.items())),
+            defense_options=tuple(sorted(info.defense_options.items())),
+        )
 
 
 @dataclass(frozen=True)
@@ -54,7 +86,7 @@ def evaluate(
     model_options: Mapping[str, Scalar] | None = None,
     source: SourceOptions | None = None,
     device: str = "auto",
-    progress: Progress = lambda what, share: None,
+    progress: Progress = _ignore,
 ) -> RunRecord:
     """Send a trained model through the gauntlet of a task; the record, which is not written.
 
@@ -100,17 +132,15 @@ def evaluate(
         model.to(where), card, data, seed, twin=twin.to(where) if twin is not None else None, progress=progress
     )
     options = dict(model_options) if model_options is not None else type(model).hyperparameters()
-    return record_of(
+    header = Header(
         spec,
         card,
         PluginRef.of(Plugin(spec.model, type(model), "", ""), options),
         PluginRef(name=defense, distribution="", version="", hyperparameters={}),
         describe(where, "fp32"),
         started,
-        data=data,
-        result=result,
-        weights=weights_hash(model),
     )
+    return make_record(header, data, result=result, weights=weights_hash(model))
 
 
 def load_data(task: str = "video-watch", track: Track = "standard", *, source: SourceOptions | None = None) -> TaskData:
@@ -124,32 +154,21 @@ def load_data(task: str = "video-watch", track: Track = "standard", *, source: S
     return prepare(find_task_or_card(task), track, _source(source))
 
 
-def attack_checkpoint(
-    path: Path,
-    sources: Sources,
-    *,
-    task: str | None = None,
-    twin: Path | None = None,
-    device: str = "auto",
-    threads: int = 1,
-    progress: Progress = lambda what, share: None,
-) -> RunRecord:
+def attack_checkpoint(path: Path, setup: Setup, twin: Path | None = None, *, progress: Progress = _ignore) -> RunRecord:
     """Send trained weights through the gauntlet: the record of a cell, training left out. Nothing is written.
 
-    `task` names another task than the one trained for; `twin` holds undefended weights of the same model.
+    `twin` holds undefended weights of the same model.
 
     Raises
     ------
     RecordError
         Where a checkpoint cannot be read, or was trained on other data.
     """
-    loaded = load_cell(path, sources, task=task, device=device, threads=threads, progress=progress)
+    loaded = load_cell(path, setup, progress=progress)
     cell, data, machine = loaded.cell, loaded.data, loaded.machine
     other = None
     if twin is not None:
-        other = untrained(
-            open_cell(spec_of(read_info(twin), twin, task, sources, device, threads)), data, machine.device
-        )
+        other = untrained(open_cell(setup.spec_of(read_info(twin), twin)), data, machine.device)
         load_weights(other, twin)
     result = run_gauntlet(
         loaded.served,
@@ -160,19 +179,11 @@ def attack_checkpoint(
         twin_directory=twin_directory(cell.spec.source),
         progress=progress,
     )
-    return record_cell(cell, machine, data, result=result, weights=weights_hash(loaded.model))
+    return make_record(Header.of(cell, machine), data, result=result, weights=weights_hash(loaded.model))
 
 
-def load_cell(
-    path: Path,
-    sources: Sources,
-    *,
-    task: str | None = None,
-    device: str = "auto",
-    threads: int = 1,
-    progress: Progress = lambda what, share: None,
-) -> Loaded:
-    """Open the checkpoint `path` with the data of its task, or of `task` where it is named.
+def load_cell(path: Path, setup: Setup, *, progress: Progress = _ignore) -> Loaded:
+    """Open the checkpoint `path` with the data of its task, or of `setup.task` where it is named.
 
     Raises
     ------
@@ -180,11 +191,11 @@ def load_cell(
         Where the checkpoint cannot be read, or was trained on other data than its task has now.
     """
     info = read_info(path)
-    cell = open_cell(spec_of(info, path, task, sources, device, threads))
+    cell = open_cell(setup.spec_of(info, path))
     machine = replace(Machine.of(cell.spec, cell.model), precision="fp32")
     progress("reading data", 0.0)
     data = prepare(cell.task, info.track, cell.spec.source)
-    if task is None and data.fingerprint != info.data_fingerprint:
+    if setup.task is None and data.fingerprint != info.data_fingerprint:
         raise RecordError(
             "was trained on other data than this task has now",
             where=path,
@@ -194,26 +205,6 @@ def load_cell(
     model = untrained(cell, data, machine.device)
     load_weights(model, path)
     return Loaded(info, cell, data, model, cell.defense_object.wrap(model), machine)
-
-
-def spec_of(
-    info: CheckpointInfo, path: Path, task: str | None, sources: Sources, device: str, threads: int
-) -> CellSpec:
-    """The cell that a checkpoint belongs to; `task` names another task than the one it was trained for."""
-    name = task or info.task
-    return CellSpec(
-        task=name,
-        track=info.track,
-        model=info.model,
-        defense=info.defense,
-        seed=info.seed,
-        out=path.parent,
-        source=sources(name),
-        device=device,
-        threads=threads,
-        model_options=tuple(sorted(info.model_options.items())),
-        defense_options=tuple(sorted(info.defense_options.items())),
-    )
 
 
 def _source(source: SourceOptions | None) -> SourceOptions:

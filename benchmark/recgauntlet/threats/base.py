@@ -10,6 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat, Threat, Tier
 from recgauntlet.core.types import Edit, Surface
 from recgauntlet.threats.budget import Budget
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from recgauntlet.threats.knowledge import AttackerKnowledge
     from recgauntlet.threats.victim import Victim
 
+HalfArray = npt.NDArray[np.float16]
 Card = TypeVar("Card", EmbeddingThreat, TextThreat, HistoryThreat)
 
 
@@ -136,6 +140,22 @@ class ThreatModel(ABC, Generic[Card]):
         """The clean input at `row` as the fields of a record's `Evidence`: `before`, and where it has them `candidate`
         and `edits` with titles. Contains texts of the catalog."""
         return {}
+
+    def as_kept(self, catalog: Catalog, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch) -> Batch:
+        """`perturbed` as it can be rebuilt from what evidence keeps of it."""
+        return perturbed
+
+    def kept_deltas(self, scale: EmbeddingScale, budget: Budget, perturbed: Batch) -> tuple[HalfArray, float] | None:
+        """The changes of embeddings `[B, L, D]` that evidence keeps, as half floats of a unit, and that unit; None
+        where edits are kept instead."""
+        return None
+
+    # --- tuning ---
+
+    @property
+    def judges_tuning(self) -> bool:
+        """Whether tuned methods are judged under this threat: where it is ranked."""
+        return self.card.ranked
 
     # --- wording ---
 

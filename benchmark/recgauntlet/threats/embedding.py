@@ -6,12 +6,15 @@ Every value of the change is finite, and its L2 norm over the whole candidate (o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import numpy as np
+
 from recgauntlet.core.card import EmbeddingThreat, Threat
 from recgauntlet.core.types import Surface
-from recgauntlet.threats.base import ThreatModel, slashed
+from recgauntlet.threats.base import HalfArray, ThreatModel, slashed
 from recgauntlet.threats.budget import Budget
 
 if TYPE_CHECKING:
@@ -102,6 +105,36 @@ class EmbeddingThreatModel(ThreatModel[EmbeddingThreat]):
     def shifted_scores(cls, model: Recommender, batch: Batch, step: Tensor) -> Tensor:
         return shifted_candidates(model, batch, step)
 
+    def as_kept(self, catalog: Catalog, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch) -> Batch:
+        """Evidence keeps half floats."""
+        import torch
+
+        if perturbed.delta is None:
+            return perturbed
+        unit = self._unit(scale, budget)
+        kept = half_floats(perturbed.delta, unit).astype(np.float32) * np.float32(unit)
+        return perturbed.with_delta(torch.from_numpy(kept).to(perturbed.delta.device))
+
+    def kept_deltas(self, scale: EmbeddingScale, budget: Budget, perturbed: Batch) -> tuple[HalfArray, float] | None:
+        import torch
+
+        # a model that draws at inference may err without any change
+        delta = perturbed.delta if perturbed.delta is not None else torch.zeros((len(perturbed), 1, 1))
+        used = torch.nonzero(delta.ne(0).any(dim=2).any(dim=0))
+        width = int(used.max()) + 1 if len(used) else 1  # padding behind the longest is left out
+        unit = self._unit(scale, budget)
+        return half_floats(delta[:, :width], unit), unit
+
+    def _unit(self, scale: EmbeddingScale, budget: Budget) -> float:
+        """The power of two next to the radius: half floats of it are fine enough whatever the model's scale is."""
+        _, radius = self.ball(budget.amount, scale)
+        return 2.0 ** math.floor(math.log2(radius)) if radius > 0 and math.isfinite(radius) else 1.0
+
+    @property
+    def judges_tuning(self) -> bool:
+        """The L2 ball too, which every model with embeddings has."""
+        return self.card.ranked or self.card.norm == "l2"
+
     @classmethod
     def axis(cls, by_characters: bool = False) -> str:
         return "radius, relative to the model’s own embeddings"
@@ -123,6 +156,15 @@ def shifted_candidates(model: Recommender, batch: Batch, step: Tensor) -> Tensor
 
     with torch.no_grad():
         return score_batch(model, batch.with_delta(step))
+
+
+def half_floats(delta: Tensor, unit: float) -> HalfArray:
+    """`delta / unit` in half floats, rounded towards 0: a norm never grows."""
+    exact = delta.detach().cpu().numpy().astype(np.float64) / unit
+    with np.errstate(over="ignore"):
+        halves = exact.astype(np.float16)
+    too_large = np.abs(halves.astype(np.float64)) > np.abs(exact)
+    return np.where(too_large, np.nextafter(halves, np.float16(0)), halves)
 
 
 def _moved(clean: Batch, perturbed: Batch) -> Tensor:

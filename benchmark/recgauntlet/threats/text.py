@@ -138,6 +138,13 @@ class TextThreatModel(ThreatModel[TextThreat]):
     def evidence_input(cls, catalog: Catalog, batch: Batch, row: int, edits: Sequence[Edit]) -> dict[str, Any]:
         return {"before": tuple(words_of(text_of(catalog, batch, row)))}
 
+    def as_kept(self, catalog: Catalog, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch) -> Batch:
+        """Evidence keeps words: a text without an edit is the clean one, to the last space."""
+        if perturbed.texts is None or len(perturbed.texts) != len(clean):
+            return perturbed
+        pairs = zip(shown_texts(catalog, clean), perturbed.texts, strict=True)
+        return perturbed.with_texts([a if a.split() == b.split() and b == " ".join(b.split()) else b for a, b in pairs])
+
     @classmethod
     def axis(cls, by_characters: bool = False) -> str:
         return "characters changed" if by_characters else "words changed"

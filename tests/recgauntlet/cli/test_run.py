@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from tiny_task import make_spec
 
 from recgauntlet.cli import main
 from recgauntlet.cli.progress import SweepProgress
-from recgauntlet.core.spec import CellSpec
 from recgauntlet.records.io import read_record, write_record
 from recgauntlet.records.schema import Failure, RunRecord
 
@@ -176,46 +174,33 @@ def test_attack_gives_the_card_of_the_cell(good: Call, tiny_card: Path, tiny_cac
     assert again.cost is None
 
 
-@pytest.fixture
-def cells(tiny_card: Path, tmp_path: Path) -> tuple[CellSpec, CellSpec]:
-    first = make_spec(tiny_card, tmp_path, tmp_path)
-    return first, replace(first, seed=1)
-
-
-@pytest.fixture
-def record(tiny_card: Path, tiny_cache: Path, finished_cells: Path) -> RunRecord:
-    return read_record(make_spec(tiny_card, finished_cells, tiny_cache).record_path)
-
-
-def test_without_a_terminal_progress_is_lines_with_the_time_left(
-    cells: tuple[CellSpec, CellSpec], record: RunRecord, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_terminal_progress_is_lines_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr("recgauntlet.cli.progress.time.monotonic", lambda: now[0])
     written = io.StringIO()
     with SweepProgress(Console(file=written, width=200), 2) as progress:
-        progress.started(cells[0])
-        progress.progress(cells[0], "reading data", 0.0)
+        progress.started("one")
+        progress.progress("one", "reading data", 0.0)
         now[0] += 20
-        progress.progress(cells[0], "training", 0.5)
+        progress.progress("one", "training", 0.5)
         now[0] += 20
-        progress.finished(cells[0], record, 40.0)
-        progress.started(cells[1])
-        progress.finished(cells[1], _failed(record), 1.0)
+        progress.finished("one", "40 s", "")
+        progress.started("two")
+        progress.finished("two", "", "training: [bold]no luck[/bold]")
     lines = written.getvalue().splitlines()
-    assert "reading data; 0 of 2 cells" in lines[0]
-    assert "left" not in lines[0]
-    assert "training; 0 of 2 cells, about 1 min 00 s left" in lines[1]
-    assert "done    tiny nrms standard seed 0, 40 s; 1 of 2 cells, about 40 s left" in lines[2]
-    assert "failed  tiny nrms standard seed 1 (training): [bold]no luck[/bold]" in lines[3]
+    assert lines == [
+        "  one: training; 0 of 2 cells, about 1 min left",
+        "done    one, 40 s; 1 of 2 cells, about 40 s left",
+        "failed  two: training: [bold]no luck[/bold]",
+    ]
 
 
-def test_on_a_terminal_progress_is_bars(cells: tuple[CellSpec, CellSpec], record: RunRecord) -> None:
+def test_on_a_terminal_progress_is_bars() -> None:
     written = io.StringIO()
     with SweepProgress(Console(file=written, force_terminal=True, width=160), 2) as progress:
-        progress.started(cells[0])
-        progress.progress(cells[0], "training, epoch 1 of 6", 0.25)
-        progress.finished(cells[0], record, 3.0)
+        progress.started("one")
+        progress.progress("one", "training, epoch 1 of 6", 0.25)
+        progress.finished("one", "3 s", "")
     text = written.getvalue()
     assert "━" in text
     assert "1 of 2 cells" in text

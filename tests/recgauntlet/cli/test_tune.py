@@ -10,7 +10,7 @@ import pytest
 from tiny_task import make_spec
 
 from recgauntlet.cli import main
-from recgauntlet.cli.progress import rounded
+from recgauntlet.cli.progress import duration
 from recgauntlet.records.io import read_record
 from recgauntlet.training import tuned
 from recgauntlet.training.tuned import Tuned, TunedTrial, read_tuned, write_tuned
@@ -138,4 +138,4 @@ def test_a_dry_run_tells_how_long_the_plan_takes_and_what_it_cannot_know(
     [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3599, "1 h 00 min"), (7500, "2 h 05 min"), (36000, "10 h")],
 )
 def test_estimates_are_told_to_the_precision_that_they_have(seconds: float, words: str) -> None:
-    assert rounded(seconds) == words
+    assert duration(seconds) == words

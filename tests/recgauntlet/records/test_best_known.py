@@ -21,8 +21,10 @@ from recgauntlet.records.best_known import BestKnown, broken_up_to, read_best_kn
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.io import read_record, read_records, write_record
 from recgauntlet.records.schema import RunRecord
-from recgauntlet.runner.challenge import _halves, challenge
+from recgauntlet.runner.challenge import challenge
 from recgauntlet.runner.recheck import Checked, recheck
+from recgauntlet.runner.trained import Setup
+from recgauntlet.threats.embedding import half_floats
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -43,14 +45,14 @@ class Cell:
     record: RunRecord
 
     def challenge(self, attack: str, record: RunRecord | None = None, **more: Any) -> BestKnown:
-        own = {"task": self.spec.task, "device": "cpu"}
-        return challenge(record or self.record, self.spec.checkpoint_path, attack, self.source, **(own | more))
+        return challenge(record or self.record, self.spec.checkpoint_path, attack, self.setup, **more)
 
     def recheck(self, found: BestKnown, **more: Any) -> Checked:
-        return recheck(found, self.spec.checkpoint_path, self.source, task=self.spec.task, device="cpu", **more)
+        return recheck(found, self.spec.checkpoint_path, self.setup, **more)
 
-    def source(self, task: str) -> Any:
-        return self.spec.source
+    @property
+    def setup(self) -> Setup:
+        return Setup(lambda task: self.spec.source, self.spec.task, "cpu")
 
 
 @pytest.fixture
@@ -268,13 +270,13 @@ def test_a_half_float_never_makes_a_delta_larger() -> None:
         * torch.tensor([1e-6, 1, 100, 1e4])[:, None, None]
     )
     for unit in (2.0**-20, 1.0, 8.0):
-        kept = _halves(delta, unit).astype(np.float64) * unit
+        kept = half_floats(delta, unit).astype(np.float64) * unit
         exact = delta.numpy().astype(np.float64)
         assert (np.abs(kept) <= np.abs(exact)).all()
         close = (np.abs(exact) > unit * 1e-4) & (np.abs(exact) < unit * 6e4)
         assert close.any()
         assert (np.abs(kept - exact)[close] <= np.abs(exact)[close] * 2.0**-10).all()
-    assert np.isinf(_halves(torch.tensor([torch.inf]), 1.0)).all()
+    assert np.isinf(half_floats(torch.tensor([torch.inf]), 1.0)).all()
 
 
 @pytest.mark.parametrize(

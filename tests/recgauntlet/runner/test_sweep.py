@@ -44,20 +44,20 @@ COMMAND = [
 
 
 class Notes:
-    """A watcher that keeps what it is told."""
+    """A watcher that keeps what it is told of each defense."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
 
-    def started(self, spec: CellSpec) -> None:
-        self.told.append(("started", spec.defense))
+    def started(self, name: str) -> None:
+        self.told.append(("started", name.split()[2]))
 
-    def progress(self, spec: CellSpec, what: str, share: float) -> None:
+    def progress(self, name: str, what: str, share: float) -> None:
         assert 0.0 <= share <= 1.0
-        self.told.append(("progress", spec.defense))
+        self.told.append(("progress", name.split()[2]))
 
-    def finished(self, spec: CellSpec, record: RunRecord, seconds: float) -> None:
-        self.told.append(("finished", spec.defense))
+    def finished(self, name: str, result: str, failure: str) -> None:
+        self.told.append(("finished", name.split()[2]))
 
     def of(self, what: str) -> list[str]:
         return [defense for told, defense in self.told if told == what]

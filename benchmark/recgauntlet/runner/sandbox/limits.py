@@ -17,68 +17,51 @@ LEAST_MEMORY = 2 * GIB
 
 @dataclass(frozen=True)
 class Allowance:
-    """Limits of one cell. `silence`: seconds without a word of progress, after which it counts as hanging.
-
-    Memory is what the process and its descendants hold resident together; `processes` counts these descendants.
-    """
+    """Limits of one cell."""
 
     seconds: float = 12 * 3600.0
     silence: float = 3600.0
+    """Seconds without progress, after which a process counts as hanging."""
     memory: int = 8 * GIB
+    """Bytes that the process and its descendants hold resident together."""
     processes: int = 16
+    """Descendants."""
 
     @classmethod
-    def of_machine(cls, workers: int, *, seconds: float | None = None, memory: int | None = None) -> Allowance:
-        """Nine tenths of the machine's memory, shared by `workers` cells, unless `memory` says otherwise."""
+    def of_machine(cls, workers: int, *, seconds: float = 0, memory: int = 0) -> Allowance:
+        """Nine tenths of the memory, shared by `workers` cells; `seconds` and `memory` count where they are not 0."""
         share = int(psutil.virtual_memory().total * 0.9 / max(1, workers))
-        defaults = cls()
-        return cls(
-            seconds=seconds or defaults.seconds,
-            silence=min(defaults.silence, seconds or defaults.silence),
-            memory=memory or max(LEAST_MEMORY, share),
-        )
-
-
-@dataclass(frozen=True)
-class Excess:
-    """Which limit was passed, and what to say of it."""
-
-    kind: str
-    message: str
+        seconds = seconds or cls.seconds
+        return cls(seconds, min(cls.silence, seconds), memory or max(LEAST_MEMORY, share))
 
 
 class Meter:
-    """Watches the process `pid`, which leads a group of its own, from outside; `look` is cheap enough for several
-    times a second."""
+    """Measures the process `pid`, which leads a group of its own, from outside."""
 
     def __init__(self, pid: int, allowance: Allowance) -> None:
         self._pid = pid
         self._allowance = allowance
         self._started = self._heard = time.monotonic()
         self._seen: set[psutil.Process] = set()
-        try:
-            self._process: psutil.Process | None = psutil.Process(pid)
-        except psutil.NoSuchProcess:
-            self._process = None
 
     def heard(self) -> None:
-        """The process gave a sign of life."""
+        """The process has reported something."""
         self._heard = time.monotonic()
 
-    def look(self) -> Excess | None:
-        """The limit that the process has passed, if any."""
+    def excess(self) -> tuple[str, str] | None:
+        """The kind of limit that the process exceeds and a message; None where it exceeds none."""
         now, allowed = time.monotonic(), self._allowance
         if now - self._started > allowed.seconds:
-            return Excess("TimeLimit", f"took more than {allowed.seconds / 60:.4g} minutes (--time-limit)")
+            return "TimeLimit", f"took more than {allowed.seconds / 60:.4g} minutes (--time-limit)"
         if now - self._heard > allowed.silence:
-            return Excess("TimeLimit", f"gave no sign of life for {allowed.silence / 60:.4g} minutes")
-        tree = _tree(self._process)
+            return "TimeLimit", f"gave no sign of life for {allowed.silence / 60:.4g} minutes"
+        tree = _tree(self._pid)
         self._seen.update(tree[1:])
         if len(tree) - 1 > allowed.processes:
-            return Excess("ProcessLimit", f"started more than {allowed.processes} processes")
+            return "ProcessLimit", f"started more than {allowed.processes} processes"
         held = sum(_resident(process) for process in tree)
         if held > allowed.memory:
-            return Excess(
+            return (
                 "MemoryLimit",
                 f"held {held / GIB:.2f} GiB of memory where {allowed.memory / GIB:.4g} are allowed (--memory-limit)",
             )
@@ -94,20 +77,17 @@ class Meter:
 
 def end_tree(pid: int) -> None:
     """Kill a process and all its descendants, stopping each first so that none starts another meanwhile."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        while tree := _tree(process):
-            for member in tree:
-                with contextlib.suppress(psutil.Error):
-                    member.suspend()
-            grown = {p.pid for p in _tree(process)} - {p.pid for p in tree}
-            if not grown:
-                break
-        _kill_group(pid)
-        for member in reversed(tree):
+    while tree := _tree(pid):
+        for member in tree:
             with contextlib.suppress(psutil.Error):
-                member.kill()
-        psutil.wait_procs(tree, timeout=5)
+                member.suspend()
+        if {p.pid for p in _tree(pid)} <= {p.pid for p in tree}:
+            break
+    _kill_group(pid)
+    for member in reversed(tree):
+        with contextlib.suppress(psutil.Error):
+            member.kill()
+    psutil.wait_procs(tree, timeout=5)
 
 
 def _kill_group(pid: int) -> None:
@@ -117,10 +97,9 @@ def _kill_group(pid: int) -> None:
             os.killpg(pid, signal.SIGKILL)
 
 
-def _tree(process: psutil.Process | None) -> list[psutil.Process]:
-    if process is None:
-        return []
+def _tree(pid: int) -> list[psutil.Process]:
     try:
+        process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
     except psutil.Error:
         return []

@@ -14,32 +14,35 @@ from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.embedding.pgd import FGM, PGD
 from recgauntlet.attacks.history.greedy import HistoryGradient
 from recgauntlet.attacks.text.greedy import WordGradient, WordQuery
-from recgauntlet.core.card import EmbeddingThreat, TaskCard, Threat, Tier
+from recgauntlet.core.card import TaskCard, Threat, Tier
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.protocol import LARGEST_SHARE, REFERENCES
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
-from recgauntlet.core.types import Surface
 from recgauntlet.evaluation.robustness import run_attack
 from recgauntlet.evaluation.setup import Trial, attackable
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import AttackerKnowledge
+from recgauntlet.threats.registry import threat_model
 
 VERSION = 1
 """Rises with any change that can move an objective: trials under another are not gone on with."""
 PAIRS = 300
 """Validation pairs that a trial is judged on, at most."""
 TIER: Tier = "standard"
+ATTACKS: tuple[Attack, ...] = (FGM(), PGD(restarts=0), WordGradient(), WordQuery(), HistoryGradient())
+"""The attacks of a trial: cheap ones of the suite with gradients and, where words change, one without."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What a trained model came to. `robust`: by threat, the share of the examples that is right whatever the attacks
-    tried; `one_sided`: the share of the more frequent answer on balanced examples."""
+    """How good a trained model is."""
 
     clean: float
     robust: dict[str, float]
+    """By threat: the share of the examples that is right under every attack."""
     one_sided: float
+    """The share of the more frequent answer on balanced examples."""
 
     @property
     def objective(self) -> float:
@@ -49,19 +52,9 @@ class Judged:
         return (self.clean + fmean(self.robust.values())) / 2 if self.robust else self.clean
 
 
-def attacks_of() -> dict[Surface, tuple[Attack, ...]]:
-    """The attacks of a trial: cheap ones of the suite with gradients and, where words change, one without."""
-    return {
-        "embedding": (FGM(), PGD(restarts=0)),
-        "candidate-text": (WordGradient(), WordQuery()),
-        "history": (HistoryGradient(),),
-    }
-
-
 def threats_of(card: TaskCard, model: Recommender) -> tuple[Threat, ...]:
-    """The threats of a trial: those that ranks use, and embeddings in the L2 ball, as far as the model reads them."""
-    wanted = (t for t in card.threats if t.ranked or (isinstance(t, EmbeddingThreat) and t.norm == "l2"))
-    return tuple(threat for threat in wanted if threat.surface in model.surfaces)
+    """The threats of a trial, as far as the model reads them."""
+    return tuple(t for t in card.threats if threat_model(t).judges_tuning and t.surface in model.surfaces)
 
 
 def judged_on(data: TaskData) -> TaskData:
@@ -108,9 +101,9 @@ def standing(trial: Trial, threat: Threat, rng: Randomness) -> Tensor:
     """`[B]`: the examples that are right on the clean input and on all that the attacks of `threat` found."""
     left, touched = trial.right.clone(), attackable(threat, trial.batch)
     budget = Budget.of(threat, TIER)
-    for attack in attacks_of()[threat.surface]:
+    for attack in ATTACKS:
         index = torch.nonzero(left & touched).squeeze(1)
-        if not attack.supports(budget) or len(index) == 0:
+        if attack.surface != threat.surface or not attack.supports(budget) or len(index) == 0:
             continue
         found = run_attack(trial, attack, budget, index, rng.child(f"{threat.id}/{attack.name}"))
         left[index[found.broken]] = False

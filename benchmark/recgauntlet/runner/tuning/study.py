@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import multiprocessing.connection
-import multiprocessing.process
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from pydantic import ValidationError
 
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.types import Scalar
-from recgauntlet.runner.processes import importable, spawn
-from recgauntlet.runner.sandbox.limits import Allowance, Meter, end_tree
-from recgauntlet.runner.sweep import LOOKS_EVERY
+from recgauntlet.runner.processes import Child, Watcher, watch
+from recgauntlet.runner.sandbox.limits import Allowance
 from recgauntlet.runner.tuning.objective import PAIRS, VERSION
 from recgauntlet.runner.tuning.trial import TrialJob, TrialResult, try_apart
-from recgauntlet.runner.worker import receive
 from recgauntlet.training.device import now
 from recgauntlet.training.tuned import Method, Tuned, TunedTrial
 
@@ -32,16 +27,23 @@ Values = dict[str, Scalar]
 
 @dataclass(frozen=True)
 class Study:
-    """The trials of one method: `spec` is its cell with all hyper-parameters as they come; `trials` are the values to
-    be tried, the defaults first; `belonging` is what else its results depend on (fingerprints)."""
+    """The trials of one method."""
 
     spec: CellSpec
+    """Its cell, with all hyper-parameters at their defaults."""
     method: Method
     name: str
     trials: tuple[Values, ...]
+    """The values to be tried, the defaults first."""
     epochs: int
     prepared: Path
+    """The prepared data of the track."""
     belonging: dict[str, str]
+    """What else its results depend on (fingerprints)."""
+
+    def title(self, number: int) -> str:
+        """A trial's name on a terminal."""
+        return f"{self.spec.task_id} {self.spec.model} {self.spec.defense} trial {number}"
 
     def spec_of(self, values: Values) -> CellSpec:
         """The cell of a trial."""
@@ -114,33 +116,9 @@ def chosen(study: Study, results: Sequence[TrialResult | None]) -> Tuned | None:
     )
 
 
-class TrialWatcher(Protocol):
-    """Told what happens to trials; the command line draws bars from it."""
-
-    def started(self, study: Study, number: int) -> None:
-        """A trial's process has started."""
-
-    def progress(self, study: Study, number: int, what: str, share: float) -> None:
-        """A trial does `what` and is done to `share` (0 to 1)."""
-
-    def finished(self, study: Study, result: TrialResult, seconds: float) -> None:
-        """A trial's result is kept."""
-
-
-@dataclass
-class _Running:
-    study: Study
-    job: TrialJob
-    process: multiprocessing.process.BaseProcess
-    pipe: Connection
-    meter: Meter
-    began: float = field(default_factory=time.monotonic)
-    reason: str = ""
-
-
 def run_studies(
     studies: Sequence[Study],
-    watcher: TrialWatcher,
+    watcher: Watcher,
     *,
     workers: int = 1,
     allowance: Allowance | None = None,
@@ -157,81 +135,50 @@ def run_studies(
         The trials in flight are stopped; results stay.
     """
     allowance = allowance or Allowance.of_machine(workers)
-    journals = {study.path: study.journal() for study in studies}
     waiting = [(study, number) for study in studies for number, result in enumerate(study.results()) if result is None]
-    running: list[_Running] = []
-    with importable():
-        try:
-            while waiting or running:
-                while waiting and len(running) < workers:
-                    study, number = waiting.pop(0)
-                    watcher.started(study, number)
-                    running.append(_start(study, number, allowance, guarded=guarded))
-                ready = multiprocessing.connection.wait([trial.pipe for trial in running], timeout=LOOKS_EVERY)
-                for trial in list(running):
-                    if _listen(trial, watcher) if trial.pipe in ready else _is_fine(trial):
-                        continue
-                    running.remove(trial)
-                    result = _result(trial)
-                    journals[trial.study.path].keep(_key(dict(result.values)), result)
-                    watcher.finished(trial.study, result, time.monotonic() - trial.began)
-        finally:
-            for trial in running:
-                if trial.process.is_alive():
-                    end_tree(trial.process.pid or 0)
-                trial.process.join()
-                trial.job.spec.clear_workplace()
+    running: dict[CellSpec, tuple[Study, float]] = {}
 
+    def start(_: list[Child[TrialJob]]) -> Child[TrialJob] | None:
+        if not waiting:
+            return None
+        study, number = waiting.pop(0)
+        values = study.trials[number]
+        spec = study.spec_of(values)
+        spec.clear_workplace()
+        spec.workplace.mkdir(parents=True, exist_ok=True)
+        plain = {name: value for name, value in values.items() if value is not None}
+        watcher.started(study.title(number))
+        running[spec] = (study, time.monotonic())
+        job = TrialJob(spec, number, plain, study.epochs, study.prepared, guarded)
+        return Child(try_apart, job, study.title(number), allowance)
 
-def _start(study: Study, number: int, allowance: Allowance, *, guarded: bool) -> _Running:
-    values = study.trials[number]
-    spec = study.spec_of(values)
-    spec.clear_workplace()
-    spec.workplace.mkdir(parents=True, exist_ok=True)
-    plain = {name: value for name, value in values.items() if value is not None}
-    job = TrialJob(spec, number, plain, study.epochs, study.prepared, guarded)
-    process, pipe = spawn(try_apart, job)
-    return _Running(study, job, process, pipe, Meter(process.pid or 0, allowance))
-
-
-def _listen(trial: _Running, watcher: TrialWatcher) -> bool:
-    """Take one message; false once there is no more, or it ended the trial."""
-    message = receive(trial.pipe)
-    if message is None:
-        return False
-    trial.meter.heard()
-    if message.refused or message.error is not None:
-        trial.reason = f"FenceError: {message.refused}" if message.refused else str(message.error)
-        return False
-    if message.what:
-        watcher.progress(trial.study, trial.job.number, message.what, message.share)
-    return _is_fine(trial)
-
-
-def _is_fine(trial: _Running) -> bool:
-    excess = trial.meter.look()
-    if excess is not None:
-        trial.reason = f"{excess.kind}: {excess.message}"
-    return excess is None
-
-
-def _result(trial: _Running) -> TrialResult:
-    """What the process left, checked to be this trial's."""
-    if trial.reason and trial.process.is_alive():
-        end_tree(trial.process.pid or 0)
-    trial.process.join()
-    trial.meter.end_rest()
-    trial.pipe.close()
-    job = trial.job
-    reason = trial.reason or f"ProcessDied: the process ended with exit code {trial.process.exitcode}"
     try:
-        if not trial.reason and job.result.is_file() and not job.result.is_symlink():
+        with contextlib.closing(watch(start, watcher, workers)) as ended:
+            for child in ended:
+                result = _result(child)
+                child.job.spec.clear_workplace()
+                study, began = running.pop(child.job.spec)
+                study.journal().keep(_key(dict(result.values)), result)
+                done = (
+                    f"objective {result.objective:.4f}, {time.monotonic() - began:.0f} s"
+                    if result.objective is not None
+                    else ""
+                )
+                watcher.finished(child.name, done, result.reason)
+    finally:
+        for spec in running:
+            spec.clear_workplace()
+
+
+def _result(child: Child[TrialJob]) -> TrialResult:
+    """What the process left, checked to be this trial's."""
+    job, reason = child.job, ": ".join(child.fault())
+    try:
+        if child.is_good and job.result.is_file() and not job.result.is_symlink():
             left = TrialResult.model_validate_json(job.result.read_bytes())
             if (left.number, left.values) == (job.number, job.values):
                 return left
             reason = "it left the result of another trial"
     except (OSError, ValidationError) as error:
         reason = f"{type(error).__name__}: it left no result that could be read"
-    finally:
-        job.spec.clear_workplace()
     return TrialResult(number=job.number, values=job.values, status="failed", reason=reason[:2000])

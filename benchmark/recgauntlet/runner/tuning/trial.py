@@ -19,9 +19,10 @@ from recgauntlet.core.types import Progress
 from recgauntlet.data import cache as store
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.records.digest import to_bytes
+from recgauntlet.runner.messages import send_error
 from recgauntlet.runner.record import precision_of
 from recgauntlet.runner.tuning.objective import judge, judged_on
-from recgauntlet.runner.worker import begin, enclose, send_error, training_fence
+from recgauntlet.runner.worker import begin, enclose, training_fence
 from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.training.build import open_cell, train_cell
 from recgauntlet.training.device import choose_device, describe
@@ -30,13 +31,15 @@ from recgauntlet.training.tuned import Value
 
 @dataclass(frozen=True)
 class TrialJob:
-    """A trial: `spec` names its values among the options. `prepared` is where the track's prepared data lies."""
+    """A trial."""
 
     spec: CellSpec
+    """Its cell, with the trial's values among the options."""
     number: int
     values: dict[str, Value]
     epochs: int
     prepared: Path
+    """The prepared data of the track."""
     guarded: bool = True
 
     @property
@@ -46,7 +49,7 @@ class TrialJob:
 
 
 class TrialResult(BaseModel):
-    """How a trial ended: its objective with what it is made of, or why it failed."""
+    """How a trial ended: its objective with its components, or why it failed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -8,32 +8,20 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import psutil
 import pytest
 from tiny_task import make_spec
 
-from recgauntlet.core.spec import CellSpec
 from recgauntlet.records.schema import RunRecord
+from recgauntlet.runner.processes import Watcher
 from recgauntlet.runner.sandbox import landlock
 from recgauntlet.runner.sandbox.limits import Allowance
 from recgauntlet.runner.sweep import run_sweep
 
 needs_landlock = pytest.mark.skipif(landlock.version() == 0, reason="the kernel has no Landlock: Python alone guards")
 pytestmark = pytest.mark.timeout(300)
-
-
-class Silent:
-    """A watcher that keeps nothing."""
-
-    def started(self, spec: CellSpec) -> None:
-        pass
-
-    def progress(self, spec: CellSpec, what: str, share: float) -> None:
-        pass
-
-    def finished(self, spec: CellSpec, record: RunRecord, seconds: float) -> None:
-        pass
 
 
 Run = Callable[..., RunRecord]
@@ -62,7 +50,7 @@ def run(
 
     def run(defense: str, allowance: Allowance | None = None, *, guarded: bool = True) -> RunRecord:
         spec = make_spec(tiny_card, out, tiny_cache, defense)
-        (record,) = run_sweep([spec], Silent(), allowance=allowance, guarded=guarded)
+        (record,) = run_sweep([spec], create_autospec(Watcher, instance=True), allowance=allowance, guarded=guarded)
         return record
 
     yield run
