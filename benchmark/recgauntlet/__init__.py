@@ -8,102 +8,68 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recgauntlet.attacks.base import Attack
-    from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
-    from recgauntlet.core.card import TaskCard, load_card
-    from recgauntlet.core.dataset import Catalog, Pairs, Tables, TrainingPeriod
-    from recgauntlet.core.errors import RecGauntletError
-    from recgauntlet.core.recommender import Recommender, TrainingRecipe
-    from recgauntlet.core.rng import Randomness
-    from recgauntlet.core.search_space import Between, OneOf
-    from recgauntlet.core.spec import CellSpec
-    from recgauntlet.core.task import SourceOptions, Task
-    from recgauntlet.leaderboard.dataframe import load
-    from recgauntlet.records.io import read_record
-    from recgauntlet.records.schema import RunRecord
-    from recgauntlet.runner.cell import run_cell
-    from recgauntlet.runner.trained import evaluate, load_data
-    from recgauntlet.threats.budget import Budget
-    from recgauntlet.threats.victim import Victim
-    from recgauntlet.training.defense import Defense, TrainingContext, click_loss, model_scores
+    from recgauntlet.attacks.base import Attack as Attack
+    from recgauntlet.core.batch import Batch as Batch
+    from recgauntlet.core.batch import Candidates as Candidates
+    from recgauntlet.core.batch import Tokens as Tokens
+    from recgauntlet.core.batch import Users as Users
+    from recgauntlet.core.batch import UserState as UserState
+    from recgauntlet.core.card import TaskCard as TaskCard
+    from recgauntlet.core.card import load_card as load_card
+    from recgauntlet.core.dataset import Catalog as Catalog
+    from recgauntlet.core.dataset import Pairs as Pairs
+    from recgauntlet.core.dataset import Tables as Tables
+    from recgauntlet.core.dataset import TrainingPeriod as TrainingPeriod
+    from recgauntlet.core.errors import RecGauntletError as RecGauntletError
+    from recgauntlet.core.recommender import Recommender as Recommender
+    from recgauntlet.core.recommender import TrainingRecipe as TrainingRecipe
+    from recgauntlet.core.rng import Randomness as Randomness
+    from recgauntlet.core.search_space import Between as Between
+    from recgauntlet.core.search_space import OneOf as OneOf
+    from recgauntlet.core.spec import CellSpec as CellSpec
+    from recgauntlet.core.task import SourceOptions as SourceOptions
+    from recgauntlet.core.task import Task as Task
+    from recgauntlet.leaderboard.dataframe import load as load
+    from recgauntlet.records.io import read_record as read_record
+    from recgauntlet.records.schema import RunRecord as RunRecord
+    from recgauntlet.runner.cell import run_cell as run_cell
+    from recgauntlet.runner.trained import evaluate as evaluate
+    from recgauntlet.runner.trained import load_data as load_data
+    from recgauntlet.threats.budget import Budget as Budget
+    from recgauntlet.threats.victim import Victim as Victim
+    from recgauntlet.training.defense import Defense as Defense
+    from recgauntlet.training.defense import TrainingContext as TrainingContext
+    from recgauntlet.training.defense import click_loss as click_loss
+    from recgauntlet.training.defense import model_scores as model_scores
 
-_HOME = {
-    "Attack": "attacks.base",
-    "Batch": "core.batch",
-    "Between": "core.search_space",
-    "Budget": "threats.budget",
-    "Candidates": "core.batch",
-    "Catalog": "core.dataset",
-    "CellSpec": "core.spec",
-    "Defense": "training.defense",
-    "OneOf": "core.search_space",
-    "Pairs": "core.dataset",
-    "Randomness": "core.rng",
-    "RecGauntletError": "core.errors",
-    "Recommender": "core.recommender",
-    "RunRecord": "records.schema",
-    "SourceOptions": "core.task",
-    "Tables": "core.dataset",
-    "Task": "core.task",
-    "TaskCard": "core.card",
-    "Tokens": "core.batch",
-    "TrainingContext": "training.defense",
-    "TrainingPeriod": "core.dataset",
-    "TrainingRecipe": "core.recommender",
-    "UserState": "core.batch",
-    "Users": "core.batch",
-    "Victim": "threats.victim",
-    "click_loss": "training.defense",
-    "evaluate": "runner.trained",
-    "load": "leaderboard.dataframe",
-    "load_card": "core.card",
-    "load_data": "runner.trained",
-    "model_scores": "training.defense",
-    "read_record": "records.io",
-    "run_cell": "runner.cell",
+_MODULES = {
+    "attacks.base": "Attack",
+    "core.batch": "Batch Candidates Tokens UserState Users",
+    "core.card": "TaskCard load_card",
+    "core.dataset": "Catalog Pairs Tables TrainingPeriod",
+    "core.errors": "RecGauntletError",
+    "core.recommender": "Recommender TrainingRecipe",
+    "core.rng": "Randomness",
+    "core.search_space": "Between OneOf",
+    "core.spec": "CellSpec",
+    "core.task": "SourceOptions Task",
+    "leaderboard.dataframe": "load",
+    "records.io": "read_record",
+    "records.schema": "RunRecord",
+    "runner.cell": "run_cell",
+    "runner.trained": "evaluate load_data",
+    "threats.budget": "Budget",
+    "threats.victim": "Victim",
+    "training.defense": "Defense TrainingContext click_loss model_scores",
 }
-
-__all__ = [
-    "Attack",
-    "Batch",
-    "Between",
-    "Budget",
-    "Candidates",
-    "Catalog",
-    "CellSpec",
-    "Defense",
-    "OneOf",
-    "Pairs",
-    "Randomness",
-    "RecGauntletError",
-    "Recommender",
-    "RunRecord",
-    "SourceOptions",
-    "Tables",
-    "Task",
-    "TaskCard",
-    "Tokens",
-    "TrainingContext",
-    "TrainingPeriod",
-    "TrainingRecipe",
-    "UserState",
-    "Users",
-    "Victim",
-    "click_loss",
-    "evaluate",
-    "load",
-    "load_card",
-    "load_data",
-    "model_scores",
-    "read_record",
-    "run_cell",
-]
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for: torch takes seconds to import, `--help` should not."""
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'recgauntlet' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"recgauntlet.{_HOME[name]}"), name)
+    return getattr(import_module(f"recgauntlet.{_MODULE_OF[name]}"), name)

@@ -37,10 +37,11 @@ from recgauntlet.records.submission.manifest import Sender
 from recgauntlet.records.submission.reader import open_archive, open_merged
 from recgauntlet.runner.plan import plan
 from recgauntlet.runner.submission.checks import static_findings
-from recgauntlet.runner.submission.evidence import Sources, evidence_findings
+from recgauntlet.runner.submission.evidence import evidence_findings
 from recgauntlet.runner.submission.merge import merge as merge_archive
 from recgauntlet.runner.submission.pack import GROUPS, MODELS, SEEDS, TASKS, SubmittedKind, pack
 from recgauntlet.runner.submission.rerun import Rerun, draw, rerun, source_finding
+from recgauntlet.runner.trained import Sources
 
 
 @click.command(short_help="Run the fixed recipe on your plugin and pack the result.")

@@ -90,7 +90,7 @@ def tune(
 
     The first trial is the method as it comes; the best one wins and is written to a file that a package can ship
     (docs/reference/tuning.md). A failed trial is recorded and the study continues. Stop it at any time: the same
-    command continues where it stopped. Needs optuna: pip install 'recgauntlet[tune]'.
+    command continues where it stopped.
 
     \b
     Examples:

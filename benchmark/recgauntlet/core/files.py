@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from recgauntlet.core.errors import OutputError
@@ -61,4 +63,31 @@ def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> Non
             f"cannot be written ({error.strerror})",
             where=path,
             remedy="free some disk space or choose another output directory (--out)",
+        ) from error
+
+
+def write_directory(target: Path, files: Mapping[str, bytes]) -> None:
+    """Write a new directory, whose `files` are named by their paths in it, in one step.
+
+    Raises
+    ------
+    OutputError
+        Where it exists or cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        try:
+            for name, content in files.items():
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
+                (part / name).write_bytes(content)
+            part.chmod(0o755)  # mkdtemp's are private
+            part.rename(target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror})",
+            where=target,
+            remedy="name a place that you may write to, or free some disk space",
         ) from error

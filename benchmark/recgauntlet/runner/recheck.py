@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
+from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import Tier
 from recgauntlet.core.errors import RecordError
-from recgauntlet.core.types import Progress
+from recgauntlet.core.types import FloatArray, Progress
 from recgauntlet.evaluation.setup import Trial, attackable, is_right, score_in_chunks
 from recgauntlet.records.best_known import BestKnown, Challenge
 from recgauntlet.records.schema import Evidence
 from recgauntlet.runner.challenge import OpenChallenge, open_challenged
 from recgauntlet.runner.trained import Setup
 from recgauntlet.threats.budget import Budget
+from recgauntlet.threats.embedding_scale import EmbeddingScale
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.verifier import verify
 
@@ -24,8 +27,7 @@ TOLERANCE = 1e-3
 """How far a score may lie from the one in the file, relative to 1 + its size: rounding on another machine."""
 
 
-@dataclass(frozen=True)
-class Mismatch:
+class Mismatch(NamedTuple):
     """An entry of evidence that does not check out."""
 
     example: int
@@ -34,8 +36,7 @@ class Mismatch:
     reason: str
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(NamedTuple):
     """What became of the evidence: how many entries there are, and all that do not check out."""
 
     entries: int
@@ -73,40 +74,58 @@ def recheck(
     return Checked(len(found.evidence), tuple(mismatches))
 
 
+def rebuild(
+    world: AttackerKnowledge,
+    scale: EmbeddingScale,
+    budget: Budget,
+    clean: Batch,
+    entries: Sequence[Evidence],
+    deltas: FloatArray | None = None,
+) -> tuple[Batch, list[str]]:
+    """The perturbed inputs that `entries` make of `clean`, and why each is illegal; empty where it is legal.
+
+    `deltas [B, L, D]` are the changes of embeddings, where evidence keeps them instead of edits.
+    """
+    model, catalog = threat_model(budget.threat), world.catalog
+    faults = [model.edit_fault(catalog, clean, row, entry.edits) for row, entry in enumerate(entries)]
+    if deltas is not None:
+        perturbed = clean.with_delta(torch.from_numpy(deltas).to(clean.items.device))
+    else:
+        edits = [() if fault else entry.edits for fault, entry in zip(faults, entries, strict=True)]
+        perturbed = model.rebuilt(catalog, clean, edits)
+    reasons, may = verify(world, scale, budget, clean, perturbed).reasons, attackable(budget.threat, clean).tolist()
+    untouched = "the threat does not touch this candidate"
+    found = zip(faults, reasons, may, strict=True)
+    return perturbed, [fault or reason or ("" if touches else untouched) for fault, reason, touches in found]
+
+
 def _reasons(
     trial: Trial, budget: Budget, outcome: Challenge, entries: Sequence[Evidence], tolerance: float
 ) -> list[str]:
     """For each entry why it does not check out; empty where it does."""
     index = torch.tensor([entry.example for entry in entries], device=trial.batch.items.device)
-    clean, catalog, model = trial.batch.select(index), trial.world.catalog, threat_model(budget.threat)
-    broken = [model.edit_fault(catalog, clean, row, entry.edits) for row, entry in enumerate(entries)]
-    faults = [fault and f"illegal: {fault}" for fault in broken]
-    if outcome.deltas is not None:
-        perturbed = clean.with_delta(torch.from_numpy(outcome.deltas.unfold()).to(clean.items.device))
-    else:
-        applied = [() if fault else entry.edits for fault, entry in zip(faults, entries, strict=True)]
-        perturbed = model.rebuilt(catalog, clean, applied)
-    verdict = verify(trial.world, trial.scale, budget, clean, perturbed)
+    clean = trial.batch.select(index)
+    deltas = outcome.deltas.unfold() if outcome.deltas is not None else None
+    perturbed, faults = rebuild(trial.world, trial.scale, budget, clean, entries, deltas)
     scores = score_in_chunks(trial.model, perturbed, trial.samples)
     fools, now, before = ~is_right(scores, clean), scores.tolist(), trial.scores[index].tolist()
-    may, right = attackable(budget.threat, clean), trial.right[index]
+    right = trial.right[index]
+    reasons = []
     for row, entry in enumerate(entries):
+        reason = ""
         if faults[row]:
-            continue
-        if not verdict.legal[row]:
-            faults[row] = f"illegal: {verdict.reasons[row]}"
-        elif not may[row]:
-            faults[row] = "illegal: the threat does not touch this candidate"
+            reason = f"illegal: {faults[row]}"
         elif not right[row]:
-            faults[row] = "the model is wrong on the clean input already"
+            reason = "the model is wrong on the clean input already"
         elif not fools[row]:
-            faults[row] = f"does not fool the model: its score is {now[row]:.6g}, the file says {entry.score:.6g}"
+            reason = f"does not fool the model: its score is {now[row]:.6g}, the file says {entry.score:.6g}"
         elif not (_same(now[row], entry.score, tolerance) and _same(before[row], entry.clean_score, tolerance)):
-            faults[row] = (
+            reason = (
                 f"scores differ: {before[row]:.6g} clean and {now[row]:.6g} perturbed, "
                 f"the file says {entry.clean_score:.6g} and {entry.score:.6g}"
             )
-    return faults
+        reasons.append(reason)
+    return reasons
 
 
 def _same(first: float, second: float, tolerance: float) -> bool:

@@ -38,7 +38,6 @@ def call(tmp_path: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch, caps
 def test_tuning_writes_the_best_trial_and_does_nothing_the_second_time(
     call: Call, tiny_card: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("optuna")
     line = ("tune", "--task", tiny_card, "--defense", "fgm", "--trials", "2", "--epochs", "1", "--device", "cpu")
     code, out, err = call(*line, "--offline", "--dry-run")
     assert code == 0, err

@@ -297,7 +297,7 @@ def test_what_cannot_run_is_said_with_a_remedy(cell: Cell, attack: str, more: di
 def test_weights_and_data_must_be_the_records(cell: Cell, tiny_card: Path, tiny_cache: Path) -> None:
     other = make_spec(tiny_card, cell.spec.out, tiny_cache, "pgd")
     with pytest.raises(RecordError, match="weights_sha256"):
-        challenge(cell.record, other.checkpoint_path, "cheat", cell.source, task=str(tiny_card), device="cpu")
+        challenge(cell.record, other.checkpoint_path, "cheat", cell.setup)
     task = cell.record.task.model_copy(update={"data_fingerprint": "0" * 64})
     with pytest.raises(RecordError, match="data_fingerprint: does not belong"):
         cell.challenge("cheat", cell.record.model_copy(update={"task": task}))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +10,7 @@ import jinja2
 
 from recgauntlet.cli.scaffold.names import Names
 from recgauntlet.core.errors import OutputError
+from recgauntlet.core.files import write_directory
 
 COMMON = {
     "common/pyproject.toml.j2": "pyproject.toml",
@@ -58,29 +57,11 @@ def write_package(names: Names, target: Path) -> tuple[str, ...]:
                 remedy=f"a plugin is a package of its own: --out {parent.parent / target.name}",
             )
     files = _rendered(names)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{names.name}-", dir=target.parent))
-        try:
-            for name, content in files.items():
-                path = folder / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(content, encoding="utf-8", newline="\n")
-            folder.chmod(0o755)  # mkdtemp's are private
-            folder.rename(target)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written ({error.strerror})",
-            where=target,
-            field="--out",
-            remedy="name a place that you may write to with --out",
-        ) from error
+    write_directory(target, files)
     return tuple(sorted(files))
 
 
-def _rendered(names: Names) -> dict[str, str]:
+def _rendered(names: Names) -> dict[str, bytes]:
     """Content by path in the package."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("recgauntlet.cli.scaffold", "templates"),
@@ -92,6 +73,6 @@ def _rendered(names: Names) -> dict[str, str]:
     )
     values = asdict(names) | {"group": names.group, "version": version("recgauntlet")}
     return {
-        path.format(module=names.module): environment.get_template(template).render(values)
+        path.format(module=names.module): environment.get_template(template).render(values).encode()
         for template, path in {**COMMON, **OWN[names.kind]}.items()
     }

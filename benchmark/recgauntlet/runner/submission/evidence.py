@@ -11,22 +11,19 @@ import torch
 from recgauntlet.core.card import TaskCard
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import RecGauntletError
-from recgauntlet.core.task import SourceOptions
 from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import prepare
 from recgauntlet.evaluation.evidence import with_input
-from recgauntlet.evaluation.setup import attackable
 from recgauntlet.records.manifest import Finding
 from recgauntlet.records.schema import Evidence, RunRecord
 from recgauntlet.records.submission.reader import Opened
+from recgauntlet.runner.recheck import rebuild
+from recgauntlet.runner.trained import Sources
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import EmbeddingScale
 from recgauntlet.threats.knowledge import AttackerKnowledge
-from recgauntlet.threats.registry import threat_model
-from recgauntlet.threats.verifier import verify
 
-Sources = Callable[[str], SourceOptions]
 NO_SCALE = EmbeddingScale(1.0, 1.0)
 """Evidence moves texts and histories; that of embeddings is not kept."""
 
@@ -79,16 +76,11 @@ def _wrong(record: RunRecord, card: TaskCard, data: TaskData, world: AttackerKno
             continue
         index = torch.tensor([entry.example for entry in inside])
         clean, budget = batch.select(index), Budget.of(threats[threat], tier)
-        model = threat_model(budget.threat)
-        faults = [model.edit_fault(world.catalog, clean, row, entry.edits) for row, entry in enumerate(inside)]
-        edits = [() if fault else entry.edits for fault, entry in zip(faults, inside, strict=True)]
-        verdict = verify(world, NO_SCALE, budget, clean, model.rebuilt(world.catalog, clean, edits))
-        may = attackable(budget.threat, clean)
-        for row, entry in enumerate(inside):
-            problem = faults[row] or verdict.reasons[row] or ("" if may[row] else "the threat does not touch it")
+        _, faults = rebuild(world, NO_SCALE, budget, clean, inside)
+        for entry, problem in zip(inside, faults, strict=True):
             if not problem and not np.isclose(entry.clean_score, clean_scores[entry.example], rtol=1e-3, atol=1e-5):
                 problem = "its clean score is not that of the record"
-            if not problem and not (entry.edits):
+            if not problem and not entry.edits:
                 problem = "nothing was changed"
             if not problem and entry.shows_text:
                 true = with_input(entry, world.catalog, batch, budget.threat.surface)

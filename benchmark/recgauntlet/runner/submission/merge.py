@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
-from recgauntlet.core.errors import OutputError, RecordError
+from recgauntlet.core.errors import RecordError
+from recgauntlet.core.files import write_directory
 from recgauntlet.records.manifest import SUBMISSIONS
 from recgauntlet.records.submission.reader import open_archive
 from recgauntlet.runner.submission.checks import static_findings
@@ -39,20 +38,5 @@ def merge(archive: Path, release: Path) -> Path:
             where=target,
             remedy="a new version of a plugin is submitted under another name, or to the next release",
         )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-        try:
-            for name, content in opened.files.items():
-                path = scratch / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            scratch.chmod(0o755)
-            scratch.rename(target)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written ({error.strerror})", where=target, remedy="change its permissions, or free disk space"
-        ) from error
+    write_directory(target, opened.files)
     return target

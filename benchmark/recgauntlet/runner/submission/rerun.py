@@ -20,10 +20,10 @@ from recgauntlet.records.submission.reader import Opened
 from recgauntlet.runner.plan import plan
 from recgauntlet.runner.processes import Watcher
 from recgauntlet.runner.sandbox.limits import Allowance
-from recgauntlet.runner.submission.evidence import Sources
 from recgauntlet.runner.submission.pack import GROUPS
 from recgauntlet.runner.submission.source import source_files, source_hash
 from recgauntlet.runner.sweep import run_sweep
+from recgauntlet.runner.trained import Sources
 
 CLEAN_POINTS = 2.0
 ROBUST_POINTS = 4.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
+
+from scipy.stats import qmc
 
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.plugins import Plugin
@@ -38,88 +39,57 @@ def space_of(plugin: Plugin) -> SearchSpace:
                 field="search_space",
                 remedy=f"choose among: {', '.join(defaults) or 'none'}",
             )
-        _check(plugin, name, part, defaults[name])
+        if not _holds(part, defaults[name]):
+            raise PluginError(
+                f"{plugin.name}: {name} = {defaults[name]!r} by default, which {part} does not hold",
+                field=f"search_space.{name}",
+                remedy="let the space hold the default, which is the first trial. Ends are whole numbers where the "
+                "argument is one, and above 0 where they are logarithmic",
+            )
     return space
 
 
 def drawn(space: SearchSpace, defaults: Values, trials: int, seed: int) -> tuple[Values, ...]:
-    """The values of `trials` trials: the defaults first, then a scrambled Sobol sequence.
+    """The values of `trials` trials: the defaults first, then a scrambled Sobol sequence; equal ones once.
 
-    With a handful of trials nothing can be learned from the earlier ones (TPE draws its first ten at random), and a
-    sequence covers the space more evenly than chance. It depends on no result: trials may run in any order, a study
-    that was stopped goes on as if it had not been, and more trials go on where fewer ended.
-
-    Raises
-    ------
-    PluginError
-        Where optuna is not installed.
+    With a handful of trials nothing can be learned from the earlier ones, and a sequence covers the space more evenly
+    than chance. It depends on no result: trials may run in any order, a study that was stopped goes on as if it had not
+    been, and more trials go on where fewer ended.
     """
-    optuna = _optuna()
-    distributions = {name: _distribution(optuna, part) for name, part in space.items()}
-    loud = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the sampler is marked as experimental
-            sampler = optuna.samplers.QMCSampler(qmc_type="sobol", scramble=True, seed=seed)
-            study = optuna.create_study(direction="maximize", sampler=sampler)
-            study.enqueue_trial({name: _coded(part, defaults[name]) for name, part in space.items()})
-            out = []
-            for _ in range(trials):
-                trial = study.ask(distributions)
-                out.append({name: _decoded(space[name], trial.params[name]) for name in space})
-                study.tell(trial, 0.0)  # the sequence does not ask for results
-    finally:
-        optuna.logging.set_verbosity(loud)
-    every = ({name: defaults[name] for name in space}, *out[1:])
-    return tuple(values for number, values in enumerate(every) if values not in every[:number])
+    out: list[Values] = [{name: defaults[name] for name in space}]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the sequence is balanced at powers of two only
+        points = qmc.Sobol(len(space), seed=seed).random(trials - 1)
+    for point in points:
+        values = {name: _value(part, share) for (name, part), share in zip(space.items(), point.tolist(), strict=True)}
+        if values not in out:
+            out.append(values)
+    return tuple(out)
 
 
-def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError as error:
-        raise PluginError(
-            "optuna is not installed, which draws the trials", remedy="pip install 'recgauntlet[tune]'"
-        ) from error
-    return optuna
-
-
-def _check(plugin: Plugin, name: str, part: Between | OneOf, default: Scalar) -> None:
+def _holds(part: Between | OneOf, default: Scalar) -> bool:
     if isinstance(part, OneOf):
-        good = default in part.values and all(isinstance(value, (bool, int, float, str)) for value in part.values)
-    else:
-        number = isinstance(default, (int, float)) and not isinstance(default, bool)
-        finite = math.isfinite(part.low) and math.isfinite(part.high) and part.low < part.high
-        good = finite and number and part.low <= float(default or 0) <= part.high and not (part.log and part.low <= 0)
-        good = good and (_is_whole(part) or isinstance(default, float))
-    if not good:
-        raise PluginError(
-            f"{plugin.name}: {name} = {default!r} by default, which {part} does not hold",
-            field=f"search_space.{name}",
-            remedy="let the space hold the default: the first trial is the method as it comes. Ends are whole numbers "
-            "where the argument is one, and above 0 where they are logarithmic",
-        )
+        return default in part.values and all(isinstance(value, (bool, int, float, str)) for value in part.values)
+    if isinstance(default, bool) or not isinstance(default, (int, float)):
+        return False
+    good = math.isfinite(part.low) and math.isfinite(part.high) and part.low < part.high
+    good = good and part.low <= default <= part.high and not (part.log and part.low <= 0)
+    return good and (_is_whole(part) or isinstance(default, float))
 
 
 def _is_whole(part: Between) -> bool:
     return isinstance(part.low, int) and isinstance(part.high, int)
 
 
-def _distribution(optuna: Any, part: Between | OneOf) -> Any:
-    if isinstance(part, OneOf):  # a place among the values, so that they are covered evenly too
-        return optuna.distributions.FloatDistribution(0.0, float(len(part.values)))
-    if _is_whole(part):
-        return optuna.distributions.IntDistribution(int(part.low), int(part.high), log=part.log)
-    return optuna.distributions.FloatDistribution(float(part.low), float(part.high), log=part.log)
-
-
-def _coded(part: Between | OneOf, value: Scalar) -> Scalar:
-    return part.values.index(value) + 0.5 if isinstance(part, OneOf) else value
-
-
-def _decoded(part: Between | OneOf, value: Any) -> Scalar:
+def _value(part: Between | OneOf, share: float) -> Scalar:
+    """The value at `share` of the way through `part`."""
     if isinstance(part, OneOf):
-        return part.values[min(int(value), len(part.values) - 1)]
-    # few digits: the values are read, and typed again
-    return int(value) if _is_whole(part) else min(max(float(f"{value:.3g}"), part.low), part.high)
+        return part.values[int(share * len(part.values))]
+    half = 0.5 if _is_whole(part) else 0.0  # the end values have a whole interval each, as the others do
+    low, high = part.low - half, part.high + half
+    if part.log:
+        low, high = math.log(low), math.log(high)
+    value = low + share * (high - low)
+    value = math.exp(value) if part.log else value
+    value = round(value) if half else float(f"{value:.3g}")  # few digits: the values are read, and typed again
+    return min(max(value, part.low), part.high)

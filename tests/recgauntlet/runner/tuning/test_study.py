@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from multiprocessing import forkserver
@@ -94,7 +93,6 @@ def plugin(space: SearchSpace, **defaults: object) -> Plugin:
 
 @pytest.mark.filterwarnings("error")
 def test_the_first_trial_is_the_method_as_it_comes_and_the_rest_cover_the_space() -> None:
-    pytest.importorskip("optuna")
     trials = drawn(SPACE, DEFAULTS, 9, seed=0)
     assert trials[0] == {"epsilon": 0.25, "steps": 3, "mode": "hard"}
     rest = trials[1:]
@@ -107,17 +105,9 @@ def test_the_first_trial_is_the_method_as_it_comes_and_the_rest_cover_the_space(
 
 
 def test_more_trials_go_on_where_fewer_ended_and_seeds_differ() -> None:
-    pytest.importorskip("optuna")
     assert drawn(SPACE, DEFAULTS, 8, seed=0)[:3] == drawn(SPACE, DEFAULTS, 3, seed=0)
     assert drawn(SPACE, DEFAULTS, 3, seed=0) != drawn(SPACE, DEFAULTS, 3, seed=1)
     assert drawn(SPACE, DEFAULTS, 1, seed=5) == ({"epsilon": 0.25, "steps": 3, "mode": "hard"},)
-
-
-def test_without_optuna_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(PluginError) as caught:
-        drawn(SPACE, DEFAULTS, 2, seed=0)
-    assert "recgauntlet[tune]" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
