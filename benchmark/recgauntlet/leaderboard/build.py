@@ -49,16 +49,13 @@ def build_table(records: Iterable[RunRecord]) -> tuple[TaskTable, ...]:
     return tuple(_table(setting, finished[setting], failed[setting]) for setting in settings)
 
 
-def apart(tables: Sequence[TaskTable]) -> dict[int, tuple[tuple[int, tuple[str, ...]], ...]]:
-    """For each table (by its place) the others of the same task and track, and in words why they are not one table."""
-    found = {}
-    for place, table in enumerate(tables):
-        found[place] = tuple(
-            (other, table.setting.unlike(tables[other].setting))
-            for other in range(len(tables))
-            if other != place and (tables[other].task, tables[other].track) == (table.task, table.track)
-        )
-    return found
+def apart(table: TaskTable, tables: Sequence[TaskTable]) -> list[tuple[int, tuple[str, ...]]]:
+    """The indices of the other `tables` of the same task and track, with the reasons why they are not one table."""
+    return [
+        (place, table.setting.unlike(other.setting))
+        for place, other in enumerate(tables)
+        if other is not table and (other.task, other.track) == (table.task, table.track)
+    ]
 
 
 def _setting_order(setting: EvaluationSetting) -> tuple[object, ...]:
@@ -158,10 +155,7 @@ def _one_a_seed(
     by_seed: dict[int, dict[str, RunRecord]] = defaultdict(dict)
     for record in records:
         by_seed[record.seed][record.digest] = record
-    chosen = [
-        max(same.values(), key=lambda r: (r.status == "ok", r.finished, r.digest))
-        for _, same in sorted(by_seed.items())
-    ]
+    chosen = [max(same.values(), key=lambda record: record.age) for _, same in sorted(by_seed.items())]
     doubled = tuple(seed for seed, same in sorted(by_seed.items()) if len(same) > 1)
     finished = [record for record in chosen if record.status == "ok"]
     return finished, [record for record in chosen if record.status == "failed"], doubled
@@ -200,8 +194,4 @@ def _failed_cell(record: RunRecord) -> FailedCell:
 
 
 def _plugins_of(cell: RunRecord | Row) -> str:
-    return _text(cell.model.key.model_dump(), cell.defense.key.model_dump())
-
-
-def _text(*parts: object) -> str:
-    return json.dumps(parts, sort_keys=True)
+    return json.dumps([cell.model.key.model_dump(), cell.defense.key.model_dump()], sort_keys=True)

@@ -276,6 +276,17 @@ class RunRecord(Part):
         bits = next(found, None)
         return None if bits is None else bits.to_bool()
 
+    @property
+    def age(self) -> tuple[bool, str, str]:
+        """Orders the records of one cell: a finished one counts before a failed one, then the one written last."""
+        return (self.status == "ok", self.finished, self.digest)
+
+    @property
+    def has_attack_scores(self) -> bool:
+        """Whether the scores of perturbed inputs are there; a release may leave them out."""
+        attacks = [attack for threat in self.threats for tier in threat.tiers for attack in tier.attacks]
+        return all(attack.scores.n or not attack.attacked.to_bool().any() for attack in attacks)
+
     def summary(self) -> None:
         """Print a summary as `recgauntlet show` does, without marks at tuned hyper-parameters."""
         from rich.console import Console

@@ -197,11 +197,11 @@ def task_pages(tables: Sequence[TaskTable], cards: Cards, records: Mapping[str, 
     anchors = distinct([f"{slug(table.task)}-{table.track}" for table in tables])
     return [
         TaskPage(
-            anchors[place],
-            tables[place],
-            cards(tables[place]),
-            examples_of(tables[place], records),
-            [OtherTable(anchors[n], f"tasks/{anchors[n]}.html", "; ".join(reasons)) for n, reasons in others],
+            anchor,
+            table,
+            cards(table),
+            examples_of(table, records),
+            [OtherTable(anchors[n], f"tasks/{anchors[n]}.html", "; ".join(why)) for n, why in apart(table, tables)],
         )
-        for place, others in apart(tables).items()
+        for table, anchor in zip(tables, anchors, strict=True)
     ]

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,14 +21,14 @@ from recgauntlet.core.errors import OutputError, RecordError
 from recgauntlet.core.escape import plain
 from recgauntlet.leaderboard.best_known import without_record
 from recgauntlet.leaderboard.build import build_table
-from recgauntlet.leaderboard.release.summary import frozen_tasks, mixed_settings, summary_rows
+from recgauntlet.leaderboard.release.summary import count, frozen_tasks, mixed_settings, summary_rows
 from recgauntlet.records.best_known import BestKnown, Challenged
 from recgauntlet.records.columns import FloatColumn
 from recgauntlet.records.digest import COMPRESSED, compress, to_bytes
 from recgauntlet.records.io import read_records
-from recgauntlet.records.manifest import MANIFEST, Counts, FrozenFile, Manifest, is_file_safe
+from recgauntlet.records.manifest import MANIFEST, FrozenFile, Manifest, is_file_safe
 from recgauntlet.records.release import ROOT, find_release, open_manifest, release_names, superseded_by
-from recgauntlet.records.schema import RunRecord, ThreatOutcome
+from recgauntlet.records.schema import RunRecord, TierOutcome
 
 Progress = Callable[[str, float], None]
 BEST_KNOWN = "best_known"
@@ -67,11 +67,11 @@ def freeze(wanted: Wanted, *, progress: Progress = lambda what, share: None) -> 
     """
     _check_name(wanted)
     progress("reading the records", 0.0)
-    found = _collected(wanted)
-    sources = [record.sealed() for _, record in found.records]
+    collected, best_known = _collected(wanted)
+    sources = [record.sealed() for record in collected]
     records = [record if wanted.attack_scores else _without_attack_scores(record) for record in sources]
     progress("compressing", 0.2)
-    files, entries = _files(sources, records, [known for _, known in found.best_known])
+    files, entries = _files(sources, records, best_known)
     progress("computing the summary", 0.5)
     summary = summary_rows(build_table(records))
     manifest = Manifest(
@@ -82,12 +82,7 @@ def freeze(wanted: Wanted, *, progress: Progress = lambda what, share: None) -> 
         reason=wanted.reason,
         attack_scores=wanted.attack_scores,
         tasks=frozen_tasks(records),
-        counts=Counts(
-            records=len(records),
-            failed=sum(record.status == "failed" for record in records),
-            best_known=len(found.best_known),
-            rows=len(summary),
-        ),
+        counts=count(records, len(best_known), summary),
         files=entries,
         summary=summary,
     ).sealed()
@@ -100,30 +95,32 @@ def freeze(wanted: Wanted, *, progress: Progress = lambda what, share: None) -> 
 def _without_attack_scores(record: RunRecord) -> RunRecord:
     """The record without the columns `threats[].tiers[].attacks[].scores`. They are more than half of a record, and no
     table or page is computed from them: `attacked`, `broken` and `robust` hold what was broken."""
-    empty = FloatColumn.of(np.zeros(0))
+    empty = {"scores": FloatColumn.of(np.zeros(0))}
 
-    def lean(threat: ThreatOutcome) -> ThreatOutcome:
-        tiers = [
-            tier.model_copy(update={"attacks": tuple(a.model_copy(update={"scores": empty}) for a in tier.attacks)})
-            for tier in threat.tiers
-        ]
-        return threat.model_copy(update={"tiers": tuple(tiers)})
+    def lean(tier: TierOutcome) -> TierOutcome:
+        return tier.model_copy(update={"attacks": tuple(a.model_copy(update=empty) for a in tier.attacks)})
 
-    return record.model_copy(update={"threats": tuple(lean(threat) for threat in record.threats)}).sealed()
+    threats = tuple(t.model_copy(update={"tiers": tuple(map(lean, t.tiers))}) for t in record.threats)
+    return record.model_copy(update={"threats": threats}).sealed()
 
 
 def _files(
     sources: Sequence[RunRecord], records: Sequence[RunRecord], best_known: Sequence[BestKnown]
 ) -> tuple[dict[str, bytes], tuple[FrozenFile, ...]]:
-    """The files of the release by their paths, and their entries in the manifest. `sources` are the records before
-    their attack scores were left out."""
-    stems = [f"{_folder(r)}/{_stem(r)}" for r in records]
-    kept = [f"{BEST_KNOWN}/{_slug(b.attack.name)}/{_folder(b.challenged)}/{_stem(b.challenged)}" for b in best_known]
+    """The files of the release by their paths, and their entries in the manifest; names that differ in case alone get a
+    part of a hash. `sources` are the records before their attack scores were left out."""
+    planned: list[tuple[str, str, RunRecord | BestKnown, str]] = [
+        (_stem(record), cell_of(record), record, source.digest) for record, source in zip(records, sources, strict=True)
+    ]
+    planned += [
+        (f"{BEST_KNOWN}/{_slug(one.attack.name)}/{_stem(one.challenged)}", one.digest, one, "") for one in best_known
+    ]
+    alike = Counter(stem.lower() for stem, *_ in planned)
     files: dict[str, bytes] = {}
     entries: list[FrozenFile] = []
-
-    def add(name: str, content: RunRecord | BestKnown, source: str) -> None:
-        path, data = f"{name}.json{COMPRESSED}", compress(to_bytes(content))
+    for stem, identity, content, source_digest in planned:
+        mark = f"+{hashlib.sha256(identity.encode()).hexdigest()[:10]}" if alike[stem.lower()] > 1 else ""
+        path, data = f"{stem}{mark}.json{COMPRESSED}", compress(to_bytes(content))
         files[path] = data
         is_record = isinstance(content, RunRecord)
         entries.append(
@@ -133,32 +130,15 @@ def _files(
                 sha256=hashlib.sha256(data).hexdigest(),
                 bytes=len(data),
                 record=content.digest if is_record else "",
-                source=source,
+                source=source_digest,
             )
         )
-
-    for name, record, source in zip(_names(stems, [cell_of(r) for r in records]), records, sources, strict=True):
-        add(name, record, source.digest)
-    for name, known in zip(_names(kept, [one.digest for one in best_known]), best_known, strict=True):
-        add(name, known, "")
     return files, tuple(sorted(entries, key=lambda entry: entry.path))
 
 
-def _names(stems: Sequence[str], contents: Sequence[str]) -> list[str]:
-    """The stems; those that several have get a part of the hash of their content behind them."""
-    lower = [stem.lower() for stem in stems]
-    return [
-        stem if lower.count(stem.lower()) == 1 else f"{stem}+{hashlib.sha256(content.encode()).hexdigest()[:10]}"
-        for stem, content in zip(stems, contents, strict=True)
-    ]
-
-
-def _folder(cell: RunRecord | Challenged) -> str:
-    return f"{_slug(cell.task.id)}/{cell.task.track}"
-
-
 def _stem(cell: RunRecord | Challenged) -> str:
-    return f"{_slug(cell.model.name)}-{_slug(cell.defense.name)}-{cell.seed}"
+    names = f"{_slug(cell.model.name)}-{_slug(cell.defense.name)}-{cell.seed}"
+    return f"{_slug(cell.task.id)}/{cell.task.track}/{names}"
 
 
 def _slug(text: str) -> str:
@@ -196,14 +176,6 @@ def _write(wanted: Wanted, files: dict[str, bytes], manifest: Manifest) -> Path:
             f"cannot be written ({error.strerror})", where=target, remedy="free some disk space, or choose another root"
         ) from error
     return target
-
-
-@dataclass(frozen=True)
-class _Content:
-    """What is to be frozen, with the file of each."""
-
-    records: tuple[tuple[Path, RunRecord], ...]
-    best_known: tuple[tuple[Path, BestKnown], ...]
 
 
 def _check_name(wanted: Wanted) -> None:
@@ -245,7 +217,7 @@ def _check_name(wanted: Wanted) -> None:
             )
 
 
-def _collected(wanted: Wanted) -> _Content:
+def _collected(wanted: Wanted) -> tuple[list[RunRecord], list[BestKnown]]:
     """The records and best known attacks of all directories, each once; RecordError with every problem of them."""
     faults: list[str] = []
     records: dict[str, tuple[Path, RunRecord]] = {}
@@ -267,9 +239,9 @@ def _collected(wanted: Wanted) -> _Content:
             faults.append(f"{path}: failed ({record.failure.stage}): leave it out with --without-failed")
         if record.task.track != wanted.track:
             faults.append(f"{path}: is of the {record.task.track} track, which needs --track {record.task.track}")
-        if wanted.attack_scores and not _has_scores(record):
+        if wanted.attack_scores and not record.has_attack_scores:
             faults.append(f"{path}: has no scores of attacks any more, which --attack-scores would keep")
-    for place, (_, why) in mixed_settings([record for _, record in kept]).items():
+    for place, why in mixed_settings([record for _, record in kept]).items():
         faults.append(f"{kept[place][0]}: cannot stand in one ranking with most others: {why}")
     challenges = [one for _, one in best_known.values()]
     loose = {one.digest for one in without_record([record for _, record in kept], challenges)}
@@ -285,33 +257,27 @@ def _collected(wanted: Wanted) -> _Content:
         raise RecordError(
             "has no records", where=wanted.name, field="--results", remedy="give a directory that holds records"
         )
-    return _Content(tuple(kept), tuple(best_known.values()))
+    return [record for _, record in kept], challenges
 
 
 def _one_a_cell(
     found: Sequence[tuple[Path, RunRecord]], *, newest: bool
 ) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
-    """One record a cell and seed, and what is to be said where there are several and `newest` is not wanted."""
+    """One record a cell and seed, and the faults where there are several and `newest` is not wanted."""
     cells: dict[str, list[tuple[Path, RunRecord]]] = defaultdict(list)
     for path, record in found:
         cells[cell_of(record)].append((path, record))
     if newest:
-        last = [max(same, key=lambda p: (p[1].status == "ok", p[1].finished, p[1].digest)) for same in cells.values()]
-        return last, []
-    told = [
+        return [max(same, key=lambda pair: pair[1].age) for same in cells.values()], []
+    faults = [
         f"{', '.join(str(path) for path, _ in same)}: are of one cell and seed; --newest takes what finished last"
         for same in cells.values()
         if len(same) > 1
     ]
-    return list(found), told
+    return list(found), faults
 
 
 def cell_of(record: RunRecord) -> str:
     """What makes two records those of one cell and seed: task, track, plugins with all options, seed."""
     parts = (record.task.id, record.task.track, record.model.key, record.defense.key, record.seed)
     return repr([part if isinstance(part, str | int) else sorted(part.model_dump().items()) for part in parts])
-
-
-def _has_scores(record: RunRecord) -> bool:
-    attacks = [attack for threat in record.threats for tier in threat.tiers for attack in tier.attacks]
-    return all(attack.scores.n or not attack.attacked.to_bool().any() for attack in attacks)

@@ -12,11 +12,10 @@ from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.comparability import EvaluationSetting
-from recgauntlet.records.manifest import FrozenTask, SummaryRow
+from recgauntlet.records.manifest import Counts, FrozenTask, SummaryRow
 from recgauntlet.records.release import Release
 from recgauntlet.records.schema import RunRecord
 
-Key = tuple[str, ...]
 Thing = TypeVar("Thing")
 INTERVAL_TOLERANCE = 5e-3
 """How far a bound of an interval may lie from that of the same row elsewhere. Bounds are quantiles of 2,000 draws, and
@@ -59,16 +58,22 @@ def summary_of(release: Release) -> tuple[tuple[SummaryRow, ...], tuple[Evaluati
     mixed = mixed_settings(records)
     if mixed:
         raise RecordError(
-            "holds records that may not stand in one ranking: " + "; ".join(why for _, why in mixed.values()),
+            "holds records that may not stand in one ranking: " + "; ".join(mixed.values()),
             where=release.directory,
             remedy="give a directory with records of one version of each task, its data and the suite",
         )
     return summary_rows(build_table(records)), tuple(task.setting for task in frozen_tasks(records))
 
 
-def mixed_settings(records: Sequence[RunRecord]) -> dict[int, tuple[EvaluationSetting, str]]:
+def count(records: Sequence[RunRecord], best_known: int, rows: Sequence[SummaryRow]) -> Counts:
+    """The counts of a manifest."""
+    failed = sum(record.status == "failed" for record in records)
+    return Counts(records=len(records), failed=failed, best_known=best_known, rows=len(rows))
+
+
+def mixed_settings(records: Sequence[RunRecord]) -> dict[int, str]:
     """The records (by their index) that were measured in another setting than most records of their task, or with
-    another suite than most of all records: the expected setting, and the differences."""
+    another suite than most of all records, and how they differ."""
     settings = [EvaluationSetting.of(record) for record in records]
     tasks: dict[tuple[str, str], list[EvaluationSetting]] = defaultdict(list)
     for setting in settings:
@@ -79,10 +84,12 @@ def mixed_settings(records: Sequence[RunRecord]) -> dict[int, tuple[EvaluationSe
     for place, setting in enumerate(settings):
         home = usual[setting.task, setting.track]
         if unlike := setting.unlike(home):
-            found[place] = (home, "; ".join(unlike))
+            found[place] = "; ".join(unlike)
         elif setting.suite != suite and suite is not None:
-            told = f"another attack suite than most ({setting.suite.id} {setting.suite.version}, not {suite.id} "
-            found[place] = (home, f"{told}{suite.version}, fingerprint {suite.fingerprint[:12]})")
+            found[place] = (
+                f"another attack suite than most ({setting.suite.id} {setting.suite.version}, not {suite.id} "
+                f"{suite.version}, fingerprint {suite.fingerprint[:12]})"
+            )
     return found
 
 
@@ -95,7 +102,7 @@ def frozen_tasks(records: Iterable[RunRecord]) -> tuple[FrozenTask, ...]:
     return tuple(FrozenTask.of(_usual(found, None), len(found)) for _, found in sorted(tasks.items()))
 
 
-def key_of(row: SummaryRow) -> Key:
+def key_of(row: SummaryRow) -> tuple[str, ...]:
     """What makes a row the same row in another release: the task and the plugins with their options. Versions of the
     plugins may differ."""
     plugins = [plugin.model_dump(exclude={"version"}) for plugin in (row.model, row.defense)]

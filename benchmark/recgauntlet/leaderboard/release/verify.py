@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from recgauntlet.core.errors import RecordError
 from recgauntlet.leaderboard.best_known import without_record
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.release.summary import (
+    count,
     differing,
     frozen_tasks,
     key_of,
@@ -31,11 +32,11 @@ from recgauntlet.records.manifest import (
     Manifest,
     SummaryRow,
     frozen_content,
-    is_manifest,
     read_manifest,
     unlisted_files,
 )
 from recgauntlet.records.schema import RunRecord
+from recgauntlet.records.submission.reader import open_merged
 
 Progress = Callable[[str, float], None]
 
@@ -94,7 +95,11 @@ def changed_files(directory: Path) -> list[Finding]:
     paths = [file.path for file in manifest.files]
     for path in sorted({path for path in paths if paths.count(path) > 1}):
         found.append(Finding(shown(directory / MANIFEST), "files", f"lists {path} more than once"))
-    found += _against(directory, manifest)
+    for file in manifest.files:
+        try:
+            frozen_content(directory, file)
+        except RecordError as error:
+            found.append(Finding(shown(directory / file.path), error.field or "", error.problem))
     found += [Finding(shown(path), "", "is not listed in the manifest") for path in unlisted_files(directory, manifest)]
     return found + _submissions(directory / SUBMISSIONS)
 
@@ -114,7 +119,7 @@ def _record(directory: Path, file: FrozenFile) -> RunRecord:
 
 def _facts(manifest: Manifest, directory: Path, records: list[RunRecord]) -> Iterator[tuple[str, str]]:
     """Fields of the manifest that are not what the records say."""
-    for number, (_, why) in mixed_settings(records).items():
+    for number, why in mixed_settings(records).items():
         record = records[number]
         yield "tasks", f"{record.task.id} {record.model.name} {record.defense.name} seed {record.seed}: {why}"
     found = {(task.id, task.track): task for task in frozen_tasks(records)}
@@ -128,23 +133,11 @@ def _facts(manifest: Manifest, directory: Path, records: list[RunRecord]) -> Ite
                 yield f"tasks.{task.id}.{name}", f"is {getattr(task, name)}, the records say {getattr(other, name)}"
     for missing in found.values():
         yield "tasks", f"leaves out {missing.id} ({missing.track}), of which there are {missing.records} records"
-    counts = Counts(
-        records=len(records),
-        failed=sum(record.status == "failed" for record in records),
-        best_known=sum(file.kind == "best-known" for file in manifest.files),
-        rows=len(manifest.summary),
-    )
+    counts = count(records, sum(file.kind == "best-known" for file in manifest.files), manifest.summary)
     for name in sorted(Counts.model_fields):
         if getattr(counts, name) != getattr(manifest.counts, name):
             yield f"counts.{name}", f"is {getattr(manifest.counts, name)}, there are {getattr(counts, name)}"
-    emptied = any(
-        not attack.scores.n and attack.attacked.to_bool().any()
-        for record in records
-        for threat in record.threats
-        for tier in threat.tiers
-        for attack in tier.attacks
-    )
-    if manifest.attack_scores and emptied:
+    if manifest.attack_scores and not all(record.has_attack_scores for record in records):
         yield "attack_scores", "is true, and there are records without"
     yield from _best_known(manifest, directory, records)
 
@@ -173,66 +166,23 @@ def _rows(frozen: tuple[SummaryRow, ...], again: tuple[SummaryRow, ...]) -> Iter
         for name in differing(was, now):
             yield (
                 f"summary.{number}.{name}",
-                f"{row_name(was)}: is {_told(getattr(was, name))}, the records give {_told(getattr(now, name))}",
+                f"{row_name(was)}: is {_text(getattr(was, name))}, the records give {_text(getattr(now, name))}",
             )
 
 
-def _told(value: object) -> str:
-    if isinstance(value, Estimate):
-        return f"{value.value:.6f} [{value.low:.6f}, {value.high:.6f}]"
-    return str(value)
-
-
-def _against(directory: Path, manifest: Manifest) -> list[Finding]:
-    found = []
-    for file in manifest.files:
-        try:
-            frozen_content(directory, file)
-        except RecordError as error:
-            found.append(Finding(shown(directory / file.path), error.field or "", error.problem))
-    return found
+def _text(value: object) -> str:
+    return f"{value.value:.6f} [{value.low:.6f}, {value.high:.6f}]" if isinstance(value, Estimate) else str(value)
 
 
 def _submissions(directory: Path) -> list[Finding]:
-    """The findings on the submissions added to a release: each is a directory with a manifest of its own, a JSON object
-    whose `files` are objects with `path` and `sha256`."""
+    """The findings on the submissions added to a release, a directory each."""
     found = []
     for path in sorted(directory.iterdir()) if directory.is_dir() else []:
-        if not path.is_dir():
-            found.append(Finding(shown(path), "", "is no directory of a submission"))
-        elif not (path / MANIFEST).is_file():
-            found.append(Finding(shown(path), "", f"is a submission without its own {MANIFEST}"))
+        if path.is_dir():
+            found += [replace(finding, path=shown(path / finding.path)) for finding in open_merged(path).findings]
         else:
-            found += _submission(path)
+            found.append(Finding(shown(path), "", "is no directory of a submission"))
     return found
-
-
-def _submission(directory: Path) -> list[Finding]:
-    manifest = directory / MANIFEST
-    try:
-        content = load_json(manifest, "a manifest", "restore it")
-        if is_manifest(content):
-            return changed_files(directory)
-        sums = {str(file["path"]): str(file["sha256"]) for file in content["files"]}
-    except RecordError as error:
-        return [Finding(shown(manifest), error.field or "", error.problem)]
-    except (KeyError, TypeError):
-        return [Finding(shown(manifest), "files", "is no list of objects with path and sha256")]
-    found = []
-    there = {
-        path.relative_to(directory).as_posix(): path
-        for path in directory.rglob("*")
-        if not path.is_dir() and path != manifest
-    }
-    for name, wanted in sorted(sums.items()):
-        path = there.pop(name, None)
-        if path is None:
-            found.append(Finding(shown(directory / name), "", "is in the submission's manifest and missing"))
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
-            found.append(Finding(shown(path), "sha256", "was changed after it was submitted"))
-    return found + [
-        Finding(shown(path), "", "is not listed in the submission's manifest") for _, path in sorted(there.items())
-    ]
 
 
 def shown(path: Path) -> str:
