@@ -218,11 +218,15 @@ def _kept(rows: list[RowAt], wanted: str, there: list[str], kind: str, address: 
     kept = [at for at, name in zip(rows, there, strict=True) if name == wanted]
     if kept:
         return kept
+    remedy = f"{suggestion(wanted, there)} Give {_GRAMMAR}"
+    raise RecordError(f"there is no {kind} {wanted!r} here", where=address, field=kind, remedy=remedy)
+
+
+def suggestion(wanted: str, there: Iterable[str]) -> str:
+    """Names that are close to `wanted`, else the first of those that are there."""
     names = sorted(set(there))
     close = get_close_matches(wanted, names, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(names[:20]) or 'none'}"
-    remedy = f"{hint} Give {_GRAMMAR}"
-    raise RecordError(f"there is no {kind} {wanted!r} here", where=address, field=kind, remedy=remedy)
+    return f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(names[:20]) or 'none'}"
 
 
 def _names(row: Row) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Two rows compared: differences with intervals, p values, and plain sentences that say no more than they know."""
+"""Two rows compared: differences with intervals, p values, and a sentence on each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recgauntlet.leaderboard.aggregate import pair_means
 from recgauntlet.leaderboard.flags import MIN_SEEDS, seed_list
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.metrics import ranking as metrics
-from recgauntlet.metrics.bootstrap import Estimate, Floats, estimate, resampled_means
+from recgauntlet.metrics.bootstrap import Estimate, Floats, estimates, resampled_means
 from recgauntlet.metrics.significance import LEVEL, crossed_test, flip_test, holm, p_text
 from recgauntlet.records.schema import RunRecord
 
@@ -31,28 +31,24 @@ class Quantity:
 
     @property
     def words(self) -> str:
-        """ "clean accuracy", "robust accuracy under NAME (low)"."""
+        """ "clean accuracy", "robust accuracy under NAME (low tier)"."""
         return f"robust accuracy under {self.threat} ({self.tier} tier)" if self.threat else "clean accuracy"
 
 
 CLEAN = Quantity()
 
 
-def outcomes(record: RunRecord, quantity: Quantity) -> Floats | None:
-    """`[P]`: the share of each pair's two examples that `record` has right; None where it has no such result."""
-    if record.clean is None:
-        return None
-    if not quantity.threat:
-        return pair_means(metrics.correct(record.clean.labels.to_bool(), record.clean.scores.to_float()))
-    outcome = record.tier(quantity.threat, quantity.tier)
-    return None if outcome is None else pair_means(outcome.robust.to_bool())
-
-
-def layers(records: Sequence[RunRecord], quantity: Quantity) -> Floats | None:
-    """`[S, P]`: `outcomes` of one record a seed; None where any of them has none."""
-    found = [outcomes(record, quantity) for record in records]
-    known = [part for part in found if part is not None]
-    return np.stack(known) if known and len(known) == len(found) else None
+def outcomes(records: Sequence[RunRecord], quantity: Quantity) -> Floats | None:
+    """`[S, P]`: the share of each pair's two examples that a record has right, for one record a seed; None where there
+    is no record, or one without such a result."""
+    found = []
+    for record in records:
+        outcome = record.tier(quantity.threat, quantity.tier)
+        if outcome is not None:
+            found.append(pair_means(outcome.robust.to_bool()))
+        elif record.clean is not None and not quantity.threat:
+            found.append(pair_means(metrics.correct(record.clean.labels.to_bool(), record.clean.scores.to_float())))
+    return np.stack(found) if found and len(found) == len(records) else None
 
 
 def quantities(table: TaskTable, tiers: Sequence[Tier] = (RANKING_TIER,)) -> tuple[Quantity, ...]:
@@ -61,16 +57,11 @@ def quantities(table: TaskTable, tiers: Sequence[Tier] = (RANKING_TIER,)) -> tup
     return (CLEAN, *(Quantity(column.id, tier) for column in table.threats for tier in order))
 
 
-def common_seeds(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[int, ...]:
-    """The seeds of which both rows have a record."""
-    return tuple(sorted({record.seed for record in a} & {record.seed for record in b}))
-
-
 def differences(a: Sequence[RunRecord], b: Sequence[RunRecord], quantity: Quantity) -> Floats | None:
     """`[S, P]`: the outcomes of `a` less those of `b` over their common seeds; None where there is none or one of them
     has no such result. Both must stand in tables that may be compared (`check_comparable`)."""
-    seeds = common_seeds(a, b)
-    first, second = (layers([r for r in records if r.seed in seeds], quantity) for records in (a, b))
+    seeds = {record.seed for record in a} & {record.seed for record in b}
+    first, second = (outcomes([record for record in row if record.seed in seeds], quantity) for row in (a, b))
     return None if first is None or second is None else first - second
 
 
@@ -104,9 +95,9 @@ def twin_of(table: TaskTable, row: Row) -> Row | None:
 class Difference:
     """One quantity of two rows, shares between 0 and 1.
 
-    `difference` is a less b with its bootstrap interval over seeds and pairs. `p_models` speaks of the trained models
-    as they are (`significance.flip_test`), `p_trainings` of new trainings too (`significance.crossed_test`; None with
-    one common seed). `holm_models` and `holm_trainings` are corrected for all quantities of the comparison.
+    `difference` is a less b with its bootstrap interval over seeds and pairs. `p_models` is for these trained models
+    (`significance.flip_test`), `p_trainings` for new trainings too (`significance.crossed_test`; None with one common
+    seed). `holm_models` and `holm_trainings` are corrected for all quantities of the comparison.
     """
 
     quantity: Quantity
@@ -153,10 +144,10 @@ def compare(a: RowAt, b: RowAt, *, threats: Sequence[str] = (), tiers: Sequence[
     check_comparable(a, b)
     if a.anchor == b.anchor:
         raise RecordError("is compared with itself", where=a.address, remedy="give two different rows")
-    seeds = common_seeds(a.records, b.records)
+    seeds = tuple(sorted({*a.row.seeds} & {*b.row.seeds}))
     if not seeds:
         raise RecordError(
-            f"has no seed in common with {b.address} ({_seeds(a)} and {_seeds(b)})",
+            f"has no seed in common with {b.address} ({seed_list(a.row.seeds)} and {seed_list(b.row.seeds)})",
             where=a.address,
             remedy="run the missing seeds: the same seed starts both trainings alike, which is what makes a pair",
         )
@@ -167,24 +158,26 @@ def compare(a: RowAt, b: RowAt, *, threats: Sequence[str] = (), tiers: Sequence[
                 f"there is no threat {threat!r}", field="--threat", remedy=f"give one of: {', '.join(sorted(known))}"
             )
     wanted = [q for q in quantities(a.table, tiers) if not q.threat or not threats or q.threat in threats]
-    found = [(q, d) for q in wanted if (d := differences(a.records, b.records, q)) is not None]
-    missing = [q for q in wanted if q not in {known for known, _ in found}]
-    drawn = resampled_means(np.stack([d for _, d in found], axis=2))
-    models = [flip_test(d) for _, d in found]
-    trainings = [crossed_test(d).p for _, d in found] if len(seeds) > 1 else []
+    own, other = ([record for record in row.records if record.seed in seeds] for row in (a, b))
+    found = {q: (x, y) for q in wanted if (x := outcomes(own, q)) is not None and (y := outcomes(other, q)) is not None}
+    missing = [q for q in wanted if q not in found]
+    paired = [x - y for x, y in found.values()]
+    means = estimates([float(d.mean()) for d in paired], resampled_means(np.stack(paired, axis=2)))
+    models = [flip_test(d) for d in paired]
+    trainings = [crossed_test(d).p for d in paired] if len(seeds) > 1 else []
     corrected, corrected_trainings = holm(models), holm(trainings)
     lines = tuple(
         Difference(
             quantity,
-            a=_mean(a, seeds, quantity),
-            b=_mean(b, seeds, quantity),
-            difference=estimate(float(d.mean()), drawn[:, n]),
+            a=float(x.mean()),
+            b=float(y.mean()),
+            difference=means[n],
             p_models=models[n],
             holm_models=corrected[n],
             p_trainings=trainings[n] if trainings else None,
             holm_trainings=corrected_trainings[n] if trainings else None,
         )
-        for n, (quantity, d) in enumerate(found)
+        for n, (quantity, (x, y)) in enumerate(found.items())
     )
     return Comparison(a, b, a.table.examples, seeds, lines, tuple(_cautions(a, b, seeds, missing)))
 
@@ -217,41 +210,30 @@ def sentence(comparison: Comparison, line: Difference) -> str:
 def _names(comparison: Comparison) -> tuple[str, str]:
     """What to call the rows: the defenses where the models are the same, and the whole address where that is."""
     a, b = comparison.a, comparison.b
-    short = [at.row.defense.name for at in (a, b)] if a.row.model.key == b.row.model.key else [_pair(a), _pair(b)]
-    return (short[0], short[1]) if short[0] != short[1] else (a.address, b.address)
-
-
-def _pair(at: RowAt) -> str:
-    return f"{at.row.model.name} + {at.row.defense.name}"
-
-
-def _mean(at: RowAt, seeds: Sequence[int], quantity: Quantity) -> float:
-    found = layers([record for record in at.records if record.seed in seeds], quantity)
-    assert found is not None  # differences() has found it
-    return float(found.mean())
+    same_model = a.row.model.key == b.row.model.key
+    first, second = (
+        at.row.defense.name if same_model else f"{at.row.model.name} + {at.row.defense.name}" for at in (a, b)
+    )
+    return (first, second) if first != second else (a.address, b.address)
 
 
 def _cautions(a: RowAt, b: RowAt, seeds: Sequence[int], missing: Sequence[Quantity]) -> list[str]:
-    said = []
+    cautions = []
     for at in (a, b):
-        said += [f"{at.address} is not ranked: {f.title}. {f.explanation}" for f in at.row.flags if f.blocks_rank]
+        cautions += [f"{at.address} is not ranked: {f.title}. {f.explanation}" for f in at.row.flags if f.blocks_rank]
         left = sorted(set(at.row.seeds) - set(seeds))
         if left:
-            said.append(f"{seed_list(left)} of {at.address} are left out: the other row has no such seed.")
+            cautions.append(f"{seed_list(left)} of {at.address} are left out: the other row has no such seed.")
     if not a.table.ranked:
-        said.append("This is the demo track, or simulated data: a difference here is no result.")
+        cautions.append("This is the demo track, or simulated data: a difference here is no result.")
     if len(seeds) == 1:
-        said.append(
+        cautions.append(
             "One common seed: intervals and p hold for these two trained models only. New trainings may differ."
         )
     elif len(seeds) < MIN_SEEDS:
-        said.append("Fewer than three common seeds: the variation between trainings is a guess.")
+        cautions.append("Fewer than three common seeds: the variation between trainings is a guess.")
     if any(not column.ranked for column in a.table.threats) and a.row.model.name != b.row.model.name:
-        said.append("Embedding threats are not to be compared across models: budgets are relative to each model's own.")
+        cautions.append("Embedding threats cannot be compared across models: budgets are relative to each model's own.")
     if missing:
-        said.append(f"Not compared, because a row has no such result: {', '.join(q.words for q in missing)}.")
-    return said
-
-
-def _seeds(at: RowAt) -> str:
-    return seed_list(at.row.seeds)
+        cautions.append(f"Not compared, because a row has no such result: {', '.join(q.words for q in missing)}.")
+    return cautions

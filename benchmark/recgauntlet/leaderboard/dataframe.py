@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recgauntlet.core.card import TIERS
+from recgauntlet.core.card import TIERS, Tier
 from recgauntlet.leaderboard.address import Board, RowAt, open_board, row_id
-from recgauntlet.leaderboard.schema import FailedCell, TaskTable
+from recgauntlet.leaderboard.decoded import DecodedRecord
+from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.metrics import ranking as metrics
 from recgauntlet.records.release import ROOT
 from recgauntlet.records.schema import RunRecord, ThreatOutcome, TierOutcome, robust_accuracy
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A column of a DataFrame: its name, its pandas dtype, the unit of its values, and what they mean."""
 
     name: str
@@ -123,7 +122,9 @@ def load(release: str | Path, *, examples: bool = False, root: Path = ROOT) -> p
     for path, error in board.results.broken:
         warnings.warn(f"{path} is left out: {error.problem}", stacklevel=2)
     if examples:
-        return _examples(board)
+        parts = [part for table in board.tables for row in table.rows for part in _example_frames(board, table, row)]
+        dtypes = {column.name: column.dtype for column in EXAMPLE_COLUMNS}
+        return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*dtypes])).astype(dtypes)
     lines = [line for table in board.tables for line in _table_lines(board, table)]
     data = {c.name: pd.array([line.get(c.name) for line in lines], dtype=c.dtype) for c in COLUMNS}
     return pd.DataFrame(data)
@@ -138,24 +139,16 @@ def documentation(columns: Sequence[Column]) -> str:
 
 def _table_lines(board: Board, table: TaskTable) -> Iterator[dict[str, Any]]:
     for row in table.rows:
-        at = RowAt(board, table, row)
-        for record in at.records:
-            whole = _whole(record)
-            common = {**_cell(board, table, record), **whole, "row": row_id(table, row)}
+        for record in RowAt(board, table, row).records:
+            cell = _cell(board, table, record) | _source(table, record) | _whole(record) | {"row": row_id(table, row)}
             for threat in record.threats:
-                tiers = {outcome.tier: outcome for outcome in threat.tiers}
-                for tier in TIERS if not threat.applicable else [tier for tier in TIERS if tier in tiers]:
-                    proved = record.proved(threat.id, tier)
-                    yield (
-                        common
-                        | _under(threat, tiers.get(tier), whole["clean_accuracy"])
-                        | {
-                            "tier": tier,
-                            "certified_accuracy": None if proved is None else float(proved.mean()),
-                        }
-                    )
+                for tier in TIERS:
+                    outcome = record.tier(threat.id, tier)
+                    if outcome is not None or not threat.applicable:
+                        yield cell | _under(threat, outcome, cell["clean_accuracy"]) | _at(record, threat.id, tier)
     for lost in table.failed:
-        yield _failed(board, table, lost)
+        record = board.records[lost.digest]
+        yield _cell(board, table, record) | _source(table, record)
 
 
 def _cell(board: Board, table: TaskTable, record: RunRecord) -> dict[str, Any]:
@@ -166,6 +159,12 @@ def _cell(board: Board, table: TaskTable, record: RunRecord) -> dict[str, Any]:
         "model": record.model.name,
         "defense": record.defense.name,
         "seed": record.seed,
+    }
+
+
+def _source(table: TaskTable, record: RunRecord) -> dict[str, Any]:
+    """Versions, options and hashes of a cell."""
+    return {
         "status": record.status,
         "model_version": record.model.version,
         "model_hyperparameters": json.dumps(record.model.hyperparameters, sort_keys=True),
@@ -184,24 +183,19 @@ def _cell(board: Board, table: TaskTable, record: RunRecord) -> dict[str, Any]:
 
 def _whole(record: RunRecord) -> dict[str, Any]:
     """What a finished cell has once, whatever the threat."""
-    clean, cost = record.clean, record.cost
-    assert clean is not None  # a row of a table has finished records only
-    assert cost is not None
-    labels = clean.impression_labels.to_bool()
-    scores = np.nan_to_num(clean.impression_scores.to_float(), nan=-np.inf)
-    offsets = metrics.offsets_of(np.array(clean.impression_sizes, dtype=np.int64))
+    decoded, cost = DecodedRecord(record), record.cost
     return {
-        "clean_accuracy": metrics.accuracy(clean.labels.to_bool(), clean.scores.to_float()),
-        "examples": clean.labels.n,
-        "auc": metrics.auc(labels, scores),
-        "ndcg10": metrics.ndcg(labels, scores, offsets, 10),
+        "clean_accuracy": float(decoded.correct.mean()),
+        "examples": len(decoded.correct),
+        "auc": metrics.auc(decoded.labels, decoded.scores),
+        "ndcg10": float(decoded.ndcg10.mean()),
         "failed_gates": ";".join(dict.fromkeys(gate.name for gate in record.gates if not gate.passed)),
-        "training_seconds": cost.seconds,
-        "training_flops": cost.flops,
-        "seconds_ratio": cost.seconds_ratio,
-        "flops_ratio": cost.flops_ratio,
-        "peak_memory_bytes": cost.peak_memory_bytes,
-        "parameters": cost.parameters,
+        "training_seconds": cost and cost.seconds,
+        "training_flops": cost and cost.flops,
+        "seconds_ratio": cost and cost.seconds_ratio,
+        "flops_ratio": cost and cost.flops_ratio,
+        "peak_memory_bytes": cost and cost.peak_memory_bytes,
+        "parameters": cost and cost.parameters,
     }
 
 
@@ -227,75 +221,40 @@ def _under(threat: ThreatOutcome, outcome: TierOutcome | None, clean: float) -> 
     }
 
 
-def _failed(board: Board, table: TaskTable, lost: FailedCell) -> dict[str, Any]:
-    return _cell(board, table, board.records[lost.digest])
+def _at(record: RunRecord, threat: str, tier: Tier) -> dict[str, Any]:
+    proved = record.proved(threat, tier)
+    return {"tier": tier, "certified_accuracy": None if proved is None else float(proved.mean())}
 
 
-def _examples(board: Board) -> pd.DataFrame:
+def _example_frames(board: Board, table: TaskTable, row: Row) -> Iterator[pd.DataFrame]:
+    """One row a test example, a frame for each seed, threat and tier of the leaderboard's row."""
     import pandas as pd
 
-    parts: list[dict[str, Any]] = []
-    for table in board.tables:
-        for row in table.rows:
-            for record in RowAt(board, table, row).records:
-                for threat in record.threats:
-                    parts += _example_parts(board, table, record, threat, row_id(table, row))
-    names = [column.name for column in EXAMPLE_COLUMNS]
-    if not parts:
-        return pd.DataFrame({c.name: pd.array([], dtype=c.dtype) for c in EXAMPLE_COLUMNS})
-    joined = {}
-    for column in EXAMPLE_COLUMNS:
-        if column.dtype == "category":
-            joined[column.name] = _categories([(part[column.name], len(part["example"])) for part in parts])
-        else:
-            joined[column.name] = pd.array(np.concatenate([part[column.name] for part in parts]), dtype=column.dtype)
-    return pd.DataFrame(joined, columns=names)
-
-
-def _example_parts(
-    board: Board, table: TaskTable, record: RunRecord, threat: ThreatOutcome, row: str
-) -> Iterator[dict[str, Any]]:
-    clean = record.clean
-    assert clean is not None  # a row of a table has finished records only
-    labels, scores = clean.labels.to_bool(), clean.scores.to_float()
-    example = np.arange(len(labels))
-    broken_by = np.full(len(labels), None, dtype=object)
-    outcomes = {outcome.tier: outcome for outcome in threat.tiers}
-    for tier in [tier for tier in TIERS if tier in outcomes]:
-        for attack in outcomes[tier].attacks:  # in the order they ran: the first attack that broke an example counts
-            broken_by[attack.broken.to_bool() & (broken_by == None)] = attack.name  # noqa: E711  elementwise
-        proved = record.proved(threat.id, tier)
-        yield {
-            "release": board.name,
-            "task": table.task,
-            "track": table.track,
-            "model": record.model.name,
-            "defense": record.defense.name,
-            "seed": np.full(len(labels), record.seed),
-            "threat": threat.id,
-            "tier": tier,
-            "example": example,
-            "pair": example // 2,
-            "clicked": labels,
-            "clean_score": scores,
-            "clean_right": metrics.correct(labels, scores),
-            "robust": outcomes[tier].robust.to_bool(),
-            "certified": np.full(len(labels), None, dtype=object) if proved is None else proved.astype(object),
-            "broken_by": broken_by.copy(),
-            "row": row,
-        }
-
-
-def _categories(parts: Sequence[tuple[str | np.ndarray[Any, Any], int]]) -> pd.Categorical:
-    """One categorical of parts that are a single text each, or texts and None by example."""
-    import pandas as pd
-
-    texts = sorted(
-        {text for part, _ in parts for text in ([part] if isinstance(part, str) else part) if text is not None}
-    )
-    code = {text: place for place, text in enumerate(texts)} | {None: -1}
-    codes = [
-        np.full(size, code[part]) if isinstance(part, str) else np.fromiter((code[t] for t in part), np.int64, size)
-        for part, size in parts
-    ]
-    return pd.Categorical.from_codes(np.concatenate(codes), categories=texts)
+    for record in RowAt(board, table, row).records:
+        decoded = DecodedRecord(record)
+        labels, scores = decoded.clean.labels.to_bool(), decoded.clean.scores.to_float()
+        example = np.arange(len(labels))
+        for threat in record.threats:
+            broken_by = np.full(len(labels), None, dtype=object)
+            for tier in TIERS:
+                outcome, proved = record.tier(threat.id, tier), record.proved(threat.id, tier)
+                if outcome is None:
+                    continue
+                for attack in outcome.attacks:  # in the order they ran: the first that broke an example counts
+                    broken_by[attack.broken.to_bool() & (broken_by == None)] = attack.name  # noqa: E711  elementwise
+                yield pd.DataFrame(
+                    _cell(board, table, record)
+                    | {
+                        "threat": threat.id,
+                        "tier": tier,
+                        "example": example,
+                        "pair": example // 2,
+                        "clicked": labels,
+                        "clean_score": scores,
+                        "clean_right": decoded.correct,
+                        "robust": outcome.robust.to_bool(),
+                        "certified": proved,
+                        "broken_by": broken_by.copy(),
+                        "row": row_id(table, row),
+                    }
+                )

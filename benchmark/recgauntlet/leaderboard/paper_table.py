@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 
 from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.escape import shortened
-from recgauntlet.leaderboard.address import Board, RowAt, row_id
-from recgauntlet.leaderboard.compare import CLEAN, Quantity, differences, twin_of
+from recgauntlet.leaderboard.address import Board, RowAt, row_id, suggestion
+from recgauntlet.leaderboard.compare import CLEAN, Quantity, differences, quantities, twin_of
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.metrics.bootstrap import Estimate, shared_ranks
 from recgauntlet.metrics.significance import crossed_test, holm, stars
@@ -32,6 +31,8 @@ NUMBERS: dict[str, tuple[str, Number, str]] = {
     "training_seconds_ratio": ("time ratio", lambda row: row.cost.seconds_ratio, "{:.2f}"),
     "training_flops": ("training, FLOPs", lambda row: row.cost.training_flops, "{:.3g}"),
     "training_flops_ratio": ("FLOPs ratio", lambda row: row.cost.flops_ratio, "{:.2f}"),
+    "training_forwards": ("forward passes", lambda row: row.cost.forwards, "{:.3g}"),
+    "training_backwards": ("backward passes", lambda row: row.cost.backwards, "{:.3g}"),
     "peak_memory_bytes": ("memory, bytes", lambda row: row.cost.peak_memory_bytes, "{:.3g}"),
     "parameters": ("parameters", lambda row: row.cost.parameters, "{:.3g}"),
     "inference_ms_per_1000": ("scoring 1,000, ms", lambda row: row.cost.inference_ms_per_1000, "{:.3g}"),
@@ -120,27 +121,27 @@ def build_paper_tables(board: Board, chosen: Selection, columns: Sequence[str] =
 
 def quantities_of(table: TaskTable, tiers: Sequence[Tier], columns: Collection[str]) -> tuple[Quantity, ...]:
     """The accuracies that `columns` show."""
-    robust = tuple(Quantity(column.id, tier) for column in table.threats for tier in tiers)
-    return (*((CLEAN,) if "clean_accuracy" in columns else ()), *(robust if "robust_accuracy" in columns else ()))
+    return tuple(
+        q for q in quantities(table, tiers) if ("robust_accuracy" if q.threat else "clean_accuracy") in columns
+    )
 
 
-def against_twins(board: Board, table: TaskTable, shown: TaskTable, quantities: Sequence[Quantity]) -> PValues:
-    """Holm's corrected p of every row of `shown` and quantity, against the row's undefended twin in the whole `table`.
+def against_twins(board: Board, table: TaskTable, shown: TaskTable, wanted: Sequence[Quantity]) -> PValues:
+    """Holm's corrected p of each `shown` row and `wanted` quantity, against the undefended twin in the whole `table`.
 
-    The test is `significance.crossed_test` on the common seeds; all that are shown are one family. Rows without a twin,
-    the twins themselves, and what has fewer than two common seeds have none.
+    The test is `significance.crossed_test` on the common seeds; all that are shown are one family. There is no p for
+    twins, rows without a twin, and fewer than two common seeds.
     """
     raw: PValues = {}
-    whole = {row_id(table, row): row for row in table.rows}
-    for own_id in (row_id(table, row) for row in shown.rows):
-        twin = twin_of(table, whole[own_id])
+    for row in shown.rows:
+        twin = twin_of(table, row)
         if twin is None:
             continue
-        own, other = RowAt(board, table, whole[own_id]).records, RowAt(board, table, twin).records
-        for quantity in quantities:
+        own, other = RowAt(board, table, row).records, RowAt(board, table, twin).records
+        for quantity in wanted:
             found = differences(own, other, quantity)
             if found is not None and len(found) > 1:
-                raw[own_id, quantity] = crossed_test(found).p
+                raw[row_id(table, row), quantity] = crossed_test(found).p
     return dict(zip(raw, holm(list(raw.values())), strict=True))
 
 
@@ -298,19 +299,19 @@ def select(tables: Sequence[TaskTable], chosen: Selection) -> tuple[TaskTable, .
     RecordError
         Where a name is nowhere in the tables (what is close to it is suggested), or nothing is left.
     """
-    _check_names(tables, chosen)
+    wanted = _checked(tables, chosen)
     kept = [
         replace(
             table,
-            threats=tuple(column for column in table.threats if _has(chosen.threats, column.id)),
+            threats=tuple(column for column in table.threats if column.id in wanted["threats"]),
             rows=tuple(
-                _chosen_row(row, chosen)
+                _chosen_row(row, wanted["threats"], wanted["tiers"])
                 for row in table.rows
-                if _has(chosen.models, row.model.name) and _has(chosen.defenses, row.defense.name)
+                if row.model.name in wanted["models"] and row.defense.name in wanted["defenses"]
             ),
         )
         for table in tables
-        if _has(chosen.tasks, table.task) and _has(chosen.tracks, table.track)
+        if table.task in wanted["tasks"] and table.track in wanted["tracks"]
     ]
     found = tuple(table for table in kept if table.rows and (table.threats or not chosen.threats))
     if not found:
@@ -320,29 +321,30 @@ def select(tables: Sequence[TaskTable], chosen: Selection) -> tuple[TaskTable, .
     return found
 
 
-def _check_names(tables: Sequence[TaskTable], chosen: Selection) -> None:
+def _checked(tables: Sequence[TaskTable], chosen: Selection) -> dict[str, Collection[str]]:
+    """The names that each field of `chosen` lets through."""
     rows = [row for table in tables for row in table.rows]
-    there: dict[str, tuple[Collection[str], set[str]]] = {
-        "task": (chosen.tasks, {table.task for table in tables}),
-        "track": (chosen.tracks, {table.track for table in tables}),
-        "model": (chosen.models, {row.model.name for row in rows}),
-        "defense": (chosen.defenses, {row.defense.name for row in rows}),
-        "threat": (chosen.threats, {column.id for table in tables for column in table.threats}),
-        "tier": (chosen.tiers, set(TIERS)),
+    there: dict[str, set[str]] = {
+        "tasks": {table.task for table in tables},
+        "tracks": {table.track for table in tables},
+        "models": {row.model.name for row in rows},
+        "defenses": {row.defense.name for row in rows},
+        "threats": {column.id for table in tables for column in table.threats},
+        "tiers": set(TIERS),
     }
-    for kind, (wanted, names) in there.items():
-        for name in wanted:
-            if name not in names:
-                close = get_close_matches(name, names, n=3, cutoff=0.4)
-                hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(sorted(names)[:20])}"
-                raise RecordError(f"there is no {kind} {name!r} here", field="--select", remedy=hint)
+    for field, names in there.items():
+        for name in set(getattr(chosen, field)) - names:
+            problem = f"there is no {field.removesuffix('s')} {name!r} here"
+            raise RecordError(problem, field="--select", remedy=suggestion(name, names))
+    return {field: getattr(chosen, field) or names for field, names in there.items()}
 
 
-def _chosen_row(row: Row, chosen: Selection) -> Row:
-    threats = [under for under in row.threats if _has(chosen.threats, under.threat)]
-    cells = [tuple(cell for cell in under.cells if _has(chosen.tiers, cell.tier)) for under in threats]
-    return replace(row, threats=tuple(replace(under, cells=kept) for under, kept in zip(threats, cells, strict=True)))
-
-
-def _has(chosen: Collection[str], name: str) -> bool:
-    return not chosen or name in chosen
+def _chosen_row(row: Row, threats: Collection[str], tiers: Collection[str]) -> Row:
+    return replace(
+        row,
+        threats=tuple(
+            replace(under, cells=tuple(cell for cell in under.cells if cell.tier in tiers))
+            for under in row.threats
+            if under.threat in threats
+        ),
+    )

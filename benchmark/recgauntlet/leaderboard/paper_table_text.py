@@ -94,7 +94,7 @@ def _markdown_table(table: PaperTable) -> str:
         [
             escaping.markdown(_short(line.model)) + _options(line, escaping.markdown),
             escaping.markdown(_short(line.defense)) + (" †" if line.unranked else ""),
-            *(_markdown_entry(entry) for entry in line.entries),
+            *(_entry(entry, escaping.markdown, "**{}**", "*{}*", "[{}, {}]") for entry in line.entries),
         ]
         for line in table.lines
     ]
@@ -111,19 +111,13 @@ def _markdown_table(table: PaperTable) -> str:
     )
 
 
-def _markdown_entry(entry: TableCell) -> str:
-    value = escaping.markdown(entry.text)
-    value = f"**{value}**" if entry.best else f"*{value}*" if entry.tied else value
-    raised = f"<sup>{escaping.markdown(entry.stars)}</sup>" if entry.stars else ""
-    return f"{value}{raised} [{entry.low}, {entry.high}]" if entry.low else value
-
-
 def _html_table(table: PaperTable) -> str:
     heads = "".join(f'<th scope="col">{_bdi(f"{head.group} {head.title}".strip())}</th>' for head in table.heads)
+    marks = ("<strong>{}</strong>", "<em>{}</em>", "<small>[{}, {}]</small>")
     rows = "\n".join(
         f'<tr><th scope="row">{_bdi(line.model)}{_options(line, escaping.html)}</th>'
         f"<td>{_bdi(line.defense)}{' †' if line.unranked else ''}</td>"
-        f"{''.join(f'<td>{_html_entry(entry)}</td>' for entry in line.entries)}</tr>"
+        f"{''.join(f'<td>{_entry(entry, escaping.html, *marks)}</td>' for entry in line.entries)}</tr>"
         for line in table.lines
     )
     notes = _notes(table, escaping.html, "bold", "italic")
@@ -135,11 +129,11 @@ def _html_table(table: PaperTable) -> str:
     )
 
 
-def _html_entry(entry: TableCell) -> str:
-    value = escaping.html(entry.text)
-    value = f"<strong>{value}</strong>" if entry.best else f"<em>{value}</em>" if entry.tied else value
-    raised = f"<sup>{entry.stars}</sup>" if entry.stars else ""
-    return f"{value}{raised} <small>[{entry.low}, {entry.high}]</small>" if entry.low else value
+def _entry(entry: TableCell, escape: Callable[[str], str], best: str, tied: str, interval: str) -> str:
+    """A cell of Markdown or HTML; `best`, `tied` and `interval` are templates."""
+    value = (best if entry.best else tied if entry.tied else "{}").format(escape(entry.text))
+    raised = f"<sup>{escape(entry.stars)}</sup>" if entry.stars else ""
+    return f"{value}{raised} {interval.format(entry.low, entry.high)}" if entry.low else value
 
 
 def _bdi(text: str) -> str:

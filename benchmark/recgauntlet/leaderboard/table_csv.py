@@ -11,7 +11,7 @@ from recgauntlet.core.card import TIERS
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.escape import csv_cell
 from recgauntlet.leaderboard.address import Board, row_id
-from recgauntlet.leaderboard.paper_table import Selection, against_twins, quantities_of, select
+from recgauntlet.leaderboard.paper_table import NUMBERS, Selection, against_twins, quantities_of, select
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatCells
 from recgauntlet.metrics.bootstrap import Estimate
 
@@ -106,7 +106,6 @@ def _written(frame: pd.DataFrame) -> bytes:
 
 
 def _line(table: TaskTable, row: Row) -> dict[str, Value]:
-    quality, cost = row.quality, row.cost
     line: dict[str, Value] = {
         "task": table.task,
         "version": table.version,
@@ -140,24 +139,7 @@ def _line(table: TaskTable, row: Row) -> dict[str, Value]:
                 line[f"robust_accuracy:{cells.threat}:{tier}"] = "not applicable"
     for cells in row.threats:
         line |= _further(cells)
-    return line | {
-        "auc": quality.auc,
-        "gauc": quality.gauc,
-        "impression_auc": quality.impression_auc,
-        "mrr": quality.mrr,
-        "ndcg@5": quality.ndcg5,
-        "ndcg@10": quality.ndcg10,
-        "training_seconds": cost.training_seconds,
-        "training_seconds_ratio": cost.seconds_ratio,
-        "training_flops": cost.training_flops,
-        "training_flops_ratio": cost.flops_ratio,
-        "training_forwards": cost.forwards,
-        "training_backwards": cost.backwards,
-        "peak_memory_bytes": cost.peak_memory_bytes,
-        "parameters": cost.parameters,
-        "inference_ms_per_1000": cost.inference_ms_per_1000,
-        "attack_seconds": cost.attack_seconds,
-    }
+    return line | {name: value_of(row) for name, (_, value_of, _) in NUMBERS.items()}
 
 
 def _further(cells: ThreatCells) -> dict[str, Value]:

@@ -103,7 +103,7 @@ def test_a_sentence_names_the_difference_its_interval_and_p(release: str) -> Non
 def test_a_sentence_on_models_names_models(release: str) -> None:
     found = of(release, "shop/mf/standard", "shop/nrms/standard")
     assert sentence(found, found.differences[0]).startswith("mf + standard has")
-    assert any("not to be compared across models" in caution for caution in found.cautions)
+    assert any("cannot be compared across models" in caution for caution in found.cautions)
     assert any("no such result: robust accuracy under stuffing" in caution for caution in found.cautions)
 
 
