@@ -30,9 +30,7 @@ class Crashes(Defense):
 
 class LosesEverything(Defense):
     def filter(self, pairs: Pairs) -> Pairs:
-        return replace(
-            pairs, **{name: getattr(pairs, name)[:0] for name in ("users", "histories", "clicked", "unclicked")}
-        )
+        return pairs.select(slice(0))
 
 
 class Clips(Defense):
@@ -42,11 +40,13 @@ class Clips(Defense):
         self.epsilon = min(epsilon, 0.2)
 
 
-class Anneals(Defense):
-    """Changes its hyper-parameter while it trains."""
-
+class WithEpsilon(Defense):
     def __init__(self, *, epsilon: float = 0.25) -> None:
         self.epsilon = epsilon
+
+
+class Anneals(WithEpsilon):
+    """Changes its hyper-parameter while it trains."""
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
         self.epsilon *= 0.9
@@ -71,19 +71,15 @@ class FiltersOnce(Defense):
 
     def filter(self, pairs: Pairs) -> Pairs:
         first, self.done = not self.done, True
-        names = ("users", "histories", "clicked", "unclicked")
-        return replace(pairs, **{name: getattr(pairs, name)[1:] for name in names}) if first else pairs
+        return pairs.select(slice(1, None)) if first else pairs
 
 
 class TunesWhatIsNotThere(Defense):
     search_space: ClassVar[SearchSpace] = {"rate": Between(0.1, 0.5)}
 
 
-class TunesAnotherType(Defense):
+class TunesAnotherType(WithEpsilon):
     search_space: ClassVar[SearchSpace] = {"epsilon": Between(1, 4)}
-
-    def __init__(self, *, epsilon: float = 0.25) -> None:
-        self.epsilon = epsilon
 
 
 class InventsASurface(Defense):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tomllib
 from collections.abc import Callable
 from contextlib import chdir, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from tiny_task import CARD
 
 from recgauntlet import SourceOptions, Tables, Task, TaskCard
 from recgauntlet.core.card import Track
@@ -69,45 +71,12 @@ def whole_life(order: list[str], place: int) -> list[str]:
 
 def task(load: Callable[[], Tables] = interactions, rule: str = "uniform-unseen", **changes: Any) -> Task:
     """A task over `load`, whose card is right but for `changes` (of the track where they name a field of it)."""
-    track: dict[str, Any] = {
-        "source": {
-            "name": "Invented",
-            "url": "https://example.org/",
-            "licence": "CC0",
-            "redistributable": True,
-            "citation": "@misc{invented, title = {Invented}}",
-        },
-        "fingerprint": "",
-        "split": {"valid_from": "0.6", "test_from": "0.8"},
-        "negatives": {"rule": rule, "train_per_click": 1, "eval_per_click": 3},
-        "history_length": 5,
-        "token_length": 8,
-        "train_pairs": 60,
-        "valid_pairs": 20,
-        "test_pairs": 20,
-        "test_impressions": 20,
-    }
-    content: dict[str, Any] = {
-        "id": "invented",
-        "version": 1,
-        "title": "Will they?",
-        "question": "Will they take it?",
-        "description": "Invented.",
-        "clicked": "took",
-        "metrics": ["accuracy"],
-        "threats": [
-            {
-                "id": "embedding",
-                "surface": "embedding",
-                "goal": "flip",
-                "ranked": True,
-                "norm": "l2",
-                "radius": {"low": 0.1, "standard": 0.25, "high": 0.5},
-                "queries": {"low": 10, "standard": 10, "high": 10},
-                "source": "ours",
-            }
-        ],
-    }
+    content: dict[str, Any] = tomllib.loads(CARD)
+    content["threats"] = [threat | {"ranked": True} for threat in content["threats"] if threat["id"] == "embedding"]
+    negatives = {"rule": rule, "train_per_click": 1, "eval_per_click": 3}
+    track: dict[str, Any] = content["tracks"]["standard"]
+    track |= {"negatives": negatives, "split": {"valid_from": "0.6", "test_from": "0.8"}, "train_pairs": 60}
+    track |= {"valid_pairs": 20, "test_impressions": 20}
     # What a broken loader gives has no fingerprint, and what it leaves behind it leaves elsewhere.
     with TemporaryDirectory() as elsewhere, chdir(elsewhere), suppress(Exception):
         track["fingerprint"] = fingerprint(load()).sha256

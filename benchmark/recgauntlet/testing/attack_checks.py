@@ -138,6 +138,7 @@ def no_back_door(subject: AttackSubject) -> None:
 @rule("draw from rng, keyed by example ids, and from nothing else")
 def determinism(subject: AttackSubject) -> None:
     """One seed gives the same inputs: draws come from rng, and no global generator is used."""
+    untouched = torch.Generator().manual_seed(0).get_state()  # as `AttackSubject.perturb` leaves it to an attack
     for each in subject.at("standard"):
         scramble(1)
         first, _ = subject.perturb(each)
@@ -145,15 +146,10 @@ def determinism(subject: AttackSubject) -> None:
         second, _ = subject.perturb(each)
         _require_equal(subject, each, first, second, 0.0, "asked twice with one seed")
         require(
-            torch.equal(_seeded_state(), torch.get_rng_state()),
+            torch.equal(untouched, torch.get_rng_state()),
             f"{each.threat.id}: the global generator of torch was drawn from or seeded",
             "pass generator=rng.torch(example_id), or use rng.normal(batch.example_ids, shape)",
         )
-
-
-def _seeded_state() -> Tensor:
-    """The global generator as `AttackSubject.perturb` leaves it to an attack."""
-    return torch.Generator().manual_seed(0).get_state()
 
 
 @rule("key draws by batch.example_ids, and compute nothing over the batch (means, maxima, early exits for all)")

@@ -86,7 +86,7 @@ class Check:
         except RecGauntletError as error:
             raise ConformanceError(error.problem, error.remedy) from None
         except Exception as error:  # a plugin may fail in any way
-            raise ConformanceError(f"it raised {in_words(error)}", self.remedy) from error
+            raise ConformanceError(f"it raised {described(error)}", self.remedy) from error
 
 
 Tested = TypeVar("Tested")
@@ -177,7 +177,7 @@ def rule(remedy: str, *, needs_run: bool = True) -> Callable[[Callable[[AnySubje
     return lambda body: Rule(body, remedy, needs_run)
 
 
-def in_words(error: Exception) -> str:
+def described(error: Exception) -> str:
     """An error with its last places, file names without their directories."""
     frames = traceback.extract_tb(error.__traceback__)[-3:]
     places = " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)

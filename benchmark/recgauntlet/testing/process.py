@@ -26,7 +26,7 @@ from recgauntlet.training.device import make_deterministic
 
 
 @contextmanager
-def steady(seed: int = 0) -> Iterator[None]:
+def steady() -> Iterator[None]:
     """One thread, deterministic kernels and seeded generators, as in a cell; all of it put back afterwards."""
     states = random.getstate(), np.random.get_state()
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
@@ -36,8 +36,8 @@ def steady(seed: int = 0) -> Iterator[None]:
     filled = utils.fill_uninitialized_memory
     with mock.patch.dict(os.environ), chdir(Path.cwd()), torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.set_num_threads(1)
-        scramble(seed)
-        make_deterministic(seed)
+        scramble(0)
+        make_deterministic(0)
         try:
             yield
         finally:
@@ -56,7 +56,7 @@ def scramble(seed: int) -> None:
 
 
 def left_behind(work: Callable[[], object]) -> list[str]:
-    """Settings that `work` changes, and threads, open files and files that it leaves, each in a few words.
+    """Settings that `work` changes, and threads, open files and files that it leaves: a description of each.
 
     It runs twice: what is opened once for good (a tokenizer, a pool of the library's) is no leak, settings always are.
     What is still being closed by a thread of a library's, as pyarrow closes files, is given two seconds.
@@ -91,7 +91,7 @@ def _settings() -> dict[str, str]:
 
 
 def _running() -> Counter[str]:
-    """Every thread that runs and every file that is open, in words; no files where the system does not list them."""
+    """Descriptions of the threads that run and of the files that are open (none where the system lists none)."""
     gc.collect()  # quick inside `apart`
     found = [f"the thread {thread.name} ({thread.ident}) is still running" for thread in threading.enumerate()]
     directory = next((path for path in map(Path, ("/proc/self/fd", "/dev/fd")) if path.is_dir()), None)

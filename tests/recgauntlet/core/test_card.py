@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -122,49 +120,29 @@ def test_a_track_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "standard" in caught.value.remedy
 
 
-def _set(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
-    def change(content: dict[str, Any]) -> None:
-        part: Any = content
-        for key in path[:-1]:
-            part = part[key]
-        assert part[path[-1]] != to
-        part[path[-1]] = to
-
-    return change
-
-
-def fingerprint_after(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> tuple[str, str]:
+@pytest.mark.parametrize(
+    ("path", "value", "moves"),
+    [
+        (("version",), 2, True),
+        (("threats", 0, "words", "high"), 5, True),
+        (("threats", 1, "min_cosine"), 0.4, True),
+        (("tracks", "standard", "test_pairs"), 11, True),
+        (("tracks", "standard", "sampling_seed"), 1, True),
+        (("tracks", "standard", "split", "test_from"), "0.9", True),
+        (("title",), "another", False),
+        (("description",), "another", False),
+        (("threats", 0, "source"), "a paper", False),
+        (("tracks", "standard", "source", "citation"), "@misc{x}", False),
+    ],
+)
+def test_a_number_moves_the_fingerprint_and_prose_does_not(
+    tmp_path: Path, path: tuple[str | int, ...], value: Any, *, moves: bool
+) -> None:
     card = load(tmp_path, CARD)
-    content = copy.deepcopy(card.model_dump(mode="json"))
-    change(content)
-    return card.fingerprint("standard"), TaskCard.model_validate(content).fingerprint("standard")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        _set("version", to=2),
-        _set("threats", 0, "words", "high", to=5),
-        _set("threats", 1, "min_cosine", to=0.4),
-        _set("tracks", "standard", "test_pairs", to=11),
-        _set("tracks", "standard", "sampling_seed", to=1),
-        _set("tracks", "standard", "split", "test_from", to="0.9"),
-    ],
-)
-def test_a_number_moves_the_fingerprint(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    before, after = fingerprint_after(tmp_path, change)
-    assert before != after
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        _set("title", to="another"),
-        _set("description", to="another"),
-        _set("threats", 0, "source", to="a paper"),
-        _set("tracks", "standard", "source", "citation", to="@misc{x}"),
-    ],
-)
-def test_prose_leaves_the_fingerprint(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    before, after = fingerprint_after(tmp_path, change)
-    assert before == after
+    content = card.model_dump(mode="json")
+    part: Any = content
+    for key in path[:-1]:
+        part = part[key]
+    assert part[path[-1]] != value
+    part[path[-1]] = value
+    assert (TaskCard.model_validate(content).fingerprint("standard") != card.fingerprint("standard")) is moves

@@ -3,24 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from recgauntlet.core.dataset import INTERACTIONS, ITEMS, Tables
 from recgauntlet.data.cleaning import table_of
 from recgauntlet.data.fingerprint import fingerprint
-
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(texts, texts, texts), min_size=1, max_size=6), st.randoms())
-def test_the_order_of_rows_does_not_matter(rows: list[tuple[str, str, str]], random: object) -> None:
-    shuffled = list(rows)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
-    interactions = table_of([("u", "i", 1)], INTERACTIONS)
-    first, second = (fingerprint(Tables(table_of(each, ITEMS), interactions)) for each in (rows, shuffled))
-    assert first == second
 
 
 @pytest.mark.parametrize("table", ["items", "interactions", "impressions"])

@@ -24,7 +24,7 @@ def data() -> TaskData:
 
 
 def first(pairs: Pairs, count: int) -> Pairs:
-    return Pairs(pairs.users[:count], pairs.histories[:count], pairs.clicked[:count], pairs.unclicked[:count])
+    return pairs.select(slice(count))
 
 
 class Forgetting(TextThreatModel):

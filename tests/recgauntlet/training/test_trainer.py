@@ -149,7 +149,7 @@ def test_a_broken_loss_is_named_with_a_remedy(data: TaskData, kind: str, words: 
 def test_a_filter_that_leaves_nothing_is_named(data: TaskData) -> None:
     class Greedy(Standard):
         def filter(self, pairs: Pairs) -> Pairs:
-            return Pairs(pairs.users[:0], pairs.histories[:0], pairs.clicked[:0], pairs.unclicked[:0])
+            return pairs.select(slice(0))
 
     with pytest.raises(PluginError) as caught:
         run(data, Greedy())
@@ -159,7 +159,7 @@ def test_a_filter_that_leaves_nothing_is_named(data: TaskData) -> None:
 def test_a_filter_decides_what_is_learned_from(data: TaskData) -> None:
     class Half(Watching):
         def filter(self, pairs: Pairs) -> Pairs:
-            return Pairs(pairs.users[:80], pairs.histories[:80], pairs.clicked[:80], pairs.unclicked[:80])
+            return pairs.select(slice(80))
 
     half = Half()
     _, trained = run(data, half)
