@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from recgauntlet.core.batch import Batch, Users
+from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import Threat
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
-from recgauntlet.core.types import PAD
-from recgauntlet.threats.lexicon import words_of
 from recgauntlet.threats.registry import threat_model
-from recgauntlet.threats.smoothing import DeletionSmoothed, SmoothedSurface, left_of
+from recgauntlet.threats.smoothing import SMOOTHED, DeletionSmoothed
 from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 
 
@@ -33,8 +29,7 @@ class RandomizedSmoothing(Defense):
 
     The surface is that of the task's first ranked threat to words or histories (of the first such threat, where none is
     ranked). `recgauntlet.threats.smoothing.DeletionSmoothed` defines the served model and its score; the
-    evaluator's
-    certificate is `recgauntlet.evaluation.certify`.
+    evaluator's certificate is `recgauntlet.evaluation.certify`.
 
     Deviations. Cohen et al. and Huang et al. (RS-Del) draw fresh noise for every prediction and certify the average
     over all noise by a Monte Carlo test, with a chance of error. Here the deletions that are served are drawn once, so
@@ -70,8 +65,8 @@ class RandomizedSmoothing(Defense):
         self.p_delete = p_delete
         self.votes = votes
         self.sharpness = sharpness
-        self._surface: SmoothedSurface | None = None
-        self._texts: tuple[str, ...] = ()
+        self._smoothed: type[DeletionSmoothed] | None = None
+        self._catalog: Catalog | None = None
 
     @property
     def kept(self) -> int:
@@ -87,31 +82,20 @@ class RandomizedSmoothing(Defense):
                 field="threats",
                 remedy="train this defense on a task whose card has such a threat: it deletes words or items",
             )
-        self._surface = "history" if chosen.surface == "history" else "candidate-text"
-        self._texts = catalog.texts
+        self._smoothed, self._catalog = SMOOTHED[chosen.surface], catalog
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
         noisy = self.deleted(batch, context)
         return model.click_loss(model_scores(model, noisy), noisy)
 
     def deleted(self, batch: Batch, context: TrainingContext) -> Batch:
-        """The same examples, each word or history item deleted with probability `p_delete`; a user's history is the
-        same for all of its candidates."""
-        generator = context.rng.torch(context.step)
-        if self._surface == "history":
-            users = batch.users
-            draws = torch.rand(users.histories.shape, generator=generator).to(users.histories.device)
-            seen = (draws >= self.p_delete) & (users.histories != PAD)
-            left, _ = left_of(users.histories, seen.unsqueeze(1))
-            return replace(batch, users=Users(users.ids, left[:, 0]))
-        texts = batch.texts or [self._texts[i] for i in batch.items.tolist()]
-        words = [words_of(text) for text in texts]
-        draws = torch.rand(sum(map(len, words)), generator=generator)
-        kept = iter((draws >= self.p_delete).tolist())
-        return batch.with_texts([" ".join([word for word in part if next(kept)]) for part in words])
+        """The same examples, each word or history item deleted with probability `p_delete`."""
+        assert self._smoothed is not None  # prepared
+        assert self._catalog is not None
+        return self._smoothed.deleted(self._catalog, batch, self.p_delete, context.rng.torch(context.step))
 
     def wrap(self, model: Recommender) -> Recommender:
         """The vote; the model itself where it does not read what would be deleted."""
-        if self._surface is None or self._surface not in model.surfaces:
+        if self._smoothed is None or self._smoothed.surface not in model.surfaces:
             return model
-        return DeletionSmoothed(model, self._surface, votes=self.votes, kept=self.kept, sharpness=self.sharpness).eval()
+        return self._smoothed(model, votes=self.votes, kept=self.kept, sharpness=self.sharpness).eval()

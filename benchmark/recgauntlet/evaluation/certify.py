@@ -13,7 +13,7 @@ probability of at least 0. Whichever `a` votes these are, the mean over all vote
 
 and where this is above one half, no legal input is answered wrong. It holds for every input that the verifier lets
 pass, needs no sampling, and has no chance of error. It trusts the model inside to be a fixed function of what each vote
-reads, which the gates `deterministic` and `scores-each-by-itself` look at, and which every attack tries to disprove.
+reads, which the checks `deterministic` and `scores-each-by-itself` look at, and which every attack tries to disprove.
 
 How many elements a budget lets an attacker touch (`ThreatModel.touched`) follows the verifier's rules. Rules
 that are not about numbers of edits are left out, which can only make the certificate smaller:
@@ -25,8 +25,7 @@ that are not about numbers of edits are left out, which can only make the certif
   full history pushes the oldest item out, which is touched too. An item that stands in several places is seen by the
   same votes in all of them.
 
-The argument is that of Levine and Feizi (2020, "(De)Randomized Smoothing"). RS-Del (Huang et al. 2023) bounds answers
-under fresh noise instead: with `r` words changed, at most `1 - p^r` of the noise sees one of them, here `r m / k`.
+The argument is that of Levine and Feizi (2020, "(De)Randomized Smoothing").
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ from recgauntlet.evaluation.setup import Trial, attackable
 from recgauntlet.records.schema import Gate
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.registry import threat_model
-from recgauntlet.threats.smoothing import DeletionSmoothed
+from recgauntlet.threats.smoothing import SMOOTHED, DeletionSmoothed
 
 MARGIN = 1e-4
 """By how much the mean of the probabilities must exceed one half: far above the rounding of single precision."""
@@ -59,8 +58,8 @@ def certify(trial: Trial, threat: Threat, tiers: Sequence[Tier]) -> tuple[Certif
     promotes, clicked candidates are not attacked and keep their clean outcome, as in robust accuracy.
     """
     model = trial.model
-    # no subclass: it may override what the proof is about
-    if type(model) is not DeletionSmoothed or model.surface != threat.surface or trial.samples > 1:
+    # no subclass of the harness's own: it may override what the proof is about
+    if not isinstance(model, DeletionSmoothed) or type(model) is not SMOOTHED.get(threat.surface) or trial.samples > 1:
         return ()
     votes = right_votes(model, trial.batch)
     left_alone = ~attackable(threat, trial.batch)
@@ -103,7 +102,7 @@ def right_votes(model: DeletionSmoothed, batch: Batch, chunk: int = 256) -> Tens
     return torch.sigmoid(model.sharpness * torch.cat(parts) * signs.unsqueeze(1))
 
 
-def certificate_gate(result: ThreatResult) -> Gate:
+def certificate_check(result: ThreatResult) -> Gate:
     """No attack broke what is certified: then either the certificate or the model inside is not what it seems."""
     broken = 0
     for tier in result.tiers:

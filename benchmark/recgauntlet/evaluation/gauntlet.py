@@ -11,33 +11,34 @@ import torch
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.suite import attacks_for, probes_for, suite_ref, transfer_for
 from recgauntlet.attacks.surrogate import SurrogateInputs
-from recgauntlet.core.card import TIERS, EmbeddingThreat, TaskCard, TextThreat, Tier
+from recgauntlet.core.card import TIERS, TaskCard, Tier
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import Progress
 from recgauntlet.evaluation.ablation import run_alone, subset_of
-from recgauntlet.evaluation.certify import certificate_gate, certify
+from recgauntlet.evaluation.certify import certificate_check, certify
 from recgauntlet.evaluation.promotion import promote
 from recgauntlet.evaluation.ranking import rank_under_attack
 from recgauntlet.evaluation.results import CleanResult, PromotionResult, RankingResult, ThreatResult
 from recgauntlet.evaluation.robustness import run_threat
-from recgauntlet.evaluation.sanity_checks.behaviour import behaviour_gates, zero_budget_gate
-from recgauntlet.evaluation.sanity_checks.gradients import felt_gate, flat_gates, unlimited_gate
+from recgauntlet.evaluation.sanity_checks.behaviour import inference_checks, zero_budget
+from recgauntlet.evaluation.sanity_checks.gradients import gradient_checks, sensitivity, unbounded_attack
 from recgauntlet.evaluation.sanity_checks.model import (
-    evenness_gate,
-    inflation_gate,
-    memory_gate,
-    score_gates,
-    words_gate,
+    clean_score_checks,
+    embedding_evenness,
+    embedding_inflation,
+    memorization,
+    unknown_token_rate,
 )
-from recgauntlet.evaluation.sanity_checks.threat import order_gates
+from recgauntlet.evaluation.sanity_checks.threat import attack_comparisons
 from recgauntlet.evaluation.security_curve import security_curve
 from recgauntlet.evaluation.setup import Trial, measure_clean
 from recgauntlet.records.schema import Gate
 from recgauntlet.threats.embedding_scale import embedding_scale
 from recgauntlet.threats.knowledge import AttackerKnowledge
+from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.victim import Victim
 from recgauntlet.training.checkpoint import weights_hash
 
@@ -124,11 +125,16 @@ def run_gauntlet(
 
 def check_model(trial: Trial, data: TaskData, surrogate: SurrogateInputs | None) -> tuple[Gate, ...]:
     """The sanity checks of the model, whatever the threat."""
-    gates = [*score_gates(trial), memory_gate(trial, data), evenness_gate(trial), *behaviour_gates(trial)]
+    gates = [
+        *clean_score_checks(trial),
+        memorization(trial, data),
+        embedding_evenness(trial),
+        *inference_checks(trial),
+    ]
     if "candidate-text" in trial.model.surfaces:
-        gates.append(words_gate(trial))
+        gates.append(unknown_token_rate(trial))
     if surrogate is not None:
-        gates.append(inflation_gate(trial, surrogate.victim.scale))
+        gates.append(embedding_inflation(trial, surrogate.victim.scale))
     return tuple(gates)
 
 
@@ -149,20 +155,21 @@ def check_threat(
         if tier != "standard":
             ablation += run_alone(trial, threat, probes_for(threat), tier, rng, journal)
     gates = [
-        zero_budget_gate(trial, threat, index),
-        *flat_gates(trial, threat, index),
-        *(felt_gate(trial, threat, attack, index, rng) for attack in attacks_for(threat) if attack.is_random),
-        *order_gates(threat, suite, ablation, trial.right[index].cpu().numpy()),
+        zero_budget(trial, threat, index),
+        *gradient_checks(trial, threat, index),
+        *(sensitivity(trial, threat, attack, index, rng) for attack in attacks_for(threat) if attack.is_random),
+        *attack_comparisons(threat, suite, ablation, trial.right[index].cpu().numpy()),
     ]
-    if isinstance(threat, EmbeddingThreat):
+    unbounded = threat_model(threat).unbounded()
+    if unbounded is not None:
         (strongest,) = (attack for attack in attacks_for(threat) if attack.name == "apgd")
-        gates.append(unlimited_gate(trial, threat, strongest, index, rng))
+        gates.append(unbounded_attack(trial, unbounded, strongest, index, rng))
     certified = certify(trial, threat, tiers)
     result = result.model_copy(
         update={"subset": tuple(index.tolist()), "ablation": tuple(ablation), "certified": certified}
     )
     if certified:
-        gates.append(certificate_gate(result))
+        gates.append(certificate_check(result))
     return result.model_copy(update={"gates": tuple(gates)})
 
 
@@ -190,7 +197,7 @@ def look_further(
         lambda: rank_under_attack(trial, data, clean, threat, rng, twin=twin),
     )
     promotion = None
-    if isinstance(threat, TextThreat) and threat.goal == "promote":
+    if threat_model(threat).promotes_by_text:
         progress(f"{threat.id}: promotion", 0.8)
         promotion = journal.do(
             f"promotion/{threat.id}", PromotionResult, lambda: promote(trial, data, threat, rng, twin=twin)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recgauntlet.attacks.text.edits import Draft, Rules
 from recgauntlet.core.batch import Batch, Users
-from recgauntlet.core.card import RANKING_TIER, TextThreat
+from recgauntlet.core.card import RANKING_TIER, Threat
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.protocol import COMPETITORS, OPTIMIZED_SHARE, PLACE_TO_REACH, PROMOTED_ITEMS, PROMOTION_USERS
 from recgauntlet.core.recommender import Recommender
@@ -38,7 +38,7 @@ SLOPE_QUERIES = 2
 
 
 def promote(
-    trial: Trial, data: TaskData, threat: TextThreat, rng: Randomness, *, twin: Victim | None = None
+    trial: Trial, data: TaskData, threat: Threat, rng: Randomness, *, twin: Victim | None = None
 ) -> PromotionResult:
     """Promote up to PROMOTED_ITEMS items of the less popular half of the catalog by one text each at the standard tier.
 
@@ -122,7 +122,7 @@ def _draw_users(users: Users, rng: Randomness) -> tuple[Users, Users]:
     return search, held_out
 
 
-def _search(asked: Victim, threat: TextThreat, goal: _Goal, users: Users, items: IntArray) -> list[str]:
+def _search(asked: Victim, threat: Threat, goal: _Goal, users: Users, items: IntArray) -> list[str]:
     """For each item the text found, word after word; the clean one where no legal text does better."""
     budget = Budget.of(threat, RANKING_TIER)
     world = asked.world
@@ -151,7 +151,7 @@ def _search(asked: Victim, threat: TextThreat, goal: _Goal, users: Users, items:
     texts = [draft.text for draft in chosen]
     clean = [draft.clean for draft in chosen]
     return [
-        old if text_fault(world.lexicon, threat, budget, old, new) else new
+        old if text_fault(world.lexicon, rules.threat, budget, old, new) else new
         for old, new in zip(clean, texts, strict=True)
     ]
 

@@ -6,7 +6,7 @@ unfinished evaluation keeps the same classes as JSON, without loss.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
@@ -41,11 +41,26 @@ Floats = Annotated[
 ]
 
 
+Record = TypeVar("Record", bound=BaseModel)
+
+
 class _Result(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
     def __eq__(self, other: object) -> bool:  # pydantic's own compares arrays with ==
         return isinstance(other, type(self)) and self.model_dump_json() == other.model_dump_json()
+
+    def _packed(self, record: type[Record], **others: object) -> Record:
+        """This as the class `record` of the record's schema: the fields that both have, arrays packed as columns, and
+        `others`."""
+        fields = {name: _column(getattr(self, name)) for name in record.model_fields if name in type(self).model_fields}
+        return record(**(fields | others))
+
+
+def _column(value: object) -> object:
+    if not isinstance(value, np.ndarray):
+        return value
+    return BitColumn.of(value) if value.dtype == np.bool_ else FloatColumn.of(value)
 
 
 class CleanResult(_Result):
@@ -59,14 +74,7 @@ class CleanResult(_Result):
     impression_scores: Floats
 
     def to_record(self) -> Clean:
-        return Clean(
-            labels=BitColumn.of(self.labels),
-            scores=FloatColumn.of(self.scores),
-            impression_sizes=self.impression_sizes,
-            impression_users=self.impression_users,
-            impression_labels=BitColumn.of(self.impression_labels),
-            impression_scores=FloatColumn.of(self.impression_scores),
-        )
+        return self._packed(Clean)
 
 
 class AttackResult(_Result):
@@ -87,16 +95,7 @@ class AttackResult(_Result):
     evidence: tuple[Evidence, ...] = ()
 
     def to_record(self) -> AttackOutcome:
-        return AttackOutcome(
-            name=self.name,
-            hyperparameters=self.hyperparameters,
-            attacked=BitColumn.of(self.attacked),
-            broken=BitColumn.of(self.broken),
-            scores=FloatColumn.of(self.scores),
-            violations=self.violations,
-            effort=self.effort,
-            error=self.error,
-        )
+        return self._packed(AttackOutcome)
 
 
 class TierResult(_Result):
@@ -111,14 +110,7 @@ class TierResult(_Result):
     attacks: tuple[AttackResult, ...]
 
     def to_record(self) -> TierOutcome:
-        return TierOutcome(
-            tier=self.tier,
-            amount=self.amount,
-            characters=self.characters,
-            queries=self.queries,
-            robust=BitColumn.of(self.robust),
-            attacks=tuple(attack.to_record() for attack in self.attacks),
-        )
+        return self._packed(TierOutcome, attacks=tuple(attack.to_record() for attack in self.attacks))
 
 
 class AblationResult(_Result):
@@ -130,7 +122,7 @@ class AblationResult(_Result):
     """`[K]`; examples that are wrong on the clean input are not counted."""
 
     def to_record(self) -> LoneAttack:
-        return LoneAttack(attack=self.attack, tier=self.tier, broken=BitColumn.of(self.broken))
+        return self._packed(LoneAttack)
 
 
 class CurveResult(_Result):
@@ -143,9 +135,7 @@ class CurveResult(_Result):
     """`[K]`, over the threat's subset: right on everything found up to this budget."""
 
     def to_record(self) -> CurvePoint:
-        return CurvePoint(
-            amount=self.amount, characters=self.characters, queries=self.queries, robust=BitColumn.of(self.robust)
-        )
+        return self._packed(CurvePoint)
 
 
 class RankingResult(_Result):
@@ -159,9 +149,7 @@ class RankingResult(_Result):
     """All candidates' scores under attack, impression by impression."""
 
     def to_record(self) -> RankingOutcome:
-        return RankingOutcome(
-            threat=self.threat, impressions=self.impressions, targets=self.targets, scores=FloatColumn.of(self.scores)
-        )
+        return self._packed(RankingOutcome)
 
 
 class PromotionResult(_Result):
@@ -179,15 +167,7 @@ class PromotionResult(_Result):
     after: Floats
 
     def to_record(self) -> PromotionOutcome:
-        return PromotionOutcome(
-            threat=self.threat,
-            items=self.items,
-            optimized_on=self.optimized_on,
-            users=self.users,
-            competitors=self.competitors,
-            before=FloatColumn.of(self.before),
-            after=FloatColumn.of(self.after),
-        )
+        return self._packed(PromotionOutcome)
 
 
 class CertifiedResult(_Result):
@@ -202,13 +182,7 @@ class CertifiedResult(_Result):
     """`[B]`: right on the clean input and on every legal input."""
 
     def to_record(self) -> CertifiedOutcome:
-        return CertifiedOutcome(
-            threat=self.threat,
-            tier=self.tier,
-            votes=self.votes,
-            reached=self.reached,
-            certified=BitColumn.of(self.certified),
-        )
+        return self._packed(CertifiedOutcome)
 
 
 class ThreatResult(_Result):
@@ -236,14 +210,11 @@ class ThreatResult(_Result):
         return tuple(found for tier in self.tiers for attack in tier.attacks for found in attack.evidence)
 
     def to_record(self) -> ThreatOutcome:
-        return ThreatOutcome(
-            id=self.threat.id,
-            surface=self.threat.surface,
-            goal=self.threat.goal,
-            ranked=self.threat.ranked,
+        return self._packed(
+            ThreatOutcome,
+            **{name: getattr(self.threat, name) for name in ("id", "surface", "goal", "ranked")},
             applicable=self.applicable,
             tiers=tuple(tier.to_record() for tier in self.tiers),
-            subset=self.subset,
             alone=tuple(one.to_record() for one in self.ablation),
             curve=tuple(point.to_record() for point in self.curve),
         )

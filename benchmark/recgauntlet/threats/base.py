@@ -56,6 +56,17 @@ class ThreatModel(ABC, Generic[Card]):
             raise TypeError(f"an attack on {cls.surface} cannot work inside the threat {budget.threat.id}")
         return cls(budget.threat)  # type: ignore[arg-type]  # the surface tells the card's class
 
+    # --- evaluation ---
+
+    def unbounded(self) -> Budget | None:
+        """A budget within which an attacker can show anything; None where words or items are counted."""
+        return None
+
+    @property
+    def promotes_by_text(self) -> bool:
+        """Whether the attacker writes one text for all users, to lift an item in their lists."""
+        return False
+
     # --- training ---
 
     def training_data(self, data: TaskData, tier: Tier, rng: Randomness) -> TaskData:
@@ -107,15 +118,18 @@ class ThreatModel(ABC, Generic[Card]):
     # --- gradient handle ---
 
     @classmethod
-    @abstractmethod
     def gradient(cls, victim: Victim, batch: Batch) -> tuple[Tensor, Tensor, float]:
         """Logits `[B]`, their gradient with respect to the surface's continuous handle `[B, L, D]`, and the mean norm
-        of one vector of the handle. One query each."""
+        of one vector of the handle: the candidate's embeddings, where no other is given. One query each."""
+        logits, gradient, _ = victim.embedding_gradient(batch)
+        return logits, gradient, victim.scale.norm
 
     @classmethod
-    @abstractmethod
     def shifted_scores(cls, model: Recommender, batch: Batch, step: Tensor) -> Tensor:
         """Logits `[B]` with `step [B, L, D]` added to the continuous handle; one pass, nothing counted."""
+        from recgauntlet.core.scoring import score_batch
+
+        return score_batch(model, batch.with_delta(step))
 
     # --- evidence ---
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from recgauntlet.core.card import EmbeddingThreat, Threat
+from recgauntlet.core.protocol import UNLIMITED
 from recgauntlet.core.types import Surface
 from recgauntlet.threats.base import HalfArray, ThreatModel, slashed
 from recgauntlet.threats.budget import Budget
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from recgauntlet.core.recommender import Recommender
     from recgauntlet.threats.embedding_scale import EmbeddingScale
     from recgauntlet.threats.knowledge import AttackerKnowledge
-    from recgauntlet.threats.victim import Victim
 
 Norm = Literal["l2", "linf"]
 TOLERANCE = 1e-4
@@ -42,6 +43,9 @@ class EmbeddingThreatModel(ThreatModel[EmbeddingThreat]):
     def ball(self, amount: float, scale: EmbeddingScale) -> tuple[Norm, float]:
         """The norm and the radius of the ball of relative radius `amount` for a model of `scale`."""
         return self.card.norm, amount * (scale.norm if self.card.norm == "l2" else scale.rms)
+
+    def unbounded(self) -> Budget:
+        return replace(Budget.of(self.card, "high"), amount=UNLIMITED)
 
     @classmethod
     def changed(cls, catalog: Catalog, clean: Batch, perturbed: Batch) -> Tensor:
@@ -96,15 +100,6 @@ class EmbeddingThreatModel(ThreatModel[EmbeddingThreat]):
                 out.append("")
         return out
 
-    @classmethod
-    def gradient(cls, victim: Victim, batch: Batch) -> tuple[Tensor, Tensor, float]:
-        logits, gradient, _ = victim.embedding_gradient(batch)
-        return logits, gradient, victim.scale.norm
-
-    @classmethod
-    def shifted_scores(cls, model: Recommender, batch: Batch, step: Tensor) -> Tensor:
-        return shifted_candidates(model, batch, step)
-
     def as_kept(self, catalog: Catalog, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch) -> Batch:
         """Evidence keeps half floats."""
         import torch
@@ -146,16 +141,6 @@ class EmbeddingThreatModel(ThreatModel[EmbeddingThreat]):
             return f"L∞ distance at most {slashed(amounts)} × the root mean square of the model’s embeddings"
         l2 = " (L2)" if norm == "l2" else ""
         return f"distance at most {slashed(amounts)} × the mean norm of the model’s embeddings{l2}"
-
-
-def shifted_candidates(model: Recommender, batch: Batch, step: Tensor) -> Tensor:
-    """Logits `[B]` with `step [B, L, D]` added to the candidates' embeddings."""
-    import torch
-
-    from recgauntlet.core.scoring import score_batch
-
-    with torch.no_grad():
-        return score_batch(model, batch.with_delta(step))
 
 
 def half_floats(delta: Tensor, unit: float) -> HalfArray:

@@ -12,26 +12,23 @@ from recgauntlet.core.batch import Batch, Users, UserState
 from recgauntlet.core.recommender import Recommender
 
 
-def gradient_once(embed: Callable[[], Tensor], score: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """The scores of what `embed` gives, their gradient with respect to it, and that itself."""
-    with torch.no_grad():
-        embedded = embed()
-    with torch.enable_grad():
-        handle = embedded.detach().requires_grad_(True)
-        out = score(handle)
-        gradient = input_gradient(out, handle)
-    return out.detach(), gradient, embedded
-
-
 def mean_gradient(
     samples: int, embed: Callable[[], Tensor], score: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`gradient_once`, its scores and gradient the means of `samples` passes."""
-    passes = [gradient_once(embed, score) for _ in range(samples)]
-    if len(passes) == 1:
-        return passes[0]
-    logits, gradients, embedded = zip(*passes, strict=True)
-    return torch.stack(logits).mean(dim=0), torch.stack(gradients).mean(dim=0), embedded[-1]
+    """The scores of what `embed` gives, their gradient with respect to it, both the means of `samples` passes, and that
+    itself (of the last pass)."""
+    logits, gradients = [], []
+    for _ in range(samples):
+        with torch.no_grad():
+            embedded = embed()
+        with torch.enable_grad():
+            handle = embedded.detach().requires_grad_(True)
+            out = score(handle)
+            gradients.append(input_gradient(out, handle))
+        logits.append(out.detach())
+    if samples == 1:
+        return logits[0], gradients[0], embedded
+    return torch.stack(logits).mean(dim=0), torch.stack(gradients).mean(dim=0), embedded
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -28,8 +28,8 @@ class Effort:
 
     def add(self, other: Effort) -> None:
         """Count the work of `other` too (an attack that asks a second model)."""
-        for name in ("queries", "forwards", "backwards", "user_encodings", "cache_hits", "seconds"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
 
 
 @dataclass

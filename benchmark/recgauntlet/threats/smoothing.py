@@ -1,11 +1,8 @@
 """A model smoothed over deletions: several votes on parts of the input, and their joint score.
 
-Randomized smoothing asks how a classifier answers on average when most of its input is deleted at random (Cohen et al.
-2019; for deletions RS-Del, Huang et al. 2023). A Monte Carlo estimate of that average certifies a classifier that
-cannot be served, the one with infinitely many draws, and with a chance of error. Here the average is exact, as in
-"(De)Randomized Smoothing" (Levine and Feizi 2020): the deletions are drawn once, from a fixed seed, as few votes as are
-served, and so that every word or history item is seen by at most `kept` of the `votes`. What is certified
-(`recgauntlet.evaluation.certify`) is then the very model that is attacked.
+Randomized smoothing (Cohen et al. 2019; for deletions RS-Del, Huang et al. 2023) estimates a classifier's average over
+random deletions. Here the average is exact, as in "(De)Randomized Smoothing" (Levine and Feizi 2020): the deletions are
+drawn once, from a fixed seed. What `recgauntlet.evaluation.certify` certifies is the very model that is attacked.
 
 Which votes see a word depends on its place in the text alone, and which see a history item on the item alone. So a vote
 that sees nothing of what an attacker touches reads the same input as before, whatever was touched and whatever came in.
@@ -14,22 +11,24 @@ that sees nothing of what an attacker touches reads the same input as before, wh
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
+from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
+from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
-from recgauntlet.core.types import PAD
+from recgauntlet.core.types import PAD, Surface
 from recgauntlet.threats.lexicon import words_of
+from recgauntlet.threats.text import shown_texts
 
-SmoothedSurface = Literal["candidate-text", "history"]
 PLACES = 512
 """Words are dealt by their place; places further back start again from the first."""
 
@@ -62,10 +61,7 @@ class DeletionSmoothed(Recommender):
     Parameters
     ----------
     inner
-        The model. It must read `surface`.
-    surface
-        What is deleted: words of the candidate's text, before tokenization (so that the model's own truncation comes
-        after it), or items of the history, the rest moving together with PAD in front.
+        The model. It must read the surface.
     votes, kept
         How many votes there are, and how many of them see a word or an item.
     sharpness
@@ -74,12 +70,12 @@ class DeletionSmoothed(Recommender):
     Raises PluginError where `inner` does not read the surface, or no vote or every vote would see everything.
     """
 
-    def __init__(
-        self, inner: Recommender, surface: SmoothedSurface, *, votes: int, kept: int, sharpness: float
-    ) -> None:
-        if surface not in inner.surfaces:
+    surface: ClassVar[Surface]
+
+    def __init__(self, inner: Recommender, *, votes: int, kept: int, sharpness: float) -> None:
+        if self.surface not in inner.surfaces:
             raise PluginError(
-                f"{type(inner).__name__} does not read the surface {surface}",
+                f"{type(inner).__name__} does not read the surface {self.surface}",
                 field="surface",
                 remedy="smooth what the model reads",
             )
@@ -93,13 +89,23 @@ class DeletionSmoothed(Recommender):
         self.inner = inner
         self.surfaces = inner.surfaces  # type: ignore[misc]  # it reads what the model inside reads
         self.recipe = inner.recipe
-        self.surface = surface
         self.votes, self.kept, self.sharpness = votes, kept, sharpness
-        count = len(inner.catalog) if surface == "history" else PLACES
-        seen = deal(count, votes, kept).to(inner.device)
-        self.register_buffer("seen", seen, persistent=False)
+        self.register_buffer("seen", deal(self._elements(), votes, kept).to(inner.device), persistent=False)
         self.seen: Tensor
-        self._parts: dict[int, tuple[list[list[int]], list[int]]] = {}
+
+    @abstractmethod
+    def _elements(self) -> int:
+        """How many words or items are dealt to the votes."""
+
+    @classmethod
+    @abstractmethod
+    def deleted(cls, catalog: Catalog, batch: Batch, share: float, generator: torch.Generator) -> Batch:
+        """`batch`, each word or item deleted with the probability `share`; a user's history is the same for all of its
+        candidates."""
+
+    @abstractmethod
+    def vote_logits(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        """`[B, votes]`: the logit of each vote, as `score` takes it."""
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         return self.inner.tokenize(texts)
@@ -116,9 +122,25 @@ class DeletionSmoothed(Recommender):
         return self.inner.embed(candidates)
 
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
-        """The states of `inner`; `[U, votes, ...]` where histories are smoothed."""
-        if self.surface != "history":
-            return self.inner.encode_user(users, embeddings)
+        return self.inner.encode_user(users, embeddings)
+
+    def candidates(self, items: Tensor, texts: Sequence[str] | None = None) -> Candidates:
+        return self.inner.candidates(items, texts)
+
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        return vote(self.vote_logits(user, candidates, embeddings), self.sharpness)
+
+
+class HistorySmoothed(DeletionSmoothed):
+    """Votes on items of the history, the rest moving together with PAD in front."""
+
+    surface: ClassVar[Surface] = "history"
+
+    def _elements(self) -> int:
+        return len(self.inner.catalog)
+
+    def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
+        """The states of `inner`, `[U, votes, ...]`."""
         count = len(users)
         left, order = left_of(users.histories, self.seen_items(users.histories))  # [U, votes, W]
         if embeddings is not None:
@@ -128,16 +150,50 @@ class DeletionSmoothed(Recommender):
         state = self.inner.encode_user(each, embeddings)
         return UserState(tuple(tensor.view(count, self.votes, *tensor.shape[1:]) for tensor in state.tensors))
 
+    @classmethod
+    def deleted(cls, catalog: Catalog, batch: Batch, share: float, generator: torch.Generator) -> Batch:
+        histories = batch.users.histories
+        draws = torch.rand(histories.shape, generator=generator).to(histories.device)
+        left, _ = left_of(histories, ((draws >= share) & (histories != PAD)).unsqueeze(1))
+        return replace(batch, users=Users(batch.users.ids, left[:, 0]))
+
     def seen_items(self, histories: Tensor) -> Tensor:
         """`[U, votes, H]`: which items of `histories [U, H]` each vote sees."""
         real = (histories != PAD).unsqueeze(-1)
         return (self.seen[histories.clamp(min=0)] & real).transpose(1, 2)
 
-    def candidates(self, items: Tensor, texts: Sequence[str] | None = None) -> Candidates:
-        """The candidates of `inner`; `VotedCandidates` where texts are smoothed."""
+    def vote_logits(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        count, tokens = len(candidates), candidates.tokens
+        rows = torch.arange(count, device=candidates.items.device).repeat_interleave(self.votes)
+        each = Candidates(
+            candidates.items[rows], Tokens(tokens.ids[rows], tokens.mask[rows], tokens.word_of_token[rows])
+        )
+        state = UserState(tuple(tensor.flatten(0, 1) for tensor in user.tensors))
+        return self.inner.score(state, each, None if embeddings is None else embeddings[rows]).view(count, self.votes)
+
+
+class TextSmoothed(DeletionSmoothed):
+    """Votes on words of the candidate's text, deleted before tokenization: the model's own truncation comes after."""
+
+    surface: ClassVar[Surface] = "candidate-text"
+
+    def __init__(self, inner: Recommender, *, votes: int, kept: int, sharpness: float) -> None:
+        super().__init__(inner, votes=votes, kept=kept, sharpness=sharpness)
+        self._parts: dict[int, tuple[list[list[int]], list[int]]] = {}
+
+    def _elements(self) -> int:
+        return PLACES
+
+    @classmethod
+    def deleted(cls, catalog: Catalog, batch: Batch, share: float, generator: torch.Generator) -> Batch:
+        words = [words_of(text) for text in shown_texts(catalog, batch)]
+        draws = torch.rand(sum(map(len, words)), generator=generator)
+        kept = iter((draws >= share).tolist())
+        return batch.with_texts([" ".join([word for word in part if next(kept)]) for part in words])
+
+    def candidates(self, items: Tensor, texts: Sequence[str] | None = None) -> VotedCandidates:
+        """The candidates of `inner`, and what each vote reads of them."""
         whole = self.inner.candidates(items, texts)
-        if self.surface != "candidate-text":
-            return whole
         shown = [self.catalog.texts[i] for i in items.tolist()] if texts is None else texts
         read: list[str] = []
         example: list[int] = []
@@ -173,28 +229,19 @@ class DeletionSmoothed(Recommender):
         return self._parts[count]
 
     def vote_logits(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
-        """`[B, votes]`: what each vote says, as `score` takes it."""
-        if isinstance(candidates, VotedCandidates):
-            if embeddings is not None:
-                change = embeddings - self.inner.embed(candidates)
-                embeddings = self.inner.embed(candidates.read) + _moved(candidates, change)
-            return self.inner.score(user.select(candidates.example), candidates.read, embeddings)[candidates.vote]
-        if self.surface != "history":
+        if not isinstance(candidates, VotedCandidates):
             raise PluginError(
                 "a smoothed text was scored without its words",
                 field="candidates",
                 remedy="make the candidates with this model's own method `candidates`",
             )
-        count, tokens = len(candidates), candidates.tokens
-        rows = torch.arange(count, device=candidates.items.device).repeat_interleave(self.votes)
-        each = Candidates(
-            candidates.items[rows], Tokens(tokens.ids[rows], tokens.mask[rows], tokens.word_of_token[rows])
-        )
-        state = UserState(tuple(tensor.flatten(0, 1) for tensor in user.tensors))
-        return self.inner.score(state, each, None if embeddings is None else embeddings[rows]).view(count, self.votes)
+        if embeddings is not None:
+            change = embeddings - self.inner.embed(candidates)
+            embeddings = self.inner.embed(candidates.read) + _moved(candidates, change)
+        return self.inner.score(user.select(candidates.example), candidates.read, embeddings)[candidates.vote]
 
-    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
-        return vote(self.vote_logits(user, candidates, embeddings), self.sharpness)
+
+SMOOTHED: dict[Surface, type[DeletionSmoothed]] = {kind.surface: kind for kind in (HistorySmoothed, TextSmoothed)}
 
 
 def vote(logits: Tensor, sharpness: float) -> Tensor:

@@ -29,7 +29,6 @@ from recgauntlet.core.card import TextThreat, Threat
 from recgauntlet.core.types import Edit, Surface
 from recgauntlet.threats.base import ThreatModel, place_fault, slashed
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.embedding import shifted_candidates
 from recgauntlet.threats.lexicon import Lexicon, core_of, is_number, parts_of, words_of
 
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from recgauntlet.core.recommender import Recommender
     from recgauntlet.threats.embedding_scale import EmbeddingScale
     from recgauntlet.threats.knowledge import AttackerKnowledge
-    from recgauntlet.threats.victim import Victim
 
 _ROUNDING = 1e-9
 """A share of 0.58 allows 29 of 50 words, though 0.58 * 50 is below 29 in floating point."""
@@ -52,6 +50,10 @@ class TextThreatModel(ThreatModel[TextThreat]):
     surface: ClassVar[Surface] = "candidate-text"
     is_discrete: ClassVar[bool] = True
     unit: ClassVar[str] = "words"
+
+    @property
+    def promotes_by_text(self) -> bool:
+        return self.card.goal == "promote"
 
     @property
     def may_insert(self) -> bool:
@@ -107,15 +109,6 @@ class TextThreatModel(ThreatModel[TextThreat]):
     ) -> list[str]:
         pairs = zip(shown_texts(world.catalog, clean), shown_texts(world.catalog, perturbed), strict=True)
         return [text_fault(world.lexicon, self.card, budget, *pair) for pair in pairs]
-
-    @classmethod
-    def gradient(cls, victim: Victim, batch: Batch) -> tuple[Tensor, Tensor, float]:
-        logits, gradient, _ = victim.embedding_gradient(batch)
-        return logits, gradient, victim.scale.norm
-
-    @classmethod
-    def shifted_scores(cls, model: Recommender, batch: Batch, step: Tensor) -> Tensor:
-        return shifted_candidates(model, batch, step)
 
     @classmethod
     def edits(cls, catalog: Catalog, clean: Batch, perturbed: Batch, row: int) -> tuple[Edit, ...]:

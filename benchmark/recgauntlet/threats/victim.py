@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -72,11 +73,12 @@ class Victim:
         self.effort = Effort()
         self._asked = torch.zeros(len(self._known), dtype=torch.int64)
 
-    def prepare(self) -> None:
-        """Encode the clean users, once."""
+    def prepare(self) -> UserState:
+        """The states of the clean users, encoded once."""
         if self._state is None:
             self._state = encode_in_chunks(self.model, self.clean.users, self.chunk)
             self.effort.user_encodings += len(self.clean.users)
+        return self._state
 
     def remaining(self, example_ids: Tensor) -> Tensor:
         """How many queries are left for each example: `[B]`, int64, on the CPU; large where there is no
@@ -84,13 +86,17 @@ class Victim:
         limit = 2**31 if self.limit is None else self.limit
         return limit - self._asked[self._places(example_ids)]
 
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.effort.seconds += time.perf_counter() - started
+
     def scores(self, batch: Batch) -> Tensor:
         """Logits `[B]`, without a graph; each row is one query of its example."""
         self._count(batch)
-        started = time.perf_counter()
-        scores = self._computed(batch) if batch.delta is not None or self.samples > 1 else self._remembered(batch)
-        self.effort.seconds += time.perf_counter() - started
-        return scores
+        with self._timed():
+            return self._computed(batch) if batch.delta is not None or self.samples > 1 else self._remembered(batch)
 
     def _remembered(self, batch: Batch) -> Tensor:
         """The scores, those that were given before from memory; only where the model is not random."""
@@ -160,41 +166,32 @@ class Victim:
                 embedded = self.model.embed(candidates)
                 masks.append(embedding_mask(candidates, embedded))
                 size = embedded.shape[2]
-        width = max((m.shape[1] for m in masks), default=1)
         if not masks:
-            return torch.zeros((0, width), dtype=torch.bool, device=batch.items.device), size
-        return torch.cat([fit(m, width) for m in masks]), size
+            return torch.zeros((0, 1), dtype=torch.bool, device=batch.items.device), size
+        return _joined(masks), size
 
     def embedding_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Logits `[B]`, their gradient with respect to the candidates' embeddings `[B, L, D]` at
         `batch.delta`, and the mask `[B, L]` of real tokens. The gradient of the logit itself, so no saturated
         loss can hide it."""
-        self._count(batch)
-        started = time.perf_counter()
-        found = self._fitting(lambda: self._embedding_gradient(batch))
-        self._book_gradients(batch, started)
-        return found
+        return self._asked_for_gradients(batch, self._embedding_gradient)
 
     def _embedding_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         logits, gradients, masks = [], [], []
+        for candidates, logit, gradient, embedded in self._candidate_gradients(batch):
+            logits.append(logit)
+            gradients.append(gradient)
+            masks.append(embedding_mask(candidates, embedded))
+        return torch.cat(logits), _joined(gradients), _joined(masks)
+
+    def _candidate_gradients(self, batch: Batch) -> Iterator[tuple[Candidates, Tensor, Tensor, Tensor]]:
+        """Chunk by chunk the candidates, their logits, and the gradients with respect to their embeddings."""
         for part in in_chunks(batch, self.chunk, self.clean.users):
             with torch.no_grad():
                 state = self._user_state(part).select(part.rows)
                 candidates = self.model.candidates(part.items, part.texts)
-            logit, gradient, embedded = mean_gradient(
-                self.samples,
-                partial(self._embedded, candidates, part.delta),
-                partial(self.model.score, state, candidates),
-            )
-            logits.append(logit)
-            gradients.append(gradient)
-            masks.append(embedding_mask(candidates, embedded))
-        width = max(g.shape[1] for g in gradients)
-        return (
-            torch.cat(logits),
-            torch.cat([fit(g, width) for g in gradients]),
-            torch.cat([fit(m, width) for m in masks]),
-        )
+            embed, score = partial(self._embedded, candidates, part.delta), partial(self.model.score, state, candidates)
+            yield candidates, *mean_gradient(self.samples, embed, score)
 
     def _embedded(self, candidates: Candidates, delta: Tensor | None) -> Tensor:
         embedded = self.model.embed(candidates)
@@ -207,10 +204,13 @@ class Victim:
     def _score_history(self, users: Users, candidates: Candidates, embeddings: Tensor) -> Tensor:
         return self.model.score(self.model.encode_user(users, embeddings), candidates)
 
-    def _book_gradients(self, batch: Batch, started: float) -> None:
+    def _asked_for_gradients(self, batch: Batch, work: Callable[[Batch], Result]) -> Result:
+        self._count(batch)
+        with self._timed():
+            found = self._fitting(lambda: work(batch))
         self.effort.forwards += len(batch) * self.samples
         self.effort.backwards += len(batch) * self.samples
-        self.effort.seconds += time.perf_counter() - started
+        return found
 
     def word_slopes(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """On the CPU: the logits' slope with respect to each word's vector, `[B, W, D]`, and its product with
@@ -218,33 +218,22 @@ class Victim:
 
         A word's slope is the sum over its tokens: what all of them gain together when they move alike.
         """
-        self._count(batch)
-        started = time.perf_counter()
-        found = self._fitting(lambda: self._word_slopes(batch))
-        self._book_gradients(batch, started)
-        return found
+        return self._asked_for_gradients(batch, self._word_slopes)
 
     def _word_slopes(self, batch: Batch) -> tuple[Tensor, Tensor]:
         slopes, products = [], []
-        for part in in_chunks(batch, self.chunk, self.clean.users):
-            with torch.no_grad():
-                state = self._user_state(part).select(part.rows)
-                candidates = self.model.candidates(part.items, part.texts)
-            _, gradient, embedded = mean_gradient(
-                self.samples, partial(self._embedded, candidates, None), partial(self.model.score, state, candidates)
-            )
+        for candidates, _, gradient, embedded in self._candidate_gradients(batch):
             gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
             words = candidates.tokens.word_of_token
             count = max(1, int(words.max()) + 1) if words.numel() else 1
             place = torch.where(words < 0, count, words)  # special tokens and padding are gathered past the end
-            slope = gradient.new_zeros((len(part), count + 1, gradient.shape[2]))
+            slope = gradient.new_zeros((len(gradient), count + 1, gradient.shape[2]))
             slope.scatter_add_(1, place.unsqueeze(-1).expand_as(gradient), gradient)
-            product = gradient.new_zeros((len(part), count + 1))
+            product = gradient.new_zeros((len(gradient), count + 1))
             product.scatter_add_(1, place, (gradient * embedded).sum(dim=2))
             slopes.append(slope[:, :count].float().cpu())
             products.append(product[:, :count].float().cpu())
-        width = max(slope.shape[1] for slope in slopes)
-        return torch.cat([fit(s, width) for s in slopes]), torch.cat([fit(p, width) for p in products])
+        return _joined(slopes), _joined(products)
 
     def word_vectors(self, words: Sequence[str]) -> Tensor:
         """On the CPU: the mean `[V, D]` of each word's token embeddings when it stands alone. Knowledge of the
@@ -256,38 +245,28 @@ class Victim:
         the text, `[V, R]`; zeros where there are none. Knowledge of the model, no query of an example that is attacked;
         made once for the same words."""
         wanted = tuple(words)
+        if self.world.references is None:
+            return torch.zeros((len(wanted), 1))
         if self._word_effects is None or self._word_effects[0] != wanted:
-            started = time.perf_counter()
-            if self.world.references is None:
-                return torch.zeros((len(wanted), 1))
             references = self.world.references.to(self.clean.items.device)
-            texts = [self.world.catalog.texts[i] for i in references.items.tolist()]
             columns = []
-            with torch.no_grad():
-                for n, text in enumerate(texts):
+            with self._timed(), torch.no_grad():
+                for n, item in enumerate(references.items.tolist()):
+                    text = self.world.catalog.texts[item]
                     longer = [text, *(f"{text} {word}" for word in wanted)]
-                    alike = references.select(torch.full((len(longer),), n, device=references.items.device)).with_texts(
-                        longer
-                    )
-                    logits = (
-                        torch.cat([self._mean(part) for part in in_chunks(alike, self.chunk, self.clean.users)])
-                        .float()
-                        .cpu()
-                    )
+                    alike = references.select(references.rows.new_full((len(longer),), n)).with_texts(longer)
+                    passes = [self._mean(part) for part in in_chunks(alike, self.chunk, self.clean.users)]
+                    logits = torch.cat(passes).float().cpu()
                     columns.append(logits[1:] - logits[0])
             self._word_effects = wanted, torch.stack(columns, dim=1)
             self.effort.forwards += sum(map(len, columns))
-            self.effort.seconds += time.perf_counter() - started
         return self._word_effects[1]
 
     def history_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Logits `[B]`, the history's embeddings `[B, H, D]` and the logits' gradient with respect to
         them."""
-        self._count(batch)
-        started = time.perf_counter()
-        found = self._fitting(lambda: self._history_gradient(batch))
+        found = self._asked_for_gradients(batch, self._history_gradient)
         self.effort.user_encodings += len(batch) * self.samples
-        self._book_gradients(batch, started)
         return found
 
     def _history_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -310,7 +289,7 @@ class Victim:
         return self._history.items(self.chunk)
 
     def _book_encodings(self, count: int) -> None:
-        self.effort.user_encodings += count
+        self.effort.user_encodings += count  # `reset` makes a new effort, so no method of it could be handed on
 
     def _forward(self, batch: Batch) -> Tensor:
         state = self._user_state(batch)
@@ -320,12 +299,9 @@ class Victim:
 
     def _user_state(self, batch: Batch) -> UserState:
         if batch.users is self.clean.users:
-            if self._state is None:
-                self.prepare()
-            else:
+            if self._state is not None:
                 self.effort.cache_hits += len(batch)
-            assert self._state is not None  # prepared
-            return self._state
+            return self.prepare()
         self.effort.user_encodings += len(batch.users)
         with torch.no_grad():
             return self.model.encode_user(batch.users, self._history.of(batch.users, self.chunk))
@@ -347,3 +323,9 @@ class Victim:
             raise BudgetExceeded(f"example {int(self._known[worst])}: more than {self.limit} queries")
         self._asked = asked
         self.effort.queries += len(batch)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Chunks `[b, L, ...]` one after the other, as wide as the widest."""
+    width = max(part.shape[1] for part in parts)
+    return torch.cat([fit(part, width) for part in parts])

@@ -13,7 +13,6 @@ from toy_recommender import (
 )
 
 from recgauntlet.attacks import suite
-from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.embedding.pgd import FGM, PGD
 from recgauntlet.attacks.suite import SUITE_ID, attacks_for, suite_ref, transfer_for
 from recgauntlet.attacks.transfer import Transfer
@@ -62,8 +61,7 @@ def test_the_fingerprint_names_the_suite_and_moves_with_any_parameter(monkeypatc
     monkeypatch.setattr("recgauntlet.core.protocol.SUBSET", 99)
     assert suite_ref().fingerprint != first.fingerprint
     monkeypatch.undo()
-    changed: dict[str, tuple[Attack, ...]] = {**suite._attacks(), "embedding": (FGM(), PGD(steps=21))}
-    monkeypatch.setattr(suite, "_attacks", lambda: changed)
+    monkeypatch.setattr(suite, "suite_attacks", lambda: (FGM(), PGD(steps=21)))
     assert suite_ref().fingerprint != first.fingerprint
 
 

@@ -22,9 +22,9 @@ from recgauntlet.core.dataset import Catalog, Impressions, Pairs, TaskData
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.scoring import score_batch
-from recgauntlet.core.types import PAD
+from recgauntlet.core.types import PAD, Surface
 from recgauntlet.evaluation.certify import (
-    certificate_gate,
+    certificate_check,
     certify,
     guaranteed,
     right_votes,
@@ -39,7 +39,7 @@ from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.history import HistoryThreatModel, history_fault
 from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.registry import threat_model
-from recgauntlet.threats.smoothing import DeletionSmoothed, SmoothedSurface, left_of
+from recgauntlet.threats.smoothing import SMOOTHED, HistorySmoothed, TextSmoothed, left_of
 from recgauntlet.threats.text import TextThreatModel, text_fault
 
 PRIME = 99991
@@ -118,8 +118,8 @@ def catalog_of(texts: Sequence[str]) -> Catalog:
     return Catalog(tuple(f"i{n}" for n in range(len(texts))), tuple(texts), ("",) * len(texts))
 
 
-def trial_of(inner: Recommender, surface: SmoothedSurface, data: TaskData, votes: int, kept: int) -> Trial:
-    model = DeletionSmoothed(inner, surface, votes=votes, kept=kept, sharpness=8.0).eval().requires_grad_(False)
+def trial_of(inner: Recommender, surface: Surface, data: TaskData, votes: int, kept: int) -> Trial:
+    model = SMOOTHED[surface](inner, votes=votes, kept=kept, sharpness=8.0).eval().requires_grad_(False)
     vectors = torch.ones(len(data.catalog), 1)  # every item is near every other
     return Trial.of(model, data, AttackerKnowledge(data.catalog, vectors))
 
@@ -138,7 +138,7 @@ def test_no_legal_history_turns_what_is_certified(kind: type[Lottery], votes: in
     inner = kind(catalog, seed=seed)
     if isinstance(inner, Memory):
         users = Users(torch.from_numpy(data.test.users), torch.from_numpy(data.test.histories))
-        votes_of = DeletionSmoothed(inner, "history", votes=votes, kept=kept, sharpness=8.0)
+        votes_of = HistorySmoothed(inner, votes=votes, kept=kept, sharpness=8.0)
         inner.learn(users, left_of(users.histories, votes_of.seen_items(users.histories))[0])
     trial = trial_of(inner, "history", data, votes, kept)
     threat = history_threat(min_cosine=-1.0).model_copy(update={"edits": tiers(1, 2, 3)})
@@ -261,7 +261,7 @@ def inner(data: TaskData) -> ToyRecommender:
 
 
 def test_no_attack_breaks_what_is_certified_and_the_gate_says_so(data: TaskData, inner: ToyRecommender) -> None:
-    model = DeletionSmoothed(inner, "history", votes=8, kept=1, sharpness=4.0).eval().requires_grad_(False)
+    model = HistorySmoothed(inner, votes=8, kept=1, sharpness=4.0).eval().requires_grad_(False)
     trial = Trial.of(model, data, AttackerKnowledge(data.catalog))
     threat = history_threat(queries=30)
     proved = certify(trial, threat, TIERS)
@@ -269,10 +269,10 @@ def test_no_attack_breaks_what_is_certified_and_the_gate_says_so(data: TaskData,
     shares = [one.certified.mean() for one in proved]
     assert shares[0] > 0.2
     assert shares == sorted(shares, reverse=True)
-    gate = certificate_gate(result)
+    gate = certificate_check(result)
     assert gate.passed, gate.explanation
     everything = [one.model_copy(update={"certified": trial.right.numpy()}) for one in proved]
-    failed = certificate_gate(result.model_copy(update={"certified": tuple(everything)}))
+    failed = certificate_check(result.model_copy(update={"certified": tuple(everything)}))
     assert not failed.passed
     assert failed.value > 0
     assert "certificate" in failed.remedy
@@ -281,7 +281,7 @@ def test_no_attack_breaks_what_is_certified_and_the_gate_says_so(data: TaskData,
 def test_only_unclicked_candidates_need_a_proof_where_the_threat_promotes(
     data: TaskData, inner: ToyRecommender
 ) -> None:
-    model = DeletionSmoothed(inner, "candidate-text", votes=3, kept=2, sharpness=4.0).eval()
+    model = TextSmoothed(inner, votes=3, kept=2, sharpness=4.0).eval()
     trial = Trial.of(model, data, AttackerKnowledge(data.catalog))
     (promoting,) = certify(trial, stuffing_threat(), ("high",))
     assert promoting.reached == promoting.votes == 3, "every vote is reached, so nothing can be proved"
@@ -295,17 +295,17 @@ def test_only_unclicked_candidates_need_a_proof_where_the_threat_promotes(
 def test_only_the_harness_own_smoothing_of_the_threats_surface_is_certified(
     data: TaskData, inner: ToyRecommender
 ) -> None:
-    class Own(DeletionSmoothed):
+    class Own(HistorySmoothed):
         """What a plugin might make of it."""
 
     world = AttackerKnowledge(data.catalog)
     threat = history_threat()
-    smoothed = Trial.of(DeletionSmoothed(inner, "history", votes=4, kept=1, sharpness=1.0).eval(), data, world)
+    smoothed = Trial.of(HistorySmoothed(inner, votes=4, kept=1, sharpness=1.0).eval(), data, world)
     assert certify(smoothed, threat, ("low",))
     assert certify(smoothed, headline_threat(), ("low",)) == ()
     assert certify(replace(smoothed, samples=8), threat, ("low",)) == ()
     assert certify(Trial.of(inner, data, world), threat, ("low",)) == ()
-    own = Trial.of(Own(inner, "history", votes=4, kept=1, sharpness=1.0).eval(), data, world)
+    own = Trial.of(Own(inner, votes=4, kept=1, sharpness=1.0).eval(), data, world)
     assert certify(own, threat, ("low",)) == ()
 
 

@@ -11,10 +11,10 @@ from toy_recommender import ToyRecommender, make_batch, make_catalog, train
 from recgauntlet.core.batch import Batch, Candidates
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.scoring import score_batch
-from recgauntlet.core.types import PAD
-from recgauntlet.threats.smoothing import DeletionSmoothed, SmoothedSurface, VotedCandidates, deal, left_of, vote
+from recgauntlet.core.types import PAD, Surface
+from recgauntlet.threats.smoothing import SMOOTHED, DeletionSmoothed, VotedCandidates, deal, left_of, vote
 
-SURFACES: list[SmoothedSurface] = ["candidate-text", "history"]
+SURFACES: list[Surface] = ["candidate-text", "history"]
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,8 @@ def batch(inner: ToyRecommender) -> Batch:
     return make_batch(inner.catalog, users=12, seed=5)
 
 
-def smoothed(inner: ToyRecommender, surface: SmoothedSurface, votes: int = 6, kept: int = 2) -> DeletionSmoothed:
-    return DeletionSmoothed(inner, surface, votes=votes, kept=kept, sharpness=2.0).eval()
+def smoothed(inner: ToyRecommender, surface: Surface, votes: int = 6, kept: int = 2) -> DeletionSmoothed:
+    return SMOOTHED[surface](inner, votes=votes, kept=kept, sharpness=2.0).eval()
 
 
 def logits_of(model: DeletionSmoothed, batch: Batch) -> torch.Tensor:
@@ -111,7 +111,7 @@ def test_a_blunt_vote_is_the_mean_logit_and_a_sharp_one_the_majority() -> None:
 
 
 @pytest.mark.parametrize("surface", SURFACES)
-def test_scores_depend_on_the_example_alone(inner: ToyRecommender, batch: Batch, surface: SmoothedSurface) -> None:
+def test_scores_depend_on_the_example_alone(inner: ToyRecommender, batch: Batch, surface: Surface) -> None:
     model = smoothed(inner, surface)
     torch.manual_seed(0)
     whole = score_batch(model, batch)
@@ -120,16 +120,14 @@ def test_scores_depend_on_the_example_alone(inner: ToyRecommender, batch: Batch,
     apart = torch.cat([score_batch(model, batch.select(torch.tensor([row]))) for row in range(len(batch))])
     assert torch.equal(state, torch.get_rng_state())
     torch.testing.assert_close(whole, apart, rtol=1e-5, atol=1e-6)
-    again = score_batch(DeletionSmoothed(inner, surface, votes=6, kept=2, sharpness=2.0), batch)
+    again = score_batch(SMOOTHED[surface](inner, votes=6, kept=2, sharpness=2.0), batch)
     assert torch.equal(whole, again)
 
 
 @pytest.mark.parametrize("surface", SURFACES)
 @pytest.mark.parametrize("handle", ["candidate", "history"])
-def test_the_gradient_tells_the_slope(
-    inner: ToyRecommender, batch: Batch, surface: SmoothedSurface, handle: str
-) -> None:
-    model = DeletionSmoothed(_doubled(inner), surface, votes=6, kept=2, sharpness=2.0)
+def test_the_gradient_tells_the_slope(inner: ToyRecommender, batch: Batch, surface: Surface, handle: str) -> None:
+    model = SMOOTHED[surface](_doubled(inner), votes=6, kept=2, sharpness=2.0)
     users = batch.users.select(batch.rows)
     candidates = model.candidates(batch.items)
     start = (model.embed(candidates) if handle == "candidate" else model.embed_history(users)).detach()
@@ -173,11 +171,11 @@ def test_candidates_of_another_model_are_refused(inner: ToyRecommender, batch: B
 def test_what_cannot_be_smoothed_is_refused(inner: ToyRecommender) -> None:
     for votes, kept, sharpness in ((4, 4, 1.0), (4, 0, 1.0), (4, 1, 0.0)):
         with pytest.raises(PluginError, match="do not fit"):
-            DeletionSmoothed(inner, "history", votes=votes, kept=kept, sharpness=sharpness)
+            SMOOTHED["history"](inner, votes=votes, kept=kept, sharpness=sharpness)
     blind = ToyRecommender(inner.catalog)
     blind.surfaces = frozenset({"history"})  # type: ignore[misc]
     with pytest.raises(PluginError, match="does not read"):
-        DeletionSmoothed(blind, "candidate-text", votes=4, kept=1, sharpness=1.0)
+        SMOOTHED["candidate-text"](blind, votes=4, kept=1, sharpness=1.0)
 
 
 def test_the_deals_are_the_same_on_every_machine() -> None:

@@ -1,4 +1,4 @@
-"""Gates on how a model makes its scores: always the same, from the input alone, and by a forward pass."""
+"""Sanity checks of inference: determinism, batch invariance, no state, and a forward pass alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import Threat
 from recgauntlet.core.protocol import FEW, SAME
 from recgauntlet.core.scoring import score_batch
@@ -20,15 +19,17 @@ from recgauntlet.threats.registry import threat_model
 from recgauntlet.training.checkpoint import weights_hash
 
 
-def behaviour_gates(trial: Trial) -> tuple[Gate, ...]:
-    """Deterministic, independent of the batch, unchanged by scoring, and no optimization inside."""
+def inference_checks(trial: Trial) -> tuple[Gate, ...]:
+    """Determinism, batch invariance, no change by scoring, and no optimization inside."""
     few = trial.batch.select(torch.arange(min(FEW, len(trial.batch)), device=trial.batch.items.device))
     weights = weights_hash(trial.model)
     with _autograd_calls() as calls:
         once = score_batch(trial.model, few)
     again = score_batch(trial.model, few)
     moved = change(once, again)
-    apart = torch.cat([score_batch(trial.model, part) for part in _apart(few)])
+    rows = torch.arange(len(few), device=few.items.device)
+    uneven = [rows[:1], *(rows[start : start + 7] for start in range(1, len(rows), 7))]
+    apart = torch.cat([score_batch(trial.model, few.select(part)) for part in uneven])
     # random models differ anyway, which the first check reports
     dependence = 0.0 if moved > SAME else change(once, apart)
     changed = weights_hash(trial.model) != weights
@@ -70,7 +71,7 @@ def behaviour_gates(trial: Trial) -> tuple[Gate, ...]:
     )
 
 
-def zero_budget_gate(trial: Trial, threat: Threat, index: Tensor) -> Gate:
+def zero_budget(trial: Trial, threat: Threat, index: Tensor) -> Gate:
     """Nothing is changed, but the input takes the way that a perturbed one takes."""
     clean = trial.batch.select(index)
     same = threat_model(threat).unchanged(trial.model, trial.world.catalog, clean)
@@ -86,15 +87,6 @@ def zero_budget_gate(trial: Trial, threat: Threat, index: Tensor) -> Gate:
         f"spread and flips {flips} answers; the model tells attacked inputs from clean ones",
         remedy="let embed, tokenize and encode_user give the same for the same input, however it is handed in",
     )
-
-
-def _apart(batch: Batch) -> Iterator[Batch]:
-    """The same examples in order, in batches of uneven sizes."""
-    start = 0
-    while start < len(batch):
-        size = 1 if start == 0 else 7
-        yield batch.select(torch.arange(start, min(start + size, len(batch)), device=batch.items.device))
-        start += size
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""Gates on what an attack can follow: gradients that are there, under every loss, and lead somewhere without limits."""
+"""Sanity checks of what an attack can follow: gradients, sensitivity to changes, and an attack without limits."""
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import wrong_way
 from recgauntlet.core.batch import Batch
-from recgauntlet.core.card import EmbeddingThreat, Threat
+from recgauntlet.core.card import Threat
 from recgauntlet.core.protocol import (
     FLAT,
     LARGEST_FLAT_SHARE,
@@ -21,22 +21,23 @@ from recgauntlet.core.protocol import (
     SAME,
     SMALL_STEP,
     STEP,
-    UNLIMITED,
 )
 from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation.robustness import run_attack
 from recgauntlet.evaluation.sanity_checks import at_least, at_most
 from recgauntlet.evaluation.setup import Trial
 from recgauntlet.records.schema import Gate
+from recgauntlet.threats.base import ThreatModel
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.registry import threat_model
 
 
-def flat_gates(trial: Trial, threat: Threat, index: Tensor) -> tuple[Gate, ...]:
-    """Gradients of the margin and of the cross-entropy with respect to the surface's continuous handle."""
-    batch = trial.batch.select(index)
+def gradient_checks(trial: Trial, threat: Threat, index: Tensor) -> tuple[Gate, ...]:
+    """Gradients with respect to the surface's continuous handle: right by finite differences, and none that vanishes
+    under the margin or the cross-entropy."""
+    batch, model = trial.batch.select(index), threat_model(threat)
     trial.victim.reset(None)
-    logits, gradient, length = threat_model(threat).gradient(trial.victim, batch)
+    logits, gradient, length = model.gradient(trial.victim, batch)
     damage = wrong_way(batch) * logits
     slopes = {"margin": torch.ones_like(damage), "cross-entropy": torch.sigmoid(damage)}
     spread = max(float(trial.scores.std()), 1e-12)
@@ -45,7 +46,7 @@ def flat_gates(trial: Trial, threat: Threat, index: Tensor) -> tuple[Gate, ...]:
     shares = {loss: float((gain * slope < FLAT).double().mean()) for loss, slope in slopes.items()}
     worst = max(shares, key=lambda loss: shares[loss])
     return (
-        _slope_gate(trial, threat, batch, finite.view_as(gradient), length),
+        _finite_difference_check(trial, model, batch, finite.view_as(gradient), length),
         at_most(
             name="gradients-are-there",
             threat=threat.id,
@@ -60,17 +61,23 @@ def flat_gates(trial: Trial, threat: Threat, index: Tensor) -> tuple[Gate, ...]:
     )
 
 
-def _slope_gate(trial: Trial, threat: Threat, batch: Batch, gradient: Tensor, length: float) -> Gate:
-    """A small step along the gradient, forth and back, brings what the gradient promises."""
+def _finite_difference_check(
+    trial: Trial, model: ThreatModel[Any], batch: Batch, gradient: Tensor, length: float
+) -> Gate:
+    """The gradient agrees with central differences of the score along it."""
     norm = gradient.double().flatten(1).norm(dim=1)
     unit = torch.where(norm > 0, 1 / norm.clamp(min=1e-300), 0.0)[:, None, None] * gradient.double()
     step = (SMALL_STEP * length * unit).to(gradient.dtype)
-    risen = (_moved(trial, threat, batch, step).double() - _moved(trial, threat, batch, -step).double()) / 2
+    above, below = (
+        torch.stack([model.shifted_scores(trial.model, batch, way) for _ in range(trial.samples)]).mean(dim=0).double()
+        for way in (step, -step)
+    )
+    risen = (above - below) / 2
     ratio = torch.where(norm > 0, risen / (SMALL_STEP * length * norm).clamp(min=1e-300), 0.0)
     value = float(ratio.median()) if len(ratio) else 1.0
     return Gate(
         name="gradients-tell-the-slope",
-        threat=threat.id,
+        threat=model.card.id,
         passed=LEAST_SLOPE <= value <= LARGEST_SLOPE,
         value=value,
         limit=LEAST_SLOPE,
@@ -81,46 +88,38 @@ def _slope_gate(trial: Trial, threat: Threat, batch: Batch, gradient: Tensor, le
     )
 
 
-def _moved(trial: Trial, threat: Threat, batch: Batch, step: Tensor) -> Tensor:
-    """Logits `[B]` with `step [B, ...]` added to the surface's continuous handle; the mean of the model's samples."""
-    handle = threat_model(threat)
-    passes = [handle.shifted_scores(trial.model, batch, step) for _ in range(trial.samples)]
-    return torch.stack(passes).mean(dim=0)
-
-
-def felt_gate(trial: Trial, threat: Threat, random: Attack, index: Tensor, rng: Randomness) -> Gate:
-    """Random legal changes move the score: a model that does not feel them does not read what the attacker changes."""
+def sensitivity(trial: Trial, threat: Threat, random: Attack, index: Tensor, rng: Randomness) -> Gate:
+    """Random legal changes move the score, or the model does not read what the attacker changes."""
     clean = trial.batch.select(index)
     found = run_attack(trial, random, Budget.of(threat, "standard"), index, rng.child("felt"))
     changed = threat_model(threat).changed(trial.world.catalog, clean, found.perturbed)
     spread = max(float(trial.scores.double().std()), 1e-300)
     moved = (found.scores - trial.scores[index]).double().abs() > SAME * spread
-    felt = float(moved[changed].double().mean()) if bool(changed.any()) else 1.0
+    share = float(moved[changed].double().mean()) if bool(changed.any()) else 1.0
     return at_least(
         name="changes-are-felt",
         threat=threat.id,
-        value=felt,
+        value=share,
         limit=LEAST_FELT,
-        explanation=f"{felt:.1%} of random legal changes move the score; a model that undoes or ignores them by "
+        explanation=f"{share:.1%} of random legal changes move the score; a model that undoes or ignores them by "
         "what it knows of the test withstands nothing that it would meet elsewhere",
         remedy="let the score depend on the texts, histories and embeddings that are handed in",
     )
 
 
-def unlimited_gate(trial: Trial, threat: EmbeddingThreat, attack: Attack, index: Tensor, rng: Randomness) -> Gate:
+def unbounded_attack(trial: Trial, budget: Budget, attack: Attack, index: Tensor, rng: Randomness) -> Gate:
     """Next to nothing stands where the ball is many times as large as the embeddings themselves."""
     standing = index[trial.right[index]]
-    budget = dataclasses.replace(Budget.of(threat, "high"), amount=UNLIMITED)
     left = 0.0
     if len(standing):
         found = run_attack(trial, attack, budget, standing, rng.child("unlimited"))
         left = float((~found.broken).sum()) / len(index)
     return at_most(
         name="falls-without-limits",
-        threat=threat.id,
+        threat=budget.threat.id,
         value=left,
         limit=LEFT_UNLIMITED,
-        explanation=f"{left:.1%} stand where every embedding may move by {UNLIMITED:g} times its size, so that an "
+        explanation=f"{left:.1%} stand where every embedding may move by {budget.amount:g} times its size, so that an "
         "attacker can show anything; what stands there was not attacked",
         remedy="look for gradients that are zero, lead the wrong way, or stop at a saturated operation",
     )

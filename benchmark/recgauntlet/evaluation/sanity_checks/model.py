@@ -1,4 +1,4 @@
-"""Gates on the clean scores: a model that has learned nothing, or gives one answer, has nothing to attack."""
+"""Sanity checks of the clean model: one that has learned nothing, or gives one answer, has nothing to attack."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from recgauntlet.threats.embedding_scale import EmbeddingScale
 from recgauntlet.threats.lexicon import character_variants
 
 
-def score_gates(trial: Trial) -> tuple[Gate, ...]:
+def clean_score_checks(trial: Trial) -> tuple[Gate, ...]:
     """Finite scores, no near-constant answer, better than chance by AUC and by MCC, logits of a usual size."""
     scores = trial.scores.cpu().numpy().astype(np.float64)
     labels = trial.batch.labels.cpu().numpy() > 0.5
@@ -104,7 +104,7 @@ def _boundary(labels: BoolArray, scores: Floats) -> Gate:
     )
 
 
-def evenness_gate(trial: Trial) -> Gate:
+def embedding_evenness(trial: Trial) -> Gate:
     """Embeddings that are of about one size, so that their mean norm is a measure of all."""
     candidates = trial.model.candidates(trial.batch.items)
     with torch.no_grad():
@@ -121,7 +121,7 @@ def evenness_gate(trial: Trial) -> Gate:
     )
 
 
-def words_gate(trial: Trial) -> Gate:
+def unknown_token_rate(trial: Trial) -> Gate:
     """Every word keeps a token when it is misspelt: a word that vanishes was not withstood but not read."""
     texts = [trial.world.catalog.texts[i] for i in torch.unique(trial.batch.items).tolist()[:SUBSET]]
     misspelt, places = [], []
@@ -149,7 +149,7 @@ def words_gate(trial: Trial) -> Gate:
     )
 
 
-def inflation_gate(trial: Trial, twin: EmbeddingScale) -> Gate:
+def embedding_inflation(trial: Trial, twin: EmbeddingScale) -> Gate:
     """Embeddings of about the size of the undefended twin's: budgets are relative to it."""
     ratio = trial.scale.norm / twin.norm if twin.norm > 0 else math.inf
     value = max(ratio, 1 / ratio) if 0 < ratio < math.inf else math.inf
@@ -163,7 +163,7 @@ def inflation_gate(trial: Trial, twin: EmbeddingScale) -> Gate:
     )
 
 
-def memory_gate(trial: Trial, data: TaskData) -> Gate:
+def memorization(trial: Trial, data: TaskData) -> Gate:
     """Test accuracy not above validation accuracy beyond chance: only the evaluator may know the test examples."""
     batch = pairs_to_batch(data.valid, np.arange(min(len(data.valid), len(trial.batch) // 2))).to(trial.model.device)
     valid = is_right(score_in_chunks(trial.model, batch, trial.samples), batch).float()

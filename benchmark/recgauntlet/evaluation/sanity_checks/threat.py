@@ -1,4 +1,4 @@
-"""Gates on what the attacks found: the order that honest models keep, whatever they withstand."""
+"""Sanity checks of what the attacks found: stronger attacks and larger budgets leave no more standing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from recgauntlet.threats.registry import threat_model
 _ONE_STEP = frozenset({"fgm", "fgsm"})
 
 
-def order_gates(
+def attack_comparisons(
     threat: Threat, attacks: Sequence[Attack], alone: Sequence[AblationResult], right: BoolArray
 ) -> tuple[Gate, ...]:
     """Compare what `attacks` left by themselves on the subset, of which `right` were right before.
@@ -32,63 +32,51 @@ def order_gates(
     white = [a.name for a in ran if a.uses_gradients]
     ways = {a.edits for a in ran if a.uses_gradients}
     blind = [a for a in ran if not (a.uses_gradients or a.is_random or a.name == "transfer")]
-    black = [a.name for a in blind if a.edits in ways]
     searches = [a.name for a in ran if not a.is_random]
-    chance = [a.name for a in ran if a.is_random]
     slack = DISCRETE_SLACK if threat_model(threat).is_discrete else SLACK
-    gates = [damage_grows(threat, alone, right)]
-    if searches and chance:
-        gates.append(
-            no_weaker(
-                "attack-beats-random",
-                threat,
-                _together(left, searches),
-                _together(left, chance),
-                "all searches together leave {own}, random perturbation at the same budget {other}; attacks that "
-                "chance beats are blind here",
-                "look for zero or misleading gradients, or scores that do not depend on the input",
-            )
-        )
-    if white and black:
-        gates.append(
-            no_weaker(
-                "black-box-no-better",
-                threat,
-                _together(left, white),
-                _together(left, black),
-                "attacks with gradients leave {own}, attacks that only ask for scores {other}; where the blind do "
-                "better, gradients are masked",
-                "remove rounding, detached or saturated operations from the path of the input",
-                slack,
-            )
-        )
-    if "transfer" in left and searches:
-        own = [name for name in searches if name != "transfer"]
-        gates.append(
-            no_weaker(
-                "transfer-no-better",
-                threat,
-                _together(left, own),
-                left["transfer"],
-                "attacks on the model itself leave {own}, inputs found on its undefended twin {other}; where a "
-                "stranger's inputs do better, the model hides from attacks instead of withstanding them",
-                "remove what hides gradients or scores: rounding, noise, scaled logits",
-                slack,
-            )
-        )
-    one_step = [name for name in white if name in _ONE_STEP]
-    if one_step and "pgd" in left:
-        gates.append(
-            no_weaker(
-                "pgd-at-least-fgsm",
-                threat,
-                left["pgd"],
-                _together(left, one_step),
-                "PGD leaves {own}, one step {other}; where one step does better, gradients are masked",
-                "look for gradients that lead the wrong way after the first step",
-            )
-        )
-    return tuple(gates)
+    checks = [damage_grows(threat, alone, right)]
+
+    def compare(
+        name: str, own: Sequence[str], other: Sequence[str], explanation: str, remedy: str, slack: float = SLACK
+    ) -> None:
+        if own and other:
+            together = (_together(left, own), _together(left, other))
+            checks.append(no_weaker(name, threat, *together, explanation, remedy, slack))
+
+    compare(
+        "attack-beats-random",
+        searches,
+        [a.name for a in ran if a.is_random],
+        "all searches together leave {own}, random perturbation at the same budget {other}; attacks that chance beats "
+        "are blind here",
+        "look for zero or misleading gradients, or scores that do not depend on the input",
+    )
+    compare(
+        "black-box-no-better",
+        white,
+        [a.name for a in blind if a.edits in ways],
+        "attacks with gradients leave {own}, attacks that only ask for scores {other}; where the blind do better, "
+        "gradients are masked",
+        "remove rounding, detached or saturated operations from the path of the input",
+        slack,
+    )
+    compare(
+        "transfer-no-better",
+        [name for name in searches if name != "transfer"],
+        [name for name in searches if name == "transfer"],
+        "attacks on the model itself leave {own}, inputs found on its undefended twin {other}; where a stranger's "
+        "inputs do better, the model hides from attacks instead of withstanding them",
+        "remove what hides gradients or scores: rounding, noise, scaled logits",
+        slack,
+    )
+    compare(
+        "pgd-at-least-fgsm",
+        [name for name in white if name == "pgd"],
+        [name for name in white if name in _ONE_STEP],
+        "PGD leaves {own}, one step {other}; where one step does better, gradients are masked",
+        "look for gradients that lead the wrong way after the first step",
+    )
+    return tuple(checks)
 
 
 def damage_grows(threat: Threat, alone: Sequence[AblationResult], right: BoolArray) -> Gate:
@@ -98,7 +86,7 @@ def damage_grows(threat: Threat, alone: Sequence[AblationResult], right: BoolArr
         by_tier[found.tier][found.attack] = right & ~found.broken
     common = [name for name in by_tier[TIERS[0]] if all(name in by_tier[tier] for tier in TIERS)]
     left = [_together(by_tier[tier], common) if common else right for tier in TIERS]
-    rises = [_rise(after, before) for before, after in itertools.pairwise(left)]
+    rises = [_rise(after, before, SLACK) for before, after in itertools.pairwise(left)]
     gap, limit = max(rises, key=lambda rise: rise[0] - rise[1])
     shares = ", ".join(f"{float(bits.mean()):.1%}" for bits in left)
     return at_most(
@@ -121,7 +109,7 @@ def no_weaker(
     remedy: str,
     slack: float = SLACK,
 ) -> Gate:
-    """A gate that fails where `left_by_own [K]` exceeds `left_by_other [K]` by more than chance and the slack.
+    """A check that fails where `left_by_own [K]` exceeds `left_by_other [K]` by more than chance and the slack.
 
     The limit is the larger of the slack and 2.33 standard errors of the difference of two shares of the same examples
     (McNemar: the root of the examples on which they differ, over K).
@@ -138,7 +126,7 @@ def no_weaker(
     )
 
 
-def _rise(one: BoolArray, other: BoolArray, slack: float = SLACK) -> tuple[float, float]:
+def _rise(one: BoolArray, other: BoolArray, slack: float) -> tuple[float, float]:
     gap = float(one.mean()) - float(other.mean())
     return gap, max(slack, STANDARD_ERRORS * math.sqrt(int((one != other).sum())) / max(len(one), 1))
 

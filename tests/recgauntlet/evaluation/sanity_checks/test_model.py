@@ -11,14 +11,14 @@ from toy_recommender import ToyRecommender
 from recgauntlet.core.batch import Candidates, UserState
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.evaluation.sanity_checks import failed
-from recgauntlet.evaluation.sanity_checks.behaviour import behaviour_gates
-from recgauntlet.evaluation.sanity_checks.model import inflation_gate, memory_gate, score_gates
+from recgauntlet.evaluation.sanity_checks.behaviour import inference_checks
+from recgauntlet.evaluation.sanity_checks.model import clean_score_checks, embedding_inflation, memorization
 from recgauntlet.evaluation.setup import Trial
 from recgauntlet.threats.embedding_scale import EmbeddingScale
 
 
 def names(trial: Trial) -> set[str]:
-    return {gate.name for gate in failed((*score_gates(trial), *behaviour_gates(trial)))}
+    return {gate.name for gate in failed((*clean_score_checks(trial), *inference_checks(trial)))}
 
 
 class Changed(ToyRecommender):
@@ -82,7 +82,12 @@ class Counts(ToyRecommender):
 
 def test_an_honest_model_passes_all(try_: object, data: TaskData) -> None:
     trial = try_()  # type: ignore[operator]
-    gates = (*score_gates(trial), *behaviour_gates(trial), memory_gate(trial, data), inflation_gate(trial, trial.scale))
+    gates = (
+        *clean_score_checks(trial),
+        *inference_checks(trial),
+        memorization(trial, data),
+        embedding_inflation(trial, trial.scale),
+    )
     assert [(gate.name, gate.value) for gate in failed(gates)] == []
     assert all(gate.explanation and gate.remedy for gate in gates)
 
@@ -126,15 +131,15 @@ def test_a_random_model_is_scored_by_the_mean_of_many_passes(try_: object) -> No
 def test_embeddings_of_another_size_than_the_twins_are_flagged(try_: object, factor: float) -> None:
     trial = try_()  # type: ignore[operator]
     twin = EmbeddingScale(trial.scale.norm * factor, trial.scale.rms * factor)
-    assert not inflation_gate(trial, twin).passed
-    assert not inflation_gate(trial, EmbeddingScale(0.0, 0.0)).passed
+    assert not embedding_inflation(trial, twin).passed
+    assert not embedding_inflation(trial, EmbeddingScale(0.0, 0.0)).passed
 
 
 def test_a_model_that_knows_the_test_examples_is_flagged(try_: object, data: TaskData) -> None:
     trial = try_()  # type: ignore[operator]
     knows = dataclasses.replace(trial, right=torch.ones_like(trial.right))
     forgets = dataclasses.replace(data, valid=_swapped(data))
-    assert not memory_gate(knows, forgets).passed
+    assert not memorization(knows, forgets).passed
 
 
 def _swapped(data: TaskData) -> object:
