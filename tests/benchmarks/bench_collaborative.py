@@ -14,8 +14,8 @@ from recgauntlet.core.dataset import Impressions, Pairs, TaskData
 from recgauntlet.core.recommender import find_model
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import PAD, IntArray
-from recgauntlet.metrics.bootstrap import Estimate, estimate, resampled_means
-from recgauntlet.metrics.ranking import auc, ndcg_each, offsets_of
+from recgauntlet.metrics.bootstrap import Estimate, estimates, resampled_means
+from recgauntlet.metrics.ranking import Ranked, auc, offsets_of
 from recgauntlet.training.build import build_model
 from recgauntlet.training.defense import Defense, model_scores
 from recgauntlet.training.trainer import train
@@ -123,7 +123,7 @@ def quality(scores: Scores, seconds: float, split: Split) -> Quality:
     wanted = np.zeros(scores.shape, dtype=bool)
     wanted[split.test[0], split.test[1]] = True
     offsets = offsets_of(np.full(len(users), scores.shape[1]))
-    ndcg = ndcg_each(wanted[users].reshape(-1), masked[users].reshape(-1), offsets, 10)
+    ndcg = Ranked.of(wanted[users].reshape(-1), masked[users].reshape(-1), offsets).ndcg_each(10)
     return Quality(_mean(each), _mean(ndcg), seconds)
 
 
@@ -133,4 +133,4 @@ def _auc_of(right: Scores, wrong: Scores) -> float:
 
 
 def _mean(each: Scores) -> Estimate:
-    return estimate(float(each.mean()), resampled_means(each[None, :, None])[:, 0])
+    return estimates([float(each.mean())], resampled_means(each[None, :, None]))[0]

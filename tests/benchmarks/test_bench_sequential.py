@@ -23,7 +23,7 @@ from recgauntlet.core.errors import DataError
 from recgauntlet.core.scoring import score_batch
 from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
 from recgauntlet.data.prepare import prepare
-from recgauntlet.metrics.ranking import auc, ndcg_each
+from recgauntlet.metrics.ranking import Ranked, auc
 from recgauntlet.training.build import OpenCell, open_cell, train_cell
 
 PEERS = {"sasrec": ("recbole-sasrec", "RecBole's", " SASRec"), "din": ("rechub-din", "torch-rechub's", " DIN")}
@@ -96,7 +96,7 @@ def qualities(data: TaskData, pairs: Any, lists: Any) -> tuple[Any, Any]:
     """The AUC on the test pairs and nDCG@10 on the impressions, `[2]`, and both for `DRAWS` resamplings, `[R, 2]`; the
     same ones for every model."""
     labels = np.tile([True, False], len(data.test))
-    each = ndcg_each(data.impressions.labels, lists, data.impressions.offsets, 10)
+    each = Ranked.of(data.impressions.labels, lists, data.impressions.offsets).ndcg_each(10)
     rng = np.random.default_rng(0)
     drawn = np.empty((DRAWS, 2))
     for draw in drawn:

@@ -60,7 +60,8 @@ class RowAt:
     @property
     def address(self) -> str:
         """What `locate` takes for this row, and for no other of its board."""
-        names, here = _names(self.row), (self.table.task, self.table.track)
+        names = (self.row.model.name, self.row.defense.name)
+        here = (self.table.task, self.table.track)
         alike = sum(len(t.named(*names)) for t in self.board.tables if (t.task, t.track) == here)
         own = f"~{row_id(self.table, self.row)}" if alike > 1 else ""
         tracks = {table.track for table in self.board.tables if table.task == self.table.task}
@@ -99,7 +100,7 @@ def open_board(where: str | Path, root: Path = ROOT) -> Board:
 
 
 def row_id(table: TaskTable, row: Row) -> str:
-    """What tells a row from every other: a hash of the task, data, suite and examples it was measured on, and of its
+    """A row's permanent id: a hash of the task, data, suite and examples it was measured on, and of its
     two plugins with their versions and options. It does not depend on the seeds, nor on which other rows there are."""
     parts = (
         table.task,
@@ -141,13 +142,9 @@ def locate(address: str, root: Path = ROOT) -> Scope:
     return _scope(open_board(where, root), [unquote(part) for part in tail], address)
 
 
-def locate_row(address: str, root: Path = ROOT) -> RowAt:
-    """The one row at `address`; RecordError as `locate`, or where the address stops before a defense."""
-    return locate_rows(address, root=root)[0]
-
-
 def locate_rows(*addresses: str, root: Path = ROOT) -> tuple[RowAt, ...]:
-    """The one row at each address, as `locate_row`; a release that several share is read once."""
+    """The one row at each address; a release that several share is read once. RecordError as `locate`, or where an
+    address stops before a defense."""
     boards: dict[str, Board] = {}
     found = []
     for address in addresses:
@@ -163,28 +160,26 @@ def locate_rows(*addresses: str, root: Path = ROOT) -> tuple[RowAt, ...]:
 
 
 def _cut(address: str, root: Path) -> tuple[str, list[str]]:
-    """The release and the rest of `address`. Of several cuts that leave a directory in front, a frozen release is
-    meant, then a directory in which `recgauntlet run` left the task, then the longest."""
+    """The release and the rest of `address`: the shortest part that is a frozen release, or a directory in which
+    `recgauntlet run` left the task, else the longest that is a directory."""
     pieces = address.rstrip("/").split("/")
-    cuts: list[tuple[str, list[str], Path]] = []
+    longest: tuple[str, list[str]] | None = None
     for count in range(min(3, len(pieces) - 1), -1, -1):
         head, tail = "/".join(pieces[: len(pieces) - count]), pieces[len(pieces) - count :]
-        if not head:
-            continue
         try:
-            cuts.append((head, tail, find_release(head, root)))
+            directory = find_release(head, root) if head else None
         except RecordError:
             continue
-    for frozen in (True, False):
-        for head, tail, directory in cuts:
-            task = directory / tail[0].partition(":")[0] if tail else directory
-            filled = any((task / track).is_dir() for track in get_args(Track))
-            if (directory / MANIFEST).is_file() if frozen else filled:
-                return head, tail
-    if cuts:
-        return cuts[-1][:2]
+        if directory is None:
+            continue
+        task = directory / tail[0].partition(":")[0] if tail else directory
+        if (directory / MANIFEST).is_file() or any((task / track).is_dir() for track in get_args(Track)):
+            return head, tail
+        longest = head, tail
+    if longest is not None:
+        return longest
     if pieces[0]:
-        find_release("/".join(pieces[: max(1, len(pieces) - 3)]), root)  # says what is wrong with it
+        find_release("/".join(pieces[: max(1, len(pieces) - 3)]), root)  # raises with the reason
     raise RecordError("names no release", where=address, remedy=f"give {_GRAMMAR}")
 
 
@@ -200,8 +195,8 @@ def _scope(board: Board, tail: list[str], address: str) -> Scope:
         rows = _kept(rows, tail[1], [at.row.model.name for at in rows], "model", address)
     if len(tail) < 3:
         return Scope(board, tuple(rows))
-    name, _, own = tail[2].rpartition("~") if tail[2] not in {at.row.defense.name for at in rows} else (tail[2], "", "")
-    if not name:
+    name, _, own = tail[2].rpartition("~")
+    if not name or tail[2] in {at.row.defense.name for at in rows}:
         name, own = tail[2], ""
     rows = _kept(rows, name, [at.row.defense.name for at in rows], "defense", address)
     chosen = [at for at in rows if row_id(at.table, at.row).startswith(own)]
@@ -209,7 +204,7 @@ def _scope(board: Board, tail: list[str], address: str) -> Scope:
         raise RecordError(
             f"names {len(chosen) or 'none'} of {len(rows)} rows of that name, which differ in options or versions",
             where=address,
-            remedy="give one of: " + "; ".join(f"{at.address} ({_told(at.row)})" for at in rows),
+            remedy="give one of: " + "; ".join(f"{at.address} ({_versions(at.row)})" for at in rows),
         )
     return Scope(board, (chosen[0],), chosen[0])
 
@@ -229,15 +224,10 @@ def suggestion(wanted: str, there: Iterable[str]) -> str:
     return f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(names[:20]) or 'none'}"
 
 
-def _names(row: Row) -> tuple[str, str]:
-    return (row.model.name, row.defense.name)
-
-
 def _usual(tracks: Iterable[str]) -> str:
     return "standard" if "standard" in tracks else "demo"
 
 
-def _told(row: Row) -> str:
-    """A row's versions and options in a few words."""
+def _versions(row: Row) -> str:
     options = {**row.model.hyperparameters, **row.defense.hyperparameters}
     return f"{row.defense.version}; " + ", ".join(f"{name}={value}" for name, value in sorted(options.items()))

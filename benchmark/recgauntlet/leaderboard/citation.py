@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
+from importlib.metadata import metadata
 
 from recgauntlet.core.card import RANKING_TIER, TaskCard
 from recgauntlet.core.plugins import names
@@ -14,7 +13,7 @@ from recgauntlet.leaderboard import bibtex
 from recgauntlet.leaderboard.address import Board, RowAt, Scope
 from recgauntlet.leaderboard.bibtex import Entry
 from recgauntlet.leaderboard.compare import twin_of
-from recgauntlet.leaderboard.schema import Row, TaskTable, TierBudget
+from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.references import PluginRef
 from recgauntlet.records.release import superseded_by
@@ -66,7 +65,8 @@ def cite(scope: Scope, *, site: str = "", attacks: bool = False) -> Citation:
     papers of the suite's attacks too that ran on these rows.
     """
     board, rows = scope.board, scope.rows
-    reasons = [Reason("the software", (_software(),)), Reason(_release_words(board), (_release(board, site),))]
+    what = f"the {'release' if board.frozen else 'records'} {board.name}"
+    reasons = [Reason("the software", (_software(),)), Reason(what, (_release(board, site),))]
     cautions = _cautions(board)
     for table in _tables(rows):
         card = installed_card(table)
@@ -79,7 +79,7 @@ def cite(scope: Scope, *, site: str = "", attacks: bool = False) -> Citation:
     reasons += _plugins("defense", [at.row.defense for at in rows], cautions)
     if attacks:
         reasons += _attacks(rows)
-    named = scope.row is not None or len(_tables(rows)) < len(_tables(_all(board)))
+    named = scope.row is not None or len(_tables(rows)) < sum(bool(table.rows) for table in board.tables)
     texts = tuple(RowText(at.address, sentence(at), f"{site}#{at.anchor}") for at in rows) if named else ()
     return Citation(tuple(reasons), texts, tuple(dict.fromkeys(cautions)))
 
@@ -89,38 +89,36 @@ def sentence(at: RowAt) -> str:
     release; and whether the board refuses to rank it."""
     table, row = at.table, at.row
     trained = "trained plainly" if _is_nothing(row.defense) else f"trained with {row.defense.name}"
-    said = (
+    text = (
         f"On {table.task} (version {table.version}, {table.track} track, {table.examples:,} test examples), "
         f"{row.model.name} {trained} gets {_interval(row.clean)} of clean examples right"
     )
     if row.worst_cell is not None and row.worst is not None:
-        said += (
+        text += (
             f" and keeps {_interval(row.worst_cell.robust)} right under {row.worst} ({_budget(table, row.worst)}), "
             "the ranked threat that hurts it most"
         )
     twin = twin_of(table, row)
     if twin is not None:
-        said += f"; its undefended twin gets {_percent(twin.clean)} and keeps {_worst(twin)}"
+        cell = twin.worst_cell
+        rest = "nothing that is ranked" if cell is None else f"{_percent(cell.robust)} under {twin.worst}"
+        text += f"; its undefended twin gets {_percent(twin.clean)} and keeps {rest}"
     seeds = "one seed" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds"
     state = f"release {at.board.name}" if at.board.frozen else f"unfrozen records {at.board.name}"
-    said += (
+    text += (
         f". Means over {seeds} with 95 % intervals; RecGauntlet {state} (SHA-256 {at.board.digest[:16]}), attack suite "
         f"{table.suite.id} {table.suite.version}."
     )
     if not table.ranked:
-        said += f" {'Simulated data' if table.simulated else 'Demo track'}: never ranked, and no result."
+        text += f" {'Simulated data' if table.simulated else 'Demo track'}: never ranked, and no result."
     blocked = [flag.title for flag in row.flags if flag.blocks_rank]
-    return said + (f" The board does not rank this row ({'; '.join(blocked)})." if blocked else "")
+    return text + (f" The board does not rank this row ({'; '.join(blocked)})." if blocked else "")
 
 
 def leaderboard_url() -> str:
     """Where the leaderboard is published, by the package's metadata (the project URL "Leaderboard"); "" where it says
     nothing."""
-    for line in _metadata_all("Project-URL"):
-        label, _, url = line.partition(",")
-        if label.strip().lower() == "leaderboard":
-            return url.strip()
-    return ""
+    return _urls().get("leaderboard", "")
 
 
 def installed_card(table: TaskTable) -> TaskCard | None:
@@ -133,7 +131,7 @@ def installed_card(table: TaskTable) -> TaskCard | None:
 
 
 def _software() -> Entry:
-    found = _metadata()
+    found = metadata(PACKAGE)
     return bibtex.entry(
         "misc",
         PACKAGE,
@@ -142,21 +140,15 @@ def _software() -> Entry:
             "author": found["Author"] or "",
             "howpublished": f"Python package, version {found['Version']}",
             "note": f"License: {found['License-Expression']}" if found["License-Expression"] else "",
-            "url": next((line.partition(",")[2].strip() for line in _metadata_all("Project-URL")), ""),
+            "url": next(iter(_urls().values()), ""),
         },
     )
 
 
-@cache
-def _metadata() -> PackageMetadata:
-    return metadata(PACKAGE)
-
-
-def _metadata_all(name: str) -> Sequence[str]:
-    try:
-        return _metadata().get_all(name) or ()
-    except PackageNotFoundError:
-        return ()
+def _urls() -> dict[str, str]:
+    """The project's URLs by their labels in lower case."""
+    lines = (line.partition(",") for line in metadata(PACKAGE).get_all("Project-URL") or ())
+    return {label.strip().lower(): url.strip() for label, _, url in lines}
 
 
 def _release(board: Board, site: str) -> Entry:
@@ -166,7 +158,7 @@ def _release(board: Board, site: str) -> Entry:
         f"{PACKAGE}-{board.name}",
         {
             "title": f"RecGauntlet {kind} {board.name}",
-            "author": _metadata()["Author"] or "",
+            "author": metadata(PACKAGE)["Author"] or "",
             "year": board.date[:4],
             "month": board.date[5:7],
             "day": board.date[8:10],
@@ -175,10 +167,6 @@ def _release(board: Board, site: str) -> Entry:
             "url": site,
         },
     )
-
-
-def _release_words(board: Board) -> str:
-    return f"the release {board.name}" if board.frozen else f"the records {board.name}"
 
 
 def _cautions(board: Board) -> list[str]:
@@ -229,18 +217,8 @@ def _tables(rows: Sequence[RowAt]) -> list[TaskTable]:
     return list({at.table.setting: at.table for at in rows}.values())
 
 
-def _all(board: Board) -> list[RowAt]:
-    return [RowAt(board, table, row) for table in board.tables for row in table.rows]
-
-
 def _is_nothing(defense: PluginRef) -> bool:
     return defense.name == "standard" and defense.distribution == PACKAGE
-
-
-def _worst(row: Row) -> str:
-    return (
-        "nothing that is ranked" if row.worst_cell is None else f"{_percent(row.worst_cell.robust)} under {row.worst}"
-    )
 
 
 def _percent(value: Estimate) -> str:
@@ -254,7 +232,7 @@ def _interval(value: Estimate) -> str:
 def _budget(table: TaskTable, threat: str) -> str:
     """What the standard tier allows: "standard tier: 2 words, 500 queries"."""
     column = next(column for column in table.threats if column.id == threat)
-    budget: TierBudget | None = next((b for b in column.budgets if b.tier == RANKING_TIER), None)
+    budget = next((b for b in column.budgets if b.tier == RANKING_TIER), None)
     if budget is None:
         return f"{RANKING_TIER} tier"
     unit = {"history": "edits", "candidate-text": "words"}.get(column.surface, "of the embeddings' norm")

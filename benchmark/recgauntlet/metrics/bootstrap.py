@@ -100,11 +100,6 @@ def estimates(values: Sequence[float], means: Floats) -> list[Estimate]:
     ]
 
 
-def estimate(value: float, means: Floats) -> Estimate:
-    """`value` with the percentile interval of its bootstrap `means [R]`, widened to contain the value."""
-    return estimates([value], means[:, None])[0]
-
-
 def shared_ranks(rows: Sequence[Estimate]) -> tuple[int, ...]:
     """The rank of each: 1 + the number of others whose whole interval lies above its own. Higher values are better.
 

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recgauntlet.metrics.bootstrap import Floats
 from recgauntlet.metrics.significance import Components
 
 MOST_PAIRS = 10_000_000
 POINTS = 400
-"""Slices of the integral over how much a few seeds seem to vary."""
+"""Slices of the integral over the mean square of the seeds."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """With `seeds` trainings of each row: the test `pairs` that are needed (None where no number of them is enough),
-    and the power that the present number of pairs has (None where none is named)."""
+    """With `seeds` trainings of each row: the number of test `pairs` needed (None where no number is enough), and the
+    power with the present number of pairs (None where it is not given)."""
 
     seeds: int
     pairs: int | None
@@ -29,12 +28,9 @@ def assumed(*, discordant: float, shared: float, seed_sd: float) -> Components:
     """Variances where there are no records to estimate them from.
 
     `discordant` is the share of examples on which the two rows disagree in one training, `shared` the part of that
-    which comes back from seed to seed, and `seed_sd` the standard deviation of the difference between trainings, in
-    shares.
-
-    An outcome differs by 1, 0 or -1, so the variance of an example's difference is at most `discordant` (less the
-    squared mean, which is left out: the larger variance is the safe one). The two examples of a pair are taken as
-    independent, which halves it.
+    which is the same in every seed, and `seed_sd` the standard deviation of the difference between trainings, in
+    shares. An outcome differs by 1, 0 or -1, so the variance of an example's difference is at most `discordant`; the
+    two examples of a pair are taken as independent, which halves it.
     """
     pair = discordant / 2
     return Components(training=seed_sd**2, pairs=shared * pair, rest=(1 - shared) * pair)
@@ -44,14 +40,14 @@ def power_of(parts: Components, *, seeds: int, pairs: int, difference: float, al
     """The chance that a true `difference` (a share) is found significant at `alpha`, two-sided.
 
     With two or more seeds, by `significance.crossed_test`. The mean difference is normal around the true one with the
-    squared error `(N s_training^2 + S s_pairs^2 + s_rest^2) / (S N)`; what the test takes for that error, and its
-    degrees of freedom, depend on the mean square of the seeds, a chi squared with S - 1 degrees of freedom, over which
-    the chance is integrated. (The other two mean squares have so many that they are taken for their expectations.) With
-    one seed, by a paired t test over the pairs of these two models: `(s_pairs^2 + s_rest^2) / N`.
+    squared error `(N s_training^2 + S s_pairs^2 + s_rest^2) / (S N)`. The test's estimate of it and its degrees of
+    freedom depend on the mean square of the seeds, a chi squared with S - 1 degrees of freedom, over which the chance
+    is integrated; the other two mean squares are set to their expectations. With one seed, by a paired t test over the
+    pairs of these two models: `(s_pairs^2 + s_rest^2) / N`.
 
     Source: the model of Hillis, Obuchowski and Berbaum (2011), "Power estimation for multireader ROC methods"; a reader
-    is a training here, and a case a test pair. Deviation: they take a noncentral t with the expected degrees of
-    freedom, which promises too much where seeds are three; we integrate over what they turn out to be.
+    is a training here, and a case a test pair. Deviation: their noncentral t with the
+    expected degrees of freedom is too optimistic with three seeds.
     """
     from scipy import stats
 
@@ -59,7 +55,8 @@ def power_of(parts: Components, *, seeds: int, pairs: int, difference: float, al
         squared = (parts.pairs + parts.rest) / pairs
         edges = np.array([stats.t.isf(alpha / 2, pairs - 1) * math.sqrt(squared)])
     else:
-        by_seed = (pairs * parts.training + parts.rest) * _chi_squared(seeds - 1) / (seeds - 1)
+        slices = stats.chi2.ppf((np.arange(POINTS) + 0.5) / POINTS, seeds - 1)  # equally likely values
+        by_seed = (pairs * parts.training + parts.rest) * slices / (seeds - 1)
         by_pair = parts.rest + seeds * parts.pairs
         taken = np.maximum(by_seed + seeds * parts.pairs, by_pair)
         freedom = (seeds - 1) * (taken / np.maximum(by_seed, 1e-300)) ** 2
@@ -70,14 +67,6 @@ def power_of(parts: Components, *, seeds: int, pairs: int, difference: float, al
     error = math.sqrt(squared)
     beyond = stats.norm.sf((edges - abs(difference)) / error) + stats.norm.cdf((-edges - abs(difference)) / error)
     return float(beyond.mean())
-
-
-def _chi_squared(freedom: int) -> Floats:
-    """Equally likely values of a chi squared, the middles of POINTS slices."""
-    from scipy import stats
-
-    values: Floats = stats.chi2.ppf((np.arange(POINTS) + 0.5) / POINTS, freedom)
-    return values
 
 
 def pairs_needed(parts: Components, *, seeds: int, difference: float, power: float, alpha: float) -> int | None:

@@ -1,4 +1,4 @@
-"""Accuracy on pairs and ranking metrics on ragged impressions, vectorized, with honest ties.
+"""Accuracy on pairs and ranking metrics on ragged impressions, vectorized.
 
 Ties: wherever scores are equal, a metric is its expected value over all orders of the tied candidates. A
 constant scorer therefore gets what a random order gets (AUC 0.5), never a perfect or a lucky rank. All
@@ -111,19 +111,24 @@ class Ranked:
         return each
 
     def auc(self) -> float:
-        """As `impression_auc`."""
+        """MIND's AUC: the plain mean over impressions, which published numbers on MIND call AUC (FuxiCTR: `avgAUC`).
+
+        Impressions without both labels are left out. Raises ValueError where none has both.
+        """
         values = self.auc_each()
         if np.isnan(values).all():
             raise ValueError("AUC needs an impression with at least one clicked and one unclicked candidate")
         return float(np.nanmean(values))
 
     def mrr(self) -> float:
-        """As the function `mrr`."""
+        """The mean reciprocal rank of MIND's official evaluation: in an impression the mean over its clicked candidates
+        of 1 / rank (not only the first of them), 0 without a click; then the mean over impressions."""
         reciprocal = self._sums(self.gains / self._ranks)
         return float((reciprocal / np.maximum(self._sums(self.labels.astype(np.int64)), 1)).mean())
 
     def ndcg_each(self, k: int) -> Floats:
-        """`[I]`: the nDCG@k of each impression."""
+        """`[I]`: the nDCG@k of each impression, with binary gains and the discount `1 / log2(rank + 1)`, 0 without a
+        click; as in MIND's official evaluation (Järvelin and Kekäläinen 2002)."""
         if k < 1:
             raise ValueError(f"nDCG needs a cut-off of at least 1, not {k}")
         discounts = np.zeros(max(k, int(self.sizes.max())) + 1)
@@ -168,39 +173,6 @@ def gauc(labels: Labels, scores: Scores, groups: IntArray) -> float:
     if not known.any():
         raise ValueError("gAUC needs a group with at least one clicked and one unclicked candidate")
     return float(np.average(values[known], weights=ranked.sizes[known]))
-
-
-def impression_auc(labels: Labels, scores: Scores, offsets: IntArray) -> float:
-    """MIND's AUC: the plain mean of the AUC of each impression. Raises ValueError where no impression has
-    both labels.
-
-    This is what published numbers on MIND call AUC (FuxiCTR: `avgAUC`). Impressions without both labels are
-    left out.
-    """
-    return Ranked.of(labels, scores, offsets).auc()
-
-
-def mrr(labels: Labels, scores: Scores, offsets: IntArray) -> float:
-    """The mean reciprocal rank of MIND's official evaluation.
-
-    In an impression: the mean over its clicked candidates of 1 / rank (not only the first of them); then the
-    mean over impressions. An impression without a click counts 0. With one click an impression this is the
-    usual MRR.
-    """
-    return Ranked.of(labels, scores, offsets).mrr()
-
-
-def ndcg(labels: Labels, scores: Scores, offsets: IntArray, k: int) -> float:
-    """nDCG@k with binary gains and the discount `1 / log2(rank + 1)`, the mean over impressions.
-
-    As in MIND's official evaluation (Järvelin and Kekäläinen 2002). An impression without a click counts 0.
-    """
-    return float(ndcg_each(labels, scores, offsets, k).mean())
-
-
-def ndcg_each(labels: Labels, scores: Scores, offsets: IntArray, k: int) -> Floats:
-    """`[I]`: the nDCG@k of each impression, as in `ndcg`."""
-    return Ranked.of(labels, scores, offsets).ndcg_each(k)
 
 
 def offsets_of(sizes: npt.ArrayLike) -> IntArray:

@@ -1,14 +1,8 @@
-"""Whether two rows differ by more than chance: paired tests on the outcomes of the same pairs, and Holm's correction.
+"""Whether two rows differ by more than chance: paired tests, and Holm's correction.
 
-Everything here works on differences `[S, N]`: for each of S seeds and N test pairs, the mean outcome of one row's two
-examples less that of the other's. Both rows are scored on the same pairs, and training of one seed starts from the same
-first weights and sees the same batches under both, so seeds are paired as well as examples.
-
-Two tests answer two questions.
-
-- `flip_test`: do *these trained models* differ on new examples? Seeds are kept together, chance lies in the examples.
-- `crossed_test`: would they differ if both were *trained again* and met new examples? Chance lies in both. This is
-  what a sentence on a defense needs; with one seed there is no answer.
+Differences are `[S, N]`: for each of S seeds and N test pairs, the mean outcome of one row's two examples less that of
+the other's. Seeds are paired too: training of one seed starts from the same weights and sees the same batches. With
+`flip_test` chance lies in the examples (these trained models), with `crossed_test` in the trainings as well.
 """
 
 from __future__ import annotations
@@ -32,8 +26,8 @@ LEVEL = 0.05
 class Components:
     """Variances of the difference of two rows, in squared shares.
 
-    `training` is between seeds: how much the mean difference moves from one training to the next. `pairs` is between
-    test pairs, as far as it repeats from seed to seed. `rest` is what a pair does in one seed alone.
+    `training` is that of the mean difference between seeds, `pairs` that between test pairs which all seeds share, and
+    `rest` that of a pair in one seed.
     """
 
     training: float
@@ -56,10 +50,9 @@ class Test:
 def flip_test(differences: Floats, *, draws: int = FLIPS, seed: int = _SEED) -> float:
     """The p value of a paired permutation test of the mean of `differences [S, N]`.
 
-    If the two rows were exchangeable, the difference of a pair might as well have the other sign. Each draw flips the
-    signs of random pairs, in all seeds together (the seeds share the pairs); p is the share of draws whose mean is at
-    least as far from 0, the observed signs counted as one draw, so p is never 0. Raises ValueError where there is
-    nothing to flip.
+    Each draw flips the signs of random pairs, in all seeds together (they share the pairs); p is the share of draws
+    whose mean is at least as far from 0, the observed signs counted as one draw, so p is never 0. Raises ValueError
+    where there is no seed or no pair.
 
     Source: Fisher's randomization test by Monte Carlo (Dwass 1957; Phipson and Smyth 2010 for the added draw).
     """
@@ -83,19 +76,17 @@ def crossed_test(differences: Floats) -> Test:
     levels that the mean averages over.
 
     The difference of seed s and pair n is taken for `mean + a_s + b_n + e_sn`. Its mean has the squared error
-    `M / (S N)` with `M = max(MS_a + max(MS_b - MS_e, 0), MS_b)`, and `(S - 1) M^2 / MS_a^2` degrees of freedom. With
-    three seeds that vary a lot these are 2, and next to nothing is significant, as it should be. By simulation over
-    many shares of the variances, the rate of false alarms at 5 % is 2 to 8 % with three seeds (up to 13 % with two), 2
-    to 6 % with five and with ten.
+    `M / (S N)` with `M = max(MS_a + max(MS_b - MS_e, 0), MS_b)`, and `(S - 1) M^2 / MS_a^2` degrees of freedom (2 with
+    three seeds that vary a lot). In simulations over many shares of the variances, false alarms at 5 % are 2 to 8 %
+    with three seeds (up to 13 % with two), 2 to 6 % with five and with ten.
 
     Raises ValueError with fewer than two seeds or pairs. A difference that never varies has p 1 where it is 0, else 0.
 
     Source: the analysis of many readers and many cases (Dorfman, Berbaum and Metz 1992) for two modalities, with the
-    degrees of freedom of Hillis (2007); a reader is a training here, and a case a test pair. Deviation: M is not let
-    below MS_b. Where few seeds happen to agree in their means, MS_a is near 0, and the error would be smaller than what
-    the pairs alone make of it.
+    degrees of freedom of Hillis (2007); a reader is a training here, and a case a test pair. Deviation: M is at least
+    MS_b, because MS_a is near 0 where few seeds have similar means by chance.
     """
-    from scipy import stats  # only those who test wait for it
+    from scipy import stats  # slow to import
 
     seeds, pairs = _checked(differences, least=2).shape
     mean = float(differences.mean())
@@ -110,8 +101,8 @@ def crossed_test(differences: Floats) -> Test:
 
 
 def components(differences: Floats) -> Components:
-    """The variances behind `differences [S, N]`, by the expected mean squares of `crossed_test`'s model; what comes out
-    below 0 is 0. ValueError as there."""
+    """The variances behind `differences [S, N]`, by the expected mean squares of `crossed_test`'s model; negative
+    estimates are 0. Raises ValueError with fewer than two seeds or pairs."""
     seeds, pairs = _checked(differences, least=2).shape
     training, by_pair, rest = _mean_squares(differences)
     return Components(max(training - rest, 0.0) / pairs, max(by_pair - rest, 0.0) / seeds, rest)

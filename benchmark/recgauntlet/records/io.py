@@ -93,17 +93,6 @@ def read_records(directory: Path) -> Results:
     return Results(_of(RunRecord, found), _of(RecordError, found), _of(BestKnown, found))
 
 
-def record_paths(directory: Path) -> list[Path]:
-    """The JSON files below `directory` that may be records outside of frozen releases, sorted by path."""
-    paths = {path for ending in ("*.json", f"*.json{COMPRESSED}") for path in directory.rglob(ending)}
-    paths = {path for path in paths if path.is_file() and path.name != MANIFEST and not _is_skipped(path, directory)}
-    return sorted(paths, key=lambda path: path.relative_to(directory).as_posix())
-
-
-def _is_skipped(path: Path, directory: Path) -> bool:
-    return not SKIPPED_DIRECTORIES.isdisjoint(path.relative_to(directory).parts[:-1])
-
-
 def _of(kind: type[Content], found: Sequence[tuple[Path, object]]) -> tuple[tuple[Path, Content], ...]:
     return tuple((path, one) for path, one in found if isinstance(one, kind))
 
@@ -111,8 +100,10 @@ def _of(kind: type[Content], found: Sequence[tuple[Path, object]]) -> tuple[tupl
 def _found(directory: Path) -> Iterator[tuple[Path, RunRecord | BestKnown | RecordError]]:
     """Every file that counts with its content, or why it is broken."""
     closed: list[Path] = []
-    for path in sorted(directory.rglob(MANIFEST)):
-        if _is_skipped(path, directory):
+    paths = [path for ending in ("*.json", f"*.json{COMPRESSED}") for path in sorted(directory.rglob(ending))]
+    paths = [path for path in paths if SKIPPED_DIRECTORIES.isdisjoint(path.relative_to(directory).parts[:-1])]
+    for path in paths:
+        if path.name != MANIFEST:
             continue
         try:
             content = load_json(path, "a manifest", MANIFEST_REMEDY)
@@ -124,8 +115,8 @@ def _found(directory: Path) -> Iterator[tuple[Path, RunRecord | BestKnown | Reco
                 closed.append(path.parent)
         except RecordError as error:
             yield path, error
-    for path in record_paths(directory):
-        if not any(path.is_relative_to(other) for other in closed):
+    for path in paths:
+        if path.is_file() and path.name != MANIFEST and not any(path.is_relative_to(other) for other in closed):
             yield path, _parsed(path, None)
 
 

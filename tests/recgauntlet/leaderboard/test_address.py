@@ -8,7 +8,7 @@ import pytest
 from synthetic_records import make_record
 
 from recgauntlet.core.errors import RecordError
-from recgauntlet.leaderboard.address import locate, locate_row, open_board, row_anchor, row_id
+from recgauntlet.leaderboard.address import locate, locate_rows, open_board, row_anchor, row_id
 from recgauntlet.leaderboard.compare import check_comparable
 from recgauntlet.records.io import write_record
 from recgauntlet.records.schema import RunRecord
@@ -33,13 +33,13 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_row_is_found_by_its_address_by_name_and_by_path(root: Path) -> None:
-    by_name = locate_row("first/shop/nrms/pgd", root)
+    by_name = locate_rows("first/shop/nrms/pgd", root=root)[0]
     assert (by_name.table.task, by_name.row.defense.name, by_name.row.seeds) == ("shop", "pgd", (0, 1))
     assert [record.seed for record in by_name.records] == [0, 1]
-    by_path = locate_row(f"{root}/first/shop/nrms/pgd", root)
+    by_path = locate_rows(f"{root}/first/shop/nrms/pgd", root=root)[0]
     assert by_path.anchor == by_name.anchor
-    assert locate_row(by_name.address, root).anchor == by_name.anchor
-    assert locate_row(by_path.address, root).anchor == by_name.anchor
+    assert locate_rows(by_name.address, root=root)[0].anchor == by_name.anchor
+    assert locate_rows(by_path.address, root=root)[0].anchor == by_name.anchor
 
 
 def test_an_address_may_stop_early(root: Path) -> None:
@@ -47,12 +47,12 @@ def test_an_address_may_stop_early(root: Path) -> None:
     assert len(locate("first/shop", root).rows) == 4
     assert len(locate("first/shop/nrms/", root).rows) == 4
     with pytest.raises(RecordError, match="names no single row"):
-        locate_row("first/shop/nrms", root)
+        locate_rows("first/shop/nrms", root=root)[0]
 
 
 def test_the_standard_track_is_meant_unless_another_is_named(root: Path) -> None:
     assert {at.table.track for at in locate("first/film", root).rows} == {"standard"}
-    demo = locate_row("first/film:demo/nrms/standard", root)
+    demo = locate_rows("first/film:demo/nrms/standard", root=root)[0]
     assert demo.table.track == "demo"
     assert demo.address == "first/film:demo/nrms/standard"
 
@@ -63,15 +63,15 @@ def test_rows_of_one_name_are_told_apart_by_the_beginning_of_their_ids(root: Pat
     rows = [at for at in locate("first/shop", root).rows if at.row.defense.name == "fgm"]
     for at in rows:
         assert at.address in told.value.remedy
-        assert locate_row(at.address, root).row.defense.hyperparameters == at.row.defense.hyperparameters
+        assert locate_rows(at.address, root=root)[0].row.defense.hyperparameters == at.row.defense.hyperparameters
     with pytest.raises(RecordError, match="none of 2 rows"):
         locate("first/shop/nrms/fgm~zz", root)
 
 
 def test_names_with_slashes_and_tildes_have_addresses_too(root: Path) -> None:
-    at = locate_row("first/film/a%2Fb/x~y", root)
+    at = locate_rows("first/film/a%2Fb/x~y", root=root)[0]
     assert (at.row.model.name, at.row.defense.name) == ("a/b", "x~y")
-    assert locate_row(at.address, root).anchor == at.anchor
+    assert locate_rows(at.address, root=root)[0].anchor == at.anchor
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_a_release_without_records_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_rows_id_depends_on_what_it_is_and_not_on_seeds_or_neighbours(root: Path, tmp_path: Path) -> None:
-    here = locate_row("first/shop/nrms/pgd", root)
+    here = locate_rows("first/shop/nrms/pgd", root=root)[0]
     alone = fill(tmp_path / "alone", [make_record(seed=7, defense="pgd")])
-    there = locate_row(f"{alone}/shop/nrms/pgd")
+    there = locate_rows(f"{alone}/shop/nrms/pgd")[0]
     assert there.anchor == here.anchor
     ids = [row_id(at.table, at.row) for at in locate("first", root).rows]
     assert len(set(ids)) == len(ids)
     newer = fill(tmp_path / "newer", [make_record(defense="pgd", suite_fingerprint="0" * 64)])
-    assert locate_row(f"{newer}/shop/nrms/pgd").anchor != here.anchor
+    assert locate_rows(f"{newer}/shop/nrms/pgd")[0].anchor != here.anchor
     assert row_anchor(here.table, here.row).startswith("shop-standard-nrms-pgd-")
 
 
@@ -129,10 +129,10 @@ def test_an_unfrozen_board_has_a_digest_of_its_records(root: Path) -> None:
 
 
 def test_rows_of_other_tasks_suites_or_data_are_not_compared(root: Path, tmp_path: Path) -> None:
-    here = locate_row("first/shop/nrms/pgd", root)
-    check_comparable(here, locate_row("first/shop/nrms/standard", root))
+    here = locate_rows("first/shop/nrms/pgd", root=root)[0]
+    check_comparable(here, locate_rows("first/shop/nrms/standard", root=root)[0])
     with pytest.raises(RecordError, match=r"another task \(shop and film\)"):
-        check_comparable(here, locate_row("first/film/nrms/standard", root))
+        check_comparable(here, locate_rows("first/film/nrms/standard", root=root)[0])
     other = fill(tmp_path / "other", [make_record(data_fingerprint="0" * 64, suite_fingerprint="1" * 64, pairs=50)])
     with pytest.raises(RecordError, match=r"other data.*attack suite.*other test examples"):
-        check_comparable(here, locate_row(f"{other}/shop/nrms/standard"))
+        check_comparable(here, locate_rows(f"{other}/shop/nrms/standard")[0])

@@ -10,7 +10,7 @@ from synthetic_records import make_record
 
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.schema import ThreatCells
-from recgauntlet.metrics.ranking import ndcg, offsets_of
+from recgauntlet.metrics.ranking import Ranked, offsets_of
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.schema import RunRecord
 
@@ -86,8 +86,8 @@ def test_a_ranking_is_that_of_the_attacked_impressions() -> None:
         offsets = offsets_of(record.clean.impression_sizes[:30])
         labels = record.clean.impression_labels.to_bool()[: offsets[-1]]
         scores = record.clean.impression_scores.to_float()[: offsets[-1]]
-        before.append(ndcg(labels, scores, offsets, 10))
-        after.append(ndcg(labels, outcome.scores.to_float(), offsets, 10))
+        before.append(Ranked.of(labels, scores, offsets).ndcg_each(10).mean())
+        after.append(Ranked.of(labels, outcome.scores.to_float(), offsets).ndcg_each(10).mean())
         for start, end, target in zip(offsets[:-1], offsets[1:], outcome.targets, strict=True):
             one = outcome.scores.to_float()[start:end]
             ranks.append(1 + (one > one[target]).sum() + ((one == one[target]).sum() - 1) / 2)

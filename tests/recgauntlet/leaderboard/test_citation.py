@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -217,11 +218,12 @@ def test_the_attacks_papers_come_when_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_published_address_is_read_from_the_packages_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = ["Source, https://a.example", "Leaderboard, https://b.example"]
-    monkeypatch.setattr(citation, "_metadata_all", lambda name: lines)
-    assert citation.leaderboard_url() == "https://b.example"
-    monkeypatch.setattr(citation, "_metadata_all", lambda name: [])
+    fields = Message()
+    monkeypatch.setattr(citation, "metadata", lambda package: fields)
     assert citation.leaderboard_url() == ""
+    fields["Project-URL"] = "Source, https://a.example"
+    fields["Project-URL"] = "Leaderboard, https://b.example"
+    assert citation.leaderboard_url() == "https://b.example"
 
 
 def run(*arguments: str) -> tuple[int, str, str]:

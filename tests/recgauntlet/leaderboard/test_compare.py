@@ -12,7 +12,7 @@ from synthetic_records import make_record
 
 from recgauntlet.cli import cli
 from recgauntlet.core.errors import RecordError
-from recgauntlet.leaderboard.address import locate_row
+from recgauntlet.leaderboard.address import locate_rows
 from recgauntlet.leaderboard.compare import Comparison, compare, sentence
 from recgauntlet.metrics.ranking import accuracy
 from recgauntlet.metrics.significance import crossed_test, flip_test, holm
@@ -43,7 +43,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def of(release: str, a: str, b: str, **options: object) -> Comparison:
-    return compare(locate_row(f"{release}/{a}"), locate_row(f"{release}/{b}"), **options)
+    return compare(*locate_rows(f"{release}/{a}", f"{release}/{b}"), **options)
 
 
 def test_the_numbers_are_those_of_the_tables(release: str) -> None:

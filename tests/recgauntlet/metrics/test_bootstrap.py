@@ -10,7 +10,6 @@ from recgauntlet.metrics import bootstrap as stats
 from recgauntlet.metrics.bootstrap import (
     Estimate,
     crossed_means,
-    estimate,
     estimates,
     resampled_means,
     shared_ranks,
@@ -18,7 +17,7 @@ from recgauntlet.metrics.bootstrap import (
 
 
 def interval(outcomes: np.ndarray) -> Estimate:
-    return estimate(float(outcomes.mean()), resampled_means(outcomes)[:, 0])
+    return estimates([float(outcomes.mean())], resampled_means(outcomes))[0]
 
 
 def test_the_same_outcomes_give_the_same_interval() -> None:
@@ -146,4 +145,4 @@ def test_an_interval_has_numpys_quantiles_and_contains_its_value(draws: int) -> 
     inside, outside = estimates([float(np.median(means[:, 0])), 9.0], means)
     assert [inside.low, inside.high] == np.quantile(means[:, 0], BOUNDS).tolist()
     assert (outside.low, outside.high) == (np.quantile(means[:, 1], BOUNDS[0]), 9.0)
-    assert estimate(inside.value, means[:, 0]) == inside
+    assert estimates([inside.value], means[:, :1]) == [inside]

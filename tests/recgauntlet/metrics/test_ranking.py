@@ -56,10 +56,10 @@ def test_auc_and_ndcg_agree_with_scikit_learn_ties_included(seed: int, decimals:
     parts = [slice(a, b) for a, b in pairwise(offsets)]
     each = [roc_auc_score(labels[part], scores[part]) for part in parts]
     assert metrics.auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores))
-    assert metrics.impression_auc(labels, scores, offsets) == pytest.approx(np.mean(each))
+    assert Ranked.of(labels, scores, offsets).auc() == pytest.approx(np.mean(each))
     for k in (1, 5, 10, 50):
         expected = np.mean([ndcg_score([labels[part]], [scores[part]], k=k) for part in parts])
-        assert metrics.ndcg(labels, scores, offsets, k) == pytest.approx(expected)
+        assert Ranked.of(labels, scores, offsets).ndcg_each(k).mean() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -67,10 +67,10 @@ def test_mrr_and_ndcg_follow_minds_official_evaluation(seed: int) -> None:
     labels, scores, offsets = impressions(seed, decimals=12)
     parts = [slice(a, b) for a, b in pairwise(offsets)]
     expected = np.mean([mind_mrr(labels[part], scores[part]) for part in parts])
-    assert metrics.mrr(labels, scores, offsets) == pytest.approx(expected)
+    assert Ranked.of(labels, scores, offsets).mrr() == pytest.approx(expected)
     for k in (5, 10):
         expected = np.mean([mind_ndcg(labels[part], scores[part], k) for part in parts])
-        assert metrics.ndcg(labels, scores, offsets, k) == pytest.approx(expected)
+        assert Ranked.of(labels, scores, offsets).ndcg_each(k).mean() == pytest.approx(expected)
 
 
 def test_mrr_with_one_click_is_the_label_ranking_average_precision() -> None:
@@ -78,7 +78,7 @@ def test_mrr_with_one_click_is_the_label_ranking_average_precision() -> None:
     expected = np.mean(
         [label_ranking_average_precision_score([labels[a:b]], [scores[a:b]]) for a, b in pairwise(offsets)]
     )
-    assert metrics.mrr(labels, scores, offsets) == pytest.approx(expected)
+    assert Ranked.of(labels, scores, offsets).mrr() == pytest.approx(expected)
 
 
 def test_gauc_weighs_a_users_auc_by_the_number_of_their_candidates() -> None:
@@ -107,7 +107,7 @@ def test_ties_give_the_mean_over_all_orders_of_the_tied_candidates(seed: int, k:
     scores = rng.integers(0, 2, 5).astype(float)
     offsets = np.array([0, 5])
     orders = [scores + 1e-6 * np.array(order) for order in permutations(range(5))]
-    for metric in (metrics.mrr, lambda *given: metrics.ndcg(*given, k)):
+    for metric in (lambda *given: Ranked.of(*given).mrr(), lambda *given: Ranked.of(*given).ndcg_each(k)[0]):
         expected = np.mean([metric(labels, untied, offsets) for untied in orders])
         assert metric(labels, scores, offsets) == pytest.approx(expected)
 
@@ -119,8 +119,8 @@ def test_a_constant_scorer_gets_no_lucky_rank_wherever_its_clicks_stand() -> Non
     chance = np.mean(1 / np.arange(1, 21))
     for labels in (first, last):
         assert metrics.auc(labels, constant) == 0.5
-        assert metrics.mrr(labels, constant, offsets) == pytest.approx(chance)
-        assert metrics.ndcg(labels, constant, offsets, 5) < 0.2
+        assert Ranked.of(labels, constant, offsets).mrr() == pytest.approx(chance)
+        assert Ranked.of(labels, constant, offsets).ndcg_each(5).mean() < 0.2
 
 
 def test_accuracy_takes_zero_for_not_clicked_and_a_broken_score_for_wrong() -> None:
@@ -143,12 +143,12 @@ def test_infinite_scores_tie_with_each_other() -> None:
         (lambda: metrics.auc(np.array([True, True]), np.array([1.0, 2.0])), "at least one clicked"),
         (lambda: metrics.auc(np.array([True, False]), np.array([1.0, np.nan])), "NaN"),
         (lambda: metrics.accuracy(np.array([], dtype=bool), np.array([])), "not defined"),
-        (lambda: metrics.mrr(np.array([True, False]), np.array([1.0, 2.0]), np.array([0, 1])), "offsets"),
-        (lambda: metrics.mrr(np.array([True, False]), np.array([1.0, 2.0]), np.array([0, 0, 2])), "offsets"),
-        (lambda: metrics.ndcg(np.array([True, False]), np.array([1.0, 2.0]), np.array([0, 2]), 0), "cut-off"),
+        (lambda: Ranked.of(np.array([True, False]), np.array([1.0, 2.0]), np.array([0, 1])).mrr(), "offsets"),
+        (lambda: Ranked.of(np.array([True, False]), np.array([1.0, 2.0]), np.array([0, 0, 2])).mrr(), "offsets"),
+        (lambda: Ranked.of(np.array([True, False]), np.array([1.0, 2.0]), np.array([0, 2])).ndcg_each(0), "cut-off"),
         (lambda: metrics.gauc(np.array([True, False]), np.array([1.0, 2.0]), np.array([0])), "groups"),
         (
-            lambda: metrics.impression_auc(np.array([True, True]), np.array([1.0, 2.0]), np.array([0, 2])),
+            lambda: Ranked.of(np.array([True, True]), np.array([1.0, 2.0]), np.array([0, 2])).auc(),
             "at least one clicked",
         ),
     ],
