@@ -1,4 +1,4 @@
-"""A small trained model and a batch, and the inner problem on them: what the tests of adversarial defenses look at."""
+"""A small trained model, a batch and single steps on them: what the tests of defenses look at."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from torch import Tensor, nn
 from toy_recommender import ToyRecommender, make_batch, make_catalog, train
 
 from recgauntlet.core.batch import Batch
-from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.dataset import Pairs, TrainingPeriod
+from recgauntlet.core.recommender import Origin, Recommender
 from recgauntlet.core.rng import Randomness
-from recgauntlet.training.cost import Passes, count_passes
+from recgauntlet.training.cost import count_passes
 from recgauntlet.training.defense import Defense, TrainingContext
+from recgauntlet.training.trainer import AdamWTrainer
 from recgauntlet_baselines.defenses._adversarial import Inner
+from recgauntlet_baselines.defenses._passes import encode
 
 
-def toy_batch(seed: int = 5) -> Batch:
-    return make_batch(make_catalog(40), users=24, seed=seed)
+def toy_batch(users: int = 24, seed: int = 5) -> Batch:
+    return make_batch(make_catalog(40), users=users, seed=seed)
 
 
 @cache
@@ -38,19 +41,26 @@ def toy_model(dropout: float = 0.0) -> ToyRecommender:
     return model.train()
 
 
-def at(progress: float, step: int = 0) -> TrainingContext:
+def built_toy(pairs: Pairs, seed: int = 0) -> ToyRecommender:
+    """An untrained one that can have siblings."""
+    return ToyRecommender.build(Origin(make_catalog(40), 16, {}, TrainingPeriod(pairs, 64)), seed)
+
+
+def at(progress: float, step: int = 3) -> TrainingContext:
     return TrainingContext(step, progress, Randomness(0, "test"))
 
 
 def problem(model: Recommender, batch: Batch) -> Inner:
-    candidates = model.candidates(batch.items)
-    state = model.encode_user(batch.users).select(batch.rows)
-    return Inner.of(model, state, candidates, batch, model.embed(candidates))
+    return Inner.of(encode(model, batch))
 
 
 def scores_at(inner: Inner, delta: Tensor | float = 0.0) -> Tensor:
     with torch.no_grad():
-        return inner.model.score(inner.state, inner.candidates, inner.embedded + delta)
+        return inner.scores(inner.embedded + delta)
+
+
+def loss_of(defense: Defense, model: Recommender, batch: Batch, progress: float = 0.75) -> float:
+    return float(defense.training_loss(model, batch, at(progress)).detach())
 
 
 def gradients(model: Recommender, loss: Tensor) -> dict[str, Tensor]:
@@ -63,20 +73,50 @@ def gradients(model: Recommender, loss: Tensor) -> dict[str, Tensor]:
 
 
 def require_same(first: dict[str, Tensor], second: dict[str, Tensor], rtol: float = 1e-4) -> None:
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        torch.testing.assert_close(value, second[name], rtol=rtol, atol=1e-7)
+    torch.testing.assert_close(first, second, rtol=rtol, atol=1e-7)
     assert any(value.abs().max() > 1e-4 for value in first.values()), "gradients of nothing"
 
 
-def passes_of(defense: Defense, progress: float = 1.0) -> tuple[float, float, int]:
-    """Candidates scored and gradients drawn in one loss and its backward pass, an example; and users encoded."""
+def trainer_of(model: Recommender, progress: float = 0.75) -> AdamWTrainer:
+    trainer = AdamWTrainer(model, 20, Randomness(0, "test"), "fp32")
+    trainer.context = at(progress, step=round(20 * progress))
+    return trainer
+
+
+class Recording(AdamWTrainer):
+    """A trainer that keeps the gradients it is to apply, and applies none."""
+
+    applied: list[Tensor | None]
+
+    @classmethod
+    def of(cls, model: Recommender, progress: float = 0.75) -> Recording:
+        trainer = cls(model, 20, Randomness(0, "test"), "fp32")
+        trainer.context = at(progress, step=round(20 * progress))
+        return trainer
+
+    def minimize(self, loss: Tensor) -> None:
+        self.applied = self.gradients(loss)
+
+    def apply(self, gradients: list[Tensor | None]) -> None:
+        self.applied = list(gradients)
+
+
+def gradients_of(defense: Defense, model: Recommender, batch: Batch, progress: float = 0.75) -> list[Tensor]:
+    """What a step of `defense` would follow."""
+    trainer = Recording.of(model, progress)
+    defense.step(trainer, batch)
+    return [
+        g if g is not None else torch.zeros_like(p) for g, p in zip(trainer.applied, trainer.parameters, strict=True)
+    ]
+
+
+def passes_of(defense: Defense, progress: float = 0.75) -> tuple[float, float, int]:
+    """Candidates scored and gradients drawn in one step, an example; and users encoded."""
     model, batch = toy_model(), toy_batch()
     encoded: list[int] = []
     inside = model.encode_user
     counting = lambda users, embeddings=None: encoded.append(len(users)) or inside(users, embeddings)  # noqa: E731
     model.encode_user = counting  # type: ignore[method-assign]
-    seen: Passes
     with count_passes(model) as seen:
-        defense.training_loss(model, batch, at(progress)).backward()
+        defense.step(Recording.of(model, progress), batch)
     return seen.forwards / len(batch), seen.backwards / len(batch), len(encoded)

@@ -4,11 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from toy_problem import loss_of, toy_batch, toy_model
 from toy_recommender import ToyRecommender, make_catalog
-from toy_steps import at, loss_of, toy_batch, trained_toy
 
 from recgauntlet.core.batch import Candidates, Users, UserState
-from recgauntlet.training.cost import count_passes
 from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.defenses.apr import APR, bpr, mean_norm, moved_along
 
@@ -26,7 +25,7 @@ class Watched(ToyRecommender):
 
 def watched() -> Watched:
     model = Watched(make_catalog(40))
-    model.load_state_dict(trained_toy().state_dict())
+    model.load_state_dict(toy_model().state_dict())
     model.asked = []
     return model
 
@@ -40,7 +39,7 @@ def test_pairs_are_of_one_user() -> None:
 
 
 def test_before_the_warm_up_it_is_the_models_loss_and_bpr() -> None:
-    model, batch = trained_toy(), toy_batch()
+    model, batch = toy_model(), toy_batch()
     with torch.no_grad():
         scores = model_scores(model, batch)
         expected = float(click_loss(scores, batch) + bpr(scores, batch))
@@ -70,16 +69,6 @@ def test_users_and_candidates_move_along_the_gradient_of_bpr_by_relative_radii()
     assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
 
 
-def test_the_perturbation_costs_no_forward_pass_and_leaves_no_gradient() -> None:
-    model, batch = trained_toy(), toy_batch()
-    with count_passes(model) as passes:
-        loss = APR().training_loss(model, batch, at(0.75))
-    assert (passes.forwards, passes.backwards) == (2 * len(batch), len(batch))
-    assert all(p.grad is None for p in model.parameters())
-    loss.backward()
-    assert all(p.grad is not None for p in model.parameters())
-
-
 def test_masks_in_a_state_and_frozen_embeddings_are_left_as_they_are() -> None:
     class Masked(ToyRecommender):
         def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
@@ -90,7 +79,7 @@ def test_masks_in_a_state_and_frozen_embeddings_are_left_as_they_are() -> None:
             assert user.tensors[1].dtype == torch.bool
             return super().score(UserState(user.tensors[:1]), candidates, embeddings)
 
-    plain, model, batch = trained_toy(), Masked(make_catalog(40)), toy_batch()
+    plain, model, batch = toy_model(), Masked(make_catalog(40)), toy_batch()
     model.load_state_dict(plain.state_dict())
     assert loss_of(APR(), model, batch) == loss_of(APR(), plain, batch)
     model.words.requires_grad_(False)
@@ -103,7 +92,3 @@ def test_states_of_several_vectors_share_a_ball_and_padding_is_no_vector() -> No
     moved = moved_along(state, torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]]), 0.3)
     torch.testing.assert_close(moved - state, torch.tensor([[[0.6, 0.0], [0.0, 0.8]], [[0.0, 0.0], [0.0, 0.0]]]))
     assert moved_along(state, None, 0.3) is state
-
-
-def test_weights_are_kept_after_the_warm_up() -> None:
-    assert [APR(warmup=0.5).ready(at(p)) for p in (0.0, 0.49, 0.5, 1.0)] == [False, False, True, True]

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toy_steps import at, built_toy, gradients_of, toy_batch, trained_toy, trainer_of
+from toy_problem import built_toy, gradients_of, toy_batch, toy_model, trainer_of
 
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import PluginError
 from recgauntlet.training.cost import count_passes
 from recgauntlet_baselines.defenses._adversarial import l2_unit
-from recgauntlet_baselines.defenses.ensemble import Ensemble, clean_pass, siblings
+from recgauntlet_baselines.defenses.ensemble import CleanPass, Ensemble, siblings
 from recgauntlet_baselines.defenses.fgm import FGM
 
 
@@ -26,16 +26,16 @@ def test_a_model_is_trained_on_the_examples_of_another_rescaled_to_its_own_embed
     batch, own, other = toy_batch(), built_toy(data.train), built_toy(data.train, seed=1)
     with torch.no_grad():
         own.words.weight *= 3.0
-    own_pass, other_pass = clean_pass(own, batch), clean_pass(other, batch)
+    own_pass, other_pass = CleanPass(own, batch), CleanPass(other, batch)
     handle = other.embed(other.candidates(batch.items)).detach().requires_grad_(True)
     state = other.encode_user(batch.users).select(batch.rows)
     other.click_loss(other.score(state, other.candidates(batch.items), handle), batch).backward()
     assert handle.grad is not None
     mask = own.candidates(batch.items).tokens.mask
-    size = own_pass.embedded.detach()[mask].norm(dim=1).mean()
+    size = own_pass.encoded.embedded.detach()[mask].norm(dim=1).mean()
     delta = 0.4 * size * l2_unit(handle.grad)
-    scores = own.score(own_pass.state, own_pass.candidates, own_pass.embedded + delta)
-    torch.testing.assert_close(own_pass.attacked(other_pass, 0.4), own.click_loss(scores, batch))
+    expected = own_pass.encoded.loss(own_pass.encoded.embedded + delta)
+    torch.testing.assert_close(own_pass.attacked(other_pass, 0.4), expected)
 
 
 def test_every_member_learns_in_step(data: TaskData) -> None:
@@ -51,8 +51,6 @@ def test_every_member_learns_in_step(data: TaskData) -> None:
 
 
 def test_sources_rotate_among_the_others(data: TaskData, monkeypatch: pytest.MonkeyPatch) -> None:
-    from recgauntlet_baselines.defenses.ensemble import CleanPass
-
     batch, trainer, defense = toy_batch(), trainer_of(built_toy(data.train)), Ensemble(members=3)
     pairs: list[tuple[int, int]] = []
     inside = CleanPass.attacked
@@ -60,7 +58,7 @@ def test_sources_rotate_among_the_others(data: TaskData, monkeypatch: pytest.Mon
     def watch(self: CleanPass, source: CleanPass, radius: float) -> torch.Tensor:
         models = [trainer.model, *(member.model for member in defense._others)]
         number = {id(model): i for i, model in enumerate(models)}
-        pairs.append((number[id(self.model)], number[id(source.model)]))
+        pairs.append((number[id(self.encoded.model)], number[id(source.encoded.model)]))
         return inside(self, source, radius)
 
     monkeypatch.setattr(CleanPass, "attacked", watch)
@@ -71,7 +69,7 @@ def test_sources_rotate_among_the_others(data: TaskData, monkeypatch: pytest.Mon
 
 
 def test_one_member_is_fgm() -> None:
-    model, batch = trained_toy(), toy_batch()
+    model, batch = toy_model(), toy_batch()
     for progress in (0.0, 0.15, 0.75):
         torch.testing.assert_close(
             gradients_of(Ensemble(members=1), model, batch, progress),
@@ -79,13 +77,6 @@ def test_one_member_is_fgm() -> None:
             rtol=1e-4,
             atol=1e-7,
         )
-
-
-def test_the_served_model_scores_a_batch_twice_a_step(data: TaskData) -> None:
-    batch, trainer = toy_batch(), trainer_of(built_toy(data.train))
-    with count_passes(trainer.model) as passes:
-        trainer.advance(Ensemble(members=2), batch)
-    assert (passes.forwards, passes.backwards) == (2 * len(batch), 3 * len(batch))
 
 
 def test_a_new_training_has_new_siblings_and_serving_drops_them(data: TaskData) -> None:
@@ -101,8 +92,11 @@ def test_a_new_training_has_new_siblings_and_serving_drops_them(data: TaskData) 
 
 def test_a_model_without_an_origin_has_no_siblings() -> None:
     with pytest.raises(PluginError, match="built by its constructor"):
-        trainer_of(trained_toy()).advance(Ensemble(), toy_batch())
+        trainer_of(toy_model()).advance(Ensemble(), toy_batch())
 
 
-def test_weights_are_kept_after_the_warm_up() -> None:
-    assert [Ensemble(warmup=0.5).ready(at(p)) for p in (0.0, 0.49, 0.5, 1.0)] == [False, False, True, True]
+def test_the_served_model_scores_a_batch_twice_a_step(data: TaskData) -> None:
+    batch, trainer = toy_batch(), trainer_of(built_toy(data.train))
+    with count_passes(trainer.model) as passes:
+        trainer.advance(Ensemble(members=2), batch)
+    assert (passes.forwards, passes.backwards) == (2 * len(batch), 3 * len(batch))

@@ -3,13 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
-from toy_problem import at, gradients, passes_of, problem, require_same, toy_batch, toy_model
+from toy_problem import at, gradients, problem, require_same, toy_batch, toy_model
 
 from recgauntlet.testing.tiny import tiny_data, whole
 from recgauntlet.testing.tiny_models import TinyItems, trainer_at
-from recgauntlet.training.defense import model_scores
 from recgauntlet_baselines.defenses.freelb import FreeLB, uniform_start
-from recgauntlet_baselines.defenses.pgd import PGD
 
 
 def by_hand(defense: FreeLB, dropout: float = 0.0) -> tuple[float, dict[str, Tensor]]:
@@ -50,13 +48,6 @@ def test_gradients_are_the_mean_over_the_steps_of_the_ascent(steps: int, dropout
     require_same(gradients(model, loss), total)
 
 
-def test_a_step_takes_as_many_passes_as_the_ascent_and_encodes_users_once() -> None:
-    """PGD training with as many steps takes one more."""
-    assert passes_of(FreeLB(steps=3)) == (3, 3, 1)
-    assert passes_of(PGD(steps=3)) == (4, 4, 1)
-    assert passes_of(FreeLB(steps=3), progress=0.0) == (1, 1, 1)
-
-
 def test_the_start_is_uniform_in_the_ball() -> None:
     inner = problem(toy_model(), toy_batch())
     assert not inner.mask.all()
@@ -68,13 +59,6 @@ def test_the_start_is_uniform_in_the_ball() -> None:
     assert float(scaled.pow(2).mean()) == pytest.approx(1 / 3, abs=0.02)
     assert (start.flatten(1).norm(dim=1) <= 1).all()
     assert (start[~inner.mask] == 0).all()
-
-
-def test_without_radius_it_is_plain_training() -> None:
-    model, batch = toy_model(), toy_batch()
-    plain = gradients(model, model.click_loss(model_scores(model, batch), batch))
-    for progress in (0.0, 1.0):
-        require_same(gradients(model, FreeLB(epsilon=0.0).training_loss(model, batch, at(progress))), plain)
 
 
 def test_a_scaled_loss_has_scaled_gradients() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toy_steps import loss_of, toy_batch, trained_toy
+from toy_problem import loss_of, toy_batch, toy_model
 
 from recgauntlet.core.batch import Users
 from recgauntlet.core.types import PAD
@@ -23,13 +23,8 @@ def test_items_go_and_the_others_move_together_behind_the_padding() -> None:
     ]
 
 
-def test_rate_zero_is_plain_training() -> None:
-    model, batch = trained_toy(), toy_batch()
-    assert loss_of(HistoryDropout(rate=0.0), model, batch) == loss_of(Standard(), model, batch)
-
-
 def test_it_trains_on_the_shorter_histories(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, batch = trained_toy(), toy_batch()
+    model, batch = toy_model(), toy_batch()
     seen = []
 
     def keep(histories: torch.Tensor, draws: torch.Tensor, rate: float) -> torch.Tensor:
@@ -46,7 +41,7 @@ def test_it_trains_on_the_shorter_histories(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_is_dropped_depends_neither_on_the_batch_nor_on_the_padding(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, batch = trained_toy(), toy_batch()
+    model, batch = toy_model(), toy_batch()
     seen = []
 
     def keep(histories: torch.Tensor, draws: torch.Tensor, rate: float) -> torch.Tensor:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from toy_problem import at, loss_of, problem, toy_batch, toy_model
 from toy_recommender import ToyRecommender
-from toy_steps import at, loss_of, toy_batch, trained_toy
 
 from recgauntlet.core.batch import Batch
 from recgauntlet.training.cost import count_passes
@@ -15,18 +15,12 @@ from recgauntlet_baselines.defenses.pgd import PGD
 
 @pytest.fixture(scope="module")
 def model() -> ToyRecommender:
-    return trained_toy()
+    return toy_model()
 
 
 @pytest.fixture(scope="module")
 def batch() -> Batch:
     return toy_batch()
-
-
-def inner(model: ToyRecommender, batch: Batch) -> Inner:
-    candidates = model.candidates(batch.items)
-    state = model.encode_user(batch.users).select(batch.rows)
-    return Inner.of(model, state, candidates, batch, model.embed(candidates))
 
 
 def strengths(defense: IntensityControl, model: ToyRecommender, batch: Batch, steps: int) -> list[float]:
@@ -88,30 +82,30 @@ def test_radius_and_weight_rise_over_the_warm_up(
 def test_wrong_examples_are_left_alone_and_fallen_ones_are_not_pushed_further(
     model: ToyRecommender, batch: Batch
 ) -> None:
-    problem = inner(model, batch)
-    reach = 2.0 * problem.norm
+    inner = problem(model, batch)
+    reach = 2.0 * inner.norm
     defense = IntensityControl(steps=4, step_size=0.25)
     defense._strength = 4.0
-    delta = defense.perturb(problem, 2.0)
+    delta = defense.perturb(inner, 2.0)
 
     def right(at_: Tensor) -> Tensor:
-        return is_right(problem.look(at_)[0], batch)
+        return is_right(inner.look(at_)[0], batch)
 
     clean = right(torch.zeros_like(delta))
     assert (~clean).any(), "some must be wrong for this test to mean anything"
     assert not delta[~clean].any()
-    first = l2_clip(l2_unit(problem.gradient(torch.zeros_like(delta))) * (0.25 * reach), reach)
+    first = l2_clip(l2_unit(inner.gradient(torch.zeros_like(delta))) * (0.25 * reach), reach)
     at_once = clean & ~right(first)
     assert at_once.any()
     torch.testing.assert_close(delta[at_once], first[at_once])
 
 
 def test_while_all_stand_it_is_pgd(model: ToyRecommender, batch: Batch) -> None:
-    problem = inner(model, batch)
-    right = is_right(problem.look(torch.zeros(()))[0], batch)
+    inner = problem(model, batch)
+    right = is_right(inner.look(torch.zeros(()))[0], batch)
     defense = IntensityControl(steps=3)
     defense._strength = 2.6  # three steps
-    delta, expected = defense.perturb(problem, 1e-3), PGD(steps=3).perturb(problem, 1e-3)
+    delta, expected = defense.perturb(inner, 1e-3), PGD(steps=3).perturb(inner, 1e-3)
     torch.testing.assert_close(delta[right], expected[right])
 
 

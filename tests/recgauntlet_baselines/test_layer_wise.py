@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from toy_problem import at, gradients_of, toy_batch, toy_model
 from toy_recommender import ToyRecommender
-from toy_steps import at, gradients_of, toy_batch, trained_toy
 
 from recgauntlet.core.batch import Candidates
 from recgauntlet.core.dataset import TaskData
@@ -48,9 +48,9 @@ def test_weights_that_two_parts_share_are_in_one_block() -> None:
 
 
 def test_the_block_whose_turn_it_is_takes_both_gradients_and_the_others_the_clean_one() -> None:
-    model, batch = trained_toy(), toy_batch()
+    model, batch = toy_model(), toy_batch()
     both = gradients_of(PGD(lam=0.7), model, batch)
-    clean = torch.autograd.grad(PGD().losses(model, batch, at(0.75))[0], list(model.parameters()))
+    clean = torch.autograd.grad(PGD().sides(model, batch, at(0.75)).clean_loss, list(model.parameters()))
     for progress, turn in ((0.5, 0), (0.75, 1)):
         defense = LayerWise(lam=0.7, blocks=2, sweeps=2)
         assert defense.turn(progress, 2) == turn
@@ -67,7 +67,7 @@ def test_blocks_take_turns_from_the_input_side_on() -> None:
 
 
 def test_one_block_is_pgd() -> None:
-    model, batch = trained_toy(), toy_batch()
+    model, batch = toy_model(), toy_batch()
     torch.testing.assert_close(
         gradients_of(LayerWise(blocks=1), model, batch), gradients_of(PGD(), model, batch), rtol=1e-4, atol=1e-7
     )
@@ -87,10 +87,10 @@ def test_the_adversarial_pass_ends_at_its_block() -> None:
 
     batch, reached = toy_batch(), []
     for progress in (0.75, 0.875):  # the last block is the offset alone, the first the words
-        model = Watched(trained_toy().catalog)
+        model = Watched(toy_model().catalog)
         gradients_of(LayerWise(blocks=4, sweeps=2), model, batch, progress)
         reached.append((LayerWise(blocks=4, sweeps=2).turn(progress, 4), model.reached))
-    first = Watched(trained_toy().catalog)
+    first = Watched(toy_model().catalog)
     gradients_of(LayerWise(blocks=4, sweeps=2), first, batch, 0.5)
     assert reached == [(2, 1), (3, 1)]
     assert first.reached == 2

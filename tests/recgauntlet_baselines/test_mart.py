@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn import functional as F
-from toy_problem import at, gradients, passes_of, problem, require_same, scores_at, toy_batch, toy_model
+from toy_problem import at, gradients, problem, require_same, scores_at, toy_batch, toy_model
 
-from recgauntlet.training.defense import model_scores
 from recgauntlet_baselines.defenses._adversarial import Inner
 from recgauntlet_baselines.defenses.mart import MART
 from recgauntlet_baselines.defenses.pgd import PGD
@@ -51,13 +50,3 @@ def test_what_is_misclassified_weighs_more() -> None:
 def test_the_inner_problem_is_that_of_pgd_training() -> None:
     inner = problem(toy_model(), toy_batch())
     assert torch.equal(perturbed(inner, MART(epsilon=0.4, steps=2)), PGD(epsilon=0.4, steps=2).perturb(inner, 0.4))
-
-
-def test_without_radius_it_is_twice_plain_training() -> None:
-    model, batch = toy_model(), toy_batch()
-    plain = gradients(model, 2 * model.click_loss(model_scores(model, batch), batch))
-    require_same(gradients(model, MART(epsilon=0.0).training_loss(model, batch, at(1.0))), plain)
-
-
-def test_a_step_takes_two_passes_and_one_for_each_inner_step() -> None:
-    assert passes_of(MART(steps=3)) == (5, 5, 1)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from toy_problem import at, loss_of, toy_batch, toy_model
 from toy_recommender import ToyRecommender
-from toy_steps import at, loss_of, toy_batch, trained_toy
 
 from recgauntlet.core.batch import Batch, Candidates, UserState
 from recgauntlet_baselines.defenses import mixup
@@ -42,7 +42,7 @@ def test_the_partner_is_the_next_candidate_of_the_same_user() -> None:
 def test_at_one_half_a_pair_becomes_its_mean_with_the_label_one_half(monkeypatch: pytest.MonkeyPatch) -> None:
     draw_always(monkeypatch, 0.5)
     batch = toy_batch()
-    model = Watched(trained_toy().catalog)
+    model = Watched(toy_model().catalog)
     model.asked = []
     Mixup(alpha=0.4).training_loss(model, batch, at(0.5))
     ((candidates, mixed),) = model.asked
@@ -58,12 +58,12 @@ def test_at_one_half_a_pair_becomes_its_mean_with_the_label_one_half(monkeypatch
 
 def test_a_weight_of_one_is_plain_training(monkeypatch: pytest.MonkeyPatch) -> None:
     draw_always(monkeypatch, 1.0)
-    model, batch = trained_toy(), toy_batch()
+    model, batch = toy_model(), toy_batch()
     assert loss_of(Mixup(), model, batch) == pytest.approx(loss_of(Standard(), model, batch), rel=1e-5)
 
 
 def test_weights_have_the_variance_of_the_beta_distribution_and_differ_between_examples() -> None:
-    model, batch = Watched(trained_toy().catalog), toy_batch(users=600)
+    model, batch = Watched(toy_model().catalog), toy_batch(users=600)
     model.asked = []
     Mixup(alpha=0.5).training_loss(model, batch, at(0.5))
     weights = torch.where(batch.labels > 0.5, model.labels, 1 - model.labels)
@@ -72,7 +72,7 @@ def test_weights_have_the_variance_of_the_beta_distribution_and_differ_between_e
 
 
 def test_what_an_example_draws_depends_on_its_id_and_the_step() -> None:
-    model, batch = Watched(trained_toy().catalog), toy_batch()
+    model, batch = Watched(toy_model().catalog), toy_batch()
     model.asked = []
 
     def labels(part: Batch, step: int) -> Tensor:

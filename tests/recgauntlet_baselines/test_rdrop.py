@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.distributions import Bernoulli, kl_divergence
-from toy_steps import at, loss_of, toy_batch, trained_toy
+from toy_problem import at, loss_of, toy_batch, toy_model
 
 from recgauntlet.training.cost import count_passes
 from recgauntlet.training.defense import click_loss
@@ -21,7 +21,7 @@ def test_divergence_is_that_of_both_ways_and_stays_finite() -> None:
 
 
 def test_loss_is_the_mean_of_two_losses_and_half_the_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, batch = trained_toy(), toy_batch()
+    model, batch = toy_model(), toy_batch()
     draw = torch.Generator().manual_seed(1)
     first, second = torch.randn(len(batch), generator=draw), torch.randn(len(batch), generator=draw)
     passes = iter([first, second])
@@ -33,7 +33,7 @@ def test_loss_is_the_mean_of_two_losses_and_half_the_divergence(monkeypatch: pyt
 
 
 def test_without_dropout_it_is_plain_training_at_twice_the_price() -> None:
-    model, batch = trained_toy(), toy_batch()
+    model, batch = toy_model(), toy_batch()
     with count_passes(model) as passes:
         assert loss_of(RDrop(alpha=9.0), model, batch) == pytest.approx(loss_of(Standard(), model, batch))
     assert passes.forwards == 3 * len(batch)

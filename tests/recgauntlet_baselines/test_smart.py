@@ -4,11 +4,10 @@ import copy
 
 import pytest
 import torch
-from toy_problem import at, gradients, passes_of, problem, require_same, scores_at, toy_batch, toy_model
+from toy_problem import at, gradients, problem, require_same, scores_at, toy_batch, toy_model
 from toy_recommender import ToyRecommender
 
 from recgauntlet.core.rng import Randomness
-from recgauntlet.training.cost import count_passes
 from recgauntlet.training.defense import model_scores
 from recgauntlet.training.trainer import AdamWTrainer
 from recgauntlet_baselines.defenses._consistency import symmetric_kl
@@ -95,19 +94,3 @@ def test_weights_come_back_when_scoring_fails() -> None:
     with pytest.raises(ValueError, match="broken"), served_with(model, weights):
         raise ValueError("broken")
     assert torch.equal(model.out.weight, before)
-
-
-def test_without_radius_and_teacher_it_is_plain_training() -> None:
-    model = toy_model()
-    plain = gradients(model, model.click_loss(model_scores(model, BATCH), BATCH))
-    require_same(gradients(model, SMART(epsilon=0.0, mu=0.0).training_loss(model, BATCH, at(1.0))), plain)
-
-
-def test_a_step_takes_two_passes_one_for_each_inner_step_and_a_forward_one_of_the_teacher() -> None:
-    assert passes_of(SMART(steps=2)) == (4, 4, 1)
-    model = toy_model()
-    trainer = trainer_of(model)
-    trainer.context = at(1.0)
-    with count_passes(model) as passes:
-        trainer.advance(SMART(steps=2), BATCH)
-    assert (passes.forwards, passes.backwards) == (5 * len(BATCH), 4 * len(BATCH))

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toy_problem import at, gradients, passes_of, problem, require_same, scores_at, toy_batch, toy_model
+from toy_problem import at, gradients, problem, require_same, scores_at, toy_batch, toy_model
 
-from recgauntlet.training.defense import model_scores
 from recgauntlet_baselines.defenses._adversarial import l2_unit
 from recgauntlet_baselines.defenses._consistency import START, bernoulli_kl, random_start, symmetric_kl
 from recgauntlet_baselines.defenses.trades import TRADES
@@ -87,15 +86,3 @@ def test_a_start_is_drawn_for_each_example_and_step_alone() -> None:
     turned = random_start(problem(model, batch.select(index)), reach, at(1.0, step=3))
     torch.testing.assert_close(turned, whole[index])
     assert not torch.equal(whole, random_start(problem(model, batch), reach, at(1.0, step=4)))
-
-
-def test_without_radius_it_is_plain_training() -> None:
-    model, batch = toy_model(), toy_batch()
-    plain = gradients(model, model.click_loss(model_scores(model, batch), batch))
-    for defense in (TRADES(epsilon=0.0), TRADES(beta=0.0)):
-        require_same(gradients(model, defense.training_loss(model, batch, at(1.0))), plain)
-
-
-def test_a_step_takes_two_passes_and_one_for_each_inner_step() -> None:
-    assert passes_of(TRADES(steps=4)) == (6, 6, 1)
-    assert passes_of(TRADES(steps=4), progress=0.0)[0] == 1

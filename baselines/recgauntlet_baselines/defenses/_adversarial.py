@@ -14,49 +14,35 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recgauntlet.core.batch import Batch, Candidates, UserState
+from recgauntlet.core.batch import Batch
 from recgauntlet.core.recommender import Recommender, embedding_mask
 from recgauntlet.training.defense import Defense, TrainingContext
-from recgauntlet_baselines.defenses._shared_backward import DrawnPasses
+from recgauntlet_baselines.defenses._passes import DrawnPasses, Encoded, encode
 
 Objective = Callable[[Tensor], Tensor]
 """A scalar of the logits `[B]`."""
 
 
 @dataclass(frozen=True)
-class Inner:
+class Inner(Encoded):
     """The inner problem of one batch: raise the loss by moving the embeddings inside a ball.
 
-    `embedded [B, L, D]` and `mask [B, L]` are the clean embeddings and which of them are real; `norm` is their mean L2
-    norm: radii are relative to it. `clean` is what a pass at the clean embeddings has given already, if there was one:
-    the logits `[B]` and the gradient `[B, L, D]` of their loss.
+    States and embeddings are taken out of their graphs. `mask [B, L]` says which embeddings are real; `norm` is their
+    mean L2 norm: radii are relative to it. `clean` is what a pass at the clean embeddings has given already, if there
+    was one: the logits `[B]` and the gradient `[B, L, D]` of their loss.
     """
 
-    model: Recommender
-    state: UserState
-    candidates: Candidates
-    batch: Batch
-    embedded: Tensor
     mask: Tensor
     norm: Tensor
     clean: tuple[Tensor, Tensor] | None = None
 
     @classmethod
-    def of(
-        cls,
-        model: Recommender,
-        state: UserState,
-        candidates: Candidates,
-        batch: Batch,
-        embedded: Tensor,
-        clean: tuple[Tensor, Tensor] | None = None,
-    ) -> Inner:
-        """The problem at `embedded [B, L, D]` and the states of its rows, both taken out of their graphs."""
-        fixed = embedded.detach()
-        mask = embedding_mask(candidates, fixed)
-        real = fixed * mask.unsqueeze(-1)
-        norm = real.norm(dim=2).sum() / mask.sum()
-        return cls(model, state.detach(), candidates, batch, fixed, mask, norm, clean)
+    def of(cls, encoded: Encoded, clean: tuple[Tensor, Tensor] | None = None) -> Inner:
+        """The problem around the embeddings of `encoded`."""
+        fixed = encoded.embedded.detach()
+        mask = embedding_mask(encoded.candidates, fixed)
+        norm = (fixed * mask.unsqueeze(-1)).norm(dim=2).sum() / mask.sum()
+        return cls(encoded.model, encoded.batch, encoded.state.detach(), encoded.candidates, fixed, mask, norm, clean)
 
     def gradient(self, delta: Tensor | None, objective: Objective | None = None) -> Tensor:
         """The gradient `[B, L, D]` of the model's loss at `delta` (None: at the clean embeddings), or of another
@@ -70,7 +56,7 @@ class Inner:
         else:
             with torch.enable_grad():
                 handle = (self.embedded if delta is None else self.embedded + delta).requires_grad_(True)
-                scores = self.model.score(self.state, self.candidates, handle)
+                scores = self.scores(handle)
                 loss = self.model.click_loss(scores, self.batch) if objective is None else objective(scores)
                 (gradient,) = torch.autograd.grad(loss, handle)
         return scores.detach(), gradient * self.mask.unsqueeze(-1)
@@ -91,9 +77,8 @@ class RisingRadius(Defense):
     """A ball whose radius rises linearly from 0 over the first `warmup` share of training; weights are kept as best
     only after it. A large radius from the start collapses the model to a constant."""
 
-    def __init__(self, *, epsilon: float, warmup: float) -> None:
-        self.epsilon = epsilon
-        self.warmup = warmup
+    epsilon: float
+    warmup: float
 
     def share(self, context: TrainingContext) -> float:
         """How far the warm-up has come, 0 to 1."""
@@ -107,6 +92,7 @@ class RisingRadius(Defense):
         return context.progress >= self.warmup
 
 
+@dataclass(kw_only=True, eq=False)
 class AdversarialTraining(RisingRadius):
     """`L(Y, M(X)) + lam * L(Y, M(X + delta))` with `delta` inside a ball around the candidate's embeddings.
 
@@ -120,37 +106,32 @@ class AdversarialTraining(RisingRadius):
         The share of training over which the radius rises linearly from 0.
     """
 
-    def __init__(self, *, epsilon: float, lam: float, warmup: float) -> None:
-        super().__init__(epsilon=epsilon, warmup=warmup)
-        self.lam = lam
+    epsilon: float = 0.25
+    lam: float = 1.0
+    warmup: float = 0.3
 
     @abstractmethod
     def perturb(self, inner: Inner, radius: float) -> Tensor:
         """`delta [B, L, D]` inside the ball of the relative `radius`."""
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
-        clean, adversarial = self.losses(model, batch, context)
-        return clean if adversarial is None else clean + self.lam * adversarial
-
-    def losses(self, model: Recommender, batch: Batch, context: TrainingContext) -> tuple[Tensor, Tensor | None]:
-        """The clean and the adversarial loss, which share the graph of users and embeddings; None where the radius is
-        still 0."""
         sides = self.sides(model, batch, context)
-        return sides.clean_loss, sides.adversarial_loss
+        if sides.adversarial_loss is None:
+            return sides.clean_loss
+        return sides.clean_loss + self.lam * sides.adversarial_loss
 
     def sides(self, model: Recommender, batch: Batch, context: TrainingContext) -> Sides:
-        """The clean and the perturbed candidates of a batch, scored."""
-        state = model.encode_user(batch.users).select(batch.rows)
-        candidates = model.candidates(batch.items, batch.texts)
-        embedded = model.embed(candidates)
+        """The clean and the perturbed candidates of a batch, scored; their losses share the graph of users and
+        embeddings."""
+        encoded = encode(model, batch)
         radius = self.radius(context)
         if radius == 0.0:
-            scores = model.score(state, candidates, embedded)
+            scores = encoded.scores()
             return Sides(scores, model.click_loss(scores, batch))
-        passes = DrawnPasses(model, state, candidates, batch, embedded)
-        clean = passes.draw(embedded)
-        delta = self.perturb(Inner.of(model, state, candidates, batch, embedded, clean), radius)
-        adversarial = model.score(state, candidates, embedded + delta)
+        passes = DrawnPasses(encoded)
+        clean = passes.draw(encoded.embedded)
+        delta = self.perturb(Inner.of(encoded, clean), radius)
+        adversarial = encoded.scores(encoded.embedded + delta)
         return Sides(clean[0], passes.loss(), adversarial, model.click_loss(adversarial, batch))
 
 

@@ -13,6 +13,7 @@ from recgauntlet.core.batch import Batch
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.training.defense import TrainingContext
 from recgauntlet_baselines.defenses._adversarial import Inner, RisingRadius, l2_unit
+from recgauntlet_baselines.defenses._passes import encode
 
 START = 0.1
 """The L2 norm of a random start, relative to the radius: at the clean point the divergence has no gradient."""
@@ -30,16 +31,14 @@ class Consistency(RisingRadius):
         """The scalar to be minimized, of logits `[B]` without and with the perturbation."""
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
-        state = model.encode_user(batch.users).select(batch.rows)
-        candidates = model.candidates(batch.items, batch.texts)
-        embedded = model.embed(candidates)
-        clean = model.score(state, candidates, embedded)
+        encoded = encode(model, batch)
+        clean = encoded.scores()
         radius = self.radius(context)
         if radius == 0.0:
             return self.loss(model, batch, clean, clean)
-        inner = Inner.of(model, state, candidates, batch, embedded)
+        inner = Inner.of(encoded)
         delta = self.perturb(inner, clean.detach(), radius * inner.norm, context)
-        return self.loss(model, batch, clean, model.score(state, candidates, embedded + delta))
+        return self.loss(model, batch, clean, encoded.scores(encoded.embedded + delta))
 
 
 def bernoulli_kl(first: Tensor, second: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -11,13 +12,14 @@ from torch import Tensor
 from recgauntlet.core.card import TIERS, Threat, Tier
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
+from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.types import Surface
 from recgauntlet.data.encoder import sentence_vectors
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.history import HistoryThreatModel
 from recgauntlet.threats.lexicon import Lexicon
 from recgauntlet.threats.text import TextThreatModel
-from recgauntlet.training.defense import TrainingContext
+from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet_baselines.defenses._history_edits import HistoryEdits
 from recgauntlet_baselines.defenses._text_edits import TextEdits
 
@@ -63,18 +65,25 @@ class TaskEdits:
         return Lexicon(self._catalog.texts)
 
 
-def checked_tier(tier: str) -> Tier:
-    """The tier of that name.
+class EditsDefense(Defense):
+    """A defense that trains on the legal edits that a task's threats allow at `tier`; PluginError for an unknown
+    tier."""
 
-    Raises
-    ------
-    PluginError
-        Where there is none.
-    """
-    for known in TIERS:
-        if tier == known:
-            return known
-    raise PluginError(f"there is no tier {tier!r}", field="tier", remedy=f"choose among: {', '.join(TIERS)}")
+    tier: str
+    _edits: TaskEdits | None = None
+
+    def __post_init__(self) -> None:
+        if self.tier not in TIERS:
+            raise PluginError(
+                f"there is no tier {self.tier!r}", field="tier", remedy=f"choose among: {', '.join(TIERS)}"
+            )
+
+    def prepare(self, threats: Sequence[Threat], catalog: Catalog) -> None:
+        self._edits = TaskEdits(threats, catalog, cast(Tier, self.tier))
+
+    def edits(self, model: Recommender, context: TrainingContext) -> TextEdits | HistoryEdits | None:
+        """What is edited in this step, see `TaskEdits.at`; None before `prepare`."""
+        return self._edits.at(model.surfaces, context.step) if self._edits else None
 
 
 def uniform(context: TrainingContext, ids: Tensor, width: int) -> Tensor:

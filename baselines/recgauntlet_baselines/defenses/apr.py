@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -13,11 +14,12 @@ from recgauntlet.core.batch import Batch, UserState
 from recgauntlet.core.recommender import Recommender, embedding_mask
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
-from recgauntlet.training.defense import Defense, TrainingContext
-from recgauntlet_baselines.defenses._adversarial import l2_unit
+from recgauntlet.training.defense import TrainingContext
+from recgauntlet_baselines.defenses._adversarial import RisingRadius, l2_unit
 
 
-class APR(Defense):
+@dataclass(kw_only=True, eq=False)
+class APR(RisingRadius):
     """`L(s) + BPR(u, e) + lam * BPR(u + d_u, e + d_e)` with `BPR = mean -log sigmoid(s_clicked - s_unclicked)` over the
     pairs of a clicked and an unclicked candidate of one user, and `(d_u, d_e) = epsilon * norm * g / |g|`, `g` being
     the gradient of the clean BPR (He et al. 2018, equations 8 and 10).
@@ -47,10 +49,9 @@ class APR(Defense):
     citation = bibtex("he2018adversarial")
     search_space: ClassVar[SearchSpace] = {"epsilon": Between(0.05, 1.0, log=True), "lam": Between(0.1, 10.0, log=True)}
 
-    def __init__(self, *, epsilon: float = 0.25, lam: float = 1.0, warmup: float = 0.3) -> None:
-        self.epsilon = epsilon
-        self.lam = lam
-        self.warmup = warmup
+    epsilon: float = 0.25
+    lam: float = 1.0
+    warmup: float = 0.3
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
         state = model.encode_user(batch.users)
@@ -61,7 +62,7 @@ class APR(Defense):
         scores = model.score(state.select(batch.rows), candidates, embedded)
         pairwise = bpr(scores, batch)
         loss = model.click_loss(scores, batch) + pairwise
-        radius = self.epsilon * min(1.0, context.progress / self.warmup if self.warmup else 1.0)
+        radius = self.radius(context)
         if radius == 0.0:
             return loss
         handles = [embedded, *(tensor for tensor in state.tensors if tensor.is_floating_point())]
@@ -73,9 +74,6 @@ class APR(Defense):
         moved = [moved_along(t, next(moves), radius) if t.is_floating_point() else t for t in state.tensors]
         adversarial = model.score(UserState(tuple(moved)).select(batch.rows), candidates, shifted)
         return loss + self.lam * bpr(adversarial, batch)
-
-    def ready(self, context: TrainingContext) -> bool:
-        return context.progress >= self.warmup
 
 
 def bpr(scores: Tensor, batch: Batch) -> Tensor:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from recgauntlet.core.batch import Batch
-from recgauntlet.core.card import Threat
-from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
-from recgauntlet.training.defense import Defense, TrainingContext
-from recgauntlet_baselines.defenses._edits import TaskEdits, checked_tier
+from recgauntlet.training.defense import TrainingContext
+from recgauntlet_baselines.defenses._edits import EditsDefense
 from recgauntlet_baselines.defenses._text_edits import TextEdits
 
 
-class Augmentation(Defense):
+@dataclass(kw_only=True, eq=False)
+class Augmentation(EditsDefense):
     """`L(Y, M(X'))`, where a share `rate` of the batch's texts or histories carries 1 to n random legal edits, n being
     what the task's ranked threat allows at `tier`. Without a search there is no pass beyond plain training.
 
@@ -43,21 +41,15 @@ class Augmentation(Defense):
     citation = bibtex("wei2019eda")
     search_space: ClassVar[SearchSpace] = {"rate": Between(0.1, 0.9), "tier": OneOf(("low", "standard", "high"))}
 
-    def __init__(self, *, rate: float = 0.5, tier: str = "standard") -> None:
-        self.rate = rate
-        self.tier = tier
-        checked_tier(tier)
-        self._edits: TaskEdits | None = None
-
-    def prepare(self, threats: Sequence[Threat], catalog: Catalog) -> None:
-        self._edits = TaskEdits(threats, catalog, checked_tier(self.tier))
+    rate: float = 0.5
+    tier: str = "standard"
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
         return super().training_loss(model, self.augmented(model, batch, context), context)
 
     def augmented(self, model: Recommender, batch: Batch, context: TrainingContext) -> Batch:
         """The batch with a share of its inputs edited."""
-        edits = self._edits.at(model.surfaces, context.step) if self._edits else None
+        edits = self.edits(model, context)
         if edits is None:
             return batch
         generator = context.rng.numpy(context.step)

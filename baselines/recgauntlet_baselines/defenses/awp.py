@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -15,9 +16,11 @@ from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import Trainer
 from recgauntlet_baselines.defenses._adversarial import Inner
+from recgauntlet_baselines.defenses._passes import encode
 from recgauntlet_baselines.defenses.pgd import PGD
 
 
+@dataclass(kw_only=True, eq=False)
 class AWP(PGD):
     """`min_w max_v L(w + v; x) + lam * L(w + v; x + delta)` with `|v_l| <= gamma * |w_l|` in every layer l.
 
@@ -47,35 +50,20 @@ class AWP(PGD):
         "gamma": Between(1e-3, 2e-2, log=True),
     }
 
-    def __init__(
-        self,
-        *,
-        epsilon: float = 0.25,
-        lam: float = 1.0,
-        warmup: float = 0.3,
-        steps: int = 3,
-        step_size: float = 0.5,
-        gamma: float = 5e-3,
-    ) -> None:
-        super().__init__(epsilon=epsilon, lam=lam, warmup=warmup, steps=steps, step_size=step_size)
-        self.gamma = gamma
+    gamma: float = 5e-3
 
     def step(self, trainer: Trainer, batch: Batch) -> Tensor:
-        model, share = trainer.model, self.share(trainer.context)
+        share = self.share(trainer.context)
         radius = self.epsilon * share
         if radius == 0.0:
             return super().step(trainer, batch)
-        state = model.encode_user(batch.users).select(batch.rows)
-        candidates = model.candidates(batch.items, batch.texts)
-        embedded = model.embed(candidates)
-        delta = self.perturb(Inner.of(model, state, candidates, batch, embedded), radius)
-        uphill = trainer.gradients(model.click_loss(model.score(state, candidates, embedded + delta), batch))
+        encoded = encode(trainer.model, batch)
+        delta = self.perturb(Inner.of(encoded), radius)
+        uphill = trainer.gradients(encoded.loss(encoded.embedded + delta))
         with moved_weights(trainer.parameters, uphill, self.gamma * share):
-            state = model.encode_user(batch.users).select(batch.rows)
-            embedded = model.embed(candidates)
-            loss = model.click_loss(model.score(state, candidates, embedded), batch)
-            adversarial = model.click_loss(model.score(state, candidates, embedded + delta), batch)
-            loss = loss + self.lam * adversarial
+            encoded = encode(trainer.model, batch)
+            clean = encoded.loss()
+            loss = clean + self.lam * encoded.loss(encoded.embedded + delta)
             gradients = trainer.gradients(loss)
         trainer.apply(gradients)
         return loss.detach()

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from recgauntlet.core.batch import Batch, UserState
-from recgauntlet.core.card import Threat
-from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
-from recgauntlet.training.defense import Defense, TrainingContext, model_scores
+from recgauntlet.training.defense import TrainingContext, model_scores
 from recgauntlet_baselines.defenses._adversarial_edits import worst_histories, worst_texts
-from recgauntlet_baselines.defenses._edits import TaskEdits, checked_tier
+from recgauntlet_baselines.defenses._edits import EditsDefense
 from recgauntlet_baselines.defenses._history_edits import HistoryEdits
+from recgauntlet_baselines.defenses._passes import evaluation_mode
 from recgauntlet_baselines.defenses._text_edits import TextEdits
 
 
-class Discrete(Defense):
+@dataclass(kw_only=True, eq=False)
+class Discrete(EditsDefense):
     """`L(Y, M(X)) + lam * L(Y, M(X'))`, where X' carries the legal edits that a small search finds worst.
 
     The edits are those of the task's ranked threat: catalog words, neighbours and misspellings in the candidate's text,
@@ -59,27 +58,22 @@ class Discrete(Defense):
         "sampled": Between(32, 512, log=True),
     }
 
-    def __init__(self, *, tier: str = "standard", lam: float = 1.0, sampled: int = 256, scored: int = 4) -> None:
-        self.tier = tier
-        self.lam = lam
-        self.sampled = sampled
-        self.scored = scored
-        checked_tier(tier)
-        self._edits: TaskEdits | None = None
-
-    def prepare(self, threats: Sequence[Threat], catalog: Catalog) -> None:
-        self._edits = TaskEdits(threats, catalog, checked_tier(self.tier))
+    tier: str = "standard"
+    lam: float = 1.0
+    sampled: int = 256
+    scored: int = 4
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
         state = model.encode_user(batch.users)
         scores = model.score(state.select(batch.rows), model.candidates(batch.items, batch.texts))
         clean = model.click_loss(scores, batch)
-        edits = self._edits.at(model.surfaces, context.step) if self._edits else None
+        edits = self.edits(model, context)
         if edits is None or not edits.rounds:
             return clean
-        rows = torch.nonzero(batch.labels == 0).flatten() if edits.threat.goal == "promote" else _all(batch)
-        edited = self._edited_scores(model, state, batch.select(rows), edits, context)
-        return clean + self.lam * model.click_loss(scores.index_copy(0, rows, edited), batch)
+        edited = batch.labels == 0 if edits.threat.goal == "promote" else torch.ones_like(batch.labels)
+        rows = torch.nonzero(edited).flatten()
+        attacked = self._edited_scores(model, state, batch.select(rows), edits, context)
+        return clean + self.lam * model.click_loss(scores.index_copy(0, rows, attacked), batch)
 
     def _edited_scores(
         self,
@@ -92,24 +86,9 @@ class Discrete(Defense):
         generator = context.rng.numpy(context.step)
         if isinstance(edits, TextEdits):
             own = state.select(batch.rows)
-            with searching(model):
+            with evaluation_mode(model):
                 texts = worst_texts(model, own.detach(), batch, edits, generator, self.sampled, self.scored)
             return model.score(own, model.candidates(batch.items, texts))
-        with searching(model):
+        with evaluation_mode(model):
             histories = worst_histories(model, batch, edits, generator, self.sampled)
         return model_scores(model, batch.with_histories(histories))
-
-
-def _all(batch: Batch) -> Tensor:
-    return torch.arange(len(batch), device=batch.rows.device)
-
-
-@contextmanager
-def searching(model: Recommender) -> Iterator[None]:
-    """The model in evaluation mode, and then as it was."""
-    was = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from recgauntlet.core.batch import Batch, Candidates, UserState
+from recgauntlet.core.batch import Batch
 from recgauntlet.core.recommender import Recommender, embedding_mask
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.rng import derive
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.training.defense import Defense, Trainer, TrainingContext
 from recgauntlet.training.trainer import AdamWTrainer
-from recgauntlet_baselines.defenses._adversarial import l2_unit
+from recgauntlet_baselines.defenses._adversarial import Inner, RisingRadius, l2_unit
+from recgauntlet_baselines.defenses._passes import encode
 
 
-class Ensemble(Defense):
+@dataclass(kw_only=True, eq=False)
+class Ensemble(RisingRadius):
     """`L(M_i(x)) + lam * L(M_i(x + delta_j))` for every member i, `delta_j` made on another member j with one step
     along its gradient (Tramèr et al. 2018). Member j is the next one, then the one after it, and so on from step to
     step.
@@ -55,20 +57,19 @@ class Ensemble(Defense):
         "lam": Between(0.1, 4.0, log=True),
     }
 
-    def __init__(self, *, members: int = 3, epsilon: float = 0.25, lam: float = 1.0, warmup: float = 0.3) -> None:
-        self.members = members
-        self.epsilon = epsilon
-        self.lam = lam
-        self.warmup = warmup
-        self._first: Trainer | None = None
-        self._others: list[AdamWTrainer] = []
+    members: int = 3
+    epsilon: float = 0.25
+    lam: float = 1.0
+    warmup: float = 0.3
+    _first: Trainer | None = field(default=None, init=False)
+    _others: list[AdamWTrainer] = field(default_factory=list, init=False)
 
     def step(self, trainer: Trainer, batch: Batch) -> Tensor:
         if self._first is not trainer:
             self._first, self._others = trainer, siblings(trainer, self.members - 1)
         context = trainer.context
-        radius = self.epsilon * min(1.0, context.progress / self.warmup if self.warmup else 1.0)
-        passes = [clean_pass(member.model, batch) for member in (trainer, *self._others)]
+        radius = self.radius(context)
+        passes = [CleanPass(member.model, batch) for member in (trainer, *self._others)]
         count = len(passes)
         shift = 1 + context.step % max(1, count - 1)
         # all perturbations before any step: every member is as it was when the batch came
@@ -82,9 +83,6 @@ class Ensemble(Defense):
             member.advance(_Given(loss), batch)
         trainer.minimize(losses[0])
         return losses[0].detach()
-
-    def ready(self, context: TrainingContext) -> bool:
-        return context.progress >= self.warmup
 
     def wrap(self, model: Recommender) -> Recommender:
         self._first, self._others = None, []  # training is over
@@ -101,39 +99,27 @@ class _Given(Defense):
         return self._loss
 
 
-@dataclass(frozen=True)
 class CleanPass:
     """A member's pass over a batch, its graph kept."""
 
-    model: Recommender
-    batch: Batch
-    state: UserState
-    candidates: Candidates
-    embedded: Tensor
-    loss: Tensor
+    def __init__(self, model: Recommender, batch: Batch) -> None:
+        encoded = encode(model, batch)
+        if not encoded.embedded.requires_grad:  # frozen embeddings
+            encoded = replace(encoded, embedded=encoded.embedded.detach().requires_grad_(True))
+        self.encoded = encoded
+        self.loss = encoded.loss()
 
     def direction(self) -> Tensor:
-        """`[B, L, D]`: the steepest way up the loss, of length 1 an example, in units of a token's mean norm."""
-        (gradient,) = torch.autograd.grad(self.loss, self.embedded, retain_graph=True)
-        return l2_unit(gradient * embedding_mask(self.candidates, self.embedded).unsqueeze(-1))
+        """`[B, L, D]`: the steepest way up the loss, of length 1 an example."""
+        embedded = self.encoded.embedded
+        (gradient,) = torch.autograd.grad(self.loss, embedded, retain_graph=True)
+        return l2_unit(gradient * embedding_mask(self.encoded.candidates, embedded).unsqueeze(-1))
 
     def attacked(self, source: CleanPass, radius: float) -> Tensor:
         """The loss under the perturbation of `source`, as long as `radius` means among one's own embeddings."""
-        mask = embedding_mask(self.candidates, self.embedded)
-        norm = (self.embedded.detach() * mask.unsqueeze(-1)).norm(dim=2).sum() / mask.sum()
-        delta = source.direction().to(self.embedded) * (radius * norm)
-        return self.model.click_loss(self.model.score(self.state, self.candidates, self.embedded + delta), self.batch)
-
-
-def clean_pass(model: Recommender, batch: Batch) -> CleanPass:
-    """One forward pass of `model`."""
-    state = model.encode_user(batch.users).select(batch.rows)
-    candidates = model.candidates(batch.items, batch.texts)
-    embedded = model.embed(candidates)
-    if not embedded.requires_grad:  # frozen embeddings
-        embedded = embedded.detach().requires_grad_(True)
-    loss = model.click_loss(model.score(state, candidates, embedded), batch)
-    return CleanPass(model, batch, state, candidates, embedded, loss)
+        embedded = self.encoded.embedded
+        delta = source.direction().to(embedded) * (radius * Inner.of(self.encoded).norm)
+        return self.encoded.loss(embedded + delta)
 
 
 def siblings(first: Trainer, count: int) -> list[AdamWTrainer]:

@@ -21,9 +21,6 @@ class FGM(AdversarialTraining):
     citation = bibtex("miyato2017adversarial")
     search_space: ClassVar[SearchSpace] = {"epsilon": Between(0.05, 1.0, log=True), "lam": Between(0.25, 4.0, log=True)}
 
-    def __init__(self, *, epsilon: float = 0.25, lam: float = 1.0, warmup: float = 0.3) -> None:
-        super().__init__(epsilon=epsilon, lam=lam, warmup=warmup)
-
     def perturb(self, inner: Inner, radius: float) -> Tensor:
         gradient = inner.gradient(None)
         return l2_unit(gradient) * (radius * inner.norm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -12,8 +13,10 @@ from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.training.defense import Trainer
 from recgauntlet_baselines.defenses._adversarial import Inner, RisingRadius, l2_clip, l2_unit
+from recgauntlet_baselines.defenses._passes import encode
 
 
+@dataclass(kw_only=True, eq=False)
 class FreeAT(RisingRadius):
     """`L(Y, M(X + delta))` on one batch for `replays` steps, and after each `delta <- clip(delta + radius * g / |g|)`.
 
@@ -40,25 +43,22 @@ class FreeAT(RisingRadius):
     citation = bibtex("shafahi2019adversarial")
     search_space: ClassVar[SearchSpace] = {"epsilon": Between(0.1, 1.0, log=True), "replays": OneOf((2, 3, 4, 6, 8))}
 
-    def __init__(self, *, epsilon: float = 0.25, warmup: float = 0.3, replays: int = 3) -> None:
-        super().__init__(epsilon=epsilon, warmup=warmup)
-        self.replays = replays
-        self._held: Batch | None = None
-        self._delta: Tensor | None = None
+    epsilon: float = 0.25
+    warmup: float = 0.3
+    replays: int = 3
+    _held: Batch | None = field(default=None, init=False)
+    _delta: Tensor | None = field(default=None, init=False)
 
     def step(self, trainer: Trainer, batch: Batch) -> Tensor:
         if self._held is None or trainer.context.step % self.replays == 0:
             self._held, self._delta = batch, None
-        model, batch = trainer.model, self._held
-        state = model.encode_user(batch.users).select(batch.rows)
-        candidates = model.candidates(batch.items, batch.texts)
-        embedded = model.embed(candidates)
-        inner = Inner.of(model, state, candidates, batch, embedded)
+        encoded = encode(trainer.model, self._held)
+        inner = Inner.of(encoded)
         reach = self.radius(trainer.context) * inner.norm
         delta = torch.zeros_like(inner.embedded) if self._delta is None else self._delta
-        perturbed = (embedded + delta).requires_grad_(True)
+        perturbed = (encoded.embedded + delta).requires_grad_(True)
         perturbed.retain_grad()
-        loss = model.click_loss(model.score(state, candidates, perturbed), batch)
+        loss = encoded.loss(perturbed)
         trainer.minimize(loss)
         gradient = torch.zeros_like(delta) if perturbed.grad is None else perturbed.grad * inner.mask.unsqueeze(-1)
         self._delta = l2_clip(delta + l2_unit(gradient) * reach, reach)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -14,9 +15,10 @@ from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.training.defense import TrainingContext
 from recgauntlet_baselines.defenses._adversarial import Inner, RisingRadius, l2_clip, l2_unit
 from recgauntlet_baselines.defenses._consistency import normal_draws
-from recgauntlet_baselines.defenses._shared_backward import DrawnPasses
+from recgauntlet_baselines.defenses._passes import DrawnPasses, encode
 
 
+@dataclass(kw_only=True, eq=False)
 class FreeLB(RisingRadius):
     """The mean over t < K of `L(Y, M(X + delta_t))`, `delta_{t+1} = clip(delta_t + step_size * radius * g_t / |g_t|)`.
 
@@ -49,22 +51,20 @@ class FreeLB(RisingRadius):
         "step_size": Between(0.25, 1.0),
     }
 
-    def __init__(self, *, epsilon: float = 0.25, warmup: float = 0.3, steps: int = 3, step_size: float = 0.5) -> None:
-        super().__init__(epsilon=epsilon, warmup=warmup)
-        self.steps = steps
-        self.step_size = step_size
+    epsilon: float = 0.25
+    warmup: float = 0.3
+    steps: int = 3
+    step_size: float = 0.5
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
-        state = model.encode_user(batch.users).select(batch.rows)
-        candidates = model.candidates(batch.items, batch.texts)
-        embedded = model.embed(candidates)
+        encoded = encode(model, batch)
         radius = self.radius(context)
         if radius == 0.0:
-            return model.click_loss(model.score(state, candidates, embedded), batch)
-        inner = Inner.of(model, state, candidates, batch, embedded)
+            return encoded.loss()
+        inner = Inner.of(encoded)
         reach = radius * inner.norm
         delta = uniform_start(inner, context) * reach
-        passes = DrawnPasses(model, state, candidates, batch, embedded)
+        passes = DrawnPasses(encoded)
         for _ in range(self.steps):
             gradient = passes.draw(inner.embedded + delta)[1] * inner.mask.unsqueeze(-1)
             delta = l2_clip(delta + l2_unit(gradient) * (self.step_size * reach), reach)

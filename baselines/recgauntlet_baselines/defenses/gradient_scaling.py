@@ -34,7 +34,8 @@ class GradientScaling(PGD):
     search_space: ClassVar[SearchSpace] = {"epsilon": Between(0.05, 1.0, log=True), "lam": Between(0.1, 4.0, log=True)}
 
     def step(self, trainer: Trainer, batch: Batch) -> Tensor:
-        clean, adversarial = self.losses(trainer.model, batch, trainer.context)
+        sides = self.sides(trainer.model, batch, trainer.context)
+        clean, adversarial = sides.clean_loss, sides.adversarial_loss
         if adversarial is None:
             trainer.minimize(clean)
             return clean.detach()
@@ -53,7 +54,7 @@ def norm_of(gradients: list[Tensor | None]) -> Tensor:
     return length
 
 
-def scaled_sum(first: Tensor | None, second: Tensor | None, factor: Tensor) -> Tensor | None:
+def scaled_sum(first: Tensor | None, second: Tensor | None, factor: Tensor | float) -> Tensor | None:
     """`first + factor * second`, None where both are."""
     if first is None or second is None:
         return first if second is None else factor * second

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -17,6 +17,7 @@ from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 from recgauntlet_baselines.defenses._edits import uniform
 
 
+@dataclass(kw_only=True, eq=False)
 class HistoryDropout(Defense):
     """Every item of a history is left out with chance `rate`; the others move together, newest last, with padding in
     front. At least one item stays (the one with the largest draw). Afresh for every user of a batch and every step.
@@ -34,8 +35,7 @@ class HistoryDropout(Defense):
     citation = bibtex("xie2022contrastive")
     search_space: ClassVar[SearchSpace] = {"rate": Between(0.05, 0.6)}
 
-    def __init__(self, *, rate: float = 0.2) -> None:
-        self.rate = rate
+    rate: float = 0.2
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
         histories = batch.users.histories

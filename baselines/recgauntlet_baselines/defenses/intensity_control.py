@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -15,6 +16,7 @@ from recgauntlet.training.defense import TrainingContext
 from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner, l2_clip, l2_unit
 
 
+@dataclass(kw_only=True, eq=False)
 class IntensityControl(AdversarialTraining):
     """`L(s) + lam_t * L(s_adv)`: `pgd` with a curriculum of the radius `epsilon_t` and of the weight `lam_t`, and with
     as many steps as keep the share of flipped examples near a target.
@@ -55,23 +57,11 @@ class IntensityControl(AdversarialTraining):
         "target": Between(0.05, 0.5),
     }
 
-    def __init__(
-        self,
-        *,
-        epsilon: float = 0.25,
-        lam: float = 1.0,
-        warmup: float = 0.3,
-        steps: int = 5,
-        step_size: float = 0.5,
-        target: float = 0.25,
-        gain: float = 1.0,
-    ) -> None:
-        super().__init__(epsilon=epsilon, lam=lam, warmup=warmup)
-        self.steps = steps
-        self.step_size = step_size
-        self.target = target
-        self.gain = gain
-        self._strength = 1.0
+    steps: int = 5
+    step_size: float = 0.5
+    target: float = 0.25
+    gain: float = 1.0
+    _strength: float = field(default=1.0, init=False)
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
         if context.step == 0:

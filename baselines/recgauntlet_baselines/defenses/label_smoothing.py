@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor
@@ -14,6 +14,7 @@ from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 
 
+@dataclass(kw_only=True, eq=False)
 class LabelSmoothing(Defense):
     """`y' = (1 - smoothing) * y + smoothing / 2`: the model's own loss on labels mixed with the even distribution over
     the two classes (Szegedy et al. 2016, section 7).
@@ -34,8 +35,7 @@ class LabelSmoothing(Defense):
     citation = bibtex("szegedy2016rethinking")
     search_space: ClassVar[SearchSpace] = {"smoothing": Between(0.01, 0.4, log=True)}
 
-    def __init__(self, *, smoothing: float = 0.1) -> None:
-        self.smoothing = smoothing
+    smoothing: float = 0.1
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
         smoothed = batch.labels * (1.0 - self.smoothing) + 0.5 * self.smoothing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
@@ -13,9 +14,11 @@ from recgauntlet.core.batch import Batch
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.training.defense import Trainer
+from recgauntlet_baselines.defenses.gradient_scaling import scaled_sum
 from recgauntlet_baselines.defenses.pgd import PGD
 
 
+@dataclass(kw_only=True, eq=False)
 class LayerWise(PGD):
     """`g_k = g_clean,k + lam * g_adv,k` for the parameters k of the block whose turn it is, `g_k = g_clean,k` for all
     others, on the adversarial examples of `pgd`.
@@ -46,23 +49,12 @@ class LayerWise(PGD):
         "blocks": OneOf((2, 3, 4)),
     }
 
-    def __init__(
-        self,
-        *,
-        epsilon: float = 0.25,
-        lam: float = 1.0,
-        warmup: float = 0.3,
-        steps: int = 3,
-        step_size: float = 0.5,
-        blocks: int = 3,
-        sweeps: int = 12,
-    ) -> None:
-        super().__init__(epsilon=epsilon, lam=lam, warmup=warmup, steps=steps, step_size=step_size)
-        self.blocks = blocks
-        self.sweeps = sweeps
+    blocks: int = 3
+    sweeps: int = 12
 
     def step(self, trainer: Trainer, batch: Batch) -> Tensor:
-        clean, adversarial = self.losses(trainer.model, batch, trainer.context)
+        sides = self.sides(trainer.model, batch, trainer.context)
+        clean, adversarial = sides.clean_loss, sides.adversarial_loss
         if adversarial is None:
             trainer.minimize(clean)
             return clean.detach()
@@ -71,11 +63,8 @@ class LayerWise(PGD):
         # autograd goes no deeper than these parameters
         found = torch.autograd.grad(adversarial, active, retain_graph=True, allow_unused=True)
         further = {id(parameter): gradient for parameter, gradient in zip(active, found, strict=True)}
-        gradients: list[Tensor | None] = []
-        for parameter, own in zip(trainer.parameters, trainer.gradients(clean), strict=True):
-            other = further.get(id(parameter))
-            gradients.append(own if other is None else self.lam * other if own is None else own + self.lam * other)
-        trainer.apply(gradients)
+        pairs = zip(trainer.parameters, trainer.gradients(clean), strict=True)
+        trainer.apply([scaled_sum(own, further.get(id(parameter)), self.lam) for parameter, own in pairs])
         return (clean + self.lam * adversarial).detach()
 
     def turn(self, progress: float, blocks: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -14,6 +15,7 @@ from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 
 
+@dataclass(kw_only=True, eq=False)
 class LossTruncation(Defense):
     """Truncated cross-entropy: `L = mean over the kept of l(y, M(x))`. Dropped are the pairs whose clicked candidates
     have the largest loss: of a batch's clicks the share `rate * min(1, progress / rising)`, rounded down.
@@ -36,9 +38,8 @@ class LossTruncation(Defense):
     citation = bibtex("wang2021denoising")
     search_space: ClassVar[SearchSpace] = {"rate": Between(0.02, 0.3), "rising": Between(0.1, 0.9)}
 
-    def __init__(self, *, rate: float = 0.1, rising: float = 0.5) -> None:
-        self.rate = rate
-        self.rising = rising
+    rate: float = 0.1
+    rising: float = 0.5
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
         scores = model_scores(model, batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -16,6 +17,7 @@ from recgauntlet_baselines.defenses._adversarial import Inner
 from recgauntlet_baselines.defenses._consistency import Consistency, bernoulli_kl
 
 
+@dataclass(kw_only=True, eq=False)
 class MART(Consistency):
     """`BCE(Y, M(X + delta)) + lam * KL(M(X) || M(X + delta)) * (1 - M_Y(X))`, `delta` from PGD on the model's own loss.
 
@@ -46,19 +48,11 @@ class MART(Consistency):
         "steps": OneOf((1, 3, 5)),
     }
 
-    def __init__(
-        self,
-        *,
-        epsilon: float = 0.25,
-        lam: float = 5.0,
-        warmup: float = 0.3,
-        steps: int = 3,
-        step_size: float = 0.5,
-    ) -> None:
-        super().__init__(epsilon=epsilon, warmup=warmup)
-        self.lam = lam
-        self.steps = steps
-        self.step_size = step_size
+    epsilon: float = 0.25
+    lam: float = 5.0
+    warmup: float = 0.3
+    steps: int = 3
+    step_size: float = 0.5
 
     def perturb(self, inner: Inner, clean: Tensor, reach: Tensor, context: TrainingContext) -> Tensor:
         return inner.ascend(torch.zeros_like(inner.embedded), reach, steps=self.steps, step_size=self.step_size)

@@ -3,7 +3,7 @@ counts."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -18,6 +18,7 @@ from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet_baselines.defenses._wrapper import Wrapped
 
 
+@dataclass(kw_only=True, eq=False)
 class MedianUser(Defense):
     """`M(x) = median over groups j with items of M(history of group j, candidate)`.
 
@@ -44,9 +45,8 @@ class MedianUser(Defense):
     citation = bibtex("levine2021deep")
     search_space: ClassVar[SearchSpace] = {"groups": Between(2, 9), "grouped_training": OneOf((False, True))}
 
-    def __init__(self, *, groups: int = 3, grouped_training: bool = False) -> None:
-        self.groups = groups
-        self.grouped_training = grouped_training
+    groups: int = 3
+    grouped_training: bool = False
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
         if self.grouped_training and "history" in model.surfaces:

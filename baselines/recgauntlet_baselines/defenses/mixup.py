@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -15,10 +15,12 @@ from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet_baselines.defenses._edits import uniform
+from recgauntlet_baselines.defenses._passes import encode
 
 LEAST_SHARE = 0.05
 
 
+@dataclass(kw_only=True, eq=False)
 class Mixup(Defense):
     """`e' = w * e_i + (1 - w) * e_j`, `y' = w * y_i + (1 - w) * y_j` with `w ~ Beta(alpha, alpha)`; the model's own
     loss on the mixtures alone.
@@ -46,13 +48,11 @@ class Mixup(Defense):
     citation = bibtex("zhang2018mixup")
     search_space: ClassVar[SearchSpace] = {"alpha": Between(0.05, 1.0, log=True)}
 
-    def __init__(self, *, alpha: float = 0.2) -> None:
-        self.alpha = alpha
+    alpha: float = 0.2
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
-        state = model.encode_user(batch.users).select(batch.rows)
-        candidates = model.candidates(batch.items, batch.texts)
-        embedded = model.embed(candidates)
+        encoded = encode(model, batch)
+        candidates, embedded = encoded.candidates, encoded.embedded
         draws = uniform(context, batch.example_ids, 1)[:, 0].double()
         # the quantile of an even draw: exact, and the same whatever else is in the batch
         weight = torch.from_numpy(betaincinv(self.alpha, self.alpha, draws.cpu().numpy())).to(embedded)
@@ -64,7 +64,7 @@ class Mixup(Defense):
         tokens = replace(candidates.tokens, mask=union)
         share = weight.to(batch.labels)
         labels = share * batch.labels + (1 - share) * batch.labels[other]
-        scores = model.score(state, Candidates(candidates.items, tokens), mixed)
+        scores = model.score(encoded.state, Candidates(candidates.items, tokens), mixed)
         return model.click_loss(scores, replace(batch, labels=labels))
 
 

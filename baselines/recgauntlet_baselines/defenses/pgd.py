@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -11,6 +12,7 @@ from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet_baselines.defenses._adversarial import AdversarialTraining, Inner
 
 
+@dataclass(kw_only=True, eq=False)
 class PGD(AdversarialTraining):
     """`steps` steps of `step_size * epsilon` in the L2 ball, starting at the clean embeddings.
 
@@ -25,18 +27,8 @@ class PGD(AdversarialTraining):
         "steps": Between(2, 5),
     }
 
-    def __init__(
-        self,
-        *,
-        epsilon: float = 0.25,
-        lam: float = 1.0,
-        warmup: float = 0.3,
-        steps: int = 3,
-        step_size: float = 0.5,
-    ) -> None:
-        super().__init__(epsilon=epsilon, lam=lam, warmup=warmup)
-        self.steps = steps
-        self.step_size = step_size
+    steps: int = 3
+    step_size: float = 0.5
 
     def perturb(self, inner: Inner, radius: float) -> Tensor:
         return inner.ascend(None, radius * inner.norm, steps=self.steps, step_size=self.step_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -14,6 +15,7 @@ from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 from recgauntlet_baselines.defenses._consistency import symmetric_kl
 
 
+@dataclass(kw_only=True, eq=False)
 class RDrop(Defense):
     """`(L(s1) + L(s2)) / 2 + alpha * (KL(p1 || p2) + KL(p2 || p1)) / 2`, where `s1` and `s2` are the logits of two
     passes over the same batch and `p` their chances of a click. Users are encoded in both passes, because their side
@@ -37,8 +39,7 @@ class RDrop(Defense):
     citation = bibtex("liang2021rdrop")
     search_space: ClassVar[SearchSpace] = {"alpha": Between(0.1, 10.0, log=True)}
 
-    def __init__(self, *, alpha: float = 1.0) -> None:
-        self.alpha = alpha
+    alpha: float = 1.0
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
         first, second = model_scores(model, batch), model_scores(model, batch)

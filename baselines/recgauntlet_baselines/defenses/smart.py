@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -16,8 +17,10 @@ from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import Trainer, TrainingContext, model_scores
 from recgauntlet_baselines.defenses._adversarial import Inner
 from recgauntlet_baselines.defenses._consistency import Consistency, random_start, symmetric_kl
+from recgauntlet_baselines.defenses._passes import evaluation_mode
 
 
+@dataclass(kw_only=True, eq=False)
 class SMART(Consistency):
     """`L(Y, M(X)) + lam * S(M(X), M(X + delta)) + mu * S(M(X), M'(X))`, `S(p, q) = KL(p || q) + KL(q || p)`.
 
@@ -52,24 +55,14 @@ class SMART(Consistency):
         "mu": Between(0.1, 3.0, log=True),
     }
 
-    def __init__(
-        self,
-        *,
-        epsilon: float = 0.25,
-        lam: float = 1.0,
-        mu: float = 1.0,
-        momentum: float = 0.95,
-        warmup: float = 0.3,
-        steps: int = 2,
-        step_size: float = 0.5,
-    ) -> None:
-        super().__init__(epsilon=epsilon, warmup=warmup)
-        self.lam = lam
-        self.mu = mu
-        self.momentum = momentum
-        self.steps = steps
-        self.step_size = step_size
-        self._teacher: dict[str, Tensor] = {}
+    epsilon: float = 0.25
+    lam: float = 1.0
+    mu: float = 1.0
+    momentum: float = 0.95
+    warmup: float = 0.3
+    steps: int = 2
+    step_size: float = 0.5
+    _teacher: dict[str, Tensor] = field(default_factory=dict, init=False)
 
     def step(self, trainer: Trainer, batch: Batch) -> Tensor:
         if not self._teacher or trainer.context.step == 0:
@@ -102,13 +95,11 @@ def served_with(model: Recommender, weights: Mapping[str, Tensor]) -> Iterator[N
     """The model in evaluation mode with other `weights`; afterwards as it was. Graphs that are there stay valid: the
     values are exchanged, not written over."""
     own = {name: parameter.data for name, parameter in model.named_parameters()}
-    training = model.training
-    try:
-        model.eval()
-        for name, parameter in model.named_parameters():
-            parameter.data = weights[name]
-        yield
-    finally:
-        for name, parameter in model.named_parameters():
-            parameter.data = own[name]
-        model.train(training)
+    with evaluation_mode(model):
+        try:
+            for name, parameter in model.named_parameters():
+                parameter.data = weights[name]
+            yield
+        finally:
+            for name, parameter in model.named_parameters():
+                parameter.data = own[name]

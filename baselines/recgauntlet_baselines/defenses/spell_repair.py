@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from typing import ClassVar
@@ -16,6 +17,7 @@ from recgauntlet.training.defense import Defense
 from recgauntlet_baselines.defenses._wrapper import RepairedWords
 
 
+@dataclass(kw_only=True, eq=False)
 class SpellRepair(Defense):
     """The model reads `argmin over catalog words w of (d(word, w), -frequency of w)` in place of each unknown word.
 
@@ -43,8 +45,7 @@ class SpellRepair(Defense):
 
     search_space: ClassVar[SearchSpace] = {"distance": OneOf((1, 2))}
 
-    def __init__(self, *, distance: int = 2) -> None:
-        self.distance = distance
+    distance: int = 2
 
     def wrap(self, model: Recommender) -> Recommender:
         if "candidate-text" not in model.surfaces:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from recgauntlet.training.defense import Defense
 _BLOCK = 512
 
 
+@dataclass(kw_only=True, eq=False)
 class SuspiciousUsers(Defense):
     """Training pairs of the share `share` of the users with the highest degree of similarity are dropped:
 
@@ -44,9 +45,8 @@ class SuspiciousUsers(Defense):
     citation = bibtex("chirita2005preventing")
     search_space: ClassVar[SearchSpace] = {"share": Between(0.0, 0.1), "neighbours": Between(5, 50)}
 
-    def __init__(self, *, share: float = 0.02, neighbours: int = 10) -> None:
-        self.share = share
-        self.neighbours = neighbours
+    share: float = 0.02
+    neighbours: int = 10
 
     def filter(self, pairs: Pairs) -> Pairs:
         users, degree = similarity_degree(pairs, self.neighbours)

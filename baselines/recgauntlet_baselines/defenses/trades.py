@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -15,6 +16,7 @@ from recgauntlet_baselines.defenses._adversarial import Inner
 from recgauntlet_baselines.defenses._consistency import Consistency, bernoulli_kl, random_start
 
 
+@dataclass(kw_only=True, eq=False)
 class TRADES(Consistency):
     """`L(Y, M(X)) + beta * KL(M(X) || M(X + delta))`, `delta` being where the same KL is largest in the ball.
 
@@ -43,19 +45,11 @@ class TRADES(Consistency):
         "steps": OneOf((1, 3, 5)),
     }
 
-    def __init__(
-        self,
-        *,
-        epsilon: float = 0.25,
-        beta: float = 3.0,
-        warmup: float = 0.3,
-        steps: int = 3,
-        step_size: float = 0.5,
-    ) -> None:
-        super().__init__(epsilon=epsilon, warmup=warmup)
-        self.beta = beta
-        self.steps = steps
-        self.step_size = step_size
+    epsilon: float = 0.25
+    beta: float = 3.0
+    warmup: float = 0.3
+    steps: int = 3
+    step_size: float = 0.5
 
     def perturb(self, inner: Inner, clean: Tensor, reach: Tensor, context: TrainingContext) -> Tensor:
         return inner.ascend(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -16,6 +17,7 @@ from recgauntlet_baselines.defenses._adversarial import Inner, l2_unit
 from recgauntlet_baselines.defenses._consistency import Consistency, bernoulli_kl
 
 
+@dataclass(kw_only=True, eq=False)
 class VAT(Consistency):
     """`L(Y, M(X)) + lam * KL(M(X) || M(X + r))`, `r = radius * d`, `d` where the KL curves most; `M(X)` is held fixed.
 
@@ -45,9 +47,9 @@ class VAT(Consistency):
         "lam": Between(0.3, 10.0, log=True),
     }
 
-    def __init__(self, *, epsilon: float = 0.25, lam: float = 3.0, warmup: float = 0.3) -> None:
-        super().__init__(epsilon=epsilon, warmup=warmup)
-        self.lam = lam
+    epsilon: float = 0.25
+    lam: float = 3.0
+    warmup: float = 0.3
 
     def perturb(self, inner: Inner, clean: Tensor, reach: Tensor, context: TrainingContext) -> Tensor:
         steepest = inner.gradient(torch.zeros_like(inner.embedded), torch.sum)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -16,6 +17,7 @@ from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet_baselines.defenses._edits import uniform
 
 
+@dataclass(kw_only=True, eq=False)
 class WordDropout(Defense):
     """Every word of a candidate's text is left out with chance `rate`, with all of its tokens; the tokens that stay
     move together, as if the word had never stood there. At least one word stays (the one with the largest draw). Tokens
@@ -34,8 +36,7 @@ class WordDropout(Defense):
     citation = bibtex("iyyer2015deep")
     search_space: ClassVar[SearchSpace] = {"rate": Between(0.05, 0.5)}
 
-    def __init__(self, *, rate: float = 0.2) -> None:
-        self.rate = rate
+    rate: float = 0.2
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
         state = model.encode_user(batch.users).select(batch.rows)
