@@ -5,8 +5,10 @@ Nothing here is real. Every draw is a SHA-256 of what it is for, so no version o
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from recgauntlet.core.rng import derive
@@ -30,111 +32,9 @@ class Size:
     seed: int
 
 
-_PEOPLE = (
-    "Adair",
-    "Bellweather",
-    "Calloway",
-    "Dunmore",
-    "Eastlake",
-    "Fenwick",
-    "Garrow",
-    "Hollis",
-    "Ives",
-    "Jarvis",
-    "Kestrel",
-    "Lockhart",
-    "Merrin",
-    "Northcote",
-    "Orrin",
-    "Pemberley",
-    "Quillan",
-    "Rusk",
-    "Sable",
-    "Thackery",
-)
-_TOWNS = (
-    "Fairbrook",
-    "Ashford",
-    "Millhaven",
-    "Cedar Point",
-    "Larkspur",
-    "Redcliff",
-    "Stonebridge",
-    "Westmere",
-    "Oakdale",
-    "Brinmoor",
-    "Gull Harbor",
-    "Tarrow",
-    "Upper Vale",
-    "Wickham",
-)
-
-_TOPICS: dict[str, tuple[str, ...]] = {
-    "sports": (
-        "{person} Scores {n} Points as {town} Wins the Derby",
-        "{town} Coach {person} Praises Rookie After Overtime Loss",
-        "Injury Report: {person} Out {n} Weeks Before Playoff Game",
-        "Power Rankings: {n} Teams That Surprised the League",
-        "{town} Trades Veteran Quarterback {person} for Draft Picks",
-        "Goalkeeper {person} Saves {n} Penalties in One Season",
-    ),
-    "finance": (
-        "Stocks Slip as {town} Bank Cuts Its Growth Forecast",
-        "{n} Retirement Savings Mistakes to Avoid, Says {person}",
-        "Markets Rally After Strong Earnings From {town} Retailers",
-        "How {person} Paid Off ${n},000 of Student Debt",
-        "Mortgage Rates Fall for {n} Weeks in a Row",
-        "Investors Brace for Inflation Report, {person} Warns",
-    ),
-    "foodanddrink": (
-        "{n} Easy Soup Recipes for a Cold Weeknight",
-        "Chef {person} Shares a Secret for Crisp Roast Potatoes",
-        "The Best Bakery in {town} Sells {n} Kinds of Bread",
-        "Why Your Pie Crust Shrinks, and How {person} Fixes It",
-        "Slow Cooker Chili With Beans, Beer and {n} Spices",
-        "{n} Cheese Boards Worth Making for Guests",
-    ),
-    "health": (
-        "{n} Stretches That Ease Lower Back Pain",
-        "Doctors in {town} Warn of an Early Flu Season",
-        "Sleep Study Finds {n} Habits That Help You Rest",
-        "Dr. {person} Explains What Vitamins Really Do",
-        "{town} Trial Tests Blood Pressure Drug on {n} Patients",
-        "Walking {n} Minutes a Day Lowers Heart Risk, Study Says",
-    ),
-    "travel": (
-        "{n} Quiet Beaches to Visit Before Summer Crowds",
-        "Inside {town}, the Mountain Village Without Cars",
-        "Airline Adds {n} Routes and Drops Change Fees",
-        "What {person} Packs for a Month of Train Travel",
-        "The Night Ferry to {town} Is Back, With {n} Cabins",
-        "Hotels With Views: {n} Rooms Above the Clouds",
-    ),
-    "autos": (
-        "First Drive: {n} Miles in the New Electric Pickup",
-        "{town} Plant to Build Hybrid Engines Next Year",
-        "Recall: {n},000 Sedans Have Faulty Brake Sensors",
-        "{person} Restores a Rare Roadster Found in a Barn",
-        "Used Cars That Last More Than {n} Years",
-        "Why Winter Tires Matter, Says Mechanic {person}",
-    ),
-    "movies": (
-        "Director {person} Confirms Sequel to Space Thriller",
-        "Review: A Quiet Drama From {town} Steals the Festival",
-        "{n} Horror Films to Stream on a Stormy Night",
-        "{person} Cast as Villain in Superhero Reboot",
-        "Box Office: Animated Musical Opens at ${n} Million",
-        "The Oscars Race Has a New Favorite: {person}",
-    ),
-    "weather": (
-        "Storm Brings {n} Inches of Snow to {town}",
-        "Forecast: Wind and Freezing Rain for {town} Through Friday",
-        "{town} Schools Close as River Rises {n} Feet",
-        "Cold Front Breaks Record Low Set {n} Years Ago",
-        "Meteorologist {person} Says the Drought May Last",
-        "Fog Delays {n} Flights Across the Coast This Morning",
-    ),
-}
+_WORDS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_TOPICS: dict[str, list[str]] = _WORDS["topics"]
+"""Headlines of each topic, with places for a person, a town and a number."""
 
 
 def simulate(size: Size) -> dict[str, bytes]:
@@ -156,8 +56,8 @@ def _articles(size: Size) -> list[tuple[str, str, str]]:
     while len(out) < size.articles:
         topic = topics[len(out) % len(topics)]
         title = _pick(_TOPICS[topic], size.seed, "title", attempt).format(
-            person=_pick(_PEOPLE, size.seed, "person", attempt),
-            town=_pick(_TOWNS, size.seed, "town", attempt),
+            person=_pick(_WORDS["people"], size.seed, "person", attempt),
+            town=_pick(_WORDS["towns"], size.seed, "town", attempt),
             n=2 + derive(size.seed, "number", attempt) % 48,
         )
         attempt += 1

@@ -1,17 +1,20 @@
-"""Parts that the text models share: word-by-word tokenization with a cache, attention that minds padding, and groups of
-like length."""
+"""What text models share: word-by-word tokenization with a cache, attention that minds padding, groups of like
+length."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recgauntlet.core.batch import Tokens
-from recgauntlet.core.types import PAD
+from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.types import PAD, Surface
 
 BUCKETS, BUCKETED = 6, 64
 """Groups of like length that a batch of at least `BUCKETED` texts is cut into."""
@@ -66,6 +69,58 @@ class WordTokenizer:
             words_of[i, : len(place)] = place
         word_of_token = torch.from_numpy(words_of)
         return Tokens(torch.from_numpy(table), word_of_token != PAD, word_of_token).to(device)
+
+
+class TextModel(Recommender):
+    """A model that reads texts token by token; a subclass sets `_tokenize`."""
+
+    surfaces: ClassVar[frozenset[Surface]] = frozenset({"candidate-text", "history", "embedding"})
+    _tokenize: WordTokenizer
+
+    @abstractmethod
+    def word_vectors(self, ids: Tensor) -> Tensor:
+        """`[..., D]` of token ids `[...]`."""
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        return self._tokenize(texts, self.device)
+
+    def embed(self, candidates: Candidates) -> Tensor:
+        return self.word_vectors(candidates.tokens.ids)
+
+    def history_tokens_of(self, histories: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """Ids and mask `[U, H, T]` of the first tokens, at most `length`, of the texts of `histories [U, H]`."""
+        tokens, rows = self.catalog_tokens(), histories.clamp(min=0)
+        mask = tokens.mask[:, :length][rows] & (histories >= 0).unsqueeze(-1)
+        return tokens.ids[:, :length][rows], mask
+
+
+class TitleModel(TextModel):
+    """A model with word vectors of its own, whose logit is `exp(log_scale) * <u, n> + offset`, `u` the user's vector
+    and `n` the item's."""
+
+    words: nn.Embedding
+    log_scale: nn.Parameter
+    offset: nn.Parameter
+
+    @abstractmethod
+    def item_vectors(self, items: Tensor, embedded: Tensor, mask: Tensor) -> Tensor:
+        """`n [B, D]` of `items [B]` whose texts have the word vectors `embedded [B, L, W]`, real in `mask [B, L]`."""
+
+    def word_vectors(self, ids: Tensor) -> Tensor:
+        vectors: Tensor = self.words(ids)
+        return vectors
+
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        embedded = self.embed(candidates) if embeddings is None else embeddings
+        items = self.item_vectors(candidates.items, embedded, candidates.tokens.mask)
+        return (user.tensors[0] * items).sum(dim=1) * self.log_scale.exp() + self.offset
+
+    def embed_history(self, users: Users) -> Tensor:
+        """`[U, H, D]` item vectors; every item is encoded once however often it stands."""
+        items, place = torch.unique(users.histories.clamp(min=0), return_inverse=True)
+        tokens = self.catalog_tokens().select(items)
+        vectors = self.item_vectors(items, self.words(tokens.ids), tokens.mask)
+        return vectors[place] * (users.histories >= 0).unsqueeze(-1)
 
 
 class SelfAttention(nn.Module):

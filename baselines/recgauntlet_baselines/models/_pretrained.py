@@ -4,7 +4,7 @@ needed."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -63,7 +63,16 @@ def keep_layers(encoder: Any, layers: int) -> None:
     encoder.config.num_hidden_layers = layers
 
 
-def special_ids(tokenizer: Any) -> tuple[int, int]:
+class SpecialIds(NamedTuple):
+    """The ids of the tokens that begin and end a text, of the unknown word and of padding."""
+
+    first: int
+    last: int
+    unknown: int
+    pad: int
+
+
+def special_ids(tokenizer: Any) -> SpecialIds:
     first = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
     last = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
     if first is None or last is None:
@@ -72,7 +81,8 @@ def special_ids(tokenizer: Any) -> tuple[int, int]:
             field="checkpoint",
             remedy="choose an encoder of BERT's kind",
         )
-    return int(first), int(last)
+    unknown = tokenizer.unk_token_id if tokenizer.unk_token_id is not None else last
+    return SpecialIds(int(first), int(last), int(unknown), int(tokenizer.pad_token_id or 0))
 
 
 def word_pieces(tokenizer: Any, words: list[str]) -> list[list[int]]:

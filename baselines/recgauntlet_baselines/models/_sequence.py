@@ -1,15 +1,40 @@
-"""The transformer over a history of item vectors that SASRec and BERT4Rec share, and the tokens of models that read no
-text."""
+"""What models of item sequences share: vectors of item ids, and the transformer of SASRec and BERT4Rec."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recgauntlet.core.batch import Tokens
+from recgauntlet.core.batch import Candidates, Tokens, Users
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.types import Surface
+
+
+class ItemModel(Recommender):
+    """A model that reads no text: an item is the vector that `vectors` has for its index."""
+
+    surfaces: ClassVar[frozenset[Surface]] = frozenset({"history", "embedding"})
+    items: nn.Embedding
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """One constant token a text."""
+        ids = torch.zeros((len(texts), 1), dtype=torch.int64, device=self.device)
+        return Tokens(ids, torch.ones_like(ids, dtype=torch.bool), ids)
+
+    def vectors(self, items: Tensor) -> Tensor:
+        """`[..., D]` of catalog indices `[...]`."""
+        vectors: Tensor = self.items(items)
+        return vectors
+
+    def embed(self, candidates: Candidates) -> Tensor:
+        return self.vectors(candidates.items).unsqueeze(1)
+
+    def embed_history(self, users: Users) -> Tensor:
+        return self.vectors(users.histories.clamp(min=0)) * (users.histories >= 0).unsqueeze(-1)
 
 
 class Transformer(nn.Module):
@@ -88,9 +113,3 @@ def read_width(mask: Tensor, length: int) -> int:
     real = mask.any(dim=0)
     oldest = int(real.int().argmax()) if bool(real.any()) else mask.shape[1] - 1
     return min(mask.shape[1] - oldest, length)
-
-
-def item_tokens(texts: Sequence[str], device: torch.device) -> Tokens:
-    """For models that do not read text: one constant token per text."""
-    ids = torch.zeros((len(texts), 1), dtype=torch.int64, device=device)
-    return Tokens(ids, torch.ones_like(ids, dtype=torch.bool), ids)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
+from recgauntlet.core.batch import Candidates, Users, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.recommender import Recommender, TrainingRecipe
+from recgauntlet.core.recommender import TrainingRecipe
 from recgauntlet.core.references import bibtex
-from recgauntlet.core.types import Surface
 from recgauntlet.data.encoder import model_path
-from recgauntlet_baselines.models._layers import WordTokenizer, in_length_groups
+from recgauntlet_baselines.models._layers import TextModel, WordTokenizer, in_length_groups
 from recgauntlet_baselines.models._pretrained import (
     keep_layers,
     kept_pieces,
@@ -32,7 +30,7 @@ GROUPED = 16
 """Sequences from which on a batch is cut into groups of like length."""
 
 
-class BertRanker(Recommender):
+class BertRanker(TextModel):
     """`[CLS] newest item [SEP] older item [SEP] ... candidate [SEP]`, read by a pretrained BERT.
 
     The form of the article on adversarial training for large-model recommenders: a language model scores an item's text
@@ -58,7 +56,6 @@ class BertRanker(Recommender):
     Attention weights are not dropped in training, because that would cost the fast attention kernel.
     """
 
-    surfaces: ClassVar[frozenset[Surface]] = frozenset({"candidate-text", "history", "embedding"})
     citation = bibtex("devlin2019bert", "wang2020minilm")
     recipe = TrainingRecipe(epochs=2, batch_size=32, learning_rate=2e-4, weight_decay=0.01, warmup=0.1, patience=2)
     trains_in_bf16: ClassVar[bool] = True
@@ -92,43 +89,34 @@ class BertRanker(Recommender):
         self.head = nn.Linear(self.bert.config.hidden_size, 1)
         nn.init.zeros_(self.head.bias)
         nn.init.normal_(self.head.weight, std=0.02)
-        first, separator = special_ids(tokenizer)
-        unknown = tokenizer.unk_token_id if tokenizer.unk_token_id is not None else separator
+        special = special_ids(tokenizer)
         kept = kept_pieces(tokenizer, catalog.texts) if trim_vocabulary else list(range(len(tokenizer)))
         rows = {piece: row for row, piece in enumerate(kept)}
-        self._first, self._separator = rows[first], rows[separator]
-        unknown_row, pad_row = rows[int(unknown)], rows[int(tokenizer.pad_token_id or 0)]
+        self._first, self._separator, unknown, pad = (rows[piece] for piece in special)
         if trim_vocabulary:
-            trim(self.bert, kept, pad_row)
+            trim(self.bert, kept, pad)
         self._freeze(freeze)
         read_first_alone(self.bert)
         self._tokenize = WordTokenizer(
-            lambda words: [[rows.get(piece, unknown_row) for piece in ids] for ids in word_pieces(tokenizer, words)],
+            lambda words: [[rows.get(piece, unknown) for piece in ids] for ids in word_pieces(tokenizer, words)],
             length=token_length,
-            unknown=unknown_row,
-            pad=pad_row,
+            unknown=unknown,
+            pad=pad,
         )
-
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
-        return self._tokenize(texts, self.device)
-
-    def embed(self, candidates: Candidates) -> Tensor:
-        return self._words(candidates.tokens.ids)
 
     def embed_history(self, users: Users) -> Tensor:
         """`[U, H, T * D]`: the word embeddings of each item's first `T = history_tokens` tokens, padding zero."""
-        ids, mask = self._history_tokens(users)
-        embedded = self._words(ids) * mask.unsqueeze(-1)
+        ids, mask = self.history_tokens_of(users.histories, self.history_tokens)
+        embedded = self.word_vectors(ids) * mask.unsqueeze(-1)
         return embedded.flatten(2)
 
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
         """The embedded history, newest item first, each item closed by a separator, cut to what the sequence holds."""
         read = min(self.history_items, users.histories.shape[1])
-        recent = Users(users.ids, users.histories[:, -read:])
-        ids, mask = self._history_tokens(recent)
-        embedded = self._words(ids) if embeddings is None else embeddings[:, -read:].reshape(*ids.shape, -1)
+        ids, mask = self.history_tokens_of(users.histories[:, -read:], self.history_tokens)
+        embedded = self.word_vectors(ids) if embeddings is None else embeddings[:, -read:].reshape(*ids.shape, -1)
         count, items, _ = mask.shape
-        separator = self._words(mask.new_full((), self._separator, dtype=torch.long))
+        separator = self.word_vectors(mask.new_full((), self._separator, dtype=torch.long))
         closed = torch.cat([embedded, separator.expand(count, items, 1, -1)], dim=2)
         closed_mask = torch.cat([mask, mask[:, :, :1]], dim=2)
         flat = closed.flip(1).flatten(1, 2)
@@ -147,7 +135,7 @@ class BertRanker(Recommender):
         embedded = self.embed(candidates) if embeddings is None else embeddings
         mask = candidates.tokens.mask
         count = len(candidates)
-        special = self._words(torch.tensor([self._first, self._separator], device=mask.device))
+        special = self.word_vectors(torch.tensor([self._first, self._separator], device=mask.device))
         first = special[0].expand(count, 1, -1)
         last = special[1].expand(count, 1, -1)
         always = mask.new_ones(count, 1)
@@ -166,17 +154,9 @@ class BertRanker(Recommender):
         logits: Tensor = self.head(hidden[:, 0]).squeeze(-1)
         return logits
 
-    def _words(self, ids: Tensor) -> Tensor:
+    def word_vectors(self, ids: Tensor) -> Tensor:
         embedded: Tensor = self.bert.get_input_embeddings()(ids)
         return embedded
-
-    def _history_tokens(self, users: Users) -> tuple[Tensor, Tensor]:
-        """Token ids and mask `[U, H, T]` of the histories' texts."""
-        tokens = self.catalog_tokens()
-        ids, mask = tokens.ids[:, : self.history_tokens], tokens.mask[:, : self.history_tokens]
-        known = users.histories >= 0
-        rows = users.histories.clamp(min=0)
-        return ids[rows], mask[rows] & known.unsqueeze(-1)
 
     def _freeze(self, freeze: str) -> None:
         if freeze not in {"none", "embeddings", "encoder"}:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
+from recgauntlet.core.batch import Batch, Candidates, Users, UserState
 from recgauntlet.core.dataset import Catalog
-from recgauntlet.core.recommender import Recommender, TrainingRecipe
+from recgauntlet.core.recommender import TrainingRecipe
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
-from recgauntlet.core.types import Surface
-from recgauntlet_baselines.models._sequence import Transformer, item_tokens
+from recgauntlet_baselines.models._sequence import ItemModel, Transformer
 
 LARGEST_SOFTMAX = 4096
 """Catalogs of more items are not compared with as a whole in the cloze loss but with this many drawn items."""
 
 
-class BERT4Rec(Recommender):
+class BERT4Rec(ItemModel):
     """Sequential recommendation with bidirectional encoder representations from transformer (CIKM 2019).
 
     With `E` the item vectors, `m` the mask's vector and `F_t` the output of bidirectional transformer blocks at place t
@@ -52,7 +50,6 @@ class BERT4Rec(Recommender):
         The weight of the auxiliary loss.
     """
 
-    surfaces: ClassVar[frozenset[Surface]] = frozenset({"history", "embedding"})
     citation = bibtex("sun2019bert4rec")
     recipe = TrainingRecipe(epochs=5, batch_size=256, learning_rate=3e-3, weight_decay=1e-2, patience=2)
     search_space: ClassVar[SearchSpace] = {
@@ -87,17 +84,6 @@ class BERT4Rec(Recommender):
         self.bias = nn.Parameter(torch.zeros(len(catalog)))
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.offset = nn.Parameter(torch.zeros(()))
-
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
-        return item_tokens(texts, self.device)
-
-    def embed(self, candidates: Candidates) -> Tensor:
-        embedded: Tensor = self.items(candidates.items)
-        return embedded.unsqueeze(1)
-
-    def embed_history(self, users: Users) -> Tensor:
-        embedded: Tensor = self.items(users.histories.clamp(min=0))
-        return embedded * (users.histories >= 0).unsqueeze(-1)
 
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
         """`[U, D]`: what stands at the mask behind each history."""

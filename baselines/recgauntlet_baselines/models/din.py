@@ -8,16 +8,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
+from recgauntlet.core.batch import Candidates, Users, UserState
 from recgauntlet.core.dataset import Catalog
-from recgauntlet.core.recommender import Recommender, TrainingRecipe
+from recgauntlet.core.recommender import TrainingRecipe
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
-from recgauntlet.core.types import Surface
-from recgauntlet_baselines.models._sequence import item_tokens
+from recgauntlet_baselines.models._sequence import ItemModel
 
 
-class DIN(Recommender):
+class DIN(ItemModel):
     """Deep interest network (KDD 2018).
 
     An item is its id's vector beside the mean vector of its category's words, `e = [id, category]`. With the candidate
@@ -51,7 +50,6 @@ class DIN(Recommender):
         On item vectors and on the network's first layer, in training only.
     """
 
-    surfaces: ClassVar[frozenset[Surface]] = frozenset({"history", "embedding"})
     citation = bibtex("zhou2018deep")
     recipe = TrainingRecipe(epochs=8, batch_size=256, learning_rate=8e-3, weight_decay=1e-2, patience=2)
     search_space: ClassVar[SearchSpace] = {
@@ -95,15 +93,6 @@ class DIN(Recommender):
             nn.Linear(narrow, 1),
         )
         self.dropout = nn.Dropout(dropout)
-
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
-        return item_tokens(texts, self.device)
-
-    def embed(self, candidates: Candidates) -> Tensor:
-        return self.vectors(candidates.items).unsqueeze(1)
-
-    def embed_history(self, users: Users) -> Tensor:
-        return self.vectors(users.histories.clamp(min=0)) * (users.histories >= 0).unsqueeze(-1)
 
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
         """The history's vectors `[U, H, D]` and where they are real `[U, H]`."""

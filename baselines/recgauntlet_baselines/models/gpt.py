@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,19 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
+from recgauntlet.core.batch import Candidates, Users, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.recommender import Recommender, TrainingRecipe
+from recgauntlet.core.recommender import TrainingRecipe
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
-from recgauntlet.core.types import Surface
-from recgauntlet_baselines.models._layers import WordTokenizer, closed, in_length_groups
+from recgauntlet_baselines.models._layers import TextModel, WordTokenizer, closed, in_length_groups
 from recgauntlet_baselines.models._pretrained import load_encoder, word_pieces
 from recgauntlet_baselines.models._vocabulary import PAD_ID, UNKNOWN_ID, CompactPieces, start_vectors
 
 
-class GPTRanker(Recommender):
+class GPTRanker(TextModel):
     """`| oldest item | ... | newest item | candidate |`, where `|` is a separator, read by a causal language model.
 
     A token of a causal model sees what stands before it alone, so what the model makes of a history does not depend on
@@ -49,7 +48,6 @@ class GPTRanker(Recommender):
         How many of the newest items are read, and how many tokens of each.
     """
 
-    surfaces: ClassVar[frozenset[Surface]] = frozenset({"candidate-text", "history", "embedding"})
     citation = bibtex("radford2019language", "liu2023chatgpt")
     search_space: ClassVar[SearchSpace] = {
         "history_items": OneOf((5, 10, 20)),
@@ -95,16 +93,10 @@ class GPTRanker(Recommender):
         nn.init.normal_(self.head.weight, std=0.02)
         self._require_causal(checkpoint)
 
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
-        return self._tokenize(texts, self.device)
-
-    def embed(self, candidates: Candidates) -> Tensor:
-        return self._words(candidates.tokens.ids)
-
     def embed_history(self, users: Users) -> Tensor:
         """`[U, H, T * D]`: the word vectors of each item's first `T = history_tokens` tokens, padding zero."""
-        ids, mask = self._tokens_of(users.histories)
-        embedded = self._words(ids) * mask.unsqueeze(-1)
+        ids, mask = self.history_tokens_of(users.histories, self.history_tokens)
+        embedded = self.word_vectors(ids) * mask.unsqueeze(-1)
         return F.pad(embedded, (0, 0, 0, self.history_tokens - ids.shape[2])).flatten(2)
 
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
@@ -149,10 +141,10 @@ class GPTRanker(Recommender):
         """Vectors `[U, P, D]` and mask of a separator and the newest items, oldest first, each closed by a
         separator."""
         recent = users.histories[:, -self.history_items :]
-        ids, mask = self._tokens_of(recent)
+        ids, mask = self.history_tokens_of(recent, self.history_tokens)
         count, items, tokens = ids.shape
         if embeddings is None:
-            embedded = self._words(ids)
+            embedded = self.word_vectors(ids)
         else:
             embedded = embeddings[:, -items:].reshape(count, items, self.history_tokens, -1)[:, :, :tokens]
         separator = self._separator_vector()
@@ -163,17 +155,10 @@ class GPTRanker(Recommender):
         order = torch.argsort((~seen).long(), dim=1, stable=True)[:, : int(seen.sum(dim=1).max())]
         return words.gather(1, order.unsqueeze(-1).expand(-1, -1, words.shape[2])), seen.gather(1, order)
 
-    def _tokens_of(self, histories: Tensor) -> tuple[Tensor, Tensor]:
-        """Token ids and mask `[U, H, T]` of the histories' texts."""
-        tokens = self.catalog_tokens()
-        rows = histories.clamp(min=0)
-        mask = tokens.mask[:, : self.history_tokens][rows] & (histories >= 0).unsqueeze(-1)
-        return tokens.ids[:, : self.history_tokens][rows], mask
-
     def _separator_vector(self) -> Tensor:
-        return self._words(torch.tensor(self._separator, device=self.device))
+        return self.word_vectors(torch.tensor(self._separator, device=self.device))
 
-    def _words(self, ids: Tensor) -> Tensor:
+    def word_vectors(self, ids: Tensor) -> Tensor:
         embedded: Tensor = self.reader.get_input_embeddings()(ids)
         return embedded
 
@@ -181,7 +166,7 @@ class GPTRanker(Recommender):
     def _require_causal(self, checkpoint: str) -> None:
         """PluginError where later tokens change what was read before, or the cache changes what is read."""
         self.reader.eval()
-        words = self._words(torch.tensor([[self._separator, 0, 1, self._separator]]))
+        words = self.word_vectors(torch.tensor([[self._separator, 0, 1, self._separator]]))
         mask = torch.ones(words.shape[:2], dtype=torch.bool)
         try:
             begin = torch.zeros(1, 1, dtype=torch.long)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
+from recgauntlet.core.batch import Users, UserState
 from recgauntlet.core.dataset import Catalog
-from recgauntlet.core.recommender import Recommender, TrainingRecipe
+from recgauntlet.core.recommender import TrainingRecipe
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
-from recgauntlet.core.types import Surface
-from recgauntlet_baselines.models._layers import AdditiveAttention, in_length_groups
+from recgauntlet_baselines.models._layers import AdditiveAttention, TitleModel, in_length_groups
 from recgauntlet_baselines.models._vocabulary import word_inputs
 
 
-class NAML(Recommender):
+class NAML(TitleModel):
     """Neural news recommendation with attentive multi-view learning (IJCAI 2019), for any catalog of titles.
 
     With `a_v` the views of an item (title and category), `n` an item, `u` a user and `att` additive attention:
@@ -47,7 +45,6 @@ class NAML(Recommender):
         On word vectors and on what the convolution gives, in training only.
     """
 
-    surfaces: ClassVar[frozenset[Surface]] = frozenset({"candidate-text", "history", "embedding"})
     citation = bibtex("wu2019naml")
     search_space: ClassVar[SearchSpace] = {
         "filters": OneOf((64, 128, 256, 400)),
@@ -83,31 +80,11 @@ class NAML(Recommender):
         self.offset = nn.Parameter(torch.zeros(()))
         self.dropout = nn.Dropout(dropout)
 
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
-        return self._tokenize(texts, self.device)
-
-    def embed(self, candidates: Candidates) -> Tensor:
-        embedded: Tensor = self.words(candidates.tokens.ids)
-        return embedded
-
-    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
-        embedded = self.embed(candidates) if embeddings is None else embeddings
-        items = self._encode_items(candidates.items, embedded, candidates.tokens.mask)
-        return (user.tensors[0] * items).sum(dim=1) * self.log_scale.exp() + self.offset
-
-    def embed_history(self, users: Users) -> Tensor:
-        """`[U, H, filters]` item vectors; every item is encoded once however often it stands."""
-        histories = users.histories
-        items, place = torch.unique(histories.clamp(min=0), return_inverse=True)
-        tokens = self.catalog_tokens().select(items)
-        vectors = self._encode_items(items, self.words(tokens.ids), tokens.mask)
-        return vectors[place] * (histories >= 0).unsqueeze(-1)
-
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
         items = self.embed_history(users) if embeddings is None else embeddings
         return UserState((self.history_pool(items, users.histories >= 0),))
 
-    def _encode_items(self, items: Tensor, embedded: Tensor, mask: Tensor) -> Tensor:
+    def item_vectors(self, items: Tensor, embedded: Tensor, mask: Tensor) -> Tensor:
         """`[B, filters]`: both views of each item, weighed."""
         categories = torch.relu(self.category_view(self.categories(self.get_buffer("category_of")[items])))
         views = torch.stack([in_length_groups(self._encode_titles, embedded, mask), categories], dim=1)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
+from recgauntlet.core.batch import Users, UserState
 from recgauntlet.core.dataset import Catalog
-from recgauntlet.core.recommender import Recommender, TrainingRecipe
+from recgauntlet.core.recommender import TrainingRecipe
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
-from recgauntlet.core.types import Surface
-from recgauntlet_baselines.models._layers import AdditiveAttention, SelfAttention, in_length_groups
+from recgauntlet_baselines.models._layers import AdditiveAttention, SelfAttention, TitleModel, in_length_groups
 from recgauntlet_baselines.models._vocabulary import word_inputs
 
 
-class NRMS(Recommender):
+class NRMS(TitleModel):
     """Neural news recommendation with multi-head self-attention (EMNLP 2019), for any catalog of titles.
 
     Deviations from the paper: word vectors start from MiniLM's input embeddings instead of GloVe's, cut to the pieces
@@ -40,7 +38,6 @@ class NRMS(Recommender):
         On word vectors and on title vectors, in training only (drawing it for every attention output is slow on a CPU).
     """
 
-    surfaces: ClassVar[frozenset[Surface]] = frozenset({"candidate-text", "history", "embedding"})
     citation = bibtex("wu2019neural")
     search_space: ClassVar[SearchSpace] = {"dropout": Between(0.05, 0.5), "attention_size": OneOf((24, 48, 96))}
     recipe = TrainingRecipe(epochs=6, batch_size=256, learning_rate=8e-3, weight_decay=1e-4, patience=2)
@@ -65,29 +62,9 @@ class NRMS(Recommender):
         self.positions = nn.Parameter(torch.zeros(history_positions, size))
         self.history_attention = SelfAttention(size, heads, head_size)
         self.history_pool = AdditiveAttention(size, attention_size)
-        self.log_scale = nn.Parameter(torch.tensor(-0.5 * float(torch.log(torch.tensor(float(size))))))
+        self.log_scale = nn.Parameter(-0.5 * torch.log(torch.tensor(float(size))))
         self.offset = nn.Parameter(torch.zeros(()))
         self.dropout = nn.Dropout(dropout)
-
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
-        return self._tokenize(texts, self.device)
-
-    def embed(self, candidates: Candidates) -> Tensor:
-        embedded: Tensor = self.words(candidates.tokens.ids)
-        return embedded
-
-    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
-        embedded = self.embed(candidates) if embeddings is None else embeddings
-        titles = in_length_groups(self._encode_titles, embedded, candidates.tokens.mask)
-        return (user.tensors[0] * titles).sum(dim=1) * self.log_scale.exp() + self.offset
-
-    def embed_history(self, users: Users) -> Tensor:
-        """`[U, H, heads * head_size]` title vectors; every item is encoded once however often it stands."""
-        histories = users.histories
-        items, place = torch.unique(histories.clamp(min=0), return_inverse=True)
-        tokens = self.catalog_tokens().select(items)
-        titles = in_length_groups(self._encode_titles, self.words(tokens.ids), tokens.mask)
-        return titles[place] * (histories >= 0).unsqueeze(-1)
 
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
         titles = self.embed_history(users) if embeddings is None else embeddings
@@ -95,6 +72,9 @@ class NRMS(Recommender):
         placed = titles + self.positions[-titles.shape[1] :]  # counted from the newest item
         attended = self.history_attention(placed, mask)
         return UserState((self.history_pool(attended, mask),))
+
+    def item_vectors(self, items: Tensor, embedded: Tensor, mask: Tensor) -> Tensor:
+        return in_length_groups(self._encode_titles, embedded, mask)
 
     def _encode_titles(self, embedded: Tensor, mask: Tensor) -> Tensor:
         attended = self.title_attention(self.dropout(embedded), mask)

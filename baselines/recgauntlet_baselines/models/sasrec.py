@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recgauntlet.core.batch import Batch, Candidates, Tokens, Users, UserState
+from recgauntlet.core.batch import Batch, Candidates, Users, UserState
 from recgauntlet.core.dataset import Catalog
-from recgauntlet.core.recommender import Recommender, TrainingRecipe
+from recgauntlet.core.recommender import TrainingRecipe
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
-from recgauntlet.core.types import Surface
-from recgauntlet_baselines.models._sequence import Transformer, item_tokens
+from recgauntlet_baselines.models._sequence import ItemModel, Transformer
 
 
-class SASRec(Recommender):
+class SASRec(ItemModel):
     """Self-attentive sequential recommendation (ICDM 2018).
 
     With `E` the item vectors, `p` the positions counted from the newest item, and `F_t` the output of causal
@@ -48,7 +46,6 @@ class SASRec(Recommender):
         The weight of the auxiliary loss.
     """
 
-    surfaces: ClassVar[frozenset[Surface]] = frozenset({"history", "embedding"})
     citation = bibtex("kang2018self")
     recipe = TrainingRecipe(epochs=8, batch_size=256, learning_rate=3e-3, weight_decay=1e-2, patience=2)
     search_space: ClassVar[SearchSpace] = {
@@ -77,15 +74,6 @@ class SASRec(Recommender):
             size, heads=heads, blocks=blocks, inner=size, length=length, causal=True, dropout=dropout
         )
         self.offset = nn.Parameter(torch.zeros(()))
-
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
-        return item_tokens(texts, self.device)
-
-    def embed(self, candidates: Candidates) -> Tensor:
-        return self.vectors(candidates.items).unsqueeze(1)
-
-    def embed_history(self, users: Users) -> Tensor:
-        return self.vectors(users.histories.clamp(min=0)) * (users.histories >= 0).unsqueeze(-1)
 
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
         """`[U, D]`: the state at the newest item of each history; zeros for a user without one."""
@@ -124,8 +112,3 @@ class SASRec(Recommender):
     def logits(self, states: Tensor, vectors: Tensor) -> Tensor:
         """`[...]` of states and item vectors `[..., D]`."""
         return (states * vectors).sum(dim=-1) + self.offset
-
-    def vectors(self, items: Tensor) -> Tensor:
-        """`[..., D]` of catalog indices `[...]`."""
-        vectors: Tensor = self.items(items)
-        return vectors

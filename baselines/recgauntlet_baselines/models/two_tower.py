@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -10,15 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
+from recgauntlet.core.batch import Candidates, Users, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.recommender import Recommender, TrainingRecipe
+from recgauntlet.core.recommender import TrainingRecipe
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import OneOf, SearchSpace
-from recgauntlet.core.types import Surface
 from recgauntlet.data.encoder import model_path
-from recgauntlet_baselines.models._layers import AdditiveAttention, WordTokenizer, closed, in_length_groups
+from recgauntlet_baselines.models._layers import AdditiveAttention, TextModel, WordTokenizer, closed, in_length_groups
 from recgauntlet_baselines.models._pretrained import keep_layers, load_encoder, special_ids, word_pieces
 
 READ_AT_ONCE = 512
@@ -32,7 +30,7 @@ class Kept:
     values: Tensor
 
 
-class TwoTower(Recommender):
+class TwoTower(TextModel):
     """PLM-NR (SIGIR 2021): a pretrained encoder makes item vectors, attention over a history makes the user vector.
 
     With `h` the encoder's last hidden states of an item's text and `att` additive attention:
@@ -65,7 +63,6 @@ class TwoTower(Recommender):
         How many of the newest items are read.
     """
 
-    surfaces: ClassVar[frozenset[Surface]] = frozenset({"candidate-text", "history", "embedding"})
     citation = bibtex("wu2021empowering", "wang2020minilm")
     search_space: ClassVar[SearchSpace] = {
         "tuned_layers": OneOf((0, 1, 2)),
@@ -91,14 +88,12 @@ class TwoTower(Recommender):
         self.history_items = history_items
         tokenizer, self.encoder = load_encoder(checkpoint or str(model_path()))
         keep_layers(self.encoder, layers)
-        first, last = special_ids(tokenizer)
-        unknown = tokenizer.unk_token_id
-        self._first, self._last = first, last
+        self._first, self._last, unknown, pad = special_ids(tokenizer)
         self._tokenize = WordTokenizer(
             lambda words: word_pieces(tokenizer, words),
             length=token_length,
-            unknown=int(unknown if unknown is not None else last),
-            pad=int(tokenizer.pad_token_id or 0),
+            unknown=unknown,
+            pad=pad,
         )
         stack = self._layers()
         if not 0 <= tuned_layers <= len(stack):
@@ -127,12 +122,6 @@ class TwoTower(Recommender):
         self.encoder.embeddings.eval()
         self._layers()[: self._frozen].eval()
         return self
-
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
-        return self._tokenize(texts, self.device)
-
-    def embed(self, candidates: Candidates) -> Tensor:
-        return self._words(candidates.tokens.ids)
 
     def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
         if embeddings is None and self._as_in_catalog(candidates):
@@ -191,14 +180,14 @@ class TwoTower(Recommender):
             texts: list[Tensor] = []
             for rows in torch.split(order, READ_AT_ONCE):
                 part = tokens.select(rows)
-                hidden, seen = self._read_frozen(self._words(part.ids), part.mask)
+                hidden, seen = self._read_frozen(self.word_vectors(part.ids), part.mask)
                 texts += torch.split(hidden[seen], seen.sum(dim=1).tolist())
             self._read = Kept(made_from, torch.cat([texts[i] for i in torch.argsort(order).tolist()]))
         return self._read.values
 
     def _read_frozen(self, embedded: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden states and mask `[B, L + 2]` after the frozen layers: a first and a last token around each text."""
-        first, last = self._words(torch.tensor([self._first, self._last], device=mask.device))
+        first, last = self.word_vectors(torch.tensor([self._first, self._last], device=mask.device))
         words, seen = closed(embedded, mask, last)
         words, seen = torch.cat([first.expand(len(words), 1, -1), words], dim=1), F.pad(seen, (1, 0), value=True)
         hidden = self.encoder.embeddings(inputs_embeds=words)
@@ -226,7 +215,7 @@ class TwoTower(Recommender):
             )
         return stack
 
-    def _words(self, ids: Tensor) -> Tensor:
+    def word_vectors(self, ids: Tensor) -> Tensor:
         embedded: Tensor = self.encoder.get_input_embeddings()(ids)
         return embedded
 
@@ -252,7 +241,7 @@ class TwoTower(Recommender):
         seen = torch.ones_like(ids, dtype=torch.bool)
         whole = self.encoder(input_ids=ids, attention_mask=seen.long()).last_hidden_state
         try:
-            hidden = self._through(self._layers(), self.encoder.embeddings(inputs_embeds=self._words(ids)), seen)
+            hidden = self._through(self._layers(), self.encoder.embeddings(inputs_embeds=self.word_vectors(ids)), seen)
             alike = torch.allclose(hidden, whole, rtol=1e-3, atol=1e-3)
         except TypeError:
             alike = False

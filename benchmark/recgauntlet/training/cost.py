@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,12 +31,15 @@ def count_passes(model: Recommender) -> Iterator[Passes]:
     passes = Passes()
     original = model.score
 
+    def drawn(gradient: Tensor) -> None:
+        passes.backwards += len(gradient)
+
     def counted(user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
         scores = original(user, candidates, embeddings)
         passes.forwards += len(scores)
         if scores.requires_grad:
             hooked: Any = scores
-            hooked.register_hook(lambda gradient: _add(passes, len(gradient)))
+            hooked.register_hook(drawn)
         return scores
 
     patched: Any = model
@@ -47,45 +50,21 @@ def count_passes(model: Recommender) -> Iterator[Passes]:
         del patched.score
 
 
-def _add(passes: Passes, count: int) -> None:
-    passes.backwards += count
+@contextmanager
+def count_flops(totals: list[float]) -> Iterator[None]:
+    """Append the floating-point operations inside, by torch's counter (matrix products, attention, convolutions), to
+    `totals`. Counting slows a step down."""
+    counter: Any = FlopCounterMode(display=False)
+    counter.mod_tracker = _NoModules()
+    with counter:
+        yield
+    totals.append(float(counter.get_total_flops()))
 
 
-class FlopCount:
-    """A context that counts floating-point operations by torch's counter (matrix products, attention, convolutions).
-
-    Counting slows a step down, so it can be off; `totals` then stays empty, else it gets the one count.
-    """
-
-    def __init__(self, *, active: bool) -> None:
-        self._counter: Any = None
-        if active:
-            counter: Any = FlopCounterMode(display=False)
-            counter.mod_tracker = _NoModules()
-            self._counter = counter
-        self.totals: list[float] = []
-
-    def __enter__(self) -> Self:
-        if self._counter is not None:
-            self._counter.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        if self._counter is not None:
-            self._counter.__exit__(*error)
-            self.totals.append(float(self._counter.get_total_flops()))
-
-
-class _NoModules:
+class _NoModules(nullcontext[None]):
     """Stands in for the tracker of modules: its hooks forbid `autograd.grad` to a leaf that a module takes."""
 
     parents = frozenset({"Global"})
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Nothing to undo."""
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import resource
 import subprocess
 import sys
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,7 +59,7 @@ def describe(device: torch.device, precision: str) -> Environment:
         commit=_commit(),
         python=platform.python_version(),
         torch=torch.__version__,
-        transformers=_version("transformers"),
+        transformers=version("transformers"),
         platform=f"{platform.system()} {platform.machine()}",
         processor=_processor(),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
@@ -88,13 +88,6 @@ def make_deterministic(seed: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     settings: Any = torch.utils.deterministic
     settings.fill_uninitialized_memory = False  # costs a tenth of the time, and nothing here reads such memory
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
 
 
 @cache

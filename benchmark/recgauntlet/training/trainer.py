@@ -22,7 +22,7 @@ from recgauntlet.core.types import Progress
 from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.metrics.ranking import auc
 from recgauntlet.records.schema import Epoch
-from recgauntlet.training.cost import FlopCount, Passes, count_passes
+from recgauntlet.training.cost import Passes, count_flops, count_passes
 from recgauntlet.training.defense import Defense, TrainingContext
 
 
@@ -126,11 +126,10 @@ class AdamWTrainer:
 
     def advance(self, defense: Defense, batch: Batch) -> float:
         """One step of the defense, then the schedule; the loss."""
-        context = (
-            torch.autocast(self.model.device.type, dtype=torch.bfloat16) if self._precision == "bf16" else nullcontext()
-        )
+        # fp32 leaves an autocast that is on outside as it is: a sibling may train inside one
+        half = self._precision == "bf16"
         self._batch = batch
-        with context:
+        with torch.autocast(self.model.device.type, dtype=torch.bfloat16) if half else nullcontext():
             loss = defense.step(self, batch)
         self._batch = None
         self.schedule.step()
@@ -172,10 +171,9 @@ def train(
             for start in range(0, len(pairs), size):
                 batch = pairs_to_batch(pairs, order[start : start + size]).to(model.device)
                 started = time.perf_counter()
-                # the middle of an epoch: the very first step of a warm-up is plain training
-                with FlopCount(active=start == size * (per_epoch // 2)) as count:
+                # FLOPs of one step in the middle of an epoch: the very first step of a warm-up is plain training
+                with count_flops(flops) if start == size * (per_epoch // 2) else nullcontext():
                     losses.append(trainer.advance(defense, batch))
-                flops += count.totals
                 seconds += time.perf_counter() - started
                 steps += 1
                 progress(f"training, epoch {number + 1} of {recipe.epochs}", steps / trainer.total_steps)

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from recgauntlet.core.card import Track
@@ -117,7 +118,8 @@ def write_tuned(path: Path, entries: Sequence[Tuned]) -> None:
     """
     kept = {entry.key: entry for entry in (read_tuned(path) if path.exists() else ())}
     kept |= {entry.key: entry for entry in entries}
-    write_atomically(path, "\n".join([HEAD, *(_as_toml(kept[key]) for key in sorted(kept))]).encode())
+    content = {"tuned": [kept[key].model_dump(exclude_none=True) for key in sorted(kept)]}
+    write_atomically(path, f"{HEAD}\n{tomli_w.dumps(content)}".encode())
 
 
 def tuned_files(distribution: str) -> tuple[Path, ...]:
@@ -196,16 +198,3 @@ def _file_of(entry: EntryPoint) -> Path:
             remedy='write "package:file.toml" and ship the file in the package',
         )
     return found
-
-
-def _as_toml(entry: Tuned) -> str:
-    fields = entry.model_dump(exclude={"trials"})
-    lines = ["[[tuned]]", *(f"{name} = {_toml(value)}" for name, value in fields.items()), "trials = ["]
-    lines += [f"  {_toml(trial.model_dump(exclude_none=True))}," for trial in entry.trials]
-    return "\n".join([*lines, "]", ""])
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(part)}" for key, part in value.items()) + " }"
-    return repr(value) if isinstance(value, float) else json.dumps(value)
