@@ -32,11 +32,6 @@ def model(data: TaskData, checkpoint: str) -> BertRanker:
     return make(data, checkpoint)
 
 
-@pytest.fixture(scope="module")
-def batch(data: TaskData) -> Batch:
-    return make_batch(data.catalog, users=12, seed=7)
-
-
 @torch.no_grad()
 def test_scores_do_not_depend_on_the_rest_of_the_batch(model: BertRanker, batch: Batch) -> None:
     whole = model_scores(model, batch)
@@ -46,29 +41,6 @@ def test_scores_do_not_depend_on_the_rest_of_the_batch(model: BertRanker, batch:
         one = batch.select(torch.tensor([i]))
         alone.append(model_scores(model, one.with_histories(one.histories())))
     torch.testing.assert_close(whole, torch.cat(alone), rtol=1e-4, atol=1e-5)
-
-
-@torch.no_grad()
-def test_padding_of_histories_changes_nothing(model: BertRanker, batch: Batch) -> None:
-    wider = torch.cat([torch.full((len(batch.users), 3), PAD), batch.users.histories], dim=1)
-    state = model.encode_user(Users(batch.users.ids, wider))
-    candidates = model.candidates(batch.items)
-    expected = model.score(model.encode_user(batch.users).select(batch.rows), candidates)
-    torch.testing.assert_close(model.score(state.select(batch.rows), candidates), expected, rtol=1e-4, atol=1e-5)
-
-
-@torch.no_grad()
-def test_handed_in_embeddings_stand_for_the_models_own(model: BertRanker, batch: Batch) -> None:
-    candidates = model.candidates(batch.items)
-    state = model.encode_user(batch.users)
-    assert torch.equal(
-        model.score(state.select(batch.rows), candidates),
-        model.score(state.select(batch.rows), candidates, model.embed(candidates)),
-    )
-    again = model.encode_user(batch.users, model.embed_history(batch.users))
-    for mine, theirs in zip(state.tensors, again.tensors, strict=True):
-        real = state.tensors[1]
-        torch.testing.assert_close(mine[real], theirs[real])
 
 
 @torch.no_grad()

@@ -3,12 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn import functional as F
-from toy_recommender import make_batch
 
-from recgauntlet.core.batch import Batch, Users
+from recgauntlet.core.batch import Users
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.types import PAD
-from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.models.din import DIN, Dice, category_words
 
 
@@ -20,11 +18,6 @@ def model(data: TaskData) -> DIN:
         for parameter in (model.unit.middle, model.unit.log_slope):
             parameter.normal_(std=0.3)
     return model.eval()
-
-
-@pytest.fixture(scope="module")
-def batch(data: TaskData) -> Batch:
-    return make_batch(data.catalog, users=12, seed=7)
 
 
 @torch.no_grad()
@@ -94,9 +87,3 @@ def test_a_catalog_without_categories_has_empty_ones() -> None:
     kind_of, words_of = category_words(["", ""])
     assert kind_of.tolist() == [0, 0]
     assert words_of.tolist() == [[0]]
-
-
-def test_gradient_reaches_every_parameter(model: DIN, batch: Batch) -> None:
-    model.zero_grad(set_to_none=True)
-    click_loss(model_scores(model, batch), batch).backward()
-    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []

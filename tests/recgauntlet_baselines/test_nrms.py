@@ -36,36 +36,6 @@ def test_scores_do_not_depend_on_the_rest_of_the_batch(model: NRMS, batch: Batch
 
 
 @torch.no_grad()
-def test_padding_of_titles_and_of_histories_changes_nothing(model: NRMS, batch: Batch) -> None:
-    width = batch.users.histories.shape[1]
-    wider = torch.cat([torch.full((len(batch.users), 5), PAD), batch.users.histories], dim=1)
-    padded = Batch(
-        Users(batch.users.ids, wider), batch.rows, batch.items, batch.labels, batch.example_ids, batch.texts, None
-    )
-    assert wider.shape[1] == width + 5
-    torch.testing.assert_close(model_scores(model, padded), model_scores(model, batch), rtol=1e-4, atol=1e-5)
-    short, long = "boat", "boat ship harbor sailor captain island beach"
-    state = model.encode_user(batch.users).select(torch.tensor([0, 0]))
-    together = model.score(state, model.candidates(torch.tensor([0, 0]), [short, long]))
-    apart = model.score(state.select(torch.tensor([0])), model.candidates(torch.tensor([0]), [short]))
-    torch.testing.assert_close(together[:1], apart, rtol=1e-4, atol=1e-5)
-
-
-@torch.no_grad()
-def test_handed_in_embeddings_stand_for_the_models_own(model: NRMS, batch: Batch) -> None:
-    candidates = model.candidates(batch.items)
-    state = model.encode_user(batch.users)
-    assert torch.equal(
-        model.score(state.select(batch.rows), candidates),
-        model.score(state.select(batch.rows), candidates, model.embed(candidates)),
-    )
-    again = model.encode_user(batch.users, model.embed_history(batch.users))
-    assert torch.equal(state.tensors[0], again.tensors[0])
-    other = model.encode_user(batch.users, torch.zeros_like(model.embed_history(batch.users)))
-    assert not torch.allclose(state.tensors[0], other.tensors[0])
-
-
-@torch.no_grad()
 def test_order_of_the_history_counts_and_empty_places_are_zero(model: NRMS) -> None:
     users = Users(torch.tensor([0, 1]), torch.tensor([[PAD, 1, 6], [PAD, 6, 1]]))
     embedded = model.embed_history(users)
@@ -83,25 +53,6 @@ def test_users_without_a_history_get_numbers_and_gradients(model: NRMS) -> None:
     assert torch.isfinite(scores).all()
     click_loss(scores, batch).backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
-
-
-def test_gradient_reaches_every_parameter_and_not_the_padding(model: NRMS, batch: Batch) -> None:
-    model.zero_grad(set_to_none=True)
-    click_loss(model_scores(model, batch), batch).backward()
-    silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-    assert silent == []
-    assert model.words.weight.grad is not None
-    assert not model.words.weight.grad[0].any(), "the padding vector must stay zero"
-
-
-def test_words_are_told_by_their_tokens(model: NRMS) -> None:
-    tokens = model.tokenize(["boat zzyzxq harbor", "sea"])
-    places = tokens.word_of_token[0][tokens.mask[0]].tolist()
-    assert sorted(set(places)) == [0, 1, 2]
-    assert places == sorted(places)
-    assert places.count(1) > 1, "a word nobody knows falls into several pieces"
-    assert (tokens.word_of_token[1][~tokens.mask[1]] == PAD).all()
-    assert int(tokens.mask[1].sum()) == 1
 
 
 def test_texts_are_cut_and_an_empty_one_has_one_real_token(model: NRMS) -> None:
@@ -149,8 +100,3 @@ def test_a_word_size_beyond_the_pieces_is_filled_with_zeros() -> None:
     catalog = Catalog(("a", "b"), ("boat", "ship"), ("", ""))
     pieces = catalog_pieces(catalog.texts)
     assert start_vectors(pieces, 400).shape == (2 + len(pieces), 400)
-
-
-def test_hyperparameters_repeat_the_constructor() -> None:
-    assert NRMS.hyperparameters()["word_size"] == 64
-    assert "token_length" not in NRMS.hyperparameters()

@@ -12,7 +12,6 @@ from toy_recommender import make_batch
 from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.types import PAD
 from recgauntlet.data.encoder import sentence_vectors
 from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.models.two_tower import TwoTower
@@ -136,19 +135,6 @@ def test_only_the_newest_items_are_read(data: TaskData, checkpoint: str) -> None
     assert torch.equal(first, oldest)
     assert not torch.allclose(first, newest, atol=1e-5)
     assert model.embed_history(users).shape == (3, 3, 16)
-
-
-@torch.no_grad()
-def test_padding_and_neighbours_change_nothing(data: TaskData, checkpoint: str, batch: Batch) -> None:
-    model = make(data, checkpoint)
-    wider = Users(batch.users.ids, torch.nn.functional.pad(batch.users.histories, (4, 0), value=PAD))
-    torch.testing.assert_close(model.encode_user(wider).tensors[0], model.encode_user(batch.users).tensors[0])
-    texts = ["boat", "boat ship harbor sailor captain island beach", "sea"]
-    tokens = [model.candidates(torch.tensor([0, 1, 2]), texts), model.candidates(torch.tensor([0]), texts[:1])]
-    state = model.encode_user(batch.users).select(torch.tensor([0, 0, 0]))
-    torch.testing.assert_close(
-        model.score(state, tokens[0])[:1], model.score(state.select(torch.tensor([0])), tokens[1])
-    )
 
 
 @torch.no_grad()
