@@ -21,15 +21,13 @@ class IntensityControl(AdversarialTraining):
     """`L(s) + lam_t * L(s_adv)`: `pgd` with a curriculum of the radius `epsilon_t` and of the weight `lam_t`, and with
     as many steps as keep the share of flipped examples near a target.
 
-    - Curriculum: with `r` the share of the warm-up that has passed, `epsilon_t = r * epsilon` and `lam_t = r * lam`. -
-    Strength (Cai et al. 2018): a batch is attacked with `k` steps, `k` being the whole number next to a strength
-    between
-      1 and `steps`. Of the examples that the model has right, the attack flips the share `f`; afterwards the strength
-      moves by `gain * (target - f)`: up while the model stands, down while it falls. So early training has the cheap
-      and weak adversary of one step, and a model that has become robust gets the dear and strong one.
+    - Curriculum: with `r` the share of the warm-up that has passed, `epsilon_t = r * epsilon` and `lam_t = r * lam`.
+    - Strength (Cai et al. 2018): a batch is attacked with `k` steps, `k` being the whole number next to a strength
+      between 1 and `steps`. Of the examples that the model has right, the attack flips the share `f`; afterwards the
+      strength moves by `gain * (target - f)`: up while the model stands, down while it falls. So early training has
+      the cheap and weak adversary of one step, and a model that has become robust gets the dear and strong one.
     - Friendly stop (Zhang et al. 2020): an example that is on the wrong side is not pushed further. Those that the
-    model
-      has wrong as they are get no perturbation: their adversarial loss is the clean one.
+      model has wrong as they are get no perturbation: their adversarial loss is the clean one.
 
     Deviations: Cai et al. raise the number of steps whenever accuracy under attack stops rising, from then on for good;
     here a controller moves it both ways after every batch. Zhang et al. take `tau` more steps beyond the boundary; here
