@@ -5,16 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from toy_recommender import TOPICS
 
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
 
-TOPICS = {
-    "sea": "boat ship harbor sailor captain island beach coast wave fish anchor storm",
-    "kitchen": "bread butter cheese kitchen oven cook dinner lunch soup salad plate spoon",
-    "sport": "team coach player match goal season league victory football tennis race stadium",
-    "music": "guitar piano song singer band concert album drum melody orchestra stage opera",
-}
 ITEMS, USERS, TAKES = 40, 60, 14
 CARD = """\
 id = "tiny"

@@ -79,14 +79,9 @@ def as_csv(path: Path) -> None:
 WRITERS = {"online_retail.parquet": as_parquet, "Online Retail.xlsx": as_sheet, "data.csv": as_csv}
 
 
-def folder(options: SourceOptions) -> Path:
-    assert options.directory is not None
-    return options.directory
-
-
 @pytest.mark.parametrize("name", WRITERS)
-def test_spreadsheet_csv_and_parquet_give_one_table(here: SourceOptions, name: str) -> None:
-    WRITERS[name](folder(here) / name)
+def test_spreadsheet_csv_and_parquet_give_one_table(here: SourceOptions, files: Path, name: str) -> None:
+    WRITERS[name](files / name)
     tables = task.load(task.card, "standard", here)
     validate(tables, "shop")
     assert {row["id"]: row["text"] for row in tables.items.to_pylist()} == {
@@ -99,11 +94,11 @@ def test_spreadsheet_csv_and_parquet_give_one_table(here: SourceOptions, name: s
     assert [rows["17850", f"2{n:04}"] for n in range(4)] == [1298967960 + n * 86_400 for n in range(4)]
 
 
-def test_the_archive_holds_the_spreadsheet(here: SourceOptions) -> None:
-    sheet = folder(here) / "Online Retail.xlsx"
+def test_the_archive_holds_the_spreadsheet(here: SourceOptions, files: Path) -> None:
+    sheet = files / "Online Retail.xlsx"
     as_sheet(sheet)
     direct = fingerprint(task.load(task.card, "standard", here))
-    with zipfile.ZipFile(folder(here) / "online+retail.zip", "w") as archive:
+    with zipfile.ZipFile(files / "online+retail.zip", "w") as archive:
         archive.write(sheet, sheet.name)
     sheet.unlink()
     assert fingerprint(task.load(task.card, "standard", here)) == direct
@@ -128,22 +123,22 @@ def test_without_a_mirror_every_one_is_named(here: SourceOptions) -> None:
         assert part in str(caught.value)
 
 
-def test_damaged_and_foreign_files_are_named(here: SourceOptions) -> None:
-    path = folder(here) / "online_retail.parquet"
+def test_damaged_and_foreign_files_are_named(here: SourceOptions, files: Path) -> None:
+    path = files / "online_retail.parquet"
     as_parquet(path)
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(DataError, match="truncated or damaged") as caught:
         task.load(task.card, "standard", here)
     assert caught.value.where == str(path)
     path.unlink()
-    (folder(here) / "data.csv").write_text("Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID\n")
+    (files / "data.csv").write_text("Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID\n")
     with pytest.raises(DataError, match="Online Retail II") as caught:
         task.load(task.card, "standard", here)
     assert caught.value.field == "InvoiceNo"
-    (folder(here) / "data.csv").write_text(",".join(COLUMNS) + "\n")
+    (files / "data.csv").write_text(",".join(COLUMNS) + "\n")
     with pytest.raises(DataError, match="no rows"):
         task.load(task.card, "standard", here)
-    (folder(here) / "data.csv").write_text(",".join(COLUMNS) + "\n1,20001,TIN,many,3/1/2011 8:26,1,17850,UK\n")
+    (files / "data.csv").write_text(",".join(COLUMNS) + "\n1,20001,TIN,many,3/1/2011 8:26,1,17850,UK\n")
     with pytest.raises(DataError, match="'many' in row 2") as caught:
         task.load(task.card, "standard", here)
     assert caught.value.field == "Quantity"
@@ -174,16 +169,18 @@ def journey(households: int = 12) -> dict[str, bytes]:
     return out
 
 
-def put_wheel(options: SourceOptions, content: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    path = folder(options) / ecommerce_purchase.WHEEL.filename
+def put_wheel(files: Path, content: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = files / ecommerce_purchase.WHEEL.filename
     with zipfile.ZipFile(path, "w") as wheel:
         for name, data in content.items():
             wheel.writestr(name, data)
     monkeypatch.setattr("recgauntlet.data.download.checked", lambda path, wheel: path)
 
 
-def test_the_demo_merges_products_of_one_text(here: SourceOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    put_wheel(here, journey(), monkeypatch)
+def test_the_demo_merges_products_of_one_text(
+    here: SourceOptions, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_wheel(files, journey(), monkeypatch)
     demo = task.card.track("demo")
     smaller = demo.model_copy(update={"cleaning": {**demo.cleaning, "households": 5, "core_users": 2, "core_items": 2}})
     card = task.card.model_copy(update={"tracks": {**task.card.tracks, "demo": smaller}})
@@ -199,10 +196,12 @@ def test_the_demo_merges_products_of_one_text(here: SourceOptions, monkeypatch: 
     assert all(row["time"] >= 1483228800 for row in rows)
 
 
-def test_a_damaged_member_of_the_wheel_is_named(here: SourceOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_member_of_the_wheel_is_named(
+    here: SourceOptions, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     content = journey()
     content[ecommerce_purchase.MEMBERS["products"]] = b"PAR1 is how it begins"
-    put_wheel(here, content, monkeypatch)
+    put_wheel(files, content, monkeypatch)
     with pytest.raises(DataError, match="damaged or of another version") as caught:
         task.load(task.card, "demo", here)
     assert str(caught.value.where).endswith("products.parquet")

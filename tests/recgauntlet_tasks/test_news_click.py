@@ -24,14 +24,9 @@ from recgauntlet_tasks.news_click import task
 SIZE = news_simulator.Size(articles=80, readers=10, impressions=60, shown=5, seed=7)
 
 
-def folder(options: SourceOptions) -> Path:
-    assert options.directory is not None
-    return options.directory
-
-
-def put(options: SourceOptions, made: dict[str, bytes]) -> None:
+def put(files: Path, made: dict[str, bytes]) -> None:
     for name, content in made.items():
-        (folder(options) / name).write_bytes(content)
+        (files / name).write_bytes(content)
 
 
 def raw(made: dict[str, bytes]) -> dict[str, RawFile]:
@@ -52,12 +47,14 @@ def test_the_standard_track_is_made_of_five_thousand_impressions() -> None:
     assert all(each.isdecimal() for each in chosen)
 
 
-def test_the_whole_release_and_a_sample_of_it_give_one_table(here: SourceOptions, small: list[str]) -> None:
+def test_the_whole_release_and_a_sample_of_it_give_one_table(
+    here: SourceOptions, files: Path, small: list[str]
+) -> None:
     made = news_simulator.simulate(SIZE)
-    put(here, made)
+    put(files, made)
     whole = task.load(task.card, "standard", here)
     rows = made["behaviors.tsv"].decode().splitlines(keepends=True)
-    put(here, {"behaviors.tsv": "".join(reversed(rows[:40])).encode()})
+    put(files, {"behaviors.tsv": "".join(reversed(rows[:40])).encode()})
     assert fingerprint(task.load(task.card, "standard", here)) == fingerprint(whole)
     assert whole.impressions is not None
     assert sorted(whole.impressions["impression"].to_pylist()) == sorted(small)
@@ -110,8 +107,8 @@ def test_copies_of_a_headline_agree(title: str, expected: str) -> None:
     assert mind.headline(title) == expected
 
 
-def test_a_release_without_the_impressions_says_so(here: SourceOptions) -> None:
-    put(here, news_simulator.simulate(SIZE))
+def test_a_release_without_the_impressions_says_so(here: SourceOptions, files: Path) -> None:
+    put(files, news_simulator.simulate(SIZE))
     with pytest.raises(DataError, match=r"of the 5000 impressions") as caught:
         task.load(task.card, "standard", here)
     assert "MINDsmall_train" in caught.value.remedy
@@ -174,8 +171,8 @@ def test_real_data_is_never_replaced_by_the_simulated(here: SourceOptions) -> No
         task.load(task.card, "standard", here)
 
 
-def test_other_tables_than_the_cards_are_refused(here: SourceOptions, small: list[str]) -> None:
-    put(here, news_simulator.simulate(SIZE))
+def test_other_tables_than_the_cards_are_refused(here: SourceOptions, files: Path, small: list[str]) -> None:
+    put(files, news_simulator.simulate(SIZE))
     with pytest.raises(DataError, match=r"impressions \(40 rows where the card has 4893\)"):
         prepare(task, "standard", here)
 

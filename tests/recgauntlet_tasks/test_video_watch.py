@@ -55,17 +55,12 @@ def atomic(folder: Path) -> None:
     (folder / "ml-100k.inter").write_text(header + "".join(rows))
 
 
-def folder(options: SourceOptions) -> Path:
-    assert options.directory is not None
-    return options.directory
-
-
-def test_the_official_files_and_recboles_copy_give_one_table(here: SourceOptions) -> None:
-    official(folder(here))
+def test_the_official_files_and_recboles_copy_give_one_table(here: SourceOptions, files: Path) -> None:
+    official(files)
     first = task.load(task.card, "standard", here)
-    for path in folder(here).iterdir():
+    for path in files.iterdir():
         path.unlink()
-    atomic(folder(here))
+    atomic(files)
     second = task.load(task.card, "standard", here)
     assert fingerprint(first) == fingerprint(second)
     assert {row["id"]: row["text"] for row in first.items.to_pylist()} == {
@@ -78,13 +73,13 @@ def test_the_official_files_and_recboles_copy_give_one_table(here: SourceOptions
     }
 
 
-def test_the_official_archive_in_a_directory_gives_the_same(here: SourceOptions) -> None:
-    official(folder(here))
+def test_the_official_archive_in_a_directory_gives_the_same(here: SourceOptions, files: Path) -> None:
+    official(files)
     first = task.load(task.card, "standard", here)
-    with zipfile.ZipFile(folder(here) / "ml-100k.zip", "w") as archive:
+    with zipfile.ZipFile(files / "ml-100k.zip", "w") as archive:
         for name in ("u.item", "u.genre", "u.data"):
-            archive.write(folder(here) / name, f"ml-100k/{name}")
-            (folder(here) / name).unlink()
+            archive.write(files / name, f"ml-100k/{name}")
+            (files / name).unlink()
     assert fingerprint(task.load(task.card, "standard", here)) == fingerprint(first)
 
 
@@ -94,9 +89,9 @@ def demo_card(users: int) -> TaskCard:
     return task.card.model_copy(update={"tracks": {**task.card.tracks, "demo": smaller}})
 
 
-def test_the_demo_keeps_whole_users_and_the_films_they_watched(here: SourceOptions) -> None:
-    official(folder(here))
-    with (folder(here) / "u.data").open("a") as file:
+def test_the_demo_keeps_whole_users_and_the_films_they_watched(here: SourceOptions, files: Path) -> None:
+    official(files)
+    with (files / "u.data").open("a") as file:
         file.write("99\t1\t5\t880000000\n")
     interactions = task.load(demo_card(3), "demo", here).interactions
     assert interactions is not None
@@ -114,26 +109,26 @@ def test_without_a_mirror_every_one_is_named(here: SourceOptions) -> None:
     assert "the wheel recbole==1.2.1" in message
 
 
-def test_damaged_and_foreign_files_are_named(here: SourceOptions) -> None:
-    official(folder(here))
-    items = folder(here) / "u.item"
+def test_damaged_and_foreign_files_are_named(here: SourceOptions, files: Path) -> None:
+    official(files)
+    items = files / "u.item"
     whole = items.read_bytes()
     items.write_bytes(whole[:-20])
     with pytest.raises(DataError, match="fields where 11 are expected") as caught:
         task.load(task.card, "standard", here)
     assert (caught.value.where, caught.value.field) == (str(items), "line 6")
     items.write_bytes(whole)
-    (folder(here) / "u.data").write_text("1\t1\t5\tlast week\n")
+    (files / "u.data").write_text("1\t1\t5\tlast week\n")
     with pytest.raises(DataError, match="no time in whole seconds"):
         task.load(task.card, "standard", here)
     items.unlink()
-    atomic(folder(here))
-    (folder(here) / "ml-100k.inter").write_text("user\titem\trating\ttime\n1\t1\t5\t1\n")
+    atomic(files)
+    (files / "ml-100k.inter").write_text("user\titem\trating\ttime\n1\t1\t5\t1\n")
     with pytest.raises(DataError, match="line 1: begins with"):
         task.load(task.card, "standard", here)
 
 
-def test_a_wheel_that_is_not_the_one_on_the_card_is_refused(here: SourceOptions) -> None:
-    (folder(here) / video_watch.WHEEL.filename).write_bytes(b"something else")
+def test_a_wheel_that_is_not_the_one_on_the_card_is_refused(here: SourceOptions, files: Path) -> None:
+    (files / video_watch.WHEEL.filename).write_bytes(b"something else")
     with pytest.raises(DataError, match="not the wheel that the card names"):
         task.load(task.card, "standard", here)
