@@ -17,8 +17,8 @@ from toy_fixtures import model as model
 from toy_fixtures import run as run
 from toy_fixtures import victim as victim
 from toy_fixtures import world as world
+from toy_problem import at, toy_batch, toy_model
 from toy_recommender import Run, embedding_threat
-from toy_steps import at, loss_of, toy_batch, trained_toy
 
 from recgauntlet import Attack, Budget, Defense, Randomness, Victim
 from recgauntlet.attacks.base import find_attack
@@ -96,21 +96,22 @@ def test_hyperparameters_are_the_constructors_arguments(attack: type[Attack], de
 
 
 def test_a_step_of_the_defense_trains_the_model(defense: type[Defense]) -> None:
-    model = trained_toy()
+    model = toy_model()
     before = model.words.weight.detach().clone()
     loss = AdamWTrainer(model, 4, Randomness(0, "test"), "fp32").advance(defense(), toy_batch())
     assert np.isfinite(loss)
     assert not torch.equal(before, model.words.weight.detach())
 
 
+def loss_at(defense: Defense, step: int) -> float:
+    return defense.training_loss(toy_model(), toy_batch(), at(0.5, step)).item()
+
+
 def test_noise_moves_the_loss_and_no_noise_is_plain_training(defense: type[Defense]) -> None:
-    model, batch = trained_toy(), toy_batch()
-    plain = loss_of(Defense(), model, batch)
-    assert loss_of(defense(sigma=0.0), model, batch) == pytest.approx(plain)
-    assert loss_of(defense(), model, batch) != pytest.approx(plain)
+    plain = loss_at(Defense(), 0)
+    assert loss_at(defense(sigma=0.0), 0) == pytest.approx(plain)
+    assert loss_at(defense(), 0) != pytest.approx(plain)
 
 
 def test_noise_is_the_same_for_one_step_and_another_for_the_next(defense: type[Defense]) -> None:
-    model, batch = trained_toy(), toy_batch()
-    first, again, following = (defense().training_loss(model, batch, at(0.5, step)).item() for step in (0, 0, 1))
-    assert first == again != following
+    assert loss_at(defense(), 0) == loss_at(defense(), 0) != loss_at(defense(), 1)

@@ -7,40 +7,25 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from command_line import Run
 from tiny_task import make_spec, write_task
 
-from recgauntlet.cli import main
 from recgauntlet.core.errors import OutputError
 from recgauntlet.records.io import read_record
 from recgauntlet.runner.cell import run_cell
 
 OPTIONS = ("word_size=8", "heads=2", "head_size=4", "attention_size=8")
-Refuses = Callable[..., str]
 
 
 @pytest.fixture
-def refuses(
-    tmp_path: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Refuses:
-    """Runs the command in this process, demands exit code 2 and gives its one message."""
-    monkeypatch.setenv("RECGAUNTLET_CACHE", str(tiny_cache))
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str | Path) -> str:
-        monkeypatch.setattr("sys.argv", ["recgauntlet", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        assert ended.value.code == 2, shown.out + shown.err
-        assert "Traceback" not in shown.err
-        return shown.err
-
-    return call
+def refuses(run: Run) -> Run:
+    """Runs a command, demands exit code 2 and gives its message."""
+    return partial(run, code=2)
 
 
 @pytest.fixture
@@ -85,7 +70,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     ],
 )
 def test_a_wrong_name_or_option_is_told_with_what_is_right(
-    refuses: Refuses, card: Path, out: Path, words: list[str], problem: str, near: str
+    refuses: Run, card: Path, out: Path, words: list[str], problem: str, near: str
 ) -> None:
     before = contents(out)
     given = run(card, out, *words)
@@ -113,7 +98,7 @@ def test_a_wrong_name_or_option_is_told_with_what_is_right(
         (["--nonsense"], "No such option"),
     ],
 )
-def test_a_malformed_option_is_told(refuses: Refuses, card: Path, out: Path, words: list[str], problem: str) -> None:
+def test_a_malformed_option_is_told(refuses: Run, card: Path, out: Path, words: list[str], problem: str) -> None:
     before = contents(out)
     message = refuses(*run(card, out, *words))
     assert problem in message
@@ -121,11 +106,11 @@ def test_a_malformed_option_is_told(refuses: Refuses, card: Path, out: Path, wor
     assert contents(out) == before
 
 
-def test_a_command_that_is_not_there_is_told(refuses: Refuses) -> None:
+def test_a_command_that_is_not_there_is_told(refuses: Run) -> None:
     assert "No such command 'rum'" in refuses("rum")
 
 
-def test_cuda_where_there_is_none(refuses: Refuses, card: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_where_there_is_none(refuses: Run, card: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     message = refuses(*run(card, out, "--device", "cuda"))
     assert "'cuda' is not on this machine" in message
@@ -157,7 +142,7 @@ CARDS: dict[str, tuple[Callable[[str], str], str]] = {
 
 @pytest.mark.parametrize("fault", CARDS)
 def test_a_card_with_a_fault_is_refused_and_the_field_named(
-    refuses: Refuses, card: Path, tmp_path: Path, fault: str
+    refuses: Run, card: Path, tmp_path: Path, fault: str
 ) -> None:
     change, field = CARDS[fault]
     text = card.read_text(encoding="utf-8")
@@ -170,7 +155,7 @@ def test_a_card_with_a_fault_is_refused_and_the_field_named(
     assert not list((tmp_path / "new").rglob("*.json"))
 
 
-def test_a_card_that_is_missing_or_not_utf8_is_refused(refuses: Refuses, card: Path, tmp_path: Path) -> None:
+def test_a_card_that_is_missing_or_not_utf8_is_refused(refuses: Run, card: Path, tmp_path: Path) -> None:
     assert "cannot be read" in refuses(*run(card.with_name("other.toml"), tmp_path / "new"))
     card.write_bytes(card.read_bytes().replace(b"Invented", "Erfunden: größer".encode("latin-1")))
     assert "is not UTF-8" in refuses(*run(card, tmp_path / "new"))
@@ -196,9 +181,7 @@ DATA: dict[str, tuple[str, Callable[[bytes], bytes], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("fault", DATA)
-def test_damaged_data_are_refused_before_any_cell_runs(
-    refuses: Refuses, card: Path, tmp_path: Path, fault: str
-) -> None:
+def test_damaged_data_are_refused_before_any_cell_runs(refuses: Run, card: Path, tmp_path: Path, fault: str) -> None:
     role, change, expected = DATA[fault]
     path = card.with_name(f"{role}.csv")
     raw = path.read_bytes()
@@ -210,7 +193,7 @@ def test_damaged_data_are_refused_before_any_cell_runs(
     assert not list((tmp_path / "new").rglob("*.json"))
 
 
-def test_another_version_of_the_data_is_refused(refuses: Refuses, card: Path, tmp_path: Path) -> None:
+def test_another_version_of_the_data_is_refused(refuses: Run, card: Path, tmp_path: Path) -> None:
     text = card.read_text(encoding="utf-8")
     card.write_text(text.replace('fingerprint = ""', f'fingerprint = "{"0" * 64}"'), encoding="utf-8")
     message = refuses(*run(card, tmp_path / "new"))
@@ -218,12 +201,12 @@ def test_another_version_of_the_data_is_refused(refuses: Refuses, card: Path, tm
     assert "fingerprint" in message
 
 
-def test_missing_data_are_refused(refuses: Refuses, card: Path, tmp_path: Path) -> None:
+def test_missing_data_are_refused(refuses: Run, card: Path, tmp_path: Path) -> None:
     card.with_name("items.csv").unlink()
     assert "items" in refuses(*run(card, tmp_path / "new"))
 
 
-def test_dir_serves_a_task_of_ones_own_by_its_id(refuses: Refuses, card: Path, tmp_path: Path) -> None:
+def test_dir_serves_a_task_of_ones_own_by_its_id(refuses: Run, card: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     message = refuses(*run(card, tmp_path / "new", "--dir", f"tiny={tmp_path / 'empty'}"))
     assert str(tmp_path / "empty") in message
@@ -243,7 +226,7 @@ RECORDS: dict[str, tuple[Callable[[str], str], str]] = {
 
 @pytest.mark.parametrize("fault", RECORDS)
 def test_a_broken_record_is_refused_by_show_and_never_run_over(
-    refuses: Refuses, tiny_card: Path, tiny_cache: Path, out: Path, fault: str
+    refuses: Run, tiny_card: Path, tiny_cache: Path, out: Path, fault: str
 ) -> None:
     change, problem = RECORDS[fault]
     path = make_spec(tiny_card, out, tiny_cache).record_path
@@ -259,12 +242,12 @@ def test_a_broken_record_is_refused_by_show_and_never_run_over(
     assert contents(out) == before
 
 
-def test_a_record_that_is_not_there_is_told(refuses: Refuses, tmp_path: Path) -> None:
+def test_a_record_that_is_not_there_is_told(refuses: Run, tmp_path: Path) -> None:
     assert "No such file" in refuses("show", tmp_path / "none.json")
 
 
 def test_an_output_directory_that_cannot_be_made_is_told_before_anything_runs(
-    refuses: Refuses, card: Path, tmp_path: Path
+    refuses: Run, card: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("mine")
     message = refuses(*run(card, tmp_path / "file" / "below"))
@@ -275,7 +258,7 @@ def test_an_output_directory_that_cannot_be_made_is_told_before_anything_runs(
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.ENOSPC])
 def test_no_permission_and_no_space_are_told_before_anything_runs(
-    refuses: Refuses, card: Path, out: Path, monkeypatch: pytest.MonkeyPatch, code: int
+    refuses: Run, card: Path, out: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     write = Path.write_bytes
 
@@ -308,7 +291,7 @@ def test_a_disk_that_fills_up_leaves_old_records_and_no_parts(
 
 
 def test_defenses_that_break_the_contract_fail_alone(
-    refuses: Refuses, tiny_card: Path, tiny_cache: Path, out: Path, test_plugins: Path
+    refuses: Run, tiny_card: Path, tiny_cache: Path, out: Path, test_plugins: Path
 ) -> None:
     before = contents(out)
     broken = ("nan-loss", "no-gradient", "wrong-shape")
@@ -327,6 +310,6 @@ def test_defenses_that_break_the_contract_fail_alone(
     ("name", "problem"), [("no-defense", "is not a subclass of"), ("not-importable", "cannot be loaded")]
 )
 def test_a_package_that_registers_something_wrong_is_named(
-    refuses: Refuses, tiny_card: Path, out: Path, test_plugins: Path, name: str, problem: str
+    refuses: Run, tiny_card: Path, out: Path, test_plugins: Path, name: str, problem: str
 ) -> None:
     assert problem in refuses(*run(tiny_card, out, "--defense", name))

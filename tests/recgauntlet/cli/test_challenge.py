@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from command_line import Run
 from tiny_task import make_spec
 
-from recgauntlet.cli import main
 from recgauntlet.records.best_known import read_best_known, write_best_known
 from recgauntlet.records.io import read_records
 
-Call = Callable[..., str]
-
 
 @pytest.fixture
-def call(
-    tmp_path: Path,
-    tiny_cache: Path,
-    tiny_card: Path,
-    test_plugins: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Call:
-    """Runs the command in this process, demands the exit code and gives what it printed."""
-    monkeypatch.setenv("RECGAUNTLET_CACHE", str(tiny_cache))
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str | Path, code: int = 0, own: bool = True) -> str:
-        more = ["--task", str(tiny_card), "--device", "cpu", "--offline"] if own else []
-        monkeypatch.setattr("sys.argv", ["recgauntlet", "challenge", *map(str, words), *more])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        assert ended.value.code == code, shown.out + shown.err
-        return shown.out + shown.err
-
-    return run
+def run(run: Run, tiny_card: Path, test_plugins: Path) -> Run:
+    """Runs `recgauntlet challenge` on the tiny task."""
+    return partial(run, "challenge", "--task", tiny_card, "--device", "cpu", "--offline")
 
 
 @pytest.fixture
@@ -48,9 +26,9 @@ def record(finished_cells: Path, tiny_card: Path, tiny_cache: Path, tmp_path: Pa
     return make_spec(tiny_card, tmp_path / "out", tiny_cache).record_path
 
 
-def test_a_challenge_is_written_beside_the_records_and_checks_out(call: Call, record: Path, tmp_path: Path) -> None:
+def test_a_challenge_is_written_beside_the_records_and_checks_out(run: Run, record: Path, tmp_path: Path) -> None:
     before = record.read_bytes()
-    text = call(record, "--attack", "drop-one", "--all")
+    text = run(record, "--attack", "drop-one", "--all")
     path = tmp_path / "out" / "best_known" / "drop-one" / "tiny" / "standard" / record.name
     found = read_best_known(path)
     assert found.evidence
@@ -64,38 +42,38 @@ def test_a_challenge_is_written_beside_the_records_and_checks_out(call: Call, re
     assert record.read_bytes() == before
     results = read_records(tmp_path / "out")
     assert (len(results.records), len(results.best_known), len(results.broken)) == (2, 1, 0)
-    assert f"{len(found.evidence)} perturbed inputs: all inside the budget" in call("--check", path)
+    assert f"{len(found.evidence)} perturbed inputs: all inside the budget" in run("--check", path)
 
 
-def test_options_and_choices_reach_the_attack_and_the_files_name(call: Call, record: Path, tmp_path: Path) -> None:
+def test_options_and_choices_reach_the_attack_and_the_files_name(run: Run, record: Path, tmp_path: Path) -> None:
     words = ["--attack", "border-step", "--attack-option", "length=0.5", "--tier", "standard", "--threat", "embedding"]
-    call(record, *words)
+    run(record, *words)
     path = tmp_path / "out" / "best_known" / "border-step+length=0.5" / "tiny" / "standard" / record.name
     found = read_best_known(path)
     assert found.attack.hyperparameters == {"length": 0.5}
     assert [outcome.tier for outcome in found.outcomes] == ["standard"]
-    assert "--overwrite" in call(record, *words, code=2)
-    call(record, *words, "--overwrite")
-    call(record, *words, "--out", tmp_path / "elsewhere.json")
+    assert "--overwrite" in run(record, *words, code=2)
+    run(record, *words, "--overwrite")
+    run(record, *words, "--out", tmp_path / "elsewhere.json")
     assert read_best_known(tmp_path / "elsewhere.json").evidence == found.evidence
 
 
 def test_evidence_that_does_not_check_out_ends_in_an_error_with_every_line(
-    call: Call, record: Path, tmp_path: Path
+    run: Run, record: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "found.json"
-    call(record, "--attack", "drop-one", "--all", "--tier", "low", "--out", path)
+    run(record, "--attack", "drop-one", "--all", "--tier", "low", "--out", path)
     found = read_best_known(path)
     wrong = tuple(entry.model_copy(update={"edits": ()}) for entry in found.evidence)
     write_best_known(found.model_copy(update={"evidence": wrong}), path)
     weights = tmp_path / "out" / "checkpoints" / "tiny" / "standard" / f"{record.stem}.safetensors"
-    text = call("--check", path, "--checkpoint", weights, code=2)
+    text = run("--check", path, "--checkpoint", weights, code=2)
     assert text.count("does not fool the model") == len(wrong)
     assert f"{len(wrong)} of {len(wrong)} perturbed inputs do not check out" in text
 
 
-def test_an_attack_that_fails_somewhere_says_so(call: Call, record: Path) -> None:
-    text = call(record, "--attack", "crash", "--all")
+def test_an_attack_that_fails_somewhere_says_so(run: Run, record: Path) -> None:
+    text = run(record, "--attack", "crash", "--all")
     assert "FAILED title-rewrite, standard: ValueError" in text
 
 
@@ -112,18 +90,18 @@ def test_an_attack_that_fails_somewhere_says_so(call: Call, record: Path) -> Non
         (["--check", "{record}"], "is no best known attack"),
     ],
 )
-def test_a_wrong_call_is_refused_with_a_remedy(call: Call, record: Path, words: list[str], remedy: str) -> None:
-    assert remedy in call(*(word.format(record=record) for word in words), code=2)
+def test_a_wrong_call_is_refused_with_a_remedy(run: Run, record: Path, words: list[str], remedy: str) -> None:
+    assert remedy in run(*(word.format(record=record) for word in words), code=2)
 
 
-def test_missing_weights_are_named(call: Call, record: Path, tmp_path: Path) -> None:
+def test_missing_weights_are_named(run: Run, record: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "out" / "checkpoints")
-    text = call(record, "--attack", "drop-one", code=2)
+    text = run(record, "--attack", "drop-one", code=2)
     assert f"{record.stem}.safetensors" in text
     assert "--checkpoint" in text
 
 
-def test_the_help_teaches(call: Call) -> None:
-    text = " ".join(call("--help", own=False).split())
+def test_the_help_teaches(run: Run) -> None:
+    text = " ".join(run("--help").split())
     assert "recgauntlet challenge --check" in text
     assert "never changed" in text

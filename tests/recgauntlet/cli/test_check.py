@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from command_line import Call
 
-from recgauntlet.cli import main
 from recgauntlet.core import plugins
 from recgauntlet.testing import KINDS
 from recgauntlet.testing.registry import rules
 
-Call = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Runs the command in this process: exit code, what it printed, and what it complained of."""
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["recgauntlet", "check", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, shown.out, shown.err
-
-    return run
+def call(call: Call) -> Call:
+    return partial(call, "check")
 
 
 def test_a_plugin_that_conforms_exits_with_0_and_a_row_a_check(call: Call) -> None:

@@ -6,37 +6,25 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from command_line import Call
 from example_wheel import unpacked_wheel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recgauntlet.cli import main
 from recgauntlet.cli.scaffold.names import KINDS, Kind, names_of
 from recgauntlet.core.errors import PluginError
 
 ROOT = Path(__file__).resolve().parents[3]
 LONGEST = "a-name-that-is-as-long-as-one-may-ever-be"[:40]
-Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Runs the command in this process: exit code, what it printed, and what it complained of."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["recgauntlet", "new", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, shown.out, shown.err
-
-    return run
+def call(call: Call) -> Call:
+    return partial(call, "new")
 
 
 @pytest.mark.parametrize("kind", KINDS)

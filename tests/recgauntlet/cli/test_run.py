@@ -6,38 +6,18 @@ import io
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import Run
 from rich.console import Console
 from tiny_task import make_spec
 
-from recgauntlet.cli import main
 from recgauntlet.cli.progress import SweepProgress
 from recgauntlet.records.io import read_record, write_record
 from recgauntlet.records.schema import Failure, RunRecord
 
 OPTIONS = ("word_size=8", "heads=2", "head_size=4", "attention_size=8")
-Call = Callable[..., str]
-
-
-@pytest.fixture
-def good(tmp_path: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Runs the command in this process, demands exit code 0 and gives what it printed."""
-    monkeypatch.setenv("RECGAUNTLET_CACHE", str(tiny_cache))
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str | Path) -> str:
-        monkeypatch.setattr("sys.argv", ["recgauntlet", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        assert ended.value.code == 0, shown.out + shown.err
-        return shown.out
-
-    return call
 
 
 @pytest.fixture
@@ -46,7 +26,7 @@ def out(finished_cells: Path, tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def run(card: Path, out: Path, *more: str) -> list[str]:
+def run_words(card: Path, out: Path, *more: str) -> list[str]:
     options = [part for option in OPTIONS for part in ("--model-option", option)]
     return ["run", "--task", str(card), "--out", str(out), "--device", "cpu", "--offline", *options, *more]
 
@@ -75,8 +55,8 @@ def test_the_module_runs_as_the_command(tmp_path: Path) -> None:
         ("release", "recgauntlet release verify 2026.5"),
     ],
 )
-def test_every_commands_help_teaches(good: Call, command: str, teaches: str) -> None:
-    assert teaches in " ".join(good(command, "--help").split())
+def test_every_commands_help_teaches(run: Run, command: str, teaches: str) -> None:
+    assert teaches in " ".join(run(command, "--help").split())
 
 
 @pytest.mark.parametrize(
@@ -88,32 +68,32 @@ def test_every_commands_help_teaches(good: Call, command: str, teaches: str) -> 
         ("attacks", ("suite ", "embedding", "history")),
     ],
 )
-def test_list_shows_what_is_installed_and_what_it_takes(good: Call, kind: str, expected: tuple[str, ...]) -> None:
-    text = good("list", kind)
+def test_list_shows_what_is_installed_and_what_it_takes(run: Run, kind: str, expected: tuple[str, ...]) -> None:
+    text = run("list", kind)
     assert all(word in text for word in expected), text
 
 
-def test_names_are_never_broken_in_two(good: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_are_never_broken_in_two(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
-    assert "ecommerce-purchase " in good("list", "tasks")
+    assert "ecommerce-purchase " in run("list", "tasks")
 
 
 def test_a_strangers_defense_is_listed_beside_the_built_in_ones(
-    good: Call, test_plugins: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, test_plugins: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from recgauntlet.cli import show
 
     monkeypatch.setattr(show, "names", lambda kind: ["nan-loss", "pgd"])  # others there cannot be loaded at all
-    assert "recgauntlet-test-plugins 1.0" in good("list", "defenses")
+    assert "recgauntlet-test-plugins 1.0" in run("list", "defenses")
 
 
-def test_show_tells_a_record_in_words(good: Call, tiny_card: Path, tiny_cache: Path, out: Path) -> None:
+def test_show_tells_a_record_in_words(run: Run, tiny_card: Path, tiny_cache: Path, out: Path) -> None:
     path = make_spec(tiny_card, out, tiny_cache, "pgd").record_path
     record = read_record(path)
     assert record.clean is not None
     labels = record.clean.labels.to_bool()
     right = float(((record.clean.scores.to_float() > 0) == labels).mean())
-    text = good("show", path)
+    text = run("show", path)
     assert "tiny (standard) / nrms / pgd / seed 0" in text
     assert f"clean accuracy  {right:.1%} of {len(labels)} examples" in text
     for threat in record.threats:
@@ -126,33 +106,33 @@ def test_show_tells_a_record_in_words(good: Call, tiny_card: Path, tiny_cache: P
     assert text.count("FLAGGED") == len(record.gates) - passed
 
 
-def test_show_tells_why_a_cell_failed(good: Call, tiny_card: Path, tiny_cache: Path, out: Path) -> None:
+def test_show_tells_why_a_cell_failed(run: Run, tiny_card: Path, tiny_cache: Path, out: Path) -> None:
     path = make_spec(tiny_card, out, tiny_cache).record_path
     write_record(_failed(read_record(path)), path)
-    assert "failed while training: [bold]no luck[/bold]" in good("show", path)
+    assert "failed while training: [bold]no luck[/bold]" in run("show", path)
 
 
-def test_a_finished_plan_is_shown_and_nothing_runs(good: Call, tiny_card: Path, out: Path) -> None:
+def test_a_finished_plan_is_shown_and_nothing_runs(run: Run, tiny_card: Path, out: Path) -> None:
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    text = good(*run(tiny_card, out))
+    text = run(*run_words(tiny_card, out))
     assert "Plan: 2 cells" in text
     assert text.count("1 exist already") == 2
     assert "cells done" not in text
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
-def test_a_dry_run_shows_twins_and_writes_nothing(good: Call, tiny_card: Path, tmp_path: Path) -> None:
-    text = good(*run(tiny_card, tmp_path / "new", "--defense", "fgm", "--seeds", "0,1", "--dry-run"))
+def test_a_dry_run_shows_twins_and_writes_nothing(run: Run, tiny_card: Path, tmp_path: Path) -> None:
+    text = run(*run_words(tiny_card, tmp_path / "new", "--defense", "fgm", "--seeds", "0,1", "--dry-run"))
     assert "Plan: 4 cells" in text
     assert "the undefended twin" in text
     assert "0,1" in text
     assert not (tmp_path / "new").exists()
 
 
-def test_overwrite_replaces_and_says_what_comes_next(good: Call, tiny_card: Path, tiny_cache: Path, out: Path) -> None:
+def test_overwrite_replaces_and_says_what_comes_next(run: Run, tiny_card: Path, tiny_cache: Path, out: Path) -> None:
     path = make_spec(tiny_card, out, tiny_cache).record_path
     old = read_record(path)
-    text = good(*run(tiny_card, out, "--defense", "standard", "--overwrite"))
+    text = run(*run_words(tiny_card, out, "--defense", "standard", "--overwrite"))
     assert "1 cells done, 0 failed" in text
     assert f"next: recgauntlet site --results {out} --out {out}-site" in text
     new = read_record(path)
@@ -160,10 +140,10 @@ def test_overwrite_replaces_and_says_what_comes_next(good: Call, tiny_card: Path
     assert new.digest != old.digest
 
 
-def test_attack_gives_the_card_of_the_cell(good: Call, tiny_card: Path, tiny_cache: Path, out: Path) -> None:
+def test_attack_gives_the_card_of_the_cell(run: Run, tiny_card: Path, tiny_cache: Path, out: Path) -> None:
     spec = make_spec(tiny_card, out, tiny_cache, "pgd")
     words = ["attack", spec.checkpoint_path, "--task", tiny_card, "--twin", spec.twin().checkpoint_path]
-    text = good(*words, "--record", out / "again.json", "--device", "cpu", "--offline")
+    text = run(*words, "--record", out / "again.json", "--device", "cpu", "--offline")
     assert "tiny (standard) / nrms / pgd / seed 0" in text
     cell, again = read_record(spec.record_path), read_record(out / "again.json")
     assert again.clean == cell.clean

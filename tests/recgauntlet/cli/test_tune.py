@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import Call
 from tiny_task import make_spec
 
-from recgauntlet.cli import main
 from recgauntlet.cli.progress import duration
 from recgauntlet.records.io import read_record
 from recgauntlet.training import tuned
 from recgauntlet.training.tuned import Tuned, TunedTrial, read_tuned, write_tuned
-
-Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(tmp_path: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Runs the command in this process; its exit code and what it printed."""
-    monkeypatch.setenv("RECGAUNTLET_CACHE", str(tiny_cache))
-    monkeypatch.setenv("COLUMNS", "250")
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["recgauntlet", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return call
 
 
 def test_tuning_writes_the_best_trial_and_does_nothing_the_second_time(
