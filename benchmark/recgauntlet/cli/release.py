@@ -14,7 +14,7 @@ from recgauntlet.cli.options import track_option
 from recgauntlet.cli.progress import with_bar
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import RecordError
-from recgauntlet.core.escape import plain
+from recgauntlet.core.escape import terminal
 from recgauntlet.leaderboard.release.diff import ReleaseDiff, RowChange, diff_releases
 from recgauntlet.leaderboard.release.freeze import Wanted
 from recgauntlet.leaderboard.release.freeze import freeze as freeze_release
@@ -127,8 +127,8 @@ def verify(ctx: click.Context, name: str, root: Path) -> None:
     for newer in superseded_by(directory.resolve().name, directory.resolve().parent):
         click.echo(f"superseded by {newer}: cite that one")
     for finding in findings:
-        click.echo(plain(str(finding)))
-    click.echo(f"{plain(directory.resolve().name)}: {len(findings) or 'no'} findings")
+        click.echo(terminal(str(finding)))
+    click.echo(f"{terminal(directory.resolve().name)}: {len(findings) or 'no'} findings")
     ctx.exit(1 if findings else 0)
 
 
@@ -172,7 +172,7 @@ def _print_summary(console: Console, release: Release) -> None:
     manifest = release.manifest
     assert manifest is not None  # it has just been frozen
     for task in dict.fromkeys((row.task, row.track) for row in manifest.summary):
-        console.print(plain(f"{task[0]}, {task[1]} track"), markup=False, style="bold", soft_wrap=True)
+        console.print(terminal(f"{task[0]}, {task[1]} track"), markup=False, style="bold", soft_wrap=True)
         table = _table("row", "rank", "clean", "robust", "under", "seeds", "flags")
         for row in manifest.summary:
             if (row.task, row.track) == task:
@@ -225,12 +225,12 @@ def _print_diff(console: Console, found: ReleaseDiff) -> None:
     """The rows that differ, old value and new."""
     for setting in found.settings:
         console.print(
-            plain(f"{setting.task} ({setting.track}): numbers may not be compared: {setting.why}"),
+            terminal(f"{setting.task} ({setting.track}): numbers may not be compared: {setting.why}"),
             markup=False,
             soft_wrap=True,
         )
     for task in dict.fromkeys((change.row.task, change.row.track) for change in found.changes):
-        console.print(plain(f"{task[0]}, {task[1]} track"), markup=False, style="bold", soft_wrap=True)
+        console.print(terminal(f"{task[0]}, {task[1]} track"), markup=False, style="bold", soft_wrap=True)
         table = _table("", "row", "rank", "clean", "robust", "under", "seeds", "flags")
         for change in found.changes:
             if (change.row.task, change.row.track) == task:
@@ -238,7 +238,8 @@ def _print_diff(console: Console, found: ReleaseDiff) -> None:
         console.print(table)
     count = {kind: sum(change.kind == kind for change in found.changes) for kind in ("new", "gone", "changed")}
     console.print(
-        plain(f"{found.first} -> {found.second}: ") + ", ".join(f"{number} {kind}" for kind, number in count.items()),
+        terminal(f"{found.first} -> {found.second}: ")
+        + ", ".join(f"{number} {kind}" for kind, number in count.items()),
         f"and {found.same} the same",
         markup=False,
         soft_wrap=True,
@@ -290,4 +291,4 @@ def _table(*headings: str) -> Table:
 
 
 def _add(table: Table, *cells: str) -> None:
-    table.add_row(*(Text(plain(cell)) for cell in cells))
+    table.add_row(*(Text(terminal(cell)) for cell in cells))

@@ -101,11 +101,6 @@ def terminal(text: str) -> str:
     return visible(text)
 
 
-def plain(text: str) -> str:
-    """`text` with all that would steer a terminal, or hide, break or reorder what stands around it, spelled out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def html(text: str) -> str:
     """`text` for the inside of an HTML element or a quoted attribute."""
     return str(escape(visible(text)))

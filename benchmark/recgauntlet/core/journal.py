@@ -27,11 +27,6 @@ class Journal:
         self._header = json.dumps(header or {}, sort_keys=True)
         self._done = _read(path, self._header) if path else {}
 
-    @classmethod
-    def left(cls, path: Path) -> bool:
-        """Whether an evaluation was interrupted and left its journal at `path`."""
-        return path.exists()
-
     def do(self, key: str, kind: type[Result], compute: Callable[[], Result]) -> Result:
         """The result of the step `key`: as the journal has it, or computed and written down."""
         found = self.found(key, kind)

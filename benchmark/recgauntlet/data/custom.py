@@ -15,7 +15,7 @@ from recgauntlet.core.card import TaskCard, Track, load_card
 from recgauntlet.core.dataset import INTERACTIONS, ITEMS, Tables
 from recgauntlet.core.errors import CardError, DataError
 from recgauntlet.core.task import SourceOptions, Task, find_task
-from recgauntlet.data.cleaning import first_takes, k_core, mentioned, pc
+from recgauntlet.data.cleaning import first_takes, k_core, mentioned, pc, table_of
 from recgauntlet.data.sources import read_raw
 from recgauntlet.data.text import decode, normalize
 
@@ -110,18 +110,14 @@ def _items(path: Path) -> pa.Table:
     table = read_table(path)
     texts = _strings(table, "text", path)
     category = _strings(table, "category", path) if "category" in table.column_names else [""] * len(texts)
-    columns = [_strings(table, "id", path), [normalize(text) for text in texts], [normalize(c) for c in category]]
-    return pa.table([pa.array(column, pa.string()) for column in columns], schema=ITEMS)
+    rows = zip(_strings(table, "id", path), map(normalize, texts), map(normalize, category), strict=True)
+    return table_of(list(rows), ITEMS)
 
 
 def _interactions(path: Path) -> pa.Table:
     table = read_table(path)
-    columns = [
-        pa.array(_strings(table, "user", path), pa.string()),
-        pa.array(_strings(table, "item", path), pa.string()),
-        pa.array(_times(table, path), pa.int64()),
-    ]
-    return pa.table(columns, schema=INTERACTIONS)
+    rows = zip(_strings(table, "user", path), _strings(table, "item", path), _times(table, path), strict=True)
+    return table_of(list(rows), INTERACTIONS)
 
 
 def read_table(path: Path) -> pa.Table:

@@ -162,7 +162,7 @@ def saved_weights(cell: OpenCell, data: TaskData, machine: Machine) -> Trained |
 def may_reuse(spec: CellSpec) -> bool:
     """Whether weights at the spec's place are to be attacked as they are, if they are this cell's: where the spec asks
     for it or an evaluation was interrupted."""
-    return (spec.reuse_weights or Journal.left(spec.journal_path)) and spec.checkpoint_path.exists()
+    return (spec.reuse_weights or spec.journal_path.exists()) and spec.checkpoint_path.exists()
 
 
 def check_spec(spec: CellSpec) -> OpenCell:

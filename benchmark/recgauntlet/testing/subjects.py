@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -32,7 +32,7 @@ from recgauntlet.training.device import make_deterministic
 from recgauntlet.training.trainer import train
 
 
-class TrainedSubject(Subject[Tested]):
+class TrainedSubject(Subject[Tested], ABC):
     """A plugin of which a tiny model can be trained."""
 
     @abstractmethod

@@ -36,9 +36,6 @@ LONG = 3
 class TaskSubject(Subject[Task]):
     """A task under test: its small track, loaded from what is on this machine, and made into examples."""
 
-    def try_out(self) -> None:
-        """Nothing: a task has no check `runs`."""
-
     @cached_property
     def attempts(self) -> list[str]:
         """Connections that the loader tried to open."""

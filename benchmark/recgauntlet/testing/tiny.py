@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 
 from recgauntlet.core.batch import Batch
-from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat, Threat
+from recgauntlet.core.card import Threat
 from recgauntlet.core.dataset import Catalog, Impressions, Pairs, TaskData
 from recgauntlet.core.recommender import TrainingRecipe
 from recgauntlet.core.rng import Randomness
@@ -102,45 +104,24 @@ def tiny_world(data: TaskData) -> AttackerKnowledge:
 
 def tiny_threats() -> tuple[Threat, ...]:
     """One threat of every form: both balls, words, words or characters, histories."""
-    shared = {"goal": "flip", "ranked": False, "source": "ours"}
-    few = {"low": 10, "standard": 30, "high": 60}
-    text = shared | {"surface": "candidate-text", "queries": few, "words": {"low": 1, "standard": 2, "high": 3}}
-    radius = {"low": 0.1, "standard": 0.5, "high": 1.0}
-    ball = shared | {"surface": "embedding", "queries": few}
-    return (
-        EmbeddingThreat.model_validate(ball | {"id": "l2", "norm": "l2", "radius": radius}),
-        EmbeddingThreat.model_validate(ball | {"id": "linf", "norm": "linf", "radius": radius}),
-        TextThreat.model_validate(
-            text
-            | {
-                "id": "stuffing",
-                "operations": ["insert-word", "replace-word"],
-                "max_length": 120,
-                "max_repeats": 2,
-                "banned_characters": "!$?",
-            }
-        ),
-        TextThreat.model_validate(
-            text
-            | {
-                "id": "tampering",
-                "operations": ["replace-word", "replace-character"],
-                "characters": {"low": 2, "standard": 4, "high": 8},
-                "max_changed_share": 0.5,
-                "keep_names": True,
-                "synonym_cosine": 0.4,
-            }
-        ),
-        HistoryThreat.model_validate(
-            shared
-            | {
-                "id": "history",
-                "surface": "history",
-                "operations": ["replace", "insert", "delete"],
-                "edits": {"low": 1, "standard": 2, "high": 3},
-                "window": 4,
-                "min_cosine": 0.3,
-                "queries": few,
-            }
-        ),
-    )
+    ball: dict[str, Any] = {"surface": "embedding", "radius": {"low": 0.1, "standard": 0.5, "high": 1.0}}
+    text: dict[str, Any] = {"surface": "candidate-text", "words": {"low": 1, "standard": 2, "high": 3}}
+    stuffing = {"operations": ["insert-word", "replace-word"], "max_length": 120, "max_repeats": 2}
+    tampering = {"operations": ["replace-word", "replace-character"], "max_changed_share": 0.5, "keep_names": True}
+    threats: dict[str, dict[str, Any]] = {
+        "l2": ball | {"norm": "l2"},
+        "linf": ball | {"norm": "linf"},
+        "stuffing": text | stuffing | {"banned_characters": "!$?"},
+        "tampering": text | tampering | {"synonym_cosine": 0.4, "characters": {"low": 2, "standard": 4, "high": 8}},
+        "history": {
+            "surface": "history",
+            "operations": ["replace", "insert", "delete"],
+            "edits": {"low": 1, "standard": 2, "high": 3},
+            "window": 4,
+            "min_cosine": 0.3,
+        },
+    }
+    queries = {"low": 10, "standard": 30, "high": 60}
+    shared = {"goal": "flip", "ranked": False, "source": "ours", "queries": queries}
+    parse: TypeAdapter[Threat] = TypeAdapter(Threat)
+    return tuple(parse.validate_python({"id": name, **own, **shared}) for name, own in threats.items())

@@ -44,7 +44,7 @@ def test_findings_end_in_exit_code_1_all_told(run: Run, tmp_path: Path) -> None:
     (directory / "stray\nfile\x1b[31m").write_text("x")
     text = run("release", "verify", "2026.1", code=1)
     assert "results/2026.1/shop/standard/nrms-standard-0.json.xz: is in the manifest and cannot be read" in text
-    assert "stray\\nfile\\x1b[31m: is not listed" in text
+    assert "stray\\u000afile\\u001b[31m: is not listed" in text
     assert "\x1b" not in text
     assert "manifest.json: counts.records: is 3, there are 2" in text
 

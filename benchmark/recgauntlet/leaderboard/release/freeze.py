@@ -18,7 +18,7 @@ import numpy as np
 
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import OutputError, RecordError
-from recgauntlet.core.escape import plain
+from recgauntlet.core.escape import terminal
 from recgauntlet.leaderboard.best_known import without_record
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.release.summary import count, frozen_tasks, mixed_settings, summary_rows
@@ -249,7 +249,7 @@ def _collected(wanted: Wanted) -> tuple[list[RunRecord], list[BestKnown]]:
     if faults:
         raise RecordError(
             f"cannot be frozen, for {len(faults)} {'reasons' if len(faults) > 1 else 'reason'}:\n"
-            + "\n".join(f"  {plain(fault)}" for fault in sorted(faults)),
+            + "\n".join(f"  {terminal(fault)}" for fault in sorted(faults)),
             where=wanted.name,
             remedy="mend, move or leave out each of them: a release holds only records that can be compared",
         )
