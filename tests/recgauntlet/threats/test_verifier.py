@@ -6,9 +6,10 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from toy_recommender import embedding_threat, tiers
 
 from recgauntlet.core.batch import Batch, Users
-from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat, TierValues
+from recgauntlet.core.card import HistoryThreat, TextThreat
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.types import PAD
 from recgauntlet.threats.budget import Budget
@@ -40,24 +41,8 @@ WORLD = AttackerKnowledge(CATALOG, VECTORS)
 SCALE = EmbeddingScale(norm=4.0, rms=0.5)
 
 
-def caps(low: float, standard: float, high: float) -> TierValues:
-    return TierValues(low=low, standard=standard, high=high)
-
-
 def embedding_budget(norm: str = "l2") -> Budget:
-    threat = EmbeddingThreat.model_validate(
-        {
-            "id": "embedding",
-            "goal": "flip",
-            "ranked": False,
-            "source": "ours",
-            "surface": "embedding",
-            "norm": norm,
-            "queries": caps(9, 9, 9),
-            "radius": caps(0.1, 0.25, 0.5),
-        }
-    )
-    return Budget.of(threat, "standard")
+    return Budget.of(embedding_threat(norm, queries=9), "standard")
 
 
 STUFFING = TextThreat(
@@ -67,8 +52,8 @@ STUFFING = TextThreat(
     source="ours",
     surface="candidate-text",
     operations=("insert-word", "replace-word"),
-    queries=caps(9, 9, 9),
-    words=caps(1, 2, 4),
+    queries=tiers(9, 9, 9),
+    words=tiers(1, 2, 4),
     max_length=40,
     max_repeats=2,
     banned_characters="!$",
@@ -80,9 +65,9 @@ TAMPERING = TextThreat(
     source="ours",
     surface="candidate-text",
     operations=("replace-word", "replace-character"),
-    queries=caps(9, 9, 9),
-    words=caps(1, 2, 4),
-    characters=caps(2, 4, 8),
+    queries=tiers(9, 9, 9),
+    words=tiers(1, 2, 4),
+    characters=tiers(2, 4, 8),
     max_changed_share=0.3,
     keep_names=True,
 )
@@ -93,8 +78,8 @@ HISTORY = HistoryThreat(
     source="ours",
     surface="history",
     operations=("replace", "insert", "delete"),
-    queries=caps(9, 9, 9),
-    edits=caps(1, 2, 5),
+    queries=tiers(9, 9, 9),
+    edits=tiers(1, 2, 5),
     window=4,
     min_cosine=0.5,
 )
