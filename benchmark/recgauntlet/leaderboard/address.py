@@ -133,10 +133,7 @@ def locate(address: str, root: Path = ROOT) -> Scope:
     standard track is meant where it does not. Where rows have one name, DEFENSE ends in `~` and the beginning of the
     row's id. A slash inside a name is written `%2F`.
 
-    Raises
-    ------
-    RecordError
-        Where nothing has that address (what is close to it is suggested), or several rows have it.
+    Raises RecordError where nothing has that address (what is close to it is suggested), or several rows have it.
     """
     where, tail = _cut(address, root)
     return _scope(open_board(where, root), [unquote(part) for part in tail], address)

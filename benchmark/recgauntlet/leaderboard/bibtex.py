@@ -54,11 +54,8 @@ def key_of(text: str) -> str:
 def parse(text: str) -> tuple[Entry, ...]:
     """The entries in `text`.
 
-    Raises
-    ------
-    ValueError
-        Where it is not BibTeX: braces that do not match, a value in neither braces nor quotation marks nor a number, a
-        control character, or anything between the entries.
+    Raises ValueError where it is not BibTeX: braces that do not match, a value in neither braces nor quotation marks
+    nor a number, a control character, or anything between the entries.
     """
     if escaping.visible(text, keep="\n\t") != text:
         raise ValueError("BibTeX with control characters")

@@ -68,10 +68,7 @@ def differences(a: Sequence[RunRecord], b: Sequence[RunRecord], quantity: Quanti
 def check_comparable(a: RowAt, b: RowAt) -> None:
     """Whether two rows were measured on the same: task, version, track, card, data, suite and test examples.
 
-    Raises
-    ------
-    RecordError
-        Naming all that differs.
+    Raises RecordError naming all that differs.
     """
     unlike = a.table.setting.unlike(b.table.setting)
     if unlike:
@@ -135,11 +132,8 @@ class Comparison:
 def compare(a: RowAt, b: RowAt, *, threats: Sequence[str] = (), tiers: Sequence[Tier] = (RANKING_TIER,)) -> Comparison:
     """Compare row `a` with row `b` on clean inputs and under `threats` (all that both have, where none is named).
 
-    Raises
-    ------
-    RecordError
-        Where the rows were not measured on the same task, data, suite and examples; where they have no seed in common;
-        where a threat is unknown, or both rows are the same.
+    Raises RecordError where the rows were not measured on the same task, data, suite and examples; where they have no
+    seed in common; where a threat is unknown, or both rows are the same.
     """
     check_comparable(a, b)
     if a.anchor == b.anchor:

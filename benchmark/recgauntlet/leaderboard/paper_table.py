@@ -294,10 +294,7 @@ def select(tables: Sequence[TaskTable], chosen: Selection) -> tuple[TaskTable, .
     """The tables with the chosen rows, threats and tiers alone; those of which no row or no chosen threat is left are
     left out.
 
-    Raises
-    ------
-    RecordError
-        Where a name is nowhere in the tables (what is close to it is suggested), or nothing is left.
+    Raises RecordError where a name is nowhere in the tables (what is close to it is suggested), or nothing is left.
     """
     wanted = _checked(tables, chosen)
     kept = [

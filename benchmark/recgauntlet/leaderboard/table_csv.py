@@ -35,18 +35,14 @@ COLUMNS = {
     "exposure50_after": "exposure@50_after",
 }
 """Column name of a field of a ranking or a promotion, where it differs from the field's name."""
+_PLUGINS = [f"{plugin}{part}" for plugin in ("model", "defense") for part in ("", "_version", "_hyperparameters")]
 IDENTITY = (
     "task",
     "version",
     "track",
     "simulated",
     "suite",
-    "model",
-    "model_version",
-    "model_hyperparameters",
-    "defense",
-    "defense_version",
-    "defense_hyperparameters",
+    *_PLUGINS,
     "seeds",
     "examples",
     "release",
@@ -66,10 +62,7 @@ def csv_of(board: Board, chosen: Selection, columns: Sequence[str] | None = None
     Beside the page's columns it has the release and `p_twin`: the corrected p value of `against_twins` for every
     accuracy in it. `columns` keeps the columns whose name before the first colon is in it, beside `IDENTITY`.
 
-    Raises
-    ------
-    RecordError
-        Where one of `columns` does not exist, or no row is chosen.
+    Raises RecordError where one of `columns` does not exist, or no row is chosen.
     """
     tables = {table.setting: table for table in board.tables}
     shown = select(board.tables, chosen)

@@ -34,10 +34,7 @@ def resampled_means(outcomes: Floats, *, draws: int = DRAWS, seed: int = _SEED) 
 
     Source: the percentile bootstrap (Efron 1979) over the two levels that the reported mean averages over.
 
-    Raises
-    ------
-    ValueError
-        Where there is no seed or no example.
+    Raises ValueError where there is no seed or no example.
     """
     seeds, examples, quantities = outcomes.shape
     if seeds < 1 or examples < 1:
@@ -69,10 +66,7 @@ def crossed_means(outcomes: Sequence[Floats], *, draws: int = DRAWS, seed: int =
 
     Source: the pigeonhole bootstrap (Owen 2007), which is conservative where items and users hardly matter.
 
-    Raises
-    ------
-    ValueError
-        Where there is no seed, no item or no user.
+    Raises ValueError where there is no seed, no item or no user.
     """
     if not outcomes or any(not part.size for part in outcomes):
         raise ValueError("a bootstrap needs at least one seed, one item and one user")

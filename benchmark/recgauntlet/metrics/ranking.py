@@ -74,10 +74,8 @@ class Ranked:
     def of(cls, labels: Labels, scores: Scores, offsets: IntArray) -> Ranked:
         """Sort the impressions of `labels [N]` and `scores [N]`, cut by `offsets [I + 1]`.
 
-        Raises
-        ------
-        ValueError
-            Where a score is NaN, the shapes differ, or the offsets do not cut the candidates into impressions.
+        Raises ValueError where a score is NaN, the shapes differ, or the offsets do not cut the candidates into
+        impressions.
         """
         _check(labels, scores)
         if np.isnan(scores).any():

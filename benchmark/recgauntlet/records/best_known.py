@@ -131,10 +131,7 @@ def write_best_known(found: BestKnown, path: Path) -> None:
 def read_best_known(path: Path) -> BestKnown:
     """Read and check a file.
 
-    Raises
-    ------
-    RecordError
-        Where it is truncated, edited, of another schema version, or contradicts itself.
+    Raises RecordError where it is truncated, edited, of another schema version, or contradicts itself.
     """
     return parse_best_known(load_json(path, "a best known attack", REMEDY), path)
 

@@ -30,10 +30,7 @@ class _Column(BaseModel):
     def _decoded(self, size: int) -> bytes:
         """The `size` bytes of the column.
 
-        Raises
-        ------
-        RecordError
-            Where the text is no base64 of a zlib stream of that size.
+        Raises RecordError where the text is no base64 of a zlib stream of that size.
         """
         try:
             compressed = binascii.a2b_base64(self.data, strict_mode=True)

@@ -40,11 +40,8 @@ def compress(content: bytes) -> bytes:
 def decompress(content: bytes, where: Path, *, limit: int = LARGEST) -> bytes:
     """The content of an xz file.
 
-    Raises
-    ------
-    RecordError
-        Naming the file `where`: it is truncated, no xz file, larger than `limit` bytes after decompression, or asks for
-        too much memory.
+    Raises RecordError naming the file `where`: it is truncated, no xz file, larger than `limit` bytes after
+    decompression, or asks for too much memory.
     """
     decompressor = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_MEMORY)
     try:
@@ -61,10 +58,7 @@ def decompress(content: bytes, where: Path, *, limit: int = LARGEST) -> bytes:
 def load_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
     """The JSON object in a file, plain or compressed (`.xz`); `what` names what it should hold ("a record").
 
-    Raises
-    ------
-    RecordError
-        Where there is no such file, or no whole JSON object in it.
+    Raises RecordError where there is no such file, or no whole JSON object in it.
     """
     try:
         content = path.read_bytes()
@@ -82,13 +76,11 @@ def parse_json(content: bytes, path: Path, what: str, remedy: str, *, limit: int
     except UnicodeDecodeError as error:
         raise RecordError("is not UTF-8 text", where=path, remedy=remedy) from error
     except json.JSONDecodeError as error:
-        raise RecordError(
-            f"is not complete JSON (line {error.lineno}: {error.msg})", where=path, remedy=remedy
-        ) from error
+        problem = f"is not complete JSON (line {error.lineno}: {error.msg})"
+        raise RecordError(problem, where=path, remedy=remedy) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, or thousands of nested lists
-        raise RecordError(
-            f"has a number or a nesting that no record has ({type(error).__name__})", where=path, remedy=remedy
-        ) from error
+        problem = f"has a number or a nesting that no record has ({type(error).__name__})"
+        raise RecordError(problem, where=path, remedy=remedy) from error
     if not isinstance(found, dict):
         raise RecordError(f"is not {what} (a JSON object is expected)", where=path, remedy=remedy)
     return found
@@ -99,35 +91,22 @@ def validated(
 ) -> Content:
     """`content` as a `kind`, its schema version, fields and digest checked; `again` says how to make the file again.
 
-    Raises
-    ------
-    RecordError
-        Naming the file, the field at fault and what to do.
+    Raises RecordError naming the file, the field at fault and what to do.
     """
     version = content.get("schema_version")
     if version not in versions:
-        raise RecordError(
-            f"has schema version {version!r}, this program reads {min(versions)} to {max(versions)}",
-            where=path,
-            field="schema_version",
-            remedy=f"use the version of recgauntlet that wrote it, or {again}",
-        )
+        problem = f"has schema version {version!r}, this program reads {min(versions)} to {max(versions)}"
+        advice = f"use the version of recgauntlet that wrote it, or {again}"
+        raise RecordError(problem, where=path, field="schema_version", remedy=advice)
     try:
         found = kind.model_validate(content)
     except ValidationError as error:
-        raise RecordError(
-            "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5]),
-            where=path,
-            field=".".join(map(str, error.errors()[0]["loc"])),
-            remedy=remedy,
-        ) from error
+        faults = [(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()[:5]]
+        problem = "; ".join(f"{field}: {message}" for field, message in faults)
+        raise RecordError(problem, where=path, field=faults[0][0], remedy=remedy) from error
     if content.get("digest") != digest_of(content):
-        raise RecordError(
-            "was changed after it was written (its digest does not match)",
-            where=path,
-            field="digest",
-            remedy=remedy,
-        )
+        problem = "was changed after it was written (its digest does not match)"
+        raise RecordError(problem, where=path, field="digest", remedy=remedy)
     return found
 
 

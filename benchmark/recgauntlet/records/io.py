@@ -51,10 +51,7 @@ class Results:
 def write_record(record: RunRecord, path: Path) -> None:
     """Write `record` to `path` atomically, compressed where the name ends in `.xz`.
 
-    Raises
-    ------
-    OutputError
-        Where the directory cannot be written or the disk is full; nothing is left behind.
+    Raises OutputError where the directory cannot be written or the disk is full; nothing is left behind.
     """
     content = to_bytes(record.sealed())
     write_atomically(path, compress(content) if path.suffix == COMPRESSED else content)
@@ -63,11 +60,8 @@ def write_record(record: RunRecord, path: Path) -> None:
 def read_record(path: Path) -> RunRecord:
     """Read and check a record, `NAME.json` or `NAME.json.xz`.
 
-    Raises
-    ------
-    RecordError
-        Where the file is truncated, has another schema version, unknown or missing fields, was edited, or contradicts
-        itself.
+    Raises RecordError where the file is truncated, has another schema version, unknown or missing fields, was edited,
+    or contradicts itself.
     """
     return parse_record(load_json(path, "a record", REMEDY), path)
 
@@ -80,10 +74,7 @@ def read_records(directory: Path) -> Results:
     of their checksums; of a merged submission the records of the submitted plugin. A directory that does not exist
     holds none. A broken file never hides the others: it is returned with its error.
 
-    Raises
-    ------
-    RecordError
-        Where `directory` is a file.
+    Raises RecordError where `directory` is a file.
     """
     if directory.is_file():
         raise RecordError(

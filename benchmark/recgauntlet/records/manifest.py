@@ -144,10 +144,7 @@ class Manifest(Part):
 def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest.
 
-    Raises
-    ------
-    RecordError
-        Where the file is truncated, edited, of another schema version, or none of a release.
+    Raises RecordError where the file is truncated, edited, of another schema version, or none of a release.
     """
     return parse_manifest(load_json(path, "the manifest of a release", REMEDY), path)
 
@@ -192,37 +189,25 @@ def is_file_safe(name: str) -> bool:
 def frozen_content(directory: Path, file: FrozenFile) -> bytes:
     """The bytes of a file of the release in `directory`, which have the checksum of the manifest.
 
-    Raises
-    ------
-    RecordError
-        Where it is missing, lies outside of the release, or has another checksum than the manifest says.
+    Raises RecordError where it is missing, lies outside of the release, or has another checksum than the manifest says.
     """
-    path = directory / file.path
-    place = PurePosixPath(file.path)
+    path, place = directory / file.path, PurePosixPath(file.path)
+
+    def fault(problem: str, field: str | None = None) -> RecordError:
+        return RecordError(problem, where=path, field=field, remedy=REMEDY)
+
     if place.is_absolute() or ".." in place.parts or "\\" in file.path or ":" in file.path:
         raise RecordError(f"names {file.path!r}, no file below it", where=directory / MANIFEST, remedy=REMEDY)
     try:
         if path.exists() and not path.is_file():
-            raise RecordError("is no plain file", where=path, remedy=REMEDY)
+            raise fault("is no plain file")
         if path.stat().st_size != file.bytes:
-            raise RecordError(
-                f"has {path.stat().st_size:,} bytes, the manifest says {file.bytes:,}",
-                where=path,
-                field="bytes",
-                remedy=REMEDY,
-            )
+            raise fault(f"has {path.stat().st_size:,} bytes, the manifest says {file.bytes:,}", "bytes")
         content = path.read_bytes()
     except OSError as error:
-        raise RecordError(
-            f"is in the manifest and cannot be read ({error.strerror})", where=path, remedy=REMEDY
-        ) from error
+        raise fault(f"is in the manifest and cannot be read ({error.strerror})") from error
     if hashlib.sha256(content).hexdigest() != file.sha256:
-        raise RecordError(
-            "was changed after it was frozen (its checksum is not the manifest's)",
-            where=path,
-            field="sha256",
-            remedy=REMEDY,
-        )
+        raise fault("was changed after it was frozen (its checksum is not the manifest's)", "sha256")
     return content
 
 

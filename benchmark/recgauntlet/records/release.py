@@ -36,10 +36,7 @@ class Release:
 def open_release(where: str | Path, root: Path = ROOT) -> Release:
     """The release `where`: the path of a directory, or a name below `root`.
 
-    Raises
-    ------
-    RecordError
-        Where there is no such directory (names that are close are suggested), or its manifest is broken.
+    Raises RecordError where there is no such directory (names that are close are suggested), or its manifest is broken.
     """
     directory = find_release(where, root)
     manifest = open_manifest(directory)

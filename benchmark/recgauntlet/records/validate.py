@@ -22,10 +22,8 @@ from recgauntlet.records.schema import REMEDY, SCHEMA_VERSIONS, Clean, RunRecord
 def parse_record(content: dict[str, Any], path: Path) -> RunRecord:
     """The record in `content`, the JSON object of the file `path`, checked.
 
-    Raises
-    ------
-    RecordError
-        Where it has another schema version, unknown or missing fields, was edited, or contradicts itself.
+    Raises RecordError where it has another schema version, unknown or missing fields, was edited, or contradicts
+    itself.
     """
     record = validated(content, RunRecord, SCHEMA_VERSIONS, path, "run the cell again", REMEDY)
     check_record(record, path)
@@ -57,10 +55,7 @@ class _Reader:
 def check_record(record: RunRecord, where: Path | None = None) -> None:
     """Check what the schema cannot: that every column can be decoded and that no column contradicts another.
 
-    Raises
-    ------
-    RecordError
-        Naming `where`, the first column at fault and what is wrong with it.
+    Raises RecordError naming `where`, the first column at fault and what is wrong with it.
     """
     columns = _Reader(where)
     if record.status == "failed":

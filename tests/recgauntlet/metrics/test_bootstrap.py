@@ -20,11 +20,6 @@ def interval(outcomes: np.ndarray) -> Estimate:
     return estimates([float(outcomes.mean())], resampled_means(outcomes))[0]
 
 
-def test_the_same_outcomes_give_the_same_interval() -> None:
-    outcomes = (np.random.default_rng(0).random((3, 500, 1)) < 0.7).astype(float)
-    assert interval(outcomes) == interval(outcomes.copy())
-
-
 def test_with_one_seed_the_interval_has_the_width_of_the_normal_approximation() -> None:
     outcomes = (np.random.default_rng(1).random((1, 2000, 1)) < 0.7).astype(float)
     found = interval(outcomes)
@@ -56,14 +51,6 @@ def test_examples_stay_paired_between_seeds_and_quantities() -> None:
     assert np.allclose(drawn.sum(axis=1), 1)
     same = np.repeat(first[:1], 3, axis=0)
     assert interval(same).low == pytest.approx(interval(first[:1]).low, abs=0.02)
-
-
-def test_draws_of_many_examples_centre_on_the_mean() -> None:
-    outcomes = (np.random.default_rng(4).random((1, 3000, 1)) < 0.5).astype(float)
-    drawn = resampled_means(outcomes, draws=1500)
-    assert drawn.shape == (1500, 1)
-    assert drawn.mean() == pytest.approx(outcomes.mean(), abs=0.002)
-    assert len(np.unique(drawn)) > 100
 
 
 def test_nothing_to_draw_from_is_refused() -> None:
@@ -120,22 +107,13 @@ def means_by_definition(outcomes: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 7])
-@pytest.mark.parametrize("kind", ["right or wrong", "half right", "differences", "large", "real"])
-def test_means_are_those_of_the_definition_to_the_last_bit(seeds: int, kind: str) -> None:
-    """But for real numbers: their sums are rounded, in whatever order they are taken."""
+def test_means_are_those_of_the_definition_to_the_last_bit(seeds: int) -> None:
+    """But for real numbers: their sums are rounded in another order."""
     rng = np.random.default_rng(5)
-    outcomes = {
-        "right or wrong": rng.integers(0, 2, (seeds, 60, 4)).astype(float),
-        "half right": rng.integers(0, 3, (seeds, 60, 4)) / 2,
-        "differences": rng.integers(-2, 3, (seeds, 60, 4)) / 2,
-        "large": rng.integers(0, 10**6, (seeds, 60, 4)).astype(float),
-        "real": rng.normal(size=(seeds, 60, 4)),
-    }[kind]
-    found, expected = resampled_means(outcomes), means_by_definition(outcomes)
-    if kind == "real":
-        assert found == pytest.approx(expected, rel=1e-12, abs=1e-12)
-    else:
-        assert found.tolist() == expected.tolist()
+    outcomes, real = rng.integers(-2, 3, (seeds, 60, 4)) / 2, rng.normal(size=(seeds, 60, 4))
+    found = resampled_means(outcomes)
+    assert found.tolist() == means_by_definition(outcomes).tolist()
+    assert resampled_means(real) == pytest.approx(means_by_definition(real), rel=1e-12, abs=1e-12)
     assert resampled_means(outcomes).tolist() == found.tolist()  # now with the draws that were kept
 
 

@@ -181,40 +181,27 @@ def _write(wanted: Wanted, files: dict[str, bytes], manifest: Manifest) -> Path:
 def _check_name(wanted: Wanted) -> None:
     """RecordError where no release may have this name, or supersede what it should."""
     name, root = wanted.name, wanted.root
+
+    def fault(problem: str, remedy: str, field: str = "NAME", where: Path | None = None) -> RecordError:
+        return RecordError(problem, where=where, field=field, remedy=remedy)
+
     if not is_file_safe(name):
-        raise RecordError(
-            f"{name!r} cannot be the name of a release",
-            field="NAME",
-            remedy="take letters, digits, dots, hyphens and underscores, a letter or digit first and last: 2026.1",
-        )
+        rule = "letters, digits, dots, hyphens and underscores, a letter or digit first and last: 2026.1"
+        raise fault(f"{name!r} cannot be the name of a release", f"take {rule}")
     taken = [other for other in release_names(root) if other.lower() == name.lower()]
     if taken or (root / name).exists():
-        raise RecordError(
-            "is there already, and a release never changes",
-            where=root / (taken[0] if taken else name),
-            field="NAME",
-            remedy="take another name; a correction is a release of its own (--supersedes, --reason)",
-        )
+        remedy = "take another name; a correction is a release of its own (--supersedes, --reason)"
+        raise fault("is there already, and a release never changes", remedy, where=root / (taken or [name])[0])
     if bool(wanted.supersedes) != bool(wanted.reason.strip()):
-        raise RecordError(
-            "a correction names the release that it supersedes, and why",
-            field="--reason" if wanted.supersedes else "--supersedes",
-            remedy="give both --supersedes and --reason, or neither",
-        )
+        field = "--reason" if wanted.supersedes else "--supersedes"
+        remedy = "give both --supersedes and --reason, or neither"
+        raise fault("a correction names the release that it supersedes, and why", remedy, field)
     if wanted.supersedes:
         old = find_release(wanted.supersedes, root)
         if old.resolve().parent != root.resolve() or open_manifest(old) is None:
-            raise RecordError(
-                "is no frozen release", where=old, field="--supersedes", remedy=f"name a release below {root}"
-            )
-        newer = superseded_by(old.name, root)
-        if newer:
-            raise RecordError(
-                f"is superseded by {newer[0]} already",
-                where=old,
-                field="--supersedes",
-                remedy=f"supersede {newer[0]}",
-            )
+            raise fault("is no frozen release", f"name a release below {root}", "--supersedes", old)
+        if newer := superseded_by(old.name, root):
+            raise fault(f"is superseded by {newer[0]} already", f"supersede {newer[0]}", "--supersedes", old)
 
 
 def _collected(wanted: Wanted) -> tuple[list[RunRecord], list[BestKnown]]:

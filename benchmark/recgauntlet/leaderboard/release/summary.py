@@ -47,10 +47,7 @@ def summary_of(release: Release) -> tuple[tuple[SummaryRow, ...], tuple[Evaluati
     """The rows of a release and the settings of its tasks: the manifest's, or computed from the records of a directory
     that nobody froze.
 
-    Raises
-    ------
-    RecordError
-        Where such a directory mixes settings of one task, so that there is no single ranking.
+    Raises RecordError where such a directory mixes settings of one task, so that there is no single ranking.
     """
     if release.manifest is not None:
         return release.manifest.summary, tuple(task.setting for task in release.manifest.tasks)

@@ -50,10 +50,7 @@ def write_archive(files: Mapping[str, bytes]) -> bytes:
 def read_archive(path: Path) -> tuple[dict[str, bytes], tuple[Finding, ...]]:
     """The files of an archive that may be read, and everything that is wrong with the others.
 
-    Raises
-    ------
-    RecordError
-        Where there is no archive at all, or one that is too large to look at.
+    Raises RecordError where there is no archive at all, or one that is too large to look at.
     """
     try:
         if path.stat().st_size > LARGEST_ARCHIVE:

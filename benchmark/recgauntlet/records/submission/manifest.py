@@ -19,7 +19,6 @@ from recgauntlet.records.schema import RunRecord
 SCHEMA_VERSION: Literal[1] = 1
 KIND: Literal["submission"] = "submission"
 REMEDY = "pack it again with recgauntlet submit"
-LONGEST_NAME = 64
 LONGEST_LINE = 200
 LONGEST_NOTE = 2000
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
@@ -139,10 +138,7 @@ class Submission(Part):
 def parse_submission(content: dict[str, Any], where: Path) -> Submission:
     """The content of a `manifest.json`, checked.
 
-    Raises
-    ------
-    RecordError
-        Where it is none of a submission, was edited, or says what may not be said.
+    Raises RecordError where it is none of a submission, was edited, or says what may not be said.
     """
     if content.get("kind") != KIND:
         raise RecordError("is no manifest of a submission", where=where / MANIFEST, field="kind", remedy=REMEDY)

@@ -31,10 +31,7 @@ class Opened:
 def open_archive(path: Path) -> Opened:
     """The submission in an archive.
 
-    Raises
-    ------
-    RecordError
-        Where there is no archive.
+    Raises RecordError where there is no archive.
     """
     files, faults = read_archive(path)
     return _opened(files, list(faults), path)

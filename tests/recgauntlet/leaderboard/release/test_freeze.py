@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,6 @@ from recgauntlet.leaderboard.release.freeze import Wanted, freeze
 from recgauntlet.leaderboard.release.summary import summary_rows
 from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, write_best_known
 from recgauntlet.records.columns import BitColumn, FloatColumn
-from recgauntlet.records.io import write_record
 from recgauntlet.records.manifest import MANIFEST, read_manifest
 from recgauntlet.records.references import PluginRef
 from recgauntlet.records.release import open_release
@@ -296,18 +294,3 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatc
     with pytest.raises(OutputError, match="No space left"):
         freeze(Wanted("2026.1", (source,), tmp_path / "results"))
     assert list((tmp_path / "results").iterdir()) == []
-
-
-def test_a_release_takes_a_fraction_of_its_records(tmp_path: Path) -> None:
-    records = small(further=True)
-    for number, record in enumerate(records):
-        write_record(record, tmp_path / "json" / f"{number}.json")
-    directory = make_release(tmp_path, records=records)
-    sizes = [sum(p.stat().st_size for p in place.rglob("*") if p.is_file()) for place in (tmp_path / "json", directory)]
-    assert sizes[1] < sizes[0] / 3
-
-
-def test_the_manifest_is_json_that_says_what_is_frozen(tmp_path: Path) -> None:
-    content = json.loads((make_release(tmp_path, records=small()) / MANIFEST).read_text())
-    assert (content["kind"], content["schema_version"], content["name"]) == ("release", 2, "2026.1")
-    assert content["tasks"][0]["suite"] == {"id": "preview-1", "version": "1", "fingerprint": "e" * 64}
