@@ -29,8 +29,8 @@ _GRAMMAR = "RELEASE/TASK/MODEL/DEFENSE, like 2026.5/video-watch/nrms/trades"
 class Board:
     """A release's tables and the records behind them, by digest.
 
-    `where` is what it was opened by. `digest` is the SHA-256 of the frozen manifest; where nobody froze the directory
-    (`frozen` is false), it is one over the digests of its records, and `date` is "".
+    `where` is what it was opened by. `digest` is the SHA-256 of the frozen manifest; where the directory is not frozen
+    (`frozen` is false), it is a hash of the digests of its records, and `date` is "".
     """
 
     where: str
@@ -129,7 +129,7 @@ def slug(text: str) -> str:
 def locate(address: str, root: Path = ROOT) -> Scope:
     """What `address` names: `RELEASE[/TASK[/MODEL[/DEFENSE]]]`.
 
-    RELEASE is a name or a path, which may hold slashes itself. TASK may say its track (`video-watch:demo`); the
+    RELEASE is a name or a path, which may hold slashes itself. TASK may name its track (`video-watch:demo`); the
     standard track is meant where it does not. Where rows have one name, DEFENSE ends in `~` and the beginning of the
     row's id. A slash inside a name is written `%2F`.
 

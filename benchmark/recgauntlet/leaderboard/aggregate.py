@@ -23,7 +23,7 @@ def outcomes(
 
     The unit that the bootstrap resamples is a pair (one clicked and one unclicked candidate shown to one
     user): its two examples are not independent. All quantities of a row are resampled together, so that the
-    interval of a retained share knows that robust and clean accuracy go together.
+    interval of a retained share includes the correlation of robust and clean accuracy.
     """
     attacked: dict[tuple[str, Tier], list[TierOutcome]] = {}
     certified: dict[tuple[str, Tier], BoolArray] = {}
@@ -72,20 +72,13 @@ def outcomes(
 
 def quality(records: Sequence[DecodedRecord]) -> Quality:
     """Ranking metrics on the clean impressions, the mean over seeds."""
-    found = np.array([_quality_of(record) for record in records]).mean(axis=0)
-    return Quality(*found.tolist())
-
-
-def _quality_of(record: DecodedRecord) -> tuple[float, ...]:
-    users = np.repeat(np.array(record.clean.impression_users), record.ranked.sizes)
-    return (
-        metrics.auc(record.labels, record.scores),
-        metrics.gauc(record.labels, record.scores, users),
-        record.ranked.auc(),
-        record.ranked.mrr(),
-        float(record.ranked.ndcg_each(5).mean()),
-        float(record.ndcg10.mean()),
-    )
+    found = []
+    for record in records:
+        users = np.repeat(np.array(record.clean.impression_users), record.ranked.sizes)
+        pooled = (metrics.auc(record.labels, record.scores), metrics.gauc(record.labels, record.scores, users))
+        ndcg = (record.ranked.ndcg_each(5).mean(), record.ndcg10.mean())
+        found.append([*pooled, record.ranked.auc(), record.ranked.mrr(), *ndcg])
+    return Quality(*np.array(found).mean(axis=0).tolist())
 
 
 def cost(records: Sequence[RunRecord]) -> Cost:

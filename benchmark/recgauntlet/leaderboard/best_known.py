@@ -1,4 +1,4 @@
-"""What best known attacks say of a table's rows, apart from all that ranks: attached after the tables are built."""
+"""Results of best known attacks for a table's rows, attached after the tables are built; they never change a rank."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from recgauntlet.records.schema import RunRecord
 def with_best_known(
     tables: Sequence[TaskTable], records: Iterable[RunRecord], found: Sequence[BestKnown]
 ) -> tuple[TaskTable, ...]:
-    """The tables of `records`, their rows with what `found` says of them. Ranks and cells stay as they are."""
+    """The tables of `records`, with the results of `found` in their rows. Ranks and cells stay as they are."""
     by_digest = {record.digest: record for record in records}
     in_order = sorted({known.digest: known for known in found}.values(), key=lambda known: known.digest)
     return tuple(
@@ -69,5 +69,5 @@ def _cell(threat: str, records: Sequence[RunRecord], found: Sequence[BestKnown])
         seeds.append(record.seed)
     if not seeds:
         return None
-    told = tuple(BestKnownAttack(*who, broken) for who, broken in sorted(attacks.items()))
-    return BestKnownCell(threat, float(np.mean(suite)), float(np.mean(best)), tuple(seeds), told)
+    broken_by = tuple(BestKnownAttack(*who, broken) for who, broken in sorted(attacks.items()))
+    return BestKnownCell(threat, float(np.mean(suite)), float(np.mean(best)), tuple(seeds), broken_by)

@@ -116,8 +116,8 @@ def sentence(at: RowAt) -> str:
 
 
 def leaderboard_url() -> str:
-    """Where the leaderboard is published, by the package's metadata (the project URL "Leaderboard"); "" where it says
-    nothing."""
+    """Where the leaderboard is published, by the package's metadata (the project URL "Leaderboard"); "" where there
+    is none."""
     return _urls().get("leaderboard", "")
 
 

@@ -70,7 +70,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class TableCell:
-    """A cell: a text, or a number with its interval and marks. `tied` entries cannot be told from the best one."""
+    """A cell: a text, or a number with its interval and marks. `tied` entries overlap the best one."""
 
     text: str
     low: str = ""
@@ -109,8 +109,8 @@ class PaperTable:
 def build_paper_tables(board: Board, chosen: Selection, columns: Sequence[str] = DEFAULT) -> tuple[PaperTable, ...]:
     """One paper table for each table of the board in which something is chosen; RecordError where nothing is.
 
-    In each column of accuracies the best is marked, and what cannot be told from it: its interval overlaps that of the
-    best, the rule that the board ranks by. Rows that the board refuses to rank (a failed gate, too few seeds) are shown
+    In each column of accuracies the best is marked, and entries whose interval overlaps that of the best, by the rule
+    of the leaderboard's ranks. Rows that the board refuses to rank (a failed gate, too few seeds) are shown
     and compete for nothing.
     """
     tables = {table.setting: table for table in board.tables}

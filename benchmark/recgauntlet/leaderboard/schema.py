@@ -215,7 +215,7 @@ class BestKnownCell:
 @dataclass(frozen=True)
 class Row:
     """A model trained under a defense, over its seeds. `rank` is None where the row is not ranked: `flags`
-    say why.
+    give the reasons.
 
     `worst` is the ranked threat with the lowest robust accuracy at the standard tier, None where there is
     none. `clean_by_seed` is in the order of `sources`.

@@ -36,18 +36,8 @@ COLUMNS = {
 }
 """Column name of a field of a ranking or a promotion, where it differs from the field's name."""
 _PLUGINS = [f"{plugin}{part}" for plugin in ("model", "defense") for part in ("", "_version", "_hyperparameters")]
-IDENTITY = (
-    "task",
-    "version",
-    "track",
-    "simulated",
-    "suite",
-    *_PLUGINS,
-    "seeds",
-    "examples",
-    "release",
-    "release_sha256",
-)
+_TABLE = ("task", "version", "track", "simulated", "suite")
+IDENTITY = (*_TABLE, *_PLUGINS, "seeds", "examples", "release", "release_sha256")
 """Columns that every CSV has, whichever columns are chosen."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,16 +77,8 @@ def pairs_needed(parts: Components, *, seeds: int, difference: float, power: flo
     def enough(pairs: int) -> bool:
         return power_of(parts, seeds=seeds, pairs=pairs, difference=difference, alpha=alpha) >= power
 
-    high = 2
-    while not enough(high):
-        high *= 2
-        if high > MOST_PAIRS:
-            return None
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    least = bisect_left(range(MOST_PAIRS + 1), True, lo=2, key=enough)
+    return least if least <= MOST_PAIRS else None
 
 
 def needs(

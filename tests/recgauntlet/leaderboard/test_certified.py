@@ -177,9 +177,9 @@ def test_the_frame_has_it_for_its_rows_and_examples_alone(tmp_path: Path) -> Non
 def test_a_table_for_a_paper_has_the_column_when_asked(tmp_path: Path) -> None:
     for number, record in enumerate(mixed()):
         write_record(record, tmp_path / f"{number}.json")
-    (sheet,) = build_paper_tables(open_board(tmp_path), Selection(), ("clean_accuracy", "certified_accuracy"))
-    assert [(head.group, head.title) for head in sheet.heads] == [("", "clean"), ("stuffing", "standard, certified")]
-    told = {line.defense: line.entries[1].text for line in sheet.lines}
+    (paper,) = build_paper_tables(open_board(tmp_path), Selection(), ("clean_accuracy", "certified_accuracy"))
+    assert [(head.group, head.title) for head in paper.heads] == [("", "clean"), ("stuffing", "standard, certified")]
+    told = {line.defense: line.entries[1].text for line in paper.lines}
     assert told["standard"] == "n/a"
     assert float(told["smooth"]) > 0
 

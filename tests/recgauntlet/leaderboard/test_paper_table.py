@@ -66,7 +66,7 @@ def cells_of(paper: PaperTable, group: str) -> dict[str, TableCell]:
     return {line.defense: line.entries[place] for line in paper.lines}
 
 
-def test_a_sheet_shows_the_numbers_of_the_table(board: Board) -> None:
+def test_a_paper_table_has_the_numbers_of_the_table(board: Board) -> None:
     (table,) = (table for table in board.tables if table.task == "shop")
     paper = paper_table_of(board)
     for row, line in zip(table.rows, paper.lines, strict=True):

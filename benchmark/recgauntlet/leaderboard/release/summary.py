@@ -45,7 +45,7 @@ def summary_rows(tables: Sequence[TaskTable]) -> tuple[SummaryRow, ...]:
 
 def summary_of(release: Release) -> tuple[tuple[SummaryRow, ...], tuple[EvaluationSetting, ...]]:
     """The rows of a release and the settings of its tasks: the manifest's, or computed from the records of a directory
-    that nobody froze.
+    that is not frozen.
 
     Raises RecordError where such a directory mixes settings of one task, so that there is no single ranking.
     """

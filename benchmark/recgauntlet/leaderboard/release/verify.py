@@ -118,7 +118,7 @@ def _record(directory: Path, file: FrozenFile) -> RunRecord:
 
 
 def _facts(manifest: Manifest, directory: Path, records: list[RunRecord]) -> Iterator[tuple[str, str]]:
-    """Fields of the manifest that are not what the records say."""
+    """Fields of the manifest that contradict the records."""
     for number, why in mixed_settings(records).items():
         record = records[number]
         yield "tasks", f"{record.task.id} {record.model.name} {record.defense.name} seed {record.seed}: {why}"
