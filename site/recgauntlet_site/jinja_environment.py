@@ -14,10 +14,10 @@ from recgauntlet.core.card import RANKING_TIER, TIERS
 from recgauntlet.leaderboard.compare import twin_of
 from recgauntlet.leaderboard.schema import FailedCell
 from recgauntlet_site import format as text
-from recgauntlet_site.filters import filter_values
+from recgauntlet_site.filters import filter_values, filters_of
 
 _FILTERS = (
-    *(text.budget, text.counted, text.joined, text.limits, text.percent, text.points),
+    *(text.budget, text.counted, text.headline, text.joined, text.limits, text.percent, text.points),
     *(text.queries, text.scalar, text.seconds, text.size, text.times),
 )
 
@@ -47,6 +47,7 @@ def _environment() -> Environment:
         SURFACES=text.SURFACES,
         GOALS=text.GOALS,
         filter_values=filter_values,
+        filters_of=filters_of,
         twin_of=twin_of,
     )
     return environment

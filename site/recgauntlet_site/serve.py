@@ -1,11 +1,11 @@
-"""The site on this machine alone, made anew when records change."""
+"""Serve the site on this machine alone, and render it again when records change."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,15 +16,14 @@ from recgauntlet.core.errors import OutputError
 HOST = "127.0.0.1"
 LOOKS_EVERY = 1.0
 """Seconds between looks at the records."""
-State = frozenset[tuple[str, int, int]]
 
 
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """No log of requests: the terminal shows changes of records."""
+        """Requests are not logged: the terminal shows changes of records."""
 
     def end_headers(self) -> None:
-        self.send_header("Cache-Control", "no-store")  # a page that was made anew is seen at the next reload
+        self.send_header("Cache-Control", "no-store")  # a page that is rendered again is seen at the next reload
         super().end_headers()
 
 
@@ -35,13 +34,13 @@ def serving(directory: Path, port: int) -> Iterator[str]:
     Raises
     ------
     OutputError
-        Where the port cannot be had.
+        Where the port cannot be used.
     """
     try:
         server = ThreadingHTTPServer((HOST, port), partial(_Quiet, directory=str(directory)))
     except (OSError, OverflowError) as error:
         raise OutputError(
-            f"port {port} cannot be had ({error})", field="--port", remedy="choose another, or 0 for any that is free"
+            f"port {port} cannot be used ({error})", field="--port", remedy="choose another, or 0 for any that is free"
         ) from error
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -53,17 +52,13 @@ def serving(directory: Path, port: int) -> Iterator[str]:
         thread.join()
 
 
-def state_of(directories: Sequence[Path]) -> State:
-    """What would change if a record did: path, time and size of every file below `directories`."""
+def state_of(directories: Sequence[Path]) -> frozenset[tuple[str, int, int]]:
+    """Path, time and size of everything below `directories`: equal while no record changes."""
     found = set()
-    for directory in directories:
-        for path in directory.rglob("*"):
-            try:
-                told = path.stat()
-            except OSError:  # gone since it was listed
-                continue
-            if path.is_file():
-                found.add((str(path), told.st_mtime_ns, told.st_size))
+    for path in (path for directory in directories for path in directory.rglob("*")):
+        with suppress(FileNotFoundError):  # gone since it was listed
+            stat = path.stat()
+            found.add((str(path), stat.st_mtime_ns, stat.st_size))
     return frozenset(found)
 
 

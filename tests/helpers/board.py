@@ -3,6 +3,7 @@ it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,14 @@ from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet.records.io import Results, read_records, write_record
 from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.render import render_site
+
+
+def render_records(directory: Path, records: Iterable[RunRecord]) -> dict[str, bytes]:
+    """The site of `records`, which are written to `directory`, without the card of any task."""
+    for number, record in enumerate(records):
+        write_record(record, directory / f"{number}.json")
+    return dict(render_site([("mine", directory, read_records(directory))], cards=lambda table: None))
+
 
 HOSTILE = '<script>alert("x")</script>'
 REVERSED = "pgd\u202etxet\u2066"

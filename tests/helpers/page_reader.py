@@ -1,4 +1,4 @@
-"""Reads a page as a browser would: elements with their attributes and text, and whether the tags nest."""
+"""Reads a page as a browser would: elements with their attributes and text. Tags must nest."""
 
 from __future__ import annotations
 
@@ -45,7 +45,6 @@ class _Reader(HTMLParser):
         super().__init__()
         self.root = Element("document", {})
         self.open = [self.root]
-        self.faults: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         element = Element(tag, {name: value or "" for name, value in attrs})
@@ -57,19 +56,16 @@ class _Reader(HTMLParser):
         self.open[-1].children.append(Element(tag, {name: value or "" for name, value in attrs}))
 
     def handle_endtag(self, tag: str) -> None:
-        if self.open[-1].tag != tag:
-            self.faults.append(f"</{tag}> closes <{self.open[-1].tag}> at {self.getpos()}")
-            return
-        self.open.pop()
+        assert self.open.pop().tag == tag, f"</{tag}> at {self.getpos()} closes another element"
 
     def handle_data(self, data: str) -> None:
         self.open[-1].children.append(data)
 
 
-def read_page(text: str) -> tuple[Element, list[str]]:
-    """The document, and the places where tags do not nest."""
+def read_page(text: str | bytes) -> Element:
+    """The document; an error where tags do not nest."""
     reader = _Reader()
-    reader.feed(text)
+    reader.feed(text if isinstance(text, str) else text.decode())
     reader.close()
-    left = [f"<{element.tag}> is never closed" for element in reader.open[1:]]
-    return reader.root, reader.faults + left
+    assert reader.open == [reader.root], "an element is never closed"
+    return reader.root

@@ -5,29 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from board import render_records
 from page_reader import Element, read_page
 from synthetic_records import make_record
-
-from recgauntlet.records.io import read_records, write_record
-from recgauntlet.records.schema import RunRecord
-from recgauntlet_site.render import render_site
-
-
-def files_of(directory: Path, *records: RunRecord) -> dict[str, bytes]:
-    for number, record in enumerate(records):
-        write_record(record, directory / f"{number}.json")
-    return dict(render_site([("made", directory, read_records(directory))], cards=lambda table: None))
-
-
-def page_of(files: dict[str, bytes]) -> Element:
-    page, faults = read_page(files["tasks/shop-standard.html"].decode())
-    assert faults == []
-    return page
 
 
 def test_a_certified_row_brings_a_column_in_which_others_are_not_applicable(tmp_path: Path) -> None:
     smooth = make_record(defense="smooth", certified=True)
-    page = page_of(files_of(tmp_path, make_record(), smooth))
+    page = read_page(render_records(tmp_path, [make_record(), smooth])["tasks/shop-standard.html"])
     board = page.all("table", class_="board")[0]
     heads = [head.text() for head in board.all("thead")[0].all("th")]
     assert heads[3:7] == [
@@ -49,14 +34,13 @@ def test_a_certified_row_brings_a_column_in_which_others_are_not_applicable(tmp_
 
 
 def test_a_page_without_certificates_does_not_speak_of_them(tmp_path: Path) -> None:
-    files = files_of(tmp_path, make_record(), make_record(defense="pgd"))
+    files = render_records(tmp_path, [make_record(), make_record(defense="pgd")])
     assert b"ertified" not in b"".join(files[name] for name in files if not name.startswith(("records/", "about")))
 
 
 def test_the_json_has_it_where_a_row_has(tmp_path: Path) -> None:
-    content = json.loads(
-        files_of(tmp_path, make_record(), make_record(defense="smooth", certified=True))["leaderboard.json"]
-    )
+    records = [make_record(), make_record(defense="smooth", certified=True)]
+    content = json.loads(render_records(tmp_path, records)["leaderboard.json"])
     cells = {row["defense"]["name"]: row["threats"][0]["cells"][0] for row in content["tables"][0]["rows"]}
     assert "certified" not in cells["standard"]
     assert cells["smooth"]["certified"]["value"] > 0

@@ -49,11 +49,6 @@ def test_the_json_has_all_that_is_on_the_page(board: Board) -> None:
     assert shop["failed"][0]["stage"] == "training"
 
 
-def test_copies_of_records_are_the_records(board: Board) -> None:
-    copies = {content for name, content in board.files.items() if name.startswith("records/")}
-    assert copies == {path.read_bytes() for path, _ in board.results.records}
-
-
 def test_a_compressed_record_is_copied_as_json(tmp_path: Path) -> None:
     record = make_record()
     write_record(record, tmp_path / "in" / "one.json")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from board import CARD
 from synthetic_records import make_record
 
-from recgauntlet.core.task import find_task
+from recgauntlet.core.card import TIERS
 from recgauntlet.leaderboard.address import slug
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.schema import TaskTable, ThreatColumn, TierBudget
@@ -57,36 +58,19 @@ def test_numbers_and_names_as_text(told: str, expected: str) -> None:
     assert told == expected
 
 
-def column(surface: str, amounts: tuple[float, ...], characters: int = 0, name: str = "x") -> ThreatColumn:
-    tiers = ("low", "standard", "high")
-    budgets = tuple(
-        TierBudget(tier, amount, characters, 200)  # type: ignore[arg-type]
-        for tier, amount in zip(tiers, amounts, strict=True)
-    )
-    return ThreatColumn(name, surface, "flip", True, budgets)  # type: ignore[arg-type]
-
-
 def test_budgets_as_text() -> None:
-    assert budget(column("candidate-text", (1, 2, 4)), None) == "1 / 2 / 4 words"
-    assert budget(column("candidate-text", (1, 2, 4), 8), None) == "1 / 2 / 4 words, or 8 / 8 / 8 characters"
-    assert budget(column("history", (1, 2, 5)), None) == "1 / 2 / 5 items"
-    assert budget(column("embedding", (0.1, 0.25, 0.5), name="embedding"), CARD).endswith(
-        "mean norm of the model’s embeddings (L2)"
-    )
-    assert budget(ThreatColumn("x", "history", "flip", True, ()), None) == "not applicable to any model in this table"
-    assert queries(column("history", (1, 2, 5))) == "200"
+    budgets = tuple(TierBudget(tier, amount, 0, 200) for tier, amount in zip(TIERS, (1, 2, 5), strict=True))
+    column = ThreatColumn("x", "history", "flip", True, budgets)
+    assert budget(column, None) == "1 / 2 / 5 items"
+    assert queries(column) == "200"
+    assert limits(column, None) == []
+    assert budget(replace(column, budgets=()), None) == "not applicable to any model in this table"
+    ball = ThreatColumn("embedding", "embedding", "flip", True, budgets)
+    assert budget(ball, CARD).endswith("mean norm of the model’s embeddings (L2)")
 
 
 def demo_table(**options: object) -> TaskTable:
     return build_table([make_record(**options)])[0]  # type: ignore[arg-type]
-
-
-def test_the_limits_of_a_real_card_as_text() -> None:
-    card = find_task("video-watch").card
-    told = limits(column("history", (1, 2, 5), name="history-perturbation"), card)
-    assert told[0] == "replace, insert and delete among the last 50"
-    assert "cosine" in told[1]
-    assert limits(column("history", (1, 2, 5)), None) == []
 
 
 def test_a_table_without_ranked_rows_says_so() -> None:

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from board import HOSTILE, Board
+from board import HOSTILE, Board, render_records
 from chromium import in_browser
 from synthetic_records import make_record
 
-from recgauntlet.records.io import read_records, write_record
 from recgauntlet.records.schema import RunRecord
-from recgauntlet_site.render import render_site
 
 pytestmark = in_browser
 KINDS = ("index.html", "about.html", "tasks/shop-standard.html", "tasks/shop-demo.html", "models/nrms.html")
@@ -250,16 +248,6 @@ def test_the_curves_can_be_zoomed_and_follow_the_table(visit: Open) -> None:
     assert lines.count() == 2
 
 
-def test_a_selection_copies_every_row_that_is_shown(visit: Open) -> None:
-    page = visit(TASK)
-    page.fill('input[name="q"]', "nrms")
-    text = page.evaluate(
-        "getSelection().selectAllChildren(document.querySelector('#board')), getSelection().toString()"
-    )
-    for name in shown_rows(page):
-        assert name in " ".join(text.split())
-
-
 @pytest.mark.parametrize("path", KINDS)
 @pytest.mark.parametrize("width", [360, 768, 1280])
 def test_nothing_sticks_out_at_any_width(visit: Open, site: Path, path: str, width: int) -> None:
@@ -324,20 +312,16 @@ def test_hostile_names_show_as_text(visit: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "records", "words"),
+    ("records", "words"),
     [
-        ("empty", [], "There are no records yet"),
-        ("one", [make_record()], "fewer than three seeds"),
-        ("failed", [make_record(failure="no data")], "No run of this task has finished"),
+        ([], "There are no records yet"),
+        ([make_record()], "fewer than three seeds"),
+        ([make_record(failure="no data")], "No run of this task has finished"),
     ],
+    ids=["empty", "one", "failed"],
 )
-def test_little_or_nothing_has_its_own_look(
-    visit: Open, tmp_path: Path, name: str, records: list[RunRecord], words: str
-) -> None:
-    for number, record in enumerate(records):
-        write_record(record, tmp_path / "results" / f"{number}.json")
-    found = [(name, tmp_path / "results", read_records(tmp_path / "results"))] if records else []
-    root = written(dict(render_site(found, cards=lambda table: None)), tmp_path / "site")
+def test_little_or_nothing_has_its_own_look(visit: Open, tmp_path: Path, records: list[RunRecord], words: str) -> None:
+    root = written(render_records(tmp_path / "results", records), tmp_path / "site")
     page = visit("index.html", root)
     assert words in page.content()
     for file in (root / "tasks").glob("*.html"):

@@ -6,22 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from board import render_records
 from page_reader import Element, read_page
 from synthetic_records import failed_gate, make_record
 
-from recgauntlet.records.io import read_records, write_record
 from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.pages import start
-from recgauntlet_site.render import render_site
 
 FALLS = {"tampering": (0.5, 0.4, 0.3)}
 
 
 def start_page(records: list[RunRecord], directory: Path) -> Element:
-    for number, record in enumerate(records):
-        write_record(record, directory / f"{number}.json")
-    files = dict(render_site([("mine", directory, read_records(directory))], cards=lambda table: None))
-    return read_page(files["index.html"].decode())[0]
+    return read_page(render_records(directory, records)["index.html"])
 
 
 def lines_of(page: Element) -> dict[str, list[str]]:

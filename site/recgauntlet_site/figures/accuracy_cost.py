@@ -79,7 +79,7 @@ def _describe(points: Sequence[Point], best: Sequence[Point], rows: PlottedRows)
 
 
 def _draw(points: Sequence[Point], best: Sequence[Point], rows: PlottedRows) -> matplotlib.figure.Figure:
-    figure = new_figure(330)
+    figure = new_figure(380)
     ax = figure.add_subplot(xlabel="Training FLOPs, relative to the undefended row", xscale="log")
     title(ax, "Robust accuracy under the worst ranked threat, %")
     costs = [point.cost for point in points]

@@ -109,7 +109,7 @@ def _draw(
     points: Sequence[Point], best: Sequence[Point], column: ThreatColumn, rows: PlottedRows
 ) -> matplotlib.figure.Figure:
     few = len(points) <= FEW
-    figure = new_figure(330)
+    figure = new_figure(380)
     ax = figure.add_subplot(xlabel="Clean accuracy, %")
     title(ax, f"Robust accuracy under {visible(column.id)}, %")
     for point in sorted(points, key=lambda point: -point.cost):  # small markers above large ones

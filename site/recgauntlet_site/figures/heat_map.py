@@ -44,7 +44,7 @@ MOST_COLUMNS = 10
 """Columns of which each is wide enough for "61.2"."""
 _HIGH = 17.0
 """Points that a row is high."""
-_SMALL = 9.6
+_SMALL = 10.0
 """The size of letters in cells and of budgets."""
 _GAP = 0.22
 """Between the columns of two threats, in widths of a column."""

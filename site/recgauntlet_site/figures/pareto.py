@@ -16,9 +16,8 @@ def front(values: Sequence[tuple[float, ...]]) -> list[bool]:
         return []
     points = np.array(values, dtype=np.float64)
     as_high = np.all(points[:, None] >= points, axis=2)  # [other, own]
-    higher = np.any(points[:, None] > points, axis=2)
-    beaten = np.any(as_high & higher, axis=0)
-    return [not one for one in beaten.tolist()]
+    on_front: list[bool] = (~np.any(as_high & ~as_high.T, axis=0)).tolist()
+    return on_front
 
 
 def staircase(points: Sequence[Point], left: float, bottom: float) -> list[Point]:

@@ -222,7 +222,7 @@ def _draw_panel(ax: Axes, panel: _Panel, grid: CurveGrid) -> None:
         if len(panel.curves) <= _MOST_BANDS and panel.undefended is None:
             low, high = ([100 * getattr(p.accuracy, end) for p in curve.points.values()] for end in ("low", "high"))
             ax.fill_between(_xs(grid, curve), low, high, color=series.colour, alpha=0.12, lw=0)
-    labels = [fitted(curve.row.label, 140) for curve in panel.curves]
+    labels = [fitted(curve.row.label) for curve in panel.curves]
     ax.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.08), handlelength=2.2)
 
 

@@ -44,10 +44,10 @@ IN_DARK = {INK: "#e8e6e0", FAINT: "#a3abb4", RULE: "#32383f", PAPER: "#14171b"} 
 
 WIDTH = 400.0
 """Points that a figure is wide. A phone shows them on 360 pixels: letters are legible from LETTERS on."""
-LETTERS = 10.5
-LINE = 15.0
+LETTERS = 11.5
+LINE = 16.5
 """Points from one line of text to the next."""
-_LONGEST_LABEL = 150.0
+_LONGEST_LABEL = 154.0
 _STEPS = 120
 """Iterations of `adjust_text`. Limited by number and not by time, so that every build gives the same figure."""
 
@@ -132,7 +132,7 @@ def legend(figure: matplotlib.figure.Figure, entries: Sequence[tuple[Artist, str
     """Complete a figure by the legend below it (it grows by that much) and compute its layout: `notes`, then handles
     with labels in as many columns as fit."""
     labels = [fitted(label, WIDTH - 40) for _, label in entries]
-    widest = max(map(width_of, labels), default=0.0) + 38
+    widest = max(map(width_of, labels), default=0.0) + 28
     columns = max(1, min(len(entries), int(WIDTH / widest)))
     notes = [wrapped(note) for note in notes if note]
     lines = -(-len(entries) // columns) + sum(note.count("\n") + 1 for note in notes)

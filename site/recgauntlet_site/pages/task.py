@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from recgauntlet.core.card import TaskCard, TrackCard
+from recgauntlet.core.card import TaskCard
 from recgauntlet.leaderboard.address import row_anchor, slug
 from recgauntlet.leaderboard.build import apart
 from recgauntlet.leaderboard.flags import Flag
@@ -16,8 +16,7 @@ from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatCells, ThreatCo
 from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.columns import Column, columns_of
 from recgauntlet_site.figures import SERIES, CurveGrid, Figure, curve_grid, figures_of
-from recgauntlet_site.filters import Filter, filters_of
-from recgauntlet_site.format import distinct, headline, row_name, visible
+from recgauntlet_site.format import distinct, row_name, visible
 from recgauntlet_site.pages.examples import Example, examples_of
 
 Cards = Callable[[TaskTable], TaskCard | None]
@@ -60,16 +59,6 @@ class TaskPage:
         return self.card.title if self.card else self.table.task
 
     @property
-    def headline(self) -> str:
-        """The best row and its cost in one or two sentences."""
-        return headline(self.table)
-
-    @property
-    def track(self) -> TrackCard | None:
-        """The card of the table's track."""
-        return self.card.track(self.table.track) if self.card else None
-
-    @property
     def models(self) -> list[str]:
         """The models' names, each once."""
         return sorted({row.model.name for row in self.table.rows})
@@ -99,11 +88,6 @@ class TaskPage:
     def sort_keys(self) -> list[tuple[str, str]]:
         """The keys and titles of the columns by which a phone, which shows no column heads, sorts the rows."""
         return [(column.key, f"{column.head} {column.note}".strip()) for column in self.columns if column.shown]
-
-    @property
-    def filters(self) -> list[Filter]:
-        """The filters above the table."""
-        return filters_of([self.table])
 
     def anchor_of(self, row: Row) -> str:
         """The permanent anchor of a row of the table."""

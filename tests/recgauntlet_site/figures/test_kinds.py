@@ -233,18 +233,6 @@ def test_cost_is_relative_to_the_twin_and_models_without_defenses_are_left_out(f
     assert "1×" in texts(figure)
 
 
-def test_the_dearer_is_never_left_of_the_cheaper(few: TaskTable) -> None:
-    values = {"standard": (0.7, 0.5, 1.0), "fgm": (0.8, 0.6, 1.5), "pgd": (0.75, 0.65, 3.0), "flat": (0.9, 0.9, 6.0)}
-    table = with_values(few, values)
-    found = {row.series.colour: row.row.defense.name for row in plotted_rows(table).all}
-    across = {
-        found[line.get_markeredgecolor()]: line.get_xdata()[0]
-        for line in lines(present(accuracy_cost(table)))
-        if line.get_marker() == "_"
-    }
-    assert sorted(across, key=lambda name: across[name]) == ["standard", "fgm", "pgd", "flat"]
-
-
 def test_the_heat_map_prints_every_value_and_hatches_what_is_not_read(forty: TaskTable) -> None:
     figure = present(heat_map(forty))
     (ax,) = figure.drawing.axes
