@@ -96,9 +96,9 @@ class Point:
 
     @property
     def cost(self) -> float:
-        """Training FLOPs relative to the undefended row of the same model, which has 1."""
+        """Training FLOPs relative to the undefended row of the same model, which has 1, within what an axis shows."""
         ratio = self.row.row.cost.flops_ratio
-        return ratio if ratio is not None and 0 < ratio < float("inf") else 1.0
+        return min(max(ratio, 1e-3), 1e5) if ratio is not None and ratio > 0 else 1.0
 
     @property
     def cost_text(self) -> str:
