@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 class Attack(ABC):
     """Searches for inputs on which the victim errs.
 
-    `perturb` returns inputs, never verdicts: the evaluator scores them again and the verifier checks the
-    budget. Every example of the batch is to be pushed to the wrong side of 0: down where its label is 1, up
-    where it is 0. The result has the same examples in the same order. Hyper-parameters are keyword-only
-    constructor arguments.
+    `perturb` returns inputs, never verdicts: the evaluator scores them again and the verifier checks the budget. Every
+    example of the batch is to be pushed to the wrong side of 0: down where its label is 1, up where it is 0. The result
+    has the same examples in the same order. Hyper-parameters are keyword-only constructor arguments.
     """
 
     name: ClassVar[str]

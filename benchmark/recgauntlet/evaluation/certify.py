@@ -1,31 +1,19 @@
 """The evaluator's certificate of a smoothed model: examples that no legal input of a threat can turn, by counting.
 
-What is certified is a `DeletionSmoothed` model exactly as it is served and attacked. Let `v_1 ... v_k` be the votes'
-probabilities of the right answer on the clean input; the answer is right where their mean is above one half. Let an
-attacker touch `t` elements (words, or history items that go or come), each of which at most `m` votes see.
-
-A vote that sees none of the touched elements reads the same input as before: which votes see a word depends on its
-place alone and which see an item on the item alone, untouched words keep their places, and untouched items keep their
-order. So its probability is what it was. At most `a = min(k, t m)` votes see a touched element, and such a vote has a
-probability of at least 0. Whichever `a` votes these are, the mean over all votes of any legal input is at least
+Let `v_1 ... v_k` be the votes' probabilities of the right answer on the clean input (right where their mean is above
+one half), and let an attacker touch `t` words or items, each of which at most `m` votes see. A vote that sees none of
+them reads the same input as before, so its probability stays; at most `a = min(k, t m)` votes see one, and theirs are
+at least 0. So the mean over all votes of any legal input is at least
 
     (v_1 + ... + v_k - the a largest of v_1 ... v_k) / k,
 
-and where this is above one half, no legal input is answered wrong. It holds for every input that the verifier lets
-pass, needs no sampling, and has no chance of error. It trusts the model inside to be a fixed function of what each vote
-reads, which the checks `deterministic` and `scores-each-by-itself` look at, and which every attack tries to disprove.
+and where this is above one half, no legal input is answered wrong (the argument of Levine and Feizi 2020). It needs no
+sampling and has no chance of error. It trusts the model inside to be a fixed function of what each vote reads, which
+the checks `deterministic` and `scores-each-by-itself` test, and which every attack tries to disprove.
 
-How many elements a budget lets an attacker touch (`ThreatModel.touched`) follows the verifier's rules. Rules
-that are not about numbers of edits are left out, which can only make the certificate smaller:
-
-- Words. The verifier compares word by word: a changed word stands in its place, an added one behind the last. So every
-  changed or added word is one touched place. There are at most `amount` of them, or at most `characters` (a character
-  edit changes one word), within the cap on the share of words.
-- Items. A deletion touches one item, an insertion one, a replacement two: what goes and what comes. An insertion into a
-  full history pushes the oldest item out, which is touched too. An item that stands in several places is seen by the
-  same votes in all of them.
-
-The argument is that of Levine and Feizi (2020, "(De)Randomized Smoothing").
+`ThreatModel.touched` counts `t` by the verifier's rules: a changed or added word is one touched place, as words keep
+their places; a deletion or an insertion touches one item, a replacement two, and an insertion into a full history also
+the oldest item, which it pushes out. Other rules are left out, which can only make the certificate smaller.
 """
 
 from __future__ import annotations

@@ -55,13 +55,13 @@ class GauntletResult:
     clean: CleanResult
     threats: tuple[ThreatResult, ...]
     """In the order of the task's card."""
-    model_gates: tuple[Gate, ...]
+    model_checks: tuple[Gate, ...]
     """The sanity checks of the model itself; those of a threat stand with the threat."""
 
     @property
     def gates(self) -> tuple[Gate, ...]:
         """All sanity checks."""
-        return (*self.model_gates, *(gate for threat in self.threats for gate in threat.gates))
+        return (*self.model_checks, *(gate for threat in self.threats for gate in threat.gates))
 
 
 def run_gauntlet(
@@ -103,7 +103,7 @@ def run_gauntlet(
         threats.append(run_threat(trial, threat, rng, extra=transfer, tiers=tiers, journal=journal, progress=within))
 
     progress("sanity checks", TIERS_SHARE)
-    model_gates = check_model(trial, data, surrogate)
+    model_checks = check_model(trial, data, surrogate)
     for number, (result, transfer) in enumerate(zip(threats, transfers, strict=True)):
         within = _part(progress, TIERS_SHARE, CHECKS_SHARE, number, len(threats))
         within(f"sanity checks: {result.threat.id}", 0.0)
@@ -120,7 +120,7 @@ def run_gauntlet(
             victim = None if surrogate is None else surrogate.victim
             threats[number] = look_further(trial, data, clean, result, transfer, victim, rng, journal, within)
     progress("done", 1.0)
-    return GauntletResult(trial, clean, tuple(threats), model_gates)
+    return GauntletResult(trial, clean, tuple(threats), model_checks)
 
 
 def check_model(trial: Trial, data: TaskData, surrogate: SurrogateInputs | None) -> tuple[Gate, ...]:

@@ -141,27 +141,19 @@ def _search(asked: Victim, threat: Threat, goal: _Goal, users: Users, items: Int
         flat = [(i, draft) for i, found in options.items() for draft in found]
         if not flat:
             break
-        gains = _gains(victim, goal, pairs, users, flat)
+        texts = [draft.text for _, draft in flat for _ in range(len(users))]
+        asked_pairs = pairs.select(_rows_of([i for i, _ in flat], len(users), pairs)).with_texts(texts)
+        gains: list[float] = goal.gain(victim.scores(asked_pairs).reshape(len(flat), -1)).tolist()
         for i in options:
             own = [(gain, draft) for gain, (j, draft) in zip(gains, flat, strict=True) if j == i]
             if own:
                 gain, drafts[i] = max(own, key=lambda pair: pair[0])
                 if gain > best[i]:
                     best[i], chosen[i] = gain, drafts[i]
-    texts = [draft.text for draft in chosen]
-    clean = [draft.clean for draft in chosen]
     return [
-        old if text_fault(world.lexicon, rules.threat, budget, old, new) else new
-        for old, new in zip(clean, texts, strict=True)
+        draft.clean if text_fault(world.lexicon, rules.threat, budget, draft.clean, draft.text) else draft.text
+        for draft in chosen
     ]
-
-
-def _gains(victim: Victim, goal: _Goal, pairs: Batch, users: Users, flat: Sequence[tuple[int, Draft]]) -> list[float]:
-    """What each text, of the item that stands beside it, is worth to the search."""
-    texts = [draft.text for _, draft in flat for _ in range(len(users))]
-    asked = pairs.select(_rows_of([i for i, _ in flat], len(users), pairs)).with_texts(texts)
-    gains: list[float] = goal.gain(victim.scores(asked).reshape(len(flat), -1)).tolist()
-    return gains
 
 
 def _options(

@@ -22,8 +22,7 @@ def text_edits(clean: str, perturbed: str) -> tuple[Edit, ...]:
 
 
 def apply_text_edits(clean: str, edits: Sequence[Edit]) -> str:
-    """The perturbed text, its words set apart by single spaces; the clean text itself where there is no
-    edit."""
+    """The perturbed text, its words set apart by single spaces; the clean text itself where there is no edit."""
     if not edits:
         return clean
     return " ".join(_applied(words_of(clean), edits, str))
@@ -61,8 +60,7 @@ def items_of(row: Sequence[int]) -> list[int]:
 def _edits(
     before: Sequence[Element], after: Sequence[Element], name: Callable[[Element], str], skip: int = 0
 ) -> Iterator[Edit]:
-    """A shortest list of edits that make `after` of `before[skip:]`, in order of their positions in
-    `before`."""
+    """A shortest list of edits that make `after` of `before[skip:]`, in order of their positions in `before`."""
     rows, columns = len(before) - skip, len(after)
     cost = [[0] * (columns + 1) for _ in range(rows + 1)]  # of making after[j:] of before[skip + i:]
     for i in range(rows, -1, -1):

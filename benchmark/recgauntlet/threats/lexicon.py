@@ -197,10 +197,9 @@ _SEPARATORS = ("\u200b", "-", ".")
 def character_variants(word: str) -> tuple[tuple[str, int], ...]:
     """The word with one slip or trick in it, and what that costs in character edits (Levenshtein).
 
-    Per letter: a deletion (1), a lookalike from Cyrillic or Greek (1), a slip to an adjacent key (1), a swap
-    with the next letter (2), a separator behind it that a reader hardly sees: zero-width space, hyphen, dot
-    (1). Only letters are touched, no variant is empty, equal to the word, or has a digit or white space that
-    it had not.
+    Per letter: a deletion (1), a lookalike from Cyrillic or Greek (1), a slip to an adjacent key (1), a swap with the
+    next letter (2), a separator behind it that a reader hardly sees: zero-width space, hyphen, dot (1). Only letters
+    are touched, no variant is empty, equal to the word, or has a digit or white space that it had not.
     """
     out: dict[str, int] = {}
     for i, letter in enumerate(word):

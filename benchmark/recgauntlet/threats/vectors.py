@@ -12,8 +12,7 @@ from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.types import PAD
 
 LARGEST_LOOKUP = 512
-"""Vectors of history items longer than this are not looked up: a batch of histories would outgrow the
-memory."""
+"""Vectors of history items longer than this are not looked up: a batch of histories would outgrow the memory."""
 _TRIED = 64
 """Users whose histories tell whether looking up is the same."""
 

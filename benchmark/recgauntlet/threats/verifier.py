@@ -1,5 +1,4 @@
-"""The verifier: checks by alignment, from the inputs alone, that a perturbed batch keeps to a threat and its
-budget.
+"""The verifier: checks by alignment, from the inputs alone, that a perturbed batch keeps to a threat and its budget.
 
 It imports nothing of the attacks and trusts nothing that they return. Everything but the threat's surface must be
 untouched: the same examples in the same order, users, items, labels, and the other surfaces. What may change on the
@@ -30,16 +29,14 @@ _CHANGED: dict[Surface, str] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether each of `B` perturbed inputs is legal, `[B]` bool on the CPU, and why not (empty where it
-    is)."""
+    """Whether each of `B` perturbed inputs is legal, `[B]` bool on the CPU, and why not (empty where it is)."""
 
     legal: Tensor
     reasons: tuple[str, ...]
 
 
 def verify(world: AttackerKnowledge, scale: EmbeddingScale, budget: Budget, clean: Batch, perturbed: Batch) -> Verdict:
-    """Check `perturbed` against `clean` example by example; a batch of another shape is illegal as a
-    whole."""
+    """Check `perturbed` against `clean` example by example; a batch of another shape is illegal as a whole."""
     clean, perturbed = clean.to(torch.device("cpu")), perturbed.to(torch.device("cpu"))
     broken = _shape_fault(clean, perturbed)
     if broken:

@@ -81,8 +81,7 @@ class Victim:
         return self._state
 
     def remaining(self, example_ids: Tensor) -> Tensor:
-        """How many queries are left for each example: `[B]`, int64, on the CPU; large where there is no
-        limit."""
+        """How many queries are left for each example: `[B]`, int64, on the CPU; large where there is no limit."""
         limit = 2**31 if self.limit is None else self.limit
         return limit - self._asked[self._places(example_ids)]
 
@@ -171,9 +170,8 @@ class Victim:
         return _joined(masks), size
 
     def embedding_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits `[B]`, their gradient with respect to the candidates' embeddings `[B, L, D]` at
-        `batch.delta`, and the mask `[B, L]` of real tokens. The gradient of the logit itself, so no saturated
-        loss can hide it."""
+        """Logits `[B]`, their gradient with respect to the candidates' embeddings `[B, L, D]` at `batch.delta`, and the
+        mask `[B, L]` of real tokens. The gradient of the logit itself, so no saturated loss can hide it."""
         return self._asked_for_gradients(batch, self._embedding_gradient)
 
     def _embedding_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -263,8 +261,7 @@ class Victim:
         return self._word_effects[1]
 
     def history_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits `[B]`, the history's embeddings `[B, H, D]` and the logits' gradient with respect to
-        them."""
+        """Logits `[B]`, the history's embeddings `[B, H, D]` and the logits' gradient with respect to them."""
         found = self._asked_for_gradients(batch, self._history_gradient)
         self.effort.user_encodings += len(batch) * self.samples
         return found
@@ -307,8 +304,7 @@ class Victim:
             return self.model.encode_user(batch.users, self._history.of(batch.users, self.chunk))
 
     def _places(self, example_ids: Tensor) -> Tensor:
-        """Where each example stands among the known ones; ValueError for one that the clean batch does not
-        have."""
+        """Where each example stands among the known ones; ValueError for one that the clean batch does not have."""
         ids = example_ids.cpu()
         places = torch.searchsorted(self._known, ids).clamp(max=max(len(self._known) - 1, 0))
         if len(ids) and (len(self._known) == 0 or not torch.equal(self._known[places], ids)):

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import pytest
 import torch
 from toy_recommender import Run, ToyRecommender, history_threat, make_batch, make_victim
 
-from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import first_of_each, rank_within, worst_first
 from recgauntlet.attacks.history.edits import DELETE, INSERT, REPLACE, Histories, allowed_items
 from recgauntlet.attacks.history.greedy import HistoryGradient, HistoryQuery, RandomHistory
@@ -17,7 +15,6 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import PAD
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import AttackerKnowledge
-from recgauntlet.threats.verifier import verify
 from recgauntlet.threats.victim import Victim
 
 ALL = (RandomHistory, HistoryQuery, HistoryGradient)
@@ -47,19 +44,6 @@ def test_a_place_that_was_edited_is_not_fresh_any_more() -> None:
     assert inserted.items.tolist() == [[5, 6, 7, 9]]
     assert inserted.fresh.tolist() == [[False, True, True, False]]
     assert inserted.moved(one * DELETE, one, one).fresh.tolist() == [[False, False, True, False]]
-
-
-@pytest.mark.parametrize("kind", ALL)
-@pytest.mark.parametrize("tier", ["low", "standard", "high"])
-def test_histories_stay_inside_the_budget(
-    run: Run, victim: Victim, batch: Batch, world: AttackerKnowledge, kind: type[Attack], tier: str
-) -> None:
-    for window, operations in ((50, ()), (3, ()), (50, ("replace",)), (4, ("insert", "delete"))):
-        budget = Budget.of(history_threat(window=window, operations=operations), tier)  # type: ignore[arg-type]
-        found, _ = run(kind(), budget)
-        verdict = verify(world, victim.scale, budget, batch, found)
-        assert verdict.legal.all(), set(verdict.reasons)
-        assert (found.histories() != batch.histories()).any(dim=1).float().mean() > 0.5
 
 
 def test_greedy_attacks_do_more_damage_than_random_edits_at_equal_budget(run: Run) -> None:
@@ -95,42 +79,6 @@ def test_one_edit_comes_close_to_exhaustive_search(
     _, reached = run(HistoryGradient(stop_when_fallen=False), budget, examples)
     assert (reached <= best + 1e-4).all()
     assert ((reached - clean_damage) / (best - clean_damage)).mean() > 0.95
-
-
-@pytest.mark.parametrize("kind", ALL)
-def test_an_attack_pushes_every_example_to_its_wrong_side(
-    run: Run, victim: Victim, batch: Batch, kind: type[Attack]
-) -> None:
-    clean = (1 - 2 * batch.labels) * victim.scores(batch)
-    _, damage = run(kind(), Budget.of(history_threat(), "standard"))
-    for label in (0, 1):
-        assert (damage - clean)[batch.labels == label].mean() > 0
-
-
-@pytest.mark.parametrize("kind", ALL)
-def test_results_do_not_depend_on_batch_order_or_size(run: Run, batch: Batch, kind: type[Attack]) -> None:
-    budget = Budget.of(history_threat(), "standard")
-    whole = run(kind(), budget)[0].histories()
-    order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(3))
-    for part in (order, order[:7]):
-        found = run(kind(), budget, batch.select(part))[0].histories()
-        assert (found != whole[part]).any(dim=1).sum() <= 1  # a tie may break otherwise by rounding
-
-
-@pytest.mark.parametrize("kind", ALL)
-def test_a_zero_budget_returns_the_clean_input(run: Run, batch: Batch, kind: type[Attack]) -> None:
-    budget = replace(Budget.of(history_threat(), "low"), amount=0.0)
-    assert run(kind(), budget)[0] is batch
-
-
-@pytest.mark.parametrize("kind", ALL)
-@pytest.mark.parametrize("queries", [1, 3, 17])
-def test_queries_stay_inside_the_budget(victim: Victim, batch: Batch, kind: type[Attack], queries: int) -> None:
-    budget = Budget.of(history_threat(queries=queries), "high")
-    victim.reset(budget.queries)
-    kind().perturb(victim, batch, budget, Randomness(0, "test"))
-    assert (victim.remaining(batch.example_ids) >= 0).all()
-    assert victim.effort.forwards <= queries * len(batch)
 
 
 def test_the_query_attack_needs_no_gradient(model: ToyRecommender, world: AttackerKnowledge, batch: Batch) -> None:

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from toy_recommender import embedding_threat, tiers
+from toy_recommender import embedding_threat, headline_threat, history_threat, stuffing_threat, tiers
 
 from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.card import HistoryThreat, TextThreat
@@ -16,7 +16,7 @@ from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import EmbeddingScale
 from recgauntlet.threats.history import history_fault
 from recgauntlet.threats.knowledge import AttackerKnowledge
-from recgauntlet.threats.lexicon import Lexicon, character_variants
+from recgauntlet.threats.lexicon import Lexicon
 from recgauntlet.threats.text import levenshtein, text_fault
 from recgauntlet.threats.verifier import Verdict, verify
 
@@ -40,49 +40,9 @@ VECTORS = torch.nn.functional.normalize(
 WORLD = AttackerKnowledge(CATALOG, VECTORS)
 SCALE = EmbeddingScale(norm=4.0, rms=0.5)
 
-
-def embedding_budget(norm: str = "l2") -> Budget:
-    return Budget.of(embedding_threat(norm, queries=9), "standard")
-
-
-STUFFING = TextThreat(
-    id="title-stuffing",
-    goal="promote",
-    ranked=True,
-    source="ours",
-    surface="candidate-text",
-    operations=("insert-word", "replace-word"),
-    queries=tiers(9, 9, 9),
-    words=tiers(1, 2, 4),
-    max_length=40,
-    max_repeats=2,
-    banned_characters="!$",
-)
-TAMPERING = TextThreat(
-    id="headline-tampering",
-    goal="flip",
-    ranked=True,
-    source="ours",
-    surface="candidate-text",
-    operations=("replace-word", "replace-character"),
-    queries=tiers(9, 9, 9),
-    words=tiers(1, 2, 4),
-    characters=tiers(2, 4, 8),
-    max_changed_share=0.3,
-    keep_names=True,
-)
-HISTORY = HistoryThreat(
-    id="history",
-    goal="flip",
-    ranked=True,
-    source="ours",
-    surface="history",
-    operations=("replace", "insert", "delete"),
-    queries=tiers(9, 9, 9),
-    edits=tiers(1, 2, 5),
-    window=4,
-    min_cosine=0.5,
-)
+STUFFING = stuffing_threat().model_copy(update={"max_length": 40, "banned_characters": "!$"})
+TAMPERING = headline_threat().model_copy(update={"characters": tiers(2, 4, 8)})
+HISTORY = history_threat(window=4, min_cosine=0.5)
 
 
 def batch_of(histories: list[list[int]], items: list[int]) -> Batch:
@@ -104,7 +64,7 @@ def check(budget: Budget, perturbed: Batch, clean: Batch = CLEAN) -> Verdict:
 
 
 def budgets() -> list[Budget]:
-    return [embedding_budget(), *(Budget.of(threat, "standard") for threat in (STUFFING, TAMPERING, HISTORY))]
+    return [Budget.of(threat, "standard") for threat in (embedding_threat(), STUFFING, TAMPERING, HISTORY)]
 
 
 @pytest.mark.parametrize("budget", budgets(), ids=lambda budget: budget.threat.id)
@@ -140,43 +100,12 @@ def test_nothing_else_may_change(budget: Budget, change, reason: str) -> None:  
     assert reason in " ".join(verdict.reasons)
 
 
-def test_other_surfaces_may_not_change() -> None:
-    texts = CLEAN.with_texts([TEXTS[0], TEXTS[1], TEXTS[2] + " boat"])
-    histories = CLEAN.with_histories(torch.tensor([[PAD, 0, 3, 1], [2, 3, 4, 5], [PAD, 0, 3, 2]]))
-    delta = CLEAN.with_delta(torch.tensor([0.0, 0.0, 1e-3])[:, None, None].expand(3, 2, 2))
-    for budget in budgets():
-        for surface, changed in (("candidate-text", texts), ("history", histories), ("embedding", delta)):
-            own = surface == budget.threat.surface
-            assert check(budget, changed).legal.tolist()[:2] == [True, True]
-            if not own:
-                assert not check(budget, changed).legal[2]
-
-
-@given(st.sampled_from(["l2", "linf"]), st.floats(0.0, 3.0), st.integers(0, 10**6))
-def test_a_delta_is_legal_exactly_inside_the_ball(norm: str, size: float, seed: int) -> None:
-    assume(abs(size - 1) > 1e-3)
-    direction = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(seed))
-    if norm == "l2":
-        unit, radius = direction / direction.flatten(1).norm(dim=1)[:, None, None], 0.25 * SCALE.norm
-    else:
-        unit, radius = direction / direction.abs().flatten(1).amax(dim=1)[:, None, None], 0.25 * SCALE.rms
-    verdict = check(embedding_budget(norm), CLEAN.with_delta(unit * radius * size))
-    assert verdict.legal.tolist() == [size < 1] * 3
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_delta_must_be_finite(value: float) -> None:
-    delta = torch.zeros(3, 2, 2)
-    delta[1, 0, 0] = value
-    verdict = check(embedding_budget(), CLEAN.with_delta(delta))
-    assert verdict.legal.tolist() == [True, False, True]
-    assert "finite" in verdict.reasons[1]
-
-
 def test_a_moved_delta_over_many_tokens_counts_as_a_whole() -> None:
     delta = torch.full((3, 100, 1), 0.2)  # every element small, the whole of norm 2
-    assert not check(embedding_budget(), CLEAN.with_delta(delta)).legal.any()
-    assert not check(embedding_budget(), CLEAN.with_delta(delta), CLEAN.with_delta(-delta)).legal.any()
+    assert not check(Budget.of(embedding_threat(), "standard"), CLEAN.with_delta(delta)).legal.any()
+    assert not check(
+        Budget.of(embedding_threat(), "standard"), CLEAN.with_delta(delta), CLEAN.with_delta(-delta)
+    ).legal.any()
 
 
 LEXICON = Lexicon(TEXTS)
@@ -266,55 +195,6 @@ def test_a_neighbour_keeps_the_punctuation_around_it() -> None:
     assert "no neighbour" in fault(with_words_only, "queen, a ship", "king. a ship")
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.data())
-def test_legal_stuffing_is_never_refused(data: st.DataObject) -> None:
-    threat = STUFFING.model_copy(update={"max_length": 200})
-    clean = data.draw(st.sampled_from(TEXTS))
-    words = clean.split()
-    pool = sorted({w for text in TEXTS for w in text.split() if not any(c.isdigit() for c in w)})
-    for _ in range(data.draw(st.integers(0, 2))):
-        place = data.draw(st.integers(0, len(words)))
-        assume(place == len(words) or not any(c.isdigit() for c in words[place]))
-        words[place : place + 1] = [data.draw(st.sampled_from(pool))]
-    lowered = [w.lower() for w in words]
-    had = [w.lower() for w in clean.split()]
-    assume(all(lowered.count(w) <= max(2, had.count(w)) for w in lowered))
-    assert fault(threat, clean, " ".join(words)) == ""
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.data())
-def test_legal_tricks_are_never_refused(data: st.DataObject) -> None:
-    clean = data.draw(st.sampled_from(TEXTS))
-    words, left = clean.split(), 4
-    open_ = [p for p, w in enumerate(words) if not LEXICON.is_name(w) and not any(c.isdigit() for c in w)]
-    most = max(1, int(0.3 * len(words)))
-    for place in data.draw(st.lists(st.sampled_from(open_), unique=True, max_size=most)):
-        variants = [pair for pair in character_variants(words[place]) if pair[1] <= left]
-        if variants:
-            words[place], cost = data.draw(st.sampled_from(variants))
-            left -= cost
-    assert fault(TAMPERING, clean, " ".join(words)) == ""
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.data())
-def test_one_word_too_many_is_always_refused(data: st.DataObject) -> None:
-    clean = data.draw(st.sampled_from(TEXTS))
-    pool = sorted({w for text in TEXTS for w in text.split() if not any(c.isdigit() for c in w)})
-    words, touched = clean.split(), set()
-    places = st.lists(st.integers(0, len(words) - 1), unique=True, max_size=4)
-    for place in data.draw(places):
-        word = data.draw(st.sampled_from(pool))
-        if word != words[place]:
-            words[place] = word
-            touched.add(place)
-    extra = data.draw(st.lists(st.sampled_from(pool), min_size=1, max_size=4))
-    assume(len(touched) + len(extra) > 2)
-    assert fault(STUFFING, clean, " ".join([*words, *extra])) != ""
-
-
 LETTERS = st.text("abc", max_size=6)
 
 
@@ -353,62 +233,6 @@ def history(clean: list[int], perturbed: list[int], edits: int = 2, threat: Hist
 )
 def test_history_rules(clean: list[int], perturbed: list[int], legal: bool) -> None:
     assert (history(clean, perturbed) == "") == legal
-
-
-def test_only_the_window_may_change() -> None:
-    threat = HISTORY.model_copy(update={"window": 2})
-    assert history([0, 1, 3, 4], [0, 1, 5, 4], threat=threat) == ""
-    assert "last 2 items" in history([0, 1, 3, 4], [0, 2, 3, 4], edits=1, threat=threat)
-    assert history([0, 1, 3, 4], [PAD, 0, 1, 4], threat=threat) == ""
-    assert history([0, 1, 3, 4], [PAD, 1, 3, 4], threat=threat) != ""
-
-
-@pytest.mark.parametrize(
-    ("operation", "perturbed"),
-    [("replace", [PAD, 0, 4, 1]), ("insert", [0, 3, 1, 2]), ("delete", [PAD, PAD, 0, 1])],
-)
-def test_only_the_named_operations_are_allowed(operation: str, perturbed: list[int]) -> None:
-    for named in ("replace", "insert", "delete"):
-        threat = HISTORY.model_copy(update={"operations": (named,)})
-        found = history([PAD, 0, 3, 1], perturbed, edits=1, threat=threat)
-        assert (found == "") == (named == operation)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.data())
-def test_legal_history_edits_are_never_refused(data: st.DataObject) -> None:
-    width = data.draw(st.integers(2, 7))
-    items = data.draw(st.lists(st.integers(0, 5), min_size=1, max_size=width))
-    threat = HISTORY.model_copy(update={"window": data.draw(st.integers(1, 8))})
-    edits = data.draw(st.integers(0, 3))
-    # Each clean item in the window may be kept, replaced or deleted, and be followed by insertions like it.
-    out: list[int] = []
-    left = edits
-    for place, item in enumerate(items):
-        inside = place >= len(items) - threat.window
-        alike = [other for other in range(6) if float(VECTORS[other] @ VECTORS[item]) >= 0.5]
-        choice = data.draw(st.sampled_from(["keep", "replace", "delete", "insert"])) if inside and left else "keep"
-        left -= choice != "keep"
-        if choice != "delete":
-            out.append(data.draw(st.sampled_from(alike)) if choice == "replace" else item)
-        if choice == "insert":
-            out.append(data.draw(st.sampled_from(alike)))
-    assume(out)
-    clean = [PAD] * (width - len(items)) + items
-    perturbed = [PAD] * (width - len(out)) + out[-width:]
-    assert history(clean, perturbed, edits, threat) == ""
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.integers(0, 5), min_size=3, max_size=6), st.lists(st.integers(0, 5), min_size=1, max_size=6))
-def test_what_is_accepted_is_within_as_many_edits(before: list[int], after: list[int]) -> None:
-    """With room in front nothing is pushed out, so the plain distance bounds what may be accepted."""
-    clean, perturbed = [PAD] * (8 - len(before)) + before, [PAD] * (8 - len(after)) + after
-    distance = levenshtein("".join(map(str, before)), "".join(map(str, after)))
-    if history(clean, perturbed, edits=2) == "":
-        assert distance <= 2
-    free = HISTORY.model_copy(update={"min_cosine": -1.0, "window": 50})
-    assert (history(clean, perturbed, edits=2, threat=free) == "") == (distance <= 2)
 
 
 def test_a_verdict_speaks_of_each_example() -> None:

@@ -85,11 +85,10 @@ class PGD(EmbeddingAttack):
     from each of `restarts` random points of the ball. The steepest step of the ball's norm: the normalised
     gradient (L2) or its sign (Linf).
 
-    Deviations: the margin (the logit) instead of the cross-entropy; the first start is the clean input; the
-    step is halved after half of the steps and again after three quarters, as in AutoAttack's APGD (Croce and
-    Hein 2020) but on a fixed plan; the worst iterate is returned, not the last; an example is dropped as soon
-    as it falls (`stop_when_fallen`; a transfer attack goes on, because the most wrong input carries over
-    best).
+    Deviations: the margin (the logit) instead of the cross-entropy; the first start is the clean input; the step is
+    halved after half of the steps and again after three quarters, as in AutoAttack's APGD (Croce and Hein 2020) but on
+    a fixed plan; the worst iterate is returned, not the last; an example is dropped as soon as it falls
+    (`stop_when_fallen`; a transfer attack goes on, because the most wrong input carries over best).
     """
 
     name = "pgd"

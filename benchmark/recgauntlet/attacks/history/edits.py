@@ -23,8 +23,7 @@ _PER_PLACE = 3
 
 @dataclass(frozen=True)
 class Histories:
-    """Histories under edit: `items [B, H]` and `fresh [B, H]`, where a clean item inside the window still
-    stands."""
+    """Histories under edit: `items [B, H]` and `fresh [B, H]`, where a clean item inside the window still stands."""
 
     items: Tensor
     fresh: Tensor
@@ -81,8 +80,7 @@ class Moves(NamedTuple):
 
 
 def allowed_items(vectors: Tensor, items: Tensor, min_cosine: float) -> Tensor:
-    """`[..., N]`: which catalog items are near enough to each of `items [...]` and are not that item; PAD has
-    none."""
+    """`[..., N]`: which catalog items are near enough to each of `items [...]` and are not that item; PAD has none."""
     unique, inverse = torch.unique(items, return_inverse=True)
     near = vectors[unique.clamp(min=0)] @ vectors.T >= min_cosine
     near.scatter_(1, unique.clamp(min=0)[:, None], False)

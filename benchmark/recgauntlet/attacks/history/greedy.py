@@ -102,8 +102,7 @@ def _random_move(state: Histories, threat: HistoryThreat, public: Tensor, kinds:
 
 
 def _nth(eligible: Tensor, uniform: Tensor) -> Tensor:
-    """`[B]`: an eligible column of `eligible [B, K]`, by a uniform number in [0, 1); 0 where there is
-    none."""
+    """`[B]`: an eligible column of `eligible [B, K]`, by a uniform number in [0, 1); 0 where there is none."""
     wanted = (uniform * eligible.sum(dim=1)).long()
     return ((eligible.cumsum(dim=1) == (wanted + 1)[:, None]) & eligible).int().argmax(dim=1)
 
@@ -201,9 +200,8 @@ def _try(
 
 
 class HistoryGradient(_BeamHistory):
-    """Greedy along the gradient of the logit with respect to the history's vectors (HotFlip, Ebrahimi et al.
-    2018, carried over to item sequences; the substitution attack on sequential recommenders of Yue et al.
-    2022).
+    """Greedy along the gradient of the logit with respect to the history's vectors (HotFlip, Ebrahimi et al. 2018,
+    carried over to item sequences; the substitution attack on sequential recommenders of Yue et al. 2022).
 
     Deviations: insertions and deletions beside substitutions; the `moves` most promising moves are scored and
     the worst is taken, instead of trusting the first-order estimate; candidates are not ten nearest items but

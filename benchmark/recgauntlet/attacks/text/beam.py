@@ -46,6 +46,9 @@ class BeamText(Attack):
         self.stop_when_fallen = stop_when_fallen
         self.name = name or type(self).name  # type: ignore[misc]  # two settings of one search are two attacks
 
+    def supports(self, budget: Budget) -> bool:
+        return budget.amount >= 1
+
     def perturb(self, victim: Victim, batch: Batch, budget: Budget, rng: Randomness) -> Batch:
         rules = Rules.of(victim.world, budget)
         if not len(batch) or not rules.any_edit:

@@ -22,8 +22,8 @@ _MOST_WORDS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A text under edit: the clean text, its words now (appended ones last), how many it had, which places
-    were touched, and what character edits have cost so far."""
+    """A text under edit: the clean text, its words now (appended ones last), how many it had, which places were
+    touched, and what character edits have cost so far."""
 
     clean: str
     words: tuple[str, ...]
@@ -87,14 +87,12 @@ class Rules:
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
         """Up to 2,000 words of the catalog, most popular first, no banned character."""
-        banned = set(self.threat.banned_characters)
-        return tuple(word for word in self.lexicon.ranked if not banned & set(word))[:_MOST_WORDS]
+        return tuple(word for word in self.lexicon.ranked if not self._banned & set(word))[:_MOST_WORDS]
 
     @cached_property
     def popular(self) -> tuple[str, ...]:
         """The words to stuff with: popular in the catalog, no banned character."""
-        banned = set(self.threat.banned_characters)
-        return tuple(word for word in self.lexicon.popular if not banned & set(word))
+        return tuple(word for word in self.lexicon.popular if not self._banned & set(word))
 
     def drafts(self, world: AttackerKnowledge, batch: Batch) -> list[Draft]:
         """The texts of a batch as shown, unchanged, their neighbours looked up in one go."""

@@ -94,10 +94,9 @@ class WordGradient(BeamText):
     """Greedy substitution and appending along the gradient (HotFlip, Ebrahimi et al. 2018; its use for word
     insertion follows Wallace et al. 2019).
 
-    Each edit: one gradient pass ranks every legal move to first order, `slope of the word's place · (new
-    word's vector
-    - old)`, the best `moves` are scored and the worst is kept. What an appended word would gain is read off a
-    popular word appended for the question.
+    Each edit: one gradient pass ranks every legal move to first order, by the slope at the word's place times the
+    difference of the new and the old word's vectors; the best `moves` are scored and the worst is kept. What an
+    appended word would gain is read off a popular word appended for the question.
 
     Deviations: a word's vector is the mean of its tokens' embeddings; replacements are neighbours in the
     frozen encoder's word vectors instead of synonyms of WordNet; moves are scored instead of trusting the
@@ -107,9 +106,6 @@ class WordGradient(BeamText):
     name = "word-gradient"
     citation = bibtex("ebrahimi2018hotflip", "wallace2019universal")
     uses_gradients: ClassVar[bool] = True
-
-    def supports(self, budget: Budget) -> bool:
-        return budget.amount >= 1
 
     def _options(self, step: SearchStep) -> list[list[Draft]]:
         return _ranked_words(step) if step.rules.stuffing else self._neighbours(step)
@@ -195,9 +191,6 @@ class WordQuery(BeamText):
     name = "word-query"
     citation = bibtex("jin2020bert")
 
-    def supports(self, budget: Budget) -> bool:
-        return budget.amount >= 1
-
     def _options(self, step: SearchStep) -> list[list[Draft]]:
         rules = step.rules
         if not rules.stuffing:
@@ -220,8 +213,7 @@ class WordQuery(BeamText):
 
 
 class CharacterSwap(BeamText):
-    """Greedy character tricks in the most important words (DeepWordBug, Gao et al. 2018; TextBugger, Li et
-    al. 2019).
+    """Greedy character tricks in the most important words (DeepWordBug, Gao et al. 2018; TextBugger, Li et al. 2019).
 
     Words are ranked by what removing them does. Each turn tries variants (deletions, swaps, slips to an
     adjacent key, lookalikes, hidden separators) of the two most important words that are still whole; once no

@@ -97,9 +97,8 @@ class SearchStep:
         return self.rng.child("options").numpy(example, draft.cost, len(draft.touched))
 
     def find_order(self, which: Sequence[int]) -> None:
-        """Rank the places of the examples `which` by what removing the word does, where that is not known
-        yet; each place is a query, taken off the options. Where queries are short, the first places are asked
-        about."""
+        """Rank the places of the examples `which` by what removing the word does, where that is not known yet; each
+        place is a query, taken off the options. Where queries are short, the first places are asked about."""
         index: list[int] = []
         texts: list[str] = []
         places: list[tuple[int, list[int]]] = []
@@ -132,8 +131,7 @@ class SearchStep:
         return sorted(moves, key=lambda move: rank.get(move[0], len(rank)))
 
     def public_ranking(self) -> list[list[int]]:
-        """For each example, the popular words by public similarity to the user's history, most promising
-        first."""
+        """For each example, the popular words by public similarity to the user's history, most promising first."""
         world, active = self.victim.world, self.batch.select(self.rows)
         vectors = world.item_vectors
         histories = active.histories().cpu()
