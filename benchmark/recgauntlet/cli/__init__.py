@@ -75,7 +75,10 @@ def _registered() -> dict[str, Any]:
     return {entry.name: entry for entry in entry_points(group="recgauntlet.commands")}
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True},
+)
 @click.version_option(version("recgauntlet"), prog_name="recgauntlet")
 def cli() -> None:
     """How robust is a recommender system, and what does robustness cost?

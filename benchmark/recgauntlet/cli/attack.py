@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from recgauntlet.cli.options import DataOptions, data_options, device_option, threads_option
+from recgauntlet.cli.options import PATH, DataOptions, data_options, device_option, threads_option
 from recgauntlet.cli.progress import with_bar
 from recgauntlet.cli.show import print_card
 from recgauntlet.records.io import write_record
@@ -15,10 +15,10 @@ from recgauntlet.runner.trained import Setup, attack_checkpoint
 
 
 @click.command(short_help="Attack a trained checkpoint and print the summary.")
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=PATH)
 @click.option("--task", help="The task, or the path of your own card. [what the checkpoint was trained for]")
-@click.option("--twin", type=click.Path(path_type=Path), help="Undefended weights to find transferred attacks on.")
-@click.option("--record", type=click.Path(path_type=Path), help="Write the card as a record (JSON) too.")
+@click.option("--twin", type=PATH, help="Undefended weights to find transferred attacks on.")
+@click.option("--record", type=PATH, help="Write the card as a record (JSON) too.")
 @device_option
 @threads_option
 @data_options

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from recgauntlet.cli.options import DataOptions, data_options, words
+from recgauntlet.cli.options import PATH, DataOptions, data_options, words
 from recgauntlet.cli.progress import OneBar
 from recgauntlet.core.card import Track
 from recgauntlet.core.files import write_atomically
@@ -25,18 +25,18 @@ TRAINING_SHARE = 0.1
 
 
 @click.command(short_help="Attack fake defenses; fails if one is not detected.")
-@click.option("--task", default="news-click", show_default=True, help="The task, or the path of your own card.")
-@click.option("--track", type=click.Choice(["demo", "standard"]), default="demo", show_default=True, help="Its data.")
-@click.option("--model", default="nrms", show_default=True, help="The model that the fakes are built around.")
+@click.option("--task", default="news-click", help="The task, or the path of your own card.")
+@click.option("--track", type=click.Choice(["demo", "standard"]), default="demo", help="Its data.")
+@click.option("--model", default="nrms", help="The model that the fakes are built around.")
 @click.option("--fake", "fakes", multiple=True, callback=words, help="Only these (repeat, or commas). [all]")
-@click.option("--examples", type=click.IntRange(20), default=EXAMPLES, show_default=True, help="Test examples, even.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the training and the attacks.")
+@click.option("--examples", type=click.IntRange(20), default=EXAMPLES, help="Test examples, even.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the training and the attacks.")
 @click.option(
     "--twin-seed",
     type=click.IntRange(0),
     help="Transfer attacks from an undefended twin of this seed: harder for the suite. [the model inside the fakes]",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Write the table as JSON too.")
+@click.option("--out", type=PATH, help="Write the table as JSON too.")
 @data_options
 def audit(
     task: str,
@@ -84,10 +84,9 @@ def print_audit(console: Console, result: Audit) -> None:
         f"{result.task}, suite {result.suite}, {result.examples} test examples; robust accuracy at the standard"
     )
     console.print("tier, in brackets what it has above the honest model", soft_wrap=True)
-    table = Table(box=None, pad_edge=False)
-    threats = list(result.honest.robust)
-    for heading in ("fake", "clean", *threats, "verdict"):
-        table.add_column(heading, overflow="fold", no_wrap=heading in {"fake", "verdict"})
+    headings = ("fake", "clean", *result.honest.robust, "verdict")
+    columns = [Column(each, overflow="fold", no_wrap=each in {"fake", "verdict"}) for each in headings]
+    table = Table(*columns, box=None, pad_edge=False)
     table.add_row("(the honest model)", *_figures(result.honest, None), "")
     for row in result.rows:
         table.add_row(row.fake, *_figures(row.measured, row.gain), row.verdict)

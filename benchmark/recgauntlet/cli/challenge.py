@@ -11,6 +11,7 @@ from rich.table import Table
 
 from recgauntlet.attacks.base import find_attack
 from recgauntlet.cli.options import (
+    PATH,
     DataOptions,
     check_owners,
     data_options,
@@ -26,7 +27,6 @@ from recgauntlet.core.spec import Options, file_safe
 from recgauntlet.records.best_known import BestKnown, broken_up_to, read_best_known, write_best_known
 from recgauntlet.records.io import read_record
 from recgauntlet.records.manifest import check_not_frozen
-from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.challenge import challenge as run_challenge
 from recgauntlet.runner.recheck import Checked, recheck
 from recgauntlet.runner.trained import Setup
@@ -35,7 +35,7 @@ FOLDER = "best_known"
 
 
 @click.command(short_help="Run your own attack on a record, or check such evidence.")
-@click.argument("record", type=click.Path(path_type=Path), required=False)
+@click.argument("record", type=PATH, required=False)
 @click.option(
     "--attack", "name", help="A registered attack (recgauntlet list attacks). It runs only because you name it."
 )
@@ -43,10 +43,10 @@ FOLDER = "best_known"
 @click.option("--threat", "threats", multiple=True, help="A threat of the record. [all that the attack fits]")
 @click.option("--tier", "tiers", type=click.Choice(TIERS), multiple=True, help="A tier of the budget. [all three]")
 @click.option("--all", "everything", is_flag=True, help="Attack all right examples, not only the suite's survivors.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="The trained weights. [where run left them]")
-@click.option("--out", type=click.Path(path_type=Path), help="The file to write. [below best_known/ of the results]")
+@click.option("--checkpoint", type=PATH, help="The trained weights. [where run left them]")
+@click.option("--out", type=PATH, help="The file to write. [below best_known/ of the results]")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
-@click.option("--check", type=click.Path(path_type=Path), help="Check the evidence in this file instead of attacking.")
+@click.option("--check", type=PATH, help="Check the evidence in this file instead of attacking.")
 @click.option("--task", help="The path of your own card, where the task is your own.")
 @device_option
 @threads_option
@@ -95,7 +95,8 @@ def challenge(
     check_owners(options, [name], "--attack-option")
     chosen = options_of(options, name)
     cell = read_record(record)
-    path = out or _default_path(record, cell, name, chosen)
+    folder = file_safe(name + "".join(f"+{key}={value}" for key, value in chosen))
+    path = out or _results(record).joinpath(FOLDER, folder, cell.task.id, cell.task.track, record.name)
     check_not_frozen(path, "--out")
     if path.exists() and not overwrite:
         raise OutputError(
@@ -119,13 +120,6 @@ def challenge(
     write_best_known(found, path)
     _print_found(console, found)
     console.print(f"evidence of {len(found.evidence)} inputs written to {path}", soft_wrap=True, markup=False)
-
-
-def _default_path(path: Path, record: RunRecord, attack: str, options: Options) -> Path:
-    """Below `best_known` of the results directory that the record lies in."""
-    known = "".join(f"+{key}={value}" for key, value in options)
-    name = (file_safe(attack + known), record.task.id, record.task.track, path.name)
-    return _results(path).joinpath(FOLDER, *name)
 
 
 def _results(path: Path) -> Path:
@@ -192,4 +186,4 @@ def _print_checked(console: Console, checked: Checked, path: Path) -> None:
             field="evidence",
             remedy="do not count this file; make it again with recgauntlet challenge",
         )
-    console.print(f"{checked.entries} perturbed inputs: all inside the budget, all fool the model, all scores as said")
+    console.print(f"{checked.entries} perturbed inputs: all inside the budget, all fool the model, all scores agree")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from recgauntlet.cli.options import EVERY, named, options_of
@@ -106,9 +106,9 @@ def guess_kind(name: str) -> Kind:
         return KINDS[having[0]]
     if having:
         raise PluginError(
-            f"{name!r} is the name of {' and of '.join(f'{_article(word)} {word}' for word in having)}",
+            f"{name!r} is the name of several plugins: {', '.join(having)}",
             field="NAME",
-            remedy=f"say --kind {' or --kind '.join(having)}",
+            remedy=f"give --kind {' or --kind '.join(having)}",
         )
     near = difflib.get_close_matches(name, [each for kind in KINDS.values() for each in names(kind)], n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? Else " if near else ""
@@ -120,19 +120,13 @@ def guess_kind(name: str) -> Kind:
     )
 
 
-def _article(word: str) -> str:
-    return "an" if word[0] in "aeiou" else "a"
-
-
 def list_checks(console: Console, kinds: Sequence[Kind]) -> None:
     """Every check of the kinds: its name and what it looks at."""
     from recgauntlet.testing.registry import rules
 
     singular = {kind: word for word, kind in KINDS.items()}
-    table = Table(box=None, pad_edge=False)
-    table.add_column("kind", no_wrap=True)
-    table.add_column("check", no_wrap=True)
-    table.add_column("what it looks at", overflow="fold")
+    columns = (Column("kind", no_wrap=True), Column("check", no_wrap=True), Column("what it looks at", overflow="fold"))
+    table = Table(*columns, box=None, pad_edge=False)
     for kind in kinds:
         for rule in rules(kind):
             table.add_row(singular[kind], rule.name, Text(rule.about))
@@ -141,11 +135,9 @@ def list_checks(console: Console, kinds: Sequence[Kind]) -> None:
 
 def print_outcomes(console: Console, name: str, kind: str, outcomes: Sequence[Outcome]) -> None:
     """A row a check, then what to change for each that failed, and the sum."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("check", no_wrap=True)
-    table.add_column("outcome", no_wrap=True)
-    table.add_column("s", justify="right", no_wrap=True)
-    table.add_column("measured, or why", overflow="fold")
+    columns = [Column("check", no_wrap=True), Column("outcome", no_wrap=True)]
+    columns += [Column("s", justify="right", no_wrap=True), Column("measured, or why", overflow="fold")]
+    table = Table(*columns, box=None, pad_edge=False)
     for outcome in outcomes:
         words = "" if outcome.status == "failed" else outcome.words
         status = Text(outcome.status, style=STYLES[outcome.status])
@@ -153,9 +145,8 @@ def print_outcomes(console: Console, name: str, kind: str, outcomes: Sequence[Ou
     console.print(table)
     for outcome in outcomes:
         if outcome.bad:
-            console.print(f"FAILED {outcome.check.name}: {outcome.words}", markup=False, soft_wrap=True)
-            console.print(f"  what to change: {outcome.remedy}", markup=False, soft_wrap=True)
-            console.print(f"  what it looks at: {outcome.check.about}", markup=False, soft_wrap=True)
+            lines = f"FAILED {outcome.check.name}: {outcome.words}\n  what to change: {outcome.remedy}"
+            console.print(f"{lines}\n  what it looks at: {outcome.check.about}", markup=False, soft_wrap=True)
     statuses = [outcome.status for outcome in outcomes]
     counts = [f"{statuses.count(status)} {status}" for status in STYLES if status in statuses]
     seconds = sum(outcome.seconds for outcome in outcomes)

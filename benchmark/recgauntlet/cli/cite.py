@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Cite the software, a release or a row: BibTeX and a sentence.")
 @click.argument("address", required=False)
-@click.option("--format", "form", type=click.Choice(["text", "bibtex", "json"]), default="text", show_default=True)
+@click.option("--format", "form", type=click.Choice(["text", "bibtex", "json"]), default="text")
 @click.option("--attacks", is_flag=True, help="The papers of the suite's attacks too.")
 @click.option("--site", help="The address of the published leaderboard. [what the package's metadata says]")
 def cite(address: str | None, form: str, attacks: bool, site: str | None) -> None:

@@ -54,13 +54,13 @@ def compare(a: str, b: str, threats: tuple[str, ...], tiers: tuple[Tier, ...], a
 
 def _print_table(found: Comparison) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from recgauntlet.core.escape import shortened, terminal
 
-    table = Table(box=None, pad_edge=False)
-    for place, heading in enumerate(("", "A, %", "B, %", "A - B, points", "95 %", "p (models)", "p (trainings)")):
-        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
+    headings = ("A, %", "B, %", "A - B, points", "95 %", "p (models)", "p (trainings)")
+    columns = [Column("", no_wrap=True), *(Column(each, justify="right", no_wrap=True) for each in headings)]
+    table = Table(*columns, box=None, pad_edge=False)
     for line in found.differences:
         name = f"{shortened(line.quantity.threat, 40)} {line.quantity.tier}" if line.quantity.threat else "clean"
         low, high = 100 * line.difference.low, 100 * line.difference.high

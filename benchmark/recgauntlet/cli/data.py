@@ -69,7 +69,7 @@ def list_() -> None:
             source = card.track(track).source
             rows = "\n".join(f"{each.rows:,} {which}" for which, each in card.track(track).tables.items())
             target = prepared_at(card, track, cache)
-            size = _megabytes(target) if target is not None and target.is_file() else "no"
+            size = f"yes ({target.stat().st_size / 1e6:.1f} MB)" if target and target.is_file() else "no"
             mark = "\n[bold]simulated[/bold]" if source.simulated else ""
             table.add_row(name, track, source.name + mark, rows, size)
             licences[source.name] = source.licence
@@ -100,7 +100,7 @@ def fetch(tasks: tuple[str, ...], track: Track, directory: Path | None, accept_l
     """
     for name, task in [(name, find_task_or_card(name)) for name in tasks]:
         options = SourceOptions(directory, paths.cache_root(), accept_licence, offline)
-        _tell_licence(name, task.card.track(track).source.licence)
+        click.echo(f"{name}: licence: {task.card.track(track).source.licence}", err=True)
         made = prepare(task, track, options, progress=_step)
         click.echo(
             f"{name} ({track}): {len(made.catalog):,} items, {made.user_count:,} users, {len(made.train):,} training, "
@@ -126,18 +126,12 @@ def path(task: str | None, track: Track) -> None:
     found = find_task_or_card(task)
     target = prepared_at(found.card, track, cache)
     if target is None:
-        raise DataError(
-            "the card names no fingerprint, so its place is not known before the tables are read",
-            where=task,
-            field="fingerprint",
-            remedy=f"write the fingerprint that `recgauntlet data fetch {task}` prints on the card",
-        )
+        problem = "the card names no fingerprint, so its place is not known before the tables are read"
+        remedy = f"write the fingerprint that `recgauntlet data fetch {task}` prints on the card"
+        raise DataError(problem, where=task, field="fingerprint", remedy=remedy)
     if not target.is_file():
-        raise DataError(
-            f"the {track} track is not prepared yet",
-            where=target,
-            remedy=f"recgauntlet data fetch {task} --track {track}",
-        )
+        remedy = f"recgauntlet data fetch {task} --track {track}"
+        raise DataError(f"the {track} track is not prepared yet", where=target, remedy=remedy)
     click.echo(target)
 
 
@@ -174,11 +168,3 @@ def check(tasks: tuple[str, ...], track: Track, directory: Path | None, accept_l
 
 def _step(step: str, number: int, steps: int) -> None:
     click.echo(f"  {number}/{steps} {step}", err=True)
-
-
-def _tell_licence(name: str, licence: str) -> None:
-    click.echo(f"{name}: licence: {licence}", err=True)
-
-
-def _megabytes(file: Path) -> str:
-    return f"yes ({file.stat().st_size / 1e6:.1f} MB)"

@@ -17,6 +17,7 @@ from recgauntlet.core.spec import Options, task_id
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.core.types import Scalar
 
+PATH = click.Path(path_type=Path)
 EVERY = ""
 """Key of options that were given without a plugin's name."""
 
@@ -117,13 +118,12 @@ def data_options(command: Callable[..., object]) -> Callable[..., object]:
     return wrapped
 
 
-device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0 or mps.")
-threads_option = click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads.")
+device_option = click.option("--device", default="auto", help="auto, cpu, cuda, cuda:0 or mps.")
+threads_option = click.option("--threads", type=click.IntRange(1), default=1, help="CPU threads.")
 track_option = click.option(
     "--track",
     type=click.Choice(get_args(Track)),
     default="standard",
-    show_default=True,
     help="standard: real data, ranked. demo: small, never ranked.",
 )
 

@@ -23,34 +23,27 @@ if TYPE_CHECKING:
 @click.option("--from", "a", help="A row, RELEASE/TASK/MODEL/DEFENSE, to learn the variances from; needs --to.")
 @click.option("--to", "b", help="The row it is compared with.")
 @click.option("--threat", help="The threat whose outcomes vary so. [the one that --from is ranked by]")
-@click.option("--tier", type=click.Choice(TIERS), default="standard", show_default=True)
-@click.option(
-    "--power", "wanted", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.8, show_default=True
-)
-@click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True)
-@click.option("--comparisons", type=click.IntRange(1), default=1, show_default=True, help="Tests in one family.")
-@click.option(
-    "--seeds", default="1,3,5,10", callback=numbers, show_default=True, help="Numbers of trainings of each row."
-)
+@click.option("--tier", type=click.Choice(TIERS), default="standard")
+@click.option("--power", "wanted", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.8)
+@click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05)
+@click.option("--comparisons", type=click.IntRange(1), default=1, help="Tests in one family.")
+@click.option("--seeds", default="1,3,5,10", callback=numbers, help="Numbers of trainings of each row.")
 @click.option(
     "--discordant",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.2,
-    show_default=True,
     help="Assumed without rows: the share of examples on which the two rows disagree.",
 )
 @click.option(
     "--shared",
     type=click.FloatRange(0, 1),
     default=0.5,
-    show_default=True,
     help="Assumed without rows: the part of that which is the same in every training.",
 )
 @click.option(
     "--seed-sd",
     type=click.FloatRange(0),
     default=1.0,
-    show_default=True,
     help="Assumed without rows: how the difference varies between trainings, in points.",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -138,21 +131,19 @@ def _measured(a: str, b: str, threat: str | None, tier: Tier) -> tuple[Component
             where=f"{a} and {b}",
             remedy="choose another --threat or --tier, or rows with more seeds; or leave --from and --to out",
         )
-    rows = f"{first.address} and {second.address}"
-    said = (
-        f"from {len(found)} seeds and {found.shape[1]:,} pairs of {rows}, {quantity.words}; a variance between so few "
-        "trainings is itself a guess"
+    source = (
+        f"from {len(found)} seeds and {found.shape[1]:,} pairs of {first.address} and {second.address}, "
+        f"{quantity.words}; a variance between so few trainings is itself a guess"
     )
-    return components(found), found.shape[1], terminal(said)
+    return components(found), found.shape[1], terminal(source)
 
 
 def _print_table(found: tuple[Need, ...], present: int | None) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("seeds", "test pairs", "test examples", *([f"power with {present:,} pairs"] if present else [])):
-        table.add_column(heading, justify="right")
+    headings = ["seeds", "test pairs", "test examples", *([f"power with {present:,} pairs"] if present else [])]
+    table = Table(*(Column(heading, justify="right") for heading in headings), box=None, pad_edge=False)
     for need in found:
         cells = ["never", "never"] if need.pairs is None else [f"{need.pairs:,}", f"{2 * need.pairs:,}"]
         now = [] if need.power_at_present is None else [f"{need.power_at_present:.2f}"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from recgauntlet.cli.options import track_option
@@ -28,7 +28,6 @@ ROOT = click.option(
     "--root",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("results"),
-    show_default=True,
     help="The directory in which releases lie.",
 )
 
@@ -61,8 +60,10 @@ def release() -> None:
     help="A directory of records or a release; may be given more than once.",
 )
 @ROOT
-@click.option("--supersedes", default="", metavar="OLD", help="The release that this one corrects.")
-@click.option("--reason", default="", metavar="TEXT", help="What was wrong with OLD, for its readers.")
+@click.option("--supersedes", default="", show_default=False, metavar="OLD", help="The release that this one corrects.")
+@click.option(
+    "--reason", default="", show_default=False, metavar="TEXT", help="What was wrong with OLD, for its readers."
+)
 @track_option
 @click.option("--without-failed", is_flag=True, help="Leave failed cells out instead of refusing them.")
 @click.option("--newest", is_flag=True, help="Of several records of a cell and seed take the one that finished last.")
@@ -91,7 +92,6 @@ def freeze(
       recgauntlet release freeze 2027.1 --results results/mine
       recgauntlet release freeze 2026.5.1 --results results/2026.5 --results results/again --newest --supersedes 2026.5 --reason "wrong labels in news-click"
     """  # noqa: E501  an example is one line
-
     wanted = Wanted(
         name, directories, root, track, without_failed, newest, attack_scores, supersedes=supersedes, reason=reason
     )
@@ -164,7 +164,29 @@ def list_(root: Path) -> None:
     Examples:
       recgauntlet release list
     """
-    _print_list(Console(highlight=False), root)
+    console = Console(highlight=False)
+    names = release_names(root)
+    if not names:
+        console.print(f"no releases below {root}", markup=False)
+        return
+    table = _table("name", "frozen", "suite", "tasks", "records", "rows", "remark")
+    for name in names:
+        try:
+            manifest = open_manifest(root / name)
+        except RecordError as error:
+            _add(table, name, "", "", "", "", "", f"BROKEN: {error.problem}")
+            continue
+        if manifest is None:
+            _add(table, name, "not frozen")
+            continue
+        remarks = [f"superseded by {newer}" for newer in superseded_by(name, root)]
+        if manifest.supersedes:
+            remarks.append(f"supersedes {manifest.supersedes}: {manifest.reason}")
+        suites = sorted({f"{task.suite.id} {task.suite.version}" for task in manifest.tasks})
+        tasks = sorted({task.id for task in manifest.tasks})
+        counts = str(manifest.counts.records), str(manifest.counts.rows)
+        _add(table, name, manifest.date, ", ".join(suites), ", ".join(tasks), *counts, "; ".join(remarks))
+    console.print(table)
 
 
 def _print_summary(console: Console, release: Release) -> None:
@@ -189,46 +211,11 @@ def _print_summary(console: Console, release: Release) -> None:
     console.print(f"manifest sha256 {release.digest}", markup=False, soft_wrap=True)
 
 
-def _print_list(console: Console, root: Path) -> None:
-    """Every directory below `root`, frozen ones with their date, the others said to be none."""
-    names = release_names(root)
-    if not names:
-        console.print(f"no releases below {root}", markup=False)
-        return
-    table = _table("name", "frozen", "suite", "tasks", "records", "rows", "remark")
-    for name in names:
-        try:
-            manifest = open_manifest(root / name)
-        except RecordError as error:
-            _add(table, name, "", "", "", "", "", f"BROKEN: {error.problem}")
-            continue
-        if manifest is None:
-            _add(table, name, "not frozen", "", "", "", "", "")
-            continue
-        remarks = [f"superseded by {newer}" for newer in superseded_by(name, root)]
-        if manifest.supersedes:
-            remarks.append(f"supersedes {manifest.supersedes}: {manifest.reason}")
-        _add(
-            table,
-            name,
-            manifest.date,
-            ", ".join(sorted({f"{task.suite.id} {task.suite.version}" for task in manifest.tasks})),
-            ", ".join(sorted({task.id for task in manifest.tasks})),
-            str(manifest.counts.records),
-            str(manifest.counts.rows),
-            "; ".join(remarks),
-        )
-    console.print(table)
-
-
 def _print_diff(console: Console, found: ReleaseDiff) -> None:
     """The rows that differ, old value and new."""
     for setting in found.settings:
-        console.print(
-            terminal(f"{setting.task} ({setting.track}): numbers may not be compared: {setting.why}"),
-            markup=False,
-            soft_wrap=True,
-        )
+        text = terminal(f"{setting.task} ({setting.track}): numbers may not be compared: {setting.why}")
+        console.print(text, markup=False, soft_wrap=True)
     for task in dict.fromkeys((change.row.task, change.row.track) for change in found.changes):
         console.print(terminal(f"{task[0]}, {task[1]} track"), markup=False, style="bold", soft_wrap=True)
         table = _table("", "row", "rank", "clean", "robust", "under", "seeds", "flags")
@@ -247,16 +234,16 @@ def _print_diff(console: Console, found: ReleaseDiff) -> None:
 
 
 def _name(change: RowChange) -> str:
-    told = [plugins_of(change.row)]
+    parts = [plugins_of(change.row)]
     if change.was is not None and change.now is not None:
         for kind in ("model", "defense"):
             versions = (getattr(change.was, kind).version, getattr(change.now, kind).version)
             if versions[0] != versions[1]:
-                told.append(f"({kind} {versions[0]} -> {versions[1]})")
+                parts.append(f"({kind} {versions[0]} -> {versions[1]})")
     options = change.row.defense.hyperparameters
     if options:
-        told.append(", ".join(f"{name}={value}" for name, value in sorted(options.items())))
-    return " ".join(told)
+        parts.append(", ".join(f"{name}={value}" for name, value in sorted(options.items())))
+    return " ".join(parts)
 
 
 def _both(change: RowChange) -> list[str]:
@@ -284,10 +271,9 @@ def _percent(interval: Estimate, exact: bool) -> str:
 
 
 def _table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=heading in {"", "rank", "clean", "robust", "seeds"})
-    return table
+    narrow = {"", "rank", "clean", "robust", "seeds"}
+    columns = [Column(heading, overflow="fold", no_wrap=heading in narrow) for heading in headings]
+    return Table(*columns, box=None, pad_edge=False)
 
 
 def _add(table: Table, *cells: str) -> None:

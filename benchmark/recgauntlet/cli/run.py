@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from recgauntlet.cli.options import (
+    PATH,
     DataOptions,
     check_owners,
     data_options,
@@ -31,23 +33,18 @@ from recgauntlet.runner.plan import estimates, plan
 @click.option("--task", "tasks", multiple=True, callback=words, help="Tasks, or paths of your own cards (.toml). [all]")
 @click.option("--model", "models", multiple=True, callback=words, help="Recommenders. [nrms]")
 @click.option("--defense", "defenses", multiple=True, callback=words, help="Defenses. [standard, pgd]")
-@click.option(
-    "--seeds", "seed_list", default="0", show_default=True, callback=seeds, help="Seeds, like 0,1,2. Ranks need three."
-)
+@click.option("--seeds", "seed_list", default="0", callback=seeds, help="Seeds, like 0,1,2. Ranks need three.")
 @track_option
 @device_option
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16"]),
     default="auto",
-    show_default=True,
     help="auto: bf16 on a GPU for models that train well in it.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Where records go. [results/local, or demo]")
+@click.option("--out", type=PATH, help="Where records go. [results/local, or demo]")
 @click.option("--workers", type=click.IntRange(1), help="Cells at a time. [one a core; one on a GPU]")
-@click.option(
-    "--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads a cell; part of the record."
-)
+@click.option("--threads", type=click.IntRange(1), default=1, help="CPU threads a cell; part of the record.")
 @click.option("--model-option", "model_options", multiple=True, callback=named, help="NAME=VALUE or MODEL.NAME=VALUE.")
 @click.option(
     "--defense-option", "defense_options", multiple=True, callback=named, help="NAME=VALUE or DEFENSE.NAME=VALUE."
@@ -74,9 +71,7 @@ from recgauntlet.runner.plan import estimates, plan
     help="Let cells write anywhere, start processes and open connections. For plugins that you trust and that must.",
 )
 @click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Show the plan with an estimate of its time from existing records, and stop.",
+    "--dry-run", is_flag=True, help="Show the plan with an estimate of its time from existing records, and stop."
 )
 def run(
     tasks: tuple[str, ...],
@@ -139,19 +134,14 @@ def run(
             untuned=untuned,
             reuse_weights=reuse_weights,
         )
-        for seed in seed_list
-        for task in tasks
-        for model in models
-        for defense in defenses
+        for seed, task, model, defense in product(seed_list, tasks, models, defenses)
     ]
     planned = plan(specs, overwrite=overwrite)
-    if dry_run:
-        times = estimates(planned, (out, ROOT))
-        print_plan(console, planned, out, times)
-        print_time(console, planned, times, workers or workers_for(planned[0].spec))
-        return 0
-    print_plan(console, planned, out)
-    if all(cell.state == "done" for cell in planned):
+    times = estimates(planned, (out, ROOT)) if dry_run else None
+    print_plan(console, planned, out, times)
+    if times is not None:
+        print_time(console, times, workers or workers_for(planned[0].spec))
+    if dry_run or all(cell.state == "done" for cell in planned):
         return 0
     records = carry_out(
         console, planned, out, workers=workers, minutes=time_limit, gib=memory_limit, guarded=not unguarded
@@ -159,7 +149,7 @@ def run(
     failed = [record for record in records if record.status == "failed"]
     console.print(f"{len(records) - len(failed)} cells done, {len(failed)} failed; records in {out}", soft_wrap=True)
     console.print(f"next: recgauntlet site --results {out} --out {out}-site", soft_wrap=True)
-    bad_input = any(r.failure and r.failure.kind.endswith("Error") and r.failure.kind in _INPUT for r in failed)
+    bad_input = any(record.failure and record.failure.kind in _INPUT for record in failed)
     return 2 if bad_input else 1 if failed else 0
 
 

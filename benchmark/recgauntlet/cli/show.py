@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from recgauntlet.attacks.base import find_attack
+from recgauntlet.cli.options import PATH
 from recgauntlet.core.plugins import Kind, names
 from recgauntlet.core.recommender import find_model
 from recgauntlet.core.task import find_task
@@ -34,10 +35,10 @@ def list_(kind: Kind) -> None:
     Examples:
       recgauntlet list defenses
     """
-    table = Table(box=None, pad_edge=False)
     rows = {"tasks": _tasks, "models": _models, "defenses": _defenses, "attacks": _attacks}[kind]()
-    for place, heading in enumerate(rows[0]):
-        table.add_column(heading, overflow="fold", no_wrap=place == 0)  # a name broken in two cannot be copied
+    name, *others = rows[0]  # a name broken in two cannot be copied
+    columns = [Column(name, no_wrap=True), *(Column(heading, overflow="fold") for heading in others)]
+    table = Table(*columns, box=None, pad_edge=False)
     for row in rows[1:]:
         table.add_row(*row)
     Console(highlight=False).print(table, markup=False) if len(rows) > 1 else click.echo("none")
@@ -105,7 +106,7 @@ def _in_a_line(thing: type) -> str:
 
 
 @click.command(short_help="Print a summary of one record.")
-@click.argument("record", type=click.Path(path_type=Path))
+@click.argument("record", type=PATH)
 def show(record: Path) -> None:
     """Print a summary of RECORD (a JSON file): what ran, clean and robust accuracy, cost, gates.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import get_args
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from recgauntlet.cli.options import (
+    PATH,
     DataOptions,
     check_owners,
     data_options,
@@ -32,9 +34,8 @@ from recgauntlet.core.plugins import names
 from recgauntlet.core.spec import TWIN, CellSpec, Options
 from recgauntlet.records.io import read_record
 from recgauntlet.records.manifest import Finding, check_not_frozen
-from recgauntlet.records.schema import RunRecord
-from recgauntlet.records.submission.manifest import Sender
-from recgauntlet.records.submission.reader import open_archive, open_merged
+from recgauntlet.records.submission.manifest import Sender, Submission
+from recgauntlet.records.submission.reader import Opened, open_archive, open_merged
 from recgauntlet.runner.plan import plan
 from recgauntlet.runner.submission.checks import static_findings
 from recgauntlet.runner.submission.evidence import evidence_findings
@@ -50,20 +51,15 @@ from recgauntlet.runner.trained import Sources
 @click.option("--task", "tasks", multiple=True, callback=words, help="Tasks of the recipe. [the three ranked tasks]")
 @click.option("--model", "models", multiple=True, callback=words, help="Models under a submitted defense. [nrms]")
 @click.option(
-    "--seeds",
-    "seed_list",
-    default=",".join(map(str, SEEDS)),
-    show_default=True,
-    callback=seeds,
-    help="Seeds. Ranks need three.",
+    "--seeds", "seed_list", default=",".join(map(str, SEEDS)), callback=seeds, help="Seeds. Ranks need three."
 )
 @track_option
 @click.option("--option", "options", multiple=True, callback=named, help="A hyper-parameter of NAME: OPTION=VALUE.")
-@click.option("--authors", default="", help="Who submits it, as the page shall say it.")
-@click.option("--link", default="", help="Where it is described: an address.")
-@click.option("--note", default="", help="What readers should know.")
-@click.option("--out", type=click.Path(path_type=Path), help="Where records go. [submissions/NAME]")
-@click.option("--archive", type=click.Path(path_type=Path), help="The file to write. [NAME.zip beside --out]")
+@click.option("--authors", default="", show_default=False, help="Who submits it, as the page shall say it.")
+@click.option("--link", default="", show_default=False, help="Where it is described: an address.")
+@click.option("--note", default="", show_default=False, help="What readers should know.")
+@click.option("--out", type=PATH, help="Where records go. [submissions/NAME]")
+@click.option("--archive", type=PATH, help="The file to write. [NAME.zip beside --out]")
 @click.option("--workers", type=click.IntRange(1), help="Cells at a time. [one a core]")
 @data_options
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
@@ -102,8 +98,7 @@ def submit(
     out = out or Path("submissions") / name
     check_not_frozen(out, "--out")
     target = archive or out.parent / f"{name}.zip"
-    chosen = models or MODELS
-    models_of = (name,) if kind == "model" else chosen
+    models_of = (name,) if kind == "model" else models or MODELS
     defenses = (TWIN, name) if kind == "defense" else (TWIN, "pgd")
     sources = data.sources(tasks or TASKS)
     own = options_of(options, name)
@@ -119,19 +114,15 @@ def submit(
             model_options=own if kind == "model" else (),
             defense_options=own if kind == "defense" and defense == name else (),
         )
-        for seed in seed_list
-        for task in tasks or TASKS
-        for model in models_of
-        for defense in defenses
+        for seed, task, model, defense in product(seed_list, tasks or TASKS, models_of, defenses)
     ]
     planned = plan(specs)
     print_plan(console, planned, out)
     if dry_run:
         return 0
     carry_out(console, planned, out, workers=workers)
-    records = [
-        (spec.record_path.relative_to(out), read_record(spec.record_path)) for spec in (cell.spec for cell in planned)
-    ]
+    paths = [cell.spec.record_path for cell in planned]
+    records = [(path.relative_to(out), read_record(path)) for path in paths]
     content = pack(kind, name, specs, records, sender)
     write_atomically(target, content)
     console.print(f"{target}: {len(records)} records, {len(content) / 1e6:.2f} MB", soft_wrap=True)
@@ -140,11 +131,11 @@ def submit(
 
 
 @click.command(short_help="Check a submission: everything that is wrong, at once.")
-@click.argument("archive", type=click.Path(path_type=Path))
+@click.argument("archive", type=PATH)
 @click.option("--lot", type=click.IntRange(0), help="The number that draws the cell to be run again. [at random]")
 @click.option("--no-rerun", is_flag=True, help="Run no cell: nothing of the plugin is executed.")
 @click.option("--no-data", is_flag=True, help="Do not check perturbed inputs: no data is needed.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:0 or mps, for the cell.")
+@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:0 or mps, for the cell.")
 @data_options
 def verify(
     archive: Path,
@@ -181,23 +172,17 @@ def verify(
     if not no_rerun and opened.manifest is not None and not opened.findings:
         lot = secrets.randbelow(1_000_000) if lot is None else lot
         missing = source_finding(opened.manifest)
-        if missing is None:
-            path = draw(opened, opened.manifest, lot)
-            console.print(f"lot {lot} falls on {path}", soft_wrap=True)
-            again = _again(console, path, opened.records[path], sources, device)
-            said = "every score the same to the last bit" if again.same else "within the stated tolerance"
-            _tell(console, "the cell run again", again.findings, said)
-            findings += again.findings
-        else:
-            _tell(console, "the cell run again", [missing], "")
-            findings.append(missing)
+        again = Rerun(False, (missing,)) if missing else _again(console, opened, opened.manifest, lot, sources, device)
+        agreement = "every score the same to the last bit" if again.same else "within the stated tolerance"
+        _tell(console, "the cell run again", again.findings, agreement)
+        findings += again.findings
     console.print(f"{len(findings)} findings" if findings else "all is well")
     return 1 if findings else 0
 
 
 @click.command(short_help="Add a checked submission to a release, as files.")
-@click.argument("archive", type=click.Path(path_type=Path))
-@click.argument("release", type=click.Path(path_type=Path))
+@click.argument("archive", type=PATH)
+@click.argument("release", type=PATH)
 def merge(archive: Path, release: Path) -> None:
     """Put the files of the submission ARCHIVE into RELEASE/submissions/<name>/, for a commit of its own.
 
@@ -213,13 +198,15 @@ def merge(archive: Path, release: Path) -> None:
     click.echo(f"next: recgauntlet site --results {release} --out {release}-site")
 
 
-def _again(console: Console, path: str, record: RunRecord, sources: Sources, device: str) -> Rerun:
+def _again(console: Console, opened: Opened, manifest: Submission, lot: int, sources: Sources, device: str) -> Rerun:
+    path = draw(opened, manifest, lot)
+    console.print(f"lot {lot} falls on {path}", soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="recgauntlet-") as out, SweepProgress(console, 2) as progress:
-        return rerun(path, record, Path(out), sources, progress, device=device)
+        return rerun(path, opened.records[path], Path(out), sources, progress, device=device)
 
 
-def _tell(console: Console, what: str, findings: Sequence[Finding], said: str) -> None:
-    console.print(f"WRONG {what}:" if findings else f"ok    {what}: {said}")
+def _tell(console: Console, what: str, findings: Sequence[Finding], good: str) -> None:
+    console.print(f"WRONG {what}:" if findings else f"ok    {what}: {good}")
     for finding in findings:
         console.print(f"  {visible(str(finding))}", soft_wrap=True, markup=False)
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recgauntlet.cli.progress import SweepProgress, duration
-from recgauntlet.core.errors import OutputError
+from recgauntlet.core.files import write_atomically
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import item_vectors, prepare
@@ -78,24 +78,20 @@ def print_plan(
             defense,
             ",".join(str(cell.spec.seed) for cell in cells),
             str(len(cells) - done),
-            *([] if times is None else [_time_of(cells, times)]),
+            *([] if times is None else [_row_time(cells, times)]),
             "; ".join(note for note in notes if note),
         )
     console.print(table)
 
 
-def _time_of(cells: Sequence[Planned], times: Mapping[Path, float | None]) -> str:
-    """What the cells of a row take one after the other."""
-    known = [times[cell.spec.record_path] for cell in cells if cell.spec.record_path in times]
-    found = [each for each in known if each is not None]
-    if not found:
-        return "unknown" if known else ""
-    return duration(sum(found))
+def _row_time(cells: Sequence[Planned], times: Mapping[Path, float | None]) -> str:
+    """What the cells of a row that are to be run take one after the other."""
+    planned = [times[cell.spec.record_path] for cell in cells if cell.spec.record_path in times]
+    known = [seconds for seconds in planned if seconds is not None]
+    return duration(sum(known)) if known else "unknown" if planned else ""
 
 
-def print_time(
-    console: Console, planned: tuple[Planned, ...], times: Mapping[Path, float | None], workers: int
-) -> None:
+def print_time(console: Console, times: Mapping[Path, float | None], workers: int) -> None:
     """How long the plan will take with `workers` cells at a time, and what is not counted."""
     found = {path: each for path, each in times.items() if each is not None}
     strange = len(times) - len(found)
@@ -112,18 +108,9 @@ def print_time(
 
 def check_writable(out: Path) -> None:
     """OutputError where nothing can be written to `out`, which is made where it is not there."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".writable"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written ({error.strerror})",
-            where=out,
-            field="--out",
-            remedy="choose another directory, or change its permissions",
-        ) from error
+    probe = out / ".writable"
+    write_atomically(probe, b"")
+    probe.unlink()
 
 
 def make_ready(console: Console, todo: Sequence[CellSpec]) -> None:

@@ -38,7 +38,7 @@ def columns(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 
 @click.command("table", short_help="Print chosen rows as LaTeX, Markdown, HTML or CSV.")
 @click.argument("release", default=CURRENT)
-@click.option("--format", "form", type=click.Choice(FORMATS), default="markdown", show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="markdown")
 @click.option(
     "--select",
     "chosen",
@@ -47,10 +47,7 @@ def columns(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     help="KEY=VALUE, repeated or with commas; KEY is task, track, model, defense, threat or tier. [tier=standard]",
 )
 @click.option(
-    "--columns",
-    "wanted",
-    callback=columns,
-    help="Names with commas. [rank, accuracies, FLOPs ratio; CSV: all]",
+    "--columns", "wanted", callback=columns, help="Names with commas. [rank, accuracies, FLOPs ratio; CSV: all]"
 )
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file to write. [standard output]")
 def table(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
-from recgauntlet.cli.options import DataOptions, data_options, device_option, track_option, words
+from recgauntlet.cli.options import PATH, DataOptions, data_options, device_option, track_option, words
 from recgauntlet.cli.progress import SweepProgress
 from recgauntlet.cli.sweeping import check_writable, make_ready, workers_for
 from recgauntlet.core.card import Track
@@ -19,8 +20,7 @@ from recgauntlet.core.escape import visible
 from recgauntlet.core.plugins import Plugin
 from recgauntlet.core.recommender import constructor_defaults, find_model
 from recgauntlet.core.search_space import Between, OneOf
-from recgauntlet.core.spec import TWIN, CellSpec, Options
-from recgauntlet.core.types import Scalar
+from recgauntlet.core.spec import TWIN, CellSpec
 from recgauntlet.data import cache as store
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import ready
@@ -42,29 +42,25 @@ EPOCHS = 2
 @click.option(
     "--defense", "defenses", multiple=True, callback=words, help="Defenses to tune; without any, the models are tuned."
 )
-@click.option(
-    "--trials", type=click.IntRange(1), default=TRIALS, show_default=True, help="Trials a method; the first: defaults."
-)
+@click.option("--trials", type=click.IntRange(1), default=TRIALS, help="Trials a method; the first: defaults.")
 @click.option(
     "--epochs",
     type=click.IntRange(1),
     default=EPOCHS,
-    show_default=True,
     help="Epochs of a trial's training, at most; the learning rate's schedule is shortened alike.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the trials and their training.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the trials and their training.")
 @track_option
 @device_option
 @click.option("--workers", type=click.IntRange(1), help="Trials at a time. [one a core; one on a GPU]")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads a trial.")
+@click.option("--threads", type=click.IntRange(1), default=1, help="CPU threads a trial.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("tuning"),
-    show_default=True,
     help="Where finished trials are kept: the same command goes on from there.",
 )
-@click.option("--to", type=click.Path(path_type=Path), help="The file of chosen values. [tuned.toml below --out]")
+@click.option("--to", type=PATH, help="The file of chosen values. [tuned.toml below --out]")
 @data_options
 @click.option("--unguarded", is_flag=True, help="Let trials write anywhere. For plugins that you trust and that must.")
 @click.option("--dry-run", is_flag=True, help="Show the trials and stop.")
@@ -104,9 +100,7 @@ def tune(
     sources = data.sources(tasks)
     specs = [
         CellSpec(task, track, model, defense, seed, out, sources(task), device=device, threads=threads)
-        for task in tasks
-        for model in models
-        for defense in (defenses or (TWIN,))
+        for task, model, defense in product(tasks, models, defenses or (TWIN,))
     ]
     choose_device(device)
     for spec in specs:
@@ -121,8 +115,7 @@ def tune(
     _print_plan(console, studies)
     if dry_run:
         return 0
-    todo = sum(result is None for study in studies for result in study.results())
-    if todo:
+    if todo := sum(study.results().count(None) for study in studies):
         at_a_time = workers or workers_for(specs[0])
         with SweepProgress(console, todo, "trials") as bars:
             allowance = Allowance.of_machine(at_a_time)
@@ -149,7 +142,11 @@ def _study(method: Method, spec: CellSpec, trials: int, epochs: int) -> Study:
     defaults = model_options if method == "model" else defense_options
     prepared = ready(cell.task, spec.track, spec.source)
     return Study(
-        spec=replace(spec, model_options=_sorted(model_options), defense_options=_sorted(defense_options)),
+        spec=replace(
+            spec,
+            model_options=tuple(sorted(model_options.items())),
+            defense_options=tuple(sorted(defense_options.items())),
+        ),
         method=method,
         name=plugin.name,
         trials=drawn(space_of(plugin), defaults, trials, spec.seed),
@@ -159,19 +156,13 @@ def _study(method: Method, spec: CellSpec, trials: int, epochs: int) -> Study:
     )
 
 
-def _sorted(options: dict[str, Scalar]) -> Options:
-    return tuple(sorted(options.items()))
-
-
 def _print_plan(console: Console, studies: Sequence[Study]) -> None:
-    table = Table(title="Trials", title_justify="left", box=None, pad_edge=False)
-    for heading in ("task", "track", "model", "tuned", "trials", "to do", "search space"):
-        table.add_column(heading)
+    headings = ("task", "track", "model", "tuned", "trials", "to do", "search space")
+    table = Table(*headings, title="Trials", title_justify="left", box=None, pad_edge=False)
     for study in studies:
         spec = study.spec
         space = ", ".join(f"{name} {_range(part)}" for name, part in space_of(_named(study.method, spec)).items())
-        to_do = sum(result is None for result in study.results())
-        numbers = str(len(study.trials)), str(to_do)
+        numbers = str(len(study.trials)), str(study.results().count(None))
         table.add_row(spec.task_id, spec.track, spec.model, f"{study.method} {study.name}", *numbers, escape(space))
     console.print(table)
 
@@ -187,22 +178,26 @@ def _print_results(console: Console, studies: Sequence[Study]) -> None:
     for study in studies:
         results = study.results()
         best = chosen(study, results)
-        table = Table(title=_title(study), title_justify="left", box=None, pad_edge=False)
-        for heading in ("trial", "values", "objective", "clean", "robust", "AUC", "note"):
-            table.add_column(heading, overflow="fold")
-        for number, result in enumerate(results):
-            if result is None:
-                continue
+        spec = study.spec
+        headings = ("trial", "values", "objective", "clean", "robust", "AUC", "note")
+        table = Table(
+            *(Column(heading, overflow="fold") for heading in headings),
+            title=f"{study.method} {study.name} on {spec.task_id} ({spec.track}) with {spec.model}",
+            title_justify="left",
+            box=None,
+            pad_edge=False,
+        )
+        for result in filter(None, results):
             robust = ", ".join(f"{name} {share:.1%}" for name, share in result.robust.items())
             notes = [
-                "chosen" if best is not None and number == best.trial else "",
-                "as it comes" if number == 0 else "",
+                "chosen" if best is not None and result.number == best.trial else "",
+                "the defaults" if result.number == 0 else "",
                 "near a constant" if result.objective == 0 else "",
                 visible(result.reason.strip().splitlines()[-1]) if result.reason.strip() else "",
             ]
             table.add_row(
-                str(number),
-                escape(_options(result.values)),
+                str(result.number),
+                escape(", ".join(f"{name}={value}" for name, value in result.values.items())),
                 _number(result.objective, ".4f"),
                 _number(result.clean, ".1%"),
                 robust,
@@ -210,15 +205,6 @@ def _print_results(console: Console, studies: Sequence[Study]) -> None:
                 escape("; ".join(note for note in notes if note)),
             )
         console.print(table)
-
-
-def _title(study: Study) -> str:
-    spec = study.spec
-    return f"{study.method} {study.name} on {spec.task_id} ({spec.track}) with {spec.model}"
-
-
-def _options(values: Mapping[str, Scalar]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 def _number(value: float | None, form: str) -> str:

@@ -45,7 +45,7 @@ class Trained(NamedTuple):
 
 
 class StepError(Exception):
-    """A step of a cell failed: whatever a plugin raises ends its cell and is recorded."""
+    """A step of a cell failed, for example because a plugin raised an error; the failure is recorded."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)

@@ -15,7 +15,6 @@ from typing import Literal
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.errors import CardError, PluginError, RecordError
 from recgauntlet.core.spec import CellSpec
-from recgauntlet.core.types import Scalar
 from recgauntlet.records.io import read_record, read_records
 from recgauntlet.runner.messages import Message, receive
 from recgauntlet.runner.processes import importable, spawn
@@ -60,9 +59,7 @@ def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned
                 remedy="rename one of the two cards, or run them into different directories (--out)",
             )
     twins = {spec.twin().record_path: spec.twin() for spec in specs if not spec.is_twin}
-    ordered = [*(s for s in asked.values() if s.is_twin)]
-    ordered += [twin for path, twin in twins.items() if path not in asked]
-    ordered += [s for s in asked.values() if not s.is_twin]
+    ordered = sorted((asked | twins | asked).values(), key=lambda spec: not spec.is_twin)
     planned = []
     for spec, known in zip(ordered, _look_up(ordered), strict=True):
         reason = "" if spec.record_path in asked else "the undefended twin that the others are compared with"
@@ -151,14 +148,8 @@ def _state(spec: CellSpec, known: Message, overwrite: bool) -> State:
                     f"was made with {name} = {then[name]!r} where it would now be {now.get(name)!r}; it is kept",
                     where=path,
                     field=f"{part}.hyperparameters.{name}",
-                    remedy=_remedy(plugin.name, name, then[name], tuned=not spec.untuned),
+                    remedy=f"ask for the same value ({plugin.name}.{name}={then[name]}), "
+                    f"{'' if spec.untuned else 'leave tuned values out (--untuned), '}"
+                    "write to another directory (--out), or replace the old records (--overwrite)",
                 )
     return "done"
-
-
-def _remedy(plugin: str, name: str, value: Scalar, *, tuned: bool) -> str:
-    same = f"ask for the same value ({plugin}.{name}={value}), "
-    return (
-        f"{same if value is not None else ''}{'leave tuned values out (--untuned), ' if tuned else ''}write to another "
-        "directory (--out), or replace the old records (--overwrite)"
-    )

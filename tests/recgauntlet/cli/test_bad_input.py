@@ -6,9 +6,11 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -260,15 +262,15 @@ def test_an_output_directory_that_cannot_be_made_is_told_before_anything_runs(
 def test_no_permission_and_no_space_are_told_before_anything_runs(
     refuses: Run, card: Path, out: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    write = Path.write_bytes
+    make = tempfile.mkstemp
 
-    def fails(path: Path, content: bytes) -> int:
-        if path.is_relative_to(out):
+    def fails(**options: Any) -> tuple[int, str]:
+        if Path(options["dir"]).is_relative_to(out):
             raise OSError(code, os.strerror(code))
-        return write(path, content)
+        return make(**options)
 
     before = contents(out)
-    monkeypatch.setattr(Path, "write_bytes", fails)
+    monkeypatch.setattr("recgauntlet.core.files.tempfile.mkstemp", fails)
     message = refuses(*run(card, out, "--seeds", "3"))
     assert os.strerror(code) in message
     assert "--out" in message

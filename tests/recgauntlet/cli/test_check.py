@@ -58,8 +58,8 @@ def test_a_name_of_two_kinds_needs_the_kind(call: Call, monkeypatch: pytest.Monk
     monkeypatch.setattr(plugins, "_entries", lambda kind: entries if kind in ("defenses", "attacks") else {})
     code, _, complaint = call("pgd")
     assert code == 2
-    assert "'pgd' is the name of a defense and of an attack" in complaint
-    assert "say --kind defense or --kind attack" in complaint
+    assert "'pgd' is the name of several plugins: defense, attack" in complaint
+    assert "give --kind defense or --kind attack" in complaint
 
 
 def test_an_attack_of_the_suite_goes_by_its_name(call: Call) -> None:

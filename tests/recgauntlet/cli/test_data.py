@@ -36,14 +36,6 @@ def fault(*arguments: str) -> RecGauntletError:
     return error
 
 
-def test_help_teaches_by_example(cache: Path) -> None:
-    text = good("--help")
-    assert "recgauntlet data fetch video-watch" in text
-    assert "RECGAUNTLET_CACHE" in text
-    for command in ("list", "fetch", "path", "check"):
-        assert good(command, "--help").startswith("Usage:")
-
-
 def test_list_shows_what_is_simulated_and_what_is_here(cache: Path) -> None:
     before = good("list")
     assert before.count("simulated") >= 2

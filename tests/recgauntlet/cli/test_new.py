@@ -125,10 +125,10 @@ def test_a_place_that_cannot_be_written_is_named(call: Call, tmp_path: Path) -> 
         ("model", "json", "would hide the module json"),
         ("model", "torch", "would hide the module torch"),
         ("model", "conftest", "would hide the module conftest"),
-        ("model", "pgd", "is the name of a defense that is installed"),
-        ("defense", "nrms", "is the name of a model that is installed"),
-        ("defense", "news-click", "is the name of a task that is installed"),
-        ("defense", "history-query", "is the name of an attack that is installed"),
+        ("model", "pgd", "is the name of an installed defense"),
+        ("defense", "nrms", "is the name of an installed model"),
+        ("defense", "news-click", "is the name of an installed task"),
+        ("defense", "history-query", "is the name of an installed attack"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused_with_the_reason(kind: Kind, name: str, problem: str) -> None:

@@ -14,8 +14,10 @@ from recgauntlet.cli import cli
 from recgauntlet.records.io import write_record
 from recgauntlet.records.schema import Gate
 
+MARKUP = "\x1b[2J\x1b]0;owned\x07[red]boo[/red]\u202egnp.exe"
 
-@pytest.mark.parametrize("name", HOSTILE[:14])
+
+@pytest.mark.parametrize("name", [*HOSTILE[:14], MARKUP])
 @pytest.mark.parametrize("failure", [False, True])
 def test_names_move_nothing_on_a_terminal(name: str, failure: bool, tmp_path: Path) -> None:
     gate = Gate(name=name, threat=name, passed=False, value=1, limit=0, explanation=name)
@@ -25,3 +27,4 @@ def test_names_move_nothing_on_a_terminal(name: str, failure: bool, tmp_path: Pa
     result = CliRunner().invoke(cli, ["show", str(tmp_path / "r.json")], catch_exceptions=False)
     assert result.exit_code == 0
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", result.output)
+    assert name != MARKUP or "[red]boo[/red]" in result.output

@@ -25,22 +25,9 @@ from recgauntlet.runner.plan import plan
 from recgauntlet.runner.record import record_dead_cell
 from recgauntlet.runner.sweep import run_sweep
 
-COMMAND = [
-    "run",
-    "--model-option",
-    "word_size=8",
-    "--model-option",
-    "heads=2",
-    "--model-option",
-    "head_size=4",
-    "--model-option",
-    "attention_size=8",
-    "--device",
-    "cpu",
-    "--offline",
-    "--workers",
-    "1",
-]
+OPTIONS = ("word_size=8", "heads=2", "head_size=4", "attention_size=8")
+COMMAND = ["run", *(part for option in OPTIONS for part in ("--model-option", option))]
+COMMAND += ["--device", "cpu", "--offline", "--workers", "1"]
 
 
 class Notes:

@@ -47,37 +47,22 @@ def names_of(kind: Kind, name: str) -> Names:
         Where the name is not allowed, or something else has it already.
     """
     if len(name) > LONGEST or not _FORM.fullmatch(name):
-        raise _refused(
-            name,
-            "is no name for a plugin",
-            f"use lower-case letters and digits with single hyphens between them, a letter first, at most {LONGEST}: "
-            "my-defense",
-        )
+        remedy = f"use at most {LONGEST} lower-case letters, digits and single hyphens, a letter first: my-defense"
+        raise _refused(name, "is no name for a plugin", remedy)
+    from recgauntlet.attacks.suite import suite_attacks
+
     module = name.replace("-", "_")
     if keyword.iskeyword(module) or keyword.issoftkeyword(module):
         raise _refused(name, "is a word of Python's own", f"take another name, for example my-{name}")
     if module in _TAKEN_MODULES or module in sys.stdlib_module_names or importlib.util.find_spec(module) is not None:
-        raise _refused(
-            name, f"would hide the module {module} that Python finds already", f"take another name, like my-{name}"
-        )
+        raise _refused(name, f"would hide the module {module}", f"take another name, like my-{name}")
     for word, group in KINDS.items():
-        if name in _registered(word, group):
-            article = "an" if word == "attack" else "a"
-            raise _refused(
-                name, f"is the name of {article} {word} that is installed", "choose a name that is not taken"
-            )
+        if name in plugins.names(group) or (word == "attack" and name in {attack.name for attack in suite_attacks()}):
+            raise _refused(name, f"is the name of an installed {word}", "choose a name that is not taken")
     class_name = "".join(part.capitalize() for part in name.split("-"))
     if class_name in _TAKEN_CLASSES:
         class_name += kind.capitalize()
     return Names(kind, name, module, class_name, f"recgauntlet-{name}")
-
-
-def _registered(kind: Kind, group: plugins.Kind) -> set[str]:
-    if kind != "attack":
-        return set(plugins.names(group))
-    from recgauntlet.attacks.suite import suite_attacks
-
-    return {*plugins.names(group), *(attack.name for attack in suite_attacks())}
 
 
 def _refused(name: str, problem: str, remedy: str) -> PluginError:

@@ -1,7 +1,7 @@
 """The sandbox of a process: Python audit events, and Landlock where the kernel has it.
 
-Python's audit events name what was tried and hold on every platform, but not for native code. Landlock holds for all
-code on Linux. Neither keeps a plugin from the memory of the process that it runs in: see docs/security.md.
+Audit events cover Python code on every platform, Landlock all code on Linux. Neither protects the memory of the process
+that a plugin runs in: see docs/security.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from recgauntlet.runner.sandbox import landlock
 
 Report = Callable[[str], None]
 
-_NOWHERE = -1
+_NO_DIRECTORY = -1
 """What an event has where no directory is given as a file descriptor."""
 _CHANGED_PATHS: dict[str, tuple[tuple[int, int | None], ...]] = {
     "os.chflags": ((0, None),),
@@ -34,8 +34,8 @@ _CHANGED_PATHS: dict[str, tuple[tuple[int, int | None], ...]] = {
     "os.truncate": ((0, None),),
     "os.utime": ((0, 3),),
 }
-"""Which arguments of an audit event are paths that change, each with the argument that says which open directory it is
-relative to. (`shutil.rmtree` and its like are told by what they do.)"""
+"""Which arguments of an audit event are paths that change, each with the argument that holds the open directory it is
+relative to. (`shutil.rmtree` and the like are seen by the events of what they do.)"""
 _PROGRAMS = frozenset(
     {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.startfile", "os.system", "pty.spawn"}
     | {"subprocess.Popen"}
@@ -48,47 +48,43 @@ _DEVICES = Path("/dev")
 
 @dataclass(frozen=True)
 class Fence:
-    """`writable`: the only directories below which files change. `unreadable`: what may not be read."""
+    """What a process may do with files."""
 
     writable: tuple[Path, ...]
+    """The only directories below which it may change them."""
     unreadable: tuple[Path, ...] = ()
-
-    def resolved(self) -> Fence:
-        """The same fence with no symbolic link in its paths."""
-        return Fence(tuple(p.resolve() for p in self.writable), tuple(p.resolve() for p in self.unreadable))
+    """What it may not read, except below `writable`."""
 
 
 class FenceError(PermissionError):
-    """Something was tried that the fence forbids."""
+    """The process tried something that its fence forbids."""
 
 
 def raise_fence(fence: Fence, report: Report) -> None:
     """Put this process behind `fence` for the rest of its life; call it before any code of a plugin runs.
 
-    `report` is told in words what was tried, before FenceError is raised there: whoever swallows the error hides
-    nothing. Call it from the main thread before others start, because Landlock holds for the caller and what it starts.
+    `report` gets a description of every attempt before FenceError is raised, so a plugin that catches the error hides
+    nothing. Call it from the main thread before others start: Landlock applies to the calling thread and its children.
     """
-    held = fence.resolved()
+    resolved = Fence(tuple(p.resolve() for p in fence.writable), tuple(p.resolve() for p in fence.unreadable))
     sys.dont_write_bytecode = True
-    landlock.restrict((*held.writable, _DEVICES), held.unreadable)
-    sys.addaudithook(_Watch(held, report))
+    landlock.restrict((*resolved.writable, _DEVICES), resolved.unreadable)
+    sys.addaudithook(_AuditHook(resolved, report))
 
 
-class _Watch:
-    """The audit hook."""
-
+class _AuditHook:
     def __init__(self, fence: Fence, report: Report) -> None:
         self._fence = fence
         self._report = report
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
-            self._judge_open(*arguments[:3])
+            self._check_open(*arguments[:3])
         elif event == "os.mkdir" and Path(os.fsdecode(arguments[0])).is_dir():
-            return  # libraries do so to see whether it is there; it fails by itself
+            return  # libraries test in this way whether it exists; the call fails by itself
         elif event in _CHANGED_PATHS:
             for place, base in _CHANGED_PATHS[event]:
-                self._judge_change(arguments[place], _NOWHERE if base is None else arguments[base])
+                self._check_change(arguments[place], _NO_DIRECTORY if base is None else arguments[base])
         elif event in _PROGRAMS:
             self._refuse("tried to start a process")
         elif event in _CONNECTIONS:
@@ -96,19 +92,19 @@ class _Watch:
         elif event in _SIGNALS and os.getpid() not in arguments[:1]:
             self._refuse("tried to signal another process")
 
-    def _judge_open(self, path: Any, mode: Any, flags: Any) -> None:
+    def _check_open(self, path: Any, mode: Any, flags: Any) -> None:
         if isinstance(mode, str):
             writes = any(letter in mode for letter in "wax+")
         else:
             writes = bool(isinstance(flags, int) and flags & _WRITING)
         if writes:
-            self._judge_change(path)
+            self._check_change(path)
         elif self._fence.unreadable:
             where = _place(path)
             if where and _below(where, self._fence.unreadable) and not _below(where, self._fence.writable):
                 self._refuse(f"tried to read {where.name!r}, which is out of its reach")
 
-    def _judge_change(self, path: Any, base: int = _NOWHERE) -> None:
+    def _check_change(self, path: Any, base: int = _NO_DIRECTORY) -> None:
         where = _place(path, base)
         if where and not _below(where, (*self._fence.writable, _DEVICES)):
             self._refuse(f"tried to write {where.name!r} outside its own directory")
@@ -118,17 +114,16 @@ class _Watch:
         raise FenceError(what)
 
 
-def _place(path: Any, base: int = _NOWHERE) -> Path | None:
-    """Where a path leads, seen from the open directory `base`, or None for a file that is open already (an int). What a
-    link at its end leads to counts, since that is what is opened."""
+def _place(path: Any, base: int = _NO_DIRECTORY) -> Path | None:
+    """The path from the open directory `base`, links followed; None for a file that is open already (an int)."""
     if isinstance(path, int) or path is None:
         return None
     text = os.fsdecode(path)
-    return Path(os.path.realpath(text if base == _NOWHERE else Path(_directory(base), text)))
+    return Path(os.path.realpath(text if base == _NO_DIRECTORY else Path(_directory(base), text)))
 
 
 def _directory(handle: int) -> Path:
-    """The path of an open directory; the root, which no cell may change, if the system does not report it."""
+    """The path of an open directory; the root, which no cell may change, where the system does not tell it."""
     try:
         return Path(f"/proc/self/fd/{handle}").readlink()
     except OSError:

@@ -1,4 +1,4 @@
-"""Linux's Landlock: a process gives up rights for good, and the kernel holds it to that, native code included.
+"""Linux's Landlock: a process gives up rights permanently, and the kernel enforces it, for native code too.
 
 Source: the kernel's `Documentation/userspace-api/landlock.rst`. The numbers are those of its header
 `linux/landlock.h`; the system calls have the same numbers on all architectures.
@@ -95,7 +95,7 @@ def _adder(libc: ctypes.CDLL, ruleset: int, handled: int) -> Callable[[Path, int
     def allow(path: Path, rights: int) -> None:
         try:
             handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        except OSError:  # gone since it was listed, or not ours to see: nothing to allow
+        except OSError:  # removed since it was listed, or not visible to this user
             return
         try:
             kept = rights & handled & (~0 if path.is_dir() else _OF_FILES)

@@ -76,19 +76,10 @@ def _recipe(opened: Opened, manifest: Submission) -> Iterator[Finding]:
         values = getattr(recipe, field)
         if not values or len(set(values)) != len(values):
             yield Finding(MANIFEST, f"recipe.{field}", "is empty or names something twice")
-    if recipe.track == "standard":
-        yield from _left_out(manifest)
-
-
-def _left_out(manifest: Submission) -> Iterator[Finding]:
-    """What the fixed recipe requires and the submission leaves out: authors cannot choose favourable tasks."""
-    recipe = manifest.recipe
-    for field, there, asked in (
-        ("tasks", recipe.tasks, TASKS),
-        ("seeds", recipe.seeds, SEEDS),
-        ("models", recipe.models, MODELS if manifest.plugin.kind == "defense" else ()),
-    ):
-        lacking = [str(value) for value in asked if value not in there]
+    # authors of a submission to the standard track cannot choose favourable tasks, seeds or models
+    fixed = {"tasks": TASKS, "seeds": SEEDS, "models": MODELS if plugin.kind == "defense" else ()}
+    for field, asked in fixed.items() if recipe.track == "standard" else ():
+        lacking = [str(value) for value in asked if value not in getattr(recipe, field)]
         if lacking:
             yield Finding(MANIFEST, f"recipe.{field}", f"lacks {', '.join(lacking)} of the fixed recipe")
 
@@ -114,14 +105,10 @@ def _record(record: RunRecord, path: str, manifest: Submission) -> Iterator[tupl
 
 
 def _installed(record: RunRecord) -> Iterator[tuple[str, str]]:
-    """In what a record is not of the task and the suite that are installed here."""
+    """Where a record is not of the task and the suite that are installed here."""
     if record.suite != suite_ref():
-        here = suite_ref()
-        yield (
-            "suite.fingerprint",
-            f"is of {record.suite.id} {record.suite.version} ({record.suite.fingerprint[:12]}), installed is {here.id} "
-            f"{here.version} ({here.fingerprint[:12]})",
-        )
+        found, here = (f"{s.id} {s.version} ({s.fingerprint[:12]})" for s in (record.suite, suite_ref()))
+        yield "suite.fingerprint", f"is of {found}, installed is {here}"
     try:
         card = find_task_or_card(record.task.id).card
         track = card.track(record.task.track)
@@ -167,7 +154,7 @@ def _threat_outcomes(threat: ThreatOutcome, labels: np.ndarray, right: np.ndarra
 
 
 def _together(opened: Opened) -> Iterator[Finding]:
-    """In what records of one task contradict each other, or the seeds of one row."""
+    """Where records of one task contradict each other, or the seeds of one row."""
     settings: dict[str, tuple[str, EvaluationSetting]] = {}
     options: dict[tuple[str, str, str], tuple[str, object]] = {}
     weights: dict[tuple[object, str], str] = {}
@@ -177,25 +164,25 @@ def _together(opened: Opened) -> Iterator[Finding]:
         if first[1] != setting:
             yield Finding(path, "task", f"may not stand beside {first[0]}: {'; '.join(first[1].unlike(setting))}")
         row = (record.task.id, record.model.name, record.defense.name)
-        said = (record.model.hyperparameters, record.defense.hyperparameters)
-        known = options.setdefault(row, (path, said))
-        if known[1] != said:
+        own = (record.model.hyperparameters, record.defense.hyperparameters)
+        known = options.setdefault(row, (path, own))
+        if known[1] != own:
             yield Finding(path, "defense.hyperparameters", f"are not those of {known[0]}, a seed of the same row")
         # a defense at inference alone has the weights of its twin, but no seed has those of another
         drawn = (row, record.weights_sha256)
         if record.weights_sha256 and drawn in weights:
-            yield Finding(path, "weights_sha256", f"are the very weights of {weights[drawn]}, another seed")
+            yield Finding(path, "weights_sha256", f"are the weights of {weights[drawn]}, another seed")
         weights.setdefault(drawn, path)
 
 
 def _summary(manifest: Submission, again: Sequence[SummaryRow]) -> Iterator[Finding]:
-    """In what the manifest's summary differs from that of the records."""
-    said, found = ({key_of(row): row for row in rows} for rows in (manifest.summary, again))
-    for key in sorted(set(said) | set(found)):
+    """Where the manifest's summary differs from that of the records."""
+    given, found = ({key_of(row): row for row in rows} for rows in (manifest.summary, again))
+    for key in sorted(set(given) | set(found)):
         if key not in found:
-            yield Finding(MANIFEST, "summary", f"has a row that no record makes: {row_name(said[key])}")
-        elif key not in said:
+            yield Finding(MANIFEST, "summary", f"has a row that no record makes: {row_name(given[key])}")
+        elif key not in given:
             yield Finding(MANIFEST, "summary", f"lacks the row {row_name(found[key])}")
         else:
-            for field in differing(said[key], found[key]):
-                yield Finding(MANIFEST, f"summary.{field}", f"of {row_name(said[key])} is not what its records make")
+            for field in differing(given[key], found[key]):
+                yield Finding(MANIFEST, f"summary.{field}", f"of {row_name(given[key])} is not what its records make")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,11 +31,9 @@ ROBUST_POINTS = 4.0
 on another, sums are rounded in another order, and training drifts apart like another seed."""
 
 
-@dataclass(frozen=True)
-class Rerun:
-    """The cell that was drawn (the record's path), and whether all its scores were the same to the last bit."""
+class Rerun(NamedTuple):
+    """Whether all scores of a cell were the same to the last bit when it was run again, and what differs too much."""
 
-    path: str
     same: bool
     findings: tuple[Finding, ...]
 
@@ -43,15 +41,15 @@ class Rerun:
 def source_finding(manifest: Submission) -> Finding | None:
     """Why the plugin that is installed here may not stand for the submitted one; None where it is the same."""
     kind, name = GROUPS[manifest.plugin.kind], manifest.plugin.name
-    if name not in names(kind):
-        return Finding("source/", "", f"no cell was run again: the {manifest.plugin.kind} {name} is not installed here")
+    problem = ""
     try:
-        here = source_hash(source_files(kind, name))
+        if name not in names(kind):
+            problem = f"the {manifest.plugin.kind} {name} is not installed here"
+        elif source_hash(source_files(kind, name)) != manifest.plugin.source_sha256:
+            problem = f"the {name} installed here has another source"
     except PluginError as error:
-        return Finding("source/", "", f"no cell was run again: {error.problem}")
-    if here != manifest.plugin.source_sha256:
-        return Finding("source/", "", f"no cell was run again: the {name} installed here has another source")
-    return None
+        problem = error.problem
+    return Finding("source/", "", f"no cell was run again: {problem}") if problem else None
 
 
 def draw(opened: Opened, manifest: Submission, lot: int) -> str:
@@ -89,7 +87,7 @@ def rerun(
     again = next(r for r in records if (r.defense.name, r.model.name) == (spec.defense, spec.model))
     findings = tuple(Finding(path, field, problem) for field, problem in _differences(record, again))
     same = record.clean is not None and again.clean is not None and record.clean.scores == again.clean.scores
-    return Rerun(path, same, findings)
+    return Rerun(same, findings)
 
 
 def _differences(record: RunRecord, again: RunRecord) -> Iterator[tuple[str, str]]:
@@ -102,7 +100,7 @@ def _differences(record: RunRecord, again: RunRecord) -> Iterator[tuple[str, str
     labels = record.clean.labels.to_bool()
     accuracies = [100 * float(np.mean(correct(labels, part.scores.to_float()))) for part in (record.clean, again.clean)]
     if abs(accuracies[0] - accuracies[1]) > CLEAN_POINTS:
-        yield "clean.scores", _told("accuracy", accuracies, CLEAN_POINTS)
+        yield "clean.scores", _apart("accuracy", accuracies, CLEAN_POINTS)
     found = {(threat.id, tier.tier): tier for threat in again.threats for tier in threat.tiers}
     for threat in record.threats:
         for tier in threat.tiers:
@@ -112,8 +110,8 @@ def _differences(record: RunRecord, again: RunRecord) -> Iterator[tuple[str, str
                 continue
             shares = [100 * robust_accuracy(part) for part in (tier, other)]
             if abs(shares[0] - shares[1]) > ROBUST_POINTS:
-                yield f"threats.{threat.id}.{tier.tier}.robust", _told("robust accuracy", shares, ROBUST_POINTS)
+                yield f"threats.{threat.id}.{tier.tier}.robust", _apart("robust accuracy", shares, ROBUST_POINTS)
 
 
-def _told(what: str, values: list[float], most: float) -> str:
+def _apart(what: str, values: list[float], most: float) -> str:
     return f"{what} is {values[0]:.1f} % in the record and {values[1]:.1f} % run again, more than {most:g} points apart"
