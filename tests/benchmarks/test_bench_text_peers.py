@@ -31,7 +31,6 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation.robustness import run_attack
 from recgauntlet.evaluation.setup import Trial, is_right, score_in_chunks
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.lexicon import character_variants
 from recgauntlet.threats.text import text_fault
 from recgauntlet.threats.verifier import verify
 
@@ -132,7 +131,7 @@ def textattack_search(
     class Swap(WordSwap):  # type: ignore[misc]
         def _get_replacement_words(self, word: str) -> list[str]:
             if character_tricks:
-                return [variant for variant, _ in character_variants(word)]
+                return list(trial.world.lexicon.misspellings(word))
             return list(trial.world.lexicon.neighbours(word, threat.synonym_cosine))
 
     class Legal(Constraint):  # type: ignore[misc]

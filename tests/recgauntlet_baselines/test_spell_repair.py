@@ -9,7 +9,7 @@ from toy_recommender import ToyRecommender, make_catalog
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.testing.tiny import TOKENS, tiny_catalog
 from recgauntlet.testing.tiny_models import TinyItems
-from recgauntlet.threats.lexicon import Lexicon, character_variants
+from recgauntlet.threats.lexicon import Lexicon, misspellings
 from recgauntlet_baselines.defenses.spell_repair import Speller, SpellRepair, deletions, distance
 
 
@@ -85,7 +85,7 @@ def test_short_words_are_repaired_by_one_edit_only() -> None:
 
 def test_every_single_slip_in_a_long_word_is_undone() -> None:
     known = speller("orchestra harbor guitar")
-    variants = [variant for variant, _ in character_variants("orchestra")]
+    variants = misspellings("orchestra")
     assert {known.repaired(variant) for variant in variants} == {"orchestra"}
 
 

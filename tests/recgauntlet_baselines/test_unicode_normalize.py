@@ -8,7 +8,7 @@ from toy_recommender import ToyRecommender, make_batch, make_catalog
 
 from recgauntlet.testing.tiny import TOKENS, tiny_catalog
 from recgauntlet.testing.tiny_models import TinyItems
-from recgauntlet.threats.lexicon import character_variants
+from recgauntlet.threats.lexicon import misspellings
 from recgauntlet.training.defense import model_scores
 from recgauntlet_baselines.defenses._wrapper import RepairedWords, Wrapped
 from recgauntlet_baselines.defenses.unicode_normalize import UnicodeNormalize, normalized_word
@@ -39,7 +39,7 @@ def test_words_are_read_in_plain_letters(shown: str, read: str) -> None:
 
 def test_every_lookalike_and_hidden_space_of_character_attacks_is_undone() -> None:
     word = "BOATESCAPEjivxyHNKMZTX"
-    odd = [variant for variant, _ in character_variants(word) if not variant.isascii()]
+    odd = [variant for variant in misspellings(word) if not variant.isascii()]
     assert len(odd) > 30
     assert {normalized_word(variant) for variant in odd} == {word}
 

@@ -16,10 +16,9 @@ import numpy as np
 from recgauntlet.core.card import TextThreat
 from recgauntlet.core.types import IntArray
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.lexicon import Lexicon, character_variants, is_number, words_of
+from recgauntlet.threats.lexicon import Lexicon, is_number, words_of
 from recgauntlet.threats.text import text_fault
 
-_MOST_WORDS = 2000
 _WORDS_A_DRAW = 1024
 _VARIANTS = 8
 """Misspellings of a word that are ever drawn. A tokenizer remembers every word it has seen: of all misspellings of all
@@ -74,9 +73,8 @@ class TextEdits:
 
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
-        """The catalog's words without a banned character, the 2,000 most popular."""
-        banned = set(self.threat.banned_characters)
-        return tuple(word for word in self._lexicon.ranked if not banned & set(word))[:_MOST_WORDS]
+        """The words that may be added, most popular first."""
+        return self._lexicon.vocabulary(self.threat.banned_characters)
 
     def draw(self, drafts: Sequence[Draft], generator: np.random.Generator, count: int) -> WordMoves:
         """`count` random proposals a text, of each way to edit that the threat has half where there are two: catalog
@@ -171,12 +169,9 @@ class TextEdits:
             self._lexicon.prepare(new)
         for word in new:
             found = self._lexicon.neighbours(word, self.threat.synonym_cosine) if near else ()
-            self._alternatives[word] = (*found, *_misspellings(word)) if self._misspells else found
-
-
-def _misspellings(word: str) -> tuple[str, ...]:
-    """The few misspellings that are drawn of a word, always the same."""
-    return tuple(sorted((variant for variant, _ in character_variants(word)), key=_checksum)[:_VARIANTS])
+            # few misspellings of a word are drawn, always the same
+            slips = sorted(self._lexicon.misspellings(word), key=_checksum)[:_VARIANTS] if self._misspells else ()
+            self._alternatives[word] = (*found, *slips)
 
 
 def _checksum(word: str) -> int:

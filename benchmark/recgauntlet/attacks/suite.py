@@ -13,7 +13,7 @@ from recgauntlet.attacks.embedding.pgd import FGM, FGSM, PGD, RandomEmbedding
 from recgauntlet.attacks.embedding.square import Square
 from recgauntlet.attacks.history.greedy import HistoryGradient, HistoryQuery, RandomHistory
 from recgauntlet.attacks.surrogate import SurrogateInputs
-from recgauntlet.attacks.text.greedy import CharacterSwap, RandomText, WordGradient, WordQuery
+from recgauntlet.attacks.text.greedy import CharacterGradient, CharacterSwap, RandomText, WordGradient, WordQuery
 from recgauntlet.attacks.text.keywords import Keywords
 from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.core.card import Threat
@@ -21,7 +21,7 @@ from recgauntlet.core.protocol import evaluator
 from recgauntlet.records.references import SuiteRef
 
 SUITE_ID = "gauntlet"
-SUITE_VERSION = "1.0"
+SUITE_VERSION = "2.0"
 """Rises with any change of the attacks' code or of the verifier that can move a number."""
 
 _PROBES = frozenset({"pgd", "square", "word-gradient", "word-query", "history-gradient", "history-query"})
@@ -42,11 +42,13 @@ def suite_attacks() -> tuple[Attack, ...]:
         RandomEmbedding(),
         WordGradient(),
         WordQuery(),
+        CharacterGradient(),
         CharacterSwap(),
         Keywords(beam=4),
         WordGradient(beam=8, name="word-gradient-beam"),
         WordQuery(beam=4, moves=64, name="word-query-beam"),
-        CharacterSwap(beam=4, moves=64, name="character-beam"),
+        CharacterGradient(beam=8, moves=50, name="character-gradient-beam"),
+        CharacterSwap(beam=8, moves=50, name="character-beam"),
         RandomText(),
         HistoryGradient(),
         HistoryQuery(),
@@ -64,6 +66,7 @@ def twin_attacks() -> tuple[Attack, ...]:
         Square(stop_when_fallen=False),
         WordGradient(stop_when_fallen=False),
         WordQuery(stop_when_fallen=False),
+        CharacterGradient(stop_when_fallen=False),
         CharacterSwap(stop_when_fallen=False),
         Keywords(beam=4, stop_when_fallen=False),
         HistoryGradient(stop_when_fallen=False),
@@ -92,6 +95,12 @@ def probes_for(threat: Threat) -> tuple[Attack, ...]:
     return tuple(attack for attack in attacks_for(threat) if attack.name in _PROBES)
 
 
+def attacks_beyond() -> tuple[Attack, ...]:
+    """What the security curve of an embedding threat runs at its largest radius, beside what the tiers found: a search
+    for the nearest point that fools, and an ascent for what that leaves."""
+    return (DDN(rounds=1, keep="nearest", stop_when_fallen=False, name="ddn-nearest"), APGD())
+
+
 def suite_ref() -> SuiteRef:
     """The suite's id, version, and a SHA-256 over both and every attack's name, order and hyper-parameters, and the
     evaluator's limits."""
@@ -100,6 +109,7 @@ def suite_ref() -> SuiteRef:
         "version": SUITE_VERSION,
         "attacks": _by_surface(suite_attacks()),
         "transfer": _by_surface(twin_attacks()),
+        "curve": [[attack.name, attack.hyperparameters()] for attack in attacks_beyond()],
         "evaluator": evaluator(),
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,8 +13,8 @@ from recgauntlet.core.card import Threat, Tier
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.protocol import SUBSET
 from recgauntlet.core.rng import Randomness
-from recgauntlet.evaluation.results import AblationResult
-from recgauntlet.evaluation.robustness import run_attack
+from recgauntlet.evaluation.results import AblationResult, ThreatResult
+from recgauntlet.evaluation.robustness import run_attack, step_key
 from recgauntlet.evaluation.setup import Trial, attackable
 from recgauntlet.threats.budget import Budget
 
@@ -24,26 +25,33 @@ def subset_of(trial: Trial, threat: Threat) -> Tensor:
 
 
 def run_alone(
-    trial: Trial, threat: Threat, attacks: Sequence[Attack], tier: Tier, rng: Randomness, journal: Journal
+    trial: Trial, result: ThreatResult, tier: Tier, attacks: Sequence[Attack], rng: Randomness, journal: Journal
 ) -> tuple[AblationResult, ...]:
-    """Every attack that supports `tier`, on all examples of the subset that are right on the clean input, whatever
-    the other attacks have broken. Each is a step of `journal`."""
-    index = subset_of(trial, threat)
-    budget = Budget.of(threat, tier)
-    right = trial.right[index]
+    """Every attack that supports `tier`, on all examples of the subset that are right on the clean input.
+
+    Examples that the attack met when `result` was computed are not searched again: what it finds for an example depends
+    on that example alone. Each attack is a step of `journal`.
+    """
+    threat = result.threat
+    index, budget = subset_of(trial, threat), Budget.of(threat, tier)
+    known = {attack.name: attack for found in result.tiers if found.tier == tier for attack in found.attacks}
     results = []
     for attack in attacks:
         if not attack.supports(budget):
             continue
-        key = f"alone/{threat.id}/{tier}/{attack.name}"
-        result = journal.found(key, AblationResult)
-        if result is None:
-            broken = torch.zeros_like(right)
-            if right.any():
-                broken[right] = run_attack(
-                    trial, attack, budget, index[right], rng.child(f"{tier}/{attack.name}")
-                ).broken
-            result = AblationResult(attack=attack.name, tier=tier, broken=broken.cpu().numpy())
-            journal.keep(key, result)
-        results.append(result)
+        name = step_key(threat, tier, attack)
+        alone = journal.found(f"alone/{name}", AblationResult)
+        if alone is None:
+            met = broken = np.zeros(len(trial.batch), dtype=np.bool_)
+            if attack.name in known:
+                met, broken = known[attack.name].attacked, known[attack.name].broken
+            rest = index[trial.right[index] & ~torch.from_numpy(met).to(index.device)[index]]
+            if len(rest):
+                broken = broken.copy()
+                broken[rest.cpu().numpy()] = (
+                    run_attack(trial, attack, budget, rest, rng.child(name)).broken.cpu().numpy()
+                )
+            alone = AblationResult(attack=attack.name, tier=tier, broken=broken[index.cpu().numpy()])
+            journal.keep(f"alone/{name}", alone)
+        results.append(alone)
     return tuple(results)

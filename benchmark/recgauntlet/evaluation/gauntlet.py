@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.suite import attacks_for, probes_for, suite_ref, transfer_for
 from recgauntlet.attacks.surrogate import SurrogateInputs
-from recgauntlet.core.card import TIERS, TaskCard, Tier
+from recgauntlet.core.card import RANKING_TIER, TIERS, TaskCard, Tier
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.recommender import Recommender
@@ -108,17 +106,15 @@ def run_gauntlet(
         within = _part(progress, TIERS_SHARE, CHECKS_SHARE, number, len(threats))
         within(f"sanity checks: {result.threat.id}", 0.0)
         if result.applicable:
-            threats[number] = check_threat(
-                trial, result, transfer, rng.child(f"alone/{result.threat.id}"), journal, tiers
-            )
+            threats[number] = check_threat(trial, result, transfer, rng, journal)
 
     clean = measure_clean(trial, data)
     rest = TIERS_SHARE + CHECKS_SHARE
-    for number, (result, transfer) in enumerate(zip(threats, transfers, strict=True)):
+    for number, result in enumerate(threats):
         if result.applicable and not brief:
             within = _part(progress, rest, 1 - rest, number, len(threats))
             victim = None if surrogate is None else surrogate.victim
-            threats[number] = look_further(trial, data, clean, result, transfer, victim, rng, journal, within)
+            threats[number] = look_further(trial, data, clean, result, victim, rng, journal, within)
     progress("done", 1.0)
     return GauntletResult(trial, clean, tuple(threats), model_checks)
 
@@ -144,16 +140,17 @@ def check_threat(
     extra: Sequence[Attack],
     rng: Randomness,
     journal: Journal,
-    tiers: Sequence[Tier] = TIERS,
 ) -> ThreatResult:
     """`result` with its ablation, the sanity checks that follow from it, and the certificate where there is one."""
     threat = result.threat
     index = subset_of(trial, threat)
     suite = (*attacks_for(threat), *extra)
-    ablation = list(run_alone(trial, threat, suite, "standard", rng, journal))
-    for tier in TIERS:
-        if tier != "standard":
-            ablation += run_alone(trial, threat, probes_for(threat), tier, rng, journal)
+    ablation = [
+        one
+        for tier in TIERS
+        for one in run_alone(trial, result, tier, suite if tier == RANKING_TIER else probes_for(threat), rng, journal)
+    ]
+    rng = rng.child(f"alone/{threat.id}")
     gates = [
         zero_budget(trial, threat, index),
         *gradient_checks(trial, threat, index),
@@ -164,7 +161,7 @@ def check_threat(
     if unbounded is not None:
         (strongest,) = (attack for attack in attacks_for(threat) if attack.name == "apgd")
         gates.append(unbounded_attack(trial, unbounded, strongest, index, rng))
-    certified = certify(trial, threat, tiers)
+    certified = certify(trial, threat, [tier.tier for tier in result.tiers])
     result = result.model_copy(
         update={"subset": tuple(index.tolist()), "ablation": tuple(ablation), "certified": certified}
     )
@@ -178,7 +175,6 @@ def look_further(
     data: TaskData,
     clean: CleanResult,
     result: ThreatResult,
-    extra: Sequence[Attack],
     twin: Victim | None,
     rng: Randomness,
     journal: Journal,
@@ -188,8 +184,7 @@ def look_further(
     promotion."""
     threat = result.threat
     progress(f"{threat.id}: security curve", 0.0)
-    index = torch.tensor(result.subset, dtype=torch.int64, device=trial.right.device)
-    curve = security_curve(trial, threat, rng, index, extra=extra, journal=journal)
+    curve = security_curve(trial, result, rng, journal=journal)
     progress(f"{threat.id}: ranking", 0.7)
     ranking = journal.do(
         f"ranking/{threat.id}",

@@ -88,6 +88,9 @@ class AttackResult(_Result):
     """`[B]`: legal and wrong."""
     scores: Floats
     """The evaluator's scores of the perturbed inputs, one for each attacked example."""
+    radii: Floats = np.zeros(0, dtype=np.float32)
+    """Where embeddings move, for each attacked example the smallest relative radius at which what was found still fools
+    the model; infinite where nothing was found."""
     violations: int
     """Perturbed inputs that the verifier refused."""
     effort: AttackEffort
@@ -123,6 +126,12 @@ class AblationResult(_Result):
 
     def to_record(self) -> LoneAttack:
         return self._packed(LoneAttack)
+
+
+class RadiiResult(_Result):
+    """The smallest relative radius found for each of the `K` examples of the subset; infinite where none was."""
+
+    radii: Floats
 
 
 class CurveResult(_Result):

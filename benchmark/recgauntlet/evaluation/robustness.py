@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,10 +28,13 @@ from recgauntlet.evaluation.results import AttackResult, ThreatResult, TierResul
 from recgauntlet.evaluation.setup import Trial, attackable, is_right, score_in_chunks
 from recgauntlet.records.schema import AttackEffort, Evidence
 from recgauntlet.threats.budget import Budget
+from recgauntlet.threats.embedding import EmbeddingThreatModel
 from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.verifier import verify
 
 EVIDENCE_PER_ATTACK = 5
+HALVINGS = 7
+"""A smallest radius is exact to a share of 2 ** -7 of what was found."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def run_threat(
             index = torch.nonzero(standing & touched).squeeze(1)
             if len(index) == 0:
                 break
-            key = f"{threat.id}/{tier}/{attack.name}"
+            key = step_key(threat, tier, attack)
             result = journal.found(key, AttackResult)
             if result is None:
                 attempt = run_attack(trial, attack, budget, index, rng.child(key))
@@ -96,6 +100,11 @@ def run_threat(
             )
         )
     return ThreatResult(threat=threat, tiers=tuple(results))
+
+
+def step_key(threat: Threat, tier: Tier, attack: Attack) -> str:
+    """The name of one attack at one tier: its step in the journal and its stream of random numbers."""
+    return f"{threat.id}/{tier}/{attack.name}"
 
 
 def run_attack(trial: Trial, attack: Attack, budget: Budget, index: Tensor, rng: Randomness) -> Attempt:
@@ -130,6 +139,18 @@ def run_attack(trial: Trial, attack: Attack, budget: Budget, index: Tensor, rng:
     )
 
 
+def broken_by(
+    trial: Trial, budget: Budget, attacks: Sequence[Attack], index: Tensor, within: Tensor, rng: Randomness
+) -> Tensor:
+    """`[K]`: which of the examples at `index [K]` that `within [K]` marks the attacks break, one after the other."""
+    broken = torch.zeros_like(within)
+    for attack in attacks:
+        rows = torch.nonzero(within & ~broken).squeeze(1)
+        if len(rows) and attack.supports(budget):
+            broken[rows] = run_attack(trial, attack, budget, index[rows], rng.child(attack.name)).broken
+    return broken
+
+
 class _Malformed(ValueError):  # noqa: N818  as BudgetExceeded
     """What an attack returned does not have the form of a batch."""
 
@@ -146,18 +167,40 @@ def _kind_and_place(fault: Exception) -> str:
 def _result(trial: Trial, budget: Budget, attack: Attack, index: Tensor, attempt: Attempt) -> AttackResult:
     broken = torch.nonzero(attempt.broken).squeeze(1)
     # a change of embeddings has no edits that could be read
-    shown = broken.tolist()[:EVIDENCE_PER_ATTACK] if threat_model(budget.threat).is_discrete else []
+    is_discrete = threat_model(budget.threat).is_discrete
+    shown = broken.tolist()[:EVIDENCE_PER_ATTACK] if is_discrete else []
     return AttackResult(
         name=attack.name,
         hyperparameters=attack.hyperparameters(),
         attacked=trial.mask(index),
         broken=trial.mask(index[broken]),
         scores=attempt.scores.cpu().numpy(),
+        radii=np.zeros(0, np.float32) if is_discrete else smallest_radii(trial, budget, index, attempt).cpu().numpy(),
         violations=attempt.violations,
         effort=attempt.effort,
         error=attempt.error,
         evidence=evidence_of(trial, budget, attack.name, index, attempt, shown),
     )
+
+
+def smallest_radii(trial: Trial, budget: Budget, index: Tensor, attempt: Attempt) -> Tensor:
+    """`[n]`: the smallest relative radius at which the change found for each of the examples at `index [n]` still
+    fools the model when it is scaled down, by bisection; infinite where the attempt broke nothing."""
+    radii = torch.full((len(index),), torch.inf, device=index.device)
+    rows = torch.nonzero(attempt.broken).squeeze(1)
+    if not len(rows):
+        return radii
+    found = attempt.perturbed.select(rows)
+    clean = trial.batch.select(index[rows])
+    delta = torch.zeros(0) if found.delta is None else found.delta
+    right, wrong = torch.zeros(len(rows), device=delta.device), torch.ones(len(rows), device=delta.device)
+    for _ in range(HALVINGS):
+        share = (right + wrong) / 2
+        scores = score_in_chunks(trial.model, clean.with_delta(delta * share[:, None, None]), trial.samples)
+        stands = is_right(scores, clean)
+        right, wrong = torch.where(stands, share, right), torch.where(stands, wrong, share)
+    radii[rows] = wrong * EmbeddingThreatModel.of(budget).relative_size(delta, trial.scale)
+    return radii
 
 
 def evidence_of(

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet.attacks.base import Attack
-from recgauntlet.attacks.suite import attacks_for
+from recgauntlet.attacks.suite import attacks_beyond, attacks_for
 from recgauntlet.core.card import TIERS, Threat, Tier, TierValues
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.protocol import CURVE_POINTS, CURVE_REACH
 from recgauntlet.core.rng import Randomness
-from recgauntlet.evaluation.results import CurveResult
-from recgauntlet.evaluation.robustness import run_attack
+from recgauntlet.core.types import BoolArray
+from recgauntlet.evaluation.results import CurveResult, RadiiResult, ThreatResult
+from recgauntlet.evaluation.robustness import broken_by, run_attack, smallest_radii
 from recgauntlet.evaluation.setup import Trial
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.registry import threat_model
@@ -50,44 +50,75 @@ def curve_budgets(threat: Threat, points: int = CURVE_POINTS) -> tuple[Budget, .
 
 
 def security_curve(
-    trial: Trial,
-    threat: Threat,
-    rng: Randomness,
-    index: Tensor,
-    *,
-    extra: Sequence[Attack] = (),
-    journal: Journal | None = None,
+    trial: Trial, result: ThreatResult, rng: Randomness, *, journal: Journal | None = None
 ) -> tuple[CurveResult, ...]:
-    """What stays right of the test examples at `index [n]` under each budget of `curve_budgets`.
+    """What stays right of the subset of `result` under each budget of `curve_budgets`. The first point is clean.
 
-    The suite's attacks run at each budget on the examples that still stand, and then, at the tiers' own budgets,
-    `extra` (transfer, which is searched for there anyway): what a smaller budget broke is legal inside a larger one.
-    The first point is clean. A point is one step of `journal`.
+    What the tiers found is not searched again. A step of `journal` is a point, or the smallest radii together.
     """
-    journal = journal or Journal()
-    tiers = [Budget.of(threat, tier) for tier in TIERS]
+    budgets = curve_budgets(result.threat)
+    if threat_model(result.threat).is_discrete:
+        return _by_edits(trial, result, budgets, rng, journal or Journal())
+    return _by_radius(trial, result, budgets, rng, journal or Journal())
+
+
+def _by_radius(
+    trial: Trial, result: ThreatResult, budgets: Sequence[Budget], rng: Randomness, journal: Journal
+) -> tuple[CurveResult, ...]:
+    """An example stands at a radius where the smallest one found for it is larger."""
+    key, right = f"curve/{result.threat.id}", trial.right.cpu().numpy()[list(result.subset)]
+    radii = journal.do(key, RadiiResult, lambda: _smallest(trial, result, budgets[-1], rng.child(key))).radii
+    return tuple(_point(budget, right & (radii > budget.amount)) for budget in budgets)
+
+
+def _smallest(trial: Trial, result: ThreatResult, largest: Budget, rng: Randomness) -> RadiiResult:
+    """The smallest radii that the tiers' attacks found, those of a search for the nearest point that fools the model,
+    and, for what stands even so, those of one more attack inside the largest ball."""
+    index = _subset(trial, result)
+    radii = torch.full_like(trial.scores, torch.inf)
+    for found in (attack for tier in result.tiers for attack in tier.attacks):
+        met = torch.from_numpy(found.attacked).to(radii.device)
+        radii[met] = radii[met].minimum(torch.from_numpy(found.radii).to(radii))
+    for number, attack in enumerate(attacks_beyond()):
+        rows = index[trial.right[index] & (radii[index].isinf() if number else True)]
+        if len(rows):
+            attempt = run_attack(trial, attack, largest, rows, rng.child(attack.name))
+            radii[rows] = radii[rows].minimum(smallest_radii(trial, largest, rows, attempt).to(radii))
+    return RadiiResult(radii=radii[index].cpu().numpy())
+
+
+def _by_edits(
+    trial: Trial, result: ThreatResult, budgets: Sequence[Budget], rng: Randomness, journal: Journal
+) -> tuple[CurveResult, ...]:
+    """The tiers' points are what the tiers found. Between two of them the suite runs on what the next tier breaks, and
+    beyond the last on what still stands."""
+    threat, index = result.threat, _subset(trial, result)
+    left = {Budget.of(threat, tier.tier): torch.from_numpy(tier.robust).to(index.device) for tier in result.tiers}
     standing = trial.right[index].clone()
     points: list[CurveResult] = []
-    for number, budget in enumerate(curve_budgets(threat)):
+    for number, budget in enumerate(budgets):
         key = f"curve/{threat.id}/{number}"
         point = journal.found(key, CurveResult)
         if point is None:
-            attacks = (*attacks_for(threat), *(extra if budget in tiers else ()))
-            for attack in attacks if budget.amount or budget.characters else ():
-                still = torch.nonzero(standing).squeeze(1)
-                if len(still) and attack.supports(budget):
-                    attempt = run_attack(trial, attack, budget, index[still], rng.child(f"{key}/{attack.name}"))
-                    standing[still[attempt.broken]] = False
-            point = CurveResult(
-                amount=budget.amount,
-                characters=budget.characters,
-                queries=budget.queries,
-                robust=standing.cpu().numpy().copy(),
-            )
+            if budget in left:
+                standing &= left[budget][index]
+            elif number:
+                held = next((left[other][index] for other in budgets[number:] if other in left), None)
+                within = standing if held is None else standing & ~held
+                standing[broken_by(trial, budget, attacks_for(threat), index, within, rng.child(key))] = False
+            point = _point(budget, standing.cpu().numpy().copy())
             journal.keep(key, point)
         standing = torch.from_numpy(point.robust.copy()).to(standing.device)
         points.append(point)
     return tuple(points)
+
+
+def _subset(trial: Trial, result: ThreatResult) -> Tensor:
+    return torch.tensor(result.subset, dtype=torch.int64, device=trial.right.device)
+
+
+def _point(budget: Budget, robust: BoolArray) -> CurveResult:
+    return CurveResult(amount=budget.amount, characters=budget.characters, queries=budget.queries, robust=robust)
 
 
 def _values(threat: Threat) -> TierValues:

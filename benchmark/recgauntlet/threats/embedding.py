@@ -47,6 +47,13 @@ class EmbeddingThreatModel(ThreatModel[EmbeddingThreat]):
     def unbounded(self) -> Budget:
         return replace(Budget.of(self.card, "high"), amount=UNLIMITED)
 
+    def relative_size(self, delta: Tensor, scale: EmbeddingScale) -> Tensor:
+        """`[B]`: the norms of the changes `delta [B, L, D]` in the unit of `amount`."""
+        _, unit = self.ball(1.0, scale)
+        flat = delta.flatten(1)
+        size = flat.norm(dim=1) if self.card.norm == "l2" else flat.abs().amax(dim=1)
+        return size / unit
+
     @classmethod
     def changed(cls, catalog: Catalog, clean: Batch, perturbed: Batch) -> Tensor:
         return _moved(clean, perturbed).ne(0).flatten(1).any(dim=1)

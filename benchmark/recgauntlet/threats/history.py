@@ -6,7 +6,7 @@ the sequences of items, so the order of everything else is kept):
 - Only the last `window` items of the clean history may change; what is older stays.
 - A replacement is another item of the catalog with a cosine of at least `min_cosine` to what it replaces
   (frozen text encoder).
-- An inserted item has that cosine to at least one of the two clean items it comes between.
+- An item is inserted behind a clean item inside the window, and has that cosine to it.
 - Only the operations that the threat names.
 - The width is fixed. Where the clean history fills it, insertions push the oldest items out, as a new click
   does; that costs no edit of its own.
@@ -202,11 +202,10 @@ def _distance(
     for done in range(pushed_out, len(before) + 1):
         middle = done - pushed_out
         band = range(max(0, middle - edits), min(len(after), middle + edits) + 1)
-        if may_insert and done >= fixed:
-            around = before[max(0, done - 1) : done + 1]
+        if may_insert and done > max(0, fixed):
             for j in band:
                 gains = j < len(after) and cost[j] < min(edits, cost[j + 1] - 1)
-                if gains and any(close(after[j], other) for other in around):
+                if gains and close(after[j], before[done - 1]):
                     cost[j + 1] = cost[j] + 1
         if done == len(before):
             break

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,9 @@ NEAR = 0.6
 """The least cosine of two neighbours."""
 _MOST_NEIGHBOURS = 15
 _MOST_POPULAR = 300
+_MOST_WORDS = 2000
+_LEAST_LETTERS = 3
+"""A slip changes at most a third of a word, or it is no longer that word for a reader."""
 _BLOCK = 512
 
 
@@ -101,6 +105,7 @@ class Lexicon:
                     lower.add(form)
         self._ordinary = frozenset(lower)
         self._tokens = frozenset(tokens)
+        self._vocabularies: dict[str, tuple[str, ...]] = {}
         self._near: dict[str, tuple[tuple[str, float], ...]] = {}
 
     @cached_property
@@ -123,10 +128,21 @@ class Lexicon:
         """Unit vectors `[P, 384]` of the popular words, each as a text of its own, in the frozen encoder."""
         return sentence_vectors(self.popular)
 
-    def contains(self, word: str) -> bool:
-        """Whether the word stands in the catalog: as it is, or bare of punctuation in any case. Nothing else
-        may be hung on it, or a catalog word could smuggle in what no text of the catalog shows."""
-        return word in self._tokens or (parts_of(word)[1] == word and core_of(word) in self.counts)
+    def vocabulary(self, banned: str = "") -> tuple[str, ...]:
+        """What a text may be stuffed with: the 2,000 first of the ranked words without a character of `banned`."""
+        if banned not in self._vocabularies:
+            free = (word for word in self.ranked if not set(banned) & set(word))
+            self._vocabularies[banned] = tuple(islice(free, _MOST_WORDS))
+        return self._vocabularies[banned]
+
+    def misspellings(self, word: str) -> tuple[str, ...]:
+        """What a typing mistake or a trick makes of `word`: one slip, in a word of at least three letters, which makes
+        no other word of the language (a whole word of the encoder, or one of the catalog)."""
+        if sum(letter.isalpha() for letter in word) < _LEAST_LETTERS:
+            return ()
+        known = _word_space().numbers
+        cores = ((slip, core_of(slip)) for slip in misspellings(word))
+        return tuple(slip for slip, core in cores if core not in known and core not in self.counts)
 
     def is_name(self, word: str) -> bool:
         """Whether the word is to be taken for a name: it has an upper-case letter, and nowhere in the catalog
@@ -194,27 +210,25 @@ _SEPARATORS = ("\u200b", "-", ".")
 
 
 @lru_cache(maxsize=2**16)
-def character_variants(word: str) -> tuple[tuple[str, int], ...]:
-    """The word with one slip or trick in it, and what that costs in character edits (Levenshtein).
+def misspellings(word: str) -> tuple[str, ...]:
+    """The word with one slip or trick in it, as DeepWordBug and TextBugger make them.
 
-    Per letter: a deletion (1), a lookalike from Cyrillic or Greek (1), a slip to an adjacent key (1), a swap with the
-    next letter (2), a separator behind it that a reader hardly sees: zero-width space, hyphen, dot (1). Only letters
-    are touched, no variant is empty, equal to the word, or has a digit or white space that it had not.
+    Per letter: a deletion, a lookalike from Cyrillic or Greek, a slip to an adjacent key, a swap with the next letter,
+    a separator behind it that a reader hardly sees (zero-width space, hyphen, dot). Only letters are touched; nothing
+    is empty, equal to the word, or has a digit or white space that the word had not.
     """
-    out: dict[str, int] = {}
+    found: dict[str, None] = {}
     for i, letter in enumerate(word):
         if not letter.isalpha():
             continue
         head, tail = word[:i], word[i + 1 :]
-        singles = [head + tail, head + _LOOKALIKES.get(letter, letter) + tail]
-        singles += [head + key + tail for key in _adjacent_keys(letter)]
+        slips = [head + tail, head + _LOOKALIKES.get(letter, letter) + tail]
+        slips += [head + key + tail for key in _adjacent_keys(letter)]
         if tail[:1].isalpha():
-            singles += [head + letter + separator + tail for separator in _SEPARATORS]
-        for variant in singles:
-            out.setdefault(variant, 1)
-        if tail[:1].isalpha() and tail[0] != letter:
-            out.setdefault(head + tail[0] + letter + tail[1:], 2)
-    return tuple((variant, cost) for variant, cost in out.items() if variant and variant != word)
+            slips += [head + letter + separator + tail for separator in _SEPARATORS]
+            slips.append(head + tail[0] + letter + tail[1:])
+        found.update(dict.fromkeys(slips))
+    return tuple(slip for slip in found if slip and slip != word)
 
 
 def _adjacent_keys(letter: str) -> tuple[str, ...]:

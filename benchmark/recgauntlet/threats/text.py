@@ -4,18 +4,18 @@ A perturbed text is the clean one, or words with single spaces between them, and
 
 - word for word, its first words are the clean ones, changed or not; further words stand behind the last (only
   where `insert-word` is allowed). No word is taken away.
-- Either at most `amount` words are changed or added, or no word is added and the changes cost at most
-  `characters` character edits (Levenshtein, summed over the words; only where `replace-character` is
-  allowed).
-- A word that is replaced as a word becomes a neighbour: a cosine of at least `synonym_cosine`, the
-  punctuation around it kept. Where words may also be added (stuffing), any word of the catalog may come in
-  instead.
-- An added word stands in the catalog.
+- Either at most `amount` words are changed or added, or no word is added and at most `characters` words are
+  misspelt (only where `replace-character` is allowed).
+- A word that is changed as a word becomes one of its neighbours (`Lexicon.neighbours`, a cosine of at least
+  `synonym_cosine`). Where words may also be added (stuffing), it becomes another word of the catalog's vocabulary.
+- An added word is one of that vocabulary (`Lexicon.vocabulary`).
+- A misspelt word has one slip and is no other word (`Lexicon.misspellings`).
 - At most `max_changed_share` of the words change, but one always may.
 - The length is at most `max_length` characters, or that of the clean text where it was longer.
 - No word (case and outer punctuation aside) stands more than `max_repeats` times, or than it did.
 - No banned character stands more often than it did.
-- The words with digits stay as they are, in order, and none comes in; names stay where `keep_names` is set.
+- The words with digits stay as they are, in order, and none comes in. Where `keep_names` is set no name is replaced;
+  a misspelt name is still that name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from recgauntlet.core.card import TextThreat, Threat
 from recgauntlet.core.types import Edit, Surface
 from recgauntlet.threats.base import ThreatModel, place_fault, slashed
 from recgauntlet.threats.budget import Budget
-from recgauntlet.threats.lexicon import Lexicon, core_of, is_number, parts_of, words_of
+from recgauntlet.threats.lexicon import Lexicon, core_of, is_number, words_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,7 +66,7 @@ class TextThreatModel(ThreatModel[TextThreat]):
         words = int(budget.amount) if self.may_insert else min(int(budget.amount), count)
         characters = min(budget.characters, count) if "replace-character" in self.card.operations else 0
         most = max(words, characters)
-        return most if share is None else min(most, max(1, int(share * count + _ROUNDING)))
+        return most if share is None else min(most, most_changed(share, count))
 
     def touched(self, catalog: Catalog, batch: Batch, budget: Budget) -> Tensor:
         import torch
@@ -170,6 +170,11 @@ class TextThreatModel(ThreatModel[TextThreat]):
         return found
 
 
+def most_changed(share: float, count: int) -> int:
+    """How many of `count` words a share allows to change: one at least."""
+    return max(1, int(share * count + _ROUNDING))
+
+
 def text_of(catalog: Catalog, batch: Batch, row: int) -> str:
     """The text of the candidate at `row`, as the model sees it."""
     return catalog.texts[int(batch.items[row])] if batch.texts is None else batch.texts[row]
@@ -191,7 +196,7 @@ def text_fault(lexicon: Lexicon, threat: TextThreat, budget: Budget, clean: str,
         return "a word was taken away"
     return (
         _surface_fault(threat, clean, perturbed)
-        or _kept_fault(lexicon, threat, before, after)
+        or _number_fault(threat, before, after)
         or _count_fault(lexicon, threat, budget, before, after)
     )
 
@@ -211,13 +216,9 @@ def _surface_fault(threat: TextThreat, clean: str, perturbed: str) -> str:
     return ""
 
 
-def _kept_fault(lexicon: Lexicon, threat: TextThreat, before: list[str], after: list[str]) -> str:
+def _number_fault(threat: TextThreat, before: list[str], after: list[str]) -> str:
     if threat.keep_numbers and [w for w in before if is_number(w)] != [w for w in after if is_number(w)]:
         return "a number changed"
-    if threat.keep_names:
-        for old, new in zip(before, after, strict=False):
-            if new != old and lexicon.is_name(old):
-                return "a name changed"
     return ""
 
 
@@ -228,17 +229,16 @@ def _count_fault(lexicon: Lexicon, threat: TextThreat, budget: Budget, before: l
         return "a word was added"
     touched = len(changed) + len(added)
     share = threat.max_changed_share
-    if share is not None and touched > max(1, int(share * len(before) + _ROUNDING)):
+    if share is not None and touched > most_changed(share, len(before)):
         return f"{touched} of {len(before)} words changed, more than the share of {share}"
     by_words = _words_fault(lexicon, threat, budget, changed, added)
-    if not by_words or "replace-character" not in threat.operations:
+    if not by_words or "replace-character" not in threat.operations or added:
         return by_words
-    if added:
-        return by_words
-    cost = sum(levenshtein(old, new) for old, new in changed)
-    if cost <= budget.characters:
+    if len(changed) > budget.characters:
+        return f"{by_words}; {len(changed)} words changed, more than the {budget.characters} that may be misspelt"
+    if all(new in lexicon.misspellings(old) for old, new in changed):
         return ""
-    return f"{by_words}; {cost} character edits, more than {budget.characters}"
+    return f"{by_words}; and it is no misspelling with one slip"
 
 
 def _words_fault(
@@ -249,25 +249,15 @@ def _words_fault(
         return f"{touched} words changed, more than {budget.amount:g}"
     if changed and "replace-word" not in threat.operations:
         return "a word was replaced"
-    stuffing = "insert-word" in threat.operations
-    for old, new in changed:
-        if not (stuffing and lexicon.contains(new)) and not _is_neighbour(lexicon, threat, old, new):
-            return "a word was replaced by one that is no neighbour"
-    if not all(lexicon.contains(word) for word in added):
-        return "an added word does not stand in the catalog"
+    if threat.keep_names and any(lexicon.is_name(old) for old, _ in changed):
+        return "a name was replaced"
+    if "insert-word" not in threat.operations:
+        if all(new in lexicon.neighbours(old, threat.synonym_cosine) for old, new in changed):
+            return ""
+        return "a word was replaced by one that is no neighbour"
+    vocabulary = frozenset(lexicon.vocabulary(threat.banned_characters))
+    if any(new not in vocabulary or core_of(new) == core_of(old) for old, new in changed):
+        return "a word was replaced by one that is not in the catalog's vocabulary, or by itself in another case"
+    if any(word not in vocabulary for word in added):
+        return "an added word is not in the catalog's vocabulary"
     return ""
-
-
-def _is_neighbour(lexicon: Lexicon, threat: TextThreat, old: str, new: str) -> bool:
-    (before, _, after), (first, _, last) = parts_of(old), parts_of(new)
-    return (before, after) == (first, last) and lexicon.cosine(old, new) >= threat.synonym_cosine
-
-
-def levenshtein(first: str, second: str) -> int:
-    """The least number of characters to insert, delete or replace to make `second` of `first`."""
-    row = list(range(len(second) + 1))
-    for i, a in enumerate(first, start=1):
-        corner, row[0] = row[0], i
-        for j, b in enumerate(second, start=1):
-            corner, row[j] = row[j], min(corner + (a != b), row[j] + 1, row[j - 1] + 1)
-    return row[-1]

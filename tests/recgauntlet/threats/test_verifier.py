@@ -4,8 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from toy_recommender import embedding_threat, headline_threat, history_threat, stuffing_threat, tiers
 
 from recgauntlet.core.batch import Batch, Users
@@ -17,7 +15,7 @@ from recgauntlet.threats.embedding_scale import EmbeddingScale
 from recgauntlet.threats.history import history_fault
 from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.lexicon import Lexicon
-from recgauntlet.threats.text import levenshtein, text_fault
+from recgauntlet.threats.text import text_fault
 from recgauntlet.threats.verifier import Verdict, verify
 
 TEXTS = (
@@ -41,7 +39,7 @@ WORLD = AttackerKnowledge(CATALOG, VECTORS)
 SCALE = EmbeddingScale(norm=4.0, rms=0.5)
 
 STUFFING = stuffing_threat().model_copy(update={"max_length": 40, "banned_characters": "!$"})
-TAMPERING = headline_threat().model_copy(update={"characters": tiers(2, 4, 8)})
+TAMPERING = headline_threat().model_copy(update={"characters": tiers(1, 2, 4)})
 HISTORY = history_threat(window=4, min_cosine=0.5)
 
 
@@ -126,8 +124,9 @@ def fault(threat: TextThreat, clean: str, perturbed: str, tier: str = "standard"
         ("red teapot", "red plate queen boat", "3 words"),
         ("red teapot", "ship red teapot", "3 words"),
         ("red teapot", "red", "taken away"),
-        ("red teapot", "red teapot submarine", "does not stand in the catalog"),
-        ("red teapot", "red submarine", "no neighbour"),
+        ("red teapot", "red teapot submarine", "vocabulary"),
+        ("red teapot", "red submarine", "vocabulary"),
+        ("RED teapot", "red teapot", "another case"),
         ("red teapot", "red  teapot boat", "single spaces"),
         ("red teapot", "red\u00a0teapot boat", "single spaces"),
         ("red teapot", "red teapot boat!", "banned"),
@@ -160,15 +159,18 @@ def test_a_title_that_was_too_long_already_may_change_but_not_grow() -> None:
         ("the queen sells cars in Zorblat today", "the king sells car in Zorblat today", ""),
         ("the queen sells cars in Zorblat today", "the queen sells c-ars in Zorblat today", ""),
         ("the queen sells cars in Zorblat today", "the qu\u0435en sells casr in Zorblat today", ""),
-        ("the queen sells cars in Zorblat today", "the queen sells cars in Zorblat boat", ""),
+        ("the queen sells cars in Zorblat today", "the queen sells cars in Zorblat boat", "no misspelling"),
         ("the queen sells cars in Zorblat today", "the queen sells spoons in Zorblat today", "no neighbour"),
-        ("the queen sells cars in Zorblat today", "the xxxxx sells cars in Zorblat today", "character edits"),
+        ("the queen sells cars in Zorblat today", "the xxxxx sells cars in Zorblat today", "no misspelling"),
+        ("the queen sells cars in Zorblat today", "the qu-e-en sells cars in Zorblat today", "no misspelling"),
         ("the queen sells cars in Zorblat today", "thex queenx sellsx cars in Zorblat today", "share"),
-        ("the queen sells cars in Zorblat today", "the queen sells cars in Zorblax today", "name"),
+        ("the queen sells cars in Zorblat today", "the queen sells cars in Zorblar today", ""),
+        ("the queen sells cars in Zorblat today", "the queen sells cars in ship today", "name was replaced"),
+        ("the queen sells cars in Zorblat today", "the Queen sells cars in Zorblat today", "no misspelling"),
         ("the queen sells cars in Zorblat today", "the queen sells cars in Zorblat today now", "added"),
         ("a set of 6", "a set of 7", "number"),
         ("a set of 6", "a set 0f 6", "number"),
-        ("wooden box", "wooden boxx", ""),
+        ("wooden box", "wooden bo-x", ""),
         ("wooden box", "woodenn boxx", "share"),
     ],
 )
@@ -180,7 +182,7 @@ def test_tampering_rules(clean: str, perturbed: str, reason: str) -> None:
 
 def test_words_and_characters_are_two_budgets_not_one() -> None:
     clean = "the queen sells cars in Zorblat today and a red boat"
-    by_word, by_trick = "king", "se\u200bl\u200bl\u200bs"
+    by_word, by_trick = "king", "se\u200blls"
     assert fault(TAMPERING, clean, clean.replace("queen", by_word)) == ""
     assert fault(TAMPERING, clean, clean.replace("sells", by_trick)) == ""
     assert fault(TAMPERING, clean, clean.replace("queen", by_word).replace("sells", by_trick)) != ""
@@ -195,17 +197,6 @@ def test_a_neighbour_keeps_the_punctuation_around_it() -> None:
     assert "no neighbour" in fault(with_words_only, "queen, a ship", "king. a ship")
 
 
-LETTERS = st.text("abc", max_size=6)
-
-
-@given(LETTERS, LETTERS, LETTERS)
-def test_levenshtein_is_a_metric(a: str, b: str, c: str) -> None:
-    assert levenshtein(a, b) == levenshtein(b, a)
-    assert (levenshtein(a, b) == 0) == (a == b)
-    assert levenshtein(a, c) <= levenshtein(a, b) + levenshtein(b, c)
-    assert abs(len(a) - len(b)) <= levenshtein(a, b) <= max(len(a), len(b))
-
-
 def history(clean: list[int], perturbed: list[int], edits: int = 2, threat: HistoryThreat = HISTORY) -> str:
     return history_fault(VECTORS, threat, edits, clean, perturbed)
 
@@ -217,7 +208,7 @@ def history(clean: list[int], perturbed: list[int], edits: int = 2, threat: Hist
         ([PAD, 0, 3, 1], [0, 3, 1, 2], True),  # an insertion
         ([PAD, 0, 3, 1], [PAD, PAD, PAD, 3], True),  # two deletions
         ([PAD, 0, 1, 2], [PAD, 0, 1, 3], False),  # not like the replaced one, nor like what stands before
-        ([PAD, 0, 3, 1], [PAD, 0, 3, 3], True),  # the newest deleted, another inserted beside one like it
+        ([PAD, 0, 3, 1], [PAD, 0, 3, 3], True),  # the newest deleted, another inserted behind one like it
         ([PAD, 0, 3, 3], [0, 3, 3, 1], False),  # no item like the inserted one beside it
         ([PAD, 0, 3, 1], [PAD, 2, 4, 2], False),  # three replacements
         ([PAD, 0, 3, 3], [PAD, 3, 3, 0], False),  # another order

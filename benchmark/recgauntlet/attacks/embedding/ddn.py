@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -35,6 +35,8 @@ class DDN(EmbeddingAttack):
     `nearest` to `furthest` radii in equal ratios, each from a random point: they come upon different parts of the
     boundary, and find examples that ascents inside the ball do not.
 
+    With `keep="nearest"` the result is not the most damaging point inside the budget but the nearest one that fools.
+
     Deviations: in an Linf ball the step is the gradient's sign and the point is clipped instead of rescaled, as in the
     fast minimum-norm attack (Pintor et al. 2021); several rounds; balls in units of the budget's radius that never
     exceed twice `furthest`; the steps' size falls by a cosine from the first ball's radius to a hundredth of the
@@ -54,14 +56,18 @@ class DDN(EmbeddingAttack):
         rounds: int = 3,
         nearest: float = 2.0,
         furthest: float = 10.0,
+        keep: Literal["worst", "nearest"] = "worst",
         stop_when_fallen: bool = True,
+        name: str = "",
     ) -> None:
         self.steps = steps
         self.gamma = gamma
         self.rounds = rounds
         self.nearest = nearest
         self.furthest = furthest
+        self.keep = keep
         self.stop_when_fallen = stop_when_fallen
+        self.name = name or type(self).name  # type: ignore[misc]  # two settings of one search are two attacks
 
     def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
         mask, size = victim.embedding_layout(batch)
@@ -86,11 +92,14 @@ class DDN(EmbeddingAttack):
             active = batch.select(rows).with_delta(delta[rows])
             last = turn == self.steps
             logits, gradient = (victim.scores(active), delta[rows]) if last else damage_gradient(victim, active)
-            inside = _size(delta[rows], norm) <= radius
-            best.book(rows[inside], logits[inside], delta[rows[inside]])
+            size, fools = _size(delta[rows], norm), best.sign[rows] * logits > FALLEN
+            if self.keep == "nearest":
+                kept, value = fools & (size <= radius), -best.sign[rows] * size  # the smaller, the better
+            else:
+                kept, value = size <= radius, logits
+            best.book(rows[kept], value[kept], delta[rows[kept]])
             if last:
                 return
-            fools = best.sign[rows] * logits > FALLEN
             reach[rows] *= torch.where(fools, 1 - self.gamma, 1 + self.gamma)
             reach[rows] = reach[rows].clamp(max=2 * self.furthest * radius)
             falling = (1 + math.cos(math.pi * turn / self.steps)) / 2

@@ -35,7 +35,9 @@ _ELEMENTS = 2**24
 """The most elements of one temporary tensor."""
 
 
-class _HistoryAttack(Attack):
+class HistoryAttack(Attack):
+    """What all attacks on histories share: whole edits, and similarity by the public vectors."""
+
     surface: ClassVar[Surface] = "history"
 
     def perturb(self, victim: Victim, batch: Batch, budget: Budget, rng: Randomness) -> Batch:
@@ -52,7 +54,7 @@ class _HistoryAttack(Attack):
         """The perturbed histories `[B, H]`; `public [N, E]` are the catalog's unit vectors."""
 
 
-class RandomHistory(_HistoryAttack):
+class RandomHistory(HistoryAttack):
     """The worst of `trials` histories, each with as many random legal edits as the budget allows.
 
     The yardstick of every other history attack, not a published one. Operations, places and items are uniform
@@ -107,7 +109,7 @@ def _nth(eligible: Tensor, uniform: Tensor) -> Tensor:
     return ((eligible.cumsum(dim=1) == (wanted + 1)[:, None]) & eligible).int().argmax(dim=1)
 
 
-class _BeamHistory(_HistoryAttack):
+class _BeamHistory(HistoryAttack):
     """One edit after the other: rank all legal moves to first order, score the most promising of all examples in one
     call, keep the worst few of each example.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import ClassVar
 
 import torch
@@ -46,22 +47,20 @@ class BeamText(Attack):
         self.stop_when_fallen = stop_when_fallen
         self.name = name or type(self).name  # type: ignore[misc]  # two settings of one search are two attacks
 
-    def supports(self, budget: Budget) -> bool:
-        return budget.amount >= 1
-
     def perturb(self, victim: Victim, batch: Batch, budget: Budget, rng: Randomness) -> Batch:
         rules = Rules.of(victim.world, budget)
         if not len(batch) or not rules.any_edit:
             return batch
         clean = rules.drafts(victim.world, batch)
-        chosen, best, turns = list(clean), BestSoFar(batch), self._turns(budget)
+        chosen, best = list(clean), BestSoFar(batch)
+        turns = max(self._edits_left(rules, draft) for draft in clean)
         kept = {b: [draft] for b, draft in enumerate(clean)}
         memory = Memory()
-        for turn in range(turns):
+        for _ in range(turns):
             if self.stop_when_fallen:
                 fallen = best.fallen().tolist()
                 kept = {b: drafts for b, drafts in kept.items() if not fallen[b]}
-            plan = self._plan(victim, batch, rules, kept, turns - turn)
+            plan = self._plan(victim, batch, rules, kept)
             if not plan:
                 break
             rows = torch.tensor([b for b, _, _ in plan], device=batch.items.device)
@@ -77,28 +76,43 @@ class BeamText(Attack):
         return batch.with_texts([draft.text for draft in chosen])
 
     def _plan(
-        self, victim: Victim, batch: Batch, rules: Rules, kept: dict[int, list[Draft]], turns: int
+        self, victim: Victim, batch: Batch, rules: Rules, kept: dict[int, list[Draft]]
     ) -> list[tuple[int, Draft, int]]:
         """The drafts to go on from, each with its example and how many drafts it may try; one query more is left
         for asking how to rank them."""
         numbers = torch.tensor(list(kept), dtype=torch.int64, device=batch.items.device)
-        left = (victim.remaining(batch.example_ids[numbers]) // turns).tolist()
+        remaining = victim.remaining(batch.example_ids[numbers]).tolist()
         plan: list[tuple[int, Draft, int]] = []
-        for (b, drafts), queries in zip(kept.items(), left, strict=True):
+        for (b, drafts), left in zip(kept.items(), remaining, strict=True):
+            queries = self._share(left, max(1, self._edits_left(rules, drafts[0])))
             afforded = max(min(1, queries // 2), 2 * queries // self.moves)  # a few tries each, or fewer drafts
-            going = [draft for draft in drafts if self._open(rules, draft)][:afforded]
+            going = [draft for draft in drafts if self._edits_left(rules, draft) > 0][:afforded]
             for draft in going:
                 share = min(self.beam * self.moves // len(going), queries // len(going) - 1)
                 plan.append((b, draft, share))
         return plan
 
-    def _turns(self, budget: Budget) -> int:
-        """How many edits there may be, one after the other."""
-        return int(budget.amount)
+    def supports(self, budget: Budget) -> bool:
+        return (budget.characters if self.edits == "characters" else budget.amount) >= 1
 
-    def _open(self, rules: Rules, draft: Draft) -> bool:
-        """Whether another edit is allowed."""
-        return rules.edits_left(draft) > 0
+    def _edits_left(self, rules: Rules, draft: Draft) -> int:
+        """How many more words may be changed in the way of this search."""
+        return rules.misspellings_left(draft) if self.edits == "characters" else rules.edits_left(draft)
+
+    def _share(self, queries: int, edits: int) -> int:
+        """How many of what is left of an example's queries the next of `edits` changes may take."""
+        return queries // edits
+
+    def _moves(self, rules: Rules, draft: Draft) -> list[tuple[int, str]]:
+        """The changes of single words: each a place and the word to put there."""
+        misspell = self.edits == "characters"
+        change = rules.lexicon.misspellings if misspell else rules.replacements
+        places = rules.open_places(draft, misspell=misspell)
+        return [(place, word) for place in places for word in change(draft.words[place])]
+
+    def _legal(self, rules: Rules, draft: Draft, moves: Iterable[tuple[int, str]], most: int) -> list[Draft]:
+        """The first `most` legal drafts that `moves` lead to."""
+        return (rules.misspelt if self.edits == "characters" else rules.word_moves)(draft, moves, most)
 
     @abstractmethod
     def _options(self, step: SearchStep) -> list[list[Draft]]:

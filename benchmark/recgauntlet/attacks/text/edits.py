@@ -9,27 +9,25 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import TextThreat
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import AttackerKnowledge
-from recgauntlet.threats.lexicon import Lexicon, character_variants, core_of, is_number, words_of
-from recgauntlet.threats.text import TextThreatModel
-
-_MOST_WORDS = 2000
+from recgauntlet.threats.lexicon import Lexicon, core_of, is_number, words_of
+from recgauntlet.threats.text import TextThreatModel, most_changed
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A text under edit: the clean text, its words now (appended ones last), how many it had, which places were
-    touched, and what character edits have cost so far."""
+    """A text under edit: the clean text, its words now (appended ones last), how many it had, and which places were
+    touched."""
 
     clean: str
     words: tuple[str, ...]
     count: int
     touched: frozenset[int] = frozenset()
-    cost: int = 0
 
     @classmethod
     def of(cls, text: str) -> Draft:
@@ -42,10 +40,10 @@ class Draft:
         """The text as shown."""
         return " ".join(self.words) if self.touched else self.clean
 
-    def put(self, place: int, word: str, cost: int = 0) -> Draft:
+    def put(self, place: int, word: str) -> Draft:
         """With `word` at `place`, or appended where `place` is one past the end."""
         words = (*self.words[:place], word, *self.words[place + 1 :])
-        return Draft(self.clean, words, self.count, self.touched | {place}, self.cost + cost)
+        return Draft(self.clean, words, self.count, self.touched | {place})
 
     def without(self, place: int) -> str:
         """The text less one word: no legal text, but a question about how much the word matters."""
@@ -84,10 +82,10 @@ class Rules:
     def _banned(self) -> frozenset[str]:
         return frozenset(self.threat.banned_characters)
 
-    @cached_property
+    @property
     def vocabulary(self) -> tuple[str, ...]:
-        """Up to 2,000 words of the catalog, most popular first, no banned character."""
-        return tuple(word for word in self.lexicon.ranked if not self._banned & set(word))[:_MOST_WORDS]
+        """The words that may be appended, and put in place of others."""
+        return self.lexicon.vocabulary(self.threat.banned_characters)
 
     @cached_property
     def popular(self) -> tuple[str, ...]:
@@ -108,16 +106,16 @@ class Rules:
     def most_touched(self, draft: Draft) -> int:
         """How many words may differ at all, whatever the way."""
         share = self.threat.max_changed_share
-        return draft.count + int(self.budget.amount) if share is None else max(1, int(share * draft.count))
+        return draft.count + int(self.budget.amount) if share is None else most_changed(share, draft.count)
 
-    def open_places(self, draft: Draft) -> list[int]:
-        """The clean words that may be changed and are not yet."""
+    def open_places(self, draft: Draft, *, misspell: bool = False) -> list[int]:
+        """The clean words that may be replaced, or misspelt, and are not changed yet."""
         return [
             place
             for place, word in enumerate(draft.words[: draft.count])
             if place not in draft.touched
             and not (self.threat.keep_numbers and is_number(word))
-            and not (self.threat.keep_names and self.lexicon.is_name(word))
+            and (misspell or not (self.threat.keep_names and self.lexicon.is_name(word)))
         ]
 
     def replacements(self, word: str) -> tuple[str, ...]:
@@ -144,20 +142,22 @@ class Rules:
                 out.append(draft.put(place, word))
         return out
 
-    def character_moves(self, draft: Draft, place: int) -> list[Draft]:
-        """All legal drafts one character trick away in the word at `place`."""
-        left = self.budget.characters - draft.cost
-        old = draft.words[place]
+    def misspellings_left(self, draft: Draft) -> int:
+        """How many more words may be misspelt."""
+        return min(self.budget.characters, self.most_touched(draft)) - len(draft.touched)
+
+    def misspelt(self, draft: Draft, moves: Iterable[tuple[int, str]], most: int) -> list[Draft]:
+        """The first `most` legal drafts one misspelling away; a move is a place and the word as it is misspelt."""
         room = self._most_characters(draft) - len(" ".join(draft.words))
-        cores = [core_of(word) for i, word in enumerate(draft.words) if i != place]
-        return [
-            draft.put(place, word, cost)
-            for word, cost in character_variants(old)
-            if cost <= left
-            and len(word) - len(old) <= room
-            and not self._adds_banned(old, word)
-            and self._repeats_fit(draft, core_of(word), cores.count(core_of(word)) + 1)
-        ]
+        times = Counter(core_of(word) for word in draft.words)
+        fitting = (
+            draft.put(place, word)
+            for place, word in moves
+            if len(word) - len(draft.words[place]) <= room
+            and not self._adds_banned(draft.words[place], word)
+            and self._repeats_fit(draft, core_of(word), times[core_of(word)] + 1)
+        )
+        return list(islice(fitting, most))
 
     def _most_characters(self, draft: Draft) -> int:
         return max(self.threat.max_length, len(draft.clean))

@@ -21,6 +21,8 @@ from recgauntlet.threats.victim import Victim
 
 _ELEMENTS = 2**24
 """The most elements of one temporary tensor."""
+_PER_WORD, _PER_COMBINATION = 40, 8
+"""Queries for the misspellings of one word, and for one more misspelt word in a text of the beam."""
 
 
 class RandomText(Attack):
@@ -77,16 +79,17 @@ def _random_words(draft: Draft, rules: Rules, generator: np.random.Generator) ->
 
 
 def _random_characters(draft: Draft, rules: Rules, generator: np.random.Generator) -> Draft:
-    while draft.cost < rules.budget.characters:
-        places = sorted(draft.touched)
-        if len(places) < rules.most_touched(draft):
-            places += rules.open_places(draft)
+    while rules.misspellings_left(draft) > 0:
+        places = rules.open_places(draft, misspell=True)
         found: list[Draft] = []
-        if places:
-            found = rules.character_moves(draft, int(generator.choice(places)))
+        for place in generator.permutation(places).tolist():
+            words = rules.lexicon.misspellings(draft.words[place])
+            found = rules.misspelt(draft, ((place, words[i]) for i in generator.permutation(len(words))), 1)
+            if found:
+                break
         if not found:
             break
-        draft = found[int(generator.integers(len(found)))]
+        draft = found[0]
     return draft
 
 
@@ -108,11 +111,12 @@ class WordGradient(BeamText):
     uses_gradients: ClassVar[bool] = True
 
     def _options(self, step: SearchStep) -> list[list[Draft]]:
-        return _ranked_words(step) if step.rules.stuffing else self._neighbours(step)
+        stuffing = step.rules.stuffing and self.edits != "characters"
+        return _ranked_words(step) if stuffing else self._changes(step)
 
-    def _neighbours(self, step: SearchStep) -> list[list[Draft]]:
-        """All neighbours where they are few, else the most promising."""
-        every = [_neighbour_moves(step.rules, draft) for draft in step.drafts]
+    def _changes(self, step: SearchStep) -> list[list[Draft]]:
+        """All changes of single words where they are few, else the most promising."""
+        every = [self._moves(step.rules, draft) for draft in step.drafts]
         crowded = [i for i, moves in enumerate(every) if len(moves) > step.most[i]]
         if crowded:
             slopes, current = step.slopes([step.drafts[i].text for i in crowded], crowded)
@@ -126,13 +130,21 @@ class WordGradient(BeamText):
                 gain = (slopes[k, places] * rows).sum(dim=1) - current[k, places]
                 every[i] = [readable[m] for m in gain.argsort(descending=True, stable=True).tolist()]
         return [
-            step.rules.word_moves(draft, moves, most)
+            self._legal(step.rules, draft, moves, most)
             for draft, moves, most in zip(step.drafts, every, step.most, strict=True)
         ]
 
 
-def _neighbour_moves(rules: Rules, draft: Draft) -> list[tuple[int, str]]:
-    return [(p, word) for p in rules.open_places(draft) for word in rules.replacements(draft.words[p])]
+class CharacterGradient(WordGradient):
+    """Misspellings along the gradient: every slip in every word is ranked to first order, the most promising are
+    scored, the worst is kept (white-box TextBugger, Li et al. 2019, with HotFlip's estimate, Ebrahimi et al. 2018).
+
+    Deviation: a misspelling's vector is the mean of its tokens' embeddings.
+    """
+
+    name = "character-gradient"
+    citation = bibtex("li2019textbugger", "ebrahimi2018hotflip")
+    edits: ClassVar[str] = "characters"
 
 
 def _ranked_words(step: SearchStep) -> list[list[Draft]]:
@@ -194,7 +206,7 @@ class WordQuery(BeamText):
     def _options(self, step: SearchStep) -> list[list[Draft]]:
         rules = step.rules
         if not rules.stuffing:
-            every = [_neighbour_moves(rules, draft) for draft in step.drafts]
+            every = [self._moves(rules, draft) for draft in step.drafts]
             step.find_order([i for i, moves in enumerate(every) if len(moves) > step.most[i]])
             return [
                 rules.word_moves(draft, step.by_importance(i, every[i]), step.most[i])
@@ -215,43 +227,39 @@ class WordQuery(BeamText):
 class CharacterSwap(BeamText):
     """Greedy character tricks in the most important words (DeepWordBug, Gao et al. 2018; TextBugger, Li et al. 2019).
 
-    Words are ranked by what removing them does. Each turn tries variants (deletions, swaps, slips to an
-    adjacent key, lookalikes, hidden separators) of the two most important words that are still whole; once no
-    more words may change, it goes on in those it has changed.
+    Words are ranked by what removing them does, and misspellings (deletions, swaps, slips to an adjacent key,
+    lookalikes, hidden separators) of the most important ones are tried one by one, with most of the queries. Further
+    words are misspelt in the order of what that did by itself.
 
-    Deviations: variants are scored instead of picked at random; the budget is a sum of Levenshtein costs.
+    Deviations: variants are scored instead of picked at random; a word carries one slip.
     """
 
     name = "character-swap"
     citation = bibtex("gao2018black", "li2019textbugger")
     edits: ClassVar[str] = "characters"
 
-    def __init__(
-        self, *, moves: int = 32, beam: int = 1, turns: int = 6, stop_when_fallen: bool = True, name: str = ""
-    ) -> None:
-        super().__init__(moves=moves, beam=beam, stop_when_fallen=stop_when_fallen, name=name)
-        self.turns = turns
-
-    def supports(self, budget: Budget) -> bool:
-        return budget.characters >= 1
-
-    def _turns(self, budget: Budget) -> int:
-        return min(self.turns, budget.characters)
-
-    def _open(self, rules: Rules, draft: Draft) -> bool:
-        return draft.cost < rules.budget.characters
+    def _share(self, queries: int, edits: int) -> int:
+        return max(queries // edits, queries - _PER_COMBINATION * self.beam * (edits - 1))
 
     def _options(self, step: SearchStep) -> list[list[Draft]]:
-        step.find_order(range(len(step.drafts)))
-        rules, out = step.rules, []
-        for i, (draft, most) in enumerate(zip(step.drafts, step.most, strict=True)):
-            generator = step.generator(i)
-            open_ = len(draft.touched) < rules.most_touched(draft)
-            places = step.first_places(i, 2) if open_ else []
-            options: list[Draft] = []
-            for n, place in enumerate(places or sorted(draft.touched)):
-                found = rules.character_moves(draft, place)
-                share = (most - len(options)) // (len(places or draft.touched) - n)
-                options += [found[int(j)] for j in generator.permutation(len(found))[:share]]
-            out.append(options)
-        return out
+        step.find_order(range(len(step.drafts)), misspell=True)
+        pairs = zip(step.drafts, step.most, strict=True)
+        return [
+            step.rules.misspelt(draft, self._combined(step, i) if draft.touched else self._single(step, i), most)
+            for i, (draft, most) in enumerate(pairs)
+        ]
+
+    def _single(self, step: SearchStep, i: int) -> list[tuple[int, str]]:
+        """Misspellings of the most important words, as many of each, in an order of chance."""
+        draft, generator = step.drafts[i], step.generator(i)
+        moves: list[tuple[int, str]] = []
+        for place in step.first_places(i, max(2, step.most[i] // _PER_WORD), misspell=True):
+            words = step.rules.lexicon.misspellings(draft.words[place])
+            moves += [(place, words[int(j)]) for j in generator.permutation(len(words))]
+        return moves
+
+    def _combined(self, step: SearchStep, i: int) -> list[tuple[int, str]]:
+        """The misspellings that were tried by themselves in words that are still whole, the most damaging first."""
+        effects = step.memory.effects.get(step.numbers[i], {})
+        open_ = [move for move in effects if move[0] not in step.drafts[i].touched]
+        return sorted(open_, key=lambda move: -effects[move])

@@ -20,11 +20,13 @@ from recgauntlet.threats.victim import Victim
 
 @dataclass
 class Memory:
-    """What a search knows of each example over its turns, by row of the batch: `order`, its places by importance, and
-    `promise [V]`, what each word of the vocabulary would do."""
+    """What a search knows of each example over its turns, by row of the batch: `order`, its places by importance,
+    `promise [V]`, what each word of the vocabulary would do, and `effects`, the damage of each single change that was
+    tried (a place and the word put there)."""
 
     order: dict[int, list[int]] = field(default_factory=dict)
     promise: dict[int, Tensor] = field(default_factory=dict)
+    effects: dict[int, dict[tuple[int, str], float]] = field(default_factory=dict)
 
 
 @dataclass
@@ -66,6 +68,9 @@ class SearchStep:
         logits = self.victim.scores(self.batch.select(index).with_texts([draft.text for draft in new]))
         for b, draft, logit in zip(rows, new, logits.tolist(), strict=True):
             self._found[b][draft.words] = (draft, logit)
+            if len(draft.touched) == 1:
+                (place,) = draft.touched
+                self.memory.effects.setdefault(b, {})[place, draft.words[place]] = self._signs[b] * logit
             if self._signs[b] * logit > FALLEN:
                 self.fallen.add(b)
 
@@ -94,11 +99,12 @@ class SearchStep:
         """Draws for the example `i` in this state of its draft."""
         draft = self.drafts[i]
         example = int(self.batch.example_ids[self.numbers[i]])
-        return self.rng.child("options").numpy(example, draft.cost, len(draft.touched))
+        return self.rng.child("options").numpy(example, len(draft.touched))
 
-    def find_order(self, which: Sequence[int]) -> None:
-        """Rank the places of the examples `which` by what removing the word does, where that is not known yet; each
-        place is a query, taken off the options. Where queries are short, the first places are asked about."""
+    def find_order(self, which: Sequence[int], *, misspell: bool = False) -> None:
+        """Rank the places of the examples `which` by what removing the word does, where that is not known
+        yet; each place is a query, taken off the options. Where queries are short, the first places are asked
+        about."""
         index: list[int] = []
         texts: list[str] = []
         places: list[tuple[int, list[int]]] = []
@@ -106,7 +112,7 @@ class SearchStep:
             row = self.numbers[i]
             if row not in self.memory.order:
                 self.memory.order[row] = []
-                asked = self.rules.open_places(self.drafts[i])[: self.most[i] // 2]
+                asked = self.rules.open_places(self.drafts[i], misspell=misspell)[: self.most[i] // 2]
                 places.append((i, asked))
                 index += [row] * len(asked)
                 texts += [self.drafts[i].without(place) for place in asked]
@@ -120,9 +126,9 @@ class SearchStep:
             start += len(asked)
             self.memory.order[self.numbers[i]] = sorted(asked, key=lambda place: (-known[place], place))
 
-    def first_places(self, i: int, most: int) -> list[int]:
+    def first_places(self, i: int, most: int, *, misspell: bool = False) -> list[int]:
         """The most important places of the example `i` that may still be changed."""
-        open_ = set(self.rules.open_places(self.drafts[i]))
+        open_ = set(self.rules.open_places(self.drafts[i], misspell=misspell))
         return [place for place in self.memory.order[self.numbers[i]] if place in open_][:most]
 
     def by_importance(self, i: int, moves: list[tuple[int, str]]) -> list[tuple[int, str]]:

@@ -27,7 +27,7 @@ from recgauntlet.evaluation.setup import Trial, is_right, score_in_chunks
 from recgauntlet.metrics.ranking import Floats, auc, mcc
 from recgauntlet.records.schema import Gate
 from recgauntlet.threats.embedding_scale import EmbeddingScale
-from recgauntlet.threats.lexicon import character_variants
+from recgauntlet.threats.lexicon import misspellings
 
 
 def clean_score_checks(trial: Trial) -> tuple[Gate, ...]:
@@ -128,9 +128,9 @@ def unknown_token_rate(trial: Trial) -> Gate:
     for text in texts:
         words = text.split()
         for place in sorted(range(len(words)), key=lambda place: -len(words[place]))[:1]:
-            variants = character_variants(words[place])
+            variants = misspellings(words[place])
             if variants:
-                words[place] = variants[len(variants) // 2][0]
+                words[place] = variants[len(variants) // 2]
                 misspelt.append(" ".join(words))
                 places.append(place)
     lost = 0.0

@@ -1,0 +1,95 @@
+"""What the suite misses of all that the verifier accepts, by exhaustive search on a sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from recgauntlet.attacks.exhaustive import exhaustive_for
+from recgauntlet.attacks.suite import attacks_for
+from recgauntlet.core.card import Threat
+from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import Progress
+from recgauntlet.evaluation.robustness import broken_by
+from recgauntlet.evaluation.setup import Trial, attackable
+from recgauntlet.threats.budget import Budget
+from recgauntlet.threats.registry import threat_model
+
+LARGEST_GAP = 0.01
+"""By how much robust accuracy under the suite may exceed what an exhaustive search leaves."""
+_UNBOUNDED = 10**12
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Robust accuracy on a sample at one number of edits, as shares of the sample."""
+
+    threat: str
+    edits: int
+    examples: int
+    clean: float
+    suite: float
+    exhaustive: float
+    """Under the exhaustive search alone: exact for one edit, an upper bound for more."""
+    together: float
+    """Under both."""
+
+    @property
+    def value(self) -> float:
+        """What the suite misses."""
+        return self.suite - self.together
+
+
+def exhaustive_gaps(
+    trial: Trial,
+    threat: Threat,
+    rng: Randomness,
+    *,
+    sample: int = 50,
+    edits: tuple[int, ...] = (1, 2),
+    progress: Progress = lambda what, share: None,
+) -> tuple[Gap, ...]:
+    """Compare the suite with an exhaustive search on the first `sample` examples that the attacker changes.
+
+    The suite keeps to the queries of the threat's standard tier; the exhaustive search has no limit. None for a threat
+    whose changes cannot be counted.
+    """
+    if not threat_model(threat).is_discrete:
+        return ()
+    index = torch.nonzero(attackable(threat, trial.batch)).squeeze(1)[:sample]
+    right = trial.right[index]
+    gaps = []
+    for number, count in enumerate(edits):
+        progress(f"{threat.id}: {count} of {edits[-1]} edits", number / len(edits))
+        budget = _of_edits(threat, count)
+        by_suite = broken_by(trial, budget, attacks_for(threat), index, right, rng)
+        free = replace(budget, queries=_UNBOUNDED)
+        by_search = broken_by(trial, free, exhaustive_for(threat), index, right, rng)
+        gaps.append(
+            Gap(
+                threat=threat.id,
+                edits=count,
+                examples=len(index),
+                clean=_share(right),
+                suite=_share(right & ~by_suite),
+                exhaustive=_share(right & ~by_search),
+                together=_share(right & ~by_suite & ~by_search),
+            )
+        )
+    return tuple(gaps)
+
+
+def _of_edits(threat: Threat, edits: int) -> Budget:
+    """The budget of `edits` words, misspellings or items, as far as the highest tier has them."""
+    highest = Budget.of(threat, "high")
+    return replace(
+        Budget.of(threat, "standard"),
+        amount=min(float(edits), highest.amount),
+        characters=min(edits, highest.characters),
+    )
+
+
+def _share(marked: Tensor) -> float:
+    return float(marked.float().mean()) if len(marked) else 0.0
