@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from api_reference import api
 from click.testing import CliRunner
 
 import recgauntlet
@@ -242,6 +243,7 @@ def performance(group: str) -> str:
 
 
 TABLES: dict[str, Callable[..., str]] = {
+    "api": api,
     "ablation": ablation,
     "checks": checks,
     "columns": lambda: documentation(COLUMNS),

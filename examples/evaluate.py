@@ -12,7 +12,6 @@ from typing import Literal
 import torch
 
 import recgauntlet
-from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet_baselines.models.nrms import NRMS
 
 
@@ -23,7 +22,7 @@ def main(task: str = "video-watch", track: Literal["standard", "demo"] = "demo",
     model = NRMS(data.catalog, token_length=16)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for _ in range(steps):
-        batch = pairs_to_batch(data.train, torch.randint(len(data.train), (64,)).numpy())
+        batch = recgauntlet.pairs_to_batch(data.train, torch.randint(len(data.train), (64,)).numpy())
         scores = recgauntlet.model_scores(model, batch)
         optimizer.zero_grad()
         recgauntlet.click_loss(scores, batch).backward()

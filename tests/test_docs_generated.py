@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import inspect
 import json
 import re
-from dataclasses import asdict, replace
+import sys
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from bench_figures import Figure, keep
 
+import recgauntlet
+import recgauntlet.testing
 from recgauntlet.core.files import CURRENT
 from recgauntlet.core.plugins import Kind, names, whose
 from recgauntlet.records.io import read_records
@@ -27,6 +32,7 @@ WITHOUT_EQUATION = {"word-dropout", "history-dropout", "augmentation"}
 
 @pytest.fixture(scope="module")
 def generate() -> ModuleType:
+    sys.path.insert(0, str(DOCS))  # as `python docs/generate.py` has it
     spec = importlib.util.spec_from_file_location("generate_docs", DOCS / "generate.py")
     assert spec is not None
     assert spec.loader is not None
@@ -77,6 +83,40 @@ def test_the_tables_of_performance_follow_what_the_benchmarks_book(
     ]
     assert "| c | 3 |" in generate.performance("site")
     assert old.line() == "a ÷ b: 2 (target: at most 1.2) MISSED; slow"
+
+
+def sections(page: str) -> dict[str, str]:
+    """The parts of the page on the interface by public name."""
+    return dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", page, flags=re.DOTALL | re.MULTILINE))
+
+
+def test_the_page_on_the_interface_describes_every_public_name_and_the_shapes_of_a_batch() -> None:
+    parts = sections((DOCS / "reference" / "api.md").read_text(encoding="utf-8"))
+    assert parts.keys() == {*recgauntlet.__all__, *recgauntlet.testing.__all__}
+    for name, part in parts.items():
+        assert re.search(r"^[`A-Z]", part, flags=re.MULTILINE), f"{name} has no description"
+        assert "Also:" not in part or name in {"RunRecord", "TaskCard"}, f"{name} has attributes without a description"
+    for name in ("Batch", "Users", "Tokens", "Candidates", "UserState", "Pairs"):
+        for field in fields(getattr(recgauntlet, name)):
+            (row,) = re.findall(rf"^\| `{field.name}: .+` \| (.*) \|$", parts[name], flags=re.MULTILINE)
+            shaped = "Tensor" in str(field.type) or "Array" in str(field.type)
+            assert not shaped or re.search(r"`\[[A-Z]", row), f"{name}.{field.name} has no shape"
+
+
+def test_signatures_have_the_parameters_of_the_functions_and_defaults_that_are_plain(generate: ModuleType) -> None:
+    parts = sections(generate.api("recgauntlet") + "\n" + generate.api("recgauntlet.testing"))
+    called = {name: value for name in parts if inspect.isroutine(value := getattr(recgauntlet, name, None))}
+    assert len(called) >= 8
+    for name, function in called.items():
+        (shown,) = re.findall(r"```python\n(.*?)\n```", parts[name], flags=re.DOTALL)
+        node = ast.parse(f"def {shown}: ...").body[0]
+        assert isinstance(node, ast.FunctionDef)
+        parameters = inspect.signature(function).parameters.values()
+        assert [own.arg for own in (*node.args.args, *node.args.kwonlyargs)] == [own.name for own in parameters], name
+        shown_defaults = [own for own in (*node.args.defaults, *node.args.kw_defaults) if own is not None]
+        given = [own.default for own in parameters if own.default is not own.empty]
+        for default, value in zip(shown_defaults, given, strict=True):
+            assert ast.literal_eval(default) in (value, ...), name
 
 
 def test_every_generator_is_used(generate: ModuleType) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from recgauntlet.core.dataset import Catalog as Catalog
     from recgauntlet.core.dataset import Pairs as Pairs
     from recgauntlet.core.dataset import Tables as Tables
+    from recgauntlet.core.dataset import TaskData as TaskData
     from recgauntlet.core.dataset import TrainingPeriod as TrainingPeriod
     from recgauntlet.core.errors import RecGauntletError as RecGauntletError
     from recgauntlet.core.recommender import Recommender as Recommender
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from recgauntlet.core.spec import CellSpec as CellSpec
     from recgauntlet.core.task import SourceOptions as SourceOptions
     from recgauntlet.core.task import Task as Task
+    from recgauntlet.data.batches import pairs_to_batch as pairs_to_batch
     from recgauntlet.leaderboard.dataframe import load as load
     from recgauntlet.records.io import read_record as read_record
     from recgauntlet.records.schema import RunRecord as RunRecord
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from recgauntlet.threats.budget import Budget as Budget
     from recgauntlet.threats.victim import Victim as Victim
     from recgauntlet.training.defense import Defense as Defense
+    from recgauntlet.training.defense import Trainer as Trainer
     from recgauntlet.training.defense import TrainingContext as TrainingContext
     from recgauntlet.training.defense import click_loss as click_loss
     from recgauntlet.training.defense import model_scores as model_scores
@@ -46,13 +49,14 @@ _MODULES = {
     "attacks.base": "Attack",
     "core.batch": "Batch Candidates Tokens UserState Users",
     "core.card": "TaskCard load_card",
-    "core.dataset": "Catalog Pairs Tables TrainingPeriod",
+    "core.dataset": "Catalog Pairs Tables TaskData TrainingPeriod",
     "core.errors": "RecGauntletError",
     "core.recommender": "Recommender TrainingRecipe",
     "core.rng": "Randomness",
     "core.search_space": "Between OneOf",
     "core.spec": "CellSpec",
     "core.task": "SourceOptions Task",
+    "data.batches": "pairs_to_batch",
     "leaderboard.dataframe": "load",
     "records.io": "read_record",
     "records.schema": "RunRecord",
@@ -60,7 +64,7 @@ _MODULES = {
     "runner.trained": "evaluate load_data",
     "threats.budget": "Budget",
     "threats.victim": "Victim",
-    "training.defense": "Defense TrainingContext click_loss model_scores",
+    "training.defense": "Defense Trainer TrainingContext click_loss model_scores",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 __all__ = sorted(_MODULE_OF)

@@ -25,7 +25,9 @@ class Attack(ABC):
     """
 
     name: ClassVar[str]
+    """As records name it."""
     surface: ClassVar[Surface]
+    """What it changes: "embedding", "candidate-text" or "history"."""
     is_random: ClassVar[bool] = False
     """True of the random baseline, which every other attack of the threat must beat at equal budget."""
     uses_gradients: ClassVar[bool] = False

@@ -16,7 +16,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Users:
-    """Users and what they did before: `ids [U]` and `histories [U, H]`, item indices, newest last, PAD in front."""
+    """`U` users and what they did before.
+
+    ids
+        `[U]` user indices, int64.
+    histories
+        `[U, H]` catalog indices of what each user took, int64; newest last, PAD in front.
+    """
 
     ids: Tensor
     histories: Tensor
@@ -35,8 +41,15 @@ class Users:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokenized texts: `ids [B, L]`, `mask [B, L]` (true where a real token stands) and `word_of_token [B, L]`
-    (the index of the whitespace-separated word each token came from, PAD for special and padding tokens)."""
+    """Tokenized texts.
+
+    ids
+        `[B, L]` tokens of the model's own vocabulary, int64.
+    mask
+        `[B, L]` true where a real token stands.
+    word_of_token
+        `[B, L]` index of the whitespace-separated word that each token came from; PAD for special and padding tokens.
+    """
 
     ids: Tensor
     mask: Tensor
@@ -55,7 +68,13 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Items to be scored: `items [B]` (catalog indices) and the tokens of their text as shown."""
+    """Items to be scored.
+
+    items
+        `[B]` catalog indices.
+    tokens
+        The tokens `[B, L]` of their texts as shown.
+    """
 
     items: Tensor
     tokens: Tokens
@@ -66,7 +85,11 @@ class Candidates:
 
 @dataclass(frozen=True)
 class UserState:
-    """Whatever a model needs of `U` encoded users: tensors whose first dimension is `U`."""
+    """Whatever a model needs of `U` encoded users.
+
+    tensors
+        Tensors `[U, ...]` of the model's choice.
+    """
 
     tensors: tuple[Tensor, ...]
 
@@ -84,7 +107,9 @@ class Batch:
     """`B` examples, each a candidate shown to a user.
 
     users
-        `U` users; `rows [B]` says which of them each candidate is shown to.
+        The `U` users, each once.
+    rows
+        `[B]` index in `users` of the user that each candidate is shown to.
     items
         `[B]` catalog indices of the candidates.
     labels

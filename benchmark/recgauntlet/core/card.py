@@ -204,7 +204,13 @@ Threat = Annotated[EmbeddingThreat | TextThreat | HistoryThreat, Field(discrimin
 
 
 class TaskCard(_Part):
-    """A task, frozen. Any change that can move a number needs a new `version`."""
+    """A task, frozen. Any change that can move a number needs a new `version`.
+
+    tracks
+        The cards of its data, by the track's name.
+    threats
+        What an attacker may change, with the budget of each tier.
+    """
 
     id: str = Field(pattern=r"^[a-z0-9-]+$")
     version: int = Field(ge=1)

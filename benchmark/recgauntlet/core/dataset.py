@@ -24,9 +24,17 @@ IMPRESSIONS = pa.schema(
 
 @dataclass(frozen=True)
 class Tables:
-    """What a loader returns: `items` (schema ITEMS) and exactly one of `interactions` and `impressions`.
+    """What a loader returns: the items and exactly one of `interactions` and `impressions`.
 
-    `time` is in seconds since 1970 (UTC). Rows may come in any order; the fingerprint sorts them.
+    Rows may come in any order; the fingerprint sorts them. `time` is in seconds since 1970 (UTC).
+
+    items
+        Columns `id`, `text` and `category`, all strings.
+    interactions
+        Columns `user`, `item` (strings) and `time` (int64).
+    impressions
+        Columns `impression`, `user` (strings), `time` (int64), `history`, `shown` (lists of items' ids) and `clicked`
+        (a list of booleans beside `shown`).
     """
 
     items: pa.Table
@@ -36,7 +44,15 @@ class Tables:
 
 @dataclass(frozen=True)
 class Catalog:
-    """The items of a task in a fixed order; everywhere else an item is its index here."""
+    """The `N` items of a task in a fixed order; everywhere else an item is its index here.
+
+    ids
+        `N` ids, as the source has them.
+    texts
+        `N` titles or headlines.
+    categories
+        `N` categories; empty where the source has none.
+    """
 
     ids: tuple[str, ...]
     texts: tuple[str, ...]
@@ -50,7 +66,14 @@ class Catalog:
 class Pairs:
     """Balanced examples: `P` users, each with one clicked and one unclicked candidate of the same impression.
 
-    `users [P]`, `histories [P, H]` (PAD in front, newest last), `clicked [P]`, `unclicked [P]`: indices.
+    users
+        `[P]` user indices.
+    histories
+        `[P, H]` catalog indices; newest last, PAD in front.
+    clicked
+        `[P]` catalog indices.
+    unclicked
+        `[P]` catalog indices.
     """
 
     users: IntArray
@@ -68,8 +91,13 @@ class Pairs:
 
 @dataclass(frozen=True)
 class TrainingPeriod:
-    """What a recommender may know before it is trained: the training pairs, and the bound of the user indices. Users
-    of later periods are among them only if they were there before."""
+    """What a recommender may know before it is trained.
+
+    pairs
+        The training pairs.
+    user_count
+        Bound of the user indices; a user of a later period is below it only if training has that user.
+    """
 
     pairs: Pairs
     user_count: int
@@ -94,8 +122,17 @@ class Impressions:
 class TaskData:
     """Everything a cell needs of one track: made once, cached, keyed by `fingerprint` and the card.
 
-    `train`, `valid` and `test` are split by time; `impressions` belong to the test period.
-    `user_count` bounds the user indices.
+    fingerprint
+        SHA-256 of the normalized tables.
+    catalog
+        The items.
+    user_count
+        Bound of the user indices.
+    train, valid, test
+        Pairs of the three periods, split by time.
+    impressions
+        Lists of candidates of the test period: `users [I]`, `histories [I, H]`, ragged `items` and `labels`, cut by
+        `offsets [I + 1]`.
     """
 
     fingerprint: str

@@ -30,12 +30,18 @@ class TrainingRecipe:
         The most passes over the training pairs.
     batch_size
         Training pairs (one clicked, one not) a step; fewer where an epoch would have less than `least_steps` steps.
-    learning_rate, weight_decay
-        AdamW's; the rate rises over the first `warmup` share of the steps and then falls linearly to zero.
+    learning_rate
+        AdamW's highest.
+    weight_decay
+        AdamW's.
+    warmup
+        Share of the steps over which the rate rises; then it falls linearly to zero.
     clip_norm
         The gradient's largest L2 norm.
     patience
         Epochs without a better validation AUC before training stops.
+    least_steps
+        Steps that an epoch has at least, where there are as many pairs.
     """
 
     epochs: int
@@ -73,6 +79,7 @@ class Recommender(nn.Module, ABC):
     """What the model reads. A surface it does not read is "not applicable" on the board, never "robust"."""
 
     recipe: TrainingRecipe
+    """How it is optimized under every defense."""
 
     trains_in_bf16: ClassVar[bool] = False
     """Whether `--precision auto` may train it in bfloat16 on a GPU: true where that stays within seed noise."""

@@ -25,7 +25,13 @@ def derive(seed: int, purpose: str, *ids: int) -> int:
 
 @dataclass(frozen=True)
 class Randomness:
-    """The source of all draws for one purpose."""
+    """The source of all draws for one purpose.
+
+    seed
+        Of the run.
+    purpose
+        What the draws are for.
+    """
 
     seed: int
     purpose: str

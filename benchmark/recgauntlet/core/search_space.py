@@ -10,8 +10,15 @@ from recgauntlet.core.types import Scalar
 
 @dataclass(frozen=True)
 class Between:
-    """A number from `low` to `high`, both included; drawn evenly, or evenly in its logarithm. Whole numbers where both
-    ends are."""
+    """A number from `low` to `high`, both included; a whole number where both ends are.
+
+    low
+        The smallest.
+    high
+        The largest.
+    log
+        Draw evenly in the logarithm.
+    """
 
     low: float
     high: float

@@ -22,8 +22,26 @@ WORKPLACES = ".cells"
 class CellSpec:
     """What to run and where the record goes. Picklable, so that any executor can run it.
 
-    `task` is a registered name or the path of a user's own card. `threads` is fixed, because the order of sums on the
-    CPU depends on it: the same spec gives the same record on any number of cores.
+    task
+        A registered name or the path of a user's own card.
+    track
+        "standard" or "demo".
+    model, defense
+        Registered names.
+    seed
+        Of the weights, the training and the attacks.
+    out
+        The directory of the records.
+    source
+        Where the data may come from.
+    device
+        "auto", "cpu", "cuda", "cuda:0" or "mps".
+    precision
+        "auto", "fp32" or "bf16".
+    threads
+        CPU threads: the order of sums depends on them, so the same spec gives the same record on any number of cores.
+    model_options, defense_options
+        Pairs of name and value that replace defaults.
     """
 
     task: str

@@ -35,8 +35,11 @@ class SourceOptions:
 class Task:
     """A task: what `recgauntlet.tasks` entry points name.
 
-    `load(card, track, options)` returns the normalized tables of a track and raises DataError, which names every
-    mirror that was tried and why it failed.
+    card
+        Its data, threats and budgets.
+    load
+        `load(card, track, options)` returns the normalized tables of a track; DataError names every mirror that was
+        tried and why it failed.
     """
 
     card: TaskCard

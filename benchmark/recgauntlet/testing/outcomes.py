@@ -17,7 +17,19 @@ Status = Literal["passed", "failed", "expected", "skipped", "unexpected"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one check came to: what it measured, the reason, or the problem; and for a failure what to change."""
+    """What one check came to.
+
+    check
+        The check.
+    status
+        "passed", "failed", "expected", "skipped" or "unexpected".
+    words
+        What it measured, why it was skipped, or the problem.
+    remedy
+        What to change after a failure.
+    seconds
+        How long it took.
+    """
 
     check: Check
     status: Status

@@ -11,8 +11,16 @@ from recgauntlet.core.card import Threat, Tier
 class Budget:
     """A threat at one tier: what `Attack.perturb` may change, and how often it may ask.
 
-    `amount` is the radius (embedding; relative to the victim's `scale`), the words (candidate-text) or the
-    edits (history). `characters` is the cap on character edits, 0 where the threat allows none.
+    threat
+        The threat as its card has it.
+    tier
+        Which of its three tiers.
+    amount
+        The radius (embedding; relative to the victim's `scale`), the words (candidate-text) or the edits (history).
+    characters
+        The cap on character edits; 0 where the threat allows none.
+    queries
+        Scored inputs that an attack may ask for per example.
     """
 
     threat: Threat

@@ -33,12 +33,25 @@ class Victim:
     """A model, seen by an attack, for the examples of one clean batch.
 
     Users of the clean batch are encoded once, and an input of a model that is not random is scored once, whichever
-    attacks ask for it; each pays its query. `limit` is the number of scored inputs an attack may ask for
-    per example (None: no limit); `reset` starts the count again for the next attack.
+    attacks ask for it; each pays its query.
 
-    A model that is random is asked `samples` times for every score and gradient, and their mean is given: expectation
-    over randomness (Athalye, Carlini and Wagner 2018). `chunk` inputs go in one pass (0: what suits the device). A
-    chunk that does not fit the memory is halved, and later ones stay small.
+    model
+        The model as it is served.
+    world
+        What the attacker knows besides: the catalog, its words, similar items.
+    scale
+        The model's mean embedding norm, which radii are relative to.
+    clean
+        The examples under attack, unchanged.
+    limit
+        Scored inputs that an attack may ask for per example, None for no limit; `reset` starts the count again.
+    chunk
+        Inputs in one pass, 0 for what suits the device; halved where one does not fit the memory.
+    samples
+        How often a random model is asked for every score and gradient, of which the mean is given: expectation over
+        randomness (Athalye, Carlini and Wagner 2018).
+    effort
+        What the attack has asked for.
     """
 
     model: Recommender

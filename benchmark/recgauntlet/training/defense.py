@@ -23,9 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """Where training stands: `progress` runs from 0 to 1 over the most steps there can be; `step` counts from 0.
+    """Where training stands.
 
-    `rng` is the defense's own randomness for this run; key draws by `step` or by example ids.
+    step
+        Counts from 0.
+    progress
+        Runs from 0 to 1 over the most steps there can be.
+    rng
+        The defense's own randomness for this run; key draws by `step` or by example ids.
     """
 
     step: int
