@@ -13,7 +13,11 @@ from recgauntlet.data.download import download
 from recgauntlet.data.sources import Mirror, MirrorError, RawFile, files_in, find_in, first_of, members, named_directory
 from recgauntlet_tasks import mind, news_simulator
 
-ARCHIVE = "https://mind201910small.blob.core.windows.net/release/MINDsmall_train.zip"
+ARCHIVES = (
+    "https://recodatasets.z20.web.core.windows.net/newsrec/MINDsmall_train.zip",
+    # Since July 2024 this one answers that public access is not permitted.
+    "https://mind201910small.blob.core.windows.net/release/MINDsmall_train.zip",
+)
 LICENCE = "https://go.microsoft.com/fwlink/?LinkID=206977"
 ROLES = {"behaviors": mind.BEHAVIORS, "news": mind.NEWS}
 SIMULATED = "news-click-simulated"
@@ -65,7 +69,13 @@ def _official(options: SourceOptions) -> dict[str, RawFile]:
             "its licence must be accepted first: read the Microsoft Research License Terms "
             f"({LICENCE}; research use, no redistribution) and say --accept-licence"
         )
-    return members(download(ARCHIVE, kept, offline=options.offline), ROLES)
+    reasons: dict[str, None] = {}
+    for url in ARCHIVES:
+        try:
+            return members(download(url, kept, offline=options.offline), ROLES)
+        except MirrorError as reason:
+            reasons[str(reason)] = None
+    raise MirrorError("; ".join(reasons))
 
 
 def _simulated(card: TaskCard, options: SourceOptions) -> dict[str, RawFile]:

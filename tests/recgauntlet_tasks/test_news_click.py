@@ -132,13 +132,15 @@ def test_a_damaged_line_is_named(name: str, line: str, problem: str) -> None:
     assert caught.value.field == f"line {made[name].count(bytes([10]))}"
 
 
-@pytest.fixture
-def official(here: SourceOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SourceOptions]:
-    """A server on this machine that gives the archive; no directory is named."""
+@pytest.fixture(params=["", "MINDsmall_train/"], ids=["former", "one-folder-deeper"])
+def official(
+    request: pytest.FixtureRequest, here: SourceOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SourceOptions]:
+    """A server on this machine that gives the archive at the second address alone; no directory is named."""
     (tmp_path / "www").mkdir()
     with zipfile.ZipFile(tmp_path / "www" / "MINDsmall_train.zip", "w") as archive:
         for name, content in news_simulator.simulate(SIZE).items():
-            archive.writestr(name, content)
+            archive.writestr(request.param + name, content)
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
@@ -147,7 +149,9 @@ def official(here: SourceOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "www")))
     thread = threading.Thread(target=http.serve_forever, daemon=True)
     thread.start()
-    monkeypatch.setattr(news_click, "ARCHIVE", f"http://127.0.0.1:{http.server_address[1]}/MINDsmall_train.zip")
+    server = f"http://127.0.0.1:{http.server_address[1]}"
+    addresses = [f"{server}/gone/MINDsmall_train.zip", f"{server}/MINDsmall_train.zip"]
+    monkeypatch.setattr(news_click, "ARCHIVES", addresses)
     yield replace(here, directory=None, offline=False)
     http.shutdown()
     http.server_close()
@@ -163,6 +167,19 @@ def test_the_archive_waits_for_the_licence(official: SourceOptions, small: list[
     tables = task.load(task.card, "standard", replace(official, accept_licence=True))
     assert tables.impressions is not None
     assert tables.impressions.num_rows == len(small)
+
+
+def test_every_address_that_fails_is_named(official: SourceOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = [f"{url}.gone" for url in news_click.ARCHIVES]
+    monkeypatch.setattr(news_click, "ARCHIVES", gone)
+    with pytest.raises(DataError) as caught:
+        task.load(task.card, "standard", replace(official, accept_licence=True))
+    assert "; ".join(f"{url} cannot be fetched (HTTP status 404)" for url in gone) in caught.value.problem
+
+
+def test_the_address_that_answers_comes_first_and_the_former_one_last() -> None:
+    hosts = [url.split("/")[2] for url in news_click.ARCHIVES]
+    assert hosts == ["recodatasets.z20.web.core.windows.net", "mind201910small.blob.core.windows.net"]
 
 
 def test_real_data_is_never_replaced_by_the_simulated(here: SourceOptions) -> None:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import csv, json, parquet
 
 from recgauntlet.core.card import TaskCard, Track, load_card
 from recgauntlet.core.dataset import INTERACTIONS, ITEMS, Tables
 from recgauntlet.core.errors import CardError, DataError
 from recgauntlet.core.task import SourceOptions, Task, find_task
-from recgauntlet.data.cleaning import first_takes, k_core, mentioned, pc, table_of
-from recgauntlet.data.sources import read_raw
-from recgauntlet.data.text import decode, normalize
+from recgauntlet.data.cleaning import first_takes, k_core, mentioned, table_of
+from recgauntlet.data.table_files import FORMATS, SUFFIXES, as_text, read_columns
+from recgauntlet.data.text import normalize
+from recgauntlet.data.times import seconds
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
 RULES = ("items", "interactions", "min_user_items", "min_item_users")
 """What the table `cleaning` of such a card may hold."""
 
@@ -51,6 +47,23 @@ def task_from_card(path: Path) -> Task:
         return _load(card, track, options.directory or folder)
 
     return Task(card, load)
+
+
+def table_files(path: Path, directory: Path | None) -> list[Path]:
+    """The files that may hold the tables of the card at `path`: all of a table's ending beside it, and those it names.
+
+    Empty where the card cannot be read.
+    """
+    folder = path.absolute().parent
+    beside = [file for file in folder.iterdir() if file.name.lower().endswith(SUFFIXES)] if folder.is_dir() else []
+    try:
+        tracks = load_card(path).tracks.values()
+    except CardError:
+        return beside
+    named = {
+        str(track.cleaning[role]) for track in tracks for role in ("items", "interactions") if role in track.cleaning
+    }
+    return [*beside, *((directory or folder) / name for name in sorted(named))]
 
 
 def find_task_or_card(name: str) -> Task:
@@ -98,7 +111,7 @@ def _file(named: object, folder: Path, role: str) -> Path:
     found = [folder / f"{role}{suffix}" for suffix in SUFFIXES if (folder / f"{role}{suffix}").is_file()]
     if len(found) != 1:
         raise DataError(
-            f"{len(found) or 'no'} files {role}.* were found ({', '.join(SUFFIXES)})",
+            f"{len(found) or 'no'} files {role}.* were found ({', '.join(FORMATS)}, each also with .gz)",
             where=folder,
             field=f"cleaning.{role}",
             remedy=f"put one such file there, or name it on the card: cleaning.{role}",
@@ -107,119 +120,13 @@ def _file(named: object, folder: Path, role: str) -> Path:
 
 
 def _items(path: Path) -> pa.Table:
-    table = read_table(path)
-    texts = _strings(table, "text", path)
-    category = _strings(table, "category", path) if "category" in table.column_names else [""] * len(texts)
-    rows = zip(_strings(table, "id", path), map(normalize, texts), map(normalize, category), strict=True)
-    return table_of(list(rows), ITEMS)
+    columns = read_columns(path, ("id", "text"), ("category",))
+    ids, texts = (as_text(columns[name], name, path) for name in ("id", "text"))
+    categories = as_text(columns["category"], "category", path) if "category" in columns else [""] * len(ids)
+    return table_of(list(zip(ids, map(normalize, texts), map(normalize, categories), strict=True)), ITEMS)
 
 
 def _interactions(path: Path) -> pa.Table:
-    table = read_table(path)
-    rows = zip(_strings(table, "user", path), _strings(table, "item", path), _times(table, path), strict=True)
-    return table_of(list(rows), INTERACTIONS)
-
-
-def read_table(path: Path) -> pa.Table:
-    """A table from csv, tsv, jsonl (UTF-8) or parquet.
-
-    Raises
-    ------
-    DataError
-        Where the file is missing, truncated, not UTF-8, or of another format; the line is named where it is known.
-    """
-    suffix = path.suffix.lower()
-    raw = read_raw(path)
-    readers: dict[str, Callable[[], pa.Table]] = {
-        ".csv": lambda: _delimited(raw.content, path, ","),
-        ".tsv": lambda: _delimited(raw.content, path, "\t"),
-        ".jsonl": lambda: json.read_json(pa.BufferReader(decode(raw.content, path).encode())),
-        ".parquet": lambda: parquet.read_table(pa.BufferReader(raw.content)),
-    }
-    if suffix not in readers:
-        raise DataError(
-            f"has the ending {suffix!r}", where=path, remedy=f"give a file of one of the forms {', '.join(SUFFIXES)}"
-        )
-    try:
-        return readers[suffix]()
-    except pa.ArrowException as error:
-        text = str(error)
-        line = re.search(r"Row #(\d+)", text)
-        raise DataError(
-            f"cannot be read: it is truncated or not {suffix[1:]} ({text.splitlines()[0]})",
-            where=path,
-            field=f"line {line[1]}" if line else None,
-            remedy="export the table again",
-        ) from error
-
-
-def _delimited(content: bytes, path: Path, delimiter: str) -> pa.Table:
-    text = decode(content, path)
-    header = text.split("\n", 1)[0].rstrip("\r").split(delimiter)
-    names = [name.strip().strip('"') for name in header]
-    return csv.read_csv(
-        pa.BufferReader(text.encode()),
-        read_options=csv.ReadOptions(use_threads=False),  # with threads, errors name no line
-        parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        # Everything as text: ids like 007 must stay what they are.
-        convert_options=csv.ConvertOptions(
-            column_types={name: pa.string() for name in names}, strings_can_be_null=False
-        ),
-    )
-
-
-def _column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
-    if name not in table.column_names:
-        raise DataError(
-            f"has no such column; it has {', '.join(table.column_names)}",
-            where=path,
-            field=name,
-            remedy="name the columns id, text, category (items) and user, item, time (interactions)",
-        )
-    column = table.column(name)
-    if column.null_count:
-        raise DataError(
-            f"is empty in {column.null_count} rows", where=path, field=name, remedy="fill the field in or drop the rows"
-        )
-    return column
-
-
-def _strings(table: pa.Table, name: str, path: Path) -> list[str]:
-    column = _column(table, name, path)
-    kinds = pa.types
-    if not any(is_kind(column.type) for is_kind in (kinds.is_integer, kinds.is_string, kinds.is_large_string)):
-        raise DataError(
-            f"has the type {column.type}, text or whole numbers are expected",
-            where=path,
-            field=name,
-            remedy="convert the column to text",
-        )
-    out: list[str] = pc.cast(column, pa.string()).to_pylist()
-    return out
-
-
-def _times(table: pa.Table, path: Path) -> list[int]:
-    """Seconds since 1970 from whole seconds, or from dates and times (ISO 8601; without a zone they are UTC)."""
-    column = _column(table, "time", path)
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        seconds = pc.cast(pc.cast(column, pa.timestamp("s"), safe=False), pa.int64())
-        out: list[int] = seconds.to_pylist()
-        return out
-    values = column.to_pylist()
-    return [_second(value, row, path) for row, value in enumerate(values, start=2)]
-
-
-def _second(value: object, row: int, path: Path) -> int:
-    text = str(value).strip()
-    try:
-        if re.fullmatch(r"-?\d+(\.0*)?", text):
-            return int(text.partition(".")[0])
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise DataError(
-            f"{text!r} is no time",
-            where=path,
-            field=f"time, line {row}",
-            remedy="write whole seconds since 1970 (UTC) or ISO 8601 (2024-05-31T18:20:00)",
-        ) from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    columns = read_columns(path, ("user", "item", "time"))
+    users, items = (as_text(columns[name], name, path) for name in ("user", "item"))
+    return table_of(list(zip(users, items, seconds(columns["time"], path), strict=True)), INTERACTIONS)

@@ -21,7 +21,7 @@ from recgauntlet.core.files import downloads, prepared
 from recgauntlet.core.spec import WORKPLACES, CellSpec
 from recgauntlet.core.types import Progress
 from recgauntlet.data import cache as store
-from recgauntlet.data.custom import SUFFIXES, find_task_or_card
+from recgauntlet.data.custom import find_task_or_card, table_files
 from recgauntlet.runner.cell import check_spec, evaluate_apart, train_apart
 from recgauntlet.runner.messages import send, send_error
 from recgauntlet.runner.record import twin_directory
@@ -148,8 +148,7 @@ def _paths_with_labels(spec: CellSpec) -> Iterator[Path]:
     if own is not None and own.is_dir():
         yield from (path for path in own.iterdir() if path.is_file())
     if spec.task.endswith(".toml"):
-        beside = Path(spec.task).absolute().parent
-        yield from (path for path in beside.iterdir() if path.suffix in SUFFIXES)
+        yield from table_files(Path(spec.task), own)
 
 
 def _use_scratch(scratch: Path) -> None:
