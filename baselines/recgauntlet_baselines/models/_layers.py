@@ -47,7 +47,8 @@ class WordTokenizer:
         split = [text.split() for text in texts]
         new = list(dict.fromkeys(word for words in split for word in words if word not in self._known))
         if new:
-            self._known.update(zip(new, self._pieces_of(new), strict=True))
+            pieces_of_new = (pieces[: self._length] for pieces in self._pieces_of(new))  # a text has no room for more
+            self._known.update(zip(new, pieces_of_new, strict=True))
         rows: list[list[int]] = []
         places: list[list[int]] = []
         for words in split:

@@ -26,6 +26,9 @@ _MOST_POPULAR = 300
 _MOST_WORDS = 2000
 _LEAST_LETTERS = 3
 """A slip changes at most a third of a word, or it is no longer that word for a reader."""
+LONGEST_WORD = 64
+"""Characters of the longest word that is misspelt: a word of `n` has at least `5 n` slips, each as long as the word,
+so time and memory grow with the square. Longer are web addresses and texts without spaces."""
 _BLOCK = 512
 
 
@@ -136,8 +139,9 @@ class Lexicon:
         return self._vocabularies[banned]
 
     def misspellings(self, word: str) -> tuple[str, ...]:
-        """What a typing mistake or a trick makes of `word`: one slip, in a word of at least three letters, which makes
-        no other word of the language (a whole word of the encoder, or one of the catalog)."""
+        """What a typing mistake or a trick makes of `word`: one slip, in a word of at least three letters and at most
+        64 characters, which makes no other word of the language (a whole word of the encoder, or one of the
+        catalog)."""
         if sum(letter.isalpha() for letter in word) < _LEAST_LETTERS:
             return ()
         known = _word_space().numbers
@@ -209,14 +213,17 @@ _LOOKALIKES = dict(
 _SEPARATORS = ("\u200b", "-", ".")
 
 
-@lru_cache(maxsize=2**16)
+@lru_cache(maxsize=2**12)
 def misspellings(word: str) -> tuple[str, ...]:
     """The word with one slip or trick in it, as DeepWordBug and TextBugger make them.
 
     Per letter: a deletion, a lookalike from Cyrillic or Greek, a slip to an adjacent key, a swap with the next letter,
     a separator behind it that a reader hardly sees (zero-width space, hyphen, dot). Only letters are touched; nothing
-    is empty, equal to the word, or has a digit or white space that the word had not.
+    is empty, equal to the word, or has a digit or white space that the word had not. A word of more than
+    `LONGEST_WORD` characters has none.
     """
+    if len(word) > LONGEST_WORD:
+        return ()
     found: dict[str, None] = {}
     for i, letter in enumerate(word):
         if not letter.isalpha():

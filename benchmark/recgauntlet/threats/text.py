@@ -9,7 +9,8 @@ A perturbed text is the clean one, or words with single spaces between them, and
 - A word that is changed as a word becomes one of its neighbours (`Lexicon.neighbours`, a cosine of at least
   `synonym_cosine`). Where words may also be added (stuffing), it becomes another word of the catalog's vocabulary.
 - An added word is one of that vocabulary (`Lexicon.vocabulary`).
-- A misspelt word has one slip and is no other word (`Lexicon.misspellings`).
+- A misspelt word has one slip and is no other word (`Lexicon.misspellings`); words of more than 64 characters are not
+  misspelt.
 - At most `max_changed_share` of the words change, but one always may.
 - The length is at most `max_length` characters, or that of the clean text where it was longer.
 - No word (case and outer punctuation aside) stands more than `max_repeats` times, or than it did.

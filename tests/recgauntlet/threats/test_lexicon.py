@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,6 +106,22 @@ def test_a_misspelling_is_one_slip_in_the_letters(word: str) -> None:
 def test_every_kind_of_slip_is_there() -> None:
     deletion, lookalike, adjacent_key, swap = "at", "c\u0430t", "cst", "act"
     assert {deletion, lookalike, adjacent_key, swap, "c\u200bat", "c-at", "c.at"} <= set(misspellings("cat"))
+
+
+@pytest.mark.parametrize("text", ["\u65e5\u672c\u8a9e\u306e\u6587\u7ae0" * 250, "https://example.org/" * 75])
+def test_a_word_of_1500_characters_costs_no_memory(text: str) -> None:
+    lexicon = Lexicon([text, "a short title"])
+    assert len(text) == 1500
+    assert lexicon.misspellings("title")  # the words of the encoder are there before memory is counted
+    tracemalloc.start()
+    assert lexicon.misspellings(text) == ()
+    assert tracemalloc.get_traced_memory()[1] < 1e5
+    tracemalloc.stop()
+
+
+def test_the_longest_word_that_is_misspelt_has_64_characters() -> None:
+    assert len(misspellings("e" * 64)[0]) == 63
+    assert misspellings("e" * 65) == ()
 
 
 def test_a_misspelling_is_no_other_word_and_needs_three_letters(lexicon: Lexicon) -> None:
