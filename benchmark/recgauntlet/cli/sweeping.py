@@ -70,7 +70,13 @@ def print_plan(
     for (task, track, model, defense, reason), cells in groups.items():
         done = sum(cell.state == "done" for cell in cells)
         again = sum(cell.state == "failed before" for cell in cells)
-        notes = [f"{done} exist already" if done else "", f"{again} failed before" if again else "", reason]
+        changed = sum(cell.state == "changed" for cell in cells)
+        notes = [
+            f"{done} exist already" if done else "",
+            f"{again} failed before" if again else "",
+            f"{changed} made by other source code, run again" if changed else "",
+            reason,
+        ]
         table.add_row(
             task,
             track,

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from recgauntlet.core.errors import PluginError
 
+BUILT_IN = "recgauntlet"
+"""The distribution of the built-in plugins."""
 Kind = Literal["tasks", "models", "defenses", "attacks", "commands"]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from recgauntlet.core.card import RANKING_TIER, TIERS
 from recgauntlet.leaderboard.aggregate import cost, outcomes, quality
 from recgauntlet.leaderboard.decoded import DecodedRecord
-from recgauntlet.leaderboard.flags import row_flags
+from recgauntlet.leaderboard.flags import other_source, row_flags
 from recgauntlet.leaderboard.schema import FailedCell, Row, Source, TaskTable, ThreatColumn, TierBudget
 from recgauntlet.metrics.bootstrap import shared_ranks
 from recgauntlet.records.comparability import EvaluationSetting
@@ -91,6 +91,7 @@ def _table(setting: EvaluationSetting, finished: Sequence[RunRecord], failed: Se
         lost += without
         if done:
             rows.append(_row(done, [record.seed for record in without], doubled, table))
+    rows = [_with_program(row, rows) for row in rows]
     if table.ranked:
         rows = _with_ranks(rows)
     return replace(
@@ -125,6 +126,14 @@ def _row(finished: Sequence[RunRecord], lost: Sequence[int], doubled: Sequence[i
         ),
         clean_by_seed=clean_by_seed,
     )
+
+
+def _with_program(row: Row, rows: Sequence[Row]) -> Row:
+    """The row, flagged where another row differs from it by the source of its plugins alone."""
+    own = _plugins_of(row, source=False)
+    if sum(_plugins_of(other, source=False) == own for other in rows) == 1:
+        return row
+    return replace(row, flags=(*row.flags, other_source(row.model, row.defense)))
 
 
 def _columns(records: Iterable[RunRecord]) -> tuple[ThreatColumn, ...]:
@@ -193,5 +202,6 @@ def _failed_cell(record: RunRecord) -> FailedCell:
     )
 
 
-def _plugins_of(cell: RunRecord | Row) -> str:
-    return json.dumps([cell.model.key.model_dump(), cell.defense.key.model_dump()], sort_keys=True)
+def _plugins_of(cell: RunRecord | Row, *, source: bool = True) -> str:
+    left_out = set() if source else {"source"}
+    return json.dumps([ref.key.model_dump(exclude=left_out) for ref in (cell.model, cell.defense)], sort_keys=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from recgauntlet.core.card import RANKING_TIER
+from recgauntlet.records.references import PluginRef
 from recgauntlet.records.schema import RunRecord
 
 MIN_SEEDS = 3
@@ -46,6 +47,13 @@ def row_flags(
         text = "An attack returned inputs outside its budget. The verifier refused them: they count as not broken."
         flags.append(Flag("refused-inputs", title, text, False))
     return tuple(flags)
+
+
+def other_source(*plugins: PluginRef) -> Flag:
+    """The flag of a row whose `plugins` differ from those of another row by their source alone."""
+    hashes = " and ".join(f"{ref.name} with source {ref.source[:12] or 'unknown'}" for ref in plugins)
+    text = f"Records made by different source code are never averaged. This row is of {hashes}."
+    return Flag("other-source", "one of several program versions", text, False)
 
 
 def _failed_gates(records: Iterable[RunRecord]) -> Iterator[Flag]:

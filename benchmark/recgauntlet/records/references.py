@@ -28,12 +28,16 @@ class TaskRef(Part):
 
 
 class PluginKey(Part):
-    """Which plugin: its registered name, who ships it, and its hyper-parameters in full. Equal keys, same plugin."""
+    """Which plugin: its registered name, who ships it, its hyper-parameters in full, and its source. Equal keys, same
+    plugin."""
 
     name: str
     distribution: str
     version: str
     hyperparameters: dict[str, Scalar]
+    source: str = Field(default="", pattern="^([0-9a-f]{64})?$", exclude_if=lambda text: not text)
+    """SHA-256 over the files of its package or module (`recgauntlet.core.source`). Empty, and not written, in records
+    from before it was there, and of a class that is not registered."""
 
 
 class PluginRef(PluginKey):
@@ -46,13 +50,14 @@ class PluginRef(PluginKey):
     """The BibTeX entries of its attribute `citation`."""
 
     @classmethod
-    def of(cls, plugin: Plugin, hyperparameters: dict[str, Scalar]) -> PluginRef:
-        """The loaded `plugin`."""
+    def of(cls, plugin: Plugin, hyperparameters: dict[str, Scalar], source: str = "") -> PluginRef:
+        """The loaded `plugin` with the hash of its source."""
         return cls(
             name=plugin.name,
             distribution=plugin.distribution,
             version=plugin.version,
             hyperparameters=hyperparameters,
+            source=source,
             summary=plugin.summary,
             citation=plugin.citation,
         )

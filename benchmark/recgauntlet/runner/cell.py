@@ -142,7 +142,8 @@ def attack_cell(cell: OpenCell, data: TaskData, trained: Trained, machine: Machi
         )
     with _step("recording"):
         cost = cost_of(info, served, result.trial, machine.device, twin_info)
-        return make_record(Header.of(cell, machine), data, result=result, weights=weights, info=info, cost=cost)
+        header = Header.of(cell, machine, info)
+        return make_record(header, data, result=result, weights=weights, info=info, cost=cost)
 
 
 def saved_weights(cell: OpenCell, data: TaskData, machine: Machine) -> Trained | None:

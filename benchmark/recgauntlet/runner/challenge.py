@@ -16,6 +16,7 @@ from recgauntlet.core.card import TIERS, Threat, Tier
 from recgauntlet.core.errors import PluginError, RecordError
 from recgauntlet.core.plugins import Plugin
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.source import source_of
 from recgauntlet.core.spec import Options
 from recgauntlet.core.types import BoolArray, Progress
 from recgauntlet.evaluation.robustness import Attempt, evidence_of, run_attack
@@ -140,7 +141,7 @@ def challenge(
     _check_ran(plugin, outcomes)
     return BestKnown(
         challenged=cell,
-        attack=PluginRef.of(plugin, made.hyperparameters()),
+        attack=PluginRef.of(plugin, made.hyperparameters(), source_of("attacks", plugin.name)),
         examples=examples,
         environment=describe(opened.device, "fp32"),
         started=started,

@@ -20,11 +20,13 @@ from recgauntlet.runner.messages import Message, receive
 from recgauntlet.runner.processes import importable, spawn
 from recgauntlet.runner.sandbox.limits import end_tree
 from recgauntlet.runner.worker import LookUp, look_up
+from recgauntlet.training.build import sources_of
 from recgauntlet.training.device import choose_device, describe
 
 LOOKING_UP = 300.0
 """Seconds that the plugins of a plan may take to be imported."""
-State = Literal["new", "done", "failed before"]
+State = Literal["new", "done", "failed before", "changed"]
+"""`changed`: done, but with another source of the model or the defense than is installed now."""
 
 
 @dataclass(frozen=True)
@@ -152,4 +154,5 @@ def _state(spec: CellSpec, known: Message, overwrite: bool) -> State:
                     f"{'' if spec.untuned else 'leave tuned values out (--untuned), '}"
                     "write to another directory (--out), or replace the old records (--overwrite)",
                 )
-    return "done"
+    made_by = (record.model.source, record.defense.source)
+    return "done" if spec.reuse_weights or made_by == sources_of(spec) else "changed"

@@ -13,6 +13,7 @@ from recgauntlet.core.card import TaskCard
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.plugins import Kind, Plugin, whose
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.source import source_of
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.core.types import Scalar, Surface
@@ -67,10 +68,12 @@ class Header(NamedTuple):
     started: str
 
     @classmethod
-    def of(cls, cell: OpenCell, machine: Machine) -> Header:
-        """The header of a cell whose plugins are loaded."""
-        model = PluginRef.of(cell.model, cell.model_options)
-        defense = PluginRef.of(cell.defense, cell.defense_object.hyperparameters())
+    def of(cls, cell: OpenCell, machine: Machine, info: CheckpointInfo | None = None) -> Header:
+        """The header of an open cell; with `info`, that of its weights, the sources are those that trained them."""
+        sources = info.sources if info else (cell.refs[0].source, cell.refs[1].source)
+        model, defense = (
+            ref.model_copy(update={"source": source}) for ref, source in zip(cell.refs, sources, strict=True)
+        )
         return cls(cell.spec, cell.task.card, model, defense, machine.environment, machine.started)
 
 
@@ -134,7 +137,13 @@ def record_dead_cell(
 
     def unloaded(kind: Kind, name: str, hyperparameters: dict[str, Scalar]) -> PluginRef:
         distribution, version = whose(kind, name)
-        return PluginRef(name=name, distribution=distribution, version=version, hyperparameters=hyperparameters)
+        return PluginRef(
+            name=name,
+            distribution=distribution,
+            version=version,
+            hyperparameters=hyperparameters,
+            source=source_of(kind, name),
+        )
 
     header = Header(
         spec,

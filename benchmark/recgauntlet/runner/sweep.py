@@ -123,13 +123,17 @@ def _outcome(child: Child[CellJob]) -> CellJob | RunRecord:
     if isinstance(child.error, OutputError):
         raise child.error
     if child.is_good:
+        if child.untrained and job.trained:
+            message = "training left weights that are not this cell's: a plugin changed the recipe or the options, or "
+            message += "its source changed meanwhile; run the cell again"
+            return _failed(spec, Failure(kind="RecordError", message=message, stage="training"), child.opened)
         if child.untrained:
             return replace(job, phase="training")
         if job.record.is_file():
             return _collected(job, child.opened)
         if job.phase == "training" and job.weights.is_file() and not job.weights.is_symlink():
             _move(job.weights, spec.checkpoint_path)
-            return replace(job, phase="evaluation")
+            return replace(job, phase="evaluation", trained=True)
     kind, message = child.fault()
     stage = job.phase if child.stopped else "process"
     return _failed(spec, Failure(kind=kind, message=message, stage=stage), child.opened)

@@ -179,7 +179,8 @@ def attack_checkpoint(path: Path, setup: Setup, twin: Path | None = None, *, pro
         twin_directory=twin_directory(cell.spec.source),
         progress=progress,
     )
-    return make_record(Header.of(cell, machine), data, result=result, weights=weights_hash(loaded.model))
+    header = Header.of(cell, machine, loaded.info)
+    return make_record(header, data, result=result, weights=weights_hash(loaded.model))
 
 
 def load_cell(path: Path, setup: Setup, *, progress: Progress = _ignore) -> Loaded:

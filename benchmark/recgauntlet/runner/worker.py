@@ -26,7 +26,7 @@ from recgauntlet.runner.cell import check_spec, evaluate_apart, train_apart
 from recgauntlet.runner.messages import send, send_error
 from recgauntlet.runner.record import twin_directory
 from recgauntlet.runner.sandbox.audit_hook import Fence, raise_fence
-from recgauntlet.training.build import open_cell
+from recgauntlet.training.build import open_cell, open_trained
 from recgauntlet.training.device import describe
 
 Phase = Literal["training", "evaluation"]
@@ -47,6 +47,8 @@ class CellJob:
     started: str
     """When the cell began."""
     guarded: bool = True
+    trained: bool = False
+    """Whether the weights to be evaluated are those that a phase before this one left."""
 
     @property
     def weights(self) -> Path:
@@ -71,7 +73,7 @@ def work(job: CellJob, pipe: Connection) -> None:
             twins = twin_directory(spec.source)
             twins.mkdir(parents=True, exist_ok=True)
             enclose(spec, Fence((spec.workplace, twins)), pipe)
-        cell = open_cell(spec, task)
+        cell = open_cell(spec, task) if data is not None else open_trained(spec, task)
         send(pipe, opened=cell.options)
         if data is not None:
             train_apart(cell, data, job.started, job.weights, job.record, progress)

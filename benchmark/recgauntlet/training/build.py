@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -10,19 +10,20 @@ from typing import Any
 import torch
 
 from recgauntlet.core.card import RANKING_TIER, Tier
-from recgauntlet.core.dataset import TaskData, TrainingPeriod
+from recgauntlet.core.dataset import Pairs, TaskData, TrainingPeriod
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.plugins import Plugin
+from recgauntlet.core.plugins import BUILT_IN, Plugin, whose
 from recgauntlet.core.recommender import Origin, Recommender, TrainingRecipe, constructor_defaults, find_model
 from recgauntlet.core.rng import Randomness, derive
+from recgauntlet.core.source import source_of
 from recgauntlet.core.spec import CellSpec, Options
 from recgauntlet.core.task import Task
 from recgauntlet.core.types import Progress, Scalar
 from recgauntlet.data.custom import find_task_or_card
-from recgauntlet.records.references import Environment
+from recgauntlet.records.references import Environment, PluginRef
 from recgauntlet.threats.base import ThreatModel
 from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_info
-from recgauntlet.training.defense import Defense, find_defense
+from recgauntlet.training.defense import Defense, UnloadedDefense, find_defense, serves_itself
 from recgauntlet.training.device import describe, make_deterministic, peak_memory
 from recgauntlet.training.trainer import Trained, filtered, train
 from recgauntlet.training.tuned import Method, tuned_for
@@ -38,6 +39,8 @@ class OpenCell:
     defense: Plugin
     defense_object: Defense
     model_options: dict[str, Scalar]
+    refs: tuple[PluginRef, PluginRef]
+    """The model and the defense as the record names them, their sources hashed before they were imported."""
 
     @property
     def options(self) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
@@ -59,10 +62,42 @@ def open_cell(spec: CellSpec, task: Task | None = None) -> OpenCell:
         Where a name or an option is wrong.
     """
     task = task or find_task_or_card(spec.task)
+    sources = sources_of(spec)
     model, defense = find_model(spec.model), find_defense(spec.defense)
     options = merged_options(model, spec.model_options, tuned_values(model, "model", spec))
     chosen = merged_options(defense, spec.defense_options, tuned_values(defense, "defense", spec))
-    return OpenCell(spec, task, model, defense, defense.value(**chosen), options)
+    made: Defense = defense.value(**chosen)
+    refs = PluginRef.of(model, options, sources[0]), PluginRef.of(defense, made.hyperparameters(), sources[1])
+    return OpenCell(spec, task, model, defense, made, options, refs)
+
+
+def open_trained(spec: CellSpec, task: Task) -> OpenCell:
+    """As `open_cell`, for weights at the spec's place: a defense that serving does not need is not imported where the
+    model is built-in, so that its code cannot change the evaluation. What the record repeats of it comes from the
+    checkpoint, its package and source from what is installed here.
+
+    Raises
+    ------
+    PluginError, CardError, RecordError
+        Where a name, an option or the checkpoint is wrong.
+    """
+    info = read_info(spec.checkpoint_path) if spec.checkpoint_path.exists() else None
+    if info is None or info.refs is None or info.needs_defense or whose("models", spec.model)[0] != BUILT_IN:
+        return open_cell(spec, task)
+    sources = sources_of(spec)
+    model = find_model(spec.model)
+    options = merged_options(model, spec.model_options, tuned_values(model, "model", spec))
+    shipped = whose("defenses", spec.defense)
+    described = {"name": spec.defense, "distribution": shipped[0], "version": shipped[1], "source": sources[1]}
+    unloaded = UnloadedDefense(info.defense_options, info.kept)
+    ref = info.refs[1].model_copy(update={**described, "hyperparameters": info.defense_options})
+    plugin = Plugin(spec.defense, UnloadedDefense, *shipped)
+    return OpenCell(spec, task, model, plugin, unloaded, options, (PluginRef.of(model, options, sources[0]), ref))
+
+
+def sources_of(spec: CellSpec) -> tuple[str, str]:
+    """The source hashes of the model and the defense that are installed here, without importing them."""
+    return source_of("models", spec.model), source_of("defenses", spec.defense)
 
 
 def tuned_values(plugin: Plugin, method: Method, spec: CellSpec) -> dict[str, Scalar]:
@@ -211,9 +246,12 @@ def find_twin(
 
 
 def belongs(info: CheckpointInfo, cell: OpenCell, data: TaskData) -> bool:
-    """Whether a checkpoint is of this cell: the same task, data, model, defense, options and seed."""
+    """Whether a checkpoint is of this cell: the same task, data, model, defense, options and seed; and the same source
+    of the plugins, unless the spec asks for weights of a former run."""
     return (
-        info.task_fingerprint == cell.task.card.fingerprint(cell.spec.track)
+        (cell.spec.reuse_weights or info.sources == (cell.refs[0].source, cell.refs[1].source))
+        and dict(cell.spec.defense_options).items() <= info.defense_options.items()
+        and info.task_fingerprint == cell.task.card.fingerprint(cell.spec.track)
         and info.data_fingerprint == data.fingerprint
         and info.model == cell.spec.model
         and info.model_options == cell.model_options
@@ -228,6 +266,7 @@ def checkpoint_info(
 ) -> CheckpointInfo:
     """The header of the cell's checkpoint."""
     spec = cell.spec
+    kept = rows_kept(filtered(cell.defense_object, data.train), data.train)
     return CheckpointInfo(
         task=spec.task_id,
         track=spec.track,
@@ -249,7 +288,22 @@ def checkpoint_info(
         processor=processor_in_words(environment),
         precision=environment.precision,
         commit=environment.commit,
+        refs=cell.refs,
+        needs_defense=kept is None or not serves_itself(cell.defense_object),
+        kept=kept if kept is not None and len(kept) < len(data.train) else None,
     )
+
+
+def rows_kept(kept: Pairs, pairs: Pairs) -> tuple[int, ...] | None:
+    """The rows of `pairs` that `kept` consists of, in rising order; None where it is something else."""
+
+    def rows(of: Pairs) -> Iterator[bytes]:
+        parts = (of.users, of.histories, of.clicked, of.unclicked)
+        return (b"".join(part[row].tobytes() for part in parts) for row in range(len(of)))
+
+    numbered = enumerate(rows(pairs))
+    found = [next((number for number, row in numbered if row == wanted), None) for wanted in rows(kept)]
+    return None if None in found else tuple(number for number in found if number is not None)
 
 
 def processor_in_words(environment: Environment) -> str:

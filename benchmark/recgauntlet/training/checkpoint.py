@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -16,6 +16,7 @@ from recgauntlet.core.errors import RecordError
 from recgauntlet.core.files import write_atomically
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.types import Scalar
+from recgauntlet.records.references import PluginRef
 from recgauntlet.records.schema import Epoch
 
 _KEY = "recgauntlet"
@@ -50,6 +51,17 @@ class CheckpointInfo(BaseModel):
     processor: str
     precision: str
     commit: str
+    refs: tuple[PluginRef, PluginRef] | None = None
+    """The model and the defense, with the sources that trained these weights; None in older files."""
+    needs_defense: bool = True
+    """Whether serving needs the defense's code: it has a `wrap`, or a `filter` that does more than drop pairs."""
+    kept: tuple[NonNegativeInt, ...] | None = None
+    """The rows of the training pairs that the defense's `filter` kept; None for all."""
+
+    @property
+    def sources(self) -> tuple[str, str]:
+        """The source hashes of the model and the defense; empty where they are not known."""
+        return (self.refs[0].source, self.refs[1].source) if self.refs else ("", "")
 
 
 def save_checkpoint(model: Recommender, info: CheckpointInfo, path: Path) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -120,6 +121,32 @@ class Defense:
     def wrap(self, model: Recommender) -> Recommender:
         """The model as it is served; inference-time defenses wrap it."""
         return model
+
+
+class UnloadedDefense(Defense):
+    """Stands for a defense whose code is not loaded once training is over, because serving does not need it.
+
+    Parameters
+    ----------
+    options
+        The defense's hyper-parameters.
+    kept
+        The rows of the training pairs that its `filter` kept; None for all.
+    """
+
+    def __init__(self, options: dict[str, Scalar], kept: Sequence[int] | None) -> None:
+        self.options, self.kept = options, kept
+
+    def hyperparameters(self) -> dict[str, Scalar]:
+        return dict(self.options)
+
+    def filter(self, pairs: Pairs) -> Pairs:
+        return pairs if self.kept is None else pairs.select(np.array(self.kept, dtype=np.int64))
+
+
+def serves_itself(defense: Defense) -> bool:
+    """Whether models trained under `defense` are served as they are: it has no `wrap` of its own."""
+    return type(defense).wrap is Defense.wrap and "wrap" not in vars(defense)
 
 
 def model_scores(model: Recommender, batch: Batch) -> Tensor:

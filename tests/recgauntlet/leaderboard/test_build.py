@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from synthetic_records import failed_gate, make_record
 
+from recgauntlet.leaderboard.address import row_id
 from recgauntlet.leaderboard.build import apart, build_table
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.metrics import ranking as metrics
@@ -53,6 +54,22 @@ def test_a_rows_numbers_are_those_of_its_records() -> None:
     assert row.cost.seconds_ratio == pytest.approx((1.5 * 1.51 * 1.52) ** (1 / 3))
     assert row.cost.attack_seconds == pytest.approx(6 * 1.5)
     assert row.seeds == (0, 1, 2)
+
+
+def of_source(records: list[RunRecord], source: str) -> list[RunRecord]:
+    return [r.model_copy(update={"defense": r.defense.model_copy(update={"source": source})}) for r in records]
+
+
+def test_records_of_two_programs_are_never_averaged_into_one_row() -> None:
+    old, new = seeds(defense="pgd"), of_source([make_record(defense="pgd", seed=n) for n in (1, 2)], "a" * 64)
+    (mixed,) = only(of_source(old[:1], "a" * 64) + new).rows
+    assert mixed.seeds == (0, 1, 2)  # one program
+    assert "other-source" not in flag_kinds(mixed)
+    table = only(old + new)
+    assert sorted((row.defense.source, row.seeds) for row in table.rows) == [("", (0, 1, 2)), ("a" * 64, (1, 2))]
+    assert all("other-source" in flag_kinds(row) for row in table.rows)
+    assert next(row for row in table.rows if not row.defense.source).clean == only(old).rows[0].clean
+    assert len({row_id(table, row) for row in table.rows}) == 2
 
 
 def test_the_order_of_the_records_changes_nothing() -> None:

@@ -189,7 +189,7 @@ def test_a_record_carries_what_its_plugins_say_of_themselves(tmp_path: Path) -> 
     assert read_record(tmp_path / "one.json").defense == described
 
 
-def test_a_record_without_descriptions_keeps_the_digest_from_before_there_were_any(tmp_path: Path) -> None:
+def test_a_record_without_descriptions_and_sources_keeps_the_digest_from_before_there_were_any(tmp_path: Path) -> None:
     write_record(make_record(), tmp_path / "one.json")
     content = json.loads((tmp_path / "one.json").read_text())
     assert set(content["model"]) == {"name", "distribution", "version", "hyperparameters"}

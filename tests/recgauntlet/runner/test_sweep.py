@@ -105,6 +105,19 @@ def test_a_record_of_another_card_or_suite_stands_in_the_way(spec: Any, field: s
     assert [c.state for c in plan([spec()], overwrite=True)] == ["new"]
 
 
+@pytest.mark.parametrize(("model", "defense"), [("0" * 64, None), (None, "0" * 64), ("", "")])
+def test_a_record_of_other_source_code_is_no_finished_cell(spec: Any, model: str | None, defense: str | None) -> None:
+    changes = {name: source for name, source in (("model", model), ("defense", defense)) if source is not None}
+    reseal(
+        spec("pgd").record_path,
+        lambda r: r.model_copy(
+            update={name: getattr(r, name).model_copy(update={"source": new}) for name, new in changes.items()}
+        ),
+    )
+    assert [c.state for c in plan([spec("pgd")])] == ["done", "changed"]
+    assert [c.state for c in plan([replace(spec("pgd"), reuse_weights=True)])] == ["done", "done"]
+
+
 def test_a_broken_record_stands_in_the_way(spec: Any) -> None:
     path = spec().record_path
     path.write_bytes(path.read_bytes()[:500])

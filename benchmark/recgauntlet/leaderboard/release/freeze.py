@@ -265,6 +265,7 @@ def _one_a_cell(
 
 
 def cell_of(record: RunRecord) -> str:
-    """What makes two records those of one cell and seed: task, track, plugins with all options, seed."""
+    """What makes two records those of one cell and seed: task, track, plugins with all options and their source,
+    seed."""
     parts = (record.task.id, record.task.track, record.model.key, record.defense.key, record.seed)
     return repr([part if isinstance(part, str | int) else sorted(part.model_dump().items()) for part in parts])

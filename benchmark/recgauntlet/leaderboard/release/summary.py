@@ -100,9 +100,9 @@ def frozen_tasks(records: Iterable[RunRecord]) -> tuple[FrozenTask, ...]:
 
 
 def key_of(row: SummaryRow) -> tuple[str, ...]:
-    """What makes a row the same row in another release: the task and the plugins with their options. Versions of the
-    plugins may differ."""
-    plugins = [plugin.model_dump(exclude={"version"}) for plugin in (row.model, row.defense)]
+    """What makes a row the same row in another release: the task and the plugins with their options. Versions and
+    sources of the plugins may differ."""
+    plugins = [plugin.model_dump(exclude={"version", "source"}) for plugin in (row.model, row.defense)]
     return (row.task, row.track, *(json.dumps(plugin, sort_keys=True) for plugin in plugins))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.errors import RecGauntletError
+from recgauntlet.core.source import source_hash
 from recgauntlet.core.spec import TWIN
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.leaderboard.release.summary import differing, key_of, row_name
@@ -19,7 +20,6 @@ from recgauntlet.records.schema import RunRecord, ThreatOutcome
 from recgauntlet.records.submission.manifest import Submission
 from recgauntlet.records.submission.reader import Opened
 from recgauntlet.runner.submission.pack import MODELS, SEEDS, TASKS, summary_of_records
-from recgauntlet.runner.submission.source import source_hash
 
 
 def static_findings(opened: Opened, *, current: bool = True) -> tuple[Finding, ...]:
@@ -35,6 +35,7 @@ def static_findings(opened: Opened, *, current: bool = True) -> tuple[Finding, .
     findings += _recipe(opened, manifest)
     for path, record in opened.records.items():
         findings += [Finding(path, field, problem) for field, problem in _record(record, path, manifest)]
+        findings += [Finding(path, field, problem) for field, problem in _made_by(record, manifest, current)]
         findings += [Finding(path, field, problem) for field, problem in _outcomes(record)]
         if current:
             findings += [Finding(path, field, problem) for field, problem in _installed(record)]
@@ -104,6 +105,15 @@ def _record(record: RunRecord, path: str, manifest: Submission) -> Iterator[tupl
         yield plugin.kind, f"was shipped by {ref.distribution} {ref.version}, the manifest says {' '.join(shipped)}"
 
 
+def _made_by(record: RunRecord, manifest: Submission, current: bool) -> Iterator[tuple[str, str]]:
+    """Whether a record was made by the source in the archive. Submissions that were merged before records had the hash
+    of the source may be without (`current` is false)."""
+    kind = manifest.plugin.kind
+    ref = record.defense if kind == "defense" else record.model
+    if ref.name == manifest.plugin.name and ref.source != manifest.plugin.source_sha256 and (ref.source or current):
+        yield f"{kind}.source", f"is {ref.source[:12] or 'not given'}, the source of the submission has another hash"
+
+
 def _installed(record: RunRecord) -> Iterator[tuple[str, str]]:
     """Where a record is not of the task and the suite that are installed here."""
     if record.suite != suite_ref():
@@ -156,7 +166,7 @@ def _threat_outcomes(threat: ThreatOutcome, labels: np.ndarray, right: np.ndarra
 def _together(opened: Opened) -> Iterator[Finding]:
     """Where records of one task contradict each other, or the seeds of one row."""
     settings: dict[str, tuple[str, EvaluationSetting]] = {}
-    options: dict[tuple[str, str, str], tuple[str, object]] = {}
+    plugins: dict[tuple[str, str, str], tuple[str, dict[str, object]]] = {}
     weights: dict[tuple[object, str], str] = {}
     for path, record in opened.records.items():
         setting = EvaluationSetting.of(record)
@@ -164,10 +174,13 @@ def _together(opened: Opened) -> Iterator[Finding]:
         if first[1] != setting:
             yield Finding(path, "task", f"may not stand beside {first[0]}: {'; '.join(first[1].unlike(setting))}")
         row = (record.task.id, record.model.name, record.defense.name)
-        own = (record.model.hyperparameters, record.defense.hyperparameters)
-        known = options.setdefault(row, (path, own))
-        if known[1] != own:
-            yield Finding(path, "defense.hyperparameters", f"are not those of {known[0]}, a seed of the same row")
+        own: dict[str, object] = {
+            "hyperparameters": (record.model.hyperparameters, record.defense.hyperparameters),
+            "source": (record.model.source, record.defense.source),
+        }
+        first_path, known = plugins.setdefault(row, (path, own))
+        for field in (field for field in own if own[field] != known[field]):
+            yield Finding(path, f"defense.{field}", f"of model or defense differ from {first_path}, a seed of this row")
         # a defense at inference alone has the weights of its twin, but no seed has those of another
         drawn = (row, record.weights_sha256)
         if record.weights_sha256 and drawn in weights:

@@ -11,6 +11,7 @@ from typing import Literal
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.plugins import Kind, whose
+from recgauntlet.core.source import source_files, source_hash
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.release.summary import summary_rows
@@ -19,7 +20,6 @@ from recgauntlet.records.manifest import MANIFEST, SummaryRow
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.records.submission.archive import allowed_name, sum_of, write_archive
 from recgauntlet.records.submission.manifest import Recipe, Sender, Submission, Submitted, SubmittedFile
-from recgauntlet.runner.submission.source import source_files, source_hash
 
 SubmittedKind = Literal["defense", "model"]
 TASKS = ("ecommerce-purchase", "news-click", "video-watch")
@@ -69,6 +69,15 @@ def pack(
     }
     source = source_files(GROUPS[kind], name)
     files |= {f"source/{path}": content for path, content in source.items()}
+    made_by = source_hash(source)
+    other = [path for path, record in records if _source_in(record, kind, name) not in (None, made_by)]
+    if other:
+        raise RecordError(
+            "was made by other source code of the plugin than is installed now",
+            where=other[0],
+            field=f"{kind}.source",
+            remedy="run the same command again: cells whose source changed are run again",
+        )
     odd = [path for path in files if not allowed_name(path)]
     if odd:
         raise RecordError(
@@ -80,9 +89,7 @@ def pack(
     manifest = Submission(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         recgauntlet=version("recgauntlet"),
-        plugin=Submitted(
-            kind=kind, name=name, distribution=distribution, version=release, source_sha256=source_hash(source)
-        ),
+        plugin=Submitted(kind=kind, name=name, distribution=distribution, version=release, source_sha256=made_by),
         sender=sender,
         recipe=recipe_of(specs),
         files=tuple(
@@ -92,3 +99,9 @@ def pack(
         summary=summary_of_records([record for _, record in records]),
     )
     return write_archive({**files, MANIFEST: manifest.to_bytes()})
+
+
+def _source_in(record: RunRecord, kind: SubmittedKind, name: str) -> str | None:
+    """The source hash that `record` has of the submitted plugin; None where the plugin is no part of the cell."""
+    ref = record.defense if kind == "defense" else record.model
+    return ref.source if ref.name == name else None

@@ -11,6 +11,7 @@ import numpy as np
 
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.plugins import names
+from recgauntlet.core.source import source_files, source_hash
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.metrics.ranking import correct
 from recgauntlet.records.manifest import Finding
@@ -21,7 +22,6 @@ from recgauntlet.runner.plan import plan
 from recgauntlet.runner.processes import Watcher
 from recgauntlet.runner.sandbox.limits import Allowance
 from recgauntlet.runner.submission.pack import GROUPS
-from recgauntlet.runner.submission.source import source_files, source_hash
 from recgauntlet.runner.sweep import run_sweep
 from recgauntlet.runner.trained import Sources
 

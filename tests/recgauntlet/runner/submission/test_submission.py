@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from synthetic_records import make_record
 
 from recgauntlet.core.errors import RecordError
+from recgauntlet.core.source import source_of
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.records.columns import BitColumn
@@ -40,7 +41,8 @@ def records(seeds: tuple[int, ...] = SEEDS) -> list[tuple[Path, RunRecord]]:
     found = []
     for spec in specs(seeds):
         record = make_record(task=spec.task, defense=spec.defense, seed=spec.seed, pairs=60)
-        ref = record.defense.model_copy(update={"distribution": "recgauntlet-test-plugins", "version": "1.0"})
+        shipped = {"distribution": "recgauntlet-test-plugins", "version": "1.0", "source": source_of("defenses", NAME)}
+        ref = record.defense.model_copy(update=shipped if spec.defense == NAME else {})
         weights = sum_of(f"{spec.task}{spec.defense}{spec.seed}".encode())
         path = spec.record_path.relative_to(spec.out)
         found.append((path, record.model_copy(update={"defense": ref, "weights_sha256": weights})))
@@ -165,6 +167,25 @@ def test_seeds_with_the_same_weights_are_told_and_those_of_the_twin_are_not(
     same = {"weights_sha256": sum_of(other.encode())}
     content = with_record(packed, f"nrms-{NAME}-0.json.xz", lambda record: record.model_copy(update=same))
     assert told(checked(content, tmp_path), f"{NAME}-", "weights_sha256", "another seed") == told_of
+
+
+def of_source(record: RunRecord, source: str) -> RunRecord:
+    return record.model_copy(update={"defense": record.defense.model_copy(update={"source": source})})
+
+
+@pytest.mark.parametrize("source", ["0" * 64, ""])
+def test_records_that_another_source_made_are_not_packed_and_are_found(
+    packed: bytes, tmp_path: Path, source: str
+) -> None:
+    (path, first), *others = [(path, record) for path, record in records() if record.defense.name == NAME]
+    with pytest.raises(RecordError, match="other source code") as caught:
+        pack("defense", NAME, specs(), [*others, (path, of_source(first, source))], Sender())
+    assert (caught.value.where, caught.value.field) == (str(path), "defense.source")
+    content = with_record(packed, f"nrms-{NAME}-0.json.xz", lambda record: of_source(record, source))
+    (tmp_path / "it.zip").write_bytes(content)
+    findings = list(static_findings(open_archive(tmp_path / "it.zip")))
+    assert told(findings, f"{NAME}-0", "defense.source", "another hash")
+    assert told(findings, f"{NAME}-1", "defense.source", "a seed of this row")
 
 
 def test_a_changed_record_is_told_by_its_sum_and_its_digest(packed: bytes, tmp_path: Path) -> None:
