@@ -77,3 +77,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(f"recgauntlet.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names: `dir` would else show those alone that were asked for already."""
+    return list(__all__)

@@ -8,12 +8,13 @@ import signal
 import sys
 from importlib.metadata import version
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import click
 
 from recgauntlet.core.errors import RecGauntletError
 from recgauntlet.core.escape import visible
+from recgauntlet.core.plugins import find, names, not_a
 
 _LAZY = {
     "attack": ("recgauntlet.cli.attack", "Attack a trained checkpoint and print the summary."),
@@ -42,20 +43,21 @@ class _Commands(click.Group):
     """The built-in commands and those that other packages register (`recgauntlet.commands`)."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*_LAZY, *_registered()})
+        return sorted({*_LAZY, *names("commands")})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         command: Any
         if cmd_name in _LAZY:
             attribute = "list_" if cmd_name == "list" else cmd_name
             command = getattr(importlib.import_module(_LAZY[cmd_name][0]), attribute)
-        elif cmd_name in _registered():
-            command = _registered()[cmd_name].load()
+        elif cmd_name in names("commands"):
+            plugin = find("commands", cmd_name)
+            command = plugin.value
+            if not isinstance(command, click.Command):
+                raise not_a(plugin, "a click command")
         else:
             return None
-        if not isinstance(command, click.Command):
-            raise click.ClickException(f"{cmd_name} is registered as a command but is no click command")
-        return command
+        return cast(click.Command, command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = []
@@ -63,16 +65,13 @@ class _Commands(click.Group):
             if name in _LAZY:
                 rows.append((name, _LAZY[name][1]))
             else:
-                command = self.get_command(ctx, name)
-                rows.append((name, command.get_short_help_str(80) if command else ""))
+                try:
+                    command = self.get_command(ctx, name)
+                    rows.append((name, command.get_short_help_str(80) if command else ""))
+                except RecGauntletError as error:  # the help of the other commands is shown all the same
+                    rows.append((name, visible(error.problem)))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
-
-
-def _registered() -> dict[str, Any]:
-    from importlib.metadata import entry_points
-
-    return {entry.name: entry for entry in entry_points(group="recgauntlet.commands")}
 
 
 @click.group(

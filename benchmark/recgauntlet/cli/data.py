@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from recgauntlet.cli.options import track_option
+from recgauntlet.cli.show import print_broken
 from recgauntlet.core import files as paths
 from recgauntlet.core import plugins
 from recgauntlet.core.card import Track
@@ -63,8 +64,8 @@ def list_() -> None:
     cache = paths.cache_root()
     table = Table(Column("task", no_wrap=True), Column("track", no_wrap=True), "data", "rows", "prepared here")
     licences: dict[str, str] = {}
-    for name in plugins.names("tasks"):
-        card = find_task(name).card
+    cards, broken = plugins.each("tasks", lambda name: (name, find_task(name).card))
+    for name, card in cards:
         for track in card.tracks:
             source = card.track(track).source
             rows = "\n".join(f"{each.rows:,} {which}" for which, each in card.track(track).tables.items())
@@ -79,6 +80,7 @@ def list_() -> None:
         "Licences:", *(f"  {name}: {licence}" for name, licence in licences.items()), sep="\n", soft_wrap=True
     )
     console.print(f"Cache: {cache}", soft_wrap=True)
+    print_broken(broken)
 
 
 @data.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -12,7 +12,9 @@ from rich.table import Column, Table
 
 from recgauntlet.attacks.base import find_attack
 from recgauntlet.cli.options import PATH
-from recgauntlet.core.plugins import Kind, names
+from recgauntlet.core.errors import RecGauntletError
+from recgauntlet.core.escape import visible
+from recgauntlet.core.plugins import Kind, each
 from recgauntlet.core.recommender import find_model
 from recgauntlet.core.task import find_task
 from recgauntlet.core.types import Scalar
@@ -29,62 +31,71 @@ def list_(kind: Kind) -> None:
     """List the installed tasks, models, defenses or attacks with what they take.
 
     Whatever another package registers as an entry point (recgauntlet.tasks, .models, .defenses, .attacks) is listed
-    beside the built-in ones.
+    beside the built-in ones. A plugin that cannot be loaded is left out and named with its error.
 
     \b
     Examples:
       recgauntlet list defenses
     """
-    rows = {"tasks": _tasks, "models": _models, "defenses": _defenses, "attacks": _attacks}[kind]()
-    name, *others = rows[0]  # a name broken in two cannot be copied
+    headings, row = _TABLES[kind]
+    rows, broken = each(kind, row)
+    if kind == "attacks":
+        rows = _suite() + rows
+    name, *others = headings  # a name broken in two cannot be copied
     columns = [Column(name, no_wrap=True), *(Column(heading, overflow="fold") for heading in others)]
     table = Table(*columns, box=None, pad_edge=False)
-    for row in rows[1:]:
-        table.add_row(*row)
-    Console(highlight=False).print(table, markup=False) if len(rows) > 1 else click.echo("none")
+    for cells in rows:
+        table.add_row(*cells)
+    Console(highlight=False).print(table, markup=False) if rows else click.echo("none")
+    print_broken(broken)
 
 
-def _tasks() -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("task", "version", "tracks", "threats", "question")]
-    for name in names("tasks"):
-        card = find_task(name).card
-        threats = ", ".join(threat.id for threat in card.threats)
-        rows.append((card.id, str(card.version), ", ".join(card.tracks), threats, card.question))
-    return rows
+def print_broken(errors: Sequence[RecGauntletError]) -> None:
+    """The plugins that a list leaves out, on standard error: each with its error and the remedy."""
+    for error in errors:
+        click.echo("left out: " + visible(str(error), keep="\n"), err=True)
 
 
-def _models() -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("model", "what it is", "reads", "options", "tuned", "from")]
-    for name in names("models"):
-        plugin = find_model(name)
-        surfaces = ", ".join(sorted(plugin.value.surfaces))
-        options = _arguments(plugin.value.hyperparameters())
-        origin, tuned = f"{plugin.distribution} {plugin.version}", _tuned("model", name)
-        rows.append((name, _in_a_line(plugin.value), surfaces, options, tuned, origin))
-    return rows
+def _task(name: str) -> tuple[str, ...]:
+    card = find_task(name).card
+    threats = ", ".join(threat.id for threat in card.threats)
+    return card.id, str(card.version), ", ".join(card.tracks), threats, card.question
 
 
-def _defenses() -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("defense", "what it is", "options", "tuned", "from")]
-    for name in names("defenses"):
-        plugin = find_defense(name)
-        options = _arguments(plugin.value().hyperparameters())
-        origin, tuned = f"{plugin.distribution} {plugin.version}", _tuned("defense", name)
-        rows.append((name, _in_a_line(plugin.value), options, tuned, origin))
-    return rows
+def _model(name: str) -> tuple[str, ...]:
+    plugin = find_model(name)
+    surfaces = ", ".join(sorted(plugin.value.surfaces))
+    options = _arguments(plugin.value.hyperparameters())
+    origin, tuned = f"{plugin.distribution} {plugin.version}", _tuned("model", name)
+    return name, _in_a_line(plugin.value), surfaces, options, tuned, origin
 
 
-def _attacks() -> list[tuple[str, ...]]:
+def _defense(name: str) -> tuple[str, ...]:
+    plugin = find_defense(name)
+    options = _arguments(plugin.value().hyperparameters())
+    origin, tuned = f"{plugin.distribution} {plugin.version}", _tuned("defense", name)
+    return name, _in_a_line(plugin.value), options, tuned, origin
+
+
+def _attack(name: str) -> tuple[str, ...]:
+    plugin = find_attack(name)
+    return name, f"{plugin.distribution} {plugin.version}", plugin.value.surface, ""
+
+
+def _suite() -> list[tuple[str, ...]]:
     from recgauntlet.attacks.suite import suite_attacks, suite_ref
 
-    suite = suite_ref()
-    rows: list[tuple[str, ...]] = [("attack", "from", "surface", "options")]
-    for attack in suite_attacks():
-        rows.append((attack.name, f"suite {suite.id}", attack.surface, _arguments(attack.hyperparameters())))
-    for name in names("attacks"):
-        plugin = find_attack(name)
-        rows.append((name, f"{plugin.distribution} {plugin.version}", plugin.value.surface, ""))
-    return rows
+    origin = f"suite {suite_ref().id}"
+    return [(attack.name, origin, attack.surface, _arguments(attack.hyperparameters())) for attack in suite_attacks()]
+
+
+_TABLES: dict[Kind, tuple[tuple[str, ...], Callable[[str], tuple[str, ...]]]] = {
+    "tasks": (("task", "version", "tracks", "threats", "question"), _task),
+    "models": (("model", "what it is", "reads", "options", "tuned", "from"), _model),
+    "defenses": (("defense", "what it is", "options", "tuned", "from"), _defense),
+    "attacks": (("attack", "from", "surface", "options"), _attack),
+}
+"""The headings of each kind's table, and its row of a name."""
 
 
 def _tuned(kind: Method, name: str) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from recgauntlet.cli.progress import SweepProgress, duration
-from recgauntlet.core.files import write_atomically
+from recgauntlet.core.files import check_cache, check_writable, locked
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import item_vectors, prepare
@@ -36,17 +37,17 @@ def carry_out(
     Raises
     ------
     OutputError, DataError, CardError, DeviceError
-        Before anything runs, where it could not.
+        Before anything runs, where it could not, or where another run writes into `out`.
     """
     todo = [cell.spec for cell in planned if cell.state != "done"]
     if not todo:
         return ()
-    check_writable(out)
-    make_ready(console, todo)
-    workers = workers or workers_for(todo[0])
-    allowance = Allowance.of_machine(workers, seconds=60 * (minutes or 0), memory=int(GIB * (gib or 0)))
-    with SweepProgress(console, len(todo)) as progress:
-        return run_sweep(todo, progress, workers=workers, allowance=allowance, guarded=guarded)
+    with reserved(out):
+        make_ready(console, todo)
+        workers = workers or workers_for(todo[0])
+        allowance = Allowance.of_machine(workers, seconds=60 * (minutes or 0), memory=int(GIB * (gib or 0)))
+        with SweepProgress(console, len(todo)) as progress:
+            return run_sweep(todo, progress, workers=workers, allowance=allowance, guarded=guarded)
 
 
 def workers_for(spec: CellSpec) -> int:
@@ -112,16 +113,25 @@ def print_time(console: Console, times: Mapping[Path, float | None], workers: in
     )
 
 
-def check_writable(out: Path) -> None:
-    """OutputError where nothing can be written to `out`, which is made where it is not there."""
-    probe = out / ".writable"
-    write_atomically(probe, b"")
-    probe.unlink()
+@contextlib.contextmanager
+def reserved(out: Path) -> Iterator[None]:
+    """Make sure that `out` can be written to, and keep other runs out of it.
+
+    Raises
+    ------
+    OutputError
+        Where it cannot, or another run holds it.
+    """
+    check_writable(out, "free some disk space or choose another output directory (--out)")
+    with locked(out):
+        yield
 
 
 def make_ready(console: Console, todo: Sequence[CellSpec]) -> None:
     """Make each track's data ready once, before the cells' processes look for it."""
     firsts = {(spec.task, spec.track, spec.source): spec for spec in todo}
+    for cache in {spec.source.cache for spec in todo}:
+        check_cache(cache)
     for spec in firsts.values():
         task, track, source = find_task_or_card(spec.task), spec.track, spec.source
         with console.status(f"preparing the data of {task.card.id} ({track})"):

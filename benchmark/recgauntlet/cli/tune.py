@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.table import Column, Table
 
 from recgauntlet.cli.options import PATH, DataOptions, data_options, device_option, track_option, words
 from recgauntlet.cli.progress import SweepProgress
-from recgauntlet.cli.sweeping import check_writable, make_ready, workers_for
+from recgauntlet.cli.sweeping import make_ready, reserved, workers_for
 from recgauntlet.core.card import Track
 from recgauntlet.core.escape import visible
 from recgauntlet.core.plugins import Plugin
@@ -109,22 +110,22 @@ def tune(
     target = to or out / "tuned.toml"
     if target.exists():
         read_tuned(target)  # its other entries are kept: better refused now than after hours of trials
-    check_writable(out)
-    make_ready(console, specs)
-    studies = [_study(method, spec, trials, epochs) for spec in specs]
-    _print_plan(console, studies)
-    if dry_run:
-        return 0
-    if todo := sum(study.results().count(None) for study in studies):
-        at_a_time = workers or workers_for(specs[0])
-        with SweepProgress(console, todo, "trials") as bars:
-            allowance = Allowance.of_machine(at_a_time)
-            run_studies(studies, bars, workers=at_a_time, allowance=allowance, guarded=not unguarded)
-    _print_results(console, studies)
-    entries = [entry for study in studies if (entry := chosen(study, study.results())) is not None]
-    if entries:
-        write_tuned(target, entries)
-        console.print(f"chosen values in {target}", soft_wrap=True)
+    with nullcontext() if dry_run else reserved(out):
+        make_ready(console, specs)
+        studies = [_study(method, spec, trials, epochs) for spec in specs]
+        _print_plan(console, studies)
+        if dry_run:
+            return 0
+        if todo := sum(study.results().count(None) for study in studies):
+            at_a_time = workers or workers_for(specs[0])
+            with SweepProgress(console, todo, "trials") as bars:
+                allowance = Allowance.of_machine(at_a_time)
+                run_studies(studies, bars, workers=at_a_time, allowance=allowance, guarded=not unguarded)
+        _print_results(console, studies)
+        entries = [entry for study in studies if (entry := chosen(study, study.results())) is not None]
+        if entries:
+            write_tuned(target, entries)
+            console.print(f"chosen values in {target}", soft_wrap=True)
     return 0 if len(entries) == len(studies) else 1
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from recgauntlet.core.errors import OutputError
@@ -40,6 +42,12 @@ def vectors(cache: Path) -> Path:
     return cache / "vectors"
 
 
+def twins(cache: Path) -> Path:
+    """Where inputs that fool the undefended twins lie under `cache`: beside the data, since they may hold texts of
+    it."""
+    return cache / "twins"
+
+
 def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> None:
     """Write a file so that a reader sees the old content or the new, never a part. One that is not `lasting`, because
     it can be made again, may be lost or cut if the machine stops: to wait for the disk takes longer than to write."""
@@ -64,6 +72,60 @@ def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> Non
             where=path,
             remedy="free some disk space or choose another output directory (--out)",
         ) from error
+
+
+def check_writable(directory: Path, remedy: str) -> None:
+    """OutputError with `remedy` where nothing can be written to `directory`, which is made where it is not there."""
+    probe = directory / ".writable"
+    try:
+        write_atomically(probe, b"")
+        probe.unlink()
+    except OutputError as error:
+        raise OutputError(error.problem, where=directory, remedy=remedy) from error
+
+
+def check_cache(cache: Path) -> None:
+    """OutputError where nothing can be written to one of the directories of the cache."""
+    for directory in (downloads(cache), prepared(cache), vectors(cache), twins(cache)):
+        check_writable(directory, f"set {CACHE_VARIABLE} to a directory that you may write to, or free some disk space")
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keep other runs out of `directory` while this one writes into it. The lock ends with the process, however that
+    ends. There is none on Windows.
+
+    Raises
+    ------
+    OutputError
+        Where another run holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    path = directory / ".lock"
+    with contextlib.ExitStack() as stack:
+        while True:
+            file = stack.enter_context(path.open("a+"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                raise OutputError(
+                    f"another run ({file.read(200) or 'just started'}) is writing into this directory",
+                    where=directory,
+                    field="--out",
+                    remedy="wait until it has ended, or stop it; or name another directory with --out",
+                ) from error
+            if os.fstat(file.fileno()).st_nlink:  # else its last holder removed it after it was opened here
+                break
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        stack.callback(path.unlink)
+        yield
 
 
 def write_directory(target: Path, files: Mapping[str, bytes]) -> None:

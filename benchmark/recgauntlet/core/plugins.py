@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, entry_points
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from recgauntlet.core.errors import PluginError
+from recgauntlet.core.errors import PluginError, RecGauntletError
 
 BUILT_IN = "recgauntlet"
 """The distribution of the built-in plugins."""
 Kind = Literal["tasks", "models", "defenses", "attacks", "commands"]
+Found = TypeVar("Found")
+_REMEDY = "mend or uninstall the package that registers it"
 
 
 @dataclass(frozen=True)
@@ -71,16 +74,28 @@ def find(kind: Kind, name: str, *, base: type | None = None) -> Plugin:
         )
     try:
         value = entry.load()
-    except Exception as error:  # a plugin may fail in any way while it is imported
-        raise PluginError(
-            f"the {singular} {name!r} cannot be loaded: {type(error).__name__}: {error}",
-            where=entry.value,
-            remedy="mend or uninstall the package that registers it",
-        ) from error
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way while it is imported
+        problem = f"the {singular} {name!r} cannot be loaded: {type(error).__name__}: {error}"
+        raise PluginError(problem, where=entry.value, remedy=_REMEDY) from error
     plugin = Plugin(name, value, *_told(entry.dist))
     if base is not None and not (isinstance(value, type) and issubclass(value, base)):
         raise not_a(plugin, f"a subclass of recgauntlet.{base.__name__}")
     return plugin
+
+
+def each(kind: Kind, look: Callable[[str], Found]) -> tuple[list[Found], list[RecGauntletError]]:
+    """What `look` gives for every registered name of a kind, and the errors of the names that it fails on: one broken
+    plugin hides no other."""
+    found, broken = [], []
+    for name in names(kind):
+        try:
+            found.append(look(name))
+        except RecGauntletError as error:
+            broken.append(error)
+        except Exception as error:  # a plugin may fail in any way when it is looked at
+            problem = f"{name!r} cannot be shown: {type(error).__name__}: {error}"
+            broken.append(PluginError(problem, where=_entries(kind)[name].value, remedy=_REMEDY))
+    return found, broken
 
 
 def not_a(plugin: Plugin, expected: str) -> PluginError:

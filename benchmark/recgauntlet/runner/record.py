@@ -11,6 +11,7 @@ import torch
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.card import TaskCard
 from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.files import twins
 from recgauntlet.core.plugins import Kind, Plugin, whose
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.source import source_of
@@ -177,8 +178,8 @@ def cost_of(
 
 
 def twin_directory(source: SourceOptions) -> Path:
-    """Where inputs that fool the undefended twins are kept: beside the data, since they may hold texts of it."""
-    return source.cache / "twins"
+    """Where inputs that fool the undefended twins are kept."""
+    return twins(source.cache)
 
 
 def _evidence(result: GauntletResult, *, shows_text: bool) -> tuple[Evidence, ...]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import OutputError, RecGauntletError, RecordError
+from recgauntlet.core.files import check_cache
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.data import prepare
@@ -101,6 +102,7 @@ def run_sweep(
 def _make_ready(spec: CellSpec) -> Path:
     """Where the prepared data of a spec's track lies, made ready here: no cell could, behind its fence."""
     task = find_task_or_card(spec.task)
+    check_cache(spec.source.cache)
     if task.card.compares_items():
         prepare.item_vectors(prepare.prepare(task, spec.track, spec.source))
     return prepare.ready(task, spec.track, spec.source)

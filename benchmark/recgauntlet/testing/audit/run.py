@@ -13,7 +13,7 @@ from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.card import TaskCard, Threat
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import CardError
-from recgauntlet.core.plugins import names
+from recgauntlet.core.plugins import each
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.spec import TWIN, CellSpec
 from recgauntlet.core.task import find_task
@@ -125,7 +125,7 @@ def with_all_surfaces(card: TaskCard, surfaces: frozenset[str]) -> TaskCard:
     """`card` and, for each of `surfaces` that it does not threaten, a threat of another installed task: a ranked one
     before a diagnostic, one that flips before one that promotes (it attacks twice as many examples)."""
     threats: list[Threat] = list(card.threats)
-    others = [threat for name in names("tasks") for threat in find_task(name).card.threats]
+    others = [threat for card in each("tasks", lambda name: find_task(name).card)[0] for threat in card.threats]
     others.sort(key=lambda threat: (not threat.ranked, threat.goal != "flip"))
     for surface in sorted(surfaces - {threat.surface for threat in threats}):
         threats += [threat for threat in others if threat.surface == surface][:1]

@@ -1,0 +1,99 @@
+"""What `recgauntlet run` writes to: one run at a time in a directory, and a cache that can be written."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import Call, Run
+
+from recgauntlet.core.errors import OutputError
+from recgauntlet.core.files import check_cache, locked
+
+OPTIONS = ("word_size=8", "heads=2", "head_size=4", "attention_size=8")
+Held = tuple[Path, subprocess.Popen[str]]
+HOLD = """\
+import sys
+from pathlib import Path
+from recgauntlet.core.files import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def run_words(card: Path, out: Path, *more: str) -> list[str]:
+    options = [part for option in OPTIONS for part in ("--model-option", option)]
+    return ["run", "--task", str(card), "--out", str(out), "--device", "cpu", "--offline", *options, *more]
+
+
+@pytest.fixture
+def other_run(tmp_path: Path) -> Iterator[Held]:
+    """A directory into which another process writes, and that process."""
+    out = tmp_path / "out"
+    out.mkdir()
+    command = [sys.executable, "-c", HOLD, str(out)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield out, process
+        process.kill()
+
+
+def test_a_second_run_into_one_directory_is_refused(call: Call, tiny_card: Path, other_run: Held) -> None:
+    out, process = other_run
+    code, _, err = call(*run_words(tiny_card, out))
+    assert code == 2
+    assert f"{out}: --out: another run (process {process.pid} on " in err
+    assert "wait until it has ended, or stop it; or name another directory with --out" in err
+    assert sorted(path.name for path in out.iterdir()) == [".lock"]
+
+
+def test_a_dry_run_may_look_at_a_directory_in_use(run: Run, tiny_card: Path, other_run: Held) -> None:
+    assert "Plan: 2 cells" in run(*run_words(tiny_card, other_run[0], "--dry-run"))
+    assert "Trials" in run(
+        "tune", "--task", tiny_card, "--defense", "pgd", "--out", other_run[0], "--offline", "--dry-run"
+    )
+
+
+def test_tuning_is_locked_too(call: Call, tiny_card: Path, other_run: Held) -> None:
+    code, _, err = call("tune", "--task", tiny_card, "--defense", "pgd", "--out", other_run[0], "--offline")
+    assert (code, "another run (process" in err) == (2, True)
+
+
+def test_a_killed_run_leaves_no_lock_and_an_ended_one_no_file(other_run: Held) -> None:
+    out, process = other_run
+    process.kill()
+    process.wait()
+    with locked(out):
+        assert (out / ".lock").read_text().startswith("process ")
+        with pytest.raises(OutputError), locked(out):
+            pass
+    assert not list(out.iterdir())
+
+
+@pytest.mark.parametrize("directory", ["downloads", "prepared", "vectors", "twins"])
+def test_a_cache_that_cannot_be_written_ends_a_run_before_it_begins(
+    call: Call, tiny_card: Path, tiny_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directory: str
+) -> None:
+    cache = tmp_path / "cache"
+    shutil.copytree(tiny_cache, cache)
+    monkeypatch.setenv("RECGAUNTLET_CACHE", str(cache))
+    check_cache(cache)
+    shutil.rmtree(cache / directory)
+    (cache / directory).write_text("a file, so that nothing can be written below it")
+    code, out, err = call(*run_words(tiny_card, tmp_path / "out"))
+    assert code == 2
+    assert f"{cache / directory}: cannot be written" in err
+    assert "set RECGAUNTLET_CACHE to a directory that you may write to" in err
+    assert not list((tmp_path / "out").rglob("*.json")), out
+
+
+def test_a_cache_on_a_read_only_disk_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written") as error:
+        check_cache(Path("/proc/cache"))
+    assert error.value.where == "/proc/cache/downloads"
