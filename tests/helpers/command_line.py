@@ -11,6 +11,7 @@ from recgauntlet.cli import main
 
 Call = Callable[..., tuple[int, str, str]]
 Run = Callable[..., str]
+OPTIONS = ("word_size=8", "heads=2", "head_size=4", "attention_size=8")
 
 
 @pytest.fixture
@@ -41,3 +42,9 @@ def run(call: Call) -> Run:
         return out + err
 
     return checked
+
+
+def run_words(card: Path, out: Path, *more: str) -> list[str]:
+    """`recgauntlet run` of the tiny task with the options of `tiny_task.make_spec`."""
+    options = [part for option in OPTIONS for part in ("--model-option", option)]
+    return ["run", "--task", str(card), "--out", str(out), "--device", "cpu", "--offline", *options, *more]

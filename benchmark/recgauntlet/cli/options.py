@@ -16,6 +16,7 @@ from recgauntlet.core.files import cache_root
 from recgauntlet.core.spec import Options, task_id
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.core.types import Scalar
+from recgauntlet.training.tuned import read_tuned
 
 PATH = click.Path(path_type=Path)
 EVERY = ""
@@ -64,6 +65,18 @@ def check_owners(chosen: dict[str, Options], plugins: Sequence[str], option: str
             field=option,
             remedy=f"give options of: {', '.join(plugins)}",
         )
+
+
+def check_tuned(path: Path, untuned: bool, models: Sequence[str], defenses: Sequence[str]) -> None:
+    """PluginError where the file of --tuned cannot be read, or would do nothing in this run."""
+    there = [(entry.kind, entry.name) for entry in read_tuned(path)]
+    problem, remedy = "", f"name a model or a defense of the file: {', '.join(sorted(name for _, name in there))}"
+    if untuned:
+        problem, remedy = "is left out by --untuned", "give one of the two options"
+    elif not any(name in {"model": models, "defense": defenses}[kind] for kind, name in there):
+        problem = "has values of no model and no defense of this run"
+    if problem:
+        raise PluginError(problem, where=path, field="--tuned", remedy=remedy)
 
 
 @dataclass(frozen=True)

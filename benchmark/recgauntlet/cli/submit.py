@@ -25,6 +25,7 @@ from recgauntlet.cli.options import (
     words,
 )
 from recgauntlet.cli.progress import SweepProgress, with_bar
+from recgauntlet.cli.results import print_results
 from recgauntlet.cli.sweeping import carry_out, print_plan
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import PluginError, RecordError
@@ -40,9 +41,12 @@ from recgauntlet.runner.plan import plan
 from recgauntlet.runner.submission.checks import static_findings
 from recgauntlet.runner.submission.evidence import evidence_findings
 from recgauntlet.runner.submission.merge import merge as merge_archive
-from recgauntlet.runner.submission.pack import GROUPS, MODELS, SEEDS, TASKS, SubmittedKind, pack
+from recgauntlet.runner.submission.pack import GROUPS, MODELS, SEEDS, TASKS, SubmittedKind, lacking, pack, recipe_of
 from recgauntlet.runner.submission.rerun import Rerun, draw, rerun, source_finding
 from recgauntlet.runner.trained import Sources
+
+_CHOICES = {"tasks": "--task", "seeds": "--seeds", "models": "--model"}
+"""The options by which a part of a recipe is chosen."""
 
 
 @click.command(short_help="Run the fixed recipe on your plugin and pack the result.")
@@ -84,6 +88,7 @@ def submit(
 
     A defense is trained on every task with every seed, beside its undefended twin; a model undefended and under pgd.
     Finished cells are skipped, so a run that was stopped goes on. Cells are always guarded (docs/security.md).
+    On the standard track the recipe is whole, or nothing is run: tasks, models and seeds may only be added to it.
     Send the archive as described in docs/results/submitting.md; the receiver runs `recgauntlet verify` on it.
 
     \b
@@ -116,6 +121,14 @@ def submit(
         )
         for seed, task, model, defense in product(seed_list, tasks or TASKS, models_of, defenses)
     ]
+    if left_out := lacking(recipe_of(specs), kind):
+        raise RecordError(
+            f"leaves out {', '.join(name for names in left_out.values() for name in names)} of the fixed recipe, so "
+            "recgauntlet verify would refuse the archive; nothing was run",
+            field=", ".join(_CHOICES[field] for field in left_out),
+            remedy="leave these options out; for a trial of a part take --track demo, or recgauntlet run "
+            f"--out {out}, whose finished cells are reused here",
+        )
     planned = plan(specs)
     print_plan(console, planned, out)
     if dry_run:
@@ -123,6 +136,7 @@ def submit(
     carry_out(console, planned, out, workers=workers)
     paths = [cell.spec.record_path for cell in planned]
     records = [(path.relative_to(out), read_record(path)) for path in paths]
+    print_results(console, [record for _, record in records])
     content = pack(kind, name, specs, records, sender)
     write_atomically(target, content)
     console.print(f"{target}: {len(records)} records, {len(content) / 1e6:.2f} MB", soft_wrap=True)

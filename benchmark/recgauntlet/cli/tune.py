@@ -126,6 +126,9 @@ def tune(
         if entries:
             write_tuned(target, entries)
             console.print(f"chosen values in {target}", soft_wrap=True)
+            console.print(
+                f"next: recgauntlet run --tuned {target} with the same --task, --model and --defense", soft_wrap=True
+            )
     return 0 if len(entries) == len(studies) else 1
 
 

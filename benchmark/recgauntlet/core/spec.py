@@ -58,6 +58,8 @@ class CellSpec:
     defense_options: Options = ()
     untuned: bool = False
     """Take the constructors' defaults where tuned values are shipped (`recgauntlet.tuned`)."""
+    tuned: Path | None = None
+    """A file of tuned values (`recgauntlet tune --to`); they go before those that packages ship."""
     reuse_weights: bool = False
     """Attack the weights that a former run left, where they are this cell's, instead of training again."""
 

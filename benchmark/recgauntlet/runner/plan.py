@@ -48,7 +48,7 @@ def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned
         Where a spec names something wrong.
     RecordError
         Where a record stands in the way that is broken, or was made under another card, suite or set of options,
-        unless `overwrite`.
+        unless `overwrite`, which replaces the records of `specs`.
     """
     asked: dict[Path, CellSpec] = {}
     for spec in specs:
@@ -64,9 +64,26 @@ def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned
     ordered = sorted((asked | twins | asked).values(), key=lambda spec: not spec.is_twin)
     planned = []
     for spec, known in zip(ordered, _look_up(ordered), strict=True):
-        reason = "" if spec.record_path in asked else "the undefended twin that the others are compared with"
-        planned.append(Planned(spec, _state(spec, known, overwrite), reason))
+        if spec.record_path in asked:
+            planned.append(Planned(spec, _state(spec, known, overwrite)))
+        else:
+            planned.append(_twin(spec, known, overwrite))
     return tuple(planned)
+
+
+def _twin(spec: CellSpec, known: Message, overwrite: bool) -> Planned:
+    """A twin that nobody named: kept even with `overwrite`, unless its record is damaged or of another version."""
+    reason = "the undefended twin that the others are compared with"
+    try:
+        state = _state(spec, known, overwrite=False)
+    except RecordError as error:
+        if not overwrite:
+            raise
+        return Planned(spec, "new", f"{reason}; its record {error.problem.removesuffix('; it is kept')}")
+    if state == "done":
+        weights = "and weights" if spec.checkpoint_path.exists() else "alone: each cell trains its lost weights again"
+        reason += f", reused with its record {weights}"
+    return Planned(spec, state, reason)
 
 
 def estimates(planned: Sequence[Planned], directories: Iterable[Path]) -> dict[Path, float | None]:

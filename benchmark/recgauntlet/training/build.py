@@ -26,7 +26,7 @@ from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_i
 from recgauntlet.training.defense import Defense, UnloadedDefense, find_defense, serves_itself
 from recgauntlet.training.device import describe, make_deterministic, peak_memory
 from recgauntlet.training.trainer import Trained, filtered, train
-from recgauntlet.training.tuned import Method, tuned_for
+from recgauntlet.training.tuned import Method, nearest, tuned_for, tuned_in
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,8 @@ def sources_of(spec: CellSpec) -> tuple[str, str]:
 
 
 def tuned_values(plugin: Plugin, method: Method, spec: CellSpec) -> dict[str, Scalar]:
-    """What the plugin's own package ships as tuned for the cell; nothing where it ships none or `spec` wants none.
+    """What is tuned for the cell: in the file that `spec` names, else in what the plugin's own package ships; nothing
+    where there is none or `spec` wants none.
 
     Raises
     ------
@@ -110,14 +111,18 @@ def tuned_values(plugin: Plugin, method: Method, spec: CellSpec) -> dict[str, Sc
     """
     if spec.untuned:
         return {}
-    found = tuned_for(method, plugin.name, task=spec.task_id, track=spec.track, model=spec.model)
+    cell: Any = {"task": spec.task_id, "track": spec.track, "model": spec.model}
+    named = tuned_in(spec.tuned, method, plugin.name) if spec.tuned is not None else ()
+    found = nearest(named, **cell) or tuned_for(method, plugin.name, **cell)
     if found is None:
         return {}
     entry, path = found
     try:
         merged_options(plugin, tuple(entry.values.items()))
     except PluginError as error:
-        remedy = f"correct the file, or leave it out (--untuned); {error.remedy}"
+        remedy = (
+            f"correct the file, or leave it out ({'--tuned' if path == spec.tuned else '--untuned'}); {error.remedy}"
+        )
         field = f"tuned.values.{error.field}"
         raise PluginError(error.problem, where=path, field=field, remedy=remedy) from error
     return dict(entry.values)

@@ -25,6 +25,9 @@ from recgauntlet.records.schema import Epoch
 from recgauntlet.training.cost import Passes, count_flops, count_passes
 from recgauntlet.training.defense import Defense, TrainingContext
 
+_RECENT = 50
+"""Steps whose mean loss is shown while training."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -160,7 +163,7 @@ def train(
     per_epoch = math.ceil(len(pairs) / size)
     trainer = AdamWTrainer(model, per_epoch * recipe.epochs, rng.child("defense"), precision)
     best: dict[str, Tensor] | None = None
-    best_auc, stale, seconds, steps = -1.0, 0, 0.0, 0
+    best_auc, score, stale, seconds, steps = -1.0, 0.0, 0, 0.0, 0
     flops: list[float] = []
     epochs: list[Epoch] = []
     with count_passes(model) as passes:
@@ -176,7 +179,8 @@ def train(
                     losses.append(trainer.advance(defense, batch))
                 seconds += time.perf_counter() - started
                 steps += 1
-                progress(f"training, epoch {number + 1} of {recipe.epochs}", steps / trainer.total_steps)
+                what = f"training, epoch {number + 1} of {recipe.epochs}, loss {np.mean(losses[-_RECENT:]):.3f}"
+                progress(what + (f", AUC {score:.3f}" if epochs else ""), steps / trainer.total_steps)
             score = validate(model, data.valid)
             ready = defense.ready(trainer.context)
             kept = ready and score > best_auc

@@ -144,9 +144,18 @@ def tuned_for(kind: Method, name: str, *, task: str, track: Track, model: str) -
     PluginError
         Where a file is broken, or names a method of another distribution.
     """
-    found = every_tuned(kind, name)
+    return nearest(every_tuned(kind, name), task=task, track=track, model=model)
+
+
+def nearest(found: Sequence[tuple[Tuned, Path]], *, task: str, track: Track, model: str) -> tuple[Tuned, Path] | None:
+    """The first of the entries of one method that is nearest to a cell, in the order of `tuned_for`; None of none."""
     near = [(entry.model == model, entry.task == task, entry.track == track) for entry, _ in found]
     return found[near.index(max(near))] if found else None
+
+
+def tuned_in(path: Path, kind: Method, name: str) -> tuple[tuple[Tuned, Path], ...]:
+    """The entries of a method in a file that a user names; raises as `read_tuned`."""
+    return tuple((entry, path) for entry in read_tuned(path) if (entry.kind, entry.name) == (kind, name))
 
 
 def every_tuned(kind: Method, name: str) -> tuple[tuple[Tuned, Path], ...]:

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import Call, Run
+from command_line import Call, Run, run_words
 
 from recgauntlet.core.errors import OutputError
 from recgauntlet.core.files import check_cache, locked
 
-OPTIONS = ("word_size=8", "heads=2", "head_size=4", "attention_size=8")
 Held = tuple[Path, subprocess.Popen[str]]
 HOLD = """\
 import sys
@@ -24,11 +23,6 @@ with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
-
-
-def run_words(card: Path, out: Path, *more: str) -> list[str]:
-    options = [part for option in OPTIONS for part in ("--model-option", option)]
-    return ["run", "--task", str(card), "--out", str(out), "--device", "cpu", "--offline", *options, *more]
 
 
 @pytest.fixture

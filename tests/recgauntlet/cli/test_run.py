@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import Run
+from command_line import Run, run_words
 from rich.console import Console
 from tiny_task import make_spec
 
@@ -17,18 +17,11 @@ from recgauntlet.cli.progress import SweepProgress
 from recgauntlet.records.io import read_record, write_record
 from recgauntlet.records.schema import Failure, RunRecord
 
-OPTIONS = ("word_size=8", "heads=2", "head_size=4", "attention_size=8")
-
 
 @pytest.fixture
 def out(finished_cells: Path, tmp_path: Path) -> Path:
     shutil.copytree(finished_cells, tmp_path / "out")
     return tmp_path / "out"
-
-
-def run_words(card: Path, out: Path, *more: str) -> list[str]:
-    options = [part for option in OPTIONS for part in ("--model-option", option)]
-    return ["run", "--task", str(card), "--out", str(out), "--device", "cpu", "--offline", *options, *more]
 
 
 def test_the_module_runs_as_the_command(tmp_path: Path) -> None:

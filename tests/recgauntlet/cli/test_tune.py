@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from command_line import Call
 from tiny_task import make_spec
 
 from recgauntlet.cli.progress import duration
+from recgauntlet.core.errors import PluginError
 from recgauntlet.records.io import read_record
 from recgauntlet.training import tuned
+from recgauntlet.training.build import open_cell
 from recgauntlet.training.tuned import Tuned, TunedTrial, read_tuned, write_tuned
 
 
@@ -93,6 +96,45 @@ def test_show_marks_tuned_values(call: Call, finished_cells: Path, tiny_card: Pa
     code, out, err = call("show", path)
     assert code == 0, err
     assert f"defense         pgd: epsilon={read_record(path).defense.hyperparameters['epsilon']}, lam=" in out
+
+
+def test_a_tuned_file_is_taken_by_its_path(
+    call: Call, shipped: Path, finished_cells: Path, tiny_card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine.toml"
+    shipped.rename(mine)
+    monkeypatch.setattr(tuned, "tuned_files", lambda distribution: ())
+    shutil.copytree(finished_cells, tmp_path / "out")
+    options = [p for o in ("word_size=8", "heads=2", "head_size=4", "attention_size=8") for p in ("--model-option", o)]
+    line = ["run", "--task", tiny_card, "--out", "out", "--device", "cpu", "--offline", *options, "--dry-run"]
+    code, out, err = call(*line, "--defense", "pgd", "--tuned", mine)
+    assert code == 2, out
+    assert "where it would now be 0.125" in err
+    assert call(*line, "--defense", "pgd", "--tuned", mine, "--overwrite")[0] == 0
+    code, _, err = call(*line, "--defense", "fgm", "--tuned", mine)
+    assert (code, "has values of no model and no defense of this run" in err) == (2, True)
+    assert "name a model or a defense of the file: pgd" in err
+    code, _, err = call(*line, "--defense", "pgd", "--tuned", mine, "--untuned")
+    assert (code, "is left out by --untuned" in err) == (2, True)
+    code, _, err = call(*line, "--defense", "pgd", "--tuned", "nothing.toml")
+    assert (code, "nothing.toml: cannot be read" in err) == (2, True)
+
+
+def test_a_file_that_is_named_goes_before_what_a_package_ships(
+    shipped: Path, tiny_card: Path, tiny_cache: Path, tmp_path: Path
+) -> None:
+    (entry,) = read_tuned(shipped)
+    mine = tmp_path / "mine.toml"
+    write_tuned(mine, [entry.model_copy(update={"values": {"epsilon": 0.375}})])
+    spec = make_spec(tiny_card, tmp_path, tiny_cache, "pgd")
+    assert open_cell(spec).options[1]["epsilon"] == 0.125
+    assert open_cell(replace(spec, tuned=mine)).options[1]["epsilon"] == 0.375
+    given = replace(spec, tuned=mine, defense_options=(("epsilon", 0.5),))
+    assert open_cell(given).options[1]["epsilon"] == 0.5
+    write_tuned(mine, [entry.model_copy(update={"values": {"epsilom": 0.375}})])
+    with pytest.raises(PluginError, match="leave it out \\(--tuned\\)") as caught:
+        open_cell(replace(spec, tuned=mine))
+    assert (caught.value.where, caught.value.field) == (str(mine), "tuned.values.epsilom")
 
 
 def test_a_dry_run_tells_how_long_the_plan_takes_and_what_it_cannot_know(

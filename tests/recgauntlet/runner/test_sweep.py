@@ -88,7 +88,28 @@ def test_finished_cells_are_done_and_failed_ones_are_tried_again(spec: Any) -> N
     failure = Failure(kind="ProcessDied", message="gone", stage="process")
     write_record(record_dead_cell(spec("pgd"), failure, {}, {}), spec("pgd").record_path)
     assert [c.state for c in plan([spec("pgd")])] == ["done", "failed before"]
-    assert [c.state for c in plan([spec("pgd")], overwrite=True)] == ["new", "new"]
+    assert [c.state for c in plan([spec("pgd")], overwrite=True)] == ["done", "new"]
+
+
+def test_overwrite_replaces_what_was_named_and_a_twin_only_where_it_cannot_serve(spec: Any) -> None:
+    def planned() -> list[tuple[str, str]]:
+        cells = plan([spec("pgd")], overwrite=True)
+        return [
+            (cell.state, cell.reason.removeprefix("the undefended twin that the others are compared with"))
+            for cell in cells
+        ]
+
+    assert planned() == [("done", ", reused with its record and weights"), ("new", "")]
+    assert [c.state for c in plan([spec(), spec("pgd")], overwrite=True)] == ["new", "new"]
+    spec().checkpoint_path.unlink()
+    assert planned()[0] == ("done", ", reused with its record alone: each cell trains its lost weights again")
+    path = spec().record_path
+    whole = path.read_bytes()
+    reseal(path, lambda r: r.model_copy(update={"suite": r.suite.model_copy(update={"fingerprint": "0" * 64})}))
+    older = "; its record was made under another version of the task or the attack suite"
+    assert planned() == [("new", older), ("new", "")]
+    path.write_bytes(whole[:500])
+    assert planned()[0][0] == "new"
 
 
 @pytest.mark.parametrize("field", ["task", "suite"])

@@ -52,6 +52,19 @@ class Watching(Standard):
         return super().training_loss(model, batch, context)
 
 
+def test_progress_shows_the_loss_and_the_auc_of_the_last_epoch(data: TaskData) -> None:
+    told: list[str] = []
+    model = ToyRecommender(data.catalog)
+    model.recipe = RECIPE
+    trained = train(model, Standard(), data, Randomness(0, "training"), progress=lambda what, share: told.append(what))
+    steps = len(told) // RECIPE.epochs
+    for number, epoch in enumerate(trained.epochs, start=1):
+        last = told[number * steps - 1]
+        assert last.startswith(f"training, epoch {number} of {RECIPE.epochs}, loss {epoch.loss:.3f}")
+        before = "" if number == 1 else f", AUC {trained.epochs[number - 2].valid_auc:.3f}"
+        assert last.endswith(f"{epoch.loss:.3f}{before}")
+
+
 def test_training_learns(data: TaskData) -> None:
     model, trained = run(data, Standard())
     assert max(epoch.valid_auc for epoch in trained.epochs) > 0.8

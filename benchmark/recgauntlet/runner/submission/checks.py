@@ -19,7 +19,7 @@ from recgauntlet.records.manifest import MANIFEST, Finding, SummaryRow
 from recgauntlet.records.schema import RunRecord, ThreatOutcome
 from recgauntlet.records.submission.manifest import Submission
 from recgauntlet.records.submission.reader import Opened
-from recgauntlet.runner.submission.pack import MODELS, SEEDS, TASKS, summary_of_records
+from recgauntlet.runner.submission.pack import lacking, summary_of_records
 
 
 def static_findings(opened: Opened, *, current: bool = True) -> tuple[Finding, ...]:
@@ -77,12 +77,8 @@ def _recipe(opened: Opened, manifest: Submission) -> Iterator[Finding]:
         values = getattr(recipe, field)
         if not values or len(set(values)) != len(values):
             yield Finding(MANIFEST, f"recipe.{field}", "is empty or names something twice")
-    # authors of a submission to the standard track cannot choose favourable tasks, seeds or models
-    fixed = {"tasks": TASKS, "seeds": SEEDS, "models": MODELS if plugin.kind == "defense" else ()}
-    for field, asked in fixed.items() if recipe.track == "standard" else ():
-        lacking = [str(value) for value in asked if value not in getattr(recipe, field)]
-        if lacking:
-            yield Finding(MANIFEST, f"recipe.{field}", f"lacks {', '.join(lacking)} of the fixed recipe")
+    for field, left_out in lacking(recipe, plugin.kind).items():
+        yield Finding(MANIFEST, f"recipe.{field}", f"lacks {', '.join(left_out)} of the fixed recipe")
 
 
 def _record(record: RunRecord, path: str, manifest: Submission) -> Iterator[tuple[str, str]]:

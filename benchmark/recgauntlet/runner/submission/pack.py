@@ -41,6 +41,16 @@ def recipe_of(specs: Sequence[CellSpec]) -> Recipe:
     )
 
 
+def lacking(recipe: Recipe, kind: SubmittedKind) -> dict[str, list[str]]:
+    """What `recipe` leaves out of the fixed recipe, by field: authors of a submission to the standard track cannot
+    choose favourable tasks, seeds or models. Empty on the demo track."""
+    fixed = {"tasks": TASKS, "seeds": SEEDS, "models": MODELS if kind == "defense" else ()}
+    if recipe.track != "standard":
+        return {}
+    left_out = {key: [str(name) for name in every if name not in getattr(recipe, key)] for key, every in fixed.items()}
+    return {field: names for field, names in left_out.items() if names}
+
+
 def summary_of_records(records: Sequence[RunRecord]) -> tuple[SummaryRow, ...]:
     """The rows that records make by themselves: every number is a table's."""
     return summary_rows(build_table(records))

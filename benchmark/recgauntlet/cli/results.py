@@ -1,0 +1,68 @@
+"""The table at the end of `recgauntlet run` and `submit`: every row beside its undefended twin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from recgauntlet.cli.progress import duration
+from recgauntlet.core.card import RANKING_TIER
+from recgauntlet.core.escape import visible
+from recgauntlet.leaderboard.build import build_table
+from recgauntlet.leaderboard.compare import Quantity, differences, quantities, twin_of
+from recgauntlet.leaderboard.paper_table import options_apart
+from recgauntlet.leaderboard.schema import Row, TaskTable
+from recgauntlet.records.schema import RunRecord
+
+
+def print_results(console: Console, records: Sequence[RunRecord]) -> None:
+    """The rows that `records` make on the board: accuracies in percent, in brackets the points above or below the
+    undefended twin over the seeds of both; the time of one training, and its FLOPs as a multiple of the twin's. Below
+    stand the rows' flags."""
+    for table in build_table(records):
+        if not table.rows:
+            continue
+        headings = ("model", "defense", "seeds", *(each.threat or "clean" for each in quantities(table)), "training")
+        columns = (Column(visible(heading), overflow="fold") for heading in (*headings, "FLOPs"))
+        shown = Table(*columns, box=None, pad_edge=False)
+        rows = sorted(table.rows, key=lambda row: (row.model.name, twin_of(table, row) is not None))
+        for row in rows:
+            shown.add_row(*(escape(visible(text)) for text in _cells(table, row, records)))
+        head = (
+            f"{table.task} ({table.track}): accuracy on {table.examples} test examples in %, under threats at the "
+            f"{RANKING_TIER} tier; in brackets: points above or below the undefended twin"
+        )
+        console.print("\n" + visible(head), markup=False, style="bold", soft_wrap=True)
+        console.print(shown)
+        for row in rows:
+            if flags := [flag.title for flag in row.flags if flag.kind != "few-seeds"]:
+                line = f"flags of {row.model.name} {row.defense.name}: {'; '.join(flags)}"
+                console.print(visible(line), markup=False, soft_wrap=True)
+
+
+def _cells(table: TaskTable, row: Row, records: Sequence[RunRecord]) -> list[str]:
+    twin = twin_of(table, row)
+    own, other = (_records_of(each, records) for each in (row, twin))
+    accuracies = []
+    for quantity in quantities(table):
+        paired = differences(own, other, quantity)
+        against = "" if paired is None else f" ({100 * paired.mean():+.1f})"
+        accuracies.append(_percent(row, quantity) + against)
+    ratio = "" if row.cost.flops_ratio is None else f"{row.cost.flops_ratio:.2f} x"
+    defense = " ".join([row.defense.name, *options_apart(row, table)])
+    seeds = ",".join(map(str, row.seeds))
+    return [row.model.name, defense, seeds, *accuracies, duration(row.cost.training_seconds), ratio]
+
+
+def _records_of(row: Row | None, records: Sequence[RunRecord]) -> list[RunRecord]:
+    digests = {source.digest for source in row.sources} if row is not None else set()
+    return [record for record in records if record.digest in digests]
+
+
+def _percent(row: Row, quantity: Quantity) -> str:
+    cell = row.at(quantity.threat, quantity.tier)
+    found = row.clean if not quantity.threat else cell.robust if cell is not None else None
+    return "not read" if found is None else f"{100 * found.value:.1f}"
