@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -12,7 +13,9 @@ from recgauntlet.core.escape import terminal
 from recgauntlet.core.files import write_atomically
 from recgauntlet.leaderboard.address import slug
 from recgauntlet.records.io import Results, read_records
+from recgauntlet.runner.processes import importable, start_method
 from recgauntlet_site.format import distinct
+from recgauntlet_site.pages.task import Mapper
 from recgauntlet_site.render import ReleaseLink, render_site
 
 LISTING = "files.txt"
@@ -42,14 +45,19 @@ def build(directories: Sequence[Path], others: Sequence[Path], out: Path, *, doc
         [(path.resolve().name, path, read_records(path)) for path in together]
         for together in (directories, *([path] for path in others))
     ]
-    _write(_rendered(boards, docs), out)
+    context = start_method(["recgauntlet_site.figures"])
+    with importable(), ProcessPoolExecutor(mp_context=context) as pool:
+        try:
+            _write(_rendered(boards, docs, pool.map), out)
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error nothing more is drawn
     results = [found for board in boards for _, _, found in board]
     broken = [terminal(f"{path} is left out: {error.problem}") for found in results for path, error in found.broken]
     empty = [] if any(map(len, results)) else ["there are no records yet, so the pages have no tables"]
     return Built(sum(map(len, results)), broken + empty)
 
 
-def _rendered(boards: Sequence[_Board], docs: str) -> Iterator[tuple[str, bytes]]:
+def _rendered(boards: Sequence[_Board], docs: str, draw: Mapper) -> Iterator[tuple[str, bytes]]:
     """The files of all leaderboards, as they are rendered; the first one is the site's own."""
     names = ["+".join(name for name, _, _ in board) for board in boards]
     folders = [PurePosixPath(), *(PurePosixPath("releases", name) for name in distinct([*map(slug, names[1:])]))]
@@ -60,7 +68,7 @@ def _rendered(boards: Sequence[_Board], docs: str) -> Iterator[tuple[str, bytes]
             for name, other in zip(names, folders, strict=True)
         ]
         address = docs if "://" in docs or docs.startswith("/") else f"{back}{docs}"
-        for name, content in render_site(board, docs=address, releases=links):
+        for name, content in render_site(board, docs=address, releases=links, draw=draw):
             yield str(folder / name), content
 
 

@@ -8,9 +8,10 @@ from functools import partial
 from operator import attrgetter
 
 from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
+from recgauntlet.core.quantities import seconds, size
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatColumn
 from recgauntlet.metrics.bootstrap import Estimate
-from recgauntlet_site.format import percent, seconds, size, times
+from recgauntlet_site.format import percent, times
 
 
 @dataclass(frozen=True)

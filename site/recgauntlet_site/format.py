@@ -29,21 +29,6 @@ def times(ratio: float | None) -> str:
     return "1×" if ratio is None else f"{ratio:.2f}×"
 
 
-def seconds(value: float) -> str:
-    """A duration in the unit that reads best."""
-    if value < 120:
-        return f"{value:.3g} s"
-    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
-
-
-def size(value: float, unit: str = "") -> str:
-    """A large number with a decimal prefix: 1.2e6 becomes "1.20 M"."""
-    for prefix, scale in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= scale:
-            return f"{value / scale:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}".rstrip()
-
-
 def counted(number: float) -> str:
     """A whole number with commas: 1234567 becomes "1,234,567"."""
     return f"{number:,.0f}"

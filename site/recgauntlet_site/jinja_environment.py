@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from recgauntlet.core.card import RANKING_TIER, TIERS
+from recgauntlet.core.quantities import seconds, size
 from recgauntlet.leaderboard.compare import twin_of
 from recgauntlet.leaderboard.schema import FailedCell
 from recgauntlet_site import format as text
@@ -18,7 +19,7 @@ from recgauntlet_site.filters import filter_values, filters_of
 
 _FILTERS = (
     *(text.budget, text.counted, text.headline, text.joined, text.limits, text.percent, text.points),
-    *(text.queries, text.scalar, text.seconds, text.size, text.times),
+    *(text.queries, text.scalar, text.times, seconds, size),
 )
 
 

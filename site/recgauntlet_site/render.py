@@ -32,7 +32,7 @@ from recgauntlet_site.jinja_environment import rendered
 from recgauntlet_site.pages.method import FAMILY, by_family, method_pages
 from recgauntlet_site.pages.row import row_page
 from recgauntlet_site.pages.start import overview_of
-from recgauntlet_site.pages.task import Cards, TaskPage, task_pages
+from recgauntlet_site.pages.task import Cards, Mapper, TaskPage, task_pages
 
 _LOOSE = (
     "is a best known attack on a model that has no record here",
@@ -65,12 +65,14 @@ def render_site(
     docs: str = "../../docs",
     cards: Cards = installed_card,
     releases: Sequence[ReleaseLink] = (),
+    draw: Mapper = map,
 ) -> Iterator[tuple[str, bytes]]:
     """Render the files of the site: yields the path below the output directory and the content of each.
 
     `found` gives for each results directory its name, its path and what was read there. `cards` finds the card whose
-    description a table's pages show; `releases` are the leaderboards that the pages link to. The same records give
-    the same bytes, in whatever order or directory they lie. The start page comes last, after everything it links to.
+    description a table's pages show; `releases` are the leaderboards that the pages link to; figures are drawn by
+    `draw`, with an executor's map while pages are rendered. The same records give the same bytes, in whatever order or
+    directory they lie. The start page comes last, after everything it links to.
     """
     files_of = {record.digest: (path, record) for _, _, results in found for path, record in results.records}
     records = {digest: record for digest, (_, record) in files_of.items()}
@@ -79,7 +81,7 @@ def render_site(
     everything = [record for _, _, results in found for record in results]
     tables = with_best_known(build_table(everything), everything, [one for _, one in known])
     board = _board(found, tables, records)
-    tasks = task_pages(tables, cards, records)
+    tasks = task_pages(tables, cards, records, draw)
     common = {
         "docs": docs,
         "menu": tasks,
@@ -102,7 +104,7 @@ def render_site(
     for task in tasks:
         yield task.path, rendered("task.html.j2", common, root="../", here=task.path, task=task)
         for figure in task.figures:
-            yield from ((f"figures/{name}", content) for name, content in figure.files().items())
+            yield from ((f"figures/{name}", content) for name, content in figure.files.items())
         if task.table.rows:
             yield from _downloads(board, task)
     for path, record in files_of.values():

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from recgauntlet.core.escape import visible
+from recgauntlet.core.quantities import seconds, size
 from recgauntlet.core.types import Scalar
 from recgauntlet.metrics.ranking import accuracy
 from recgauntlet.records.schema import RunRecord, ThreatOutcome, robust_accuracy
@@ -77,8 +78,8 @@ def _print_cost(console: Console, record: RunRecord) -> None:
     ratio = f", {cost.seconds_ratio:.2f} x its undefended twin" if cost.seconds_ratio else ""
     flops = f" ({cost.flops_ratio:.2f} x)" if cost.flops_ratio else ""
     console.print(
-        f"training        {cost.seconds:.1f} s{ratio}; {cost.flops / 1e9:.0f} GFLOP{flops}; {cost.forwards} forward "
-        f"and {cost.backwards} backward passes; peak memory {cost.peak_memory_bytes / 2**20:.0f} MiB",
+        f"training        {seconds(cost.seconds)}{ratio}; {size(cost.flops, 'FLOP')}{flops}; {cost.forwards} forward "
+        f"and {cost.backwards} backward passes; peak memory {size(cost.peak_memory_bytes, 'B')}",
         soft_wrap=True,
     )
-    console.print(f"inference       {cost.inference_ms_per_1000:.1f} ms for 1,000 candidates of one user")
+    console.print(f"inference       {cost.inference_ms_per_1000:.3g} ms for 1,000 candidates of one user")

@@ -126,14 +126,21 @@ def watch(
 def spawn(function: Callable[[Any, Connection], None], argument: object) -> tuple[Any, Connection]:
     """A process that calls `function` with `argument` and a pipe to write to, and the pipe's other end. Start it inside
     `importable`."""
-    context: Any = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(["recgauntlet.runner.worker", "recgauntlet_baselines", "transformers"])
+    context = start_method(["recgauntlet.runner.worker", "recgauntlet_baselines", "transformers"])
     mine, theirs = context.Pipe(duplex=False)
     process = context.Process(target=function, args=(argument, theirs), daemon=True)
     process.start()
     theirs.close()
     return process, mine
+
+
+def start_method(preload: list[str]) -> Any:
+    """The context of `multiprocessing` whose processes inherit no thread of this one; where they are forked, modules of
+    `preload` are imported once for all. Start them inside `importable`."""
+    context: Any = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload(preload)
+    return context
 
 
 @contextlib.contextmanager

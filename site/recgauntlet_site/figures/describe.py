@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 import matplotlib.figure
@@ -25,8 +25,8 @@ _COLOUR = re.compile("|".join(IN_DARK))
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A drawing with its description and the numbers behind it. Texts are not yet escaped for HTML."""
+class Described:
+    """The description of a figure and the numbers behind it. Texts are not yet escaped for HTML."""
 
     name: str
     """Fits a file name and the id of an element; the same on every build."""
@@ -40,13 +40,23 @@ class Figure:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     """The data table, numbers as the leaderboard prints them."""
-    drawing: matplotlib.figure.Figure = field(repr=False)
+    size: tuple[int, int]
+    """Width and height in points."""
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in points."""
-        width, height = (72 * self.drawing.get_size_inches()).round().tolist()
-        return int(width), int(height)
+
+@dataclass(frozen=True)
+class SavedFigure(Described):
+    """A figure as the site shows it."""
+
+    files: Mapping[str, bytes] = field(repr=False)
+    """The content of each file by its name."""
+
+
+@dataclass(frozen=True)
+class Figure(Described):
+    """A drawing with its description."""
+
+    drawing: matplotlib.figure.Figure = field(repr=False)
 
     @cached_property
     def svg(self) -> str:
@@ -80,6 +90,11 @@ class Figure:
             f"{self.name}.pdf": self.pdf,
         }
 
+    def saved(self) -> SavedFigure:
+        """The figure with its files in place of the drawing, which no other process needs."""
+        described = {own.name: getattr(self, own.name) for own in fields(Described)}
+        return SavedFigure(**described, files=self.files())
+
 
 def figure_of(
     table: TaskTable,
@@ -100,7 +115,9 @@ def figure_of(
         threats = [column.id for column in table.threats]
         parts.append(distinct(list(map(slug, threats)))[threats.index(threat)])
     lines = [("–" if row.row.rank is None else str(row.row.rank), row.name, *values) for row, values in rows]
-    return Figure("-".join(parts), kind, threat, title, description, ("rank", "row", *header), tuple(lines), drawing)
+    width, height = (72 * drawing.get_size_inches()).round().astype(int).tolist()
+    heads = ("rank", "row", *header)
+    return Figure("-".join(parts), kind, threat, title, description, heads, tuple(lines), (width, height), drawing)
 
 
 def value_and_interval(estimate: Estimate) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,12 +15,15 @@ from recgauntlet.leaderboard.paper_table import options_apart
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatCells, ThreatColumn
 from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.columns import Column, columns_of
-from recgauntlet_site.figures import SERIES, CurveGrid, Figure, curve_grid, figures_of
+from recgauntlet_site.figures import SERIES, CurveGrid, Figure, SavedFigure, curve_grid, drawers, saved
 from recgauntlet_site.format import distinct, row_name, visible
 from recgauntlet_site.pages.examples import Example, examples_of
 
 Cards = Callable[[TaskTable], TaskCard | None]
 """Finds the card of a table's task; None where the task is not installed in the version of the records."""
+_Drawer = Callable[[], Figure | None]
+Mapper = Callable[[Callable[[_Drawer], SavedFigure | None], Iterable[_Drawer]], Iterable[SavedFigure | None]]
+"""Applies a function to each item: `map`, or that of an executor, which has the results when they are read."""
 _RowCells = list[tuple[Row, ThreatCells]]
 
 
@@ -40,6 +43,7 @@ class TaskPage:
     anchor: str
     table: TaskTable
     card: TaskCard | None
+    drawn: Iterable[SavedFigure | None]
     examples: Sequence[Example] = ()
     others: Sequence[OtherTable] = ()
 
@@ -107,17 +111,17 @@ class TaskPage:
         return sum(column.ranked for column in self.table.threats) > 1
 
     @cached_property
-    def figures(self) -> tuple[Figure, ...]:
-        """All figures of the table."""
-        return figures_of(self.table, prefix=self.anchor)
+    def figures(self) -> tuple[SavedFigure, ...]:
+        """All figures of the table; waits for those that are still being drawn."""
+        return tuple(figure for figure in self.drawn if figure is not None)
 
     @property
-    def curves(self) -> list[Figure]:
+    def curves(self) -> list[SavedFigure]:
         """The security curves."""
         return [figure for figure in self.figures if figure.kind == "security-curves"]
 
     @property
-    def plots(self) -> list[Figure]:
+    def plots(self) -> list[SavedFigure]:
         """All figures but the security curves."""
         return [figure for figure in self.figures if figure.kind != "security-curves"]
 
@@ -176,14 +180,17 @@ class TaskPage:
         return frozenset(rank for rank in ranks if ranks.count(rank) > 1)
 
 
-def task_pages(tables: Sequence[TaskTable], cards: Cards, records: Mapping[str, RunRecord]) -> list[TaskPage]:
-    """A page for each table; `records` by their digests."""
+def task_pages(
+    tables: Sequence[TaskTable], cards: Cards, records: Mapping[str, RunRecord], draw: Mapper = map
+) -> list[TaskPage]:
+    """A page for each table; `records` by their digests. Figures are drawn by `draw`."""
     anchors = distinct([f"{slug(table.task)}-{table.track}" for table in tables])
     return [
         TaskPage(
             anchor,
             table,
             cards(table),
+            draw(saved, drawers(table, prefix=anchor)),
             examples_of(table, records),
             [OtherTable(anchors[n], f"tasks/{anchors[n]}.html", "; ".join(why)) for n, why in apart(table, tables)],
         )
