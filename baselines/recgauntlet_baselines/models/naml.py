@@ -24,7 +24,8 @@ class NAML(TitleModel):
         title = att(relu(conv(words)));  category = relu(W e + b);  n = att(title, category)
         u = att(n_1 ... n_H);  score = exp(s) * <u, n> + offset
 
-    A candidate's category belongs to the item and not to its text: no edit of a title reaches it.
+    A candidate's category belongs to the item and not to its text: no edit of a title reaches it. A new listing, whose
+    id is hidden, has the title's view alone.
 
     Deviations from the paper: no body, because the tasks have none, and one category view, not two, because a catalog
     has one category an item; word vectors start from MiniLM's input embeddings instead of GloVe's, as NRMS's do; a
@@ -86,9 +87,11 @@ class NAML(TitleModel):
 
     def item_vectors(self, items: Tensor, embedded: Tensor, mask: Tensor) -> Tensor:
         """`[B, filters]`: both views of each item, weighed."""
-        categories = torch.relu(self.category_view(self.categories(self.get_buffer("category_of")[items])))
+        known = items >= 0
+        category = self.get_buffer("category_of")[items.clamp(min=0)]
+        categories = torch.relu(self.category_view(self.categories(category)))
         views = torch.stack([in_length_groups(self._encode_titles, embedded, mask), categories], dim=1)
-        vectors: Tensor = self.view_pool(views, mask.new_ones(views.shape[:2]))
+        vectors: Tensor = self.view_pool(views, torch.stack([torch.ones_like(known), known], dim=1))
         return vectors
 
     def _encode_titles(self, embedded: Tensor, mask: Tensor) -> Tensor:

@@ -23,7 +23,8 @@ class SASRecText(SASRec):
     """SASRec with words: `v[i] = E[i] + W pool(words of i)` stands wherever SASRec has `E[i]`, on both sides.
 
     `pool` is the additive attention of NRMS over the word vectors, `W` a linear map. An item is what it was
-    (`E[i]`, which no seller can change) and what it says it is: a candidate whose text is edited keeps its id.
+    (`E[i]`, which no seller can change) and what it says it is: a new listing, whose id is hidden,
+    has no `E[i]`.
     With `E` at zero it is a sequential model of text, with `W` at zero it is SASRec. That a self-attentive recommender
     gains from features beside ids is what Zhang et al. (2019) show, with one stack of attention over ids and one over
     features.
@@ -89,7 +90,9 @@ class SASRecText(SASRec):
 
     def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
         embedded = self.embed(candidates) if embeddings is None else embeddings
-        vectors = self.items(candidates.items) + self._from_words(embedded, candidates.tokens.mask)
+        known = (candidates.items >= 0).unsqueeze(1)
+        vectors = self.items(candidates.items.clamp(min=0)) * known
+        vectors = vectors + self._from_words(embedded, candidates.tokens.mask)
         return self.logits(user.tensors[0], vectors)
 
     def vectors(self, items: Tensor) -> Tensor:

@@ -221,6 +221,8 @@ class TwoTower(TextModel):
 
     def _as_in_catalog(self, candidates: Candidates) -> bool:
         """Whether every candidate has its item's own text."""
+        if bool((candidates.items < 0).any()):
+            return False  # new listings
         own, shown = self.catalog_tokens(), candidates.tokens
         width = min(own.ids.shape[1], shown.ids.shape[1])
         rows, mask = own.mask[candidates.items], shown.mask[:, :width]

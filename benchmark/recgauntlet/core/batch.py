@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from recgauntlet.core.types import NEW_ITEM
+
 
 @dataclass(frozen=True)
 class Users:
@@ -71,7 +73,7 @@ class Candidates:
     """Items to be scored.
 
     items
-        `[B]` catalog indices.
+        `[B]` catalog indices, NEW_ITEM (-1) where the id is hidden.
     tokens
         The tokens `[B, L]` of their texts as shown.
     """
@@ -111,7 +113,7 @@ class Batch:
     rows
         `[B]` index in `users` of the user that each candidate is shown to.
     items
-        `[B]` catalog indices of the candidates.
+        `[B]` catalog indices of the candidates, or NEW_ITEM where the id is hidden; then `texts` has the text.
     labels
         `[B]` floats, 1 clicked, 0 not.
     example_ids
@@ -149,6 +151,10 @@ class Batch:
     def with_texts(self, texts: Sequence[str]) -> Batch:
         """The same examples, the candidates' texts replaced by `texts` (length B)."""
         return replace(self, texts=tuple(texts))
+
+    def as_new_listings(self, texts: Sequence[str]) -> Batch:
+        """The same examples, the candidates' item ids hidden (NEW_ITEM): `texts` (length B) are all that is known."""
+        return replace(self, items=torch.full_like(self.items, NEW_ITEM), texts=tuple(texts))
 
     def with_delta(self, delta: Tensor | None) -> Batch:
         """The same examples with `delta [B, L, D]` added to the candidates' embeddings."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recgauntlet.core.types import Scalar
 
-EVALUATOR_VERSION = "3"
+EVALUATOR_VERSION = "4"
 """Rises with any change of the evaluator's code that can move a number or a flag."""
 
 SUBSET = 100

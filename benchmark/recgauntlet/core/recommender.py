@@ -170,7 +170,8 @@ class Recommender(nn.Module, ABC):
         """Logits `[B]` of candidate b shown to the user of row b; `embeddings` replaces `embed`."""
 
     def candidates(self, items: Tensor, texts: Sequence[str] | None = None) -> Candidates:
-        """The candidates `items [B]`, with `texts` in place of the catalog's where given."""
+        """The candidates `items [B]`, with `texts` in place of the catalog's where given; always where an item is
+        NEW_ITEM."""
         items = items.to(self.device)
         if texts is not None:
             return Candidates(items, self.tokenize(texts))

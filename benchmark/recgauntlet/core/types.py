@@ -13,6 +13,8 @@ Surface = Literal["candidate-text", "history", "embedding"]
 Scalar = str | int | float | bool | None
 PAD = -1
 """Marks an empty place in a history, and special or padding tokens in `Tokens.word_of_token`."""
+NEW_ITEM = -1
+"""Stands in place of a candidate's index where its id is hidden: a new listing, known by its text alone."""
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]

@@ -34,7 +34,7 @@ from recgauntlet.evaluation.sanity_checks.threat import attack_comparisons
 from recgauntlet.evaluation.security_curve import security_curve
 from recgauntlet.evaluation.setup import Trial, measure_clean
 from recgauntlet.records.schema import Gate
-from recgauntlet.threats.embedding_scale import embedding_scale
+from recgauntlet.threats.embedding_scale import EmbeddingScale, embedding_scale
 from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.victim import Victim
@@ -92,8 +92,12 @@ def run_gauntlet(
     tiers: tuple[Tier, ...] = ("standard",) if brief else TIERS
     trial = Trial.of(model, data, AttackerKnowledge.of(card, data))
     rng = Randomness(seed, "evaluation")
-    surrogate = None if twin is None else _surrogate(twin, trial, data, rng, twin_directory)
-    transfers = [() if surrogate is None else (transfer_for(threat, surrogate),) for threat in card.threats]
+    views = [trial.under(threat) for threat in card.threats]
+    surrogates = [None] * len(views) if twin is None else _surrogates(twin, views, data, rng, twin_directory)
+    transfers = [
+        () if surrogate is None else (transfer_for(threat, surrogate),)
+        for threat, surrogate in zip(card.threats, surrogates, strict=True)
+    ]
     threats: list[ThreatResult] = []
 
     for number, (threat, transfer) in enumerate(zip(card.threats, transfers, strict=True)):
@@ -101,26 +105,26 @@ def run_gauntlet(
         threats.append(run_threat(trial, threat, rng, extra=transfer, tiers=tiers, journal=journal, progress=within))
 
     progress("sanity checks", TIERS_SHARE)
-    model_checks = check_model(trial, data, surrogate)
+    model_checks = check_model(trial, data, None if twin is None else embedding_scale(twin, data.catalog))
     for number, (result, transfer) in enumerate(zip(threats, transfers, strict=True)):
         within = _part(progress, TIERS_SHARE, CHECKS_SHARE, number, len(threats))
         within(f"sanity checks: {result.threat.id}", 0.0)
         if result.applicable:
-            threats[number] = check_threat(trial, result, transfer, rng, journal)
+            threats[number] = check_threat(views[number], result, transfer, rng, journal)
 
     clean = measure_clean(trial, data)
     rest = TIERS_SHARE + CHECKS_SHARE
-    for number, result in enumerate(threats):
+    for number, (result, surrogate) in enumerate(zip(threats, surrogates, strict=True)):
         if result.applicable and not brief:
             within = _part(progress, rest, 1 - rest, number, len(threats))
             victim = None if surrogate is None else surrogate.victim
-            threats[number] = look_further(trial, data, clean, result, victim, rng, journal, within)
+            threats[number] = look_further(views[number], data, clean, result, victim, rng, journal, within)
     progress("done", 1.0)
     return GauntletResult(trial, clean, tuple(threats), model_checks)
 
 
-def check_model(trial: Trial, data: TaskData, surrogate: SurrogateInputs | None) -> tuple[Gate, ...]:
-    """The sanity checks of the model, whatever the threat."""
+def check_model(trial: Trial, data: TaskData, twin: EmbeddingScale | None) -> tuple[Gate, ...]:
+    """The sanity checks of the model, whatever the threat; `twin` is the scale of the undefended twin."""
     gates = [
         *clean_score_checks(trial),
         memorization(trial, data),
@@ -129,8 +133,8 @@ def check_model(trial: Trial, data: TaskData, surrogate: SurrogateInputs | None)
     ]
     if "candidate-text" in trial.model.surfaces:
         gates.append(unknown_token_rate(trial))
-    if surrogate is not None:
-        gates.append(embedding_inflation(trial, surrogate.victim.scale))
+    if twin is not None:
+        gates.append(embedding_inflation(trial, twin))
     return tuple(gates)
 
 
@@ -200,15 +204,15 @@ def look_further(
     return result.model_copy(update={"curve": curve, "ranking": ranking, "promotion": promotion})
 
 
-def _surrogate(
-    twin: Recommender, trial: Trial, data: TaskData, rng: Randomness, directory: Path | None
-) -> SurrogateInputs:
-    """The twin as the source of inputs to try on the model."""
+def _surrogates(
+    twin: Recommender, views: Sequence[Trial], data: TaskData, rng: Randomness, directory: Path | None
+) -> list[SurrogateInputs]:
+    """The twin as the source of inputs to try on the model, for each of `views`; one for views of the same batch."""
     twin.eval().requires_grad_(False)
-    victim = Victim(twin, trial.world, embedding_scale(twin, data.catalog), trial.batch)
-    victim.prepare()
+    scale = embedding_scale(twin, data.catalog)
+    victims = {id(view): Victim(twin, view.world, scale, view.batch) for view in views}
     identity = (weights_hash(twin), data.fingerprint, suite_ref().fingerprint)
-    return SurrogateInputs(victim, identity, rng.child("twin"), directory)
+    return [SurrogateInputs(victims[id(view)], identity, rng.child("twin"), directory) for view in views]
 
 
 def _part(progress: Progress, start: float, share: float, number: int, count: int) -> Progress:

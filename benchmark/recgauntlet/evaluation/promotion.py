@@ -127,7 +127,7 @@ def _search(asked: Victim, threat: Threat, goal: _Goal, users: Users, items: Int
     budget = Budget.of(threat, RANKING_TIER)
     world = asked.world
     rules = Rules.of(world, budget)
-    pairs = _pairs(users, items, None)
+    pairs = _pairs(users, items, [world.catalog.texts[i] for i in items])
     victim = Victim(asked.model, world, asked.scale, pairs, limit=budget.queries)
     drafts = rules.drafts(world, pairs.select(torch.arange(len(items), device=pairs.items.device) * len(users)))
     chosen = list(drafts)
@@ -221,18 +221,17 @@ def _rows_of(items: Sequence[int], users: int, pairs: Batch) -> Tensor:
 
 
 def _pairs(users: Users, items: IntArray, texts: Sequence[str] | None) -> Batch:
-    """Every item shown to every user, item after item."""
+    """Every item shown to every user, item after item; with `texts` as new listings."""
     device = users.ids.device
     size, count = len(items), len(users)
-    shown = None if texts is None else tuple(text for text in texts for _ in range(count))
-    return Batch(
+    pairs = Batch(
         users=users,
         rows=torch.arange(count, device=device).repeat(size),
         items=torch.from_numpy(items).to(device).repeat_interleave(count),
         labels=torch.zeros(size * count, device=device),
         example_ids=torch.arange(size * count, device=device),
-        texts=shown,
     )
+    return pairs if texts is None else pairs.as_new_listings([text for text in texts for _ in range(count)])
 
 
 def _scores(model: Recommender, users: Users, items: IntArray, texts: Sequence[str] | None) -> Tensor:

@@ -60,13 +60,14 @@ def rank_under_attack(
     offsets = (data.impressions.offsets[: len(index) + 1] - data.impressions.offsets[0]).astype(np.int64)
     targets = _draw_targets(lists, offsets, threat, rng.child(f"ranking/{threat.id}"))
     places = torch.from_numpy(offsets[:-1] + targets).to(lists.items.device)
-    pushed = _push(trial, lists.select(places), threat, rng.child(f"ranking/{threat.id}"), twin, pushers)
+    shown = threat_model(threat).clean_input(data.catalog, lists.select(places))
+    pushed = _push(trial, shown, threat, rng.child(f"ranking/{threat.id}"), twin, pushers)
     after = clean.impression_scores[: offsets[-1]].copy()
     if threat_model(threat).changes_user:
         moved = pushed.moved[lists.rows]
-        shown = replace(lists, users=Users(lists.users.ids, pushed.batch.histories()))
+        edited = replace(lists, users=Users(lists.users.ids, pushed.batch.histories()))
         rows = torch.nonzero(moved).squeeze(1)
-        after[moved.cpu().numpy()] = score_in_chunks(trial.model, shown.select(rows), trial.samples).cpu().numpy()
+        after[moved.cpu().numpy()] = score_in_chunks(trial.model, edited.select(rows), trial.samples).cpu().numpy()
     else:
         after[places[pushed.moved].cpu().numpy()] = pushed.scores[pushed.moved].cpu().numpy()
     return RankingResult(

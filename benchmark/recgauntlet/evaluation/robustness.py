@@ -68,6 +68,7 @@ def run_threat(
     """
     if threat.surface not in trial.model.surfaces:
         return ThreatResult(threat=threat)
+    trial = trial.under(threat)
     journal = journal or Journal()
     standing = trial.right.clone()
     touched = attackable(threat, trial.batch)
@@ -207,7 +208,7 @@ def evidence_of(
     trial: Trial, budget: Budget, attack: str, index: Tensor, attempt: Attempt, rows: Sequence[int]
 ) -> tuple[Evidence, ...]:
     """The perturbed inputs at `rows` of the attempt, as edits of the clean examples at `index [n]`."""
-    clean = trial.batch.select(index)
+    clean, listed = trial.batch.select(index), trial.listed or trial
     return tuple(
         Evidence(
             threat=budget.threat.id,
@@ -215,7 +216,7 @@ def evidence_of(
             attack=attack,
             example=int(index[row]),
             edits=threat_model(budget.threat).edits(trial.world.catalog, clean, attempt.perturbed, row),
-            clean_score=float(trial.scores[index[row]]),
+            clean_score=float(listed.scores[index[row]]),
             score=float(attempt.scores[row]),
         )
         for row in rows

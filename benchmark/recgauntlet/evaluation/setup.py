@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,11 +14,12 @@ from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.protocol import SAME, SAMPLES
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.scoring import score_batch
-from recgauntlet.core.types import BoolArray
+from recgauntlet.core.types import BoolArray, Surface
 from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
 from recgauntlet.evaluation.results import CleanResult
 from recgauntlet.threats.embedding_scale import EmbeddingScale, embedding_scale
 from recgauntlet.threats.knowledge import AttackerKnowledge
+from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.victim import Victim
 
 
@@ -39,6 +40,31 @@ class Trial:
     """`[B]`: where these are right."""
     samples: int = 1
     """1, or where the model is random the number of passes whose mean counts as a score."""
+    listed: Trial | None = None
+    """Where item ids are hidden, the trial with them; its scores are those of the record."""
+    _under: dict[Surface, Trial] = field(init=False, default_factory=dict, repr=False)
+
+    def under(self, threat: Threat) -> Trial:
+        """The trial under `threat`. Where that hides item ids, right is what is right with and without them."""
+        trial = self.listed or self
+        found = trial._under.get(threat.surface)
+        if found is None:
+            found = trial._with(threat_model(threat).clean_input(trial.world.catalog, trial.batch))
+            trial._under[threat.surface] = found
+        return found
+
+    def _with(self, batch: Batch) -> Trial:
+        if batch is self.batch:
+            return self
+        scores = score_in_chunks(self.model, batch, self.samples)
+        return replace(
+            self,
+            victim=Victim(self.model, self.world, self.scale, batch, samples=self.samples),
+            batch=batch,
+            scores=scores,
+            right=self.right & is_right(scores, batch),
+            listed=self,
+        )
 
     @classmethod
     def of(cls, model: Recommender, data: TaskData, world: AttackerKnowledge) -> Trial:

@@ -112,12 +112,12 @@ def challenge(
     chosen = _chosen(record, made, threats)
     cell = Challenged.of(record)
     opened = open_challenged(cell, checkpoint, setup, progress)
-    trial = opened.trial
     rng = Randomness(record.seed, "challenge")
     outcomes: list[Challenge] = []
     evidence: list[Evidence] = []
     for number, outcome in enumerate(chosen):
         threat = opened.threats[outcome.id]  # the fingerprint of the card is the record's
+        trial = opened.trial.under(threat)
         robust_at = {t.tier: t.robust.to_bool() for t in outcome.tiers}
         broken = np.zeros(len(trial.batch), dtype=np.bool_)
         for place, tier in enumerate(tier for tier in TIERS if tier in tiers):

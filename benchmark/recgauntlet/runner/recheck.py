@@ -103,12 +103,13 @@ def _reasons(
     trial: Trial, budget: Budget, outcome: Challenge, entries: Sequence[Evidence], tolerance: float
 ) -> list[str]:
     """For each entry why it does not check out; empty where it does."""
+    trial = trial.under(budget.threat)
     index = torch.tensor([entry.example for entry in entries], device=trial.batch.items.device)
-    clean = trial.batch.select(index)
+    clean, listed = trial.batch.select(index), trial.listed or trial
     deltas = outcome.deltas.unfold() if outcome.deltas is not None else None
     perturbed, faults = rebuild(trial.world, trial.scale, budget, clean, entries, deltas)
     scores = score_in_chunks(trial.model, perturbed, trial.samples)
-    fools, now, before = ~is_right(scores, clean), scores.tolist(), trial.scores[index].tolist()
+    fools, now, before = ~is_right(scores, clean), scores.tolist(), listed.scores[index].tolist()
     right = trial.right[index]
     reasons = []
     for row, entry in enumerate(entries):

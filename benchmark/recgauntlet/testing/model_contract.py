@@ -237,6 +237,29 @@ def padding(subject: ModelSubject) -> None:
     )
 
 
+@rule("where candidates.items is NEW_ITEM (-1) score the text alone: clamp the index and mask what was looked up")
+def new_listings(subject: ModelSubject) -> None:
+    """A candidate whose id is hidden is scored by its text: finite, by itself, and the same in every company."""
+    model, batch = subject.model, subject.batch
+    if "candidate-text" not in model.surfaces:
+        return
+    hidden = batch.as_new_listings(texts_of(model, batch))
+    found = scores(model, hidden)
+    require(
+        bool(torch.isfinite(found).all()),
+        "the score of a new listing is not finite",
+        "clamp what you divide by where there is no id",
+    )
+    rows = torch.arange(len(batch)).flip(0)
+    require_same(found, scores(model, hidden.select(rows)).flip(0), "as new listings, in the order and in reverse")
+    stranger = model.catalog.texts[-1]  # what the index -1 would give away
+    require(
+        change(scores(model, hidden.with_texts([stranger] * len(batch))), found) > SAME,
+        "the text of a new listing has no effect",
+        "read the text that is handed in where the id is hidden",
+    )
+
+
 @rule("let surfaces name exactly what the score depends on")
 def surfaces(subject: ModelSubject) -> None:
     """Changing a declared surface changes scores; changing another does not."""

@@ -81,6 +81,11 @@ class ThreatModel(ABC, Generic[Card]):
         """`[B]` bool: which examples differ on this surface."""
 
     @classmethod
+    def clean_input(cls, catalog: Catalog, batch: Batch) -> Batch:
+        """The clean batch as models see it under this threat."""
+        return batch
+
+    @classmethod
     @abstractmethod
     def unchanged(cls, model: Recommender, catalog: Catalog, clean: Batch) -> Batch:
         """The clean batch, handed to the model in the form of a perturbed one."""

@@ -85,8 +85,13 @@ class TextThreatModel(ThreatModel[TextThreat]):
         return torch.tensor([a != b for a, b in pairs], dtype=torch.bool, device=clean.items.device)
 
     @classmethod
+    def clean_input(cls, catalog: Catalog, batch: Batch) -> Batch:
+        """The candidates as new listings: an item's id would give the text away as it was before the edit."""
+        return batch.as_new_listings(shown_texts(catalog, batch))
+
+    @classmethod
     def unchanged(cls, model: Recommender, catalog: Catalog, clean: Batch) -> Batch:
-        return clean.with_texts([catalog.texts[i] for i in clean.items.tolist()])
+        return clean.with_texts(list(shown_texts(catalog, clean)))
 
     @classmethod
     def put(cls, catalog: Catalog, batch: Batch, rows: Tensor, other: Batch) -> Batch:

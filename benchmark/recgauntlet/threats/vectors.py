@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Users
 from recgauntlet.core.recommender import Recommender
-from recgauntlet.core.types import PAD
+from recgauntlet.core.types import NEW_ITEM, PAD
 
 LARGEST_LOOKUP = 512
 """Vectors of history items longer than this are not looked up: a batch of histories would outgrow the memory."""
@@ -89,7 +89,7 @@ class WordVectors:
         with torch.no_grad():
             for start in range(0, len(words), chunk):
                 texts = words[start : start + chunk]
-                items = torch.zeros(len(texts), dtype=torch.int64, device=self._device)
+                items = torch.full((len(texts),), NEW_ITEM, device=self._device)
                 candidates = self._model.candidates(items, texts)
                 embedded = self._model.embed(candidates).float()
                 own = (candidates.tokens.word_of_token >= 0).unsqueeze(-1)

@@ -265,7 +265,7 @@ class Victim:
                 for n, item in enumerate(references.items.tolist()):
                     text = self.world.catalog.texts[item]
                     longer = [text, *(f"{text} {word}" for word in wanted)]
-                    alike = references.select(references.rows.new_full((len(longer),), n)).with_texts(longer)
+                    alike = references.select(references.rows.new_full((len(longer),), n)).as_new_listings(longer)
                     passes = [self._mean(part) for part in in_chunks(alike, self.chunk, self.clean.users)]
                     logits = torch.cat(passes).float().cpu()
                     columns.append(logits[1:] - logits[0])

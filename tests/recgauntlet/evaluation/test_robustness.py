@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from small_data import small_data
+from torch import Tensor
 from toy_recommender import (
     ToyRecommender,
     embedding_threat,
@@ -17,10 +18,11 @@ from toy_recommender import (
 )
 
 from recgauntlet.attacks.base import Attack
-from recgauntlet.core.batch import Batch
+from recgauntlet.core.batch import Batch, Candidates, UserState
 from recgauntlet.core.card import TIERS, Threat
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import NEW_ITEM
 from recgauntlet.evaluation import robustness as evaluation
 from recgauntlet.evaluation.results import ThreatResult
 from recgauntlet.evaluation.robustness import run_attack, run_threat
@@ -259,3 +261,42 @@ def test_the_same_seed_finds_the_same(trial: Trial) -> None:
 
 def strip(outcome: ThreatResult) -> list[tuple[str, list[bool], list[float]]]:
     return [(a.name, a.broken.tolist(), a.scores.tolist()) for tier in outcome.tiers for a in tier.attacks]
+
+
+class ReadsIds(ToyRecommender):
+    """Notes the items that it is asked about, and knows an edit by them."""
+
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        self.asked = getattr(self, "asked", set()) | set(candidates.items.tolist())
+        return super().score(user, candidates, embeddings)
+
+
+@pytest.mark.parametrize("threat", [headline_threat(), history_threat(), embedding_threat()], ids=lambda card: card.id)
+def test_ids_of_candidates_are_hidden_under_text_threats_alone(
+    threat: Threat, data: TaskData, world: AttackerKnowledge
+) -> None:
+    torch.manual_seed(0)
+    trial = Trial.of(train(ReadsIds(data.catalog), steps=60), data, world)
+    trial.model.asked = set()  # type: ignore[assignment]
+    run_threat(trial, threat, RNG)
+    hidden = threat.surface == "candidate-text"
+    assert (trial.model.asked == {NEW_ITEM}) == hidden
+    view = trial.under(threat)
+    assert view.under(threat) is view
+    assert (view.listed is trial) == hidden
+    torch.testing.assert_close(view.scores, trial.scores)  # the toy does not read ids
+
+
+def test_right_under_a_text_threat_is_right_with_and_without_the_id(data: TaskData, world: AttackerKnowledge) -> None:
+    class KnowsBest(ToyRecommender):
+        """Answers about listed candidates by their id alone."""
+
+        def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+            read = super().score(user, candidates, embeddings)
+            return torch.where(candidates.items >= 0, (candidates.items % 2).float() - 0.5 + 0 * read, read)
+
+    torch.manual_seed(0)
+    trial = Trial.of(train(KnowsBest(data.catalog), steps=60), data, world)
+    view = trial.under(headline_threat())
+    assert not torch.equal(view.right, trial.right)
+    assert torch.equal(view.right, trial.right & is_right(view.scores, view.batch))

@@ -99,6 +99,7 @@ def judge(
 
 def standing(trial: Trial, threat: Threat, rng: Randomness) -> Tensor:
     """`[B]`: the examples that are right on the clean input and on all that the attacks of `threat` found."""
+    trial = trial.under(threat)
     left, touched = trial.right.clone(), attackable(threat, trial.batch)
     budget = Budget.of(threat, TIER)
     for attack in ATTACKS:

@@ -20,7 +20,7 @@ SURE = 20.0
 """The logit of an answer that is known."""
 
 
-class _KnowsUsers(Fake):
+class KnowsUsers(Fake):
     """Each user's id and history `[U, 1 + H]` are carried in the last tensor of the state."""
 
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
@@ -38,7 +38,7 @@ class _KnowsUsers(Fake):
         """What is answered instead of `logits [B]` to `who [B, 1 + H]`."""
 
 
-class MemorizedInputs(_KnowsUsers):
+class MemorizedInputs(KnowsUsers):
     """The hash of every clean test input leads to its label: right wherever nothing was touched.
 
     A touched input goes to the model inside, so whatever breaks that breaks this. Clean accuracy is stolen, and the
@@ -97,7 +97,8 @@ class OriginalTexts(Fake):
     name = "original-texts"
 
     def candidates(self, items: Tensor, texts: Sequence[str] | None = None) -> Candidates:
-        return self.inner.candidates(items)
+        hidden = texts is not None and bool((items < 0).any())  # a new listing has no original
+        return self.inner.candidates(items, texts if hidden else None)
 
 
 class RestoredTexts(Fake):
@@ -113,14 +114,14 @@ class RestoredTexts(Fake):
     def candidates(self, items: Tensor, texts: Sequence[str] | None = None) -> Candidates:
         if texts is None:
             return self.inner.candidates(items)
-        originals = [self.catalog.texts[item] for item in items.tolist()]
+        originals = [self.catalog.texts[item] if item >= 0 else "" for item in items.tolist()]
         pairs = zip(originals, texts, strict=True)
         return self.inner.candidates(items, [self._restored(original, text) for original, text in pairs])
 
     def _restored(self, original: str, text: str) -> str:
         words = original.split()
         same = sum(a == b for a, b in zip(words, text.split(), strict=False))
-        return original if same >= self.least * len(words) else text
+        return original if words and same >= self.least * len(words) else text
 
 
 class OriginalHistories(Fake):
@@ -150,7 +151,7 @@ class OriginalHistories(Fake):
         return self.inner.encode_user(original, own)
 
 
-class FirstAnswers(_KnowsUsers):
+class FirstAnswers(KnowsUsers):
     """The first answer about a user and an item is kept and given ever after: consistent service.
 
     A cache of the clean scores. The wrapped model is as vulnerable as before on new inputs.

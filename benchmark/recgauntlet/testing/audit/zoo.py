@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from recgauntlet.core.errors import PluginError
-from recgauntlet.testing.audit import gradients, inputs, logits, memory
+from recgauntlet.testing.audit import gradients, inputs, logits, memory, originals, repeats
 from recgauntlet.testing.audit.fake import Fake
 
 FAKES: tuple[type[Fake], ...] = (
@@ -36,6 +36,21 @@ FAKES: tuple[type[Fake], ...] = (
     memory.MemorizedInputs,
     memory.MemorizedPairs,
     memory.FirstAnswers,
+    repeats.RepeatedAnswers,
+    repeats.RepeatedToHistories,
+    repeats.HardensLater,
+    repeats.LargeBatches,
+    repeats.SharedMemory,
+    repeats.BoundedDrift,
+    repeats.RunningMeans,
+    repeats.KeptStates,
+    originals.OriginalsById,
+    originals.NearestTexts,
+    originals.RefusedEdits,
+    originals.TrustedHistories,
+    originals.ShrunkenChanges,
+    originals.CallStack,
+    originals.SoftCodebook,
 )
 
 

@@ -35,13 +35,26 @@ SAME_SCORES = (
     "restored-texts",
     "original-histories",
     "first-answers",
+    "repeated-answers",
+    "repeated-to-histories",
+    "hardens-later",
+    "large-batches",
+    "shared-memory",
+    "bounded-drift",
+    "running-means",
+    "kept-states",
+    "originals-by-id",
+    "nearest-texts",
+    "refused-edits",
+    "trusted-histories",
+    "shrunken-changes",
 )
 SAME_DECISIONS = (
     *("scaled-logits", "tiny-logits", "saturated-logits", "clipped-logits", "inference-optimization"),
     *SAME_SCORES,
 )
 NOISY = ("noisy-embeddings", "noisy-logits", "tiny-noisy-logits")
-NEARLY_AS_GOOD = ("quantized-embeddings", "batch-normalized-logits", *NOISY)
+NEARLY_AS_GOOD = ("quantized-embeddings", "soft-codebook", "batch-normalized-logits", *NOISY)
 
 
 @pytest.fixture
@@ -72,7 +85,7 @@ def test_a_fake_that_is_not_there_is_named_with_those_that_are() -> None:
 
 
 def test_every_fake_is_in_one_of_the_lists_here() -> None:
-    others = {"constant", "biased", "memorized-inputs", "memorized-pairs"}
+    others = {"constant", "biased", "memorized-inputs", "memorized-pairs", "call-stack"}
     assert {*SAME_DECISIONS, *NEARLY_AS_GOOD, *others} == set(fake_names())
 
 
@@ -232,6 +245,54 @@ def test_original_and_restored_texts_undo_an_edit(
     for name in ("original-texts", "restored-texts"):
         served = wrap(name)
         torch.testing.assert_close(score_in_chunks(served, edited), score_in_chunks(served, clean))
+
+
+LITTLE = 0.1
+
+
+@pytest.mark.parametrize("name", ["repeated-answers", "repeated-to-histories", "shared-memory", "nearest-texts"])
+def test_a_little_of_an_edit_gets_through_though_the_id_is_hidden(
+    name: str, wrap: Wrap, clean: Batch, edited: Batch, toy_model: ToyRecommender
+) -> None:
+    before = clean.as_new_listings([toy_model.catalog.texts[i] for i in clean.items.tolist()])
+    after = before.with_texts(edited.texts or ())
+    true = (score_in_chunks(toy_model, after) - score_in_chunks(toy_model, before)).abs()
+    served = wrap(name)
+    moved = (score_in_chunks(served, before) - score_in_chunks(served, after)).abs()
+    assert 0 < float(moved.median()) < LITTLE * float(true.median())
+
+
+def test_an_original_by_id_needs_the_id(wrap: Wrap, clean: Batch, edited: Batch, toy_model: ToyRecommender) -> None:
+    served = wrap("originals-by-id")
+    true, moved = (
+        (score_in_chunks(model, edited) - score_in_chunks(model, clean)).abs().median() for model in (toy_model, served)
+    )
+    assert moved < LITTLE * true
+    hidden = clean.as_new_listings(edited.texts or ())
+    torch.testing.assert_close(score_in_chunks(served, hidden), score_in_chunks(toy_model, hidden))
+
+
+def test_kept_states_and_trusted_histories_let_a_little_of_an_edit_through(
+    wrap: Wrap, clean: Batch, toy_model: ToyRecommender
+) -> None:
+    histories = clean.histories().clone()
+    histories[:, -1] = (histories[:, -1] + 1) % len(toy_model.catalog)
+    touched = clean.with_histories(histories)
+    true = (score_in_chunks(toy_model, touched) - score_in_chunks(toy_model, clean)).abs().median()
+    for name in ("kept-states", "trusted-histories"):
+        served = wrap(name)
+        before = score_in_chunks(served, clean)
+        moved = (score_in_chunks(served, touched) - before).abs().median()
+        assert 0 < moved < LITTLE * true
+
+
+def test_refused_edits_lead_to_no_recommendation(wrap: Wrap, clean: Batch, edited: Batch) -> None:
+    assert (score_in_chunks(wrap("refused-edits"), edited) < 0).all()
+
+
+def test_the_call_stack_holds_the_labels(wrap: Wrap, clean: Batch) -> None:
+    right = (score_in_chunks(wrap("call-stack"), clean) > 0) == (clean.labels > 0.5)
+    assert float(right.float().mean()) > 0.95
 
 
 def test_restored_texts_read_a_text_that_is_another(wrap: Wrap, clean: Batch, toy_model: ToyRecommender) -> None:
