@@ -96,7 +96,8 @@ def check_fingerprint(card: TrackCard, found: DataPrint, where: str) -> None:
         where=where,
         field="fingerprint",
         remedy="this is another version of the data, or a changed file: fetch the original again "
-        "(recgauntlet data fetch), or bring your own as a task of its own (docs/extend/task.md)",
+        "(recgauntlet data fetch), or bring your own as a task of its own (docs/extend/task.md). If the card "
+        f'and the change are yours, write fingerprint = "{found.sha256}"',
     )
 
 

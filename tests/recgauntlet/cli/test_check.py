@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -70,8 +72,21 @@ def test_an_attack_of_the_suite_goes_by_its_name(call: Call) -> None:
     assert "tried on l2, linf" in text
 
 
-def test_a_card_of_ones_own_is_a_task(call: Call) -> None:
-    card = Path(__file__).resolve().parents[3] / "examples" / "own-data" / "bookshop.toml"
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "own-data"
+
+
+def test_the_example_of_own_data_conforms(call: Call) -> None:
+    code, text, _ = call(str(EXAMPLE / "bookshop.toml"))
+    assert code == 0
+    assert f"conforms: {len(rules('tasks'))} passed" in text
+
+
+def test_a_card_of_ones_own_is_a_task(call: Call, tmp_path: Path) -> None:
+    folder = shutil.copytree(EXAMPLE, tmp_path / "own")
+    card = folder / "bookshop.toml"
+    text = card.read_text(encoding="utf-8")
+    demo = text[text.index("[tracks.demo]") : text.index("[[threats]]")]
+    card.write_text(re.sub('fingerprint = "[0-9a-f]+"', 'fingerprint = ""', text.replace(demo, "")), encoding="utf-8")
     code, text, _ = call(str(card), "--expect-failure", "card=it has no demo track")
     assert code == 1
     assert 'write fingerprint = "' in text

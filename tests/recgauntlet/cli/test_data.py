@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -75,9 +77,31 @@ def test_check_compares_with_the_card_and_looks_at_the_cache(cache: Path) -> Non
 
 def test_a_card_of_ones_own_is_a_task(cache: Path) -> None:
     assert "80 items" in good("fetch", str(EXAMPLE))
-    assert "the card names none" in good("check", str(EXAMPLE))
-    assert "intact" in good("check", str(EXAMPLE))
-    assert fault("path", str(EXAMPLE)).field == "fingerprint"
+    checked = good("check", str(EXAMPLE))
+    assert "as on the card" in checked
+    assert "intact" in checked
+    assert Path(good("path", str(EXAMPLE)).strip()).is_file()
+
+
+def test_a_card_without_a_fingerprint_takes_the_tables_as_they_are(cache: Path, tmp_path: Path) -> None:
+    card = shutil.copytree(EXAMPLE.parent, tmp_path / "own") / EXAMPLE.name
+    text = card.read_text(encoding="utf-8")
+    card.write_text(re.sub('fingerprint = "[0-9a-f]+"', 'fingerprint = ""', text), encoding="utf-8")
+    assert "80 items" in good("fetch", str(card))
+    assert "the card names none" in good("check", str(card))
+    assert fault("path", str(card)).field == "fingerprint"
+
+
+def test_changed_tables_are_refused_with_the_fingerprint_to_write(cache: Path, tmp_path: Path) -> None:
+    card = shutil.copytree(EXAMPLE.parent, tmp_path / "own") / EXAMPLE.name
+    items = tmp_path / "own" / "items.csv"
+    items.write_text(items.read_text(encoding="utf-8").replace("Growing Roses", "Growing Lilies"), encoding="utf-8")
+    error = fault("fetch", str(card))
+    assert error.field == "fingerprint"
+    (found,) = re.findall('write fingerprint = "([0-9a-f]{64})"', error.remedy)
+    text = card.read_text(encoding="utf-8")
+    card.write_text(re.sub('fingerprint = "[0-9a-f]+"', f'fingerprint = "{found}"', text), encoding="utf-8")
+    assert "80 items" in good("fetch", str(card))
 
 
 def test_an_unknown_task_stops_before_anything_is_fetched(cache: Path) -> None:
