@@ -37,6 +37,11 @@ class Nameless(Step):
     name = ""
 
 
+class DoesNothing(Attack):
+    name = "does-nothing"
+    surface = "embedding"
+
+
 class SaysOne(Step):
     def supports(self, budget: Budget) -> bool:
         return 1 if super().supports(budget) else 0  # type: ignore[return-value]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgauntlet import Batch, Between, Candidates, Catalog, Tokens, Users, UserState
+from recgauntlet import Batch, Between, Candidates, Catalog, Recommender, Tokens, Users, UserState
 from recgauntlet.core.search_space import SearchSpace
 from recgauntlet.core.types import PAD, Scalar, Surface
 from recgauntlet.testing.tiny_models import TinyTitles, masked_mean
@@ -20,6 +20,12 @@ from recgauntlet.testing.tiny_models import TinyTitles, masked_mean
 class TakesAnything(TinyTitles):
     def __init__(self, catalog: Catalog, *, token_length: int, **more: Scalar) -> None:
         super().__init__(catalog, token_length=token_length)
+
+
+class LacksTwoMethods(Recommender):
+    surfaces: ClassVar[frozenset[Surface]] = TinyTitles.surfaces
+    recipe = TinyTitles.recipe
+    tokenize, embed, embed_history = TinyTitles.tokenize, TinyTitles.embed, TinyTitles.embed_history
 
 
 class CrashesInTraining(TinyTitles):

@@ -107,6 +107,27 @@ def not_a(plugin: Plugin, expected: str) -> PluginError:
     )
 
 
+def abstract_methods(value: Any) -> list[str]:
+    """The methods that a class must still define, each as its first line; empty of anything that is no class."""
+    left = sorted(getattr(value, "__abstractmethods__", ()))
+    return [f"def {name}({', '.join(_arguments(getattr(value, name)))})" for name in left]
+
+
+def _arguments(method: Any) -> list[str]:
+    parameters = inspect.signature(method).parameters.values()
+    return [str(parameter.replace(annotation=parameter.empty)) for parameter in parameters]
+
+
+def check_complete(plugin: Plugin) -> None:
+    """PluginError where the plugin's class leaves methods of its contract undefined."""
+    if left := abstract_methods(plugin.value):
+        raise PluginError(
+            f"{plugin.name!r} does not define {' and '.join(name.split('(')[0].removeprefix('def ') for name in left)}",
+            where=plugin.distribution,
+            remedy=f"write into the class {plugin.value.__name__}: {'; '.join(left)}",
+        )
+
+
 def whose(kind: Kind, name: str) -> tuple[str, str]:
     """The distribution that registers a name, and its version, without loading anything of it."""
     entry = _entries(kind).get(name)

@@ -14,7 +14,7 @@ from recgauntlet.attacks.base import Attack, find_attack
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import TIERS, Threat, Tier
 from recgauntlet.core.errors import PluginError, RecordError
-from recgauntlet.core.plugins import Plugin
+from recgauntlet.core.plugins import Plugin, check_complete
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.source import source_of
 from recgauntlet.core.spec import Options
@@ -200,6 +200,7 @@ def _outcome(trial: Trial, budget: Budget, robust: BoolArray, index: Tensor, att
 
 
 def _made(plugin: Plugin, options: Options) -> Attack:
+    check_complete(plugin)
     chosen = merged_options(plugin, options)
     try:
         attack: Attack = plugin.value(**chosen)

@@ -88,6 +88,8 @@ class Check:
             raise ConformanceError(f"it raised {described(error)}", self.remedy) from error
 
 
+CONSTRUCTOR = "constructor"
+"""The check that reports that no object can be made."""
 Tested = TypeVar("Tested")
 AnySubject = TypeVar("AnySubject", bound="Subject[Any]")
 
@@ -101,17 +103,21 @@ class Subject(Generic[Tested]):
     name: str = ""
     """The registered one; empty for an object that was handed in."""
 
+    def make_object(self) -> None:
+        """Make an object of the plugin, if it is a class; the check `constructor` reports an error."""
+
     def try_out(self) -> None:
         """Do what most checks need to work, if there is such a thing; the check `runs` reports an error."""
 
     @cached_property
     def failure(self) -> Exception | None:
         """What the plugin raises when it is tried out; None where it works."""
-        try:
-            self.try_out()
-        except Exception as error:  # a plugin may fail in any way
-            return error
-        return None
+        return _raised(self.try_out)
+
+    @cached_property
+    def unbuilt(self) -> Exception | None:
+        """What the plugin raises when an object of it is made; None where it can be made."""
+        return _raised(self.make_object)
 
     @cached_property
     def globals_before(self) -> Globals:
@@ -138,7 +144,8 @@ class Subject(Generic[Tested]):
 class Rule(Generic[AnySubject]):
     """A check of any plugin of a kind: `body` is a plain function, its docstring says what it looks at.
 
-    One that `needs_run` is skipped where the plugin does not run at all, so that one fault is told once.
+    One that `needs_run` is skipped where the plugin does not run at all, and all but the check of the constructor where
+    no object of it can be made, so that one fault is told once.
     """
 
     body: Callable[[AnySubject], str | None]
@@ -160,6 +167,8 @@ class Rule(Generic[AnySubject]):
 
         def run() -> str | None:
             _ = subject.globals_before  # everything of the plugin is imported by now, and nothing has run
+            if self.name != CONSTRUCTOR and subject.unbuilt is not None:
+                raise CheckSkipped(f"the check {CONSTRUCTOR} fails")
             if self.needs_run and subject.failure is not None:
                 raise CheckSkipped("the check runs fails")
             return self.body(subject)
@@ -173,6 +182,14 @@ def rule(remedy: str, *, needs_run: bool = True) -> Callable[[Callable[[AnySubje
     `remedy` says what to change where it fails, unless the failure itself says something closer.
     """
     return lambda body: Rule(body, remedy, needs_run)
+
+
+def _raised(work: Callable[[], object]) -> Exception | None:
+    try:
+        work()
+    except Exception as error:  # a plugin may fail in any way
+        return error
+    return None
 
 
 def described(error: Exception) -> str:

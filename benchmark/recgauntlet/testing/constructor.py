@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from recgauntlet.core.plugins import abstract_methods
 from recgauntlet.core.search_space import Between, OneOf
 from recgauntlet.core.types import Scalar
 from recgauntlet.testing.check import require
@@ -16,10 +17,14 @@ PLAIN = (bool, int, float, str, type(None))
 
 
 def require_constructor(plugin: type, positional: tuple[str, ...] = (), given: tuple[str, ...] = ()) -> None:
-    """ConformanceError unless the constructor takes `positional`, the keywords `given`, and others with plain defaults.
+    """ConformanceError unless the class is complete and its constructor takes `positional`, the keywords `given`, and
+    others with plain defaults.
 
     `given` are the keyword-only arguments that the harness passes and that need no default.
     """
+    left = abstract_methods(plugin)
+    names = " and ".join(line.split("(")[0].removeprefix("def ") for line in left)
+    require(not left, f"the class does not define {names}", f"write into the class: {'; '.join(left)}")
     found = list(inspect.signature(plugin).parameters.values())
     in_order = [p.name for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     require(

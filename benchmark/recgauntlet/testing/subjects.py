@@ -60,6 +60,9 @@ class TrainedSubject(Subject[Tested], ABC):
 class DefenseSubject(TrainedSubject[type[Defense]]):
     """A defense under test."""
 
+    def make_object(self) -> None:
+        self.make()
+
     def make(self, **options: Scalar) -> Defense:
         """A new object, prepared for the tiny task."""
         defense = self.plugin(**{**self.options, **options})
@@ -107,6 +110,9 @@ class ModelSubject(TrainedSubject[type[Recommender]]):
     @cached_property
     def weights(self) -> dict[str, Tensor]:
         return weights_of(self.model)
+
+    def make_object(self) -> None:
+        self.build(0)
 
     def try_out(self) -> None:
         found = scores(self.model, self.batch)
@@ -167,6 +173,9 @@ class AttackSubject(Subject[type[Attack]]):
         if not found:
             raise CheckSkipped("the attack supports none of the threats that it is tried on")
         return found
+
+    def make_object(self) -> None:
+        self.make()
 
     def make(self, **options: Scalar) -> Attack:
         """A new object."""

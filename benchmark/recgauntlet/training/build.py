@@ -12,7 +12,7 @@ import torch
 from recgauntlet.core.card import RANKING_TIER, Tier
 from recgauntlet.core.dataset import Pairs, TaskData, TrainingPeriod
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.plugins import BUILT_IN, Plugin, whose
+from recgauntlet.core.plugins import BUILT_IN, Plugin, check_complete, whose
 from recgauntlet.core.recommender import Origin, Recommender, TrainingRecipe, constructor_defaults, find_model
 from recgauntlet.core.rng import Randomness, derive
 from recgauntlet.core.source import source_of
@@ -64,6 +64,7 @@ def open_cell(spec: CellSpec, task: Task | None = None) -> OpenCell:
     task = task or find_task_or_card(spec.task)
     sources = sources_of(spec)
     model, defense = find_model(spec.model), find_defense(spec.defense)
+    check_complete(model)
     options = merged_options(model, spec.model_options, tuned_values(model, "model", spec))
     chosen = merged_options(defense, spec.defense_options, tuned_values(defense, "defense", spec))
     made: Defense = defense.value(**chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,19 +23,33 @@ no-attack = broken_package:Attack
 [recgauntlet.commands]
 no-command = broken_package:command
 """
+HALF = """\
+from recgauntlet_baselines.models.nrms import NRMS
+from recgauntlet import Recommender
+
+class Half(Recommender):
+    surfaces, recipe = NRMS.surfaces, NRMS.recipe
+    tokenize, embed, embed_history, encode_user = NRMS.tokenize, NRMS.embed, NRMS.embed_history, NRMS.encode_user
+"""
 BUILT_IN = {"tasks": "video-watch", "models": "nrms", "defenses": "pgd", "attacks": "suite "}
+
+
+def install(directory: Path, name: str, source: str, entries: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package of one module, for this process and those that it starts."""
+    about = directory / f"{name}-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+    (about / "entry_points.txt").write_text(entries, encoding="utf-8")
+    (directory / f"{name}.py").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(directory)
+    monkeypatch.setenv("PYTHONPATH", str(directory), prepend=os.pathsep)
+    plugins._entries.cache_clear()
 
 
 @pytest.fixture(params=["def broken(:\n", "import sys\nsys.exit(3)\n", "raise OSError('[red]no luck')\n"])
 def broken_package(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An installed package with one plugin of each kind, whose module fails when it is imported."""
-    about = tmp_path / "site" / "broken_package-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-package\nVersion: 1.0\n", encoding="utf-8")
-    (about / "entry_points.txt").write_text(BROKEN, encoding="utf-8")
-    (about.parent / "broken_package.py").write_text(request.param, encoding="utf-8")
-    monkeypatch.syspath_prepend(about.parent)
-    plugins._entries.cache_clear()
+    install(tmp_path / "site", "broken_package", request.param, BROKEN, monkeypatch)
     yield
     plugins._entries.cache_clear()
 
@@ -69,3 +84,15 @@ def test_a_defense_of_another_package_is_listed_beside_the_built_in_ones(run: Ru
     assert "recgauntlet-test-plugins 1.0" in text
     assert "'not-importable' cannot be loaded" in text
     assert "'no-defense' is registered but is not a subclass of recgauntlet.Defense" in text
+
+
+def test_a_model_that_lacks_a_method_ends_a_run_before_it_begins(
+    call: Call, tmp_path: Path, tiny_card: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path / "site", "half_package", HALF, "[recgauntlet.models]\nhalf = half_package:Half\n", monkeypatch)
+    code, out, err = call("run", "--task", tiny_card, "--model", "half", "--offline")
+    plugins._entries.cache_clear()
+    assert (code, out) == (2, "")
+    assert "half_package: 'half' does not define score" in err
+    assert "write into the class Half: def score(self, user, candidates, embeddings=None)" in err
+    assert not (tmp_path / "results").exists()

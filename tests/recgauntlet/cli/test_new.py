@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -17,6 +18,9 @@ from hypothesis import strategies as st
 
 from recgauntlet.cli.scaffold.names import KINDS, Kind, names_of
 from recgauntlet.core.errors import PluginError
+from recgauntlet.core.recommender import constructor_defaults
+from recgauntlet.leaderboard import bibtex
+from recgauntlet.testing.constructor import require_search_space
 
 ROOT = Path(__file__).resolve().parents[3]
 LONGEST = "a-name-that-is-as-long-as-one-may-ever-be"[:40]
@@ -53,6 +57,20 @@ def test_generated_code_is_in_good_style_whatever_the_name(kind: Kind, name: str
         command = [sys.executable, "-m", "ruff", *words, "--no-cache", "."]
         done = subprocess.run(command, cwd=tmp_path / name, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", ["defense", "model", "attack"])
+def test_a_new_class_is_cited_and_can_be_tuned(kind: Kind, call: Call, tmp_path: Path) -> None:
+    call(kind, "brand-new")
+    plugin = runpy.run_path(str(tmp_path / "brand-new" / "brand_new.py"))["BrandNew"]
+    (entry,) = bibtex.parse(plugin.citation)
+    assert (entry.key, entry.kind) == ("brand-new", "misc")
+    readme = (tmp_path / "brand-new" / "README.md").read_text(encoding="utf-8")
+    assert "`citation`" in readme
+    if kind != "attack":
+        assert plugin.search_space
+        assert require_search_space(plugin, constructor_defaults(plugin))
+        assert f"recgauntlet tune --task video-watch --{kind} brand-new --to tuned.toml" in readme
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -44,6 +44,7 @@ BROKEN: tuple[tuple[Kind, Any, str, str], ...] = (
     ("defenses", broken_defenses.KeepsLosses, "resources", "every step leaves"),
     ("defenses", broken_defenses.NeverStops, "resources", "251 x the forward"),
     ("models", broken_models.TakesAnything, "constructor", "**kwargs (more)"),
+    ("models", broken_models.LacksTwoMethods, "constructor", "does not define encode_user and score"),
     ("models", broken_models.CrashesInTraining, "runs", "expected more than one value"),
     ("models", broken_models.CountsWordsFromOne, "tokens", "name the words [1, 2"),
     ("models", broken_models.DividesByNothing, "shapes", "for a user without history"),
@@ -86,6 +87,7 @@ BROKEN: tuple[tuple[Kind, Any, str, str], ...] = (
     ("tasks", broken_tasks.task(broken_tasks.copied_users, train_pairs=200), "no-leakage", "are training examples too"),
     ("tasks", broken_tasks.task(broken_tasks.writes_a_log), "leaves-nothing", "the file loading.log was written"),
     ("attacks", broken_attacks.Nameless, "constructor", "its name is ''"),
+    ("attacks", broken_attacks.DoesNothing, "constructor", "does not define perturb"),
     ("attacks", broken_attacks.SaysOne, "supports", "supports gives 1"),
     ("attacks", broken_attacks.Crashes, "runs", "IndexError"),
     ("attacks", broken_attacks.Clips, "hyper-parameters", "length=1.0 became the attribute 0.9"),
@@ -134,3 +136,12 @@ def test_a_plugin_that_breaks_one_rule_fails_this_check_alone(
 @pytest.mark.parametrize(("kind", "plugin"), HONEST)
 def test_what_the_broken_ones_are_made_of_passes(kind: Kind, plugin: Any) -> None:
     assert {o.status for o in run_checks(checks_for(kind, plugin))} <= {"passed", "skipped"}
+
+
+def test_a_missing_method_is_told_once_with_its_first_line() -> None:
+    outcomes = run_checks(checks_for("models", broken_models.LacksTwoMethods))
+    (failed,) = (outcome for outcome in outcomes if outcome.status == "failed")
+    lines = "def encode_user(self, users, embeddings=None); def score(self, user, candidates, embeddings=None)"
+    assert failed.remedy == f"write into the class: {lines}"
+    assert {o.words for o in outcomes if o.status == "skipped"} == {"the check constructor fails"}
+    assert len([o for o in outcomes if o.status == "skipped"]) == len(outcomes) - 1
