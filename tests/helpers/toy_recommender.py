@@ -128,6 +128,14 @@ class ToyRecommender(Recommender):
         return self.gain * ((user.tensors[0] * pooled).sum(dim=1) + self.bias)
 
 
+class LinearRecommender(ToyRecommender):
+    """A score that is linear in the candidate's embeddings: the mean of the real tokens."""
+
+    def pool(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        real = mask.unsqueeze(-1).to(embeddings.dtype)
+        return (embeddings * real).sum(dim=1) / real.sum(dim=1).clamp(min=1.0)
+
+
 def train(model: ToyRecommender, steps: int = 120) -> ToyRecommender:
     """Plain training on drawn batches; about a second."""
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)

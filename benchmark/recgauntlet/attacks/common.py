@@ -12,6 +12,10 @@ FALLEN = 1e-3
 """How far past 0 a logit must be before a search stops: rounding in the evaluator's scoring must not undo it."""
 
 
+LEAST_QUERIES = 8
+"""Queries an edit with which a search that ranks edits begins to pay; with fewer it tries random inputs instead."""
+
+
 def wrong_way(batch: Batch) -> Tensor:
     """`[B]`: +1 where the label is 0 (push the logit up), -1 where it is 1 (push it down)."""
     return 1.0 - 2.0 * batch.labels

@@ -13,8 +13,9 @@ from recgauntlet.attacks.embedding.pgd import FGM, FGSM, PGD, RandomEmbedding
 from recgauntlet.attacks.embedding.square import Square
 from recgauntlet.attacks.history.greedy import HistoryGradient, HistoryQuery, RandomHistory
 from recgauntlet.attacks.surrogate import SurrogateInputs
-from recgauntlet.attacks.text.greedy import CharacterGradient, CharacterSwap, RandomText, WordGradient, WordQuery
+from recgauntlet.attacks.text.greedy import CharacterGradient, CharacterSwap, WordGradient, WordQuery
 from recgauntlet.attacks.text.keywords import Keywords
+from recgauntlet.attacks.text.random import RandomText
 from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.core.card import Threat
 from recgauntlet.core.protocol import evaluator
@@ -52,8 +53,8 @@ def suite_attacks() -> tuple[Attack, ...]:
         RandomText(),
         HistoryGradient(),
         HistoryQuery(),
-        HistoryGradient(beam=8, moves=32, name="history-gradient-beam"),
-        HistoryQuery(beam=4, name="history-query-beam"),
+        HistoryGradient(beam=4, moves=120, name="history-gradient-beam"),
+        HistoryQuery(beam=4, moves=120, name="history-query-beam"),
         RandomHistory(),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from recgauntlet.cli.progress import OneBar
 from recgauntlet.core.card import Track
 from recgauntlet.core.files import write_atomically
 from recgauntlet.core.spec import TWIN, CellSpec
-from recgauntlet.testing.audit.run import MARGIN, Audit, Measured, train_subject
+from recgauntlet.evaluation.exhaustive import Gap
+from recgauntlet.testing.audit.run import MARGIN, Audit, Measured, subject_gaps, train_subject
 from recgauntlet.testing.audit.run import audit as run_audit
 from recgauntlet.testing.audit.zoo import zoo
 
@@ -36,6 +38,9 @@ TRAINING_SHARE = 0.1
     type=click.IntRange(0),
     help="Transfer attacks from an undefended twin of this seed: harder for the suite. [the model inside the fakes]",
 )
+@click.option(
+    "--exhaustive", is_flag=True, help="Instead of fakes: compare the suite with a search of all legal edits."
+)
 @click.option("--out", type=PATH, help="Write the table as JSON too.")
 @data_options
 def audit(
@@ -46,6 +51,7 @@ def audit(
     examples: int,
     seed: int,
     twin_seed: int | None,
+    exhaustive: bool,
     out: Path | None,
     data: DataOptions,
 ) -> int:
@@ -56,12 +62,18 @@ def audit(
     is found out if its robust accuracy is within 2 points of that of the model inside, or if a gate flags it, so that
     it is not ranked. The honest model itself must pass every gate.
 
-    Exit code 1: a fake defense is not detected, or the honest model is flagged. docs/protocol.md lists the fakes.
+    With --exhaustive the undefended model is attacked twice under every threat that counts edits: by the suite, and by
+    a search that scores all that the verifier accepts (one edit exactly, two by a wide beam). The suite may miss one
+    point.
+
+    Exit code 1: a fake defense is not detected, the honest model is flagged, or the suite misses more.
+    docs/protocol.md lists the fakes.
 
     \b
     Examples:
       recgauntlet audit
       recgauntlet audit --fake noisy-logits,memorized-pairs --examples 150
+      recgauntlet audit --exhaustive --task video-watch
     """
     chosen = zoo(fakes)
     console = Console(highlight=False)
@@ -69,13 +81,31 @@ def audit(
     spec = CellSpec(task, track, model, TWIN, seed, Path(), sources(task), device="cpu")
     with OneBar(console) as bar:
         subject = train_subject(spec, examples, twin_seed=twin_seed, progress=bar.part(0.0, TRAINING_SHARE))
-        result = run_audit(subject, chosen, bar.part(TRAINING_SHARE, 1.0))
+        if exhaustive:
+            gaps = subject_gaps(subject, bar.part(TRAINING_SHARE, 1.0))
+        else:
+            result = run_audit(subject, chosen, bar.part(TRAINING_SHARE, 1.0))
+    if exhaustive:
+        return _report_gaps(console, gaps, out)
     print_audit(console, result)
     if out is not None:
         content = json.dumps(asdict(result) | {"sound": result.sound}, indent=1) + "\n"
         write_atomically(out, content.encode())
         console.print(f"table written to {out}", soft_wrap=True)
     return 0 if result.sound else 1
+
+
+def _report_gaps(console: Console, gaps: Sequence[Gap], out: Path | None) -> int:
+    """Print the table of the exhaustive search; the exit code."""
+    table = Table("threat", "edits", "clean", "suite", "exhaustive", "missed", box=None, pad_edge=False)
+    for gap in gaps:
+        shares = (f"{share:.1%}" for share in (gap.clean, gap.suite, gap.exhaustive))
+        table.add_row(gap.threat, str(gap.edits), *shares, f"{100 * gap.value:.1f}{'' if gap.passed else ' TOO MUCH'}")
+    console.print(table)
+    if out is not None:
+        write_atomically(out, (json.dumps([asdict(gap) for gap in gaps], indent=1) + "\n").encode())
+        console.print(f"table written to {out}", soft_wrap=True)
+    return 0 if all(gap.passed for gap in gaps) else 1
 
 
 def print_audit(console: Console, result: Audit) -> None:

@@ -18,7 +18,8 @@ from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.registry import threat_model
 
 LARGEST_GAP = 0.01
-"""By how much robust accuracy under the suite may exceed what an exhaustive search leaves."""
+"""By how much robust accuracy under the suite may exceed what an exhaustive search leaves, or by one example where the
+sample is smaller than 100."""
 _UNBOUNDED = 10**12
 
 
@@ -40,6 +41,11 @@ class Gap:
     def value(self) -> float:
         """What the suite misses."""
         return self.suite - self.together
+
+    @property
+    def passed(self) -> bool:
+        """Whether the suite misses next to nothing."""
+        return self.value <= max(LARGEST_GAP, 1 / max(1, self.examples)) + 1e-9
 
 
 def exhaustive_gaps(

@@ -6,7 +6,7 @@ the sequences of items, so the order of everything else is kept):
 - Only the last `window` items of the clean history may change; what is older stays.
 - A replacement is another item of the catalog with a cosine of at least `min_cosine` to what it replaces
   (frozen text encoder).
-- An item is inserted behind a clean item inside the window, and has that cosine to it.
+- An item is inserted behind another clean item inside the window, and has that cosine to it.
 - Only the operations that the threat names.
 - The width is fixed. Where the clean history fills it, insertions push the oldest items out, as a new click
   does; that costs no edit of its own.
@@ -205,7 +205,7 @@ def _distance(
         if may_insert and done > max(0, fixed):
             for j in band:
                 gains = j < len(after) and cost[j] < min(edits, cost[j + 1] - 1)
-                if gains and close(after[j], before[done - 1]):
+                if gains and after[j] != before[done - 1] and close(after[j], before[done - 1]):
                     cost[j + 1] = cost[j] + 1
         if done == len(before):
             break

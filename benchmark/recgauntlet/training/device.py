@@ -85,7 +85,8 @@ def make_deterministic(seed: int) -> None:
     """Seed torch's global generator and ask for deterministic kernels."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    # the same as torch.use_deterministic_algorithms, which imports the compiler: more than a second for nothing
+    torch.set_deterministic_debug_mode("warn" if torch.cuda.is_available() else "error")
     settings: Any = torch.utils.deterministic
     settings.fill_uninitialized_memory = False  # costs a tenth of the time, and nothing here reads such memory
 

@@ -17,8 +17,9 @@ from recgauntlet.attacks.embedding.ddn import DDN
 from recgauntlet.attacks.embedding.pgd import FGM, FGSM, PGD, RandomEmbedding
 from recgauntlet.attacks.embedding.square import Square
 from recgauntlet.attacks.history.greedy import HistoryGradient, HistoryQuery, RandomHistory
-from recgauntlet.attacks.text.greedy import CharacterSwap, RandomText, WordGradient, WordQuery
+from recgauntlet.attacks.text.greedy import CharacterSwap, WordGradient, WordQuery
 from recgauntlet.attacks.text.keywords import Keywords
+from recgauntlet.attacks.text.random import RandomText
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import TIERS, Threat
 from recgauntlet.core.rng import Randomness
@@ -61,6 +62,16 @@ def test_inputs_stay_inside_the_budget_and_change(
         verdict = verify(world, victim.scale, budget, batch, found)
         assert verdict.legal.all(), set(verdict.reasons)
         assert threat_model(threat).changed(world.catalog, batch, found).float().mean() > 0.5
+
+
+@pytest.mark.parametrize("queries", [1, 2, 3, 6])
+@pytest.mark.parametrize(("attack", "threat"), [case for case in CASES if threat_model(case[1]).is_discrete])
+def test_no_search_does_less_than_chance_with_as_few_queries(
+    run: Run, attack: Attack, threat: Threat, queries: int
+) -> None:
+    budget = replace(Budget.of(threat, "high"), queries=queries)
+    chance = RandomHistory(trials=queries) if threat.surface == "history" else RandomText(trials=queries)
+    assert (run(attack, budget)[1] > 0).sum() >= (run(chance, budget)[1] > 0).sum()
 
 
 @cases

@@ -8,8 +8,9 @@ from toy_recommender import Run, ToyRecommender, headline_threat, make_batch, ma
 
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.text.edits import Draft, Rules
-from recgauntlet.attacks.text.greedy import CharacterSwap, RandomText, WordGradient, WordQuery
+from recgauntlet.attacks.text.greedy import CharacterSwap, WordGradient, WordQuery
 from recgauntlet.attacks.text.keywords import Keywords
+from recgauntlet.attacks.text.random import RandomText
 from recgauntlet.attacks.transfer import Transfer
 from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.dataset import Catalog

@@ -10,6 +10,7 @@ import torch
 from small_data import small_data
 from torch import Tensor
 from toy_recommender import (
+    LinearRecommender,
     ToyRecommender,
     embedding_threat,
     headline_threat,
@@ -33,16 +34,6 @@ from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import AttackerKnowledge
 
 RNG = Randomness(0, "test")
-
-
-class LinearRecommender(ToyRecommender):
-    """A score that is linear in the candidate's embeddings: the mean of the real tokens."""
-
-    def pool(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        real = mask.unsqueeze(-1).to(embeddings.dtype)
-        return (embeddings * real).sum(dim=1) / real.sum(dim=1).clamp(min=1.0)
-
-
 THREATS = [embedding_threat(queries=30), headline_threat(40), stuffing_threat(100), history_threat(40)]
 
 

@@ -208,7 +208,7 @@ def history(clean: list[int], perturbed: list[int], edits: int = 2, threat: Hist
         ([PAD, 0, 3, 1], [0, 3, 1, 2], True),  # an insertion
         ([PAD, 0, 3, 1], [PAD, PAD, PAD, 3], True),  # two deletions
         ([PAD, 0, 1, 2], [PAD, 0, 1, 3], False),  # not like the replaced one, nor like what stands before
-        ([PAD, 0, 3, 1], [PAD, 0, 3, 3], True),  # the newest deleted, another inserted behind one like it
+        ([PAD, 0, 3, 1], [PAD, 0, 3, 4], True),  # the newest deleted, another inserted behind one like it
         ([PAD, 0, 3, 3], [0, 3, 3, 1], False),  # no item like the inserted one beside it
         ([PAD, 0, 3, 1], [PAD, 2, 4, 2], False),  # three replacements
         ([PAD, 0, 3, 3], [PAD, 3, 3, 0], False),  # another order

@@ -291,7 +291,7 @@ def legal_rows(close: np.ndarray, threat: HistoryThreat, edits: int, row: Sequen
     catalog = range(len(close))
 
     def insertions(gap: int, left: int) -> Iterator[tuple[int, ...]]:
-        fitting = [item for item in catalog if gap and close[item, items[gap - 1]]]
+        fitting = [item for item in catalog if gap and item != items[gap - 1] and close[item, items[gap - 1]]]
         most = left if "insert" in threat.operations and gap > first else 0
         for count in range(most + 1):
             yield from itertools.product(fitting, repeat=count)

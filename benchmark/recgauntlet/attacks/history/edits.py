@@ -18,7 +18,7 @@ from recgauntlet.core.card import HistoryThreat
 from recgauntlet.core.types import PAD
 
 REPLACE, INSERT, DELETE = 0, 1, 2
-_PER_PLACE = 3
+_PER_PLACE = 12
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from recgauntlet.attacks.base import Attack
-from recgauntlet.attacks.common import BestSoFar, first_of_each, rank_within, worst_first, wrong_way
+from recgauntlet.attacks.common import (
+    LEAST_QUERIES,
+    BestSoFar,
+    first_of_each,
+    rank_within,
+    worst_first,
+    wrong_way,
+)
 from recgauntlet.attacks.history.edits import (
     DELETE,
     INSERT,
@@ -137,6 +144,9 @@ class _BeamHistory(HistoryAttack):
     def _search(
         self, victim: Victim, batch: Batch, threat: HistoryThreat, edits: int, public: Tensor, rng: Randomness
     ) -> Tensor:
+        queries = int(victim.remaining(batch.example_ids).max())
+        if queries < LEAST_QUERIES * edits:
+            return RandomHistory(trials=queries)._search(victim, batch, threat, edits, public, rng)
         clean = batch.histories()
         width = clean.shape[1]
         best, chosen = BestSoFar(batch), clean.clone()

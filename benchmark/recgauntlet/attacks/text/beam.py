@@ -9,8 +9,9 @@ from typing import ClassVar
 import torch
 
 from recgauntlet.attacks.base import Attack
-from recgauntlet.attacks.common import BestSoFar
+from recgauntlet.attacks.common import LEAST_QUERIES, BestSoFar
 from recgauntlet.attacks.text.edits import Draft, Rules
+from recgauntlet.attacks.text.random import RandomText
 from recgauntlet.attacks.text.search_step import Memory, SearchStep
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
@@ -51,6 +52,8 @@ class BeamText(Attack):
         rules = Rules.of(victim.world, budget)
         if not len(batch) or not rules.any_edit:
             return batch
+        if budget.queries < LEAST_QUERIES * self._most_edits(budget):
+            return RandomText(trials=budget.queries).perturb(victim, batch, budget, rng)
         clean = rules.drafts(victim.world, batch)
         chosen, best = list(clean), BestSoFar(batch)
         turns = max(self._edits_left(rules, draft) for draft in clean)
@@ -93,7 +96,11 @@ class BeamText(Attack):
         return plan
 
     def supports(self, budget: Budget) -> bool:
-        return (budget.characters if self.edits == "characters" else budget.amount) >= 1
+        return self._most_edits(budget) >= 1
+
+    def _most_edits(self, budget: Budget) -> int:
+        """How many words may be changed in the way of this search."""
+        return budget.characters if self.edits == "characters" else int(budget.amount)
 
     def _edits_left(self, rules: Rules, draft: Draft) -> int:
         """How many more words may be changed in the way of this search."""

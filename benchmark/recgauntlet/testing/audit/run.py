@@ -15,13 +15,17 @@ from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import CardError
 from recgauntlet.core.plugins import each
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.rng import Randomness
 from recgauntlet.core.spec import TWIN, CellSpec
 from recgauntlet.core.task import find_task
 from recgauntlet.core.types import Progress
 from recgauntlet.data.prepare import prepare
+from recgauntlet.evaluation.exhaustive import Gap, exhaustive_gaps
 from recgauntlet.evaluation.gauntlet import GauntletResult, run_gauntlet
 from recgauntlet.evaluation.sanity_checks import failed
+from recgauntlet.evaluation.setup import Trial
 from recgauntlet.testing.audit.fake import Fake
+from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.training.build import open_cell, train_cell
 
 MARGIN = 0.02
@@ -135,6 +139,18 @@ def with_all_surfaces(card: TaskCard, surfaces: frozenset[str]) -> TaskCard:
 def first_pairs(data: TaskData, pairs: int) -> TaskData:
     """`data` with the first `pairs` test pairs alone."""
     return replace(data, test=data.test.select(slice(pairs)))
+
+
+def subject_gaps(subject: Subject, progress: Progress = lambda what, share: None) -> tuple[Gap, ...]:
+    """What the suite misses of all legal edits, threat by threat, on the subject's model and test examples."""
+    model = subject.model.eval().requires_grad_(False)
+    trial = Trial.of(model, subject.data, AttackerKnowledge.of(subject.card, subject.data))
+    threats = [threat for threat in subject.card.threats if threat.surface in model.surfaces]
+    rng, gaps = Randomness(subject.seed, "evaluation"), list[Gap]()
+    for number, threat in enumerate(threats):
+        progress(threat.id, number / len(threats))
+        gaps += exhaustive_gaps(trial, threat, rng, sample=len(trial.batch))
+    return tuple(gaps)
 
 
 def audit(subject: Subject, fakes: Sequence[type[Fake]], progress: Progress = lambda what, share: None) -> Audit:

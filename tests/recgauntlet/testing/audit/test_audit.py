@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from recgauntlet.cli import audit as command
 from recgauntlet.cli import main
 from recgauntlet.core.task import find_task
+from recgauntlet.evaluation.exhaustive import Gap
 from recgauntlet.records.schema import Gate
 from recgauntlet.testing.audit import Audit, Subject, run
 from recgauntlet.testing.audit.run import first_pairs, verdict, with_all_surfaces
@@ -61,6 +63,28 @@ def test_the_first_pairs_are_kept(toy_subject: Subject) -> None:
     kept = first_pairs(toy_subject.data, 3).test
     assert len(kept) == 3
     assert kept.clicked.tolist() == toy_subject.data.test.clicked[:3].tolist()
+
+
+@pytest.mark.parametrize(("largest", "code"), [(1.0, 0), (-1.0, 1)])
+def test_the_command_compares_the_suite_with_all_legal_edits(
+    largest: float,
+    code: int,
+    toy_subject: Subject,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    few = replace(toy_subject, data=first_pairs(toy_subject.data, 5))
+    monkeypatch.setattr(command, "train_subject", lambda *_, **__: few)
+    monkeypatch.setattr(Gap, "passed", property(lambda gap: gap.value <= largest))
+    monkeypatch.setattr("sys.argv", ["recgauntlet", "audit", "--exhaustive", "--out", str(tmp_path / "gaps.json")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == code
+    assert ("TOO MUCH" in capsys.readouterr().out) == bool(code)
+    gaps = json.loads((tmp_path / "gaps.json").read_text(encoding="utf-8"))
+    assert {gap["edits"] for gap in gaps} == {1, 2}
+    assert all(gap["together"] <= gap["suite"] <= gap["clean"] for gap in gaps)
 
 
 @pytest.mark.parametrize(("switched_off", "code"), [(False, 0), (True, 1)])
