@@ -57,6 +57,9 @@ TEST_ADVANTAGE = 0.05
 DEEP = 1e-3
 """How wrong the twin must be for the next attack to leave an example alone."""
 
+LONGEST_WORD = 64
+"""Characters of the longest word that is misspelt: a word of `n` has at least `5 n` slips, each as long as the word,
+so time and memory grow with the square. Longer are web addresses and texts without spaces."""
 CURVE_POINTS = 8
 CURVE_REACH = 2
 """The last budget of a security curve, as a multiple of the high tier's."""

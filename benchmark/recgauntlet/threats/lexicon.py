@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recgauntlet.core.protocol import LONGEST_WORD
 from recgauntlet.core.types import FloatArray
 from recgauntlet.data.encoder import sentence_vectors, word_table
 
@@ -26,9 +27,6 @@ _MOST_POPULAR = 300
 _MOST_WORDS = 2000
 _LEAST_LETTERS = 3
 """A slip changes at most a third of a word, or it is no longer that word for a reader."""
-LONGEST_WORD = 64
-"""Characters of the longest word that is misspelt: a word of `n` has at least `5 n` slips, each as long as the word,
-so time and memory grow with the square. Longer are web addresses and texts without spaces."""
 _BLOCK = 512
 
 

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recgauntlet.attacks.suite import suite_ref
+from recgauntlet.core import protocol
 from recgauntlet.threats.lexicon import Lexicon, core_of, is_number, misspellings, parts_of
 
 TEXTS = (
@@ -119,9 +121,15 @@ def test_a_word_of_1500_characters_costs_no_memory(text: str) -> None:
     tracemalloc.stop()
 
 
-def test_the_longest_word_that_is_misspelt_has_64_characters() -> None:
+def test_the_longest_word_that_is_misspelt_has_64_characters_and_the_suite_is_named_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert protocol.LONGEST_WORD == 64
+    before = suite_ref().fingerprint
+    monkeypatch.setattr(protocol, "LONGEST_WORD", 65)
     assert len(misspellings("e" * 64)[0]) == 63
     assert misspellings("e" * 65) == ()
+    assert suite_ref().fingerprint != before
 
 
 def test_a_misspelling_is_no_other_word_and_needs_three_letters(lexicon: Lexicon) -> None:
