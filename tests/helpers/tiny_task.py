@@ -87,7 +87,7 @@ def write_task(folder: Path) -> Path:
         liked = [n for n in range(ITEMS) if n % len(topics) == user % len(topics)]
         others = [n for n in range(ITEMS) if n not in liked]
         chosen = [*rng.permutation(liked)[:9], *rng.permutation(others)[: TAKES - 9]]
-        times = rng.integers(0, 10_000_000, size=TAKES)
+        times = 1_600_000_000 + rng.integers(0, 10_000_000, size=TAKES)
         takes += [f"u{user},i{item},{time}" for item, time in zip(chosen, times, strict=True)]
     (folder / "items.csv").write_text("\n".join(items) + "\n", encoding="utf-8")
     (folder / "interactions.csv").write_text("\n".join(takes) + "\n", encoding="utf-8")
