@@ -58,8 +58,8 @@ def _read(value: object, row: int, path: Path) -> tuple[str, int]:
         try:
             return "ISO 8601", _since_1970(datetime.fromisoformat(text))
         except ValueError as error:
-            raise _fault(f"{text!r} is no time", row, path) from error
-    digits = number[1]
+            raise _fault(f"{text[:40]!r} is no time", row, path) from error
+    digits = number[1][:20]  # beyond every limit, and short enough for int()
     for form, unit in (("seconds", 1), ("milliseconds", 1000)):
         if EARLIEST * unit <= int(digits) < LATEST * unit:
             return form, int(digits) // unit
@@ -67,7 +67,7 @@ def _read(value: object, row: int, path: Path) -> tuple[str, int]:
         moment = _moment(digits, pattern) if len(digits) == length else None
         if moment is not None and EARLIEST <= _since_1970(moment) < LATEST:
             return form, _since_1970(moment)
-    raise _fault(f"{text!r} is no time between 1980 and 2100 in a known unit", row, path)
+    raise _fault(f"{text[:40]!r} is no time between 1980 and 2100 in a known unit", row, path)
 
 
 def _moment(digits: str, pattern: str) -> datetime | None:
