@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -41,7 +40,7 @@ def _environment() -> Environment:
         finalize=_printable,
     )
     environment.filters.update({function.__name__: function for function in _FILTERS})
-    environment.filters.update(reason=_reason, quoted=shlex.quote)
+    environment.filters.update(reason=_reason)
     environment.globals.update(
         TIERS=TIERS,
         RANKING_TIER=RANKING_TIER,

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+import tomli_w
 from pydantic import ConfigDict, TypeAdapter
 
 from recgauntlet.leaderboard.address import Board, RowAt, Scope, slug
@@ -105,6 +106,8 @@ def render_site(
         yield task.path, rendered("task.html.j2", common, root="../", here=task.path, task=task)
         for figure in task.figures:
             yield from ((f"figures/{name}", content) for name, content in figure.files.items())
+        if task.own and task.card:
+            yield task.card_file, tomli_w.dumps(task.card.model_dump(mode="json", exclude_none=True)).encode()
         if task.table.rows:
             yield from _downloads(board, task)
     for path, record in files_of.values():

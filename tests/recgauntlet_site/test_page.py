@@ -205,9 +205,9 @@ def test_the_headline_names_the_best_row_and_its_cost(page: Element) -> None:
 def test_the_commands_to_reproduce_it_are_quoted_for_a_shell(board: Board, shop: Element) -> None:
     about = read_page(board.files["about.html"])
     commands = [pre.text() for pre in about.all("pre", class_="command")]
-    (command,) = [text for text in commands if "--task shop" in text and "--track standard" in text]
+    (command,) = [text for text in commands if "--model '<script>alert(\"x\")</script>'" in text]
+    assert command.startswith("recgauntlet run --task shop --track standard ")
     assert "--seeds 0,1,2" in command
-    assert "--model '<script>alert(\"x\")</script>'" in command
     own = read_page(board.files[row_link(row_of(shop, "nrms + pgd epsilon = 0.2"))[3:]])
     (command,) = [pre.text() for pre in own.all("pre", class_="command")]
     assert command.startswith("recgauntlet run --task shop --track standard --model nrms --defense pgd")

@@ -66,11 +66,12 @@ def find(kind: Kind, name: str, *, base: type | None = None) -> Plugin:
     if entry is None:
         near = difflib.get_close_matches(name, names(kind), n=3, cutoff=0.5)
         there = f"choose one of: {', '.join(names(kind))}" if names(kind) else "install a package that registers one"
+        own = "; a card of your own is named by its path, like mine/shop.toml" if kind == "tasks" else ""
         hint = f"did you mean {' or '.join(near)}?" if near else there
         raise PluginError(
             f"there is no {singular} named {name!r}",
             field=f"--{singular}",
-            remedy=f"{hint} (recgauntlet list {kind} shows all)",
+            remedy=f"{hint} (recgauntlet list {kind} shows all){own}",
         )
     try:
         value = entry.load()

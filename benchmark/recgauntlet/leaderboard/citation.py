@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import metadata
 
@@ -17,6 +17,7 @@ from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.references import PluginRef
 from recgauntlet.records.release import superseded_by
+from recgauntlet.records.schema import RunRecord
 
 TITLE = "RecGauntlet: how robust is a recommender system, and what does robustness cost?"
 PACKAGE = "recgauntlet"
@@ -69,7 +70,7 @@ def cite(scope: Scope, *, site: str = "", attacks: bool = False) -> Citation:
     reasons = [Reason("the software", (_software(),)), Reason(what, (_release(board, site),))]
     cautions = _cautions(board)
     for table in _tables(rows):
-        card = installed_card(table)
+        card = installed_card(table) or own_card(table, board.records.values())
         if card is None:
             cautions.append(f"The task {table.task} is not installed as it was measured: cite its data by hand.")
         else:
@@ -128,6 +129,13 @@ def installed_card(table: TaskTable) -> TaskCard | None:
     card = find_task(table.task).card
     same = table.track in card.tracks and card.fingerprint(table.track) == table.fingerprint
     return card if same else None
+
+
+def own_card(table: TaskTable, records: Iterable[RunRecord]) -> TaskCard | None:
+    """The card of a user's own task as the records of the table have it, else None."""
+    key = table.task, table.version, table.track, table.fingerprint
+    found = (record.task for record in records)
+    return next((t.card for t in found if t.card and (t.id, t.version, t.track, t.fingerprint) == key), None)
 
 
 def _software() -> Entry:

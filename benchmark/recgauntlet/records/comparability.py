@@ -35,6 +35,7 @@ class EvaluationSetting:
     def of(cls, record: RunRecord) -> EvaluationSetting:
         """The setting of a record."""
         task = dict(record.task)
+        del task["card"]  # its fingerprint is compared
         examples = "" if record.clean is None else _examples(record.clean)
         return cls(task=task.pop("id"), suite=record.suite, examples_fingerprint=examples, **task)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from recgauntlet.core.card import Track
+from recgauntlet.core.card import TaskCard, Track
 from recgauntlet.core.plugins import Plugin
 from recgauntlet.core.types import Scalar
 
@@ -25,6 +25,8 @@ class TaskRef(Part):
     data_fingerprint: str
     simulated: bool
     redistributable: bool
+    card: TaskCard | None = Field(default=None, exclude_if=lambda card: card is None)
+    """The card, where it is a user's own: no package has it. Not written where it is that of an installed task."""
 
 
 class PluginKey(Part):

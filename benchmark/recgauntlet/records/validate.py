@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recgauntlet.core.card import TIERS
+from recgauntlet.core.card import TIERS, TaskCard
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.types import BoolArray
 from recgauntlet.metrics.ranking import correct
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.digest import validated
+from recgauntlet.records.references import TaskRef
 from recgauntlet.records.schema import REMEDY, SCHEMA_VERSIONS, Clean, RunRecord, ThreatOutcome
 
 
@@ -58,6 +59,9 @@ def check_record(record: RunRecord, where: Path | None = None) -> None:
     Raises RecordError naming `where`, the first column at fault and what is wrong with it.
     """
     columns = _Reader(where)
+    task = record.task
+    if task.card is not None and (task.track not in task.card.tracks or not _is_of(task.card, task)):
+        raise columns.fault("task.card", "is not the card whose id, version and fingerprint the record has")
     if record.status == "failed":
         if record.failure is None:
             raise columns.fault("failure", "is missing in a record of a failed cell")
@@ -78,6 +82,10 @@ def check_record(record: RunRecord, where: Path | None = None) -> None:
     _check_promotion(record, columns)
     if not record.task.redistributable and any(found.shows_text for found in record.evidence):
         raise columns.fault("evidence", "shows text of data that may not be redistributed")
+
+
+def _is_of(card: TaskCard, task: TaskRef) -> bool:
+    return (card.id, card.version, card.fingerprint(task.track)) == (task.id, task.version, task.fingerprint)
 
 
 def _check_clean(clean: Clean, columns: _Reader) -> BoolArray:

@@ -106,6 +106,7 @@ def make_record(
             data_fingerprint=data.fingerprint if data else card.track(spec.track).fingerprint,
             simulated=source.simulated,
             redistributable=source.redistributable,
+            card=card if spec.task.endswith(".toml") else None,
         ),
         model=header.model,
         defense=header.defense,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from recgauntlet.leaderboard.schema import Row, Source, TaskTable
 from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.jinja_environment import rendered
 from recgauntlet_site.pages.method import Key, MethodPage, pages_of
+from recgauntlet_site.pages.reproduce import command_of
 from recgauntlet_site.pages.task import TaskPage
 
 
@@ -44,7 +44,7 @@ def row_page(common: Mapping[str, Any], task: TaskPage, at: RowAt, methods: Mapp
         curves=[(grid, points) for grid in task.grids for other, points in grid.curves if other is row],
         seeds=list(_seed_lines(table, row, at.records)),
         environment=_environment_of(at.records),
-        command=_command(table, row),
+        command=command_of(task.argument, table, [row]),
         bibtex="\n".join(map(str, citation.entries)),
     )
 
@@ -65,13 +65,3 @@ def _environment_of(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
         "Software": [f"Python {e.python}, torch {e.torch}, transformers {e.transformers}" for e in found],
     }
     return [(name, "; ".join(dict.fromkeys(values))) for name, values in lines.items()]
-
-
-def _command(table: TaskTable, row: Row) -> str:
-    """The command that runs the row's cells again."""
-    parts = ["recgauntlet", "run", "--task", table.task, "--track", table.track]
-    parts += ["--model", row.model.name, "--defense", row.defense.name]
-    for option, plugin in (("--model-option", row.model), ("--defense-option", row.defense)):
-        for name, value in sorted(plugin.hyperparameters.items()):
-            parts += [option, f"{name}={value}"]
-    return shlex.join([*parts, "--seeds", ",".join(map(str, row.seeds)), "--out", "results/again"])

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from recgauntlet.core.card import TaskCard
 from recgauntlet.leaderboard.address import row_anchor, slug
 from recgauntlet.leaderboard.build import apart
+from recgauntlet.leaderboard.citation import own_card
 from recgauntlet.leaderboard.flags import Flag
 from recgauntlet.leaderboard.paper_table import options_apart
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatCells, ThreatColumn
@@ -18,6 +19,7 @@ from recgauntlet_site.columns import Column, columns_of
 from recgauntlet_site.figures import SERIES, CurveGrid, Figure, SavedFigure, curve_grid, drawers, saved
 from recgauntlet_site.format import distinct, row_name, visible
 from recgauntlet_site.pages.examples import Example, examples_of
+from recgauntlet_site.pages.reproduce import commands_of
 
 Cards = Callable[[TaskTable], TaskCard | None]
 """Finds the card of a table's task; None where the task is not installed in the version of the records."""
@@ -46,6 +48,8 @@ class TaskPage:
     drawn: Iterable[SavedFigure | None]
     examples: Sequence[Example] = ()
     others: Sequence[OtherTable] = ()
+    own: bool = False
+    """Whether the card is a user's own, which the records have."""
 
     @property
     def path(self) -> str:
@@ -63,19 +67,24 @@ class TaskPage:
         return self.card.title if self.card else self.table.task
 
     @property
-    def models(self) -> list[str]:
-        """The models' names, each once."""
-        return sorted({row.model.name for row in self.table.rows})
+    def argument(self) -> str:
+        """The value of --task: the task's id, or the name of the file that has a user's own card."""
+        return f"{self.table.task}.toml" if self.own else self.table.task
 
     @property
-    def defenses(self) -> list[str]:
-        """The defenses' names, each once."""
-        return sorted({row.defense.name for row in self.table.rows})
+    def card_file(self) -> str:
+        """The path of a user's own card."""
+        return f"cards/{self.anchor}.toml"
 
     @property
-    def seeds(self) -> list[int]:
-        """All seeds of the rows."""
-        return sorted({seed for row in self.table.rows for seed in row.seeds})
+    def commands(self) -> list[str]:
+        """The commands that run the cells of all rows again."""
+        return commands_of(self.argument, self.table)
+
+    @property
+    def cells(self) -> int:
+        """The number of cells of the rows."""
+        return sum(len(row.seeds) for row in self.table.rows)
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -185,14 +194,12 @@ def task_pages(
 ) -> list[TaskPage]:
     """A page for each table; `records` by their digests. Figures are drawn by `draw`."""
     anchors = distinct([f"{slug(table.task)}-{table.track}" for table in tables])
-    return [
-        TaskPage(
-            anchor,
-            table,
-            cards(table),
-            draw(saved, drawers(table, prefix=anchor)),
-            examples_of(table, records),
-            [OtherTable(anchors[n], f"tasks/{anchors[n]}.html", "; ".join(why)) for n, why in apart(table, tables)],
-        )
-        for table, anchor in zip(tables, anchors, strict=True)
-    ]
+    pages = []
+    for table, anchor in zip(tables, anchors, strict=True):
+        installed = cards(table)
+        own = None if installed else own_card(table, records.values())
+        others = [OtherTable(anchors[n], f"tasks/{anchors[n]}.html", "; ".join(why)) for n, why in apart(table, tables)]
+        drawn = draw(saved, drawers(table, prefix=anchor))
+        examples = examples_of(table, records)
+        pages.append(TaskPage(anchor, table, installed or own, drawn, examples, others, own is not None))
+    return pages

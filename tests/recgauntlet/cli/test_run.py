@@ -14,6 +14,7 @@ from rich.console import Console
 from tiny_task import make_spec
 
 from recgauntlet.cli.progress import SweepProgress
+from recgauntlet.core.card import load_card
 from recgauntlet.records.io import read_record, write_record
 from recgauntlet.records.schema import Failure, RunRecord
 
@@ -55,6 +56,7 @@ def test_show_tells_a_record_in_words(run: Run, tiny_card: Path, tiny_cache: Pat
     assert record.clean is not None
     labels = record.clean.labels.to_bool()
     right = float(((record.clean.scores.to_float() > 0) == labels).mean())
+    assert record.task.card == load_card(tiny_card)  # no package has it
     text = run("show", path)
     assert "tiny (standard) / nrms / pgd / seed 0" in text
     assert f"clean accuracy  {right:.1%} of {len(labels)} examples" in text

@@ -12,6 +12,7 @@ import pytest
 from synthetic_records import make_record
 
 from recgauntlet.core.errors import RecordError
+from recgauntlet.core.task import find_task
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.io import read_record, read_records, write_record
 from recgauntlet.records.schema import Clean, Epoch, RunRecord
@@ -64,6 +65,10 @@ def test_a_directory_that_is_not_there_holds_nothing_and_a_file_is_refused(tmp_p
         read_records(file)
 
 
+def _task(record: RunRecord, field: str, value: object) -> RunRecord:
+    return record.model_copy(update={"task": record.task.model_copy(update={field: value})})
+
+
 def _clean(record: RunRecord, column: str, value: object) -> RunRecord:
     assert isinstance(record.clean, Clean)
     return record.model_copy(update={"clean": record.clean.model_copy(update={column: value})})
@@ -88,6 +93,7 @@ EPOCH = Epoch(epoch=1, loss=0.5, valid_auc=0.6, kept=True)
 @pytest.mark.parametrize(
     ("change", "field"),
     [
+        (lambda r: _task(r, "card", find_task("video-watch").card), "task.card"),
         (lambda r: r.model_copy(update={"clean": None}), "clean"),
         (lambda r: r.model_copy(update={"cost": None, "epochs": (EPOCH,)}), "cost"),
         (lambda r: r.model_copy(update={"status": "failed"}), "failure"),
