@@ -42,6 +42,8 @@ LEAST_SLOPE, LARGEST_SLOPE = 0.5, 2.0
 """Between what a gradient promises and what a small step along it brings: 1 for a smooth score."""
 LEAST_FELT = 0.5
 """Share of random legal changes that must move the score."""
+LARGEST_UNATTACKABLE = 0.1
+"""Share of the attacked examples that may have no legal input: beyond it the threat says nothing of the model."""
 LEAST_EVENNESS = 0.5
 """The median over the mean norm of an embedding."""
 LARGEST_LOST_SHARE = 0.05

@@ -30,7 +30,7 @@ from recgauntlet.evaluation.sanity_checks.model import (
     memorization,
     unknown_token_rate,
 )
-from recgauntlet.evaluation.sanity_checks.threat import attack_comparisons
+from recgauntlet.evaluation.sanity_checks.threat import attack_comparisons, attackability
 from recgauntlet.evaluation.security_curve import security_curve
 from recgauntlet.evaluation.setup import Trial, measure_clean
 from recgauntlet.records.schema import Gate
@@ -156,6 +156,7 @@ def check_threat(
     ]
     rng = rng.child(f"alone/{threat.id}")
     gates = [
+        attackability(trial, threat, index),
         zero_budget(trial, threat, index),
         *gradient_checks(trial, threat, index),
         *(sensitivity(trial, threat, attack, index, rng) for attack in attacks_for(threat) if attack.is_random),

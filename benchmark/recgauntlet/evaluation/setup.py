@@ -98,6 +98,8 @@ def score_in_chunks(model: Recommender, batch: Batch, samples: int = 1, chunk: i
     """Logits `[B]` on the model's device, the mean of `samples` passes; each chunk carries its own users only."""
     if samples > 1:
         return torch.stack([score_in_chunks(model, batch, 1, chunk) for _ in range(samples)]).mean(dim=0)
+    if not len(batch):  # a model need not know what to do with no examples
+        return torch.zeros(0, device=batch.items.device)
     if len(batch) <= chunk:
         return score_batch(model, batch)
     parts = []

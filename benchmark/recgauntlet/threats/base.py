@@ -80,6 +80,12 @@ class ThreatModel(ABC, Generic[Card]):
     def changed(cls, catalog: Catalog, clean: Batch, perturbed: Batch) -> Tensor:
         """`[B]` bool: which examples differ on this surface."""
 
+    def has_legal_input(self, world: AttackerKnowledge, batch: Batch, budget: Budget) -> Tensor:
+        """`[B]` bool, on the CPU: the clean examples that have a legal input beside themselves."""
+        import torch
+
+        return torch.ones(len(batch), dtype=torch.bool)
+
     @classmethod
     def clean_input(cls, catalog: Catalog, batch: Batch) -> Batch:
         """The clean batch as models see it under this threat."""

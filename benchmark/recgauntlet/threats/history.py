@@ -67,6 +67,24 @@ class HistoryThreatModel(ThreatModel[HistoryThreat]):
         of_length = torch.tensor([self.most_touched(edits, length, width) for length in range(width + 1)])
         return of_length[(histories != PAD).sum(dim=1).cpu()]
 
+    def has_legal_input(self, world: AttackerKnowledge, batch: Batch, budget: Budget) -> Tensor:
+        import torch
+
+        histories = batch.histories().cpu()
+        if budget.amount < 1:
+            return torch.zeros(len(batch), dtype=torch.bool)
+        window = histories[:, max(0, histories.shape[1] - self.card.window) :]
+        real, vectors = window != PAD, world.item_vectors
+        items = torch.unique(window[real])
+        has_alike = torch.zeros(len(vectors), dtype=torch.bool)
+        has_alike[items] = (vectors[items] @ vectors.T >= self.card.min_cosine - _ROUNDING).sum(dim=1) > 1
+        legal = torch.zeros(len(batch), dtype=torch.bool)
+        if {"replace", "insert"} & set(self.card.operations):
+            legal |= (has_alike[window.clamp(min=0)] & real).any(dim=1)
+        if "delete" in self.card.operations:
+            legal |= real.any(dim=1) & ((histories != PAD).sum(dim=1) > 1)
+        return legal
+
     @classmethod
     def changed(cls, catalog: Catalog, clean: Batch, perturbed: Batch) -> Tensor:
         return (perturbed.histories() != clean.histories()).any(dim=1)

@@ -75,6 +75,29 @@ class TextThreatModel(ThreatModel[TextThreat]):
         counts = [len(words_of(text)) for text in shown_texts(catalog, batch)]
         return torch.tensor([self.most_touched(budget, count) for count in counts], dtype=torch.int64)
 
+    def has_legal_input(self, world: AttackerKnowledge, batch: Batch, budget: Budget) -> Tensor:
+        import torch
+
+        texts = shown_texts(world.catalog, batch)
+        found = {text: self._has_legal_change(world.lexicon, budget, text) for text in dict.fromkeys(texts)}
+        return torch.tensor([found[text] for text in texts])
+
+    def _has_legal_change(self, lexicon: Lexicon, budget: Budget, text: str) -> bool:
+        words = words_of(text)
+        changes = (
+            " ".join([*words[:place], new, *words[place + 1 :]])
+            for place in range(len(words) + 1)
+            for new in self._changes(lexicon, words[place] if place < len(words) else "")
+        )
+        return any(change != text and not text_fault(lexicon, self.card, budget, text, change) for change in changes)
+
+    def _changes(self, lexicon: Lexicon, word: str) -> Sequence[str]:
+        """What may stand in the place of `word`, or behind the last word where it is empty."""
+        added = lexicon.vocabulary(self.card.banned_characters) if self.may_insert else ()
+        if not word:
+            return added
+        return (*added, *lexicon.misspellings(word), *lexicon.neighbours(word, self.card.synonym_cosine))
+
     @classmethod
     def changed(cls, catalog: Catalog, clean: Batch, perturbed: Batch) -> Tensor:
         import torch

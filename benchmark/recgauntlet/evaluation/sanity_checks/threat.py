@@ -7,17 +7,36 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from torch import Tensor
 
 from recgauntlet.attacks.base import Attack
-from recgauntlet.core.card import TIERS, Threat, Tier
-from recgauntlet.core.protocol import DISCRETE_SLACK, SLACK, STANDARD_ERRORS
+from recgauntlet.core.card import RANKING_TIER, TIERS, Threat, Tier
+from recgauntlet.core.protocol import DISCRETE_SLACK, LARGEST_UNATTACKABLE, SLACK, STANDARD_ERRORS
 from recgauntlet.core.types import BoolArray
 from recgauntlet.evaluation.results import AblationResult
 from recgauntlet.evaluation.sanity_checks import at_most
+from recgauntlet.evaluation.setup import Trial
 from recgauntlet.records.schema import Gate
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.registry import threat_model
 
 _ONE_STEP = frozenset({"fgm", "fgsm"})
+
+
+def attackability(trial: Trial, threat: Threat, index: Tensor) -> Gate:
+    """Nearly every example has something legal to try."""
+    clean = trial.batch.select(index)
+    legal = threat_model(threat).has_legal_input(trial.world, clean, Budget.of(threat, RANKING_TIER))
+    nothing = int((~legal).sum())
+    return at_most(
+        name="attackable",
+        threat=threat.id,
+        value=nothing / max(1, len(index)),
+        limit=LARGEST_UNATTACKABLE,
+        explanation=f"{nothing} of {len(index)} examples have no legal input beside the clean one; where they are more "
+        f"than {LARGEST_UNATTACKABLE:.0%} the threat is not attackable here, and robust accuracy is clean accuracy",
+        remedy="widen the threat on the task's card (for histories, lower min_cosine), or leave it out",
+    )
 
 
 def attack_comparisons(

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from toy_recommender import ToyRecommender, embedding_threat, headline_threat, history_threat
+from toy_recommender import ToyRecommender, embedding_threat, headline_threat, history_threat, tiers
 
 from recgauntlet.core.batch import Candidates, Users, UserState
 from recgauntlet.core.card import Threat
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import PAD
 from recgauntlet.evaluation.gauntlet import check_threat
 from recgauntlet.evaluation.results import AblationResult, ThreatResult
 from recgauntlet.evaluation.sanity_checks import failed
-from recgauntlet.evaluation.sanity_checks.threat import damage_grows, no_weaker
+from recgauntlet.evaluation.sanity_checks.threat import attackability, damage_grows, no_weaker
 from recgauntlet.evaluation.setup import Trial
 from recgauntlet.records.schema import Gate
 
@@ -151,3 +152,16 @@ def test_damage_that_shrinks_with_the_budget_is_flagged() -> None:
     assert not gate.passed
     assert gate.value == pytest.approx(0.3)
     assert "80.0%, 40.0%, 70.0%" in gate.explanation
+
+
+def test_a_threat_under_which_hardly_anything_is_legal_is_flagged(try_: Try) -> None:
+    unlike = history_threat(200, operations=("replace", "insert"), min_cosine=0.9999)
+    assert "attackable" in flags(try_(), unlike)
+    wordless = headline_threat(200).model_copy(update={"synonym_cosine": 1.0, "words": tiers(0, 0, 0)})
+    assert "attackable" not in flags(try_(), wordless), "every word may still be misspelt"
+    trial = try_()
+    index = torch.arange(len(trial.batch))
+    bare = wordless.model_copy(update={"operations": ("replace-word",), "characters": None})
+    assert attackability(trial, bare, index).value == 1.0
+    one = attackability(trial, history_threat(200, operations=("delete",)), index)
+    assert one.value == float(((trial.batch.histories() != PAD).sum(dim=1) < 2).float().mean())
