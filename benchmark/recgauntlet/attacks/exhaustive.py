@@ -19,20 +19,22 @@ from recgauntlet.attacks.text.beam import BeamText
 from recgauntlet.attacks.text.edits import Draft, Rules
 from recgauntlet.attacks.text.search_step import SearchStep
 from recgauntlet.core.batch import Batch
-from recgauntlet.core.card import HistoryThreat, Threat
+from recgauntlet.core.card import HistoryThreat, TextThreat, Threat
 from recgauntlet.core.rng import Randomness
 from recgauntlet.threats.victim import Victim
 
-BEAM = 32
+BEAM, STUFFING_BEAM = 32, 4
+"""Inputs to go on from; fewer where thousands of words may stand at every place."""
 _ALL = 10**9
 
 
-def exhaustive_for(threat: Threat, beam: int = BEAM) -> tuple[Attack, ...]:
+def exhaustive_for(threat: Threat) -> tuple[Attack, ...]:
     """The exhaustive searches of a discrete threat: one for each way in which its inputs are edited."""
     if isinstance(threat, HistoryThreat):
-        return (ExhaustiveHistory(beam=beam),)
-    if threat.surface == "candidate-text":
-        return (ExhaustiveWords(beam=beam), ExhaustiveCharacters(beam=beam))
+        return (ExhaustiveHistory(),)
+    if isinstance(threat, TextThreat):
+        words = ExhaustiveWords(beam=STUFFING_BEAM if "insert-word" in threat.operations else BEAM)
+        return (words, ExhaustiveCharacters())
     return ()
 
 

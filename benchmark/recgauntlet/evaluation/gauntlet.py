@@ -21,7 +21,7 @@ from recgauntlet.evaluation.promotion import promote
 from recgauntlet.evaluation.ranking import rank_under_attack
 from recgauntlet.evaluation.results import CleanResult, PromotionResult, RankingResult, ThreatResult
 from recgauntlet.evaluation.robustness import run_threat
-from recgauntlet.evaluation.sanity_checks.behaviour import inference_checks, zero_budget
+from recgauntlet.evaluation.sanity_checks.behaviour import inference_checks, padding_independence, zero_budget
 from recgauntlet.evaluation.sanity_checks.gradients import gradient_checks, sensitivity, unbounded_attack
 from recgauntlet.evaluation.sanity_checks.model import (
     clean_score_checks,
@@ -131,6 +131,8 @@ def check_model(trial: Trial, data: TaskData, twin: EmbeddingScale | None) -> tu
         embedding_evenness(trial),
         *inference_checks(trial),
     ]
+    if "embedding" in trial.model.surfaces:
+        gates.append(padding_independence(trial))
     if "candidate-text" in trial.model.surfaces:
         gates.append(unknown_token_rate(trial))
     if twin is not None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recgauntlet.core.card import Threat
 from recgauntlet.core.protocol import FEW, SAME
+from recgauntlet.core.recommender import embedding_mask
 from recgauntlet.core.scoring import score_batch
 from recgauntlet.evaluation.sanity_checks import at_most
 from recgauntlet.evaluation.setup import Trial, change, is_right, score_in_chunks
@@ -68,6 +69,29 @@ def inference_checks(trial: Trial) -> tuple[Gate, ...]:
             "multiple, and gradients through its loop mislead the attacks",
             remedy="report such a defense with an attack of its own (recgauntlet challenge) that goes around the loop",
         ),
+    )
+
+
+def padding_independence(trial: Trial) -> Gate:
+    """Embeddings at padded places, which no attack moves, have no effect on a score."""
+    rows = torch.arange(min(FEW, len(trial.batch)), device=trial.batch.items.device)
+    few = trial.batch.select(rows)
+    candidates = trial.model.candidates(few.items)
+    with torch.no_grad():
+        embedded = trial.model.embed(candidates)
+    padded = ~embedding_mask(candidates, embedded).unsqueeze(-1)
+    same, moved = (
+        few.with_delta(size * trial.scale.norm * padded.to(embedded.dtype).expand_as(embedded)) for size in (0, 1)
+    )
+    # random models differ anyway, which another check reports
+    value = 0.0 if trial.samples > 1 else change(score_batch(trial.model, same), score_batch(trial.model, moved))
+    return at_most(
+        name="padding-is-not-read",
+        value=value,
+        limit=SAME,
+        explanation=f"other embeddings at padded places move scores by {value:.1e} of their spread; attacks move real "
+        "tokens only, so such a model is attacked at a part of what it reads",
+        remedy="mask the attention and the mean with candidates.tokens.mask",
     )
 
 

@@ -11,14 +11,15 @@ from toy_recommender import ToyRecommender
 from recgauntlet.core.batch import Candidates, UserState
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.evaluation.sanity_checks import failed
-from recgauntlet.evaluation.sanity_checks.behaviour import inference_checks
+from recgauntlet.evaluation.sanity_checks.behaviour import inference_checks, padding_independence
 from recgauntlet.evaluation.sanity_checks.model import clean_score_checks, embedding_inflation, memorization
 from recgauntlet.evaluation.setup import Trial
 from recgauntlet.threats.embedding_scale import EmbeddingScale
 
 
 def names(trial: Trial) -> set[str]:
-    return {gate.name for gate in failed((*clean_score_checks(trial), *inference_checks(trial)))}
+    gates = (*clean_score_checks(trial), *inference_checks(trial), padding_independence(trial))
+    return {gate.name for gate in failed(gates)}
 
 
 class Changed(ToyRecommender):
@@ -44,6 +45,13 @@ class Broken(Changed):
 class Loud(Changed):
     def change(self, scores: Tensor, candidates: Candidates) -> Tensor:
         return 1000 * scores
+
+
+class ReadsPadding(ToyRecommender):
+    """Its texts are the sum over all places."""
+
+    def pool(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        return super().pool(embeddings, mask) + 0.1 * (embeddings * ~mask.unsqueeze(-1)).sum(dim=1)
 
 
 class Silent(Changed):
@@ -102,6 +110,7 @@ def test_an_honest_model_passes_all(try_: object, data: TaskData) -> None:
         (LooksAtNeighbours, {"scores-each-by-itself"}),
         (Optimizes, {"no-optimization-at-inference"}),
         (Counts, {"unchanged-by-scoring"}),
+        (ReadsPadding, {"padding-is-not-read"}),
     ],
 )
 def test_a_model_that_misbehaves_is_flagged_for_it(try_: object, kind: type[ToyRecommender], flags: set[str]) -> None:
