@@ -110,7 +110,7 @@ def test_an_honest_model_passes_all(try_: object, data: TaskData) -> None:
         (LooksAtNeighbours, {"scores-each-by-itself"}),
         (Optimizes, {"no-optimization-at-inference"}),
         (Counts, {"unchanged-by-scoring"}),
-        (ReadsPadding, {"padding-is-not-read"}),
+        (ReadsPadding, {"padding-is-not-read", "scores-each-by-itself"}),
     ],
 )
 def test_a_model_that_misbehaves_is_flagged_for_it(try_: object, kind: type[ToyRecommender], flags: set[str]) -> None:
