@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.table import Table
 
@@ -123,7 +124,9 @@ def reserved(out: Path) -> Iterator[None]:
         Where it cannot, or another run holds it.
     """
     check_writable(out, "free some disk space or choose another output directory (--out)")
-    with locked(out):
+    with locked(out) as alone:
+        if not alone:
+            click.echo(f"note: {out} cannot be locked here: start no other run into it meanwhile", err=True)
         yield
 
 

@@ -91,25 +91,25 @@ def check_cache(cache: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Iterator[bool]:
     """Keep other runs out of `directory` while this one writes into it. The lock ends with the process, however that
-    ends. There is none on Windows.
+    ends. Gives false where there are no locks: on Windows, and on some network file systems.
 
     Raises
     ------
     OutputError
-        Where another run holds it.
+        Where another run holds the lock, or its file cannot be opened.
     """
     try:
         import fcntl
     except ImportError:  # Windows
-        yield
+        yield False
         return
     path = directory / ".lock"
     with contextlib.ExitStack() as stack:
         while True:
-            file = stack.enter_context(path.open("a+"))
             try:
+                file = stack.enter_context(path.open("a+"))
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 file.seek(0)
@@ -119,13 +119,20 @@ def locked(directory: Path) -> Iterator[None]:
                     field="--out",
                     remedy="wait until it has ended, or stop it; or name another directory with --out",
                 ) from error
+            except PermissionError as error:
+                remedy = "name another directory with --out, or let this user write to the file"
+                raise OutputError("cannot be opened", where=path, remedy=remedy) from error
+            except OSError:  # a file system without locks
+                path.unlink()
+                yield False
+                return
             if os.fstat(file.fileno()).st_nlink:  # else its last holder removed it after it was opened here
                 break
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         stack.callback(path.unlink)
-        yield
+        yield True
 
 
 def write_directory(target: Path, files: Mapping[str, bytes]) -> None:

@@ -93,7 +93,7 @@ def each(kind: Kind, look: Callable[[str], Found]) -> tuple[list[Found], list[Re
             found.append(look(name))
         except RecGauntletError as error:
             broken.append(error)
-        except Exception as error:  # a plugin may fail in any way when it is looked at
+        except (Exception, SystemExit) as error:  # a plugin may fail in any way when it is looked at
             problem = f"{name!r} cannot be shown: {type(error).__name__}: {error}"
             broken.append(PluginError(problem, where=_entries(kind)[name].value, remedy=_REMEDY))
     return found, broken

@@ -83,6 +83,8 @@ def _twin(spec: CellSpec, known: Message, overwrite: bool) -> Planned:
     if state == "done":
         weights = "and weights" if spec.checkpoint_path.exists() else "alone: each cell trains its lost weights again"
         reason += f", reused with its record {weights}"
+    elif state == "new":
+        reason += "; trained here, since releases hold no weights"
     return Planned(spec, state, reason)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,19 @@ def test_a_killed_run_leaves_no_lock_and_an_ended_one_no_file(other_run: Held) -
         with pytest.raises(OutputError), locked(out):
             pass
     assert not list(out.iterdir())
+
+
+def test_where_there_are_no_locks_a_note_says_so(
+    run: Run, tiny_card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    monkeypatch.setattr("recgauntlet.cli.tune.run_studies", lambda *_, **__: None)
+    words = ("tune", "--task", tiny_card, "--defense", "pgd", "--out", tmp_path / "out", "--offline")
+    assert "cannot be locked here: start no other run into it meanwhile" in run(*words, code=1)
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize("directory", ["downloads", "prepared", "vectors", "twins"])
