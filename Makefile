@@ -6,7 +6,7 @@ BENCH := .venv-bench
 BENCH_TEXT := .venv-bench-text
 PIP := -m pip install --quiet --disable-pip-version-check
 DEMO := demo
-DOCS ?= ../../docs
+DOCS ?= docs
 # One thread a worker: more would compete for the same cores.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 

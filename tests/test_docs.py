@@ -155,7 +155,7 @@ def test_the_site_links_to_pages_and_sections_that_exist() -> None:
     links = {
         link
         for template in (ROOT / "site" / "recgauntlet_site").rglob("*.j2")
-        for link in re.findall(r"\{\{ docs \}\}/([^\"]+)", template.read_text(encoding="utf-8"))
+        for link in re.findall(r"doc(?:s\.link\(|\(docs, root, )\"([^\"]+)\"", template.read_text(encoding="utf-8"))
     }
     assert links
     for link in links:

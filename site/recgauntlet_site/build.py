@@ -15,6 +15,7 @@ from recgauntlet.leaderboard.address import slug
 from recgauntlet.records.io import Results, read_records
 from recgauntlet.runner.processes import importable, start_method
 from recgauntlet_site.format import distinct
+from recgauntlet_site.pages.docs import Docs
 from recgauntlet_site.pages.task import Mapper
 from recgauntlet_site.render import ReleaseLink, render_site
 
@@ -31,10 +32,10 @@ class Built(NamedTuple):
     warnings: list[str]
 
 
-def build(directories: Sequence[Path], others: Sequence[Path], out: Path, *, docs: str) -> Built:
+def build(directories: Sequence[Path], others: Sequence[Path], out: Path, *, docs: Docs) -> Built:
     """Render the records of `directories` as one leaderboard to `out`, and each of `others` below `out/releases`.
 
-    The leaderboards link to each other. `docs` is the address of the documentation.
+    The leaderboards link to each other. They link to `docs`.
 
     Raises
     ------
@@ -57,7 +58,7 @@ def build(directories: Sequence[Path], others: Sequence[Path], out: Path, *, doc
     return Built(sum(map(len, results)), broken + empty)
 
 
-def _rendered(boards: Sequence[_Board], docs: str, draw: Mapper) -> Iterator[tuple[str, bytes]]:
+def _rendered(boards: Sequence[_Board], docs: Docs, draw: Mapper) -> Iterator[tuple[str, bytes]]:
     """The files of all leaderboards, as they are rendered; the first one is the site's own."""
     names = ["+".join(name for name, _, _ in board) for board in boards]
     folders = [PurePosixPath(), *(PurePosixPath("releases", name) for name in distinct([*map(slug, names[1:])]))]
@@ -67,8 +68,7 @@ def _rendered(boards: Sequence[_Board], docs: str, draw: Mapper) -> Iterator[tup
             ReleaseLink(name, f"{back}{other / 'index.html'}", current=other is folder)
             for name, other in zip(names, folders, strict=True)
         ]
-        address = docs if "://" in docs or docs.startswith("/") else f"{back}{docs}"
-        for name, content in render_site(board, docs=address, releases=links, draw=draw):
+        for name, content in render_site(board, docs=docs.below(back) if back else docs, releases=links, draw=draw):
             yield str(folder / name), content
 
 

@@ -37,9 +37,8 @@ from recgauntlet.core.files import CURRENT
 )
 @click.option(
     "--docs",
-    default="../../docs",
-    show_default=True,
-    help="Address of the documentation that the pages link to, without a slash at the end.",
+    show_default="that of this checkout",
+    help="The documentation: a directory of Markdown files to render, or an https address to link to.",
 )
 @click.option("--no-cache", is_flag=True, hidden=True, help="Has no effect: nothing is cached.", expose_value=False)
 @click.option(
@@ -56,16 +55,16 @@ def site(
     directories: tuple[Path, ...],
     out: Path,
     others: tuple[Path, ...],
-    docs: str,
+    docs: str | None,
     serve: bool,
     port: int,
 ) -> None:
     """Render the leaderboard from run records.
 
-    Writes static pages that need no network and no JavaScript: index.html and one page for each task, row, model
-    and defense. Beside them it writes the numbers (leaderboard.csv, leaderboard.json and files of each table), every
-    figure as SVG and PDF, and a copy of every record in records/. The same records give the same bytes. Files of an
-    earlier run that are no longer part of the site are removed.
+    Writes static pages that need no network and no JavaScript: index.html, one page for each task, row, model and
+    defense, and the documentation. Beside them it writes the numbers (leaderboard.csv, leaderboard.json and files of
+    each table), every figure as SVG and PDF, and a copy of every record in records/. The same records give the same
+    bytes. Files of an earlier run that are no longer part of the site are removed.
 
     A record that cannot be read is left out with a warning and listed on the start page; the exit code stays 0.
 
@@ -87,9 +86,13 @@ def site(
             )
 
     from recgauntlet_site.build import build
+    from recgauntlet_site.pages.docs import NO_DOCS, SHIPPED, open_docs
+
+    where = str(SHIPPED) if docs is None and SHIPPED.is_dir() else docs
+    opened = open_docs(where.rstrip("/")) if where else NO_DOCS
 
     def render() -> None:
-        built = build(directories, others, out, docs=docs.rstrip("/"))
+        built = build(directories, others, out, docs=opened)
         for warning in built.warnings:
             click.echo(f"warning: {warning}", err=True)
         click.echo(f"{built.records} records, {out / 'index.html'}")

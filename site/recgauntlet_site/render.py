@@ -30,6 +30,7 @@ from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.figures import style_sheet
 from recgauntlet_site.filters import start_filters
 from recgauntlet_site.jinja_environment import rendered
+from recgauntlet_site.pages.docs import NO_DOCS, Docs
 from recgauntlet_site.pages.method import FAMILY, by_family, method_pages
 from recgauntlet_site.pages.row import row_page
 from recgauntlet_site.pages.start import overview_of
@@ -63,7 +64,7 @@ class ReleaseLink(NamedTuple):
 def render_site(
     found: Sequence[tuple[str, Path, Results]],
     *,
-    docs: str = "../../docs",
+    docs: Docs = NO_DOCS,
     cards: Cards = installed_card,
     releases: Sequence[ReleaseLink] = (),
     draw: Mapper = map,
@@ -98,6 +99,9 @@ def render_site(
             yield task.row_path(row), row_page(common, task, RowAt(board, task.table, row), methods)
     for page in methods.values():
         yield page.path, rendered("method.html.j2", common, root="../", here=page.path, page=page)
+    for doc in docs.pages:
+        yield doc.path, rendered("doc.html.j2", common, root="../" * doc.path.count("/"), here=doc.path, page=doc)
+    yield from docs.files
     for address, name in _ASSETS.items():
         yield address, _asset(name)
     yield "assets/style.css", _asset("static/style.css") + style_sheet().encode()
