@@ -19,6 +19,7 @@ from recgauntlet import CellSpec, SourceOptions, run_cell
 from recgauntlet.cli import cli
 from recgauntlet.core import plugins
 from recgauntlet.core.files import CURRENT
+from recgauntlet.core.names import stored
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -101,7 +102,7 @@ def test_commands_parse(page: Path, line: str) -> None:
             if name.endswith(".toml"):
                 assert (ROOT / name).is_file()
             else:
-                assert name in {*plugins.names(kind), *TAUGHT[option]}
+                assert stored(option.removeprefix("--"), name) in {*plugins.names(kind), *TAUGHT[option]}
 
 
 @pytest.mark.parametrize(

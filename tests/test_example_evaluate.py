@@ -28,8 +28,8 @@ def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_the_example_prints_the_summary_of_its_model(card: str, capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(EXAMPLES / "evaluate.py"))["main"](card, "standard", steps=20)
     out = capsys.readouterr().out
-    assert out.startswith("tiny (standard) / NRMS / standard / seed 0")
-    for words in ("clean accuracy", "standard", "sanity gates"):
+    assert out.startswith("tiny (standard) / NRMS / undefended / seed 0")
+    for words in ("clean accuracy", "medium", "sanity gates"):
         assert words in out
 
 

@@ -8,7 +8,9 @@ from functools import partial
 from operator import attrgetter
 
 from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
+from recgauntlet.core.names import shown
 from recgauntlet.core.quantities import seconds, size
+from recgauntlet.core.spec import TWIN
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatColumn
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet_site.format import percent, times
@@ -59,10 +61,11 @@ def _robust_accuracies(table: TaskTable) -> Iterator[Column]:
         for tier in TIERS:
             at_rank = tier == RANKING_TIER
             column = partial(Column, group="robust accuracy", shown=at_rank, threat=threat.id, tier=tier)
-            note = f"{tier}, {'not ranked' if not at_rank else 'ranked' if threat.ranked else 'diagnostic'}"
+            name = shown("tier", tier)
+            note = f"{name}, {'not ranked' if not at_rank else 'ranked' if threat.ranked else 'diagnostic'}"
             yield column(f"t{number}{tier[0]}", threat.id, note, content=_robust(table, threat, tier))
             if table.certifies(threat.id, tier):
-                yield column(f"c{number}{tier[0]}", threat.id, f"{tier}, certified", content=_certified(threat, tier))
+                yield column(f"c{number}{tier[0]}", threat.id, f"{name}, certified", content=_certified(threat, tier))
 
 
 def _share(estimate: Estimate, mark: str = "") -> Content:
@@ -99,7 +102,7 @@ def _ratio(field: str) -> Callable[[Row], Content]:
 
     def content(row: Row) -> Content:
         value: float | None = getattr(row.cost, field)
-        twin = "the twin" if value is None and row.defense.name == "standard" else ""
+        twin = "the twin" if value is None and row.defense.name == TWIN else ""
         return Content(times(value), twin, f"{1.0 if value is None else value:.6g}")
 
     return content

@@ -8,6 +8,7 @@ from itertools import count
 
 from recgauntlet.core import escape as escaping
 from recgauntlet.core.card import TaskCard, Threat
+from recgauntlet.core.names import shown
 from recgauntlet.core.types import Scalar
 from recgauntlet.leaderboard.compare import twin_of
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatColumn
@@ -51,7 +52,7 @@ def visible(text: str) -> str:
 
 def row_name(row: Row) -> str:
     """ "nrms + pgd"."""
-    return f"{row.model.name} + {row.defense.name}"
+    return f"{row.model.name} + {shown('defense', row.defense.name)}"
 
 
 def distinct(names: Sequence[str]) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from recgauntlet.core.card import RANKING_TIER, TIERS
+from recgauntlet.core.names import shown
 from recgauntlet.core.quantities import seconds, size
 from recgauntlet.leaderboard.compare import twin_of
 from recgauntlet.leaderboard.schema import FailedCell
@@ -41,6 +42,7 @@ def _environment() -> Environment:
     )
     environment.filters.update({function.__name__: function for function in _FILTERS})
     environment.filters.update(reason=_reason)
+    environment.filters.update(tier_name=partial(shown, "tier"), defense_name=partial(shown, "defense"))
     environment.globals.update(
         TIERS=TIERS,
         RANKING_TIER=RANKING_TIER,

@@ -18,19 +18,19 @@ def test_a_certified_row_brings_a_column_in_which_others_are_not_applicable(tmp_
     assert heads[3:7] == [
         "stuffing low, not ranked",
         "stuffing low, certified",
-        "stuffing standard, ranked",
-        "stuffing standard, certified",
+        "stuffing medium, ranked",
+        "stuffing medium, certified",
     ]
     found = {}
     for row in board.all("tbody")[0].all("tr"):
         cells = [child for child in row.children if isinstance(child, Element)]
         assert len(cells) == len(heads)
-        (cell,) = [cell for cell in cells if cell.attributes.get("data-label") == "stuffing, standard, certified"]
+        (cell,) = [cell for cell in cells if cell.attributes.get("data-label") == "stuffing, medium, certified"]
         found[" ".join(cells[1].text().split())] = cell.text()
     proved = smooth.proved("stuffing", "standard")
     assert proved is not None
     assert found["nrms + smooth"].startswith(f"{100 * proved.mean():.1f} ")
-    assert found["nrms + standard"] == "not applicable"
+    assert found["nrms + undefended"] == "not applicable"
 
 
 def test_a_page_without_certificates_does_not_speak_of_them(tmp_path: Path) -> None:

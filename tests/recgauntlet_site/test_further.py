@@ -55,7 +55,7 @@ def values(line: Element) -> list[str]:
 
 
 def test_the_curves_numbers_are_recomputed_from_the_records(shop: Element) -> None:
-    line = line_of(table_called(shop, "stuffing: accuracy in per cent by words changed"), "nrms + standard")
+    line = line_of(table_called(shop, "stuffing: accuracy in per cent by words changed"), "nrms + undefended")
     curves = [next(t for t in r.threats if t.id == "stuffing").curve for r in standard_records()]
     expected = [
         f"{100 * np.mean([curve[n].robust.to_bool().mean() for curve in curves]):.1f}" for n in range(len(curves[0]))
@@ -64,7 +64,7 @@ def test_the_curves_numbers_are_recomputed_from_the_records(shop: Element) -> No
 
 
 def test_exposure_on_the_page_is_recomputed_from_the_records(shop: Element) -> None:
-    line = line_of(table_called(shop, "Ranking under attack"), "nrms + standard")
+    line = line_of(table_called(shop, "Ranking under attack"), "nrms + undefended")
     told = values(line)
     for place, k in ((-2, 10), (-1, 50)):
         before, after = (

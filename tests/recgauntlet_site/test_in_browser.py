@@ -236,7 +236,7 @@ def test_the_curves_can_be_zoomed_and_follow_the_table(visit: Open) -> None:
     page.locator("#zoom canvas").wait_for()
     lines = page.locator("#zoom .u-legend .u-series")
     everything = lines.count()
-    page.fill('input[name="q"]', "nrms standard")
+    page.fill('input[name="q"]', "nrms undefended")
     assert 2 == lines.count() < everything  # the axis and one row
     over = page.locator("#zoom .u-over").bounding_box()
     page.mouse.move(over["x"] + 40, over["y"] + 40)

@@ -42,10 +42,10 @@ def test_methods_of_several_tasks_stand_side_by_side_best_first(tmp_path: Path) 
     better = {"threats": {"tampering": (0.7, 0.65, 0.6)}}
     records = [*both_tasks("standard"), *both_tasks("pgd", **better), *both_tasks("alone")[::2]]
     lines = lines_of(start_page(records, tmp_path))
-    assert list(lines) == ["nrms + pgd", "nrms + standard"]
+    assert list(lines) == ["nrms + pgd", "nrms + undefended"]
     shown = [record for record in records if record.task.id == "news" and record.defense.name == "standard"]
     robust = np.mean([record.threats[0].tiers[1].robust.to_bool().mean() for record in shown])
-    assert lines["nrms + standard"][0].startswith(f"{100 * robust:.1f} ")
+    assert lines["nrms + undefended"][0].startswith(f"{100 * robust:.1f} ")
     assert all("clean" in cell and "rank" in cell for cells in lines.values() for cell in cells)
 
 

@@ -13,6 +13,7 @@ from contrast import contrast
 from page_reader import Element, read_page
 from synthetic_records import make_record
 
+from recgauntlet.core.names import shown as shown_name
 from recgauntlet.records.schema import RunRecord
 
 
@@ -80,7 +81,7 @@ def test_every_accuracy_on_the_pages_is_recomputed_from_the_records(board: Board
                 r
                 for r in records
                 if (r.task.id, r.task.track) == (task, track)
-                and name.split(" epsilon")[0] == f"{r.model.name} + {r.defense.name}"
+                and name.split(" epsilon")[0] == f"{r.model.name} + {shown_name('defense', r.defense.name)}"
                 and (" epsilon" not in name or f"epsilon = {r.defense.hyperparameters.get('epsilon')}" in name)
             ]
             if not chosen:
@@ -130,7 +131,7 @@ def test_intervals_hold_their_values(shop: Element) -> None:
 
 def test_cost_is_a_multiple_of_the_undefended_twin(shop: Element) -> None:
     assert value(cells_of(shop, row_of(shop, "nrms + pgd epsilon = 0.2"))["seconds"]) == "1.41×"
-    twin = cells_of(shop, row_of(shop, "nrms + standard"))["seconds"]
+    twin = cells_of(shop, row_of(shop, "nrms + undefended"))["seconds"]
     assert " ".join(twin.text().split()) == "1× the twin"
 
 
@@ -138,7 +139,7 @@ def test_flagged_rows_say_why_on_the_spot_and_have_no_rank(shop: Element) -> Non
     for name, word in {
         "nrms + collapsed": "failed check: not-constant: 99.0% of the predictions",
         "nrms + fgm": "fewer than three seeds",
-        "mf + standard": "does not read what stuffing changes",
+        "mf + undefended": "does not read what stuffing changes",
     }.items():
         row = row_of(shop, name)
         assert row.all("td", class_="rank")[0].text() == "–not ranked"

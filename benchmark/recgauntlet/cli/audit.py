@@ -111,7 +111,7 @@ def _report_gaps(console: Console, gaps: Sequence[Gap], out: Path | None) -> int
 def print_audit(console: Console, result: Audit) -> None:
     """The table: the honest model, then every fake with what it gained and what flagged it; and the outcome."""
     console.print(
-        f"{result.task}, suite {result.suite}, {result.examples} test examples; robust accuracy at the standard"
+        f"{result.task}, suite {result.suite}, {result.examples} test examples; robust accuracy at the medium"
     )
     console.print("tier, in brackets what it has above the honest model", soft_wrap=True)
     headings = ("fake", "clean", *result.honest.robust, "verdict")

@@ -13,6 +13,7 @@ from recgauntlet.attacks.base import find_attack
 from recgauntlet.cli.options import (
     PATH,
     DataOptions,
+    TierName,
     check_owners,
     data_options,
     device_option,
@@ -23,6 +24,7 @@ from recgauntlet.cli.options import (
 from recgauntlet.cli.progress import with_bar
 from recgauntlet.core.card import TIERS, Tier
 from recgauntlet.core.errors import OutputError, RecordError
+from recgauntlet.core.names import shown
 from recgauntlet.core.spec import Options, file_safe
 from recgauntlet.records.best_known import BestKnown, broken_up_to, read_best_known, write_best_known
 from recgauntlet.records.io import read_record
@@ -41,7 +43,7 @@ FOLDER = "best_known"
 )
 @click.option("--attack-option", "options", multiple=True, callback=named, help="An option of the attack: NAME=VALUE.")
 @click.option("--threat", "threats", multiple=True, help="A threat of the record. [all that the attack fits]")
-@click.option("--tier", "tiers", type=click.Choice(TIERS), multiple=True, help="A tier of the budget. [all three]")
+@click.option("--tier", "tiers", type=TierName(), multiple=True, help="A tier of the budget. [all three]")
 @click.option("--all", "everything", is_flag=True, help="Attack all right examples, not only the suite's survivors.")
 @click.option("--checkpoint", type=PATH, help="The trained weights. [where run left them]")
 @click.option("--out", type=PATH, help="The file to write. [below best_known/ of the results]")
@@ -152,7 +154,8 @@ def _weights(given: Path | None, path: Path, *, below: str = "") -> Path:
 
 def _print_found(console: Console, found: BestKnown) -> None:
     cell = found.challenged
-    head = f"{cell.task.id} ({cell.task.track}) / {cell.model.name} / {cell.defense.name} / seed {cell.seed}"
+    head = f"{cell.task.id} ({cell.task.track}) / {cell.model.name} / {shown('defense', cell.defense.name)} "
+    head += f"/ seed {cell.seed}"
     console.print(head, markup=False, style="bold", soft_wrap=True)
     console.print(f"attack  {found.attack.name} ({found.attack.distribution} {found.attack.version})", markup=False)
     headings = ("threat", "tier", "robust: suite", "best known", "broke", "refused")
@@ -163,7 +166,7 @@ def _print_found(console: Console, found: BestKnown) -> None:
         attacked = int(outcome.attacked.to_bool().sum())
         table.add_row(
             outcome.threat,
-            outcome.tier,
+            shown("tier", outcome.tier),
             f"{np.mean(robust):.1%}",
             f"{np.mean(robust & ~broken):.1%}",
             f"{int(outcome.broken.to_bool().sum())} of {attacked}",
@@ -172,12 +175,16 @@ def _print_found(console: Console, found: BestKnown) -> None:
     console.print(table)
     for outcome in found.outcomes:
         if outcome.error:
-            console.print(f"  FAILED {outcome.threat}, {outcome.tier}: {outcome.error}", markup=False, soft_wrap=True)
+            console.print(
+                f"  FAILED {outcome.threat}, {shown('tier', outcome.tier)}: {outcome.error}",
+                markup=False,
+                soft_wrap=True,
+            )
 
 
 def _print_checked(console: Console, checked: Checked, path: Path) -> None:
     for wrong in checked.mismatches:
-        line = f"  {wrong.threat}, {wrong.tier}, example {wrong.example}: {wrong.reason}"
+        line = f"  {wrong.threat}, {shown('tier', wrong.tier)}, example {wrong.example}: {wrong.reason}"
         console.print(line, markup=False, soft_wrap=True)
     if checked.mismatches:
         raise RecordError(

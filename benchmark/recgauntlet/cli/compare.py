@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recgauntlet.core.card import TIERS, Tier
+from recgauntlet.cli.options import TierName
+from recgauntlet.core.card import RANKING_TIER, Tier
+from recgauntlet.core.names import shown
 
 if TYPE_CHECKING:
     from recgauntlet.leaderboard.address import RowAt
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("a")
 @click.argument("b")
 @click.option("--threat", "threats", multiple=True, help="A threat of the rows. [all that both have]")
-@click.option("--tier", "tiers", type=click.Choice(TIERS), multiple=True, help="A tier of the budget. [standard]")
+@click.option("--tier", "tiers", type=TierName(), multiple=True, help="A tier of the budget. [medium]")
 @click.option("--json", "as_json", is_flag=True, help="Everything, unrounded, as JSON.")
 def compare(a: str, b: str, threats: tuple[str, ...], tiers: tuple[Tier, ...], as_json: bool) -> None:
     """Compare the rows A and B, each given as RELEASE/TASK/MODEL/DEFENSE.
@@ -31,14 +33,14 @@ def compare(a: str, b: str, threats: tuple[str, ...], tiers: tuple[Tier, ...], a
 
     \b
     Examples:
-      recgauntlet compare 2026.5/video-watch/nrms/trades 2026.5/video-watch/nrms/standard
+      recgauntlet compare 2026.5/video-watch/nrms/trades 2026.5/video-watch/nrms/none
       recgauntlet compare 2026.5/news-click/nrms/trades 2026.5/news-click/nrms/freelb --tier low --tier high --json
     """
     from recgauntlet.core.escape import terminal
     from recgauntlet.leaderboard import compare as rows
     from recgauntlet.leaderboard.address import locate_rows
 
-    found = rows.compare(*locate_rows(a, b), threats=threats, tiers=tiers or ("standard",))
+    found = rows.compare(*locate_rows(a, b), threats=threats, tiers=tiers or (RANKING_TIER,))
     if as_json:
         click.echo(json.dumps(_content(found), indent=1))
         return
@@ -62,7 +64,8 @@ def _print_table(found: Comparison) -> None:
     columns = [Column("", no_wrap=True), *(Column(each, justify="right", no_wrap=True) for each in headings)]
     table = Table(*columns, box=None, pad_edge=False)
     for line in found.differences:
-        name = f"{shortened(line.quantity.threat, 40)} {line.quantity.tier}" if line.quantity.threat else "clean"
+        threat, tier = shortened(line.quantity.threat, 40), shown("tier", line.quantity.tier)
+        name = f"{threat} {tier}" if threat else "clean"
         low, high = 100 * line.difference.low, 100 * line.difference.high
         table.add_row(
             terminal(name),

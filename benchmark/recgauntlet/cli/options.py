@@ -10,9 +10,10 @@ from typing import get_args
 
 import click
 
-from recgauntlet.core.card import Track
+from recgauntlet.core.card import TIERS, Track
 from recgauntlet.core.errors import DataError, PluginError
 from recgauntlet.core.files import cache_root
+from recgauntlet.core.names import shown, stored
 from recgauntlet.core.spec import Options, task_id
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.core.types import Scalar
@@ -26,6 +27,21 @@ EVERY = ""
 def words(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     """Repeated options and commas both make lists."""
     return tuple(dict.fromkeys(word.strip() for part in value for word in part.split(",") if word.strip()))
+
+
+def defense_names(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """As `words`, by the stored names."""
+    return words(ctx, parameter, tuple(stored("defense", word) for word in words(ctx, parameter, value)))
+
+
+class TierName(click.Choice[str]):
+    """A tier by any of its names; the command gets the stored one."""
+
+    def __init__(self) -> None:
+        super().__init__([shown("tier", tier) for tier in TIERS])
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return stored("tier", super().convert(shown("tier", value), param, ctx))
 
 
 def seeds(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:

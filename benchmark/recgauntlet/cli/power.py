@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from recgauntlet.cli.options import TierName
 from recgauntlet.cli.options import seeds as numbers
-from recgauntlet.core.card import TIERS, Tier
+from recgauntlet.core.card import Tier
 
 if TYPE_CHECKING:
     from recgauntlet.metrics.power import Need
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--from", "a", help="A row, RELEASE/TASK/MODEL/DEFENSE, to learn the variances from; needs --to.")
 @click.option("--to", "b", help="The row it is compared with.")
 @click.option("--threat", help="The threat whose outcomes vary so. [the one that --from is ranked by]")
-@click.option("--tier", type=click.Choice(TIERS), default="standard")
+@click.option("--tier", type=TierName(), default="medium")
 @click.option("--power", "wanted", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.8)
 @click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05)
 @click.option("--comparisons", type=click.IntRange(1), default=1, help="Tests in one family.")
@@ -72,7 +73,7 @@ def power(
     \b
     Examples:
       recgauntlet power --difference 2.0
-      recgauntlet power --difference 2.0 --from 2026.5/video-watch/nrms/trades --to 2026.5/video-watch/nrms/standard
+      recgauntlet power --difference 2.0 --from 2026.5/video-watch/nrms/trades --to 2026.5/video-watch/nrms/none
     """
     from recgauntlet.metrics.power import assumed, needs
 

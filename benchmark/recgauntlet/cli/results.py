@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from recgauntlet.cli.progress import duration
 from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.core.escape import visible
+from recgauntlet.core.names import shown
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.compare import Quantity, differences, quantities, twin_of
 from recgauntlet.leaderboard.paper_table import options_apart
@@ -27,19 +28,19 @@ def print_results(console: Console, records: Sequence[RunRecord]) -> None:
             continue
         headings = ("model", "defense", "seeds", *(each.threat or "clean" for each in quantities(table)), "training")
         columns = (Column(visible(heading), overflow="fold") for heading in (*headings, "FLOPs"))
-        shown = Table(*columns, box=None, pad_edge=False)
+        grid = Table(*columns, box=None, pad_edge=False)
         rows = sorted(table.rows, key=lambda row: (row.model.name, twin_of(table, row) is not None))
         for row in rows:
-            shown.add_row(*(escape(visible(text)) for text in _cells(table, row, records)))
+            grid.add_row(*(escape(visible(text)) for text in _cells(table, row, records)))
         head = (
             f"{table.task} ({table.track}): accuracy on {table.examples} test examples in %, under threats at the "
-            f"{RANKING_TIER} tier; in brackets: points above or below the undefended twin"
+            f"{shown('tier', RANKING_TIER)} tier; in brackets: points above or below the undefended twin"
         )
         console.print("\n" + visible(head), markup=False, style="bold", soft_wrap=True)
-        console.print(shown)
+        console.print(grid)
         for row in rows:
             if flags := [flag.title for flag in row.flags if flag.kind != "few-seeds"]:
-                line = f"flags of {row.model.name} {row.defense.name}: {'; '.join(flags)}"
+                line = f"flags of {row.model.name} {shown('defense', row.defense.name)}: {'; '.join(flags)}"
                 console.print(visible(line), markup=False, soft_wrap=True)
 
 
@@ -52,7 +53,7 @@ def _cells(table: TaskTable, row: Row, records: Sequence[RunRecord]) -> list[str
         against = "" if paired is None else f" ({100 * paired.mean():+.1f})"
         accuracies.append(_percent(row, quantity) + against)
     ratio = "" if row.cost.flops_ratio is None else f"{row.cost.flops_ratio:.2f} x"
-    defense = " ".join([row.defense.name, *options_apart(row, table)])
+    defense = " ".join([shown("defense", row.defense.name), *options_apart(row, table)])
     seeds = ",".join(map(str, row.seeds))
     return [row.model.name, defense, seeds, *accuracies, duration(row.cost.training_seconds), ratio]
 

@@ -14,6 +14,7 @@ from recgauntlet.cli.options import (
     check_owners,
     check_tuned,
     data_options,
+    defense_names,
     device_option,
     named,
     options_of,
@@ -25,7 +26,7 @@ from recgauntlet.cli.results import print_results
 from recgauntlet.cli.sweeping import carry_out, print_plan, print_time, workers_for
 from recgauntlet.core.card import Track
 from recgauntlet.core.plugins import names
-from recgauntlet.core.spec import CellSpec, Options
+from recgauntlet.core.spec import TWIN, CellSpec, Options
 from recgauntlet.records.io import read_record
 from recgauntlet.records.manifest import check_not_frozen
 from recgauntlet.records.release import ROOT
@@ -35,7 +36,7 @@ from recgauntlet.runner.plan import estimates, plan
 @click.command(short_help="Train, attack and record: the benchmark itself.")
 @click.option("--task", "tasks", multiple=True, callback=words, help="Tasks, or paths of your own cards (.toml). [all]")
 @click.option("--model", "models", multiple=True, callback=words, help="Recommenders. [nrms]")
-@click.option("--defense", "defenses", multiple=True, callback=words, help="Defenses. [standard, pgd]")
+@click.option("--defense", "defenses", multiple=True, callback=defense_names, help="Defenses. [none, pgd]")
 @click.option("--seeds", "seed_list", default="0", callback=seeds, help="Seeds, like 0,1,2. Ranks need three.")
 @track_option
 @device_option
@@ -117,7 +118,7 @@ def run(
     \b
     Examples:
       recgauntlet run --track demo
-      recgauntlet run --task video-watch --defense standard,fgm,pgd --seeds 0,1,2 --out results/mine
+      recgauntlet run --task video-watch --defense none,fgm,pgd --seeds 0,1,2 --out results/mine
       recgauntlet run --task video-watch --model bert --model-option layers=2 --threads 2 --workers 1
       recgauntlet run --defense pgd --defense-option epsilon=0.5 --dry-run
     """
@@ -125,7 +126,7 @@ def run(
     out = out or Path("demo" if track == "demo" else "results/local")
     check_not_frozen(out, "--out")
     tasks, models = tasks or tuple(names("tasks")), models or ("nrms",)
-    defenses = defenses or ("standard", "pgd")
+    defenses = defenses or (TWIN, "pgd")
     check_owners(model_options, models, "--model-option")
     check_owners(defense_options, defenses, "--defense-option")
     if tuned is not None:

@@ -14,6 +14,7 @@ from recgauntlet.attacks.base import find_attack
 from recgauntlet.cli.options import PATH
 from recgauntlet.core.errors import RecGauntletError
 from recgauntlet.core.escape import visible
+from recgauntlet.core.names import typed
 from recgauntlet.core.plugins import Kind, each
 from recgauntlet.core.recommender import find_model
 from recgauntlet.core.task import find_task
@@ -74,7 +75,7 @@ def _defense(name: str) -> tuple[str, ...]:
     plugin = find_defense(name)
     options = _arguments(plugin.value().hyperparameters())
     origin, tuned = f"{plugin.distribution} {plugin.version}", _tuned("defense", name)
-    return name, _in_a_line(plugin.value), options, tuned, origin
+    return typed("defense", name), _in_a_line(plugin.value), options, tuned, origin
 
 
 def _attack(name: str) -> tuple[str, ...]:

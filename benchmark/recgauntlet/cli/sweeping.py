@@ -13,6 +13,7 @@ from rich.table import Table
 
 from recgauntlet.cli.progress import SweepProgress, duration
 from recgauntlet.core.files import check_cache, check_writable, locked
+from recgauntlet.core.names import shown
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import item_vectors, prepare
@@ -83,7 +84,7 @@ def print_plan(
             task,
             track,
             model,
-            defense,
+            shown("defense", defense),
             ",".join(str(cell.spec.seed) for cell in cells),
             str(len(cells) - done),
             *([] if times is None else [_row_time(cells, times)]),

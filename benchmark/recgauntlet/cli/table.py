@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from recgauntlet.core.files import CURRENT
+from recgauntlet.core.names import stored
 
 KEYS = {
     "task": "tasks",
@@ -27,7 +28,8 @@ def selected(ctx: click.Context, parameter: click.Parameter, value: tuple[str, .
             key, equals, name = pair.partition("=")
             if not equals or key.strip() not in KEYS:
                 raise click.BadParameter(f"{pair!r}: give KEY=VALUE, KEY being one of: {', '.join(KEYS)}")
-            chosen.setdefault(KEYS[key.strip()], []).append(name.strip())
+            key, name = key.strip(), name.strip()
+            chosen.setdefault(KEYS[key], []).append(stored(key, name))
     return {key: tuple(names) for key, names in chosen.items()}
 
 
@@ -44,7 +46,7 @@ def columns(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     "chosen",
     multiple=True,
     callback=selected,
-    help="KEY=VALUE, repeated or with commas; KEY is task, track, model, defense, threat or tier. [tier=standard]",
+    help="KEY=VALUE, repeated or with commas; KEY is task, track, model, defense, threat or tier. [tier=medium]",
 )
 @click.option(
     "--columns", "wanted", callback=columns, help="Names with commas. [rank, accuracies, FLOPs ratio; CSV: all]"
@@ -70,7 +72,7 @@ def table(
     Examples:
       recgauntlet table 2026.5
       recgauntlet table 2026.5 --format latex --select task=video-watch --out video.tex
-      recgauntlet table 2026.5 --select threat=history-perturbation,tier=low,tier=standard,tier=high
+      recgauntlet table 2026.5 --select threat=history-perturbation,tier=low,tier=medium,tier=high
       recgauntlet table 2026.5 --format csv --columns clean_accuracy,robust_accuracy,p_twin --out rows.csv
     """
     from recgauntlet.core.escape import terminal

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from recgauntlet.cli.options import PATH, DataOptions, data_options, device_option, track_option, words
+from recgauntlet.cli.options import PATH, DataOptions, data_options, defense_names, device_option, track_option, words
 from recgauntlet.cli.progress import SweepProgress
 from recgauntlet.cli.sweeping import make_ready, reserved, workers_for
 from recgauntlet.core.card import Track
@@ -41,7 +41,11 @@ EPOCHS = 2
 @click.option("--task", "tasks", multiple=True, callback=words, help="Tasks, or paths of your own cards. [video-watch]")
 @click.option("--model", "models", multiple=True, callback=words, help="Recommenders. [nrms]")
 @click.option(
-    "--defense", "defenses", multiple=True, callback=words, help="Defenses to tune; without any, the models are tuned."
+    "--defense",
+    "defenses",
+    multiple=True,
+    callback=defense_names,
+    help="Defenses to tune; without any, the models are tuned.",
 )
 @click.option("--trials", type=click.IntRange(1), default=TRIALS, help="Trials a method; the first: defaults.")
 @click.option(

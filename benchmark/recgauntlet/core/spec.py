@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recgauntlet.core.card import Track
+from recgauntlet.core.names import shown, stored
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.core.types import Scalar
 
@@ -27,7 +28,7 @@ class CellSpec:
     track
         "standard" or "demo".
     model, defense
-        Registered names.
+        Registered names; "none" is the undefended one, which records call "standard".
     seed
         Of the weights, the training and the attacks.
     out
@@ -63,6 +64,9 @@ class CellSpec:
     reuse_weights: bool = False
     """Attack the weights that a former run left, where they are this cell's, instead of training again."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "defense", stored("defense", self.defense))
+
     @property
     def name(self) -> str:
         """The cell's name in file names: unique in one results directory."""
@@ -72,7 +76,7 @@ class CellSpec:
     @property
     def title(self) -> str:
         """The cell's name on a terminal."""
-        return f"{self.task_id} {self.model} {self.defense} seed {self.seed}"
+        return f"{self.task_id} {self.model} {shown('defense', self.defense)} seed {self.seed}"
 
     @property
     def task_id(self) -> str:

@@ -22,6 +22,7 @@ from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import TIERS, Threat, Tier
 from recgauntlet.core.errors import BudgetExceeded, RecGauntletError
 from recgauntlet.core.journal import Journal
+from recgauntlet.core.names import shown
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import Progress
 from recgauntlet.evaluation.results import AttackResult, ThreatResult, TierResult
@@ -78,7 +79,7 @@ def run_threat(
         suite = [attack for attack in (*attacks_for(threat), *extra) if attack.supports(budget)]
         attacks: list[AttackResult] = []
         for number, attack in enumerate(suite):
-            progress(f"{threat.id}, {tier}: {attack.name}", (level + number / len(suite)) / len(tiers))
+            progress(f"{threat.id}, {shown('tier', tier)}: {attack.name}", (level + number / len(suite)) / len(tiers))
             index = torch.nonzero(standing & touched).squeeze(1)
             if len(index) == 0:
                 break

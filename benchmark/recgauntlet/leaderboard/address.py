@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import RecordError
+from recgauntlet.core.names import stored
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.records.io import Results
@@ -195,7 +196,7 @@ def _scope(board: Board, tail: list[str], address: str) -> Scope:
     name, _, own = tail[2].rpartition("~")
     if not name or tail[2] in {at.row.defense.name for at in rows}:
         name, own = tail[2], ""
-    rows = _kept(rows, name, [at.row.defense.name for at in rows], "defense", address)
+    rows = _kept(rows, stored("defense", name), [at.row.defense.name for at in rows], "defense", address)
     chosen = [at for at in rows if row_id(at.table, at.row).startswith(own)]
     if len(chosen) != 1:
         raise RecordError(

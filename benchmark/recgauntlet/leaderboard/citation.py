@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import metadata
 
 from recgauntlet.core.card import RANKING_TIER, TaskCard
+from recgauntlet.core.names import shown
 from recgauntlet.core.plugins import names
 from recgauntlet.core.task import find_task
 from recgauntlet.leaderboard import bibtex
@@ -238,11 +239,12 @@ def _interval(value: Estimate) -> str:
 
 
 def _budget(table: TaskTable, threat: str) -> str:
-    """What the standard tier allows: "standard tier: 2 words, 500 queries"."""
+    """What the tier of the ranking allows: "medium tier: 2 words, 500 queries"."""
+    tier = f"{shown('tier', RANKING_TIER)} tier"
     column = next(column for column in table.threats if column.id == threat)
     budget = next((b for b in column.budgets if b.tier == RANKING_TIER), None)
     if budget is None:
-        return f"{RANKING_TIER} tier"
+        return tier
     unit = {"history": "edits", "candidate-text": "words"}.get(column.surface, "of the embeddings' norm")
     either = f" or {budget.characters} characters" if budget.characters else ""
-    return f"{RANKING_TIER} tier: {budget.amount:g} {unit}{either}, {budget.queries:,} queries an example"
+    return f"{tier}: {budget.amount:g} {unit}{either}, {budget.queries:,} queries an example"

@@ -9,6 +9,7 @@ import numpy as np
 
 from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
 from recgauntlet.core.errors import RecordError
+from recgauntlet.core.names import shown
 from recgauntlet.leaderboard.address import RowAt
 from recgauntlet.leaderboard.aggregate import pair_means
 from recgauntlet.leaderboard.flags import MIN_SEEDS, seed_list
@@ -32,7 +33,8 @@ class Quantity:
     @property
     def words(self) -> str:
         """ "clean accuracy", "robust accuracy under NAME (low tier)"."""
-        return f"robust accuracy under {self.threat} ({self.tier} tier)" if self.threat else "clean accuracy"
+        tier = shown("tier", self.tier)
+        return f"robust accuracy under {self.threat} ({tier} tier)" if self.threat else "clean accuracy"
 
 
 CLEAN = Quantity()
@@ -187,7 +189,7 @@ def sentence(comparison: Comparison, line: Difference) -> str:
     same = f"{points:.1f}" == "0.0"
     if line.quantity.threat:
         much = f"as much as {other}" if same else f"{points:.1f} points {word} than {other}"
-        what = f"keeps {much} under {line.quantity.threat} ({line.quantity.tier} tier; "
+        what = f"keeps {much} under {line.quantity.threat} ({shown('tier', line.quantity.tier)} tier; "
     else:
         much = "the same clean accuracy as" if same else f"{points:.1f} points {word} clean accuracy than"
         what = f"has {much} {other} ("
@@ -205,9 +207,9 @@ def _names(comparison: Comparison) -> tuple[str, str]:
     """What to call the rows: the defenses where the models are the same, and the whole address where that is."""
     a, b = comparison.a, comparison.b
     same_model = a.row.model.key == b.row.model.key
-    first, second = (
-        at.row.defense.name if same_model else f"{at.row.model.name} + {at.row.defense.name}" for at in (a, b)
-    )
+    defenses = [shown("defense", at.row.defense.name) for at in (a, b)]
+    models = ("", "") if same_model else (f"{a.row.model.name} + ", f"{b.row.model.name} + ")
+    first, second = (model + defense for model, defense in zip(models, defenses, strict=True))
     return (first, second) if first != second else (a.address, b.address)
 
 

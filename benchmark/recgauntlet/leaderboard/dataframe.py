@@ -36,10 +36,10 @@ _CELL = (
     Column("task", "string", "", "id of the task"),
     Column("track", "string", "", "`standard` or `demo`"),
     Column("model", "string", "", "registered name of the recommender"),
-    Column("defense", "string", "", "registered name of the defense; `standard` is none"),
+    Column("defense", "string", "", "stored name of the defense; `standard` is none (shown as undefended)"),
     Column("seed", "int64", "", "of the training"),
     Column("threat", "string", "", "id of the threat"),
-    Column("tier", "string", "", "`low`, `standard` or `high`"),
+    Column("tier", "string", "", "stored name: `low`, `standard` (shown as medium) or `high`"),
 )
 """What names an observation; the same in both DataFrames."""
 

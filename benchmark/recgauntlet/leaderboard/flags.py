@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from recgauntlet.core.card import RANKING_TIER
+from recgauntlet.core.names import shown
 from recgauntlet.records.references import PluginRef
 from recgauntlet.records.schema import RunRecord
 
@@ -81,7 +82,7 @@ def _missing_results(records: Sequence[RunRecord]) -> Iterator[Flag]:
             )
             yield Flag("not-applicable", f"does not read what {name} changes", text)
         elif any(record.tier(name, RANKING_TIER) is None for record in records):
-            text = "Not every record was attacked at the standard tier of this ranked threat."
+            text = "Not every record was attacked at the medium tier of this ranked threat."
             yield Flag("missing-result", f"no result under {name}", text)
     if not ranked:
         yield Flag("missing-result", "no ranked threat", "No record was attacked under a ranked threat.")
@@ -96,7 +97,8 @@ def _failed_attacks(records: Iterable[RunRecord]) -> Iterator[Flag]:
                     if attack.error:
                         errors[attack.name, threat.id].append((record.seed, outcome.tier, attack.error))
     for (name, threat_id), found in sorted(errors.items()):
-        where = f"{seed_list(seed for seed, _, _ in found)}, tier {', '.join(sorted({tier for _, tier, _ in found}))}"
+        tiers = sorted({shown("tier", tier) for _, tier, _ in found})
+        where = f"{seed_list(seed for seed, _, _ in found)}, tier {', '.join(tiers)}"
         text = f"{found[0][2].rstrip('.')} ({where}). A row that was attacked by less cannot be ranked with the others."
         yield Flag("failed-attack", f"the attack {name} failed under {threat_id}", text)
 

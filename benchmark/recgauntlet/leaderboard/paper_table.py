@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.escape import shortened
+from recgauntlet.core.names import shown as shown_name
 from recgauntlet.leaderboard.address import Board, RowAt, row_id, suggestion
 from recgauntlet.leaderboard.compare import CLEAN, Quantity, differences, quantities, twin_of
 from recgauntlet.leaderboard.schema import Row, TaskTable
@@ -168,7 +169,7 @@ def _paper_table(
     lines = tuple(
         TableLine(
             model=row.model.name,
-            defense=row.defense.name,
+            defense=shown_name("defense", row.defense.name),
             options=", ".join(options_apart(row, shown)),
             unranked=out,
             entries=tuple(entries[place] for _, entries in filled),
@@ -214,7 +215,7 @@ def _columns(
             absent = ["n/a" if quantity == "certified" else _missing(row, threat.id) for row in rows]
             filled = zip(_accuracies(estimates, marks, unranked), absent, strict=True)
             entries = [entry if entry.text else TableCell(text) for entry, text in filled]
-            title = tier if robust else f"{tier}, {quantity}"
+            title = shown_name("tier", tier) if robust else f"{shown_name('tier', tier)}, {quantity}"
             found.append((Heading(threat.id, title), entries))
     return found
 
@@ -255,7 +256,7 @@ def _notes(
         f"{table.examples} test examples, {count}."
     ]
     if "robust_accuracy" in columns and len(tiers) == 1:
-        notes.append(f"Threats at the {tiers[0]} tier.")
+        notes.append(f"Threats at the {shown_name('tier', tiers[0])} tier.")
     diagnostic = [shortened(threat.id) for threat in table.threats if not threat.ranked]
     if diagnostic and "robust_accuracy" in columns:
         notes.append(f"Not ranked: {', '.join(diagnostic)}.")

@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from recgauntlet.core.card import RANKING_TIER, TIERS
 from recgauntlet.core.escape import visible
+from recgauntlet.core.names import shown
 from recgauntlet.core.quantities import seconds, size
 from recgauntlet.core.types import Scalar
 from recgauntlet.metrics.ranking import accuracy
@@ -22,7 +24,8 @@ def print_summary(console: Console, record: RunRecord, *, tuned: Mapping[str, Sc
 
     Values of the defense's hyper-parameters that are in `tuned` are marked.
     """
-    head = f"{record.task.id} ({record.task.track}) / {record.model.name} / {record.defense.name} / seed {record.seed}"
+    defense = shown("defense", record.defense.name)
+    head = f"{record.task.id} ({record.task.track}) / {record.model.name} / {defense} / seed {record.seed}"
     console.print(visible(head), markup=False, style="bold", soft_wrap=True)
     if record.task.simulated:
         console.print("simulated data: never ranked")
@@ -35,14 +38,17 @@ def print_summary(console: Console, record: RunRecord, *, tuned: Mapping[str, Sc
     console.print(visible(f"defense         {_options(record, tuned)}"), markup=False, soft_wrap=True)
     console.print(f"clean accuracy  {accuracy(labels, scores):.1%} of {len(labels)} examples")
     table = Table(box=None, pad_edge=False)
-    for heading in ("threat", "goal", "low", "standard", "high", "attacks that broke something (standard tier)"):
+    tiers = [shown("tier", tier) for tier in TIERS]
+    for heading in ("threat", "goal", *tiers, f"attacks that broke something ({tiers[1]} tier)"):
         table.add_column(heading)
     for threat in record.threats:
         table.add_row(*(escape(visible(text)) for text in _threat_row(threat)))
     console.print(table)
     for name in dict.fromkeys(one.threat for one in record.certified):
         shares = [
-            f"{one.tier} {np.mean(one.certified.to_bool()):.1%}" for one in record.certified if one.threat == name
+            f"{shown('tier', one.tier)} {np.mean(one.certified.to_bool()):.1%}"
+            for one in record.certified
+            if one.threat == name
         ]
         console.print(visible(f"certified       {name}: {', '.join(shares)}"), markup=False, soft_wrap=True)
     _print_cost(console, record)
@@ -58,7 +64,7 @@ def _options(record: RunRecord, tuned: Mapping[str, Scalar]) -> str:
         f"{name}={value!r}{' (tuned)' if name in tuned and tuned[name] == value else ''}"
         for name, value in record.defense.hyperparameters.items()
     ]
-    return f"{record.defense.name}: {', '.join(parts) or 'no options'}"
+    return f"{shown('defense', record.defense.name)}: {', '.join(parts) or 'no options'}"
 
 
 def _threat_row(threat: ThreatOutcome) -> tuple[str, ...]:
@@ -66,7 +72,7 @@ def _threat_row(threat: ThreatOutcome) -> tuple[str, ...]:
     if not threat.applicable:
         return (threat.id, threat.goal + ranked, "not applicable", "", "", "")
     robust = [f"{robust_accuracy(tier):.1%}" for tier in threat.tiers]
-    standard = next(tier for tier in threat.tiers if tier.tier == "standard")
+    standard = next(tier for tier in threat.tiers if tier.tier == RANKING_TIER)
     broke = [f"{a.name} {int(a.broken.to_bool().sum())}" for a in standard.attacks if a.broken.to_bool().any()]
     return (threat.id, threat.goal + ranked, *robust, ", ".join(broke))
 

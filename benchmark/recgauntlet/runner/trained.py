@@ -105,7 +105,7 @@ def evaluate(
     twin
         The same model trained without a defense: inputs that fool it are tried on `model` too.
     defense
-        The name that the record gives to the defense that `model` was trained with; it is not run.
+        The name that the record gives to the defense that `model` was trained with, "none" for none; it is not run.
     model_options
         Hyper-parameters that the record repeats. [the defaults of the class's constructor]
     source
@@ -136,7 +136,7 @@ def evaluate(
         spec,
         card,
         PluginRef.of(Plugin(spec.model, type(model), "", ""), options),
-        PluginRef(name=defense, distribution="", version="", hyperparameters={}),
+        PluginRef(name=spec.defense, distribution="", version="", hyperparameters={}),
         describe(where, "fp32"),
         started,
     )

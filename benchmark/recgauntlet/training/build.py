@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from recgauntlet.core.card import RANKING_TIER, Tier
+from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
 from recgauntlet.core.dataset import Pairs, TaskData, TrainingPeriod
 from recgauntlet.core.errors import PluginError
+from recgauntlet.core.names import stored
 from recgauntlet.core.plugins import BUILT_IN, Plugin, check_complete, whose
 from recgauntlet.core.recommender import Origin, Recommender, TrainingRecipe, constructor_defaults, find_model
 from recgauntlet.core.rng import Randomness, derive
@@ -156,7 +157,7 @@ def merged_options(
                 field=name,
                 remedy=f"give a {type(default).__name__}, for example {default!r}",
             )
-        merged[name] = value
+        merged[name] = stored("tier", str(value)) if name == "tier" and default in TIERS else value
     return merged
 
 

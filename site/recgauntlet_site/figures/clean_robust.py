@@ -8,6 +8,7 @@ import matplotlib.figure
 
 from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.core.escape import visible
+from recgauntlet.core.names import shown
 from recgauntlet.leaderboard.schema import TaskTable, ThreatColumn
 from recgauntlet.threats.registry import THREAT_MODELS
 from recgauntlet_site.figures.describe import Figure, counted_rows, figure_of, listed, value_and_interval, value_range
@@ -85,7 +86,7 @@ def _describe(
 ) -> str:
     clean = value_range([point.row.row.clean.value for point in points])
     robust = value_range([point.cell.robust.value for point in points])
-    place = f"under {visible(column.id)} at the {RANKING_TIER} tier"
+    place = f"under {visible(column.id)} at the {shown('tier', RANKING_TIER)} tier"
     parts = [f"{counted_rows(points)} {place}: clean accuracy {clean}, robust accuracy {robust}."]
     if best:
         values = [f"{p.row.short_name} ({p.clean:.1f} % clean, {p.robust:.1f} % robust, {p.cost_text})" for p in best]

@@ -13,6 +13,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from recgauntlet.core.card import RANKING_TIER, Tier
 from recgauntlet.core.escape import visible
+from recgauntlet.core.names import shown
 from recgauntlet.leaderboard.schema import TaskTable, ThreatColumn
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet_site.figures.describe import (
@@ -77,7 +78,7 @@ class _Column:
     @property
     def heading(self) -> str:
         """Its heading in the data table."""
-        return f"{visible(self.threat.id)}, {self.tier}, %" if self.threat else "clean, %"
+        return f"{visible(self.threat.id)}, {shown('tier', self.tier)}, %" if self.threat else "clean, %"
 
     @property
     def amount(self) -> str:
@@ -127,7 +128,8 @@ def _describe(rows: Sequence[PlottedRow], table: TaskTable) -> str:
         parts.append(f"under {visible(threat.id)} {value_range([low, high])}{ends}")
     parts.append(f"clean {value_range([row.row.clean.value for row in rows])}")
     more = f" The figure shows the first {MOST_ROWS}." if len(rows) > MOST_ROWS else ""
-    return f"Robust accuracy of {counted_rows(rows).lower()} at the {RANKING_TIER} tier: {'; '.join(parts)}.{more}"
+    tier = shown("tier", RANKING_TIER)
+    return f"Robust accuracy of {counted_rows(rows).lower()} at the {tier} tier: {'; '.join(parts)}.{more}"
 
 
 def _draw(rows: PlottedRows, groups: Sequence[Sequence[_Column]]) -> matplotlib.figure.Figure:
@@ -158,7 +160,7 @@ def _draw(rows: PlottedRows, groups: Sequence[Sequence[_Column]]) -> matplotlib.
         figure,
         _entries([column.text(row)[0] for group in drawn for column in group for row in shown]),
         [
-            f"Under each threat its {'low, standard and high budget' if all_tiers else 'standard budget'}.",
+            f"Under each threat its {'low, medium and high budget' if all_tiers else 'medium budget'}.",
             f"Threats not drawn: {missing}." if missing else "",
             rows.note,
             not_drawn(rows.all[MOST_ROWS:]),

@@ -15,6 +15,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from recgauntlet.core.escape import shortened, visible
+from recgauntlet.core.names import shown
 from recgauntlet.leaderboard.compare import STANDARD
 from recgauntlet.leaderboard.paper_table import options_apart
 from recgauntlet.leaderboard.schema import Cell, Row, TaskTable
@@ -134,7 +135,7 @@ def plotted_rows(table: TaskTable) -> PlottedRows:
     none_ranked = table.ranked and all(row.rank is None for row in table.rows)
     found = []
     for row in table.rows:
-        model, defense = visible(row.model.name), visible(row.defense.name)
+        model, defense = visible(row.model.name), visible(shown("defense", row.defense.name))
         undefended = row.defense.name == STANDARD
         several = copies[row.model.name, row.defense.name] > 1
         options = "".join(f", {visible(option)}" for option in options_apart(row, table)) if several else ""

@@ -138,7 +138,7 @@ def _describe(curves: Sequence[_Curve], grid: CurveGrid) -> str:
     if len(at) > 1:
         (low, lowest), (high, highest) = min(at), max(at)
         parts.append(
-            f"At the standard tier {highest} keeps most, {percent(high)} %, and {lowest} least, {percent(low)} %."
+            f"At the medium tier {highest} keeps most, {percent(high)} %, and {lowest} least, {percent(low)} %."
         )
     flat = [curve.row.short_name for curve in curves if len(curve.points) > 1 and not _falls(curve)]
     if flat:

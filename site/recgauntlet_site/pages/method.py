@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from recgauntlet.core.names import shown
 from recgauntlet.leaderboard.address import slug
 from recgauntlet.leaderboard.schema import Row
 from recgauntlet.records.references import PluginRef
@@ -74,4 +75,4 @@ def _page(key: Key, path: str, rows: Sequence[tuple[TaskPage, Sequence[Row]]]) -
     plugins = [_plugin(row, kind) for _, own in rows for row in own]
     summary = next((plugin.summary for plugin in plugins if plugin.summary), "")
     citation = next((plugin.citation.strip() for plugin in plugins if plugin.citation), "")
-    return MethodPage(kind, name, FAMILY[kind](plugins[0]), path, summary, citation, rows)
+    return MethodPage(kind, shown(kind, name), FAMILY[kind](plugins[0]), path, summary, citation, rows)

@@ -74,7 +74,7 @@ def test_evidence_that_does_not_check_out_ends_in_an_error_with_every_line(
 
 def test_an_attack_that_fails_somewhere_says_so(run: Run, record: Path) -> None:
     text = run(record, "--attack", "crash", "--all")
-    assert "FAILED title-rewrite, standard: ValueError" in text
+    assert "FAILED title-rewrite, medium: ValueError" in text
 
 
 @pytest.mark.parametrize(

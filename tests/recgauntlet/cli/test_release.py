@@ -100,7 +100,7 @@ def test_the_list_names_what_nobody_froze_and_what_is_broken(run: Run, tmp_path:
 def test_a_record_of_a_release_is_shown_like_any_other(run: Run, tmp_path: Path) -> None:
     make_release(tmp_path, records=small())
     text = run("show", "results/2026.1/shop/standard/nrms-standard-0.json.xz")
-    assert "shop (standard) / nrms / standard / seed 0" in text
+    assert "shop (standard) / nrms / undefended / seed 0" in text
     assert "clean accuracy" in text
 
 

@@ -36,7 +36,7 @@ def test_a_run_ends_with_the_boards_numbers_beside_the_twins(
     (head,) = (line for line in lines if line.startswith("model ") and "training" in line)
     assert [column.id in head for column in table.threats] == [True] * len(table.threats)
     twin, defended = (row for name in ("standard", "pgd") for row in table.named("nrms", name))
-    (first,) = (line for line in lines if line.startswith("nrms   standard"))
+    (first,) = (line for line in lines if line.startswith("nrms   undefended"))
     (second,) = (line for line in lines if line.startswith("nrms   pgd"))
     assert lines.index(first) < lines.index(second)
     for cells, line in ((None, first), (twin, second)):
@@ -63,7 +63,7 @@ def test_a_row_is_compared_with_its_twin_on_the_seeds_that_both_have() -> None:
     lines = printed([*twins, same.sealed()])
     (line,) = (line for line in lines if line.startswith("nrms   equal"))
     assert line.count("(+0.0)") == 3  # clean and two threats: not against the mean of three seeds
-    (twin,) = (line for line in lines if line.startswith("nrms   standard"))
+    (twin,) = (line for line in lines if line.startswith("nrms   undefended"))
     assert "(" not in twin
     assert "0,1,2" in twin
 

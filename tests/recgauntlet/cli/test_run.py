@@ -36,7 +36,7 @@ def test_the_module_runs_as_the_command(tmp_path: Path) -> None:
     [
         ("tasks", ("video-watch", "ecommerce-purchase", "history-perturbation", "standard, demo")),
         ("models", ("nrms", "bert", "word_size=", "candidate-text")),
-        ("defenses", ("standard", "fgsm", "fgm", "pgd", "epsilon=")),
+        ("defenses", ("none", "fgsm", "fgm", "pgd", "epsilon=")),
         ("attacks", ("suite ", "embedding", "history")),
     ],
 )

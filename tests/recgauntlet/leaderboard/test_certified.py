@@ -178,9 +178,9 @@ def test_a_table_for_a_paper_has_the_column_when_asked(tmp_path: Path) -> None:
     for number, record in enumerate(mixed()):
         write_record(record, tmp_path / f"{number}.json")
     (paper,) = build_paper_tables(open_board(tmp_path), Selection(), ("clean_accuracy", "certified_accuracy"))
-    assert [(head.group, head.title) for head in paper.heads] == [("", "clean"), ("stuffing", "standard, certified")]
+    assert [(head.group, head.title) for head in paper.heads] == [("", "clean"), ("stuffing", "medium, certified")]
     told = {line.defense: line.entries[1].text for line in paper.lines}
-    assert told["standard"] == "n/a"
+    assert told["undefended"] == "n/a"
     assert float(told["smooth"]) > 0
 
 
@@ -190,7 +190,7 @@ def test_a_record_in_words_says_what_is_certified(tmp_path: Path) -> None:
         write_record(one, tmp_path / f"{number}.json")
     told, plain = (CliRunner().invoke(cli, ["show", str(tmp_path / f"{number}.json")]).output for number in (0, 1))
     share = record.certified[0].certified.to_bool().mean()
-    assert f"certified       stuffing: low {share:.1%}, standard" in told
+    assert f"certified       stuffing: low {share:.1%}, medium" in told
     assert "certified" not in plain
 
 

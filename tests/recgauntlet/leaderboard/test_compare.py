@@ -90,7 +90,7 @@ def test_a_sentence_names_the_difference_its_interval_and_p(release: str) -> Non
     said = sentence(found, found.differences[1])
     line = found.differences[1]
     points = f"{100 * line.difference.value:.1f}"
-    assert said.startswith(f"pgd keeps {points} points more than standard under stuffing")
+    assert said.startswith(f"pgd keeps {points} points more than undefended under stuffing")
     assert f"{100 * line.difference.low:.1f} to {100 * line.difference.high:.1f}" in said
     assert "corrected for 3 comparisons" in said
     turned = of(release, "shop/nrms/standard", "shop/nrms/pgd")
@@ -102,7 +102,7 @@ def test_a_sentence_names_the_difference_its_interval_and_p(release: str) -> Non
 
 def test_a_sentence_on_models_names_models(release: str) -> None:
     found = of(release, "shop/mf/standard", "shop/nrms/standard")
-    assert sentence(found, found.differences[0]).startswith("mf + standard has")
+    assert sentence(found, found.differences[0]).startswith("mf + undefended has")
     assert any("cannot be compared across models" in caution for caution in found.cautions)
     assert any("no such result: robust accuracy under stuffing" in caution for caution in found.cautions)
 

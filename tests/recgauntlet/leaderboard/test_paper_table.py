@@ -16,6 +16,7 @@ from synthetic_records import make_record
 
 from recgauntlet.cli import cli
 from recgauntlet.core.errors import RecordError
+from recgauntlet.core.names import shown as shown_name
 from recgauntlet.leaderboard.address import Board, locate, open_board
 from recgauntlet.leaderboard.compare import CLEAN, Quantity, differences, twin_of
 from recgauntlet.leaderboard.paper_table import (
@@ -70,7 +71,7 @@ def test_a_paper_table_has_the_numbers_of_the_table(board: Board) -> None:
     (table,) = (table for table in board.tables if table.task == "shop")
     paper = paper_table_of(board)
     for row, line in zip(table.rows, paper.lines, strict=True):
-        assert (line.model, line.defense) == (row.model.name, row.defense.name)
+        assert (line.model, line.defense) == (row.model.name, shown_name("defense", row.defense.name))
         under = row.under("stuffing")
         cell = under and under.at("standard")
         assert cell is not None
@@ -111,7 +112,7 @@ def test_stars_are_the_corrected_paired_test_against_the_undefended_twin(board: 
     raw = [crossed_test(differences(records["a"], records["b"], quantity)).p for quantity in quantities]
     assert list(found.values()) == list(holm(raw))
     assert cells_of(paper_table_of(board), "stuffing")["pgd"].stars
-    assert not cells_of(paper_table_of(board), "stuffing")["standard"].stars
+    assert not cells_of(paper_table_of(board), "stuffing")["undefended"].stars
 
 
 def test_the_twin_may_describe_its_model_in_other_words(tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_an_unread_surface_is_said_to_be_so(board: Board) -> None:
 
 def test_a_selection_keeps_what_it_names(board: Board) -> None:
     paper = paper_table_of(board, defenses=("pgd", "standard"), threats=("stuffing",), tiers=("low", "high"))
-    assert {line.defense for line in paper.lines} == {"pgd", "standard"}
+    assert {line.defense for line in paper.lines} == {"pgd", "undefended"}
     assert [(h.group, h.title) for h in paper.heads if h.group] == [("stuffing", "low"), ("stuffing", "high")]
     assert len(build_paper_tables(board, Selection())) == 2
 

@@ -20,7 +20,7 @@ from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet_site.figures import Figure, clean_robust, figures_of, heat_map, style_sheet
 from recgauntlet_site.figures.style import IN_DARK, SERIES
-from recgauntlet_site.format import percent
+from recgauntlet_site.format import percent, row_name
 
 SVG = "{http://www.w3.org/2000/svg}"
 COLOUR = re.compile(r"#[0-9a-f]{6}")
@@ -86,7 +86,7 @@ def test_data_tables_have_the_numbers_of_the_table(tables: dict[str, TaskTable])
         cells = row.under(column.id)
         cell = cells.at(RANKING_TIER) if cells else None
         assert cell is not None
-        _, _, clean, _, robust, ends, cost, _ = shown[f"{row.model.name} + {row.defense.name}"]
+        _, _, clean, _, robust, ends, cost, _ = shown[row_name(row)]
         assert (clean, robust) == (percent(row.clean.value), percent(cell.robust.value))
         assert ends == f"{percent(cell.robust.low)}–{percent(cell.robust.high)}"
         assert cost == ("1×" if row.defense.name == "standard" else f"{row.cost.flops_ratio:.2f}×")

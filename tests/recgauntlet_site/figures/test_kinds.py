@@ -74,12 +74,12 @@ def test_the_front_is_told_for_two_quantities_and_for_three(few: TaskTable) -> N
     )
     figure = present(clean_robust(table, table.threats[0]))
     on = {row[1]: row[-1] for row in figure.rows}
-    assert on == {"nrms + standard": "with cost", "nrms + fgm": "yes", "nrms + pgd": "yes", "nrms + flat": "no"}
+    assert on == {"nrms + undefended": "with cost", "nrms + fgm": "yes", "nrms + pgd": "yes", "nrms + flat": "no"}
     assert (
         "On the Pareto front of both: nrms + pgd (75.0 % clean, 65.0 % robust, 2.00×) and nrms + fgm"
         in figure.description
     )
-    assert "With training cost as the third quantity also: nrms + standard." in figure.description
+    assert "With training cost as the third quantity also: nrms + undefended." in figure.description
 
 
 def test_an_unranked_row_is_hollow_and_on_no_front(few: TaskTable) -> None:
@@ -227,7 +227,7 @@ def test_cost_is_relative_to_the_twin_and_models_without_defenses_are_left_out(f
     figure = present(accuracy_cost(forty))
     costs = {row[1]: row[2] for row in figure.rows}
     assert len(costs) == sum(row.model.name == "nrms" for row in forty.rows)
-    assert costs["nrms + standard"] == "1×"
+    assert costs["nrms + undefended"] == "1×"
     dearest = max((row for row in forty.rows if row.model.name == "nrms"), key=lambda r: r.cost.flops_ratio or 1)
     assert f"at {dearest.cost.flops_ratio:.2f}×" in figure.description
     assert "1×" in texts(figure)
@@ -269,9 +269,9 @@ def test_tiers_are_left_out_where_there_is_no_room(few: TaskTable) -> None:
         replace(row, threats=tuple(replace(row.threats[0], threat=column.id) for column in columns)) for row in few.rows
     )
     table = replace(few, threats=columns, rows=rows)
-    assert any("its low, standard and high budget" in text for text in texts(present(heat_map(few))))
+    assert any("its low, medium and high budget" in text for text in texts(present(heat_map(few))))
     figure = present(heat_map(table))
-    assert any("its standard budget" in text for text in texts(figure))
+    assert any("its medium budget" in text for text in texts(figure))
     assert len(figure.header) == 2 + 2 * (1 + 5 * 3)
 
 
