@@ -68,7 +68,7 @@ def records() -> tuple[RunRecord, ...]:
 
 @cache
 def results() -> pd.DataFrame:
-    """The finished cells of the release at the standard tier, one row a cell and threat."""
+    """The finished cells of the release at the medium tier, one row a cell and threat."""
     frame = recgauntlet.load(RESULTS)
     return frame[(frame.tier == TIER) & (frame.status == "ok")]
 

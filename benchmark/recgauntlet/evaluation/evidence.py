@@ -16,7 +16,7 @@ def with_inputs(
     evidence: Sequence[Evidence], catalog: Catalog, batch: Batch, surfaces: Mapping[str, Surface]
 ) -> tuple[Evidence, ...]:
     """`evidence`, of which one input that each attack of a threat broke has its clean input too: the first of the
-    standard tier, else the first of all. `batch` holds the clean test examples, `surfaces` says what each threat
+    medium tier, else the first of all. `batch` holds the clean test examples, `surfaces` says what each threat
     changes.
 
     Call it for redistributable data alone: texts of the catalog come into it.

@@ -59,7 +59,7 @@ def exhaustive_gaps(
 ) -> tuple[Gap, ...]:
     """Compare the suite with an exhaustive search on the first `sample` examples that the attacker changes.
 
-    The suite keeps to the queries of the threat's standard tier; the exhaustive search has no limit. None for a threat
+    The suite keeps to the queries of the threat's medium tier; the exhaustive search has no limit. None for a threat
     whose changes cannot be counted.
     """
     if not threat_model(threat).is_discrete:

@@ -85,7 +85,7 @@ def run_gauntlet(
     twin_directory
         Where inputs that fool the twin are kept for its other defenses (None: nowhere).
     brief
-        The standard tier and the sanity checks alone: no other tier, curve, ranking or promotion.
+        The medium tier and the sanity checks alone: no other tier, curve, ranking or promotion.
     """
     model.eval().requires_grad_(False)
     journal = journal or Journal()

@@ -40,7 +40,7 @@ SLOPE_QUERIES = 2
 def promote(
     trial: Trial, data: TaskData, threat: Threat, rng: Randomness, *, twin: Victim | None = None
 ) -> PromotionResult:
-    """Promote up to PROMOTED_ITEMS items of the less popular half of the catalog by one text each at the standard tier.
+    """Promote up to PROMOTED_ITEMS items of the less popular half of the catalog by one text each at the medium tier.
 
     The search asks the model, and by itself the undefended `twin`, which no trick of the model can mislead; of the two
     texts the one that does more for the model's searching users is kept. Users are up to PROMOTION_USERS of the test

@@ -1,4 +1,4 @@
-"""Rankings under attack: one candidate of each test impression is pushed as far as the standard tier allows."""
+"""Rankings under attack: one candidate of each test impression is pushed as far as the medium tier allows."""
 
 from __future__ import annotations
 

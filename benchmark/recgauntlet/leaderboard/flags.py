@@ -71,7 +71,7 @@ def _failed_gates(records: Iterable[RunRecord]) -> Iterator[Flag]:
 
 
 def _missing_results(records: Sequence[RunRecord]) -> Iterator[Flag]:
-    """Ranked threats without a value at the standard tier, so that the worst case over them is not known."""
+    """Ranked threats without a value at the medium tier, so that the worst case over them is not known."""
     ranked = {threat.id for record in records for threat in record.threats if threat.ranked}
     for name in sorted(ranked):
         found = [threat for record in records for threat in record.threats if threat.id == name]

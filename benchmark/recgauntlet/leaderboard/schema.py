@@ -102,7 +102,7 @@ class Ablation:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Rankings of test impressions with one candidate pushed at the standard tier, means over impressions.
+    """Rankings of test impressions with one candidate pushed at the medium tier, means over impressions.
 
     `rank` is the pushed candidate's, from 1. `overlap` (RBO at 0.9) and `jaccard` (of the first ten) compare the lists
     before and after: 1 where nothing changed.
@@ -202,7 +202,7 @@ class BestKnownAttack:
 
 @dataclass(frozen=True)
 class BestKnownCell:
-    """Robust accuracy under one threat at the standard tier, by the suite and with everything that attacks from outside
+    """Robust accuracy under one threat at the medium tier, by the suite and with everything that attacks from outside
     it broke, over the `seeds` that were challenged. Never ranked."""
 
     threat: str
@@ -217,7 +217,7 @@ class Row:
     """A model trained under a defense, over its seeds. `rank` is None where the row is not ranked: `flags`
     give the reasons.
 
-    `worst` is the ranked threat with the lowest robust accuracy at the standard tier, None where there is
+    `worst` is the ranked threat with the lowest robust accuracy at the medium tier, None where there is
     none. `clean_by_seed` is in the order of `sources`.
     """
 
@@ -250,7 +250,7 @@ class Row:
 
     @property
     def worst_cell(self) -> Cell | None:
-        """The cell that the row is ranked by: the worst ranked threat at the standard tier."""
+        """The cell that the row is ranked by: the worst ranked threat at the medium tier."""
         return None if self.worst is None else self.at(self.worst)
 
 

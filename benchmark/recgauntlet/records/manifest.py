@@ -85,7 +85,7 @@ class FrozenTask(Part):
 
 
 class SummaryRow(Part):
-    """A row of the release's tables: clean accuracy, and robust accuracy at the standard tier under `worst`, the ranked
+    """A row of the release's tables: clean accuracy, and robust accuracy at the medium tier under `worst`, the ranked
     threat that hurts it most (None, and so `robust`, where there is none). `rank` is None where the row is not ranked:
     `flags` (their titles) say why."""
 

@@ -65,7 +65,7 @@ def supports(subject: AttackSubject) -> str:
 
 @rule("mend the error: the last place that is named is where it was raised", needs_run=False)
 def runs(subject: AttackSubject) -> None:
-    """The attack runs on every threat that it supports, at the standard tier, without an error."""
+    """The attack runs on every threat that it supports, at the medium tier, without an error."""
     if subject.failure is not None:
         raise subject.failure
 

@@ -195,7 +195,7 @@ class AttackSubject(Subject[type[Attack]]):
 
     @cached_property
     def repeatable(self) -> bool:
-        """Whether the same question gets the same answer, at the standard tier."""
+        """Whether the same question gets the same answer, at the medium tier."""
         pairs = [(self.perturb(budget)[0], self.perturb(budget)[0]) for budget in self.at("standard")]
         return not any(bool(self.unlike(first, second, 0.0).any()) for first, second in pairs)
 
