@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from itertools import count
 
+from recgauntlet.core.names import typed
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.records.references import PluginRef
 
@@ -27,7 +28,7 @@ def command_of(task: str, table: TaskTable, rows: Sequence[Row]) -> str:
     model = rows[0].model
     parts = ["recgauntlet", "run", "--task", task, "--track", table.track, "--model", model.name]
     for row in rows:
-        parts += ["--defense", row.defense.name]
+        parts += ["--defense", typed("defense", row.defense.name)]
     parts += _options("--model-option", model)
     for row in rows:
         parts += _options("--defense-option", row.defense, f"{row.defense.name}." if len(rows) > 1 else "")
