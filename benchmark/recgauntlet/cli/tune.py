@@ -89,9 +89,9 @@ def tune(
     """Choose the hyper-parameters of defenses or models: every method gets the same number of trials, in the search
     space that its class names, judged by the same objective on validation data. The test period is never read.
 
-    The first trial is the method as it comes; the best one wins and is written to a file that a package can ship
-    (docs/reference/tuning.md). A failed trial is recorded and the study continues. Stop it at any time: the same
-    command continues where it stopped.
+    The first trial is the method as it comes; the best one wins and is written to a file that recgauntlet run --tuned
+    takes, or a package ships (docs/reference/tuning.md). A failed trial is recorded and the study continues. Stop it at
+    any time: the same command continues where it stopped.
 
     \b
     Examples:
