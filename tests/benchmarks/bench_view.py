@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from recgauntlet.core.batch import Candidates, Tokens, UserState
 from recgauntlet.core.recommender import embedding_mask
-from recgauntlet.evaluation.setup import Trial, is_right, score_in_chunks
+from recgauntlet.evaluation.judge import score_in_chunks
+from recgauntlet.evaluation.setup import Trial, is_right
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding import EmbeddingThreatModel
 from recgauntlet.threats.verifier import verify

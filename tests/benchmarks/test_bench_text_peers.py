@@ -28,8 +28,9 @@ from recgauntlet.core.batch import Batch, UserState
 from recgauntlet.core.card import TextThreat
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
+from recgauntlet.evaluation.judge import score_in_chunks
 from recgauntlet.evaluation.robustness import run_attack
-from recgauntlet.evaluation.setup import Trial, is_right, score_in_chunks
+from recgauntlet.evaluation.setup import Trial, is_right
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.text import text_fault
 from recgauntlet.threats.verifier import verify

@@ -152,6 +152,22 @@ class Batch:
         """The same examples, the candidates' texts replaced by `texts` (length B)."""
         return replace(self, texts=tuple(texts))
 
+    def joined(self, other: Batch) -> Batch:
+        """These examples and then those of `other`, both with texts or without, and both with a delta or without."""
+        users, rows = self.users, other.rows
+        if other.users is not self.users:
+            ids, histories = ([self.users.ids, other.users.ids], [self.users.histories, other.users.histories])
+            users, rows = Users(torch.cat(ids), torch.cat(histories)), rows + len(self.users)
+        return Batch(
+            users=users,
+            rows=torch.cat([self.rows, rows]),
+            items=torch.cat([self.items, other.items]),
+            labels=torch.cat([self.labels, other.labels]),
+            example_ids=torch.cat([self.example_ids, other.example_ids]),
+            texts=None if self.texts is None or other.texts is None else self.texts + other.texts,
+            delta=None if self.delta is None or other.delta is None else torch.cat([self.delta, other.delta]),
+        )
+
     def as_new_listings(self, texts: Sequence[str]) -> Batch:
         """The same examples, the candidates' item ids hidden (NEW_ITEM): `texts` (length B) are all that is known."""
         return replace(self, items=torch.full_like(self.items, NEW_ITEM), texts=tuple(texts))

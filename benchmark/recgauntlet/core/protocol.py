@@ -23,6 +23,10 @@ SAMPLES = 8
 """Passes of a random model per score and gradient."""
 REFERENCES = 32
 """Validation pairs on which an attacker learns what words do to a model."""
+AMONG_CLEAN, REPEATED = 0.125, 0.125
+"""Clean and repeated inputs among the perturbed ones that the evaluator scores, as shares of them."""
+UNSUCCESSFUL = 32
+"""Inputs of each attack that broke nothing and are scored by a fresh copy of the model too."""
 FEW = 64
 """Examples that are enough to see whether a model behaves."""
 STEP = 0.1

@@ -21,7 +21,12 @@ from recgauntlet.evaluation.promotion import promote
 from recgauntlet.evaluation.ranking import rank_under_attack
 from recgauntlet.evaluation.results import CleanResult, PromotionResult, RankingResult, ThreatResult
 from recgauntlet.evaluation.robustness import run_threat
-from recgauntlet.evaluation.sanity_checks.behaviour import inference_checks, padding_independence, zero_budget
+from recgauntlet.evaluation.sanity_checks.behaviour import (
+    fresh_scores,
+    inference_checks,
+    padding_independence,
+    zero_budget,
+)
 from recgauntlet.evaluation.sanity_checks.gradients import gradient_checks, sensitivity, unbounded_attack
 from recgauntlet.evaluation.sanity_checks.model import (
     clean_score_checks,
@@ -160,6 +165,7 @@ def check_threat(
     gates = [
         attackability(trial, threat, index),
         zero_budget(trial, threat, index),
+        fresh_scores(trial, result),
         *gradient_checks(trial, threat, index),
         *(sensitivity(trial, threat, attack, index, rng) for attack in attacks_for(threat) if attack.is_random),
         *attack_comparisons(threat, suite, ablation, trial.right[index].cpu().numpy()),

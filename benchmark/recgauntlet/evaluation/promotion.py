@@ -22,8 +22,9 @@ from recgauntlet.core.protocol import COMPETITORS, OPTIMIZED_SHARE, PLACE_TO_REA
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import IntArray
+from recgauntlet.evaluation.judge import score_in_chunks
 from recgauntlet.evaluation.results import PromotionResult
-from recgauntlet.evaluation.setup import Trial, score_in_chunks
+from recgauntlet.evaluation.setup import Trial
 from recgauntlet.metrics.ranking import Floats
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.text import text_fault

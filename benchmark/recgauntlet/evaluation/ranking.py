@@ -21,9 +21,10 @@ from recgauntlet.core.protocol import RANKED_IMPRESSIONS
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import IntArray
 from recgauntlet.data.batches import impressions_to_batch
+from recgauntlet.evaluation.judge import score_in_chunks
 from recgauntlet.evaluation.results import CleanResult, RankingResult
 from recgauntlet.evaluation.robustness import run_attack
-from recgauntlet.evaluation.setup import Trial, is_right, score_in_chunks
+from recgauntlet.evaluation.setup import Trial, is_right
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.verifier import verify

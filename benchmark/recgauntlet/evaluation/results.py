@@ -94,6 +94,8 @@ class AttackResult(_Result):
     violations: int
     """Perturbed inputs that the verifier refused."""
     effort: AttackEffort
+    unlike_fresh: float = 0.0
+    """The largest difference to the scores of a fresh copy of the model, relative to the spread of the clean scores."""
     error: str = ""
     evidence: tuple[Evidence, ...] = ()
 

@@ -23,10 +23,12 @@ from recgauntlet.core.card import TIERS, Threat, Tier
 from recgauntlet.core.errors import BudgetExceeded, RecGauntletError
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.names import shown
+from recgauntlet.core.protocol import SAME, UNSUCCESSFUL
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import Progress
+from recgauntlet.evaluation.judge import judged_scores, largest_difference, score_in_chunks
 from recgauntlet.evaluation.results import AttackResult, ThreatResult, TierResult
-from recgauntlet.evaluation.setup import Trial, attackable, is_right, score_in_chunks
+from recgauntlet.evaluation.setup import Trial, attackable, is_right
 from recgauntlet.records.schema import AttackEffort, Evidence
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding import EmbeddingThreatModel
@@ -50,6 +52,8 @@ class Attempt:
     violations: int
     """Inputs that the verifier refused."""
     effort: AttackEffort
+    unlike_fresh: float
+    """The largest difference to the scores of a fresh copy, relative to the spread of the clean scores."""
     error: str
 
 
@@ -69,7 +73,7 @@ def run_threat(
     """
     if threat.surface not in trial.model.surfaces:
         return ThreatResult(threat=threat)
-    trial = trial.under(threat)
+    trial = trial.under(threat).with_fresh_copy()
     journal = journal or Journal()
     standing = trial.right.clone()
     touched = attackable(threat, trial.batch)
@@ -124,21 +128,42 @@ def run_attack(trial: Trial, attack: Attack, budget: Budget, index: Tensor, rng:
         if len(perturbed) != len(batch):
             raise _Malformed(f"{len(perturbed)} examples returned for {len(batch)}")
         legal = verify(trial.world, trial.scale, budget, batch, perturbed).legal.to(batch.items.device)
-        scores = score_in_chunks(trial.model, perturbed, trial.samples)
+        scores, unlike_fresh = _judge(trial, batch, perturbed, rng.child("judge"))
     except (RecGauntletError, torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as fault:  # an attack may fail in any way; what it returned is not used
         perturbed, error = batch, _kind_and_place(fault)
         legal = torch.ones(len(batch), dtype=torch.bool, device=batch.items.device)
-        scores = trial.scores[index]
+        scores, unlike_fresh = trial.scores[index], 0.0
     return Attempt(
         perturbed=perturbed,
         scores=scores,
         broken=legal & ~is_right(scores, batch),
         violations=int((~legal).sum()),
         effort=AttackEffort(**asdict(victim.effort)),
+        unlike_fresh=unlike_fresh,
         error=error,
     )
+
+
+def _judge(trial: Trial, clean: Batch, perturbed: Batch, rng: Randomness) -> tuple[Tensor, float]:
+    """The scores `[n]` that count, and how far those of a fresh copy were from the model's, at most.
+
+    The fresh copy scores every input that fools the model and UNSUCCESSFUL of the others; where it has a score, that
+    counts. A random model is asked `samples` times instead.
+    """
+    if trial.samples > 1:
+        return score_in_chunks(trial.model, perturbed, trial.samples), 0.0
+    scores = judged_scores(trial.model, perturbed, clean, rng)
+    if trial.fresh is None:
+        return scores, 0.0
+    stands = is_right(scores, clean)
+    again = torch.cat([torch.nonzero(~stands), torch.nonzero(stands)[:UNSUCCESSFUL]]).squeeze(1)
+    if not len(again):
+        return scores, 0.0
+    fresh = judged_scores(trial.fresh, perturbed.select(again), None, rng.child("fresh"))
+    gap = largest_difference(scores[again], fresh, float(trial.scores.double().std()))
+    return (scores if gap <= SAME else scores.index_copy(0, again, fresh)), gap
 
 
 def broken_by(
@@ -180,6 +205,7 @@ def _result(trial: Trial, budget: Budget, attack: Attack, index: Tensor, attempt
         radii=np.zeros(0, np.float32) if is_discrete else smallest_radii(trial, budget, index, attempt).cpu().numpy(),
         violations=attempt.violations,
         effort=attempt.effort,
+        unlike_fresh=attempt.unlike_fresh,
         error=attempt.error,
         evidence=evidence_of(trial, budget, attack.name, index, attempt, shown),
     )

@@ -16,6 +16,7 @@ from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.scoring import score_batch
 from recgauntlet.core.types import BoolArray, Surface
 from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
+from recgauntlet.evaluation.judge import fresh_copy, score_in_chunks
 from recgauntlet.evaluation.results import CleanResult
 from recgauntlet.threats.embedding_scale import EmbeddingScale, embedding_scale
 from recgauntlet.threats.knowledge import AttackerKnowledge
@@ -40,6 +41,10 @@ class Trial:
     """`[B]`: where these are right."""
     samples: int = 1
     """1, or where the model is random the number of passes whose mean counts as a score."""
+    untouched: Recommender | None = None
+    """A copy of the model that was never asked anything; None where it cannot be copied."""
+    fresh: Recommender | None = None
+    """A copy that no attack asks, and that scores what attacks return too; None where none does."""
     listed: Trial | None = None
     """Where item ids are hidden, the trial with them; its scores are those of the record."""
     _under: dict[Surface, Trial] = field(init=False, default_factory=dict, repr=False)
@@ -52,6 +57,10 @@ class Trial:
             found = trial._with(threat_model(threat).clean_input(trial.world.catalog, trial.batch))
             trial._under[threat.surface] = found
         return found
+
+    def with_fresh_copy(self) -> Trial:
+        """The same trial, in which a new fresh copy of the model scores too."""
+        return self if self.untouched is None else replace(self, fresh=fresh_copy(self.untouched))
 
     def _with(self, batch: Batch) -> Trial:
         if batch is self.batch:
@@ -69,19 +78,28 @@ class Trial:
     @classmethod
     def of(cls, model: Recommender, data: TaskData, world: AttackerKnowledge) -> Trial:
         """Score the test pairs of `data`."""
+        untouched = _copy_or_none(model)
         batch = pairs_to_batch(data.test, np.arange(len(data.test))).to(model.device)
         samples = SAMPLES if is_random(model, batch) else 1
         scores = score_in_chunks(model, batch, samples)
         scale = embedding_scale(model, data.catalog)
         victim = Victim(model, world, scale, batch, samples=samples)
         victim.prepare()
-        return cls(model, world, scale, victim, batch, scores, is_right(scores, batch), samples)
+        return cls(model, world, scale, victim, batch, scores, is_right(scores, batch), samples, untouched)
 
     def mask(self, index: Tensor) -> BoolArray:
         """`[B]` booleans over the test examples, set at `index`."""
         mask = np.zeros(len(self.batch), dtype=np.bool_)
         mask[index.cpu().numpy()] = True
         return mask
+
+
+def _copy_or_none(model: Recommender) -> Recommender | None:
+    """A copy, or None where a part of the model cannot be copied; the check `same-scores-when-fresh` then fails."""
+    try:
+        return fresh_copy(model)
+    except Exception:  # a plugin's parts may refuse in any way
+        return None
 
 
 def is_right(scores: Tensor, batch: Batch) -> Tensor:
@@ -92,23 +110,6 @@ def is_right(scores: Tensor, batch: Batch) -> Tensor:
 def attackable(threat: Threat, batch: Batch) -> Tensor:
     """`[B]`: the examples that the attacker changes: all, or those not clicked where the goal is to promote."""
     return batch.labels < 0.5 if threat.goal == "promote" else torch.ones_like(batch.labels, dtype=torch.bool)
-
-
-def score_in_chunks(model: Recommender, batch: Batch, samples: int = 1, chunk: int = 512) -> Tensor:
-    """Logits `[B]` on the model's device, the mean of `samples` passes; each chunk carries its own users only."""
-    if samples > 1:
-        return torch.stack([score_in_chunks(model, batch, 1, chunk) for _ in range(samples)]).mean(dim=0)
-    if not len(batch):  # a model need not know what to do with no examples
-        return torch.zeros(0, device=batch.items.device)
-    if len(batch) <= chunk:
-        return score_batch(model, batch)
-    parts = []
-    for start in range(0, len(batch), chunk):
-        index = torch.arange(start, min(start + chunk, len(batch)), device=batch.items.device)
-        part = batch.select(index)
-        used, rows = torch.unique(part.rows, return_inverse=True)
-        parts.append(score_batch(model, replace(part, users=part.users.select(used), rows=rows)))
-    return torch.cat(parts)
 
 
 def is_random(model: Recommender, batch: Batch) -> bool:

@@ -169,7 +169,7 @@ class _AsKept(Attack):
 def _nothing(trial: Trial, index: Tensor) -> Attempt:
     """What an attack comes to on no examples; it is not run, attacks need not bear empty batches."""
     effort = AttackEffort(forwards=0, backwards=0, user_encodings=0, cache_hits=0, seconds=0.0)
-    return Attempt(trial.batch.select(index), trial.scores[index], trial.right[index], 0, effort, "")
+    return Attempt(trial.batch.select(index), trial.scores[index], trial.right[index], 0, effort, 0.0, "")
 
 
 def _outcome(trial: Trial, budget: Budget, robust: BoolArray, index: Tensor, attempt: Attempt) -> Challenge:

@@ -12,7 +12,8 @@ from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import Tier
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.types import FloatArray, Progress
-from recgauntlet.evaluation.setup import Trial, attackable, is_right, score_in_chunks
+from recgauntlet.evaluation.judge import score_in_chunks
+from recgauntlet.evaluation.setup import Trial, attackable, is_right
 from recgauntlet.records.best_known import BestKnown, Challenge
 from recgauntlet.records.schema import Evidence
 from recgauntlet.runner.challenge import OpenChallenge, open_challenged

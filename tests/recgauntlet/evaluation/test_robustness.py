@@ -24,9 +24,10 @@ from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import NEW_ITEM
 from recgauntlet.evaluation import robustness as evaluation
+from recgauntlet.evaluation.judge import score_in_chunks
 from recgauntlet.evaluation.results import ThreatResult
 from recgauntlet.evaluation.robustness import run_attack, run_threat
-from recgauntlet.evaluation.setup import Trial, attackable, is_right, measure_clean, score_in_chunks
+from recgauntlet.evaluation.setup import Trial, attackable, is_right, measure_clean
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.edits import apply_history_edits, apply_text_edits
 from recgauntlet.threats.knowledge import AttackerKnowledge

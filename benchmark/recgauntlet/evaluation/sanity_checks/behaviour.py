@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,8 +14,10 @@ from recgauntlet.core.card import Threat
 from recgauntlet.core.protocol import FEW, SAME
 from recgauntlet.core.recommender import embedding_mask
 from recgauntlet.core.scoring import score_batch
+from recgauntlet.evaluation.judge import score_in_chunks
+from recgauntlet.evaluation.results import ThreatResult
 from recgauntlet.evaluation.sanity_checks import at_most
-from recgauntlet.evaluation.setup import Trial, change, is_right, score_in_chunks
+from recgauntlet.evaluation.setup import Trial, change, is_right
 from recgauntlet.records.schema import Gate
 from recgauntlet.threats.registry import threat_model
 from recgauntlet.training.checkpoint import weights_hash
@@ -110,6 +113,23 @@ def zero_budget(trial: Trial, threat: Threat, index: Tensor) -> Gate:
         explanation=f"an unchanged input sent along the path of a perturbed one moves scores by {moved:.1e} of their "
         f"spread and flips {flips} answers; the model tells attacked inputs from clean ones",
         remedy="let embed, tokenize and encode_user give the same for the same input, however it is handed in",
+    )
+
+
+def fresh_scores(trial: Trial, result: ThreatResult) -> Gate:
+    """A fresh copy of the model, which no attack has asked, scores what the attacks returned as the model does."""
+    gaps = [attack.unlike_fresh for tier in result.tiers for attack in tier.attacks]
+    gap = math.inf if trial.untouched is None else max(gaps, default=0.0)
+    return at_most(
+        name="same-scores-when-fresh",
+        threat=result.threat.id,
+        value=gap,
+        limit=SAME,
+        explanation="the model cannot be copied, so it cannot be shown that its answers do not depend on earlier ones"
+        if trial.untouched is None
+        else f"what the attacks returned is scored differently by a fresh copy, by up to {gap:.1e} of the scores' "
+        "spread; the score depends on what was asked before",
+        remedy="keep nothing between calls but what is computed from the catalog; let copy.deepcopy copy the model",
     )
 
 

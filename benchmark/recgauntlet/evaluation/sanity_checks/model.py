@@ -22,8 +22,9 @@ from recgauntlet.core.protocol import (
 from recgauntlet.core.recommender import embedding_mask
 from recgauntlet.core.types import BoolArray
 from recgauntlet.data.batches import pairs_to_batch
+from recgauntlet.evaluation.judge import score_in_chunks
 from recgauntlet.evaluation.sanity_checks import at_least, at_most
-from recgauntlet.evaluation.setup import Trial, is_right, score_in_chunks
+from recgauntlet.evaluation.setup import Trial, is_right
 from recgauntlet.metrics.ranking import Floats, auc, mcc
 from recgauntlet.records.schema import Gate
 from recgauntlet.threats.embedding_scale import EmbeddingScale

@@ -14,7 +14,8 @@ from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.data.batches import pairs_to_batch
-from recgauntlet.evaluation.setup import Trial, score_in_chunks
+from recgauntlet.evaluation.judge import score_in_chunks
+from recgauntlet.evaluation.setup import Trial
 from recgauntlet.testing.audit import zoo
 from recgauntlet.testing.audit.zoo import fake_names
 from recgauntlet.threats.embedding_scale import embedding_scale
