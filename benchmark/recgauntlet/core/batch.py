@@ -153,7 +153,9 @@ class Batch:
         return replace(self, texts=tuple(texts))
 
     def joined(self, other: Batch) -> Batch:
-        """These examples and then those of `other`, both with texts or without, and both with a delta or without."""
+        """These examples and then those of `other`; ValueError where one alone has texts, or a delta."""
+        if (self.texts is None) != (other.texts is None) or (self.delta is None) != (other.delta is None):
+            raise ValueError("only batches with the same parts can be joined")
         users, rows = self.users, other.rows
         if other.users is not self.users:
             ids, histories = ([self.users.ids, other.users.ids], [self.users.histories, other.users.histories])

@@ -48,6 +48,14 @@ LEAST_FELT = 0.5
 """Share of random legal changes that must move the score."""
 LARGEST_UNATTACKABLE = 0.1
 """Share of the attacked examples that may have no legal input: beyond it the threat says nothing of the model."""
+LEAST_LIKE_ELSEWHERE, MOST_LIKE_ELSEWHERE = 0.25, 10.0
+"""What random changes do to scores of test inputs over what they do to scores of drawn inputs."""
+LEAST_OF_TWIN = 0.1
+"""What random changes do to scores over what they do to those of the undefended twin, each relative to its spread."""
+LEAST_HANDED = 0.5
+"""What embeddings that are handed in do to a score, over what the candidate does that they are of."""
+LARGEST_REFUSED = 0.25
+"""Share of clicked candidates that the kindest of a few random edits may lose."""
 LEAST_EVENNESS = 0.5
 """The median over the mean norm of an embedding."""
 LARGEST_LOST_SHARE = 0.05

@@ -27,7 +27,7 @@ from recgauntlet.evaluation.sanity_checks.behaviour import (
     padding_independence,
     zero_budget,
 )
-from recgauntlet.evaluation.sanity_checks.gradients import gradient_checks, sensitivity, unbounded_attack
+from recgauntlet.evaluation.sanity_checks.gradients import gradient_checks, unbounded_attack
 from recgauntlet.evaluation.sanity_checks.model import (
     clean_score_checks,
     embedding_evenness,
@@ -35,6 +35,7 @@ from recgauntlet.evaluation.sanity_checks.model import (
     memorization,
     unknown_token_rate,
 )
+from recgauntlet.evaluation.sanity_checks.sensitivity import sensitivity_checks
 from recgauntlet.evaluation.sanity_checks.threat import attack_comparisons, attackability
 from recgauntlet.evaluation.security_curve import security_curve
 from recgauntlet.evaluation.setup import Trial, measure_clean
@@ -111,18 +112,18 @@ def run_gauntlet(
 
     progress("sanity checks", TIERS_SHARE)
     model_checks = check_model(trial, data, None if twin is None else embedding_scale(twin, data.catalog))
-    for number, (result, transfer) in enumerate(zip(threats, transfers, strict=True)):
+    victims = [None if surrogate is None else surrogate.victim for surrogate in surrogates]
+    for number, (result, transfer, victim) in enumerate(zip(threats, transfers, victims, strict=True)):
         within = _part(progress, TIERS_SHARE, CHECKS_SHARE, number, len(threats))
         within(f"sanity checks: {result.threat.id}", 0.0)
         if result.applicable:
-            threats[number] = check_threat(views[number], result, transfer, rng, journal)
+            threats[number] = check_threat(views[number], result, transfer, rng, journal, victim)
 
     clean = measure_clean(trial, data)
     rest = TIERS_SHARE + CHECKS_SHARE
-    for number, (result, surrogate) in enumerate(zip(threats, surrogates, strict=True)):
+    for number, (result, victim) in enumerate(zip(threats, victims, strict=True)):
         if result.applicable and not brief:
             within = _part(progress, rest, 1 - rest, number, len(threats))
-            victim = None if surrogate is None else surrogate.victim
             threats[number] = look_further(views[number], data, clean, result, victim, rng, journal, within)
     progress("done", 1.0)
     return GauntletResult(trial, clean, tuple(threats), model_checks)
@@ -151,9 +152,11 @@ def check_threat(
     extra: Sequence[Attack],
     rng: Randomness,
     journal: Journal,
+    twin: Victim | None = None,
 ) -> ThreatResult:
     """`result` with its ablation, the sanity checks that follow from it, and the certificate where there is one."""
     threat = result.threat
+    trial = trial.under(threat)
     index = subset_of(trial, threat)
     suite = (*attacks_for(threat), *extra)
     ablation = [
@@ -167,7 +170,12 @@ def check_threat(
         zero_budget(trial, threat, index),
         fresh_scores(trial, result),
         *gradient_checks(trial, threat, index),
-        *(sensitivity(trial, threat, attack, index, rng) for attack in attacks_for(threat) if attack.is_random),
+        *(
+            gate
+            for attack in attacks_for(threat)
+            if attack.is_random
+            for gate in sensitivity_checks(trial, threat, attack, index, rng, twin)
+        ),
         *attack_comparisons(threat, suite, ablation, trial.right[index].cpu().numpy()),
     ]
     unbounded = threat_model(threat).unbounded()

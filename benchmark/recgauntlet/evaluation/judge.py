@@ -51,7 +51,7 @@ def score_in_chunks(model: Recommender, batch: Batch, samples: int = 1, chunk: i
     if len(batch) <= chunk:
         return sealed_scores(model, batch)
     rows = torch.arange(len(batch), device=batch.items.device)
-    return torch.cat([sealed_scores(model, with_own_users(batch.select(part))) for part in rows.split(chunk)])
+    return torch.cat([sealed_scores(model, with_own_users(batch.select(part))) for part in torch.split(rows, chunk)])
 
 
 def with_own_users(batch: Batch) -> Batch:
@@ -66,7 +66,7 @@ def judged_scores(model: Recommender, perturbed: Batch, clean: Batch | None, rng
     draw, count = rng.numpy(), len(perturbed)
     asked = [np.arange(count), draw.integers(count, size=int(REPEATED * count))]
     batch = perturbed
-    if clean is not None:
+    if clean is not None and (clean.texts is None) == (perturbed.texts is None):
         others = torch.from_numpy(draw.integers(count, size=int(AMONG_CLEAN * count))).to(perturbed.items.device)
         batch = perturbed.joined(_in_form_of(perturbed, clean).select(others))
         asked.append(np.arange(count, len(batch)))

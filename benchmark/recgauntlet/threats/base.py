@@ -156,6 +156,12 @@ class ThreatModel(ABC, Generic[Card]):
         return clean
 
     @classmethod
+    def unseen(cls, catalog: Catalog, clean: Batch, edits: Sequence[Sequence[Edit]], rng: Randomness) -> Batch:
+        """Inputs that nobody has seen and that `edits`, one list an example, fit as they fit `clean`: what is edited is
+        kept, the rest is drawn from the catalog."""
+        return clean
+
+    @classmethod
     def edit_fault(cls, catalog: Catalog, clean: Batch, row: int, edits: Sequence[Edit]) -> str:
         """Why `edits` cannot be applied to the example at `row` (no such place, no such item); else empty."""
         return place_fault(edits, 0)

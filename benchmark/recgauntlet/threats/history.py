@@ -16,6 +16,7 @@ the sequences of items, so the order of everything else is kept):
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from recgauntlet.core.batch import Batch
     from recgauntlet.core.dataset import Catalog
     from recgauntlet.core.recommender import Recommender
+    from recgauntlet.core.rng import Randomness
     from recgauntlet.threats.embedding_scale import EmbeddingScale
     from recgauntlet.threats.knowledge import AttackerKnowledge
     from recgauntlet.threats.victim import Victim
@@ -140,6 +142,27 @@ class HistoryThreatModel(ThreatModel[HistoryThreat]):
         pairs = zip(clean.histories().tolist(), edits, strict=True)
         changed = [apply_history_edits(*pair, catalog) for pair in pairs]
         return clean.with_histories(torch.tensor(changed, device=clean.items.device))
+
+    @classmethod
+    def unseen(cls, catalog: Catalog, clean: Batch, edits: Sequence[Sequence[Edit]], rng: Randomness) -> Batch:
+        """The users are others too: such as are not in the batch."""
+        import torch
+
+        draw, histories = rng.numpy(), clean.histories().clone()
+        for row, found in enumerate(edits):
+            first = histories.shape[1] - len(items_of(_row(clean, row)))
+            kept = {first + edit.at - step for edit in found for step in (0, int(edit.op == "insert"))}
+            for place in range(first, histories.shape[1]):
+                if place not in kept:
+                    histories[row, place] = int(draw.integers(len(catalog)))
+        other = clean.with_histories(histories)
+        known = clean.users.ids
+        strangers = torch.arange(int(known.max()) + 1, device=known.device)
+        strangers = strangers[~torch.isin(strangers, known)]
+        if not len(strangers):
+            return other
+        ids = strangers[torch.from_numpy(draw.integers(len(strangers), size=len(clean))).to(known.device)]
+        return replace(other, users=replace(other.users, ids=ids))
 
     @classmethod
     def edit_fault(cls, catalog: Catalog, clean: Batch, row: int, edits: Sequence[Edit]) -> str:

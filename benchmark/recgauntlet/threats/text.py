@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from recgauntlet.core.batch import Batch
     from recgauntlet.core.dataset import Catalog
     from recgauntlet.core.recommender import Recommender
+    from recgauntlet.core.rng import Randomness
     from recgauntlet.threats.embedding_scale import EmbeddingScale
     from recgauntlet.threats.knowledge import AttackerKnowledge
 
@@ -151,6 +152,17 @@ class TextThreatModel(ThreatModel[TextThreat]):
 
         pairs = zip(shown_texts(catalog, clean), edits, strict=True)
         return clean.with_texts([apply_text_edits(*pair) for pair in pairs])
+
+    @classmethod
+    def unseen(cls, catalog: Catalog, clean: Batch, edits: Sequence[Sequence[Edit]], rng: Randomness) -> Batch:
+        draw, every = rng.numpy(), words_of(" ".join(catalog.texts))
+        texts = []
+        for text, found in zip(shown_texts(catalog, clean), edits, strict=True):
+            kept = {edit.at for edit in found if edit.op != "insert"}
+            drawn = draw.integers(len(every), size=len(words_of(text)))
+            words = [w if i in kept else every[drawn[i]] for i, w in enumerate(words_of(text))]
+            texts.append(" ".join(words))
+        return clean.with_texts(texts)
 
     @classmethod
     def edit_fault(cls, catalog: Catalog, clean: Batch, row: int, edits: Sequence[Edit]) -> str:

@@ -1,4 +1,4 @@
-"""Sanity checks of what an attack can follow: gradients, sensitivity to changes, and an attack without limits."""
+"""Sanity checks of what an attack can follow: gradients, and an attack without limits."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ from recgauntlet.core.protocol import (
     FLAT,
     LARGEST_FLAT_SHARE,
     LARGEST_SLOPE,
-    LEAST_FELT,
     LEAST_SLOPE,
     LEFT_UNLIMITED,
-    SAME,
     SMALL_STEP,
     STEP,
 )
 from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation.robustness import run_attack
-from recgauntlet.evaluation.sanity_checks import at_least, at_most
+from recgauntlet.evaluation.sanity_checks import at_most
 from recgauntlet.evaluation.setup import Trial
 from recgauntlet.records.schema import Gate
 from recgauntlet.threats.base import ThreatModel
@@ -85,25 +83,6 @@ def _finite_difference_check(
         f"a smooth score brings about 1 and {LEAST_SLOPE:g} to {LARGEST_SLOPE:g} is allowed; gradients that promise "
         "something else mislead every attack that follows them",
         remedy="let autograd differentiate what is computed: no rounding, no detached path, no gradient of its own",
-    )
-
-
-def sensitivity(trial: Trial, threat: Threat, random: Attack, index: Tensor, rng: Randomness) -> Gate:
-    """Random legal changes move the score, or the model does not read what the attacker changes."""
-    clean = trial.batch.select(index)
-    found = run_attack(trial, random, Budget.of(threat, "standard"), index, rng.child("felt"))
-    changed = threat_model(threat).changed(trial.world.catalog, clean, found.perturbed)
-    spread = max(float(trial.scores.double().std()), 1e-300)
-    moved = (found.scores - trial.scores[index]).double().abs() > SAME * spread
-    share = float(moved[changed].double().mean()) if bool(changed.any()) else 1.0
-    return at_least(
-        name="changes-are-felt",
-        threat=threat.id,
-        value=share,
-        limit=LEAST_FELT,
-        explanation=f"{share:.1%} of random legal changes move the score; a model that undoes or ignores them by "
-        "what it knows of the test withstands nothing that it would meet elsewhere",
-        remedy="let the score depend on the texts, histories and embeddings that are handed in",
     )
 
 

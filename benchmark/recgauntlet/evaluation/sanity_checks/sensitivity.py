@@ -1,0 +1,180 @@
+"""Sanity checks of sensitivity: changes move scores, as much on the test inputs as on inputs that nobody has seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from recgauntlet.attacks.base import Attack
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.card import TIERS, Threat
+from recgauntlet.core.protocol import (
+    LARGEST_REFUSED,
+    LEAST_FELT,
+    LEAST_HANDED,
+    LEAST_LIKE_ELSEWHERE,
+    LEAST_OF_TWIN,
+    MOST_LIKE_ELSEWHERE,
+    SAME,
+    SUBSET,
+)
+from recgauntlet.core.rng import Randomness
+from recgauntlet.core.scoring import fit
+from recgauntlet.evaluation.judge import score_in_chunks
+from recgauntlet.evaluation.robustness import run_attack
+from recgauntlet.evaluation.sanity_checks import at_least, at_most
+from recgauntlet.evaluation.setup import Trial, is_right
+from recgauntlet.records.schema import Gate
+from recgauntlet.threats.budget import Budget
+from recgauntlet.threats.registry import threat_model
+from recgauntlet.threats.text import shown_texts
+from recgauntlet.threats.victim import Victim
+
+
+def sensitivity_checks(
+    trial: Trial, threat: Threat, random: Attack, index: Tensor, rng: Randomness, twin: Victim | None
+) -> tuple[Gate, ...]:
+    """Random legal changes move the score, as much as they do elsewhere, and not much less than that of `twin`."""
+    clean = trial.batch.select(index)
+    found = run_attack(trial, random, Budget.of(threat, "standard"), index, rng.child("felt")).perturbed
+    rows = torch.nonzero(threat_model(threat).changed(trial.world.catalog, clean, found)).squeeze(1)
+    moves = (_scores(trial, found.select(rows)) - trial.scores[index[rows]]).double().abs()
+    gates = [_felt(trial, threat, moves)]
+    if twin is not None and len(rows):
+        gates.append(_beside_twin(trial, threat, clean.select(rows), found.select(rows), moves, twin))
+    if threat.surface == "embedding":
+        gates.append(_handed_embeddings(trial, threat, clean))
+    else:
+        gates.append(_elsewhere(trial, threat, clean.select(rows), found.select(rows), moves, rng.child("elsewhere")))
+    if threat.surface == "candidate-text":
+        gates.append(_refusals(trial, threat, random, rng.child("refusals")))
+    return tuple(gates)
+
+
+def _scores(trial: Trial, batch: Batch) -> Tensor:
+    return score_in_chunks(trial.model, batch, trial.samples) if len(batch) else trial.scores[:0]
+
+
+def _felt(trial: Trial, threat: Threat, moves: Tensor) -> Gate:
+    """Random legal changes move the score, or the model does not read what the attacker changes."""
+    spread = max(float(trial.scores.double().std()), 1e-300)
+    share = float((moves > SAME * spread).double().mean()) if len(moves) else 1.0
+    return at_least(
+        name="changes-are-felt",
+        threat=threat.id,
+        value=share,
+        limit=LEAST_FELT,
+        explanation=f"{share:.1%} of random legal changes move the score; a model that undoes or ignores them by "
+        "what it knows of the test withstands nothing that it would meet elsewhere",
+        remedy="let the score depend on the texts, histories and embeddings that are handed in",
+    )
+
+
+def _beside_twin(trial: Trial, threat: Threat, clean: Batch, perturbed: Batch, moves: Tensor, twin: Victim) -> Gate:
+    """The same changes move the undefended twin's score, too; next to nothing beside that is no training's effect."""
+    theirs = threat_model(threat).rescaled(perturbed, trial.scale, twin.scale)
+    before = score_in_chunks(twin.model, clean)
+    there = (score_in_chunks(twin.model, theirs) - before).double().abs() / max(float(before.double().std()), 1e-300)
+    ratio = _ratio(moves / max(float(trial.scores.double().std()), 1e-300), there)
+    still = moves <= SAME * float(trial.scores.double().std())
+    return at_least(
+        name="moves-beside-its-twin",
+        threat=threat.id,
+        value=min(ratio, 1e300),
+        limit=LEAST_OF_TWIN,
+        explanation=f"random legal changes move scores {ratio:.2f} times as much (median, relative to the spread) as "
+        f"the undefended twin's; {int((still & (there > SAME)).sum())} of {len(moves)} examples stand still where "
+        "the twin moves",
+        remedy="answer what is asked now, and not what was asked before or what the input should have been",
+    )
+
+
+def _elsewhere(trial: Trial, threat: Threat, clean: Batch, perturbed: Batch, moves: Tensor, rng: Randomness) -> Gate:
+    """The same edits in inputs that nobody has seen: what stands around the edited places is drawn from the catalog.
+
+    A model that goes back to an original which it knows (of the catalog, the test, or an earlier question) has none
+    there.
+    """
+    model, catalog = threat_model(threat), trial.world.catalog
+    edits = [model.edits(catalog, clean, perturbed, row) for row in range(len(clean))]
+    unseen = model.unseen(catalog, clean, edits, rng)
+    there = (_scores(trial, model.rebuilt(catalog, unseen, edits)) - _scores(trial, unseen)).double().abs()
+    ratio = _ratio(moves, there)
+    passed = LEAST_LIKE_ELSEWHERE <= ratio <= MOST_LIKE_ELSEWHERE
+    return Gate(
+        name="changes-count-as-elsewhere",
+        threat=threat.id,
+        passed=passed,
+        value=min(ratio, 1e300),
+        limit=LEAST_LIKE_ELSEWHERE,
+        explanation=f"random legal changes move the scores of test inputs {ratio:.2f} times as much (median) as the "
+        f"same edits move those of drawn inputs, where {LEAST_LIKE_ELSEWHERE:g} to {MOST_LIKE_ELSEWHERE:g} is allowed; "
+        "a model that knows the clean inputs, and undoes or punishes changes of them, looks so",
+        remedy="score what is handed in, and compare it with no list of known texts, users or earlier inputs",
+    )
+
+
+def _handed_embeddings(trial: Trial, threat: Threat, clean: Batch) -> Gate:
+    """Embeddings that are handed in count as much as tokens or items: those of another candidate, put in place of a
+    candidate's own, do what the other candidate does."""
+    model, catalog = trial.model, trial.world.catalog
+    with torch.no_grad():
+        own = model.candidates(clean.items, shown_texts(catalog, clean))
+        order = torch.argsort(own.tokens.mask.sum(dim=1), stable=True)
+        partner = torch.empty_like(order).index_copy_(0, order, order.roll(1))
+        alike = own.tokens.mask.sum(dim=1) == own.tokens.mask.sum(dim=1)[partner]
+        rows, partner = torch.nonzero(alike).squeeze(1), partner[alike]
+        if not len(rows):
+            rows, partner = order, order
+        part = clean.select(rows)
+        texts = shown_texts(catalog, clean)
+        by_items = model.embed(own).shape[1] != own.tokens.mask.shape[1] or "candidate-text" not in model.surfaces
+        items = clean.items[partner] if by_items else part.items
+        own = model.candidates(part.items, [texts[row] for row in rows.tolist()])
+        other = model.candidates(items, [texts[row] for row in partner.tolist()])
+        state = model.encode_user(part.users).select(part.rows)
+        embedded = model.embed(own)
+        before = model.score(state, own, embedded)
+        handed = model.score(state, own, fit(model.embed(other), embedded.shape[1]))
+        real = model.score(state, other, model.embed(other))
+    ratio = _ratio((handed - before).double().abs(), (real - before).double().abs())
+    return at_least(
+        name="embeddings-count-in-full",
+        threat=threat.id,
+        value=min(ratio, 1e300),
+        limit=LEAST_HANDED,
+        explanation=f"another candidate's embeddings, handed in, move the score {ratio:.2f} times as much (median) as "
+        "the other candidate itself; a model that draws given embeddings back to those it expects is not attacked",
+        remedy="let score and encode_user use the embeddings that are handed in as they are",
+    )
+
+
+def _refusals(trial: Trial, threat: Threat, random: Attack, rng: Randomness) -> Gate:
+    """Clicked candidates stay clicked under the kindest of a few random edits at the lowest tier, or edits as such are
+    refused, which is a policy and no robustness."""
+    index = torch.nonzero(trial.right & (trial.batch.labels > 0.5)).squeeze(1)[:SUBSET]
+    fallen = 0.0
+    if len(index):
+        kind = replace(trial, batch=replace(trial.batch, labels=1 - trial.batch.labels), fresh=None)
+        budget = Budget.of(threat, TIERS[0])
+        edited = run_attack(kind, random, budget, index, rng).perturbed.select(torch.arange(len(index)).to(index))
+        fallen = float((~is_right(_scores(trial, edited), trial.batch.select(index))).float().mean())
+    return at_most(
+        name="edits-are-not-refused",
+        threat=threat.id,
+        value=fallen,
+        limit=LARGEST_REFUSED,
+        explanation=f"{fallen:.1%} of the clicked candidates are lost by the kindest of a few random edits; to refuse "
+        "what was edited is a policy, and withstands no attack on what it lets through",
+        remedy="score an edited text by what it says",
+    )
+
+
+def _ratio(one: Tensor, other: Tensor) -> float:
+    """Of two medians; 1 where neither moves."""
+    if not len(one):
+        return 1.0
+    first, second = float(one.median()), float(other.median())
+    return 1.0 if first == second else first / max(second, 1e-300)

@@ -1,0 +1,97 @@
+"""Which checks of sensitivity a model fails that knows the clean inputs, and that an honest one passes all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from toy_recommender import embedding_threat, headline_threat, history_threat, stuffing_threat
+
+from recgauntlet.attacks.suite import attacks_for
+from recgauntlet.core.card import Threat
+from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import Edit
+from recgauntlet.evaluation.ablation import subset_of
+from recgauntlet.evaluation.sanity_checks import failed
+from recgauntlet.evaluation.sanity_checks.sensitivity import sensitivity_checks
+from recgauntlet.evaluation.setup import Trial
+from recgauntlet.records.schema import Gate
+from recgauntlet.testing.audit import zoo
+from recgauntlet.threats.embedding_scale import embedding_scale
+from recgauntlet.threats.knowledge import AttackerKnowledge
+from recgauntlet.threats.registry import THREAT_MODELS
+from recgauntlet.threats.victim import Victim
+
+Try = Callable[..., Trial]
+RNG = Randomness(0, "test")
+
+
+@pytest.fixture
+def gates_of(try_: Try, data: TaskData, toy_world: AttackerKnowledge) -> Callable[[str, Threat], tuple[Gate, ...]]:
+    """The checks of a fake (empty: of the model inside), whose twin is the model inside."""
+
+    def gates(fake: str, threat: Threat) -> tuple[Gate, ...]:
+        twin = try_().model
+        model = zoo([fake])[0](twin, data) if fake else twin
+        trial = Trial.of(model, data, toy_world).under(threat)
+        (random,) = (attack for attack in attacks_for(threat) if attack.is_random)
+        beside = Victim(twin, toy_world, embedding_scale(twin, data.catalog), trial.batch)
+        return sensitivity_checks(trial, threat, random, subset_of(trial, threat), RNG, beside)
+
+    return gates
+
+
+@pytest.mark.parametrize(
+    ("threat", "count"),
+    [(headline_threat(), 4), (stuffing_threat(), 4), (history_threat(), 3), (embedding_threat(), 3)],
+    ids=["headlines", "stuffing", "history", "embedding"],
+)
+def test_an_honest_model_passes_all(
+    threat: Threat, count: int, gates_of: Callable[[str, Threat], tuple[Gate, ...]]
+) -> None:
+    gates = gates_of("", threat)
+    assert len(gates) == count
+    assert failed(gates) == ()
+
+
+@pytest.mark.parametrize(
+    ("fake", "threat", "check"),
+    [
+        ("nearest-texts", headline_threat(), "changes-count-as-elsewhere"),
+        ("nearest-texts", headline_threat(), "moves-beside-its-twin"),
+        ("refused-edits", headline_threat(), "changes-count-as-elsewhere"),
+        ("refused-edits", stuffing_threat(), "edits-are-not-refused"),
+        ("trusted-histories", history_threat(), "moves-beside-its-twin"),
+        ("shared-memory", history_threat(), "moves-beside-its-twin"),
+        ("shared-memory", headline_threat(), "moves-beside-its-twin"),
+        ("shrunken-changes", embedding_threat(), "embeddings-count-in-full"),
+        ("deaf-embeddings", embedding_threat(), "embeddings-count-in-full"),
+        ("original-histories", history_threat(), "changes-are-felt"),
+    ],
+)
+def test_a_model_that_knows_the_clean_inputs_fails(
+    fake: str, threat: Threat, check: str, gates_of: Callable[[str, Threat], tuple[Gate, ...]]
+) -> None:
+    assert check in {gate.name for gate in failed(gates_of(fake, threat))}
+
+
+def test_unseen_inputs_keep_what_is_edited_alone(try_: Try, data: TaskData) -> None:
+    batch = try_().batch.select(torch.arange(6))
+    edits = [(Edit(op="replace", at=1, new="x"),)] * len(batch)
+    text = THREAT_MODELS["candidate-text"]
+    listings = text.clean_input(data.catalog, batch)
+    before, after = listings.texts, text.unseen(data.catalog, listings, edits, RNG).texts
+    assert before is not None
+    assert after is not None
+    pairs = [(a.split(), b.split()) for a, b in zip(before, after, strict=True)]
+    assert all(len(a) == len(b) and a[1] == b[1] for a, b in pairs)
+    assert sum(x == y for a, b in pairs for n, (x, y) in enumerate(zip(a, b, strict=True)) if n != 1) < 10
+
+    history = THREAT_MODELS["history"].unseen(data.catalog, batch, edits, RNG)
+    for old, new in zip(batch.histories().tolist(), history.histories().tolist(), strict=True):
+        place = old.count(-1) + 1
+        assert new[place : place + 1] == old[place : place + 1]
+    assert torch.equal(history.histories() < 0, batch.histories() < 0)
+    assert not torch.equal(history.histories(), batch.histories())
