@@ -17,6 +17,7 @@ from recgauntlet.core.names import shown, stored
 from recgauntlet.core.spec import Options, task_id
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.core.types import Scalar
+from recgauntlet.runner.sandbox.bubblewrap import Sandbox
 from recgauntlet.training.tuned import read_tuned
 
 PATH = click.Path(path_type=Path)
@@ -149,6 +150,12 @@ def data_options(command: Callable[..., object]) -> Callable[..., object]:
 
 device_option = click.option("--device", default="auto", help="auto, cpu, cuda, cuda:0 or mps.")
 threads_option = click.option("--threads", type=click.IntRange(1), default=1, help="CPU threads.")
+sandbox_option = click.option(
+    "--sandbox",
+    type=click.Choice(get_args(Sandbox)),
+    default="auto",
+    help="bwrap: bubblewrap around the fence of every process. fence: the fence alone. auto: bwrap where it works.",
+)
 track_option = click.option(
     "--track",
     type=click.Choice(get_args(Track)),

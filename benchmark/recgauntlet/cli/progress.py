@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from recgauntlet.core.escape import visible
+from recgauntlet.core.escape import shortened, visible
 from recgauntlet.core.types import Progress as Report
 
 Done = TypeVar("Done")
@@ -100,9 +101,10 @@ class SweepProgress(_Bars):
         self._of[name] = self._bars.add_task(name, total=1.0)
 
     def progress(self, name: str, what: str, share: float) -> None:
-        """Move its bar and the whole's."""
+        """Move its bar and the whole's. `what` may be a plugin's text."""
+        what = shortened(visible(what))
         self._shares[name] = share
-        self._bars.update(self._of[name], completed=share, description=f"  {name}: {what}")
+        self._bars.update(self._of[name], completed=share, description=f"  {name}: {escape(what)}")
         self._line(f"{name}: {what}; {self._move()}")
 
     def finished(self, name: str, result: str, failure: str) -> None:

@@ -18,6 +18,7 @@ from recgauntlet.cli.options import (
     device_option,
     named,
     options_of,
+    sandbox_option,
     seeds,
     track_option,
     words,
@@ -31,6 +32,7 @@ from recgauntlet.records.io import read_record
 from recgauntlet.records.manifest import check_not_frozen
 from recgauntlet.records.release import ROOT
 from recgauntlet.runner.plan import estimates, plan
+from recgauntlet.runner.sandbox.bubblewrap import Sandbox
 
 
 @click.command(short_help="Train, attack and record: the benchmark itself.")
@@ -72,6 +74,7 @@ from recgauntlet.runner.plan import estimates, plan
     metavar="GIB",
     help="Of one cell. [its share of nine tenths of the machine's]",
 )
+@sandbox_option
 @click.option(
     "--unguarded",
     is_flag=True,
@@ -100,6 +103,7 @@ def run(
     reuse_weights: bool,
     time_limit: float | None,
     memory_limit: float | None,
+    sandbox: Sandbox,
     unguarded: bool,
     dry_run: bool,
 ) -> int:
@@ -160,7 +164,14 @@ def run(
     if dry_run:
         return 0
     records = carry_out(
-        console, planned, out, workers=workers, minutes=time_limit, gib=memory_limit, guarded=not unguarded
+        console,
+        planned,
+        out,
+        workers=workers,
+        minutes=time_limit,
+        gib=memory_limit,
+        guarded=not unguarded,
+        sandbox=sandbox,
     )
     print_results(console, [read_record(cell.spec.record_path) for cell in planned])
     if not records:

@@ -19,6 +19,7 @@ from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import item_vectors, prepare
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.plan import Planned
+from recgauntlet.runner.sandbox.bubblewrap import Sandbox
 from recgauntlet.runner.sandbox.limits import GIB, Allowance
 from recgauntlet.runner.sweep import run_sweep
 from recgauntlet.training.device import choose_device
@@ -33,6 +34,7 @@ def carry_out(
     minutes: float | None = None,
     gib: float | None = None,
     guarded: bool = True,
+    sandbox: Sandbox = "auto",
 ) -> tuple[RunRecord, ...]:
     """Run what of the plan is not done, with bars; the records in order of finishing. `minutes` and `gib` limit a cell.
 
@@ -49,7 +51,7 @@ def carry_out(
         workers = workers or workers_for(todo[0])
         allowance = Allowance.of_machine(workers, seconds=60 * (minutes or 0), memory=int(GIB * (gib or 0)))
         with SweepProgress(console, len(todo)) as progress:
-            return run_sweep(todo, progress, workers=workers, allowance=allowance, guarded=guarded)
+            return run_sweep(todo, progress, workers=workers, allowance=allowance, guarded=guarded, sandbox=sandbox)
 
 
 def workers_for(spec: CellSpec) -> int:

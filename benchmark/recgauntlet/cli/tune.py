@@ -13,7 +13,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from recgauntlet.cli.options import PATH, DataOptions, data_options, defense_names, device_option, track_option, words
+from recgauntlet.cli.options import (
+    PATH,
+    DataOptions,
+    data_options,
+    defense_names,
+    device_option,
+    sandbox_option,
+    track_option,
+    words,
+)
 from recgauntlet.cli.progress import SweepProgress
 from recgauntlet.cli.sweeping import make_ready, reserved, workers_for
 from recgauntlet.core.card import Track
@@ -25,6 +34,7 @@ from recgauntlet.core.spec import TWIN, CellSpec
 from recgauntlet.data import cache as store
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import ready
+from recgauntlet.runner.sandbox.bubblewrap import Sandbox
 from recgauntlet.runner.sandbox.limits import Allowance
 from recgauntlet.runner.tuning.sampling import drawn, space_of
 from recgauntlet.runner.tuning.study import Study, chosen, run_studies
@@ -67,6 +77,7 @@ EPOCHS = 2
 )
 @click.option("--to", type=PATH, help="The file of chosen values. [tuned.toml below --out]")
 @data_options
+@sandbox_option
 @click.option("--unguarded", is_flag=True, help="Let trials write anywhere. For plugins that you trust and that must.")
 @click.option("--dry-run", is_flag=True, help="Show the trials and stop.")
 def tune(
@@ -83,6 +94,7 @@ def tune(
     out: Path,
     to: Path | None,
     data: DataOptions,
+    sandbox: Sandbox,
     unguarded: bool,
     dry_run: bool,
 ) -> int:
@@ -124,7 +136,14 @@ def tune(
             at_a_time = workers or workers_for(specs[0])
             with SweepProgress(console, todo, "trials") as bars:
                 allowance = Allowance.of_machine(at_a_time)
-                run_studies(studies, bars, workers=at_a_time, allowance=allowance, guarded=not unguarded)
+                run_studies(
+                    studies,
+                    bars,
+                    workers=at_a_time,
+                    allowance=allowance,
+                    guarded=not unguarded,
+                    sandbox=sandbox,
+                )
         _print_results(console, studies)
         entries = [entry for study in studies if (entry := chosen(study, study.results())) is not None]
         if entries:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import tempfile
@@ -53,15 +54,13 @@ def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> Non
     it can be made again, may be lost or cut if the machine stops: to wait for the disk takes longer than to write."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        part = Path(name)
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with part.open("xb") as file:  # not mkstemp, whose files are private: a cell may not change their mode
                 file.write(content)
                 if lasting:
                     file.flush()
                     os.fsync(file.fileno())
-            part.chmod(0o644)
             part.replace(path)
         except BaseException:
             part.unlink(missing_ok=True)

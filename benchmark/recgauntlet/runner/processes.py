@@ -7,13 +7,14 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, Generic, Protocol, TypeVar
 
 from recgauntlet.core.errors import RecGauntletError
 from recgauntlet.runner.messages import Pair, receive
-from recgauntlet.runner.sandbox.limits import Allowance, Meter, end_tree
+from recgauntlet.runner.sandbox.bubblewrap import Boxed
+from recgauntlet.runner.sandbox.limits import Allowance, Meter, end_tree, supervise
 
 LOOKS_EVERY = 0.2
 """Seconds between two looks at what the processes take."""
@@ -36,10 +37,17 @@ class Watcher(Protocol):
 class Child(Generic[Job]):
     """A process that works on `job`, and what it has reported."""
 
-    def __init__(self, function: Callable[[Job, Connection], None], job: Job, name: str, allowance: Allowance) -> None:
+    def __init__(
+        self,
+        function: Callable[[Job, Connection], None],
+        job: Job,
+        name: str,
+        allowance: Allowance,
+        box: Sequence[str] = (),
+    ) -> None:
         self.job = job
         self.name = name
-        self.process, self.pipe = spawn(function, job)
+        self.process, self.pipe = spawn(function, job, box)
         self.opened: Pair = ({}, {})
         self.untrained = False
         self.error: RecGauntletError | None = None
@@ -123,12 +131,19 @@ def watch(
                 child.kill()
 
 
-def spawn(function: Callable[[Any, Connection], None], argument: object) -> tuple[Any, Connection]:
+def spawn(
+    function: Callable[[Any, Connection], None], argument: object, box: Sequence[str] = ()
+) -> tuple[Any, Connection]:
     """A process that calls `function` with `argument` and a pipe to write to, and the pipe's other end. Start it inside
-    `importable`."""
+    `importable`. With `box`, a `bubblewrap.command`, it runs behind that."""
+    if box:
+        mine, theirs = multiprocessing.Pipe(duplex=False)
+        boxed = Boxed(list(box), function, argument, theirs)
+        theirs.close()
+        return boxed, mine
     context = start_method(["recgauntlet.runner.worker", "recgauntlet_baselines", "transformers"])
     mine, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=function, args=(argument, theirs), daemon=True)
+    process = context.Process(target=_supervised, args=(function, argument, theirs), daemon=True)
     process.start()
     theirs.close()
     return process, mine
@@ -141,6 +156,10 @@ def start_method(preload: list[str]) -> Any:
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload(preload)
     return context
+
+
+def _supervised(function: Callable[[Any, Connection], None], argument: object, pipe: Connection) -> None:
+    supervise(lambda: function(argument, pipe))
 
 
 @contextlib.contextmanager

@@ -29,6 +29,8 @@ from recgauntlet.runner.cell import may_reuse
 from recgauntlet.runner.messages import Pair
 from recgauntlet.runner.processes import Child, Watcher, watch
 from recgauntlet.runner.record import record_dead_cell
+from recgauntlet.runner.sandbox import bubblewrap
+from recgauntlet.runner.sandbox.bubblewrap import Sandbox
 from recgauntlet.runner.sandbox.limits import Allowance
 from recgauntlet.runner.worker import CellJob, Phase, work
 from recgauntlet.training.device import now
@@ -41,12 +43,13 @@ def run_sweep(
     workers: int = 1,
     allowance: Allowance | None = None,
     guarded: bool = True,
+    sandbox: Sandbox = "fence",
 ) -> tuple[RunRecord, ...]:
     """Run `cells`, at most `workers` at a time, twins before what needs them; the records in order of finishing.
 
     A cell is trained in one process, which never sees test data, and evaluated in another. Both are `guarded`: they
     write nowhere but in the cell's own directory, start no process, open no connection, and are ended where they take
-    more than `allowance` (None: the machine's share).
+    more than `allowance` (None: the machine's share). `sandbox` says whether bubblewrap stands around their fence.
 
     Raises
     ------
@@ -56,17 +59,22 @@ def run_sweep(
         The cells in flight are stopped; finished records stay.
     """
     allowance = allowance or Allowance.of_machine(workers)
+    boxed = guarded and bubblewrap.is_chosen(sandbox)
     waiting = list(cells)
     following: list[CellJob] = []
     records: list[RunRecord] = []
     prepared: dict[tuple[str, Track, SourceOptions], Path] = {}
     began: dict[CellSpec, float] = {}
 
+    def process_of(job: CellJob) -> Child[CellJob]:
+        box = bubblewrap.command(job.fence.writable) if boxed else ()
+        return Child(work, job, job.spec.title, allowance, box)
+
     def start(running: list[Child[CellJob]]) -> Child[CellJob] | None:
         """The next phase of a cell, or a cell whose twin is done; a cell without data fails here."""
         if following:
             job = following.pop()
-            return Child(work, job, job.spec.title, allowance)
+            return process_of(job)
         pending = {spec.record_path for spec in (*waiting, *(child.job.spec for child in running))}
         for spec in [spec for spec in waiting if spec.is_twin or spec.twin().record_path not in pending]:
             waiting.remove(spec)
@@ -77,7 +85,7 @@ def run_sweep(
                 prepared[key] = prepared.get(key) or _make_ready(spec)
                 _clean(spec)
                 phase: Phase = "evaluation" if may_reuse(spec) else "training"
-                return Child(work, CellJob(spec, phase, prepared[key], now(), guarded), spec.title, allowance)
+                return process_of(CellJob(spec, phase, prepared[key], now(), guarded))
             except OutputError:
                 raise
             except RecGauntletError as error:

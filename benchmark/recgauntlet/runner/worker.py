@@ -60,6 +60,13 @@ class CellJob:
         """Where the process leaves the record."""
         return self.spec.workplace / "record.json"
 
+    @property
+    def fence(self) -> Fence:
+        """What the process may do with files."""
+        if self.phase == "training":
+            return training_fence(self.spec)
+        return Fence((self.spec.workplace, twin_directory(self.spec.source)))
+
 
 def work(job: CellJob, pipe: Connection) -> None:
     """Do a job in this process."""
@@ -67,12 +74,8 @@ def work(job: CellJob, pipe: Connection) -> None:
     try:
         task = find_task_or_card(spec.task)
         data = store.load_training(job.prepared) if job.phase == "training" else None
-        if job.guarded and data is not None:
-            enclose(spec, training_fence(spec), pipe)
-        elif job.guarded:
-            twins = twin_directory(spec.source)
-            twins.mkdir(parents=True, exist_ok=True)
-            enclose(spec, Fence((spec.workplace, twins)), pipe)
+        if job.guarded:
+            enclose(spec, job.fence, pipe)
         cell = open_cell(spec, task) if data is not None else open_trained(spec, task)
         send(pipe, opened=cell.options)
         if data is not None:
@@ -132,6 +135,8 @@ def enclose(spec: CellSpec, fence: Fence, pipe: Connection) -> None:
     cell's own directory."""
     describe(torch.device("cpu"), "fp32")  # starts processes (git), and keeps the result
     _limit_files()
+    for path in fence.writable:
+        path.mkdir(parents=True, exist_ok=True)
     _use_scratch(spec.workplace / "tmp")
     _redirect_output(spec.workplace / "output.txt")
     raise_fence(fence, lambda what: send(pipe, refused=what))
@@ -163,7 +168,7 @@ def _use_scratch(scratch: Path) -> None:
 
 def _lead_a_group() -> None:
     """Let this process be killed with all that it starts, at once."""
-    if os.name == "posix":
+    if os.name == "posix" and os.getpgrp() != os.getpid():  # bubblewrap has done so
         os.setsid()
 
 

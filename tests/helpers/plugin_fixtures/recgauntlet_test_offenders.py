@@ -134,6 +134,43 @@ class ForksNatively(Offender):
         time.sleep(600)
 
 
+class TriesNatively(Offender):
+    """Asks the C library for what changes no content of a file, and fails with the list of what it got."""
+
+    def deed(self) -> None:
+        libc, target = ctypes.CDLL(None), os.environ["TEST_TARGET"].encode() + b"/victim"
+        address = b"\x01\0" + os.environ["TEST_SOCKET"].encode() + b"\0"  # family and path of a Unix socket
+        own = os.environ.get("TMPDIR", os.environ["TEST_TARGET"])
+        port = int(os.environ["TEST_PORT"]).to_bytes(2, "big")
+        udp, unix = libc.socket(2, 2, 0), libc.socket(1, 1, 0)
+        loopback = b"\x02\0" + port + bytes([127, 0, 0, 1]) + bytes(8)
+        done = {
+            "udp": libc.sendto(udp, b"x", 1, 0, loopback, 16),
+            "unix": libc.connect(unix, address, len(address)),
+            "mode": libc.chmod(target, 0o777),
+            "owner": libc.chown(target, os.getuid(), os.getgid()),
+            "times": libc.utimes(target, None),
+            "attribute": libc.setxattr(target, b"user.x", b"1", 1, 0),
+            "device": libc.mknod(own.encode() + b"/null", 0o020600, os.makedev(1, 3)),
+            "terminal": libc.open(b"/dev/ptmx", os.O_RDWR | os.O_NOCTTY),
+            "signal": libc.kill(os.getppid(), 0),
+        }
+        raise RuntimeError("got: " + ", ".join(name for name, code in done.items() if code >= 0))
+
+
+class LeavesAnOrphan(Offender):
+    """Ends at once, and leaves a process in a session of its own, whose parent is gone."""
+
+    def deed(self) -> None:
+        libc = ctypes.CDLL(None)
+        if libc.fork() == 0:
+            libc.setsid()
+            if libc.fork() == 0:
+                libc.sleep(600)
+            os._exit(0)
+        os._exit(3)
+
+
 class Hangs(Offender):
     """Never comes back, and will not be asked to end."""
 

@@ -174,3 +174,13 @@ def test_help_does_not_wait_for_torch(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     assert "recgauntlet run --track demo" in done.stdout
+
+
+def test_what_a_plugin_sends_as_progress_reaches_the_terminal_as_text() -> None:
+    written = io.StringIO()
+    with SweepProgress(Console(file=written, force_terminal=True, width=120), 1) as bars:
+        bars.started("cell")
+        bars.progress("cell", "\x1b[2Jowned [link=https://example.org]here", 0.5)
+    assert "owned" in written.getvalue()
+    assert "\x1b[2J" not in written.getvalue()
+    assert "[link=https://example.org]" in written.getvalue()

@@ -1,19 +1,20 @@
-"""The sandbox of a process: Python audit events, and Landlock where the kernel has it.
+"""The sandbox of a process: Python audit events, and Landlock and seccomp where the kernel has them.
 
-Audit events cover Python code on every platform, Landlock all code on Linux. Neither protects the memory of the process
-that a plugin runs in: see docs/security.md.
+Audit events cover Python code on every platform, the kernel's rules all code on Linux. None protects the memory of the
+process that a plugin runs in: see docs/security.md.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recgauntlet.runner.sandbox import landlock
+from recgauntlet.runner.sandbox import landlock, seccomp
 
 Report = Callable[[str], None]
 
@@ -41,9 +42,11 @@ _PROGRAMS = frozenset(
     | {"subprocess.Popen"}
 )
 _CONNECTIONS = frozenset({"socket.bind", "socket.connect", "socket.sendto", "socket.sendmsg"})
+_NETWORKS = (socket.AF_INET, socket.AF_INET6)
 _SIGNALS = frozenset({"os.kill", "os.killpg", "signal.pthread_kill"})
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_DEVICES = Path("/dev")
+_HARMLESS = tuple(Path("/dev", name) for name in ("null", "zero", "full", "random", "urandom"))
+_GPUS = ("nvidia*", "dri", "kfd", "dxg")
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,22 @@ class FenceError(PermissionError):
     """The process tried something that its fence forbids."""
 
 
+def gpu_devices() -> tuple[Path, ...]:
+    """The device files of GPUs and the directories of such."""
+    return tuple(sorted(path for name in _GPUS for path in Path("/dev").glob(name)))
+
+
 def raise_fence(fence: Fence, report: Report) -> None:
     """Put this process behind `fence` for the rest of its life; call it before any code of a plugin runs.
 
     `report` gets a description of every attempt before FenceError is raised, so a plugin that catches the error hides
     nothing. Call it from the main thread before others start: Landlock applies to the calling thread and its children.
     """
-    resolved = Fence(tuple(p.resolve() for p in fence.writable), tuple(p.resolve() for p in fence.unreadable))
+    writable = (*(path.resolve() for path in fence.writable), *_HARMLESS, *gpu_devices())
+    resolved = Fence(writable, tuple(path.resolve() for path in fence.unreadable))
     sys.dont_write_bytecode = True
-    landlock.restrict((*resolved.writable, _DEVICES), resolved.unreadable)
+    landlock.restrict(resolved.writable, resolved.unreadable)
+    seccomp.refuse_calls()
     sys.addaudithook(_AuditHook(resolved, report))
 
 
@@ -87,7 +97,7 @@ class _AuditHook:
                 self._check_change(arguments[place], _NO_DIRECTORY if base is None else arguments[base])
         elif event in _PROGRAMS:
             self._refuse("tried to start a process")
-        elif event in _CONNECTIONS:
+        elif event in _CONNECTIONS or (event == "socket.__new__" and arguments[1] in _NETWORKS):
             self._refuse("tried to open a connection")
         elif event in _SIGNALS and os.getpid() not in arguments[:1]:
             self._refuse("tried to signal another process")
@@ -106,7 +116,7 @@ class _AuditHook:
 
     def _check_change(self, path: Any, base: int = _NO_DIRECTORY) -> None:
         where = _place(path, base)
-        if where and not _below(where, (*self._fence.writable, _DEVICES)):
+        if where and not _below(where, self._fence.writable):
             self._refuse(f"tried to write {where.name!r} outside its own directory")
 
     def _refuse(self, what: str) -> None:

@@ -21,7 +21,9 @@ _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _TRUNCATE, _IOCTL = 1 << 14, 1 << 15
 _SINCE = {13: 2, 14: 3, 15: 5}
 """Which version of the interface brought which right."""
-_CHANGING = _WRITE_FILE | sum(1 << bit for bit in range(4, 14)) | _TRUNCATE
+_MAKE_SPECIAL = 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11
+"""Character devices, sockets, pipes and block devices: nobody may make one."""
+_CHANGING = _WRITE_FILE | sum(1 << bit for bit in range(4, 14)) & ~_MAKE_SPECIAL | _TRUNCATE
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL
 _TCP = 0b11
 _SIGNALS_AND_SOCKETS = 0b11

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
 
 GIB = 2**30
+SUPERVISED = sys.platform == "linux"
+"""Whether a process's first child is the one that works (`supervise`)."""
+_SUBREAPER, _DEATH_SIGNAL = 36, 1
+_ENDING = 5.0
+"""Seconds that killed processes may take to go."""
 LEAST_MEMORY = 2 * GIB
 """A cell of a small task needs about one."""
 
@@ -57,6 +65,7 @@ class Meter:
             return "TimeLimit", f"gave no sign of life for {allowed.silence / 60:.4g} minutes"
         tree = _tree(self._pid)
         self._seen.update(tree[1:])
+        tree = tree[1:] if SUPERVISED else tree
         if len(tree) - 1 > allowed.processes:
             return "ProcessLimit", f"started more than {allowed.processes} processes"
         held = sum(_resident(process) for process in tree)
@@ -75,19 +84,69 @@ class Meter:
                 process.kill()
 
 
+def supervise(work: Callable[[], None]) -> None:
+    """Do `work` in a child process, and end everything that it leaves behind: orphans become children of this process,
+    whatever group they have joined. Where the system has no such thing, the work is done in this process.
+
+    This process ends as the child ends, and never returns; the child returns. It ends all where its own parent dies.
+    """
+    if not SUPERVISED:
+        return work()
+    os.setsid()
+    parent, libc = os.getppid(), ctypes.CDLL(None)
+    libc.prctl(_SUBREAPER, 1, 0, 0, 0)
+    worker = os.fork()
+    if worker == 0:
+        libc.prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+        return work()
+    status = None
+    while status is None and os.getppid() == parent:
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                status = ended[1] if ended[0] == worker else status
+        time.sleep(0.02)
+    while children := psutil.Process().children(recursive=True):
+        for child in children:
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        time.sleep(0.002)
+    code = os.waitstatus_to_exitcode(status) if status is not None else 1
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
 def end_tree(pid: int) -> None:
-    """Kill a process and all its descendants, stopping each first so that none starts another meanwhile."""
+    """Kill a process and all its descendants, stopping each first so that none starts another meanwhile. It goes last:
+    where it supervises, it adopts those whose parent is killed before they are seen."""
     while tree := _tree(pid):
         for member in tree:
             with contextlib.suppress(psutil.Error):
                 member.suspend()
         if {p.pid for p in _tree(pid)} <= {p.pid for p in tree}:
             break
+    end = time.monotonic() + _ENDING
+    while (rest := [process for process in _tree(pid)[1:] if _lives(process)]) and time.monotonic() < end:
+        for process in rest:
+            _kill_group(process.pid)
+            with contextlib.suppress(psutil.Error):
+                process.kill()
     _kill_group(pid)
     for member in reversed(tree):
         with contextlib.suppress(psutil.Error):
             member.kill()
-    psutil.wait_procs(tree, timeout=5)
+    psutil.wait_procs(tree, timeout=_ENDING)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def _kill_group(pid: int) -> None:

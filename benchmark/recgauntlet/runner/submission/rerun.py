@@ -83,7 +83,7 @@ def rerun(
         model_options=tuple(sorted(record.model.hyperparameters.items())),
         defense_options=tuple(sorted(record.defense.hyperparameters.items())),
     )
-    records = run_sweep([cell.spec for cell in plan([spec])], watcher, allowance=allowance)
+    records = run_sweep([cell.spec for cell in plan([spec])], watcher, allowance=allowance, sandbox="auto")
     again = next(r for r in records if (r.defense.name, r.model.name) == (spec.defense, spec.model))
     findings = tuple(Finding(path, field, problem) for field, problem in _differences(record, again))
     same = record.clean is not None and again.clean is not None and record.clean.scores == again.clean.scores

@@ -16,6 +16,8 @@ from recgauntlet.core.journal import Journal
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.types import Scalar
 from recgauntlet.runner.processes import Child, Watcher, watch
+from recgauntlet.runner.sandbox import bubblewrap
+from recgauntlet.runner.sandbox.bubblewrap import Sandbox
 from recgauntlet.runner.sandbox.limits import Allowance
 from recgauntlet.runner.tuning.objective import PAIRS, VERSION
 from recgauntlet.runner.tuning.trial import TrialJob, TrialResult, try_apart
@@ -123,6 +125,7 @@ def run_studies(
     workers: int = 1,
     allowance: Allowance | None = None,
     guarded: bool = True,
+    sandbox: Sandbox = "fence",
 ) -> None:
     """Run the trials that were not run, at most `workers` at a time, each in a process of its own behind the fence of a
     training; each result is kept in its study's file as soon as it is there.
@@ -135,6 +138,7 @@ def run_studies(
         The trials in flight are stopped; results stay.
     """
     allowance = allowance or Allowance.of_machine(workers)
+    boxed = guarded and bubblewrap.is_chosen(sandbox)
     waiting = [(study, number) for study in studies for number, result in enumerate(study.results()) if result is None]
     running: dict[CellSpec, tuple[Study, float]] = {}
 
@@ -150,7 +154,8 @@ def run_studies(
         watcher.started(study.title(number))
         running[spec] = (study, time.monotonic())
         job = TrialJob(spec, number, plain, study.epochs, study.prepared, guarded)
-        return Child(try_apart, job, study.title(number), allowance)
+        box = bubblewrap.command((spec.workplace,)) if boxed else ()
+        return Child(try_apart, job, study.title(number), allowance, box)
 
     try:
         with contextlib.closing(watch(start, watcher, workers)) as ended:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,13 +15,17 @@ import psutil
 import pytest
 from tiny_task import make_spec
 
+from recgauntlet.core.errors import DeviceError
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.processes import Watcher
-from recgauntlet.runner.sandbox import landlock
-from recgauntlet.runner.sandbox.limits import Allowance
+from recgauntlet.runner.sandbox import bubblewrap, landlock
+from recgauntlet.runner.sandbox.bubblewrap import Sandbox
+from recgauntlet.runner.sandbox.limits import SUPERVISED, Allowance
 from recgauntlet.runner.sweep import run_sweep
 
 needs_landlock = pytest.mark.skipif(landlock.version() == 0, reason="the kernel has no Landlock: Python alone guards")
+needs_seccomp = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has seccomp")
+needs_bwrap = pytest.mark.skipif(not bubblewrap.works(), reason="bubblewrap is not installed")
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -48,9 +53,12 @@ def run(
     monkeypatch.setenv("TEST_CACHE", str(tiny_cache))
     _restart_the_fork_server()
 
-    def run(defense: str, allowance: Allowance | None = None, *, guarded: bool = True) -> RunRecord:
+    def run(
+        defense: str, allowance: Allowance | None = None, *, guarded: bool = True, sandbox: Sandbox = "fence"
+    ) -> RunRecord:
         spec = make_spec(tiny_card, out, tiny_cache, defense)
-        (record,) = run_sweep([spec], create_autospec(Watcher, instance=True), allowance=allowance, guarded=guarded)
+        watcher = create_autospec(Watcher, instance=True)
+        (record,) = run_sweep([spec], watcher, allowance=allowance, guarded=guarded, sandbox=sandbox)
         return record
 
     yield run
@@ -118,6 +126,75 @@ def test_a_cell_that_opens_a_connection_ends(run: Run, monkeypatch: pytest.Monke
         server.settimeout(0.1)
         with pytest.raises(TimeoutError):
             server.accept()
+
+
+@pytest.fixture
+def around(tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """What lies outside a cell: a file, a server at a Unix socket and one for UDP, which is given."""
+    (target / "victim").write_text("mine")
+    (target / "victim").chmod(0o600)
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        monkeypatch.chdir(tmp_path)  # the path of a socket is short
+        server.bind("it")
+        server.listen()
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(0.5)
+        monkeypatch.setenv("TEST_SOCKET", str(tmp_path / "it"))
+        monkeypatch.setenv("TEST_PORT", str(listener.getsockname()[1]))
+        _restart_the_fork_server()
+        yield listener
+
+
+@needs_seccomp
+@pytest.mark.parametrize("sandbox", ["fence", pytest.param("bwrap", marks=needs_bwrap)])
+def test_native_calls_change_nothing_outside_and_reach_nobody(
+    run: Run, around: socket.socket, target: Path, sandbox: str
+) -> None:
+    before = (target / "victim").stat()
+    kind, message = words(run("tries-natively", sandbox=sandbox))
+    assert (kind, message.partition(" (")[0]) == ("RuntimeError", "RuntimeError: got: ")
+    assert (target / "victim").stat() == before
+    with pytest.raises(TimeoutError):
+        around.recv(1)
+
+
+def test_without_the_fence_the_same_calls_succeed(run: Run, around: socket.socket, target: Path) -> None:
+    _, message = words(run("tries-natively", guarded=False))
+    assert all(word in message for word in ("udp", "unix", "mode", "owner", "times", "terminal", "signal")), message
+    assert around.recv(1) == b"x"
+    assert (target / "victim").stat().st_mode & 0o777 == 0o777
+
+
+@pytest.mark.skipif(not SUPERVISED, reason="only Linux gives orphans to an ancestor")
+@pytest.mark.parametrize("guarded", [True, False])
+def test_an_orphan_does_not_outlive_its_cell(run: Run, target: Path, guarded: bool) -> None:
+    assert words(run("leaves-an-orphan", guarded=guarded)) == ("ProcessDied", "the process ended with exit code 3")
+    assert copies(target) <= 1
+
+
+@needs_bwrap
+def test_behind_bubblewrap_a_cell_has_the_same_record(run: Run) -> None:
+    boxed, fenced = run("writes-inside", sandbox="bwrap"), run("writes-inside")
+    assert boxed.failure is None, boxed.failure
+    assert (boxed.clean, boxed.weights_sha256) == (fenced.clean, fenced.weights_sha256)
+    assert [[tier.robust for tier in threat.tiers] for threat in boxed.threats] == [
+        [tier.robust for tier in threat.tiers] for threat in fenced.threats
+    ]
+
+
+@needs_bwrap
+def test_behind_bubblewrap_the_watch_is_the_same(run: Run, target: Path) -> None:
+    assert words(run("writes-outside", sandbox="bwrap"))[0] == "FenceError"
+    assert words(run("hangs", Allowance(silence=20.0), sandbox="bwrap"))[0] == "TimeLimit"
+    assert words(run("leaves-an-orphan", sandbox="bwrap"))[0] == "ProcessDied"
+    assert copies(target) <= 1
+
+
+def test_bubblewrap_that_does_not_work_is_an_error_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bubblewrap, "works", lambda: False)
+    assert not bubblewrap.is_chosen("auto")
+    with pytest.raises(DeviceError, match="--sandbox fence"):
+        bubblewrap.is_chosen("bwrap")
 
 
 def test_a_cell_that_multiplies_is_ended_with_all_its_children(run: Run, target: Path) -> None:
