@@ -81,12 +81,11 @@ def audit(
     spec = CellSpec(task, track, model, TWIN, seed, Path(), sources(task), device="cpu")
     with OneBar(console) as bar:
         subject = train_subject(spec, examples, twin_seed=twin_seed, progress=bar.part(0.0, TRAINING_SHARE))
-        if exhaustive:
-            gaps = subject_gaps(subject, bar.part(TRAINING_SHARE, 1.0))
-        else:
-            result = run_audit(subject, chosen, bar.part(TRAINING_SHARE, 1.0))
-    if exhaustive:
-        return _report_gaps(console, gaps, out)
+        rest = bar.part(TRAINING_SHARE, 1.0)
+        gaps = subject_gaps(subject, rest) if exhaustive else None
+        result = run_audit(subject, chosen, rest) if gaps is None else None
+    if result is None:
+        return _report_gaps(console, gaps or (), out)
     print_audit(console, result)
     if out is not None:
         content = json.dumps(asdict(result) | {"sound": result.sound}, indent=1) + "\n"

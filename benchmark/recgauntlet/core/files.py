@@ -109,6 +109,10 @@ def locked(directory: Path) -> Iterator[bool]:
         while True:
             try:
                 file = stack.enter_context(path.open("a+"))
+            except PermissionError as error:
+                remedy = "name another directory with --out, or let this user write to the file"
+                raise OutputError("cannot be opened", where=path, remedy=remedy) from error
+            try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 file.seek(0)
@@ -118,9 +122,6 @@ def locked(directory: Path) -> Iterator[bool]:
                     field="--out",
                     remedy="wait until it has ended, or stop it; or name another directory with --out",
                 ) from error
-            except PermissionError as error:
-                remedy = "name another directory with --out, or let this user write to the file"
-                raise OutputError("cannot be opened", where=path, remedy=remedy) from error
             except OSError:  # a file system without locks
                 path.unlink()
                 yield False

@@ -140,7 +140,9 @@ def documentation(columns: Sequence[Column]) -> str:
 def _table_lines(board: Board, table: TaskTable) -> Iterator[dict[str, Any]]:
     for row in table.rows:
         for record in RowAt(board, table, row).records:
-            cell = _cell(board, table, record) | _source(table, record) | _whole(record) | {"row": row_id(table, row)}
+            cell: dict[str, Any] = (
+                _cell(board, table, record) | _source(table, record) | _whole(record) | {"row": row_id(table, row)}
+            )
             for threat in record.threats:
                 for tier in TIERS:
                     outcome = record.tier(threat.id, tier)

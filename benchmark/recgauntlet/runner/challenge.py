@@ -120,7 +120,7 @@ def challenge(
         trial = opened.trial.under(threat)
         robust_at = {t.tier: t.robust.to_bool() for t in outcome.tiers}
         broken = np.zeros(len(trial.batch), dtype=np.bool_)
-        for place, tier in enumerate(tier for tier in TIERS if tier in tiers):
+        for place, tier in enumerate(each for each in TIERS if each in tiers):
             budget = Budget.of(threat, tier)
             if tier not in robust_at or not made.supports(budget):
                 continue

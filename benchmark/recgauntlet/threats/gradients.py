@@ -17,7 +17,7 @@ def mean_gradient(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The scores of what `embed` gives, their gradient with respect to it, both the means of `samples` passes, and that
     itself (of the last pass)."""
-    logits, gradients = [], []
+    logits, gradients, embedded = [], [], torch.empty(0)
     for _ in range(samples):
         with torch.no_grad():
             embedded = embed()

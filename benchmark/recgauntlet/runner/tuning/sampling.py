@@ -59,7 +59,8 @@ def drawn(space: SearchSpace, defaults: Values, trials: int, seed: int) -> tuple
     out: list[Values] = [{name: defaults[name] for name in space}]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the sequence is balanced at powers of two only
-        points = qmc.Sobol(len(space), seed=seed).random(trials - 1)
+        sequence = qmc.Sobol(len(space), seed=seed)  # pyright: ignore[reportCallIssue]  # `rng` draws other points
+        points = sequence.random(trials - 1)
     for point in points:
         values = {name: _value(part, share) for (name, part), share in zip(space.items(), point.tolist(), strict=True)}
         if values not in out:

@@ -127,7 +127,7 @@ class SharedMemory(RepeatedAnswers):
         self.shared.clear()  # that of an earlier audit
 
     @property
-    def asked(self) -> dict[object, Asked]:
+    def asked(self) -> dict[object, Asked]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.shared
 
     @asked.setter
