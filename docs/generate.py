@@ -24,8 +24,11 @@ from click.testing import CliRunner
 import recgauntlet
 from recgauntlet.cli import cli
 from recgauntlet.core.files import CURRENT
+from recgauntlet.leaderboard.address import row_id
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.dataframe import COLUMNS, EXAMPLE_COLUMNS, documentation
+from recgauntlet.leaderboard.paired import CLEAN, Quantity, beside, twin_of
+from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.records.io import read_records
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.testing.registry import Kind, rules
@@ -88,12 +91,20 @@ def is_tuned(cells: pd.DataFrame) -> bool:
     return found is not None and found[0].values.items() <= json.loads(cells.defense_hyperparameters.iloc[0]).items()
 
 
-def twins_of(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells of the undefended twins: same task, model with its options, and seeds."""
-    same = ["task", "model", "model_hyperparameters"]
-    frame = results()
-    twins = frame[(frame[same] == cells[same].iloc[0]).all(axis=1) & (frame.defense == "standard")]
-    return twins[twins.seed.isin(cells.seed)]
+@cache
+def row_of(own: str) -> tuple[TaskTable, Row]:
+    """The leaderboard's row with an id, and its table."""
+    return next((table, row) for table in build_table(records()) for row in table.rows if row_id(table, row) == own)
+
+
+def gain(cells: pd.DataFrame, wanted: Quantity) -> float:
+    """The difference of a row from its undefended twin on their common seeds."""
+    table, row = row_of(cells.row.iloc[0])
+    twin = twin_of(table, row)
+    both = None if twin is None else beside(row, twin, wanted)
+    if both is None:
+        raise SystemExit(f"{row.model.name} {row.defense.name} on {table.task} has no undefended twin of its seeds")
+    return both[0] - both[1]
 
 
 def mean(cells: pd.DataFrame, column: str) -> float:
@@ -257,10 +268,11 @@ TABLES: dict[str, Callable[..., str]] = {
 
 
 def quantity(text: str) -> str:
-    """A number in the text: `[+]MODEL DEFENSE[~] TASK NAME`, with `+` as the difference from the undefended twin.
+    """A number in the text: `[+]MODEL DEFENSE[~] TASK NAME`, with `+` as the difference from the undefended twin on the
+    common seeds.
 
-    NAME is one of `SHORT`, `clean`, `certified`, `operations` (FLOPs ratio). Of several rows of a method the one with
-    most seeds and tuned values is meant, with `~` the last one.
+    NAME is one of `SHORT`, `clean` and, without `+`, `certified`, `operations` (FLOPs ratio). Of several rows of a
+    method the one with most seeds and tuned values is meant, with `~` the last one.
     """
     model, defense, task, name = text.removeprefix("+").split()
     cells = rows_of(task, model, defense.removesuffix("~"))[-1 if defense.endswith("~") else 0]
@@ -273,7 +285,8 @@ def quantity(text: str) -> str:
         return mean(of, {"clean": "clean_accuracy", "operations": "flops_ratio"}[name])
 
     if text.startswith("+"):
-        return f"{100 * (value(cells) - value(twins_of(cells))):+.1f}".replace("-", "−")
+        wanted = CLEAN if name == "clean" else Quantity(SHORT[name])
+        return f"{100 * gain(cells, wanted):+.1f}".replace("-", "−")
     return f"{value(cells):.2f}" if name == "operations" else per_cent(value(cells))
 
 

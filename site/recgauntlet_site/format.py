@@ -10,7 +10,7 @@ from recgauntlet.core import escape as escaping
 from recgauntlet.core.card import TaskCard, Threat
 from recgauntlet.core.names import shown
 from recgauntlet.core.types import Scalar
-from recgauntlet.leaderboard.compare import twin_of
+from recgauntlet.leaderboard.paired import Quantity, beside, twin_of
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatColumn
 from recgauntlet.threats.registry import THREAT_MODELS, threat_model
 
@@ -120,7 +120,7 @@ def headline(table: TaskTable) -> str:
     if len(best) > 1:
         rows = Counter(row_name(row) for row in best)
         names = [f"{name} ({copies} rows)" if copies > 1 else name for name, copies in rows.items()]
-        text = f"{joined(names)} share rank 1, because their intervals overlap. "
+        text = f"{joined(names)} share rank 1: the paired test does not tell them apart. "
         name = f"The best of them, {name},"
     text += (
         f"{name} has {percent(cell.robust.value)} % robust accuracy under {first.worst} and "
@@ -128,6 +128,7 @@ def headline(table: TaskTable) -> str:
         "undefended twin."
     )
     twin = twin_of(table, first)
-    if twin is not None and (other := twin.worst_cell) is not None:
-        text += f" The twin has {percent(other.robust.value)} % robust accuracy under {twin.worst}."
+    both = None if twin is None or twin.worst is None else beside(first, twin, Quantity(twin.worst))
+    if twin is not None and both is not None:
+        text += f" The twin has {percent(both[1])} % robust accuracy under {twin.worst}."
     return text

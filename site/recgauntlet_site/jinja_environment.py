@@ -12,7 +12,7 @@ from markupsafe import Markup
 from recgauntlet.core.card import RANKING_TIER, TIERS
 from recgauntlet.core.names import shown
 from recgauntlet.core.quantities import seconds, size
-from recgauntlet.leaderboard.compare import twin_of
+from recgauntlet.leaderboard.paired import CLEAN, Quantity, beside, twin_of
 from recgauntlet.leaderboard.schema import FailedCell
 from recgauntlet_site import format as text
 from recgauntlet_site.filters import filter_values, filters_of
@@ -50,6 +50,9 @@ def _environment() -> Environment:
         GOALS=text.GOALS,
         filter_values=filter_values,
         filters_of=filters_of,
+        CLEAN=CLEAN,
+        Quantity=Quantity,
+        beside=beside,
         twin_of=twin_of,
     )
     return environment

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import numpy as np
 from synthetic_records import failed_gate, make_record
 
 from recgauntlet.leaderboard.build import build_table
@@ -108,7 +109,9 @@ def _inside(share: float) -> float:
 def _ranked(rows: list[Row]) -> tuple[Row, ...]:
     able = [row for row in rows if not row.flags]
     worst = [row.worst_cell.robust for row in able if row.worst_cell is not None]
-    ranked = [replace(row, rank=rank) for row, rank in zip(able, shared_ranks(worst), strict=True)]
+    values = np.array([estimate.value for estimate in worst])
+    better = np.array([[own.low > other.high for other in worst] for own in worst])
+    ranked = [replace(row, rank=rank) for row, rank in zip(able, shared_ranks(values, better), strict=True)]
     return (*sorted(ranked, key=lambda row: row.rank or 0), *(replace(row, rank=None) for row in rows if row.flags))
 
 

@@ -74,7 +74,7 @@ def test_a_table_without_ranked_rows_says_so() -> None:
 def test_a_shared_first_rank_is_told() -> None:
     records = [make_record(seed=seed, defense=defense) for seed in range(3) for defense in ("standard", "pgd")]
     told = headline(build_table(records)[0])
-    assert "share rank 1, because their intervals overlap." in told
+    assert "share rank 1: the paired test does not tell them apart." in told
 
 
 def test_rows_of_one_name_are_counted_where_they_share_a_rank() -> None:

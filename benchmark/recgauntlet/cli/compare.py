@@ -26,10 +26,10 @@ def compare(a: str, b: str, threats: tuple[str, ...], tiers: tuple[Tier, ...], a
     """Compare the rows A and B, each given as RELEASE/TASK/MODEL/DEFENSE.
 
     Both must have been measured on the same task, data, suite and test examples; the command refuses other rows and
-    says what differs. Differences are paired: the same test pairs, the same seeds. The interval is a bootstrap over
-    seeds and pairs. "p (models)" asks whether these trained models differ (sign flips over pairs, seeds kept together),
-    "p (trainings)" whether new trainings would (a t test in which seeds and pairs are both random). Both are corrected
-    for the number of lines (Holm). The sentences rest on the second, where there are several seeds.
+    says what differs. Differences are paired: the same test pairs, the same seeds. Interval and "p" are the board's
+    bootstrap over seeds and pairs, by which rows are ranked: the sentences rest on it. "p (models)" asks whether these
+    trained models differ (sign flips over pairs, seeds kept together), "p (trainings)" whether new trainings would (a t
+    test in which seeds and pairs are both random). These two are corrected for the number of lines (Holm).
 
     \b
     Examples:
@@ -60,7 +60,7 @@ def _print_table(found: Comparison) -> None:
 
     from recgauntlet.core.escape import shortened, terminal
 
-    headings = ("A, %", "B, %", "A - B, points", "95 %", "p (models)", "p (trainings)")
+    headings = ("A, %", "B, %", "A - B, points", "95 %", "p", "p (models)", "p (trainings)")
     columns = [Column("", no_wrap=True), *(Column(each, justify="right", no_wrap=True) for each in headings)]
     table = Table(*columns, box=None, pad_edge=False)
     for line in found.differences:
@@ -73,14 +73,17 @@ def _print_table(found: Comparison) -> None:
             f"{100 * line.b:.1f}",
             f"{100 * line.difference.value:+.1f}",
             f"{low:+.1f} to {high:+.1f}",
+            _p(line.p, 3),
             _p(line.holm_models),
             _p(line.holm_trainings),
         )
     Console(highlight=False, width=200, markup=False).print(table)
 
 
-def _p(value: float | None) -> str:
-    return "" if value is None else "< 0.0001" if value < 1e-4 else f"{value:.4f}"
+def _p(value: float | None, digits: int = 4) -> str:
+    """A p value, to as many digits as its draws give."""
+    least = 10.0**-digits
+    return "" if value is None else f"< {least:.{digits}f}" if value < least else f"{value:.{digits}f}"
 
 
 def _content(found: Comparison) -> dict[str, Any]:
@@ -115,6 +118,8 @@ def _content(found: Comparison) -> dict[str, Any]:
                 "difference": line.difference.value,
                 "low": line.difference.low,
                 "high": line.difference.high,
+                "p": line.p,
+                "told_apart": line.told_apart,
                 "p_models": line.p_models,
                 "p_models_holm": line.holm_models,
                 "p_trainings": line.p_trainings,

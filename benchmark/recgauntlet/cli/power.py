@@ -119,19 +119,21 @@ def _measured(a: str, b: str, threat: str | None, tier: Tier) -> tuple[Component
     from recgauntlet.core.errors import RecordError
     from recgauntlet.core.escape import terminal
     from recgauntlet.leaderboard.address import locate_rows
-    from recgauntlet.leaderboard.compare import Quantity, check_comparable, differences
+    from recgauntlet.leaderboard.compare import check_comparable
+    from recgauntlet.leaderboard.paired import Quantity, paired
     from recgauntlet.metrics.significance import components
 
     first, second = locate_rows(a, b)
     check_comparable(first, second)
     quantity = Quantity(threat if threat is not None else first.row.worst or "", tier)
-    found = differences(first.records, second.records, quantity)
-    if found is None or len(found) < 2:
+    lines = paired(first.records, second.records, [quantity])
+    if not lines or len(lines[0].seeds) < 2:
         raise RecordError(
             f"the rows have no two common seeds with a result of {quantity.words}",
             where=f"{a} and {b}",
             remedy="choose another --threat or --tier, or rows with more seeds; or leave --from and --to out",
         )
+    found = lines[0].bits
     source = (
         f"from {len(found)} seeds and {found.shape[1]:,} pairs of {first.address} and {second.address}, "
         f"{quantity.words}; a variance between so few trainings is itself a guess"

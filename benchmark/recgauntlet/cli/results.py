@@ -13,7 +13,7 @@ from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.core.escape import visible
 from recgauntlet.core.names import shown
 from recgauntlet.leaderboard.build import build_table
-from recgauntlet.leaderboard.compare import Quantity, differences, quantities, twin_of
+from recgauntlet.leaderboard.paired import Quantity, beside, quantities, twin_of
 from recgauntlet.leaderboard.paper_table import options_apart
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.records.schema import RunRecord
@@ -31,7 +31,7 @@ def print_results(console: Console, records: Sequence[RunRecord]) -> None:
         grid = Table(*columns, box=None, pad_edge=False)
         rows = sorted(table.rows, key=lambda row: (row.model.name, twin_of(table, row) is not None))
         for row in rows:
-            grid.add_row(*(escape(visible(text)) for text in _cells(table, row, records)))
+            grid.add_row(*(escape(visible(text)) for text in _cells(table, row)))
         head = (
             f"{table.task} ({table.track}): accuracy on {table.examples} test examples in %, under threats at the "
             f"{shown('tier', RANKING_TIER)} tier; in brackets: points above or below the undefended twin"
@@ -44,23 +44,17 @@ def print_results(console: Console, records: Sequence[RunRecord]) -> None:
                 console.print(visible(line), markup=False, soft_wrap=True)
 
 
-def _cells(table: TaskTable, row: Row, records: Sequence[RunRecord]) -> list[str]:
+def _cells(table: TaskTable, row: Row) -> list[str]:
     twin = twin_of(table, row)
-    own, other = (_records_of(each, records) for each in (row, twin))
     accuracies = []
     for quantity in quantities(table):
-        paired = differences(own, other, quantity)
-        against = "" if paired is None else f" ({100 * paired.mean():+.1f})"
+        both = None if twin is None else beside(row, twin, quantity)
+        against = "" if both is None else f" ({100 * (both[0] - both[1]):+.1f})"
         accuracies.append(_percent(row, quantity) + against)
     ratio = "" if row.cost.flops_ratio is None else f"{row.cost.flops_ratio:.2f} x"
     defense = " ".join([shown("defense", row.defense.name), *options_apart(row, table)])
     seeds = ",".join(map(str, row.seeds))
     return [row.model.name, defense, seeds, *accuracies, duration(row.cost.training_seconds), ratio]
-
-
-def _records_of(row: Row | None, records: Sequence[RunRecord]) -> list[RunRecord]:
-    digests = {source.digest for source in row.sources} if row is not None else set()
-    return [record for record in records if record.digest in digests]
 
 
 def _percent(row: Row, quantity: Quantity) -> str:

@@ -58,8 +58,8 @@ def table(
     """Print the tables of RELEASE (name or directory; the current one if you name none) for a paper or a program.
 
     The numbers are those of the leaderboard: the same code computes both. The best of a column is marked, and what
-    cannot be told from it; stars tell which defended rows differ from their undefended twins (a paired test over
-    trainings and examples with Holm's correction; see docs/results/citing.md). The caption names the release. LaTeX
+    cannot be told from it; stars tell which defended rows differ from their undefended twins (the paired test of the
+    ranks; see docs/results/citing.md). The caption names the release. LaTeX
     needs the package booktabs. CSV is unrounded and holds every tier unless you select one.
 
     \b

@@ -18,8 +18,8 @@ from recgauntlet.core.card import RANKING_TIER, TIERS
 from recgauntlet.leaderboard.aggregate import cost, outcomes, quality
 from recgauntlet.leaderboard.decoded import DecodedRecord
 from recgauntlet.leaderboard.flags import other_source, row_flags
+from recgauntlet.leaderboard.paired import Quantity, ranks_of
 from recgauntlet.leaderboard.schema import FailedCell, Row, Source, TaskTable, ThreatColumn, TierBudget
-from recgauntlet.metrics.bootstrap import shared_ranks
 from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.schema import RunRecord, ThreatOutcome
 
@@ -85,15 +85,17 @@ def _table(setting: EvaluationSetting, finished: Sequence[RunRecord], failed: Se
         failed=(),
     )
     rows: list[Row] = []
+    behind: list[list[RunRecord]] = []  # the records of each row
     lost: list[RunRecord] = []
     for key in sorted(cells):
         done, without, doubled = _one_a_seed(cells[key])
         lost += without
         if done:
             rows.append(_row(done, [record.seed for record in without], doubled, table))
+            behind.append(done)
     rows = [_with_program(row, rows) for row in rows]
     if table.ranked:
-        rows = _with_ranks(rows)
+        rows = _with_ranks(rows, behind)
     return replace(
         table, rows=tuple(sorted(rows, key=_row_order)), failed=tuple(_failed_cell(record) for record in lost)
     )
@@ -170,14 +172,14 @@ def _one_a_seed(
     return finished, [record for record in chosen if record.status == "failed"], doubled
 
 
-def _with_ranks(rows: Sequence[Row]) -> list[Row]:
-    """The rows, those that may be ranked with their ranks."""
+def _with_ranks(rows: Sequence[Row], records: Sequence[Sequence[RunRecord]]) -> list[Row]:
+    """The rows, those that may be ranked with their ranks; `records` are those behind each row."""
     able = {
-        number: row.worst_cell.robust
+        number: (row.worst_cell.robust.value, records[number], Quantity(row.worst))
         for number, row in enumerate(rows)
-        if row.worst_cell is not None and not any(flag.blocks_rank for flag in row.flags)
+        if row.worst is not None and row.worst_cell is not None and not any(flag.blocks_rank for flag in row.flags)
     }
-    ranks = dict(zip(able, shared_ranks(list(able.values())), strict=True))
+    ranks = dict(zip(able, ranks_of(*zip(*able.values(), strict=True)), strict=True)) if able else {}
     return [replace(row, rank=ranks.get(number)) for number, row in enumerate(rows)]
 
 

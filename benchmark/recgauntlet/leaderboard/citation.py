@@ -13,8 +13,9 @@ from recgauntlet.core.task import find_task
 from recgauntlet.leaderboard import bibtex
 from recgauntlet.leaderboard.address import Board, RowAt, Scope
 from recgauntlet.leaderboard.bibtex import Entry
-from recgauntlet.leaderboard.compare import twin_of
-from recgauntlet.leaderboard.schema import TaskTable
+from recgauntlet.leaderboard.flags import seed_list
+from recgauntlet.leaderboard.paired import Quantity, beside, twin_of
+from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.references import PluginRef
 from recgauntlet.records.release import superseded_by
@@ -102,9 +103,7 @@ def sentence(at: RowAt) -> str:
         )
     twin = twin_of(table, row)
     if twin is not None:
-        cell = twin.worst_cell
-        rest = "nothing that is ranked" if cell is None else f"{_percent(cell.robust)} under {twin.worst}"
-        text += f"; its undefended twin gets {_percent(twin.clean)} and keeps {rest}"
+        text += f"; {_against(row, twin)}"
     seeds = "one seed" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds"
     state = f"release {at.board.name}" if at.board.frozen else f"unfrozen records {at.board.name}"
     text += (
@@ -115,6 +114,24 @@ def sentence(at: RowAt) -> str:
         text += f" {'Simulated data' if table.simulated else 'Demo track'}: never ranked, and no result."
     blocked = [flag.title for flag in row.flags if flag.blocks_rank]
     return text + (f" The board does not rank this row ({'; '.join(blocked)})." if blocked else "")
+
+
+def _against(row: Row, twin: Row) -> str:
+    """The undefended twin's numbers on the seeds that it shares with `row`; the row's too where these are not all of
+    its seeds."""
+    clean = beside(row, twin)
+    if clean is None:
+        return "its undefended twin has no seed in common"
+    shared = sorted({*row.seeds} & {*twin.seeds})
+    robust = None if twin.worst is None else beside(row, twin, Quantity(twin.worst))
+    under = f" under {twin.worst}"
+    theirs = f"{_share(clean[1])} and keeps {'nothing that is ranked' if robust is None else _share(robust[1]) + under}"
+    if {*row.seeds} == {*twin.seeds}:
+        return f"its undefended twin gets {theirs}"
+    ours = "" if len(shared) == len(row.seeds) else f", where it gets {_share(clean[0])}"
+    if ours and robust is not None:
+        ours += f" and keeps {_share(robust[0])}{under}"
+    return f"its undefended twin, on {seed_list(shared)} as well{ours}, gets {theirs}"
 
 
 def leaderboard_url() -> str:
@@ -230,12 +247,12 @@ def _is_nothing(defense: PluginRef) -> bool:
     return defense.name == "standard" and defense.distribution == PACKAGE
 
 
-def _percent(value: Estimate) -> str:
-    return f"{100 * value.value:.1f} %"
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
 
 
 def _interval(value: Estimate) -> str:
-    return f"{_percent(value)} ({100 * value.low:.1f} to {100 * value.high:.1f})"
+    return f"{_share(value.value)} ({100 * value.low:.1f} to {100 * value.high:.1f})"
 
 
 def _budget(table: TaskTable, threat: str) -> str:

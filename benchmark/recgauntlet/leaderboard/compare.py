@@ -5,66 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
+from recgauntlet.core.card import RANKING_TIER, Tier
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.names import shown
-from recgauntlet.leaderboard.address import RowAt
-from recgauntlet.leaderboard.aggregate import pair_means
+from recgauntlet.leaderboard.address import Board, RowAt, row_id
 from recgauntlet.leaderboard.flags import MIN_SEEDS, seed_list
-from recgauntlet.leaderboard.schema import Row, TaskTable
-from recgauntlet.metrics import ranking as metrics
-from recgauntlet.metrics.bootstrap import Estimate, Floats, estimates, resampled_means
+from recgauntlet.leaderboard.paired import Paired, Quantity, paired, quantities, twin_of
+from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet.metrics.significance import LEVEL, crossed_test, flip_test, holm, p_text
-from recgauntlet.records.schema import RunRecord
 
-STANDARD = "standard"
-"""The defense that is none."""
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A share of right answers: on clean inputs (`threat` is ""), or under a threat at a tier."""
-
-    threat: str = ""
-    tier: Tier = RANKING_TIER
-
-    @property
-    def words(self) -> str:
-        """ "clean accuracy", "robust accuracy under NAME (low tier)"."""
-        tier = shown("tier", self.tier)
-        return f"robust accuracy under {self.threat} ({tier} tier)" if self.threat else "clean accuracy"
-
-
-CLEAN = Quantity()
-
-
-def outcomes(records: Sequence[RunRecord], quantity: Quantity) -> Floats | None:
-    """`[S, P]`: the share of each pair's two examples that a record has right, for one record a seed; None where there
-    is no record, or one without such a result."""
-    found = []
-    for record in records:
-        outcome = record.tier(quantity.threat, quantity.tier)
-        if outcome is not None:
-            found.append(pair_means(outcome.robust.to_bool()))
-        elif record.clean is not None and not quantity.threat:
-            found.append(pair_means(metrics.correct(record.clean.labels.to_bool(), record.clean.scores.to_float())))
-    return np.stack(found) if found and len(found) == len(records) else None
-
-
-def quantities(table: TaskTable, tiers: Sequence[Tier] = (RANKING_TIER,)) -> tuple[Quantity, ...]:
-    """Clean accuracy and every threat of the table at each of `tiers`."""
-    order: list[Tier] = [tier for tier in TIERS if tier in tiers]
-    return (CLEAN, *(Quantity(column.id, tier) for column in table.threats for tier in order))
-
-
-def differences(a: Sequence[RunRecord], b: Sequence[RunRecord], quantity: Quantity) -> Floats | None:
-    """`[S, P]`: the outcomes of `a` less those of `b` over their common seeds; None where there is none or one of them
-    has no such result. Both must stand in tables that may be compared (`check_comparable`)."""
-    seeds = {record.seed for record in a} & {record.seed for record in b}
-    first, second = (outcomes([record for record in row if record.seed in seeds], quantity) for row in (a, b))
-    return None if first is None or second is None else first - second
+PValues = dict[tuple[str, Quantity], float]
+"""The p of the paired test, by the row's id and the quantity."""
 
 
 def check_comparable(a: RowAt, b: RowAt) -> None:
@@ -81,42 +32,19 @@ def check_comparable(a: RowAt, b: RowAt) -> None:
         )
 
 
-def twin_of(table: TaskTable, row: Row) -> Row | None:
-    """The undefended twin of `row`: the same model with the same options, trained plainly; None for the twin itself,
-    and where there is none or more than one."""
-    if row.defense.name == STANDARD:
-        return None
-    twins = [other for other in table.named(row.model.name, STANDARD) if other.model.key == row.model.key]
-    return twins[0] if len(twins) == 1 else None
-
-
 @dataclass(frozen=True)
-class Difference:
-    """One quantity of two rows, shares between 0 and 1.
+class Difference(Paired):
+    """One quantity of two rows, shares between 0 and 1: the board's paired test (`p`), and two more tests.
 
-    `difference` is a less b with its bootstrap interval over seeds and pairs. `p_models` is for these trained models
-    (`significance.flip_test`), `p_trainings` for new trainings too (`significance.crossed_test`; None with one common
-    seed). `holm_models` and `holm_trainings` are corrected for all quantities of the comparison.
+    `p_models` is for these trained models (`significance.flip_test`), `p_trainings` for new trainings too
+    (`significance.crossed_test`; None with one common seed). `holm_models` and `holm_trainings` are corrected for all
+    quantities of the comparison.
     """
 
-    quantity: Quantity
-    a: float
-    b: float
-    difference: Estimate
     p_models: float
     holm_models: float
     p_trainings: float | None
     holm_trainings: float | None
-
-    @property
-    def p(self) -> float:
-        """The corrected p that a sentence rests on: over new trainings where there are several, else of the models."""
-        return self.holm_models if self.holm_trainings is None else self.holm_trainings
-
-    @property
-    def significant(self) -> bool:
-        """Whether `p` is below 0.05."""
-        return self.p < LEVEL
 
 
 @dataclass(frozen=True)
@@ -154,28 +82,37 @@ def compare(a: RowAt, b: RowAt, *, threats: Sequence[str] = (), tiers: Sequence[
                 f"there is no threat {threat!r}", field="--threat", remedy=f"give one of: {', '.join(sorted(known))}"
             )
     wanted = [q for q in quantities(a.table, tiers) if not q.threat or not threats or q.threat in threats]
-    own, other = ([record for record in row.records if record.seed in seeds] for row in (a, b))
-    found = {q: (x, y) for q in wanted if (x := outcomes(own, q)) is not None and (y := outcomes(other, q)) is not None}
-    missing = [q for q in wanted if q not in found]
-    paired = [x - y for x, y in found.values()]
-    means = estimates([float(d.mean()) for d in paired], resampled_means(np.stack(paired, axis=2)))
-    models = [flip_test(d) for d in paired]
-    trainings = [crossed_test(d).p for d in paired] if len(seeds) > 1 else []
+    found = paired(a.records, b.records, wanted)
+    missing = [q for q in wanted if q not in {line.quantity for line in found}]
+    models = [flip_test(line.bits) for line in found]
+    trainings = [crossed_test(line.bits).p for line in found] if len(seeds) > 1 else []
     corrected, corrected_trainings = holm(models), holm(trainings)
     lines = tuple(
         Difference(
-            quantity,
-            a=float(x.mean()),
-            b=float(y.mean()),
-            difference=means[n],
+            **vars(line),
             p_models=models[n],
             holm_models=corrected[n],
             p_trainings=trainings[n] if trainings else None,
             holm_trainings=corrected_trainings[n] if trainings else None,
         )
-        for n, (quantity, (x, y)) in enumerate(found.items())
+        for n, line in enumerate(found)
     )
-    return Comparison(a, b, a.table.examples, seeds, lines, tuple(_cautions(a, b, seeds, missing)))
+    cautions = _cautions(a, b, seeds, missing, lines)
+    return Comparison(a, b, a.table.examples, seeds, lines, tuple(cautions))
+
+
+def against_twins(board: Board, table: TaskTable, shown: TaskTable, wanted: Sequence[Quantity]) -> PValues:
+    """The p of each `shown` row and `wanted` quantity against the undefended twin in the whole `table`, by the test of
+    the board's ranks on the common seeds (`paired.paired`). There is no p for twins, rows without a twin, and fewer
+    than three common seeds."""
+    found: PValues = {}
+    for row in shown.rows:
+        twin = twin_of(table, row)
+        if twin is not None:
+            own, other = RowAt(board, table, row).records, RowAt(board, table, twin).records
+            lines = [line for line in paired(own, other, wanted) if len(line.seeds) >= MIN_SEEDS]
+            found |= {(row_id(table, row), line.quantity): line.p for line in lines}
+    return found
 
 
 def sentence(comparison: Comparison, line: Difference) -> str:
@@ -193,12 +130,11 @@ def sentence(comparison: Comparison, line: Difference) -> str:
     else:
         much = "the same clean accuracy as" if same else f"{points:.1f} points {word} clean accuracy than"
         what = f"has {much} {other} ("
-    count = len(comparison.differences)
     parts = [
         f"{100 * line.a:.1f} % against {100 * line.b:.1f} %",
         f"95 % interval of the difference {low:.1f} to {high:.1f}",
-        p_text(line.p) + (f", corrected for {count} comparisons" if count > 1 else ""),
-        *([] if line.significant else ["this may be chance"]),
+        p_text(line.p),
+        *([] if line.told_apart else ["this may be chance"]),
     ]
     return f"{name} {what}{'; '.join(parts)})."
 
@@ -213,7 +149,9 @@ def _names(comparison: Comparison) -> tuple[str, str]:
     return (first, second) if first != second else (a.address, b.address)
 
 
-def _cautions(a: RowAt, b: RowAt, seeds: Sequence[int], missing: Sequence[Quantity]) -> list[str]:
+def _cautions(
+    a: RowAt, b: RowAt, seeds: Sequence[int], missing: Sequence[Quantity], lines: Sequence[Difference]
+) -> list[str]:
     cautions = []
     for at in (a, b):
         cautions += [f"{at.address} is not ranked: {f.title}. {f.explanation}" for f in at.row.flags if f.blocks_rank]
@@ -224,12 +162,20 @@ def _cautions(a: RowAt, b: RowAt, seeds: Sequence[int], missing: Sequence[Quanti
         cautions.append("This is the demo track, or simulated data: a difference here is no result.")
     if len(seeds) == 1:
         cautions.append(
-            "One common seed: intervals and p hold for these two trained models only. New trainings may differ."
+            "One common seed: intervals and p hold for these two trained models only, and the rows are not told apart."
         )
     elif len(seeds) < MIN_SEEDS:
-        cautions.append("Fewer than three common seeds: the variation between trainings is a guess.")
+        cautions.append(
+            "Fewer than three common seeds: how trainings vary is a guess, and the rows are not told apart."
+        )
     if any(not column.ranked for column in a.table.threats) and a.row.model.name != b.row.model.name:
         cautions.append("Embedding threats cannot be compared across models: budgets are relative to each model's own.")
+    unsure = [line.quantity.words for line in lines if line.told_apart and (line.holm_trainings or 0.0) > LEVEL]
+    if unsure:
+        cautions.append(
+            f"The t test over trainings does not confirm the difference in {', '.join(unsure)}: run more seeds before "
+            "you claim it of new trainings."
+        )
     if missing:
         cautions.append(f"Not compared, because a row has no such result: {', '.join(q.words for q in missing)}.")
     return cautions

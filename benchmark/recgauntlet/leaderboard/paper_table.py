@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.escape import shortened
 from recgauntlet.core.names import shown as shown_name
 from recgauntlet.leaderboard.address import Board, RowAt, row_id, suggestion
-from recgauntlet.leaderboard.compare import CLEAN, Quantity, differences, quantities, twin_of
+from recgauntlet.leaderboard.compare import PValues, against_twins
+from recgauntlet.leaderboard.paired import CLEAN, Part, Quantity, quantities, ranks_of
 from recgauntlet.leaderboard.schema import Row, TaskTable
-from recgauntlet.metrics.bootstrap import Estimate, shared_ranks
-from recgauntlet.metrics.significance import crossed_test, holm, stars
+from recgauntlet.metrics.bootstrap import Estimate
+from recgauntlet.metrics.significance import stars
+from recgauntlet.records.schema import RunRecord
 
-PValues = dict[tuple[str, Quantity], float]
-"""Corrected p values, by the row's id and the quantity."""
 Number = Callable[[Row], float | None]
 NUMBERS: dict[str, tuple[str, Number, str]] = {
     "auc": ("AUC", lambda row: row.quality.auc, "{:.4f}"),
@@ -71,7 +72,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class TableCell:
-    """A cell: a text, or a number with its interval and marks. `tied` entries overlap the best one."""
+    """A cell: a text, or a number with its interval and marks. `tied` entries share its rank."""
 
     text: str
     low: str = ""
@@ -110,8 +111,8 @@ class PaperTable:
 def build_paper_tables(board: Board, chosen: Selection, columns: Sequence[str] = DEFAULT) -> tuple[PaperTable, ...]:
     """One paper table for each table of the board in which something is chosen; RecordError where nothing is.
 
-    In each column of accuracies the best is marked, and entries whose interval overlaps that of the best, by the rule
-    of the leaderboard's ranks. Rows that the board refuses to rank (a failed gate, too few seeds) are shown
+    In each column of accuracies the best is marked, and entries that share its rank by the rule of the leaderboard's
+    ranks (`paired.ranks_of`). Rows that the board refuses to rank (a failed gate, too few seeds) are shown
     and compete for nothing.
     """
     tables = {table.setting: table for table in board.tables}
@@ -125,25 +126,6 @@ def quantities_of(table: TaskTable, tiers: Sequence[Tier], columns: Collection[s
     return tuple(
         q for q in quantities(table, tiers) if ("robust_accuracy" if q.threat else "clean_accuracy") in columns
     )
-
-
-def against_twins(board: Board, table: TaskTable, shown: TaskTable, wanted: Sequence[Quantity]) -> PValues:
-    """Holm's corrected p of each `shown` row and `wanted` quantity, against the undefended twin in the whole `table`.
-
-    The test is `significance.crossed_test` on the common seeds; all that are shown are one family. There is no p for
-    twins, rows without a twin, and fewer than two common seeds.
-    """
-    raw: PValues = {}
-    for row in shown.rows:
-        twin = twin_of(table, row)
-        if twin is None:
-            continue
-        own, other = RowAt(board, table, row).records, RowAt(board, table, twin).records
-        for quantity in wanted:
-            found = differences(own, other, quantity)
-            if found is not None and len(found) > 1:
-                raw[row_id(table, row), quantity] = crossed_test(found).p
-    return dict(zip(raw, holm(list(raw.values())), strict=True))
 
 
 def options_apart(row: Row, table: TaskTable) -> list[str]:
@@ -165,7 +147,7 @@ def _paper_table(
     tiers = chosen.shown_tiers
     p_values = against_twins(board, table, shown, quantities_of(shown, tiers, columns))
     unranked = [table.ranked and any(flag.blocks_rank for flag in row.flags) for row in shown.rows]
-    filled = [column for name in columns for column in _columns(name, shown, tiers, p_values, unranked)]
+    filled = [column for name in columns for column in _columns(name, board, shown, tiers, p_values, unranked)]
     lines = tuple(
         TableLine(
             model=row.model.name,
@@ -188,15 +170,16 @@ def _paper_table(
 
 
 def _columns(
-    name: str, shown: TaskTable, tiers: Sequence[Tier], p_values: PValues, unranked: Sequence[bool]
+    name: str, board: Board, shown: TaskTable, tiers: Sequence[Tier], p_values: PValues, unranked: Sequence[bool]
 ) -> list[tuple[Heading, list[TableCell]]]:
     """The column `name`, or the columns where there is one a threat and tier."""
     rows = shown.rows
+    records = [RowAt(board, shown, row).records for row in rows]
     if name == "rank":
         return [(Heading("", "rank"), [TableCell(_rank(row, shown)) for row in rows])]
     if name == "clean_accuracy":
         marks = _stars(rows, shown, CLEAN, p_values)
-        return [(Heading("", "clean"), _accuracies([row.clean for row in rows], marks, unranked))]
+        return [(Heading("", "clean"), _accuracies([row.clean for row in rows], records, CLEAN, marks, unranked))]
     if name in NUMBERS:
         title, value_of, form = NUMBERS[name]
         return [
@@ -208,14 +191,14 @@ def _columns(
             if name == "certified_accuracy" and not shown.certifies(threat.id, tier):
                 continue
             cells = [None if (under := row.under(threat.id)) is None else under.at(tier) for row in rows]
-            quantity = name.removesuffix("_accuracy")  # the attribute of a cell: robust, certified or retained
-            estimates = [getattr(cell, quantity) if cell else None for cell in cells]
-            robust = quantity == "robust"
-            marks = _stars(rows, shown, Quantity(threat.id, tier), p_values) if robust else [""] * len(rows)
-            absent = ["n/a" if quantity == "certified" else _missing(row, threat.id) for row in rows]
-            filled = zip(_accuracies(estimates, marks, unranked), absent, strict=True)
+            quantity = Quantity(threat.id, tier, cast("Part", name.removesuffix("_accuracy")))
+            estimates = [getattr(cell, quantity.part) if cell else None for cell in cells]
+            robust = quantity.part == "robust"
+            marks = _stars(rows, shown, quantity, p_values) if robust else [""] * len(rows)
+            absent = ["n/a" if quantity.part == "certified" else _missing(row, threat.id) for row in rows]
+            filled = zip(_accuracies(estimates, records, quantity, marks, unranked), absent, strict=True)
             entries = [entry if entry.text else TableCell(text) for entry, text in filled]
-            title = shown_name("tier", tier) if robust else f"{shown_name('tier', tier)}, {quantity}"
+            title = shown_name("tier", tier) if robust else f"{shown_name('tier', tier)}, {quantity.part}"
             found.append((Heading(threat.id, title), entries))
     return found
 
@@ -224,10 +207,18 @@ def _stars(rows: Sequence[Row], table: TaskTable, quantity: Quantity, p_values: 
     return [stars(p_values.get((row_id(table, row), quantity), 1.0)) for row in rows]
 
 
-def _accuracies(values: Sequence[Estimate | None], marks: Sequence[str], unranked: Sequence[bool]) -> list[TableCell]:
+def _accuracies(
+    values: Sequence[Estimate | None],
+    records: Sequence[Sequence[RunRecord]],
+    quantity: Quantity,
+    marks: Sequence[str],
+    unranked: Sequence[bool],
+) -> list[TableCell]:
     """Cells of one column in per cent, the best among the rows that compete marked."""
     able = {n: value for n, value in enumerate(values) if value is not None and not unranked[n]}
-    ranks = dict(zip(able, shared_ranks(list(able.values())), strict=True)) if len(able) > 1 else {}
+    shares = [value.value for value in able.values()]
+    found = ranks_of(shares, [records[n] for n in able], [quantity] * len(able))
+    ranks = dict(zip(able, found, strict=True)) if len(able) > 1 else {}
     top = max((value.value for value in able.values()), default=None)
     if all(value.value == top for value in able.values()):
         ranks = {}  # no entry is best where all are equal
@@ -263,11 +254,11 @@ def _notes(
     if not table.ranked:
         notes.append(f"{'Simulated data' if table.simulated else 'Demo track'}: never ranked, and no result.")
     if len(table.rows) > 1:
-        notes.append("@best: the highest of its column; @tied: its interval overlaps that of the highest.")
+        notes.append("@best: the highest of its column; @tied: not told from the highest by the paired test.")
     if tests:
         notes.append(
-            "*, **, ***: differs from its undefended twin, p < 0.05, 0.01, 0.001 (two-sided t test over trainings and "
-            f"pairs, Holm-corrected for the {tests} comparisons of this table)."
+            "*, **, ***: differs from its undefended twin, p at most 0.05, 0.01, 0.001 (paired bootstrap over seeds "
+            f"and pairs, the test of the ranks; not corrected for the {tests} comparisons of this table)."
         )
     if unranked:
         notes.append("†: not ranked by the board, whose flags say why; competes for nothing here.")

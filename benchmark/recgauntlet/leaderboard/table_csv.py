@@ -11,7 +11,8 @@ from recgauntlet.core.card import TIERS
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.escape import csv_cell
 from recgauntlet.leaderboard.address import Board, row_id
-from recgauntlet.leaderboard.paper_table import NUMBERS, Selection, against_twins, quantities_of, select
+from recgauntlet.leaderboard.compare import against_twins
+from recgauntlet.leaderboard.paper_table import NUMBERS, Selection, quantities_of, select
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatCells
 from recgauntlet.metrics.bootstrap import Estimate
 
@@ -49,8 +50,8 @@ def to_csv(tables: Sequence[TaskTable]) -> bytes:
 def csv_of(board: Board, chosen: Selection, columns: Sequence[str] | None = None) -> bytes:
     """The chosen rows as CSV, with all tiers where none is chosen.
 
-    Beside the page's columns it has the release and `p_twin`: the corrected p value of `against_twins` for every
-    accuracy in it. `columns` keeps the columns whose name before the first colon is in it, beside `IDENTITY`.
+    Beside the page's columns it has the release and `p_twin`: the p of the paired test of `against_twins` for
+    every accuracy in it. `columns` keeps the columns whose name before the first colon is in it, beside `IDENTITY`.
 
     Raises RecordError where one of `columns` does not exist, or no row is chosen.
     """

@@ -1,4 +1,4 @@
-"""Bootstrap intervals over seeds and examples, and ranks that rows with overlapping intervals share."""
+"""Bootstrap intervals over seeds and examples, p values of differences, and ranks that rows share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+BoolArray = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 DRAWS = 2000
@@ -94,10 +95,27 @@ def estimates(values: Sequence[float], means: Floats) -> list[Estimate]:
     ]
 
 
-def shared_ranks(rows: Sequence[Estimate]) -> tuple[int, ...]:
-    """The rank of each: 1 + the number of others whose whole interval lies above its own. Higher values are better.
+def paired_p(differences: Floats, draws: Floats) -> Floats:
+    """The two-sided p `[M]` of M mean `differences [M]` with their bootstrap means `draws [R, M]`: twice the share of
+    draws that are not on the side of 0 on which the difference is, at most 1.
 
-    So everything that overlaps the best shares rank 1. Overlap is not transitive: of three in a chain the last may
-    overlap the second and still rank below it, because the first is clearly better than the last alone.
+    A p of at most 0.05 means that at least 97.5 % of the draws are on that side: the 95 % interval does not contain 0.
     """
-    return tuple(1 + sum(other.low > own.high for other in rows) for own in rows)
+    p: Floats = np.minimum(1.0, 2 * (np.sign(differences) * draws <= 0).mean(axis=0))
+    return p
+
+
+def shared_ranks(values: Floats, better: BoolArray) -> tuple[int, ...]:
+    """The rank of each of K rows by their `values [K]`, of which more is better: 1 + the number of rows that are better
+    than it by the test, `better [K, K]` (row i is better than row j).
+
+    A row that the test tells from fewer rows, because it varies more, has no better rank for it: no rank is better than
+    that of a row with a higher value, rows of one value share a rank, and a row always ranks behind those that are
+    better by the test.
+    """
+    ranks = 1 + better.sum(axis=0)
+    for value in np.unique(values)[::-1]:
+        same = values == value
+        behind = 1 + ranks[better[:, same].any(axis=1)]
+        ranks[same] = max(ranks[values >= value].max(), behind.max(initial=1))
+    return tuple(ranks.tolist())

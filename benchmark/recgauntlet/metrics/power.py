@@ -1,4 +1,4 @@
-"""How many examples and seeds a difference needs before the benchmark's own test can be expected to see it."""
+"""How many examples and seeds a difference needs before the t test over trainings can be expected to see it."""
 
 from __future__ import annotations
 

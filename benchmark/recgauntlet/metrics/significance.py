@@ -19,7 +19,7 @@ _SEED = 20240301
 _CHUNK = 4_000_000
 """Signs held in memory at a time."""
 LEVEL = 0.05
-"""Below it a p value is called significant."""
+"""Up to it a p value is called significant."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 
 def stars(p: float) -> str:
-    """`***` below 0.001, `**` below 0.01, `*` below 0.05, else nothing."""
-    return "***" if p < 0.001 else "**" if p < 0.01 else "*" if p < LEVEL else ""
+    """`***` up to 0.001, `**` up to 0.01, `*` up to 0.05, else nothing."""
+    return "***" if p <= 0.001 else "**" if p <= 0.01 else "*" if p <= LEVEL else ""
 
 
 def p_text(p: float) -> str:

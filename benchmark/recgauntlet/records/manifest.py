@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -20,6 +20,8 @@ from recgauntlet.records.references import Part, PluginKey, SuiteRef
 SCHEMA_VERSION: Literal[2] = 2
 KIND: Literal["release"] = "release"
 MANIFEST = "manifest.json"
+RANKS: Literal["paired"] = "paired"
+"""The rule of ranks: by the joint paired bootstrap (`recgauntlet.leaderboard.paired`)."""
 SUBMISSIONS = "submissions"
 """The directory of a release in which merged submissions are added, one directory each, after it was frozen."""
 REMEDY = "restore the release from where it was published: a frozen file never changes"
@@ -129,6 +131,8 @@ class Manifest(Part):
     tasks: tuple[FrozenTask, ...]
     counts: Counts
     files: tuple[FrozenFile, ...]
+    ranks: Annotated[Literal["intervals", "paired"], Field(exclude_if=lambda rule: rule == "intervals")] = "intervals"
+    """The rule of the ranks in the summary: RANKS, or by overlapping intervals, as before there was this field."""
     summary: tuple[SummaryRow, ...]
     digest: str = ""
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from recgauntlet.core.escape import shortened, visible
 from recgauntlet.core.names import shown
-from recgauntlet.leaderboard.compare import STANDARD
+from recgauntlet.core.spec import TWIN
 from recgauntlet.leaderboard.paper_table import options_apart
 from recgauntlet.leaderboard.schema import Cell, Row, TaskTable
 from recgauntlet_site.families import DEFENSES, defense_family
@@ -65,7 +65,7 @@ class PlottedRow:
     hollow: bool
     """Not ranked, although the table ranks."""
     competes: bool
-    """May be on a Pareto front."""
+    """May be on a Pareto front: ranked, or sound where no row is ranked, and of the seeds of most such rows."""
 
     @property
     def short_name(self) -> str:
@@ -75,7 +75,7 @@ class PlottedRow:
     @property
     def undefended(self) -> bool:
         """Whether the row is trained without a defense."""
-        return self.row.defense.name == STANDARD
+        return self.row.defense.name == TWIN
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,17 +126,17 @@ class PlottedRows:
 
 def plotted_rows(table: TaskTable) -> PlottedRows:
     """Names and series for the rows of a table."""
-    defended = {row.model.name for row in table.rows if row.defense.name != STANDARD}
+    defended = {row.model.name for row in table.rows if row.defense.name != TWIN}
     only = next(iter(defended)) if len(defended) == 1 else None
-    defenses = sorted({row.defense.name for row in table.rows} - {STANDARD})
-    plugins = {(row.defense.name, row.defense.distribution) for row in table.rows if row.defense.name != STANDARD}
+    defenses = sorted({row.defense.name for row in table.rows} - {TWIN})
+    plugins = {(row.defense.name, row.defense.distribution) for row in table.rows if row.defense.name != TWIN}
     by_family = len(plugins) >= SERIES
     copies = Counter((row.model.name, row.defense.name) for row in table.rows)
     none_ranked = table.ranked and all(row.rank is None for row in table.rows)
     found = []
     for row in table.rows:
         model, defense = visible(row.model.name), visible(shown("defense", row.defense.name))
-        undefended = row.defense.name == STANDARD
+        undefended = row.defense.name == TWIN
         several = copies[row.model.name, row.defense.name] > 1
         options = "".join(f", {visible(option)}" for option in options_apart(row, table)) if several else ""
         if by_family:
@@ -150,6 +150,9 @@ def plotted_rows(table: TaskTable) -> PlottedRows:
         hollow = table.ranked and row.rank is None
         competes = row.rank is not None if table.ranked and not none_ranked else _failed_no_check(row)
         found.append(PlottedRow(row, f"{model} + {defense}{options}", label + options, series, hollow, competes))
+    sets = Counter(row.row.seeds for row in found if row.competes)
+    seeds = max(sets, key=lambda own: (sets[own], len(own), own), default=())
+    found = [replace(row, competes=row.competes and row.row.seeds == seeds) for row in found]
     note = f"A name after + is a defense on {isolated(visible(only))}." if only else ""
     return PlottedRows(tuple(found), note, by_family)
 

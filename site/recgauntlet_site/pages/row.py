@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from recgauntlet.leaderboard.address import RowAt, Scope
 from recgauntlet.leaderboard.citation import cite
-from recgauntlet.leaderboard.compare import twin_of
+from recgauntlet.leaderboard.paired import twin_of
 from recgauntlet.leaderboard.schema import Row, Source, TaskTable
 from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.jinja_environment import rendered

@@ -121,7 +121,7 @@
     const table = document.createElement("table");
     table.className = "wide";
     const caption = table.createCaption();
-    caption.textContent = "The columns that are shown in the table. Overlapping intervals do not separate two rows.";
+    caption.textContent = "The columns that are shown in the table, each row over its own seeds. Whether two rows differ: recgauntlet compare.";
     const head = table.createTHead().insertRow();
     head.append(heading("col", "Column"), ...rows.map((row) => heading("col", row.cells[1].textContent.trim())));
     const body = table.createTBody();

@@ -14,6 +14,7 @@ from recgauntlet.cli import cli
 from recgauntlet.core.errors import RecordError
 from recgauntlet.leaderboard.address import locate_rows
 from recgauntlet.leaderboard.compare import Comparison, compare, sentence
+from recgauntlet.leaderboard.paired import paired
 from recgauntlet.metrics.ranking import accuracy
 from recgauntlet.metrics.significance import crossed_test, flip_test, holm
 from recgauntlet.records.io import write_record
@@ -63,16 +64,17 @@ def test_the_numbers_are_those_of_the_tables(release: str) -> None:
     assert (found.seeds, found.examples, found.cautions) == ((0, 1, 2), 400, ())
 
 
-def test_the_p_values_are_the_two_tests_corrected_for_all_lines(release: str) -> None:
-    from recgauntlet.leaderboard.compare import differences
-
+def test_the_p_values_are_the_boards_test_and_two_corrected_for_all_lines(release: str) -> None:
     found = of(release, "shop/nrms/pgd", "shop/nrms/standard", tiers=("low", "standard", "high"))
     assert len(found.differences) == 7
-    raw = [differences(found.a.records, found.b.records, d.quantity) for d in found.differences]
+    raw = [d.bits for d in found.differences]
+    for difference in found.differences:
+        (alone,) = paired(found.a.records, found.b.records, [difference.quantity])
+        assert (alone.p, alone.difference) == (difference.p, difference.difference)
+        assert alone.bits.mean() == pytest.approx(difference.a - difference.b)
     assert [d.p_models for d in found.differences] == [flip_test(x) for x in raw]
     assert [d.holm_models for d in found.differences] == list(holm([flip_test(x) for x in raw]))
     assert [d.holm_trainings for d in found.differences] == list(holm([crossed_test(x).p for x in raw]))
-    assert {d.p for d in found.differences} == {d.holm_trainings for d in found.differences}
 
 
 def test_turning_the_rows_round_turns_the_signs_round_and_nothing_else(release: str) -> None:
@@ -92,7 +94,7 @@ def test_a_sentence_names_the_difference_its_interval_and_p(release: str) -> Non
     points = f"{100 * line.difference.value:.1f}"
     assert said.startswith(f"pgd keeps {points} points more than undefended under stuffing")
     assert f"{100 * line.difference.low:.1f} to {100 * line.difference.high:.1f}" in said
-    assert "corrected for 3 comparisons" in said
+    assert "p < 0.001" in said
     turned = of(release, "shop/nrms/standard", "shop/nrms/pgd")
     said = sentence(turned, turned.differences[1])
     assert "points less than pgd" in said
@@ -120,7 +122,7 @@ def test_one_common_seed_speaks_of_two_models_only(release: str) -> None:
     clean = found.b.records[1].clean
     assert clean is not None
     assert found.differences[0].b == pytest.approx(accuracy(clean.labels.to_bool(), clean.scores.to_float()))
-    assert all(d.p_trainings is None and d.p == d.holm_models for d in found.differences)
+    assert all(d.p_trainings is None and not d.told_apart for d in found.differences)
     assert any("One common seed" in caution for caution in found.cautions)
     assert any("seeds 0, 2 of" in caution for caution in found.cautions)
 

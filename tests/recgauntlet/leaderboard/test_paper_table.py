@@ -18,18 +18,17 @@ from recgauntlet.cli import cli
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.names import shown as shown_name
 from recgauntlet.leaderboard.address import Board, locate, open_board
-from recgauntlet.leaderboard.compare import CLEAN, Quantity, differences, twin_of
+from recgauntlet.leaderboard.compare import against_twins
+from recgauntlet.leaderboard.paired import CLEAN, Quantity, paired, twin_of
 from recgauntlet.leaderboard.paper_table import (
     PaperTable,
     Selection,
     TableCell,
-    against_twins,
     build_paper_tables,
     select,
 )
 from recgauntlet.leaderboard.paper_table_text import to_html, to_latex, to_markdown
 from recgauntlet.leaderboard.table_csv import csv_of, to_csv
-from recgauntlet.metrics.significance import crossed_test, holm
 from recgauntlet.records.io import write_record
 from recgauntlet.records.schema import Gate, RunRecord
 
@@ -81,7 +80,7 @@ def test_a_paper_table_has_the_numbers_of_the_table(board: Board) -> None:
     assert "not a frozen release" in paper.notes[-1]
 
 
-def test_the_best_that_may_be_ranked_is_marked_and_what_overlaps_it(board: Board) -> None:
+def test_the_best_that_may_be_ranked_is_marked_and_what_is_not_told_from_it(board: Board) -> None:
     found = cells_of(paper_table_of(board), "stuffing")
     assert [d for d, cell in found.items() if cell.best] == ["pgd"]
     assert [d for d, cell in found.items() if cell.tied] == []
@@ -99,7 +98,7 @@ def test_nobody_is_best_where_all_are_alike(tmp_path: Path) -> None:
     assert not any(cell.best or cell.tied for cell in found.values())
 
 
-def test_stars_are_the_corrected_paired_test_against_the_undefended_twin(board: Board) -> None:
+def test_stars_are_the_paired_test_of_the_ranks_against_the_undefended_twin(board: Board) -> None:
     (table,) = (table for table in board.tables if table.task == "shop")
     row = next(row for row in table.rows if row.defense.name == "pgd")
     twin = twin_of(table, row)
@@ -109,8 +108,7 @@ def test_stars_are_the_corrected_paired_test_against_the_undefended_twin(board: 
     (only,) = select([table], Selection(defenses=("pgd",)))
     found = against_twins(board, table, only, quantities)
     records = {name: [board.records[s.digest] for s in r.sources] for name, r in (("a", row), ("b", twin))}
-    raw = [crossed_test(differences(records["a"], records["b"], quantity)).p for quantity in quantities]
-    assert list(found.values()) == list(holm(raw))
+    assert list(found.values()) == [line.p for line in paired(records["a"], records["b"], quantities)]
     assert cells_of(paper_table_of(board), "stuffing")["pgd"].stars
     assert not cells_of(paper_table_of(board), "stuffing")["undefended"].stars
 
@@ -134,7 +132,7 @@ def test_one_seed_earns_no_star(tmp_path: Path) -> None:
     board = board_of(tmp_path, [make_record(), make_record(defense="pgd", threats=STRONG)])
     paper = paper_table_of(board)
     assert not any(entry.stars for line in paper.lines for entry in line.entries)
-    assert not any("Holm" in note for note in paper.notes)
+    assert not any("***" in note for note in paper.notes)
     assert all(line.unranked for line in paper.lines)
 
 

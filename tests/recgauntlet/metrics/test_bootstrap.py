@@ -1,16 +1,20 @@
-"""The bootstrap: repeatable, of the right width, and honest about seeds; ranks that overlapping rows
-share."""
+"""The bootstrap: repeatable, of the right width, and honest about seeds; p values and shared ranks."""
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recgauntlet.metrics import bootstrap as stats
 from recgauntlet.metrics.bootstrap import (
     Estimate,
     crossed_means,
     estimates,
+    paired_p,
     resampled_means,
     shared_ranks,
 )
@@ -58,19 +62,53 @@ def test_nothing_to_draw_from_is_refused() -> None:
         resampled_means(np.zeros((0, 5, 1)))
 
 
-def test_rows_that_cannot_be_told_apart_share_a_rank() -> None:
-    rows = [Estimate(0.60, 0.55, 0.65), Estimate(0.62, 0.58, 0.66), Estimate(0.40, 0.35, 0.45)]
-    assert shared_ranks(rows) == (1, 1, 3)
+def test_p_is_twice_the_share_of_draws_on_the_other_side() -> None:
+    draws = np.stack([np.r_[np.full(50, -0.1), np.full(1950, 0.1)], np.full(2000, 0.1), np.zeros(2000)], axis=1)
+    assert paired_p(np.array([0.1, -0.1, 0.0]), draws).tolist() == [0.05, 1.0, 1.0]
+    assert paired_p(np.array([0.1, 0.1, 0.1]), draws).tolist() == [0.05, 0.0, 1.0]
 
 
-def test_in_a_chain_of_overlaps_only_a_clearly_better_row_pushes_down() -> None:
-    rows = [Estimate(0.65, 0.60, 0.70), Estimate(0.60, 0.55, 0.65), Estimate(0.54, 0.50, 0.58)]
-    assert shared_ranks(rows) == (1, 1, 2)
+def test_p_of_a_paired_difference_keeps_about_its_level_where_trainings_do_not_vary() -> None:
+    rng = np.random.default_rng(4)
+    alarms = 0
+    for _ in range(300):
+        differences = np.repeat(rng.integers(-1, 2, size=(1, 200, 1)) / 2, 3, axis=0)
+        p = paired_p(differences.mean(axis=(0, 1)), resampled_means(differences, draws=400))
+        alarms += int((p <= 0.05).sum())
+    assert 3 <= alarms <= 30
 
 
-def test_intervals_that_touch_share_a_rank() -> None:
-    assert shared_ranks([Estimate(0.6, 0.5, 0.7), Estimate(0.4, 0.3, 0.5)]) == (1, 1)
-    assert shared_ranks([]) == ()
+def better_of(count: int, *pairs: tuple[int, int]) -> np.ndarray:
+    found = np.zeros((count, count), dtype=bool)
+    for pair in pairs:
+        found[pair] = True
+    return found
+
+
+def test_a_rank_is_one_plus_the_rows_that_are_better() -> None:
+    values = np.array([0.60, 0.62, 0.40, 0.50])
+    assert shared_ranks(values, better_of(4, (0, 2), (1, 2), (3, 2), (1, 3))) == (1, 1, 4, 2)
+    assert shared_ranks(np.zeros(0), better_of(0)) == ()
+
+
+def test_a_noisier_row_has_no_better_rank_than_one_with_a_higher_value() -> None:
+    assert shared_ranks(np.array([0.7, 0.6, 0.5]), better_of(3, (0, 1))) == (1, 2, 2)
+
+
+def test_rows_of_one_value_share_a_rank() -> None:
+    assert shared_ranks(np.array([0.5, 0.7, 0.5]), better_of(3, (1, 0))) == (2, 1, 2)
+
+
+@given(st.lists(st.integers(0, 8), min_size=1, max_size=8), st.randoms(use_true_random=False))
+def test_ranks_follow_the_values_and_never_contradict_the_test(values: list[int], rng: random.Random) -> None:
+    count = len(values)
+    pairs = [(a, b) for a in range(count) for b in range(count) if values[a] > values[b] and rng.random() < 0.4]
+    ranks = shared_ranks(np.array(values, dtype=float), better_of(count, *pairs))
+    for a in range(count):
+        assert 1 <= ranks[a] <= sum(other >= values[a] for other in values)
+        for b in range(count):
+            assert values[a] < values[b] or ranks[a] <= ranks[b]
+    assert all(ranks[a] < ranks[b] for a, b in pairs)
 
 
 def test_crossed_means_vary_with_items_and_with_users_by_themselves() -> None:

@@ -123,7 +123,7 @@ def test_too_little_to_test_is_refused(shape: tuple[int, int]) -> None:
 
 
 def test_p_values_in_words() -> None:
-    assert [stars(p) for p in (0.0005, 0.001, 0.01, 0.049, 0.05)] == ["***", "**", "*", "*", ""]
+    assert [stars(p) for p in (0.001, 0.002, 0.01, 0.02, 0.05, 0.051)] == ["***", "**", "**", "*", "*", ""]
     assert [p_text(p) for p in (0.0001, 0.034, 0.5)] == ["p < 0.001", "p = 0.034", "p = 0.50"]
 
 

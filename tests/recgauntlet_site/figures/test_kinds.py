@@ -10,7 +10,9 @@ import pytest
 from figure_tables import few_rows, many_rows, table_of
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from synthetic_records import make_record
 
+from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet_site.figures import Figure, accuracy_cost, clean_robust, heat_map, security_curves, seed_spread
 from recgauntlet_site.figures.heat_map import MOST_ROWS
@@ -88,6 +90,15 @@ def test_an_unranked_row_is_hollow_and_on_no_front(few: TaskTable) -> None:
     assert hollow(figure) == 1
     assert "not ranked" in texts(figure)
     assert "1 of them unranked, drawn hollow." in figure.description
+
+
+def test_rows_of_fewer_seeds_than_most_are_on_no_front() -> None:
+    """The row of one seed beats all others, over a seed that is not comparable with means of three."""
+    records = [make_record(seed=seed, defense=name) for seed in range(3) for name in ("standard", "pgd")]
+    (table,) = build_table([*records, make_record(defense="lucky", clean=0.95, threats={"stuffing": (0.9, 0.9, 0.9)})])
+    unranked = replace(table, rows=tuple(replace(row, rank=None) for row in table.rows))
+    for own in (table, unranked):
+        assert {row.row.defense.name for row in plotted_rows(own).all if row.competes} == {"standard", "pgd"}
 
 
 def test_where_nothing_is_ranked_the_front_says_what_it_is_worth() -> None:

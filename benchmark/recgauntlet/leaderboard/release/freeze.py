@@ -26,7 +26,7 @@ from recgauntlet.records.best_known import BestKnown, Challenged
 from recgauntlet.records.columns import FloatColumn
 from recgauntlet.records.digest import COMPRESSED, compress, to_bytes
 from recgauntlet.records.io import read_records
-from recgauntlet.records.manifest import MANIFEST, FrozenFile, Manifest, is_file_safe
+from recgauntlet.records.manifest import MANIFEST, RANKS, FrozenFile, Manifest, is_file_safe
 from recgauntlet.records.release import ROOT, find_release, open_manifest, release_names, superseded_by
 from recgauntlet.records.schema import RunRecord, TierOutcome
 
@@ -84,6 +84,7 @@ def freeze(wanted: Wanted, *, progress: Progress = lambda what, share: None) -> 
         tasks=frozen_tasks(records),
         counts=count(records, len(best_known), summary),
         files=entries,
+        ranks=RANKS,
         summary=summary,
     ).sealed()
     progress("writing", 0.9)

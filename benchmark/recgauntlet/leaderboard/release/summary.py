@@ -12,7 +12,7 @@ from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.comparability import EvaluationSetting
-from recgauntlet.records.manifest import Counts, FrozenTask, SummaryRow
+from recgauntlet.records.manifest import RANKS, Counts, FrozenTask, SummaryRow
 from recgauntlet.records.release import Release
 from recgauntlet.records.schema import RunRecord
 
@@ -45,11 +45,11 @@ def summary_rows(tables: Sequence[TaskTable]) -> tuple[SummaryRow, ...]:
 
 def summary_of(release: Release) -> tuple[tuple[SummaryRow, ...], tuple[EvaluationSetting, ...]]:
     """The rows of a release and the settings of its tasks: the manifest's, or computed from the records of a directory
-    that is not frozen.
+    that is not frozen, or was frozen with another rule of ranks.
 
     Raises RecordError where such a directory mixes settings of one task, so that there is no single ranking.
     """
-    if release.manifest is not None:
+    if release.manifest is not None and release.manifest.ranks == RANKS:
         return release.manifest.summary, tuple(task.setting for task in release.manifest.tasks)
     records = [record for _, record in release.results.records]
     mixed = mixed_settings(records)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from recgauntlet.records.digest import load_json
 from recgauntlet.records.io import read_record
 from recgauntlet.records.manifest import (
     MANIFEST,
+    RANKS,
     SUBMISSIONS,
     Counts,
     Finding,
@@ -74,7 +75,7 @@ def verify_release(directory: Path, *, progress: Progress = lambda what, share: 
     progress("summary", 0.65)
     if len(records) == manifest.counts.records and not mixed_settings(records):
         again = summary_rows(build_table(records))
-        findings += [Finding(place, where, problem) for where, problem in _rows(manifest.summary, again)]
+        findings += [Finding(place, where, problem) for where, problem in _rows(manifest, again)]
     else:
         findings.append(Finding(place, "summary", "cannot be computed again: not all of its records are there"))
     progress("done", 1.0)
@@ -158,16 +159,28 @@ def _best_known(manifest: Manifest, directory: Path, records: list[RunRecord]) -
         )
 
 
-def _rows(frozen: tuple[SummaryRow, ...], again: tuple[SummaryRow, ...]) -> Iterator[tuple[str, str]]:
+def _rows(manifest: Manifest, again: Sequence[SummaryRow]) -> Iterator[tuple[str, str]]:
+    """The rows of the manifest that are not those computed `again`. Ranks by another rule, and the order that follows
+    from them, are not compared."""
+    frozen, same_rule = manifest.summary, manifest.ranks == RANKS
+    if not same_rule:
+        places = {_identity(row): place for place, row in enumerate(frozen)}
+        again = sorted(again, key=lambda row: places.get(_identity(row), len(places)))
     if [key_of(row) for row in frozen] != [key_of(row) for row in again]:
         yield "summary", f"does not have the {len(again)} rows of the records, in their order"
         return
     for number, (was, now) in enumerate(zip(frozen, again, strict=True)):
         for name in differing(was, now):
+            if name == "rank" and not same_rule:
+                continue
             yield (
                 f"summary.{number}.{name}",
                 f"{row_name(was)}: is {_text(getattr(was, name))}, the records give {_text(getattr(now, name))}",
             )
+
+
+def _identity(row: SummaryRow) -> tuple[object, ...]:
+    return (*key_of(row), row.model.version, row.defense.version)
 
 
 def _text(value: object) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from made_releases import board, make_release, small
 
+from recgauntlet.leaderboard.release.summary import summary_of
 from recgauntlet.leaderboard.release.verify import changed_files, frozen_releases, verify_release
 from recgauntlet.records.columns import BitColumn
 from recgauntlet.records.digest import compress, to_bytes
@@ -122,6 +123,21 @@ def test_a_forged_rank_flag_seed_or_threat_is_found(release: Path, change: dict[
     rows[place] = rows[place].model_copy(update=change)
     resealed(release, summary=tuple(rows))
     assert told(release) == [(MANIFEST, f"summary.{place}.{next(iter(change))}")]
+
+
+def test_a_release_of_the_older_rule_of_ranks_keeps_its_ranks_and_its_order(release: Path) -> None:
+    """What overlapping intervals ranked in another way is no finding; a changed number still is."""
+    known = read_manifest(release / MANIFEST).summary
+    rows = [row.model_copy(update={"rank": row.rank and row.rank + 1}) for row in known]
+    resealed(release, summary=tuple(rows[::-1]))
+    assert (MANIFEST, "summary") in told(release)
+    resealed(release, ranks="intervals")
+    assert '"ranks"' not in (release / MANIFEST).read_text()
+    assert told(release) == []
+    rows[0] = rows[0].model_copy(update={"seeds": (0, 1)})
+    resealed(release, summary=tuple(rows[::-1]))
+    assert told(release) == [(MANIFEST, f"summary.{len(rows) - 1}.seeds")]
+    assert [row.rank for row in summary_of(open_release(release))[0]] == [row.rank for row in known]
 
 
 def test_bounds_may_differ_by_what_another_stream_of_draws_would_change(release: Path) -> None:

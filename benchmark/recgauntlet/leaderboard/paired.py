@@ -1,0 +1,185 @@
+"""Rows beside each other: on their common seeds, by one paired test, for ranks, comparisons, stars and differences.
+
+The test is the bootstrap of the board's intervals, applied to differences: every draw takes the same test pairs and the
+same seeds for all rows. A row is better than another where it is better in at least 97.5 % of the draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
+from recgauntlet.core.names import shown
+from recgauntlet.core.spec import TWIN
+from recgauntlet.core.types import BoolArray
+from recgauntlet.leaderboard.aggregate import pair_means
+from recgauntlet.leaderboard.flags import MIN_SEEDS
+from recgauntlet.leaderboard.schema import Row, TaskTable
+from recgauntlet.metrics import ranking as metrics
+from recgauntlet.metrics.bootstrap import Estimate, Floats, estimates, paired_p, resampled_means, shared_ranks
+from recgauntlet.metrics.significance import LEVEL
+from recgauntlet.records.schema import RunRecord
+
+Part = Literal["robust", "certified", "retained"]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A share of right answers: on clean inputs (`threat` is ""), or under a threat at a tier: what stands (robust),
+    what is proved (certified), or robust divided by clean accuracy (retained)."""
+
+    threat: str = ""
+    tier: Tier = RANKING_TIER
+    part: Part = "robust"
+
+    @property
+    def words(self) -> str:
+        """ "clean accuracy", "robust accuracy under NAME (low tier)"."""
+        tier = shown("tier", self.tier)
+        return f"{self.part} accuracy under {self.threat} ({tier} tier)" if self.threat else "clean accuracy"
+
+
+CLEAN = Quantity()
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two rows on their common `seeds`: the means `a` and `b`, their difference with its interval, the `p` of the
+    paired bootstrap (`bootstrap.paired_p`), and the difference of every seed and pair, `bits [S, P]`."""
+
+    quantity: Quantity
+    seeds: tuple[int, ...]
+    a: float
+    b: float
+    difference: Estimate
+    p: float
+    bits: Floats
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether one row is better than the other; never with fewer than three common seeds, as for ranks."""
+        return len(self.seeds) >= MIN_SEEDS and self.p <= LEVEL
+
+
+def twin_of(table: TaskTable, row: Row) -> Row | None:
+    """The undefended twin of `row`: the same model with the same options, trained plainly; None for the twin itself,
+    and where there is none or more than one."""
+    if row.defense.name == TWIN:
+        return None
+    twins = [other for other in table.named(row.model.name, TWIN) if other.model.key == row.model.key]
+    return twins[0] if len(twins) == 1 else None
+
+
+def quantities(table: TaskTable, tiers: Sequence[Tier] = (RANKING_TIER,)) -> tuple[Quantity, ...]:
+    """Clean accuracy and every threat of the table at each of `tiers`."""
+    order: list[Tier] = [tier for tier in TIERS if tier in tiers]
+    return (CLEAN, *(Quantity(column.id, tier) for column in table.threats for tier in order))
+
+
+def beside(a: Row, b: Row, quantity: Quantity = CLEAN) -> tuple[float, float] | None:
+    """The means of a clean or robust accuracy of `a` and of `b` over their common seeds; None where there is no common
+    seed, or a row has no such result."""
+    own, other = _by_seed(a, quantity), _by_seed(b, quantity)
+    seeds = sorted(own.keys() & other.keys())
+    return (_mean(own, seeds), _mean(other, seeds)) if seeds else None
+
+
+def _by_seed(row: Row, quantity: Quantity) -> dict[int, float]:
+    if not quantity.threat:
+        return dict(zip(row.seeds, row.clean_by_seed, strict=True))
+    cell = row.at(quantity.threat, quantity.tier)
+    return {} if cell is None else dict(zip(row.seeds, cell.by_seed, strict=True))
+
+
+def _mean(values: Mapping[int, float], seeds: Sequence[int]) -> float:
+    return float(np.mean([values[seed] for seed in seeds]))
+
+
+def outcomes(records: Sequence[RunRecord], quantity: Quantity) -> Floats | None:
+    """`[S, P]`: the share of each pair's two examples that a record has right, for one record a seed; None where there
+    is no record, or one without such a result. Of a retained share the robust part."""
+    found = []
+    for record in records:
+        if quantity.part == "certified":
+            bits = record.proved(quantity.threat, quantity.tier)
+        elif quantity.threat:
+            outcome = record.tier(quantity.threat, quantity.tier)
+            bits = None if outcome is None else outcome.robust.to_bool()
+        else:
+            clean = record.clean
+            bits = None if clean is None else metrics.correct(clean.labels.to_bool(), clean.scores.to_float())
+        if bits is None:
+            return None
+        found.append(pair_means(bits))
+    return np.stack(found) if found else None
+
+
+def paired(a: Sequence[RunRecord], b: Sequence[RunRecord], wanted: Sequence[Quantity]) -> list[Paired]:
+    """The records of two rows on their common seeds, for each of the clean, robust or certified accuracies `wanted` of
+    which both have results. Both must stand in one table, or in tables that may be compared."""
+    seeds = sorted({record.seed for record in a} & {record.seed for record in b})
+    own, other = _on(a, seeds), _on(b, seeds)
+    found = {q: (x, y) for q in wanted if (x := outcomes(own, q)) is not None and (y := outcomes(other, q)) is not None}
+    if not found:
+        return []
+    bits = [x - y for x, y in found.values()]
+    draws = resampled_means(np.stack(bits, axis=2))
+    means = [float(each.mean()) for each in bits]
+    p = paired_p(np.array(means), draws).tolist()
+    lines = zip(found.items(), estimates(means, draws), p, bits, strict=True)
+    return [Paired(q, tuple(seeds), float(x.mean()), float(y.mean()), *rest) for (q, (x, y)), *rest in lines]
+
+
+def ranks_of(
+    values: Sequence[float], rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Quantity]
+) -> tuple[int, ...]:
+    """The shared ranks of the rows of one table by their `values`, for each row of its own quantity in `wanted`, by
+    `better` (`bootstrap.shared_ranks`)."""
+    order = np.array(values, dtype=np.float64)
+    return shared_ranks(order, better(rows, wanted) & (order[:, None] > order))
+
+
+def better(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Quantity]) -> BoolArray:
+    """`[K, K]`: whether row i is better than row j, each in its own quantity of `wanted`, which it must have.
+
+    All rows share the draws of `resampled_means`, so the answer for two rows is that of `paired`. Each two are compared
+    on their common seeds; with fewer than three they cannot be told apart.
+    """
+    seeds = [frozenset(record.seed for record in row) for row in rows]
+    common = [[own & other for other in seeds] for own in seeds]
+    found = np.zeros((len(rows), len(rows)), dtype=bool)
+    for shared in {shared for line in common for shared in line if len(shared) >= MIN_SEEDS}:
+        members = [n for n, own in enumerate(seeds) if shared <= own]
+        means, draws = _drawn([_on(rows[n], shared) for n in members], [wanted[n] for n in members])
+        for place, own in enumerate(members):
+            ahead = means[place] - means
+            p = paired_p(ahead, draws[:, [place]] - draws)
+            found[own, members] |= (ahead > 0) & (p <= LEVEL) & [common[own][other] == shared for other in members]
+    return found
+
+
+def _drawn(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Quantity]) -> tuple[Floats, Floats]:
+    """The means `[K]` of the rows and their bootstrap means `[R, K]`, in one joint bootstrap."""
+    bits = np.stack([_present(outcomes(row, q), q) for row, q in zip(rows, wanted, strict=True)], axis=2)
+    means, draws = bits.mean(axis=(0, 1)), resampled_means(bits)
+    retained = [n for n, quantity in enumerate(wanted) if quantity.part == "retained"]
+    if retained:
+        clean, of_clean = _drawn([rows[n] for n in retained], [CLEAN] * len(retained))
+        means[retained] = np.divide(means[retained], clean, out=np.zeros_like(clean), where=clean > 0)
+        draws[:, retained] = np.divide(draws[:, retained], of_clean, out=np.zeros_like(of_clean), where=of_clean > 0)
+    return means, draws
+
+
+def _present(bits: Floats | None, quantity: Quantity) -> Floats:
+    if bits is None:
+        raise ValueError(f"a row has no {quantity.words}")
+    return bits
+
+
+def _on(row: Sequence[RunRecord], seeds: Collection[int]) -> list[RunRecord]:
+    """The records of some seeds, in order of seed."""
+    return sorted((record for record in row if record.seed in seeds), key=lambda record: record.seed)
