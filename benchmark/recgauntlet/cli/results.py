@@ -12,6 +12,7 @@ from recgauntlet.cli.progress import duration
 from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.core.escape import visible
 from recgauntlet.core.names import shown
+from recgauntlet.core.spec import TWIN
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.paired import Quantity, beside, quantities, twin_of
 from recgauntlet.leaderboard.paper_table import options_apart
@@ -27,7 +28,10 @@ def print_results(console: Console, records: Sequence[RunRecord]) -> None:
         if not table.rows:
             continue
         headings = ("model", "defense", "seeds", *(each.threat or "clean" for each in quantities(table)), "training")
-        columns = (Column(visible(heading), overflow="fold") for heading in (*headings, "FLOPs"))
+        width = {
+            "defense": len(shown("defense", TWIN))
+        }  # of a table that is narrow, the word that every run has is whole
+        columns = (Column(visible(each), overflow="fold", min_width=width.get(each)) for each in (*headings, "FLOPs"))
         grid = Table(*columns, box=None, pad_edge=False)
         rows = sorted(table.rows, key=lambda row: (row.model.name, twin_of(table, row) is not None))
         for row in rows:
