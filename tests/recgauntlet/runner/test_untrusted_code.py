@@ -81,12 +81,9 @@ def test_verify_finds_a_record_that_replaced_attacks_made(
     monkeypatch.setenv("PYTHONPATH", helpers, prepend=":")
     subprocess.run(command, check=True)
     record = read_record(cell.record_path)
-    assert {robust_accuracy(tier) for threat in record.threats for tier in threat.tiers} == {1.0} or all(
-        not attack.broken.to_bool().any()
-        for threat in record.threats
-        for tier in threat.tiers
-        for attack in tier.attacks
-    )
+    attacks = [attack for threat in record.threats for tier in threat.tiers for attack in tier.attacks]
+    assert attacks
+    assert not any(attack.broken.to_bool().any() for attack in attacks)  # what the lie makes of it
     # the tiny task is a card, and a submission names registered tasks
     monkeypatch.setattr(rerun, "CellSpec", lambda task, **rest: CellSpec(task=str(tiny_card), **rest))
     watcher = create_autospec(Watcher, instance=True)
