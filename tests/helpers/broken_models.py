@@ -49,6 +49,13 @@ class DividesByNothing(TinyTitles):
         return UserState((super().encode_user(users, embeddings).tensors[0] / there,))
 
 
+class DividesByTheHiddenId(TinyTitles):
+    """A new listing, whose id is hidden, is no number."""
+
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        return super().score(user, candidates, embeddings) / (candidates.items >= 0)
+
+
 class TreatsHandedEmbeddingsOtherwise(TinyTitles):
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
         state = super().encode_user(users, embeddings)

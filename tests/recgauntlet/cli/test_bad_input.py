@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -174,11 +173,19 @@ DATA: dict[str, tuple[str, Callable[[bytes], bytes], tuple[str, ...]]] = {
     "a header alone": ("items", _rows(lambda rows: rows[:1]), ("items", "no rows")),
     "duplicate ids": ("items", _rows(lambda rows: [*rows, rows[5]]), ("ids stand more than once", "i4")),
     "an empty title": ("items", _rows(lambda rows: [*rows, "i99, ,sea"]), ("empty text", "i99")),
-    "a user without history": ("interactions", _rows(lambda rows: [*rows, "u99,i3,500"]), ("without history", "u99")),
+    "a user without history": (
+        "interactions",
+        _rows(lambda rows: [*rows, "u99,i3,1000000500"]),
+        ("without history", "u99"),
+    ),
     "text that is not UTF-8": ("items", lambda raw: raw.replace(b"i0,", b"i0,\xff\xfe"), ("UTF-8", "items.csv")),
     "another column": ("items", lambda raw: raw.replace(b"id,text", b"id,headline"), ("text", "no such column")),
-    "a time in words": ("interactions", _rows(lambda rows: [*rows, "u1,i3,yesterday"]), ("'yesterday'", "line 842")),
-    "a time in milliseconds": ("interactions", _rows(lambda rows: [*rows, "u1,i3,1700000000000"]), ("1970 to 2100",)),
+    "a time in words": ("interactions", _rows(lambda rows: [*rows, "u1,i3,yesterday"]), ("'yesterday'", "row 841")),
+    "a time in milliseconds": (
+        "interactions",
+        _rows(lambda rows: [*rows, "u1,i3,1700000000000"]),
+        ("mixes forms of time", "row 841"),
+    ),
 }
 
 
@@ -262,15 +269,15 @@ def test_an_output_directory_that_cannot_be_made_is_told_before_anything_runs(
 def test_no_permission_and_no_space_are_told_before_anything_runs(
     refuses: Run, card: Path, out: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    make = tempfile.mkstemp
+    real = Path.open
 
-    def fails(**options: Any) -> tuple[int, str]:
-        if Path(options["dir"]).is_relative_to(out):
+    def fails(path: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        if mode == "xb" and path.is_relative_to(out):
             raise OSError(code, os.strerror(code))
-        return make(**options)
+        return real(path, mode, *rest, **options)
 
     before = contents(out)
-    monkeypatch.setattr("recgauntlet.core.files.tempfile.mkstemp", fails)
+    monkeypatch.setattr(Path, "open", fails)
     message = refuses(*run(card, out, "--seeds", "3"))
     assert os.strerror(code) in message
     assert "--out" in message

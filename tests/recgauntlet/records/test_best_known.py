@@ -139,7 +139,11 @@ def test_an_edited_file_is_refused_by_its_digest(cell: Cell, tmp_path: Path) -> 
     ("attack", "edits", "reason"),
     [
         ("one-more-word", [Edit(op="insert", at=6, new="boat ship coast beach")], "illegal: "),
-        ("one-more-word", [Edit(op="insert", at=6, new="qwertz")], "illegal: an added word does not stand"),
+        (
+            "one-more-word",
+            [Edit(op="insert", at=6, new="qwertz")],
+            "illegal: an added word is not in the catalog's vocabulary",
+        ),
         ("one-more-word", [Edit(op="delete", at=0)], "illegal: a word was taken away"),
         ("one-more-word", [Edit(op="replace", at=60, new="boat")], "illegal: an edit (replace) stands at place 60"),
         ("one-more-word", [], "does not fool"),

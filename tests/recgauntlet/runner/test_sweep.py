@@ -115,9 +115,10 @@ def test_overwrite_replaces_what_was_named_and_a_twin_only_where_it_cannot_serve
 @pytest.mark.parametrize("field", ["task", "suite"])
 def test_a_record_of_another_card_or_suite_stands_in_the_way(spec: Any, field: str) -> None:
     path = spec().record_path
+    changes = {"fingerprint": "0" * 64} | ({"card": None} if field == "task" else {})
     before = reseal(
         path,
-        lambda r: r.model_copy(update={field: getattr(r, field).model_copy(update={"fingerprint": "0" * 64})}),
+        lambda r: r.model_copy(update={field: getattr(r, field).model_copy(update=changes)}),
     )
     with pytest.raises(RecordError, match="--overwrite") as caught:
         plan([spec()])
@@ -174,7 +175,7 @@ def test_a_twin_runs_before_what_needs_it_even_with_two_workers(tiny_card: Path,
     records = run_sweep(cells, notes, workers=2)
     assert [record.status for record in records] == ["ok", "ok"]
     order = [told for told in notes.told if told[0] != "progress"]
-    assert order == [("started", "standard"), ("finished", "standard"), ("started", "fgm"), ("finished", "fgm")]
+    assert order == [("started", "undefended"), ("finished", "undefended"), ("started", "fgm"), ("finished", "fgm")]
 
 
 def test_a_place_that_cannot_be_written_stops_the_sweep(spec: Any, tmp_path: Path) -> None:

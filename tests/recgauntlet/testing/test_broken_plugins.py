@@ -51,6 +51,7 @@ BROKEN: tuple[tuple[Kind, Any, str, str], ...] = (
     ("models", broken_models.TreatsHandedEmbeddingsOtherwise, "consistent", "encode_user with embeddings"),
     ("models", broken_models.CentresTheBatch, "rows-independent", "in a batch and alone"),
     ("models", broken_models.CountsEmptyPlaces, "padding", "where the history is empty"),
+    ("models", broken_models.DividesByTheHiddenId, "new-listings", "a new listing is not finite"),
     ("models", broken_models.HidesASurface, "surfaces", "candidate-text is not declared"),
     ("models", broken_models.WritesToEmbeddings, "inputs-unchanged", "the candidates' embeddings changed in place"),
     ("models", broken_models.CutsTheGradient, "gradient-flow", "the candidate's embeddings is zero"),

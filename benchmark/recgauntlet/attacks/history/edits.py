@@ -18,7 +18,6 @@ from recgauntlet.core.card import HistoryThreat
 from recgauntlet.core.types import PAD
 
 REPLACE, INSERT, DELETE = 0, 1, 2
-_PER_PLACE = 12
 
 
 @dataclass(frozen=True)
@@ -96,6 +95,7 @@ def best_moves(
     values: Tensor,
     moves: int,
     seen: int,
+    per_place: int,
 ) -> Moves:
     """About `moves` legal moves for each history that promise most to first order.
 
@@ -110,10 +110,11 @@ def best_moves(
         `[N, D]`: the vector of each catalog item.
     seen
         How many places, the newest ones, the model sees; the others are left alone.
+    per_place
+        The most items proposed for a place: first-order estimates of one place err together.
 
     Notes
     -----
-    At most three items are proposed for a place: first-order estimates of one place err together.
     A replacement promises `slope · (new - old)`. An insertion promises `slope · (new - mean)` and a deletion
     `slope · (mean - old)`, `mean` over the history: exact for a user vector that is a mean of items.
     """
@@ -130,7 +131,7 @@ def best_moves(
     near = allowed_items(public, histories.items[b, h], threat.min_cosine)
     along = (slopes.squeeze(1) @ values.T)[b] if alike else slopes[b, h] @ values.T
     promise[b, h] = along.masked_fill_(~near, -torch.inf)
-    best, items = promise.topk(min(_PER_PLACE, count), dim=2)
+    best, items = promise.topk(min(per_place, count), dim=2)
     found: list[tuple[int, Tensor, Tensor, Tensor]] = []
     shares = {"replace": 5, "insert": 2, "delete": 1}
     unit = moves / sum(shares[operation] for operation in threat.operations)

@@ -135,6 +135,8 @@ class _BeamHistory(HistoryAttack):
         Another name for this setting.
     """
 
+    per_place: ClassVar[int] = 3
+
     def __init__(self, *, moves: int = 48, beam: int = 1, stop_when_fallen: bool = True, name: str = "") -> None:
         self.moves = moves
         self.beam = beam
@@ -164,7 +166,7 @@ class _BeamHistory(HistoryAttack):
             most = torch.minimum(self.beam * self.moves // count, left // count - 1)
             tried = int(most.max())  # of all groups: what memory there is changes no result
             moves = [
-                best_moves(kept.select(part), threat, public, slopes, values, tried, width)
+                best_moves(kept.select(part), threat, public, slopes, values, tried, width, self.per_place)
                 for part, slopes in self._in_groups(victim, batch, public, rows, kept, values)
             ]
             kept, rows, logits = _try(victim, batch, rows, kept, Moves(*map(torch.cat, zip(*moves, strict=True))), most)
@@ -221,6 +223,7 @@ class HistoryGradient(_BeamHistory):
     """
 
     name = "history-gradient"
+    per_place: ClassVar[int] = 12
     citation = bibtex("ebrahimi2018hotflip", "yue2022defending")
     uses_gradients: ClassVar[bool] = True
 

@@ -13,6 +13,7 @@ from recgauntlet.core.batch import Batch
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.scoring import score_batch
 from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.evaluation.judge import score_in_chunks
 from recgauntlet.evaluation.setup import Trial
@@ -292,7 +293,7 @@ def test_refused_edits_lead_to_no_recommendation(wrap: Wrap, clean: Batch, edite
 
 
 def test_the_call_stack_holds_the_labels(wrap: Wrap, clean: Batch) -> None:
-    right = (score_in_chunks(wrap("call-stack"), clean) > 0) == (clean.labels > 0.5)
+    right = (score_batch(wrap("call-stack"), clean) > 0) == (clean.labels > 0.5)
     assert float(right.float().mean()) > 0.95
 
 
