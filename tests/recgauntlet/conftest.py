@@ -27,9 +27,12 @@ def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Make the test plugins visible to this process and to those it starts; the directory."""
     from recgauntlet.core import plugins
+    from recgauntlet.evaluation import robustness
 
     monkeypatch.syspath_prepend(PLUGINS)
     monkeypatch.setenv("PYTHONPATH", str(PLUGINS), prepend=os.pathsep)
+    # one of them replaces this at import; the change must not outlive the test
+    monkeypatch.setattr(robustness, "run_attack", robustness.run_attack)
     plugins._entries.cache_clear()
     yield PLUGINS
     plugins._entries.cache_clear()

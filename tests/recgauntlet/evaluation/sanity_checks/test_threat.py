@@ -92,20 +92,6 @@ class TellsEmbeddings(ToyRecommender):
         return scores if embeddings is None else scores + 1.0
 
 
-class TellsTexts(ToyRecommender):
-    """Answers otherwise where texts are handed in instead of the catalog's."""
-
-    def candidates(self, items: Tensor, texts: object = None) -> Candidates:  # type: ignore[override]
-        made = super().candidates(items, texts)  # type: ignore[arg-type]
-        return made if texts is None else Candidates((made.items + 1) % 40, made.tokens)
-
-    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
-        shown = self.catalog_tokens().select(candidates.items)
-        wide = min(shown.ids.shape[1], candidates.tokens.ids.shape[1])
-        same = (shown.ids[:, :wide] == candidates.tokens.ids[:, :wide]).all(dim=1)
-        return super().score(user, candidates, embeddings) + (~same).float()
-
-
 class TellsHistories(ToyRecommender):
     """Answers otherwise where a user stands for one candidate alone."""
 
