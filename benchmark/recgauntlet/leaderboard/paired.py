@@ -131,7 +131,10 @@ def paired(a: Sequence[RunRecord], b: Sequence[RunRecord], wanted: Sequence[Quan
     means = [float(each.mean()) for each in bits]
     p = paired_p(np.array(means), draws).tolist()
     lines = zip(found.items(), estimates(means, draws), p, bits, strict=True)
-    return [Paired(q, tuple(seeds), float(x.mean()), float(y.mean()), *rest) for (q, (x, y)), *rest in lines]
+    return [
+        Paired(q, tuple(seeds), float(x.mean()), float(y.mean()), difference, value, each)
+        for (q, (x, y)), difference, value, each in lines
+    ]
 
 
 def ranks_of(

@@ -120,8 +120,8 @@ def challenge(
         trial = opened.trial.under(threat)
         robust_at = {t.tier: t.robust.to_bool() for t in outcome.tiers}
         broken = np.zeros(len(trial.batch), dtype=np.bool_)
-        for place, tier in enumerate(each for each in TIERS if each in tiers):
-            budget = Budget.of(threat, tier)
+        for place, tier in enumerate(tier for tier in TIERS if tier in tiers):
+            budget = Budget.of(threat, tier)  # pyright: ignore[reportArgumentType]  # one of TIERS
             if tier not in robust_at or not made.supports(budget):
                 continue
             progress(f"{threat.id}, {tier}: {attack}", (number + place / len(tiers)) / len(chosen))

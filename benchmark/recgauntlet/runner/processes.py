@@ -138,9 +138,9 @@ def spawn(
     `importable`. With `box`, a `bubblewrap.command`, it runs behind that."""
     if box:
         mine, theirs = multiprocessing.Pipe(duplex=False)
-        boxed = Boxed(list(box), function, argument, theirs)
+        boxed = Boxed(list(box), function, argument, theirs)  # pyright: ignore[reportArgumentType]
         theirs.close()
-        return boxed, mine
+        return boxed, mine  # pyright: ignore[reportReturnType]
     context = start_method(["recgauntlet.runner.worker", "recgauntlet_baselines", "transformers"])
     mine, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_supervised, args=(function, argument, theirs), daemon=True)

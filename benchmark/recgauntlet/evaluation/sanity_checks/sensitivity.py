@@ -132,8 +132,8 @@ def _handed_embeddings(trial: Trial, threat: Threat, clean: Batch) -> Gate:
         texts = shown_texts(catalog, clean)
         by_items = model.embed(own).shape[1] != own.tokens.mask.shape[1] or "candidate-text" not in model.surfaces
         items = clean.items[partner] if by_items else part.items
-        own = model.candidates(part.items, [texts[row] for row in rows.tolist()])
-        other = model.candidates(items, [texts[row] for row in partner.tolist()])
+        own = model.candidates(part.items, [texts[int(row)] for row in rows.tolist()])
+        other = model.candidates(items, [texts[int(row)] for row in partner.tolist()])
         state = model.encode_user(part.users).select(part.rows)
         embedded = model.embed(own)
         before = model.score(state, own, embedded)

@@ -127,11 +127,11 @@ class SharedMemory(RepeatedAnswers):
         self.shared.clear()  # that of an earlier audit
 
     @property
-    def asked(self) -> dict[object, Asked]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def asked(self) -> dict[object, Asked]:
         return self.shared
 
     @asked.setter
-    def asked(self, asked: dict[object, Asked]) -> None:
+    def asked(self, asked: dict[object, Asked]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """There is only one."""
 
 
