@@ -12,40 +12,47 @@ from recgauntlet.cli.progress import duration
 from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.core.escape import visible
 from recgauntlet.core.names import shown
-from recgauntlet.core.spec import TWIN
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.paired import Quantity, beside, quantities, twin_of
 from recgauntlet.leaderboard.paper_table import options_apart
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.records.schema import RunRecord
 
+METHOD_WIDTH = 16
+"""Characters that a method's column has at least."""
+
 
 def print_results(console: Console, records: Sequence[RunRecord]) -> None:
-    """The rows that `records` make on the board: accuracies in percent, in brackets the points above or below the
-    undefended twin over the seeds of both; the time of one training, and its FLOPs as a multiple of the twin's. Below
-    stand the rows' flags."""
+    """The rows that `records` make on the board, each as a column, as many beside each other as fit: accuracies in
+    percent, in brackets the points above or below the undefended twin over the seeds of both; the time of one training,
+    and its FLOPs as a multiple of the twin's. Below stand the rows' flags."""
     for table in build_table(records):
         if not table.rows:
             continue
-        headings = ("model", "defense", "seeds", *(each.threat or "clean" for each in quantities(table)), "training")
-        width = {
-            "defense": len(shown("defense", TWIN))
-        }  # of a table that is narrow, the word that every run has is whole
-        columns = (Column(visible(each), overflow="fold", min_width=width.get(each)) for each in (*headings, "FLOPs"))
-        grid = Table(*columns, box=None, pad_edge=False)
-        rows = sorted(table.rows, key=lambda row: (row.model.name, twin_of(table, row) is not None))
-        for row in rows:
-            grid.add_row(*(escape(visible(text)) for text in _cells(table, row)))
         head = (
             f"{table.task} ({table.track}): accuracy on {table.examples} test examples in %, under threats at the "
             f"{shown('tier', RANKING_TIER)} tier; in brackets: points above or below the undefended twin"
         )
         console.print("\n" + visible(head), markup=False, style="bold", soft_wrap=True)
-        console.print(grid)
+        labels = ("seeds", *(each.threat or "clean" for each in quantities(table)), "training", "FLOPs")
+        rows = sorted(table.rows, key=lambda row: (row.model.name, twin_of(table, row) is not None))
+        beside_each_other = max(1, (console.width - max(map(len, labels))) // (METHOD_WIDTH + 2))
+        for start in range(0, len(rows), beside_each_other):
+            some = rows[start : start + beside_each_other]
+            grid = Table(Column("method", no_wrap=True), box=None, pad_edge=False)
+            for row in some:
+                grid.add_column(escape(visible(_method(table, row))), overflow="fold", min_width=METHOD_WIDTH)
+            for label, *cells in zip(labels, *(_cells(table, row) for row in some), strict=True):
+                grid.add_row(*(escape(visible(text)) for text in (label, *cells)))
+            console.print(grid, "")
         for row in rows:
             if flags := [flag.title for flag in row.flags if flag.kind != "few-seeds"]:
                 line = f"flags of {row.model.name} {shown('defense', row.defense.name)}: {'; '.join(flags)}"
                 console.print(visible(line), markup=False, soft_wrap=True)
+
+
+def _method(table: TaskTable, row: Row) -> str:
+    return " ".join([row.model.name, shown("defense", row.defense.name), *options_apart(row, table)])
 
 
 def _cells(table: TaskTable, row: Row) -> list[str]:
@@ -56,9 +63,7 @@ def _cells(table: TaskTable, row: Row) -> list[str]:
         against = "" if both is None else f" ({100 * (both[0] - both[1]):+.1f})"
         accuracies.append(_percent(row, quantity) + against)
     ratio = "" if row.cost.flops_ratio is None else f"{row.cost.flops_ratio:.2f} x"
-    defense = " ".join([shown("defense", row.defense.name), *options_apart(row, table)])
-    seeds = ",".join(map(str, row.seeds))
-    return [row.model.name, defense, seeds, *accuracies, duration(row.cost.training_seconds), ratio]
+    return [",".join(map(str, row.seeds)), *accuracies, duration(row.cost.training_seconds), ratio]
 
 
 def _percent(row: Row, quantity: Quantity) -> str:

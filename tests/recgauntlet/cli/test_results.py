@@ -25,6 +25,18 @@ def printed(records: list[RunRecord], width: int = 200) -> list[str]:
     return written.getvalue().splitlines()
 
 
+def columns(lines: list[str]) -> dict[str, dict[str, str]]:
+    """What stands under each method, by the label of the line; for one task whose methods fit beside each other."""
+    start = next(at for at, line in enumerate(lines) if line.startswith("method "))
+    table = [re.split(r" {2,}", line.rstrip()) for line in lines[start:] if not line.startswith("flags")]
+    heads = table[0][1:]
+    found = {head: {row[0]: row[1 + at] for row in table if len(row) == len(table[0])} for at, head in enumerate(heads)}
+    for row in table:
+        if row[0] == "FLOPs":  # the first method, the twin, has none
+            found[heads[-1]]["FLOPs"] = row[-1]
+    return found
+
+
 def test_a_run_ends_with_the_boards_numbers_beside_the_twins(
     run: Run, tiny_card: Path, tiny_cache: Path, finished_cells: Path
 ) -> None:
@@ -33,39 +45,33 @@ def test_a_run_ends_with_the_boards_numbers_beside_the_twins(
         read_record(make_spec(tiny_card, finished_cells, tiny_cache, d).record_path) for d in ("standard", "pgd")
     ]
     (table,) = build_table(records)
-    (head,) = (line for line in lines if line.startswith("model ") and "training" in line)
-    assert [column.id in head for column in table.threats] == [True] * len(table.threats)
     twin, defended = (row for name in ("standard", "pgd") for row in table.named("nrms", name))
-    (first,) = (line for line in lines if line.startswith("nrms   undefended"))
-    (second,) = (line for line in lines if line.startswith("nrms   pgd"))
-    assert lines.index(first) < lines.index(second)
-    for cells, line in ((None, first), (twin, second)):
-        row = twin if cells is None else defended
-        pairs = [(row.clean, twin.clean)]
+    found = columns(lines)
+    assert list(found) == ["nrms undefended", "nrms pgd"]
+    for row, shown in zip((twin, defended), found.values(), strict=True):
+        pairs = {"clean": (row.clean, twin.clean)}
         for column in table.threats:
             cell, other = row.at(column.id), twin.at(column.id)
             assert cell is not None
             assert other is not None
-            pairs.append((cell.robust, other.robust))
-        expected = [
-            f"{100 * own.value:.1f}" + ("" if cells is None else f" ({100 * (own.value - other.value):+.1f})")
-            for own, other in pairs
-        ]
-        assert re.findall(r"\d+\.\d(?: \([+-]\d+\.\d\))?(?=  )", line)[: len(pairs)] == expected
+            pairs[column.id] = (cell.robust, other.robust)
+        expected = {
+            label: f"{100 * own.value:.1f}" + ("" if row is twin else f" ({100 * (own.value - other.value):+.1f})")
+            for label, (own, other) in pairs.items()
+        }
+        assert {label: shown[label] for label in expected} == expected
     assert defended.cost.flops_ratio is not None
-    assert second.rstrip().endswith(f"{defended.cost.flops_ratio:.2f} x")
-    assert not first.rstrip().endswith(" x")
+    assert found["nrms pgd"]["FLOPs"] == f"{defended.cost.flops_ratio:.2f} x"
 
 
 def test_a_row_is_compared_with_its_twin_on_the_seeds_that_both_have() -> None:
     twins = [make_record(seed=seed, clean=clean) for seed, clean in ((0, 0.9), (1, 0.6), (2, 0.6))]
     same = twins[0].model_copy(update={"defense": twins[0].defense.model_copy(update={"name": "equal"}), "digest": ""})
-    lines = printed([*twins, same.sealed()])
-    (line,) = (line for line in lines if line.startswith("nrms   equal"))
-    assert line.count("(+0.0)") == 3  # clean and two threats: not against the mean of three seeds
-    (twin,) = (line for line in lines if line.startswith("nrms   undefended"))
-    assert "(" not in twin
-    assert "0,1,2" in twin
+    found = columns(printed([*twins, same.sealed()]))
+    # clean and two threats: not against the mean of three seeds
+    assert sum("(+0.0)" in text for text in found["nrms equal"].values()) == 3
+    assert not any("(" in text for text in found["nrms undefended"].values())
+    assert found["nrms undefended"]["seeds"] == "0,1,2"
 
 
 def test_rows_of_other_options_and_flags_are_told_and_what_is_not_read_is_not_robust() -> None:
@@ -73,10 +79,18 @@ def test_rows_of_other_options_and_flags_are_told_and_what_is_not_read_is_not_ro
     records = [make_record(), *(make_record(defense="pgd", hyperparameters={"epsilon": e}) for e in (0.1, 0.2))]
     records.append(make_record(defense="fgm", gates=(gate,), threats={"stuffing": None, "embedding": (0.6, 0.5, 0.4)}))
     lines = printed(records)
-    assert any(line.startswith("nrms   pgd epsilon = 0.1 ") for line in lines)
+    found = columns(lines)
+    assert {"nrms pgd epsilon = 0.1", "nrms pgd epsilon = 0.2"} <= set(found)
     assert "flags of nrms fgm: failed check: gradients under stuffing; does not read what stuffing changes" in lines
-    (line,) = (line for line in lines if line.startswith("nrms   fgm"))
-    assert "not read" in line
+    assert found["nrms fgm"]["stuffing"] == "not read"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_every_number_is_whole_in_a_narrow_terminal(width: int) -> None:
+    records = [make_record(), *(make_record(defense=name) for name in ("fgm", "pgd", "trades"))]
+    lines = printed(records, width)
+    assert sum(line.startswith("clean ") for line in lines) == {40: 4, 60: 2, 80: 2, 200: 1}[width]
+    assert sum(len(re.findall(r"\d+\.\d", line)) for line in lines if line.startswith("clean ")) == 7
 
 
 def test_failed_cells_alone_make_no_table() -> None:
