@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recgauntlet.core.dataset import Catalog
-from recgauntlet.data.encoder import model_path, word_table
+from recgauntlet.data.encoder import word_pieces, word_table
 from recgauntlet_baselines.models._layers import WordTokenizer
 
 PAD_ID, UNKNOWN_ID, FIRST_ID = 0, 1, 2
@@ -25,19 +23,15 @@ def word_inputs(catalog: Catalog, token_length: int, size: int) -> tuple[WordTok
     return tokenizer, nn.Embedding(len(start), size, padding_idx=PAD_ID, _weight=start)
 
 
-@lru_cache(maxsize=1)
-def minilm_tokenizer() -> Any:
-    """The tokenizer that the word vectors belong to."""
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(str(model_path()), local_files_only=True)
+def encode_words(words: list[str]) -> list[list[int]]:
+    """The ids of each word's MiniLM pieces."""
+    return [coded.ids for coded in word_pieces().encode_batch(words, add_special_tokens=False)]
 
 
 def catalog_pieces(texts: Sequence[str]) -> list[int]:
     """The word pieces that a catalog uses and every single character, as MiniLM ids in rising order."""
     words = sorted({word for text in texts for word in text.split()})
-    coded = minilm_tokenizer()(words, add_special_tokens=False)["input_ids"]
-    used = {piece for ids in coded for piece in ids}
+    used = {piece for ids in encode_words(words) for piece in ids}
     characters = {i for i, piece in enumerate(word_table()[0]) if len(piece.removeprefix("##")) == 1}
     return sorted(used | characters)
 
@@ -51,8 +45,7 @@ class CompactPieces:
         self._rows = {piece: FIRST_ID + i for i, piece in enumerate(self.pieces)}
 
     def __call__(self, words: list[str]) -> list[list[int]]:
-        coded = minilm_tokenizer()(words, add_special_tokens=False)["input_ids"]
-        return [[self._rows.get(piece, UNKNOWN_ID) for piece in ids] for ids in coded]
+        return [[self._rows.get(piece, UNKNOWN_ID) for piece in ids] for ids in encode_words(words)]
 
 
 def start_vectors(pieces: Sequence[int], size: int) -> Tensor:
