@@ -6,6 +6,7 @@ BENCH := .venv-bench
 BENCH_TEXT := .venv-bench-text
 PIP := -m pip install --quiet --disable-pip-version-check
 DEMO := demo
+DEMO_TASKS := ecommerce-purchase,news-click,video-watch
 DOCS ?= docs
 # One thread a worker: more would compete for the same cores.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
@@ -26,8 +27,9 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 install: $(VENV)/.installed ## Make .venv from the lock file
 
-demo: install ## Run the demo track of all three tasks and render the leaderboard
-	$(BIN)/recgauntlet run --track demo --out $(DEMO)
+# Three tasks, so that it takes three minutes; music-listen has a demo track too: recgauntlet run --track demo --task music-listen
+demo: install ## Run the demo track of three tasks and render the leaderboard
+	$(BIN)/recgauntlet run --track demo --task $(DEMO_TASKS) --out $(DEMO)
 	$(BIN)/recgauntlet site --results $(DEMO) --out $(DEMO)-site
 	@echo "the leaderboard: $(CURDIR)/$(DEMO)-site/index.html"
 

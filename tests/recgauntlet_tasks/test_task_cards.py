@@ -10,10 +10,10 @@ from recgauntlet.core.task import SourceOptions, find_task
 from recgauntlet.data.fingerprint import fingerprint
 from recgauntlet_tasks import news_click
 
-TASKS = ("ecommerce-purchase", "news-click", "video-watch")
+TASKS = ("ecommerce-purchase", "music-listen", "news-click", "video-watch")
 
 
-def test_the_three_tasks_register_by_entry_point() -> None:
+def test_the_tasks_register_by_entry_point() -> None:
     assert set(TASKS) <= set(names("tasks"))
     assert [find_task(name).card.id for name in TASKS] == list(TASKS)
 
@@ -33,10 +33,16 @@ def test_every_track_says_where_its_data_is_from_and_what_it_is(name: str) -> No
 
 def test_simulated_data_is_marked() -> None:
     marks = {name: find_task(name).card.track("demo").source.simulated for name in TASKS}
-    assert marks == {"ecommerce-purchase": True, "news-click": True, "video-watch": False}
+    assert marks == {
+        "ecommerce-purchase": True,
+        "music-listen": True,
+        "news-click": True,
+        "video-watch": False,
+    }
 
 
 def test_no_data_that_may_not_be_passed_on_is_marked_so() -> None:
+    assert not find_task("music-listen").card.track("standard").source.redistributable
     assert not find_task("news-click").card.track("standard").source.redistributable
     assert not any(track.source.redistributable for track in find_task("video-watch").card.tracks.values())
 
@@ -74,10 +80,14 @@ def test_the_budgets_are_the_published_ones() -> None:
         "headline-tampering": ("candidate-text", "flip", True, (1, 2, 4, 1, 2, 4), (200, 500, 2000)),
         **EMBEDDING,
     }
-    assert budgets("video-watch") == {
-        "history-perturbation": ("history", "flip", True, (1, 2, 5), (100, 500, 2000)),
-        **EMBEDDING,
-    }
+    assert (
+        budgets("video-watch")
+        == budgets("music-listen")
+        == {
+            "history-perturbation": ("history", "flip", True, (1, 2, 5), (100, 500, 2000)),
+            **EMBEDDING,
+        }
+    )
 
 
 def test_the_rules_of_texts_are_the_published_ones() -> None:

@@ -39,13 +39,35 @@ class Source(_Part):
 
 
 class Split(_Part):
-    """A split by time: everything before `valid_from` trains, everything from `test_from` tests.
+    """What trains, validates and tests: all before `valid_from`, all from there to `test_from`, all from `test_from`.
 
-    Both are either ISO dates (UTC) or shares of the interactions in order of time, as strings ("0.8").
+    With the rule `time`, the boundaries are the same for all users: ISO dates (UTC), or shares of the interactions in
+    order of time, as strings ("0.8"). With the rule `per-user`, each user has boundaries of their own: shares of that
+    user's interactions in their order. It needs no clock, only an order within each user; training then holds what
+    others did later than a test example.
     """
 
+    rule: Literal["time", "per-user"] = Field(default="time", exclude_if=lambda rule: bool(rule == "time"))
+    """Left out of a card's hash where it is `time`, which was once the only rule."""
     valid_from: str
     test_from: str
+
+    @model_validator(mode="after")
+    def _shares_of_each_user(self) -> Self:
+        if self.rule == "per-user" and not 0 < _number(self.valid_from) < _number(self.test_from) < 1:
+            raise ValueError(
+                'with rule = "per-user", valid_from and test_from are shares of each user\'s interactions as text, and '
+                'rise: like valid_from = "0.7", test_from = "0.8"'
+            )
+        return self
+
+
+def _number(text: str) -> float:
+    """The number that `text` is, or NaN, which no comparison holds for."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 class Negatives(_Part):

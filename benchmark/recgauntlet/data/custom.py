@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from recgauntlet.core.card import TaskCard, Track, load_card
+from recgauntlet.core.card import Split, TaskCard, Track, load_card
 from recgauntlet.core.dataset import INTERACTIONS, ITEMS, Tables
 from recgauntlet.core.errors import CardError, DataError
 from recgauntlet.core.task import SourceOptions, Task, find_task
@@ -15,6 +17,7 @@ from recgauntlet.data.cleaning import first_takes, k_core, mentioned, table_of
 from recgauntlet.data.table_files import FORMATS, SUFFIXES, as_text, read_columns
 from recgauntlet.data.text import normalize
 from recgauntlet.data.times import seconds
+from recgauntlet.data.validate import LATEST
 
 RULES = ("items", "interactions", "min_user_items", "min_item_users")
 """What the table `cleaning` of such a card may hold."""
@@ -80,7 +83,8 @@ def find_task_or_card(name: str) -> Task:
 def _load(card: TaskCard, track: Track, folder: Path) -> Tables:
     rules = card.track(track).cleaning
     items = _items(_file(rules.get("items"), folder, "items"))
-    interactions = _interactions(_file(rules.get("interactions"), folder, "interactions"))
+    split = card.track(track).split
+    interactions = _interactions(_file(rules.get("interactions"), folder, "interactions"), split)
     users, takers = (_least(rules, name) for name in ("min_user_items", "min_item_users"))
     if users or takers:
         interactions = k_core(first_takes(interactions), users, takers)
@@ -126,7 +130,35 @@ def _items(path: Path) -> pa.Table:
     return table_of(list(zip(ids, map(normalize, texts), map(normalize, categories), strict=True)), ITEMS)
 
 
-def _interactions(path: Path) -> pa.Table:
-    columns = read_columns(path, ("user", "item", "time"))
+def _interactions(path: Path, split: Split) -> pa.Table:
+    timed = ("user", "item", "time") if split.rule == "time" else ("user", "item")
+    columns = read_columns(path, timed, ("time", "position"))
     users, items = (as_text(columns[name], name, path) for name in ("user", "item"))
-    return table_of(list(zip(users, items, seconds(columns["time"], path), strict=True)), INTERACTIONS)
+    if "time" in columns:
+        times = seconds(columns["time"], path)
+    elif "position" in columns:
+        times = _positions(columns["position"], path)
+    else:
+        raise DataError(
+            "has neither of the columns time and position",
+            where=path,
+            field="time",
+            remedy="give one of them: position counts each user's interactions in their order",
+        )
+    return table_of(list(zip(users, items, times, strict=True)), INTERACTIONS)
+
+
+def _positions(values: Sequence[object], path: Path) -> list[int]:
+    """Whole numbers that rise in each user's order; they may begin anywhere and be equal for what came at once."""
+    out = []
+    for row, value in enumerate(values, start=1):
+        text = str(value).strip()
+        if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > LATEST:
+            raise DataError(
+                f"{text[:40]!r} is no whole number from 0 to {LATEST:,}",
+                where=path,
+                field=f"position, row {row}",
+                remedy="count each user's interactions in their order: 0, 1, 2",
+            )
+        out.append(int(text))
+    return out

@@ -1,12 +1,14 @@
 """From normalized tables to examples: histories, balanced pairs and impressions of one track.
 
-What a training example is made of lies before the validation period: its history, its click, and what counts as
-taken when its unclicked candidates are drawn. In evaluation nothing the user ever took is called unclicked.
+What a training example is made of lies before the validation period (of its user, where the split is per user): its
+history, its click, and what counts as taken when its unclicked candidates are drawn. In evaluation nothing the user
+ever took is called unclicked.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
@@ -65,6 +67,41 @@ def _boundary(text: str, times: IntArray, where: str, field: str) -> int:
     return int(np.sort(times)[int(share * len(times))])
 
 
+def periods(split: Split, users: IntArray, times: IntArray, where: str) -> tuple[BoolArray, BoolArray, BoolArray]:
+    """Which rows train, which validate and which test: three masks `[n]`.
+
+    With the rule `per-user`, a boundary is the time of the user's interaction at place floor(share * count) in order
+    of time, so that what a user took at one time lies in one period. Users with few items may have no validation.
+
+    Parameters
+    ----------
+    users
+        `[n]` indices, from 0 without gaps.
+    times
+        `[n]` seconds, or places in each user's order.
+
+    Raises
+    ------
+    CardError
+        As `boundaries`.
+    """
+    valid_from: IntArray | int
+    test_from: IntArray | int
+    if split.rule == "time":
+        valid_from, test_from = boundaries(split, times, where)
+    else:
+        counts = np.bincount(users)
+        starts = np.cumsum(counts) - counts
+        ranked = times[np.lexsort((times, users))]
+        # Whole numbers: as floats, 0.7 * 90 is less than 63.
+        shares = [Fraction(share).limit_denominator(10**6) for share in (split.valid_from, split.test_from)]
+        valid_from, test_from = (
+            ranked[starts + counts * share.numerator // share.denominator][users] for share in shares
+        )
+    train, test = times < valid_from, times >= test_from
+    return train, ~train & ~test, test
+
+
 def catalog_of(items: pa.Table) -> Catalog:
     """The catalog: items in the order of their ids."""
     rows = items.sort_by("id")
@@ -81,8 +118,9 @@ def from_interactions(
 ) -> TaskData:
     """The track's data from interactions, unclicked candidates drawn uniformly from what the user never took.
 
-    An item counts once for a user, at its first time. A history holds what was taken in an earlier second, so
-    that items of one basket do not explain each other. Clicks without history are no examples.
+    An item counts once for a user, at its first time. A history holds what was taken in an earlier second (or at an
+    earlier place, where the data has an order alone), so that items of one basket do not explain each other.
+    Clicks without history are no examples.
 
     Raises
     ------
@@ -95,12 +133,12 @@ def from_interactions(
     taken = _codes(interactions["item"], pa.array(catalog.ids))
     times: IntArray = interactions["time"].to_numpy().astype(np.int64)
     users, taken, times = _first_takes(users, taken, times)
-    valid_from, test_from = boundaries(card.split, times, where)
+    in_train, in_valid, in_test = periods(card.split, users, times, where)
     starts = _group_starts(users, times)
     user_starts = np.searchsorted(users, users)
     has_history = starts > user_starts
     keys = users * len(catalog) + taken
-    ever, before = np.sort(keys), np.sort(keys[times < valid_from])
+    ever, before = np.sort(keys), np.sort(keys[in_train])
     rng = Randomness(card.sampling_seed, "data")
 
     def clicks(period: str, inside: BoolArray, size: int) -> IntArray:
@@ -123,9 +161,9 @@ def from_interactions(
         return Pairs(users[rows], histories(rows), taken[rows], unclicked.reshape(-1)[:size])
 
     per_click = card.negatives.train_per_click
-    train = clicks("train", times < valid_from, -(-card.train_pairs // per_click))
-    valid = clicks("valid", (times >= valid_from) & (times < test_from), card.valid_pairs)
-    test = clicks("test", times >= test_from, max(card.test_pairs, card.test_impressions))
+    train = clicks("train", in_train, -(-card.train_pairs // per_click))
+    valid = clicks("valid", in_valid, card.valid_pairs)
+    test = clicks("test", in_test, max(card.test_pairs, card.test_impressions))
     shown = draw("test", test, ever, card.negatives.eval_per_click)
     first = test[: card.test_impressions]
     candidates, labels, offsets = _mixed(taken[first], shown[: len(first)], rng.child("order"))

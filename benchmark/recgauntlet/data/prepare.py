@@ -104,6 +104,13 @@ def check_fingerprint(card: TrackCard, found: DataPrint, where: str) -> None:
 def build(card: TrackCard, tables: Tables, data_fingerprint: str, where: str) -> TaskData:
     """The examples of a track from its checked tables."""
     rule = card.negatives.rule
+    if tables.impressions is not None and card.split.rule == "per-user":
+        raise CardError(
+            'the rule "per-user" contradicts the data, which has impressions',
+            where=where,
+            field="split.rule",
+            remedy='leave split.rule out and split by time: "per-user" is for data with interactions',
+        )
     if tables.impressions is not None and rule == "impression":
         return from_impressions(tables.items, tables.impressions, card, data_fingerprint, where)
     if tables.interactions is not None and rule == "uniform-unseen":

@@ -84,5 +84,5 @@ def _since_1970(moment: date) -> int:
 
 
 def _fault(problem: str, row: int, path: Path) -> DataError:
-    counted = "; if times only count (1, 2, 3), add 1,000,000,000 to each"
+    counted = '; if times only count (1, 2, 3), call the column position and split with rule = "per-user"'
     return DataError(problem, where=path, field=f"time, row {row}", remedy=_REMEDY + counted)

@@ -18,7 +18,8 @@ from recgauntlet.core.errors import DataError
 from recgauntlet.core.files import cache_root
 from recgauntlet.core.task import SourceOptions, Task
 from recgauntlet.core.types import PAD, BoolArray, IntArray
-from recgauntlet.data.examples import boundaries
+from recgauntlet.data.cleaning import first_takes
+from recgauntlet.data.examples import periods
 from recgauntlet.data.fingerprint import fingerprint
 from recgauntlet.data.prepare import build
 from recgauntlet.data.validate import validate
@@ -310,16 +311,17 @@ def _rows(pairs: Pairs) -> list[tuple[int, IntArray]]:
 def _first_taken_late(subject: TaskSubject) -> dict[int, set[int]]:
     """By user index: the items that the user took in the test period and never before."""
     tables = subject.valid_tables
-    table = tables.interactions if tables.interactions is not None else tables.impressions
+    table = first_takes(tables.interactions) if tables.interactions is not None else tables.impressions
     assert table is not None  # valid tables have one of them
     place = {item: index for index, item in enumerate(subject.data.catalog.ids)}
     number = {user: index for index, user in enumerate(sorted(set(table["user"].to_pylist())))}
-    _, test_from = boundaries(subject.card.split, table["time"].to_numpy(), subject.where)
+    users = np.array([number[user] for user in table["user"].to_pylist()], dtype=np.int64)
+    _, _, in_test = periods(subject.card.split, users, table["time"].to_numpy(), subject.where)
     early: dict[int, set[int]] = {}
     late: dict[int, set[int]] = {}
-    for row in table.to_pylist():
+    for row, is_test in zip(table.to_pylist(), in_test, strict=True):
         taken = [row["item"]] if "item" in row else [i for i, c in zip(row["shown"], row["clicked"], strict=True) if c]
-        kept = late if row["time"] >= test_from else early
+        kept = late if is_test else early
         kept.setdefault(number[row["user"]], set()).update(place[item] for item in taken)
     return {user: items - early.get(user, set()) for user, items in late.items()}
 

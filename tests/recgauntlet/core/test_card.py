@@ -53,6 +53,7 @@ edits = { low = 1, standard = 2, high = 4 }
 window = 4
 min_cosine = 0.5
 """
+SPLIT = "tracks.standard.split"
 
 
 def load(tmp_path: Path, text: str) -> TaskCard:
@@ -82,6 +83,10 @@ def test_a_whole_card_is_read(tmp_path: Path) -> None:
         ('surface = "history"', 'surface = "price"', "threats", "surface"),
         ("history_length = 4", 'history_length = "four"', "tracks.standard.history_length", "integer"),
         ("version = 1", "version = 0", "version", "greater"),
+        ("split = { ", 'split = { rule = "by-mood", ', "tracks.standard.split.rule", "per-user"),
+        ('split = { valid_from = "0.6"', 'split = { rule = "per-user", valid_from = "0.8"', SPLIT, "rise"),
+        ('split = { valid_from = "0.6"', 'split = { rule = "per-user", valid_from = "2019-11-13"', SPLIT, "as text"),
+        ('test_from = "0.8"', 'test_from = "1.2", rule = "per-user"', SPLIT, "as text"),
     ],
 )
 def test_a_wrong_card_is_refused_by_field(tmp_path: Path, old: str, new: str, field: str | None, words: str) -> None:
@@ -146,3 +151,12 @@ def test_a_number_moves_the_fingerprint_and_prose_does_not(
     assert part[path[-1]] != value
     part[path[-1]] = value
     assert (TaskCard.model_validate(content).fingerprint("standard") != card.fingerprint("standard")) is moves
+
+
+def test_a_split_by_time_has_the_hash_that_it_had_before_there_was_another_rule(tmp_path: Path) -> None:
+    card = load(tmp_path, CARD)
+    assert card.model_dump(mode="json")["tracks"]["standard"]["split"] == {"valid_from": "0.6", "test_from": "0.8"}
+    named = load(tmp_path, CARD.replace("split = { ", 'split = { rule = "time", '))
+    each = load(tmp_path, CARD.replace("split = { ", 'split = { rule = "per-user", '))
+    assert card.fingerprint("standard") == named.fingerprint("standard") != each.fingerprint("standard")
+    assert TaskCard.model_validate_json(each.model_dump_json()) == each

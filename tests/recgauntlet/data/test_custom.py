@@ -143,7 +143,7 @@ def test_times_are_known_by_their_form(
     ("times", "problem", "field", "remedy"),
     [
         ((2023021612, 2023021613), "seconds or dates with an hour", "time", "2023-02-16T12:00:00"),
-        ((1, 2), "no time between 1980 and 2100", "time, row 1", "add 1,000,000,000"),
+        ((1, 2), "no time between 1980 and 2100", "time, row 1", "call the column position"),
         ((20230216, 20231345), "'20231345' is no time between", "time, row 2", "dates like 20240531"),
         ((1700000000, 1700000000000000), "is no time between", "time, row 2", "milliseconds"),
         (
@@ -167,6 +167,60 @@ def test_times_that_are_ambiguous_or_implausible_are_refused(
     assert problem in caught.value.problem
     assert caught.value.field == field
     assert remedy in caught.value.remedy
+
+
+@pytest.fixture
+def ordered(shop: Path) -> Path:
+    """The shop, split for each user, so that an order is enough."""
+    text = shop.read_text(encoding="utf-8")
+    shop.write_text(text.replace("split = { ", 'split = { rule = "per-user", '), encoding="utf-8")
+    return shop
+
+
+def put_places(shop: Path, form: str, places: Sequence[object], column: str = "position") -> None:
+    write(shop.parent, form)
+    rows: list[dict[str, object]] = [
+        {"user": row["user"], "item": row["item"], column: place} for row, place in zip(TAKES, places, strict=True)
+    ]
+    put(shop.parent / f"interactions.{form}", rows)
+
+
+@every_form
+def test_an_order_is_enough_for_a_split_of_each_user(ordered: Path, options: SourceOptions, form: str) -> None:
+    put_places(ordered, form, (4, 5))
+    assert interactions(ordered, options)["time"].to_pylist() == [4, 5]
+    write(ordered.parent, form)
+    assert interactions(ordered, options).to_pylist() == TAKES
+
+
+@every_form
+def test_a_split_by_time_needs_times(shop: Path, options: SourceOptions, form: str) -> None:
+    put_places(shop, form, (0, 1))
+    with pytest.raises(DataError, match="has no such column") as caught:
+        load(shop, options)
+    assert caught.value.field == "time"
+
+
+@pytest.mark.parametrize(
+    ("places", "column", "problem", "field"),
+    [
+        (("0", "-1"), "position", "'-1' is no whole number from 0", "position, row 2"),
+        (("0.5", "1"), "position", "'0.5' is no whole number", "position, row 1"),
+        (("1", "9" * 5000), "position", "is no whole number from 0 to 4,102,444,800", "position, row 2"),
+        (("first", "2"), "position", "'first' is no whole number", "position, row 1"),
+        (("1", "2"), "place", "has neither of the columns time and position", "time"),
+    ],
+    ids=lambda part: str(part)[:40],
+)
+def test_an_order_that_is_none_is_refused(
+    ordered: Path, options: SourceOptions, places: tuple[object, ...], column: str, problem: str, field: str
+) -> None:
+    put_places(ordered, "csv", places, column)
+    with pytest.raises(DataError) as caught:
+        load(ordered, options)
+    assert problem in caught.value.problem
+    assert (caught.value.where, caught.value.field) == (str(ordered.parent / "interactions.csv"), field)
+    assert "position" in caught.value.remedy or "in their order" in caught.value.remedy
 
 
 @every_form

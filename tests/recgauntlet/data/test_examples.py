@@ -13,6 +13,8 @@ from recgauntlet.core.errors import CardError, DataError
 from recgauntlet.core.types import PAD
 from recgauntlet.data.cache import content_hash
 from recgauntlet.data.examples import boundaries, from_impressions, from_interactions
+from recgauntlet.data.examples import periods as split_periods
+from recgauntlet.data.prepare import build
 
 Make = Callable[..., TaskCard]
 TIMES = np.arange(100, dtype=np.int64)[::-1].copy()
@@ -189,3 +191,66 @@ def test_a_contradictory_split_is_refused(valid: str, test: str, field: str) -> 
     with pytest.raises(CardError) as caught:
         boundaries(Split(valid_from=valid, test_from=test), TIMES, "toys")
     assert caught.value.field == field
+
+
+EACH = Split(rule="per-user", valid_from="0.7", test_from="0.8")
+
+
+def divided(places: list[list[int]]) -> list[tuple[str, ...]]:
+    """For each user the period of each interaction, given the places in the users' own orders."""
+    users = np.repeat(np.arange(len(places)), [len(of_user) for of_user in places])
+    masks = np.stack(split_periods(EACH, users, np.array([place for of_user in places for place in of_user]), "toys"))
+    assert (masks.sum(axis=0) == 1).all()
+    named = np.array(["train", "valid", "test"])[masks.argmax(axis=0)]
+    return [tuple(named[users == user].tolist()) for user in range(len(places))]
+
+
+def test_each_user_has_boundaries_of_their_own() -> None:
+    early, late = list(range(10)), list(range(5_000, 5_010))
+    expected = ("train",) * 7 + ("valid", "test", "test")
+    assert divided([early, late]) == [expected, expected]
+    assert divided([late[::-1]]) == [expected[::-1]]
+
+
+def test_a_share_of_a_user_is_counted_in_whole_numbers() -> None:
+    assert divided([list(range(90))])[0].count("train") == 63  # 0.7 * 90 < 63 as floats
+    assert divided([[1, 2, 3, 4], [1, 2]]) == [("train", "train", "valid", "test"), ("train", "test")]
+
+
+def test_what_a_user_took_at_once_lies_in_one_period() -> None:
+    assert divided([[0, 0, 0, 0, 0, 0, 0, 7, 7, 7]]) == [("train",) * 7 + ("test",) * 3]
+
+
+def test_histories_of_a_split_for_each_user_are_what_precedes(toys: Tables, make_card: Make) -> None:
+    card = make_card(split={"rule": "per-user", "valid_from": "0.6", "test_from": "0.8"})
+    data = built(toys, card)
+    times = first_times(toys, data)
+    first_test: dict[int, int] = {}
+    for name in ("train", "valid", "test"):
+        pairs: Pairs = getattr(data, name)
+        assert len(set(pairs.users.tolist())) > 5
+        for user, history, item in zip(pairs.users.tolist(), pairs.histories, pairs.clicked.tolist(), strict=True):
+            earlier = sorted((time, other) for other, time in times[user].items() if time < times[user][item])
+            assert [other for _, other in earlier][-4:] == history[history != PAD].tolist()
+            if name == "test":
+                first_test[user] = min(first_test.get(user, 2**40), times[user][item])
+    late = [
+        (user, item)
+        for user, item in zip(data.train.users.tolist(), data.train.clicked.tolist(), strict=True)
+        if times[user][item] >= first_test.get(user, 2**40)
+    ]
+    assert not late
+    # Others' training may be later: this is what the rule leaks, and the protocol says so.
+    assert max(times[u][i] for u, i in zip(data.train.users, data.train.clicked, strict=True)) > min(
+        first_test.values()
+    )
+
+
+def test_impressions_are_not_split_for_each_user(shows: Tables, make_card: Make) -> None:
+    card = make_card(
+        split={"rule": "per-user", "valid_from": "0.6", "test_from": "0.8"},
+        negatives={"rule": "impression", "train_per_click": 2},
+    )
+    with pytest.raises(CardError, match="contradicts the data, which has impressions") as caught:
+        build(card.track("standard"), shows, "f" * 64, "shows")
+    assert caught.value.field == "split.rule"

@@ -110,6 +110,7 @@ BROKEN: tuple[tuple[Kind, Any, str, str], ...] = (
 HONEST: tuple[tuple[Kind, Any], ...] = (
     ("attacks", broken_attacks.Step),
     ("tasks", broken_tasks.task()),
+    ("tasks", broken_tasks.task(split={"rule": "per-user", "valid_from": "0.6", "test_from": "0.8"})),
     ("tasks", broken_tasks.task(lambda: broken_tasks.impressions(broken_tasks.past), "impression")),
 )
 
