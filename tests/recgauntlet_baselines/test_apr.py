@@ -89,6 +89,7 @@ def test_masks_in_a_state_and_frozen_embeddings_are_left_as_they_are() -> None:
 def test_states_of_several_vectors_share_a_ball_and_padding_is_no_vector() -> None:
     state = torch.tensor([[[3.0, 4.0], [0.0, 0.0]], [[0.0, 2.0], [0.0, 3.0]]])
     assert float(mean_norm(state)) == pytest.approx(10 / 3)
-    moved = moved_along(state, torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]]), 0.3)
+    radii = torch.full((2,), 0.3)
+    moved = moved_along(state, torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]]), radii)
     torch.testing.assert_close(moved - state, torch.tensor([[[0.6, 0.0], [0.0, 0.8]], [[0.0, 0.0], [0.0, 0.0]]]))
-    assert moved_along(state, None, 0.3) is state
+    assert moved_along(state, None, radii) is state

@@ -25,6 +25,7 @@ from recgauntlet_baselines.defenses.pgd import PGD
 from recgauntlet_baselines.defenses.smart import SMART
 from recgauntlet_baselines.defenses.trades import TRADES
 from recgauntlet_baselines.defenses.vat import VAT
+from recgauntlet_baselines.defenses.vulnerability_aware import VulnerabilityAware
 from recgauntlet_baselines.defenses.word_dropout import WordDropout
 
 NEUTRAL: list[Defense] = [
@@ -63,6 +64,7 @@ def test_neutral_settings_and_the_first_step_of_a_warm_up_are_plain_training(def
         (VAT(), (3, 3, 1)),
         (SMART(steps=2), (5, 4, 2)),  # the teacher scores the batch, too
         (APR(), (2, 3, 1)),  # no forward pass for the perturbation
+        (VulnerabilityAware(), (2, 3, 1)),
         (AWP(steps=2), (5, 5, 2)),  # users are encoded anew with the moved weights
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Defense) else "",

@@ -65,24 +65,37 @@ class APR(RisingRadius):
         radius = self.radius(context)
         if radius == 0.0:
             return loss
+        radii = self.radii(radius, scores.detach(), batch)
         handles = [embedded, *(tensor for tensor in state.tensors if tensor.is_floating_point())]
         found = torch.autograd.grad(pairwise, handles, retain_graph=True, allow_unused=True)
         mask = embedding_mask(candidates, embedded).unsqueeze(-1)
         gradient = torch.zeros_like(embedded) if found[0] is None else found[0] * mask
-        shifted = embedded + l2_unit(gradient) * (radius * mean_norm(embedded.detach() * mask))
+        reach = radii[batch.rows, None, None] * mean_norm(embedded.detach() * mask)
+        shifted = embedded + l2_unit(gradient) * reach
         moves = iter(found[1:])
-        moved = [moved_along(t, next(moves), radius) if t.is_floating_point() else t for t in state.tensors]
+        moved = [moved_along(t, next(moves), radii) if t.is_floating_point() else t for t in state.tensors]
         adversarial = model.score(UserState(tuple(moved)).select(batch.rows), candidates, shifted)
         return loss + self.lam * bpr(adversarial, batch)
+
+    def radii(self, radius: float, scores: Tensor, batch: Batch) -> Tensor:
+        """The relative radius `[U]` of each user of a batch, whose clean logits are `scores [B]`: `radius` for all."""
+        return scores.new_full((len(batch.users),), radius)
 
 
 def bpr(scores: Tensor, batch: Batch) -> Tensor:
     """The mean of `-log sigmoid(s_clicked - s_unclicked)` over all such pairs of one user; 0 where there is none."""
+    losses, _ = pair_losses(scores, batch)
+    return losses.sum() / max(1, len(losses))
+
+
+def pair_losses(scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """`-log sigmoid(s_clicked - s_unclicked)` of each of the `P` pairs of a clicked and an unclicked candidate of one
+    user, `[P]`, and the row of that user, `[P]`."""
     clicked = torch.nonzero(batch.labels > 0.5).flatten()
     unclicked = torch.nonzero(batch.labels <= 0.5).flatten()
     first, second = torch.nonzero(batch.rows[clicked][:, None] == batch.rows[unclicked][None, :], as_tuple=True)
-    margins = scores[clicked[first]] - scores[unclicked[second]]
-    return F.softplus(-margins).sum() / max(1, len(margins))
+    losses = F.softplus(scores[unclicked[second]] - scores[clicked[first]])
+    return losses, batch.rows[clicked[first]]
 
 
 def reachable(tensor: Tensor) -> Tensor:
@@ -92,12 +105,12 @@ def reachable(tensor: Tensor) -> Tensor:
     return tensor.detach().requires_grad_(True)
 
 
-def moved_along(tensor: Tensor, gradient: Tensor | None, radius: float) -> Tensor:
-    """`tensor [U, ...]`, each user's part moved by `radius` mean norms along its gradient."""
+def moved_along(tensor: Tensor, gradient: Tensor | None, radii: Tensor) -> Tensor:
+    """`tensor [U, ...]`, each user's part moved along its gradient, by as many mean norms as `radii [U]` has for it."""
     if gradient is None:
         return tensor
     size = mean_norm(tensor.detach().reshape(len(tensor), -1, tensor.shape[-1] if tensor.ndim > 1 else 1))
-    step = l2_unit(gradient.reshape(len(tensor), 1, -1)) * (radius * size)
+    step = l2_unit(gradient.reshape(len(tensor), 1, -1)) * (radii[:, None, None] * size)
     return tensor + step.reshape(tensor.shape)
 
 
