@@ -85,7 +85,7 @@ def test_the_installed_package_is_the_wheels_own(clean: Path, tmp_path: Path) ->
     assert len(files) == 4
     assert all(Path(file).is_relative_to(clean.parent) for file in files)
     listed = _succeeds([clean / "recgauntlet", "list", "tasks"], cwd=tmp_path).stdout
-    assert all(task in listed for task in ("ecommerce-purchase", "news-click", "video-watch"))
+    assert all(task in listed for task in ("ecommerce-purchase", "music-listen", "news-click", "video-watch"))
 
 
 def test_the_installed_command_runs_a_cell_and_renders_the_page(clean: Path, tmp_path: Path) -> None:

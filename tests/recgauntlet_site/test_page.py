@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from board import HOSTILE, Board, board_records, render_records
+from board import CARD, HOSTILE, Board, board_records, render_records
 from contrast import contrast
 from page_reader import Element, read_page
 from synthetic_records import make_record
 
+from recgauntlet.core.card import Split
 from recgauntlet.core.names import shown as shown_name
+from recgauntlet.records.io import read_records, write_record
 from recgauntlet.records.schema import RunRecord
+from recgauntlet_site.render import render_site
 
 
 @pytest.fixture(scope="module")
@@ -334,3 +337,16 @@ def test_tables_of_one_task_that_may_not_be_compared_say_why_and_link_each_other
         (told,) = [p for p in part.all("p", class_="banner") if "Not comparable with" in p.text()]
         assert "another attack suite" in told.text()
         assert told.all("a")[0].attributes["href"] == "#" + other.all("h2")[0].attributes["id"]
+
+
+def test_a_split_for_each_user_is_told_from_one_by_time(board: Board, tmp_path: Path) -> None:
+    split = Split(rule="per-user", valid_from="0.7", test_from="0.8")
+    track = CARD.track("standard").model_copy(update={"split": split})
+    card = CARD.model_copy(update={"tracks": {"standard": track}})
+    write_record(make_record(), tmp_path / "record.json")
+    files = dict(render_site([("mine", tmp_path, read_records(tmp_path))], cards=lambda table: card))
+    for_each, by_time = read_page(files["tasks/shop-standard.html"]).text(), read_page(board.task("shop")).text()
+    assert "Split for each user" in for_each
+    assert "Split by time" not in for_each
+    assert "Split by time" in by_time
+    assert "Split for each user" not in by_time
