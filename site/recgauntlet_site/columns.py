@@ -11,6 +11,7 @@ from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
 from recgauntlet.core.names import shown
 from recgauntlet.core.quantities import seconds, size
 from recgauntlet.core.spec import TWIN
+from recgauntlet.leaderboard.flags import POLICY_SURFACE
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatColumn
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet_site.format import percent, times
@@ -52,6 +53,7 @@ def columns_of(table: TaskTable) -> tuple[Column, ...]:
         Column("clean", "Clean", "", "accuracy", lambda row: _share(row.clean), shown=True),
         *_robust_accuracies(table),
         Column("retained", "Retained", "worst ranked threat", "accuracy", _retained, shown=True),
+        *([_POLICY] if any(row.policy for row in table.rows) else []),
         *_OTHERS,
     )
 
@@ -77,6 +79,8 @@ def _robust(table: TaskTable, threat: ThreatColumn, tier: Tier) -> Callable[[Row
     def content(row: Row) -> Content:
         cell = row.at(threat.id, tier)
         if cell is None:
+            if row.policy is not None and threat.surface == POLICY_SURFACE:
+                return Content("policy", mark="none")
             cells = row.under(threat.id)
             return NO_RESULT if cells and cells.applicable else NOTHING
         worst = table.ranked and tier == RANKING_TIER and row.worst == threat.id
@@ -95,6 +99,19 @@ def _certified(threat: ThreatColumn, tier: Tier) -> Callable[[Row], Content]:
 
 def _retained(row: Row) -> Content:
     return _share(row.worst_cell.retained) if row.worst_cell is not None else NOTHING
+
+
+def _policy(row: Row) -> Content:
+    """What a policy keeps of harmless edits, and of attacked ones."""
+    policy = row.policy
+    if policy is None:
+        return Content("none", mark="none")
+    harmless = "not measured" if policy.harmless is None else percent(policy.harmless)
+    sort = "" if policy.harmless is None else f"{policy.harmless:.6g}"
+    return Content(harmless, f"{policy.statement}; keeps {percent(policy.kept.value)} under {policy.threat}", sort)
+
+
+_POLICY = Column("policy", "Policy", "clicked candidates kept after a harmless edit", "accuracy", _policy, shown=True)
 
 
 def _ratio(field: str) -> Callable[[Row], Content]:

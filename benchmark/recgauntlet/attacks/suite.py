@@ -10,6 +10,7 @@ from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.embedding.apgd import APGD
 from recgauntlet.attacks.embedding.ddn import DDN
 from recgauntlet.attacks.embedding.pgd import FGM, FGSM, PGD, RandomEmbedding
+from recgauntlet.attacks.embedding.smoothed import SmoothedPGD
 from recgauntlet.attacks.embedding.square import Square
 from recgauntlet.attacks.history.greedy import HistoryGradient, HistoryQuery, RandomHistory
 from recgauntlet.attacks.surrogate import SurrogateInputs
@@ -39,6 +40,7 @@ def suite_attacks() -> tuple[Attack, ...]:
         DDN(),
         APGD(loss="ce", start="random", steps=25, name="apgd-ce"),
         APGD(loss="rank", start="random", steps=25, name="apgd-rank"),
+        SmoothedPGD(),
         Square(),
         RandomEmbedding(),
         WordGradient(),

@@ -40,6 +40,11 @@ class Plugin:
         """The BibTeX entries of the plugin's attribute `citation`; empty where it has none."""
         return str(getattr(self.value, "citation", "")).strip()
 
+    @property
+    def policy(self) -> str:
+        """What a defense refuses as such (`recgauntlet.Defense.policy`); empty where it refuses nothing."""
+        return str(getattr(self.value, "policy", "")).strip()
+
 
 @cache
 def _entries(kind: Kind) -> dict[str, EntryPoint]:

@@ -46,6 +46,10 @@ LEAST_SLOPE, LARGEST_SLOPE = 0.5, 2.0
 """Between what a gradient promises and what a small step along it brings: 1 for a smooth score."""
 LEAST_FELT = 0.5
 """Share of random legal changes that must move the score."""
+FAR = 16.0
+"""How many times more or less than usual, beside the twin's, an example moves that moves far more or far less."""
+LEAST_P = 0.001
+"""Two-sided p of the sign test of both, under which it is no chance."""
 LARGEST_UNATTACKABLE = 0.1
 """Share of the attacked examples that may have no legal input: beyond it the threat says nothing of the model."""
 LEAST_LIKE_ELSEWHERE, MOST_LIKE_ELSEWHERE = 0.25, 10.0

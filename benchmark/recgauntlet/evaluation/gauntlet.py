@@ -174,7 +174,7 @@ def check_threat(
             gate
             for attack in attacks_for(threat)
             if attack.is_random
-            for gate in sensitivity_checks(trial, threat, attack, index, rng, twin)
+            for gate in sensitivity_checks(trial, threat, attack, index, rng, twin, result.tiers)
         ),
         *attack_comparisons(threat, suite, ablation, trial.right[index].cpu().numpy()),
     ]

@@ -17,9 +17,18 @@ import numpy as np
 from recgauntlet.core.card import RANKING_TIER, TIERS
 from recgauntlet.leaderboard.aggregate import cost, outcomes, quality
 from recgauntlet.leaderboard.decoded import DecodedRecord
-from recgauntlet.leaderboard.flags import other_source, row_flags
+from recgauntlet.leaderboard.flags import other_source, policy_threats, row_flags
 from recgauntlet.leaderboard.paired import Quantity, ranks_of
-from recgauntlet.leaderboard.schema import FailedCell, Row, Source, TaskTable, ThreatColumn, TierBudget
+from recgauntlet.leaderboard.schema import (
+    FailedCell,
+    Policy,
+    Row,
+    Source,
+    TaskTable,
+    ThreatCells,
+    ThreatColumn,
+    TierBudget,
+)
 from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.schema import RunRecord, ThreatOutcome
 
@@ -106,6 +115,10 @@ def _row(finished: Sequence[RunRecord], lost: Sequence[int], doubled: Sequence[i
     those with several records."""
     decoded = [DecodedRecord(record) for record in finished]
     clean, clean_by_seed, threats = outcomes(decoded, table.threats)
+    policy = _policy(finished, threats)
+    if policy is not None:  # what is kept by refusing is no robustness
+        refusing = policy_threats(finished[0])
+        threats = tuple(replace(cells, cells=()) if cells.threat in refusing else cells for cells in threats)
     ranked = {column.id for column in table.threats if column.ranked}
     at_rank = [
         (cell.robust.value, cells.threat)
@@ -127,7 +140,21 @@ def _row(finished: Sequence[RunRecord], lost: Sequence[int], doubled: Sequence[i
             for r in finished
         ),
         clean_by_seed=clean_by_seed,
+        policy=policy,
     )
+
+
+def _policy(records: Sequence[RunRecord], threats: Sequence[ThreatCells]) -> Policy | None:
+    """What the policy of the records' defense does; None where it states none, or was not attacked by text."""
+    refusing = [under for under in threats if under.threat in policy_threats(records[0])]
+    cells = [(cell.robust, under.threat) for under in refusing if (cell := under.at(RANKING_TIER))]
+    if not cells:
+        return None
+    kept, worst = min(cells, key=lambda found: (found[0].value, found[1]))
+    lost = [
+        gate.value for r in records for gate in r.gates if (gate.name, gate.threat) == ("edits-are-not-refused", worst)
+    ]
+    return Policy(records[0].defense.policy, worst, kept, 1.0 - float(np.mean(lost)) if lost else None)
 
 
 def _with_program(row: Row, rows: Sequence[Row]) -> Row:

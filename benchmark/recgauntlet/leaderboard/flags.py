@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.core.names import shown
 from recgauntlet.records.references import PluginRef
-from recgauntlet.records.schema import RunRecord
+from recgauntlet.records.schema import Gate, RunRecord
 
 MIN_SEEDS = 3
+POLICY_SURFACE = "candidate-text"
+"""Where a defense may refuse inputs as such and report it as a policy."""
+POLICY_CHECKS = frozenset({"edits-are-not-refused", "changes-count-as-elsewhere"})
+"""Checks that tell a policy from robustness: where a policy is stated they are no fault."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,9 @@ def row_flags(
     """The flags of a row with `finished` records, one a seed, failed seeds (`lost`) and seeds with several records
     (`doubled`). `ranked`: whether the row's table ranks; where it does not, few seeds block nothing."""
     flags = [*_failed_gates(finished), *_missing_results(finished), *_failed_attacks(finished)]
+    flags += _still_examples(finished)
+    if finished and finished[0].defense.policy:
+        flags.append(_policy(finished))
     if len(finished) < MIN_SEEDS:
         count = "one seed" if len(finished) == 1 else f"{len(finished)} seeds"
         ending = ", so it is not ranked" if ranked else ""
@@ -57,17 +64,52 @@ def other_source(*plugins: PluginRef) -> Flag:
     return Flag("other-source", "one of several program versions", text, False)
 
 
+def policy_threats(record: RunRecord) -> frozenset[str]:
+    """The threats under which the record's defense has a policy; none where it states none."""
+    return frozenset(t.id for t in record.threats if record.defense.policy and t.surface == POLICY_SURFACE)
+
+
+def _policy(records: Sequence[RunRecord]) -> Flag:
+    """The flag of a defense that refuses inputs as such."""
+    threats = {threat.id: threat.ranked for threat in records[0].threats if threat.id in policy_threats(records[0])}
+    text = (
+        f"By its own statement the defense {records[0].defense.policy}. What it keeps under "
+        f"{', '.join(sorted(threats)) or 'text threats'} is a policy, not robustness: it stands in the column Policy, "
+        "beside what the policy does to harmless edits."
+    )
+    return Flag("policy", f"policy: {records[0].defense.policy}", text, any(threats.values()))
+
+
 def _failed_gates(records: Iterable[RunRecord]) -> Iterator[Flag]:
     failed = defaultdict(list)
     for record in records:
+        refusing = policy_threats(record)
         for gate in record.gates:
-            if not gate.passed:
+            if not gate.passed and not (gate.name in POLICY_CHECKS and gate.threat in refusing):
                 failed[gate.name, gate.threat].append((record.seed, gate))
     for (name, threat), found in sorted(failed.items()):
         _, gate = found[0]
         values = f"Found {gate.value:.4g} against a limit of {gate.limit:.4g} ({seed_list(s for s, _ in found)})."
         title = f"failed check: {name}{f' under {threat}' if threat else ''}"
-        yield Flag("failed-gate", title, f"{gate.explanation.rstrip('.')}. {values}")
+        yield Flag("failed-gate", title, f"{gate.explanation.rstrip('.')}. {values}{_examples(found)}")
+
+
+def _still_examples(records: Iterable[RunRecord]) -> Iterator[Flag]:
+    """Examples that a check lists though it passed: too few of them to be more than chance."""
+    listed = defaultdict(list)
+    for record in records:
+        for gate in record.gates:
+            if gate.passed and gate.examples:
+                listed[gate.name, gate.threat].append((record.seed, gate))
+    for (name, threat), found in sorted(listed.items()):
+        text = f"Not more than chance allows by the check {name}.{_examples(found)}"
+        yield Flag("still-examples", f"examples that never move under {threat}", text, False)
+
+
+def _examples(found: Sequence[tuple[int, Gate]]) -> str:
+    """The numbers of the test examples that a check lists, seed by seed."""
+    lists = [f" Test examples of seed {seed}: {', '.join(map(str, g.examples))}." for seed, g in found if g.examples]
+    return "".join(lists)
 
 
 def _missing_results(records: Sequence[RunRecord]) -> Iterator[Flag]:

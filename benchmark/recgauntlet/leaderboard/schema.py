@@ -213,6 +213,19 @@ class BestKnownCell:
 
 
 @dataclass(frozen=True)
+class Policy:
+    """What a defense refuses as such, in its own words (`statement`), and what that does at the medium tier of the
+    text `threat` under which it keeps least: `kept` is the share of the test examples that stay right under attack.
+    `harmless` is the share of clicked candidates that stay clicked under the kindest of a few random edits, the mean
+    over seeds; None where that was not measured."""
+
+    statement: str
+    threat: str
+    kept: Estimate
+    harmless: float | None
+
+
+@dataclass(frozen=True)
 class Row:
     """A model trained under a defense, over its seeds. `rank` is None where the row is not ranked: `flags`
     give the reasons.
@@ -233,6 +246,8 @@ class Row:
     sources: tuple[Source, ...]
     best_known: tuple[BestKnownCell, ...] = ()
     clean_by_seed: tuple[float, ...] = ()
+    policy: Annotated[Policy | None, Field(exclude_if=lambda found: found is None)] = None
+    """Of a defense with a policy; under text threats the row then has no cells of its own."""
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -50,6 +50,8 @@ class PluginRef(PluginKey):
     """The first paragraph of the docstring of its module, on one line."""
     citation: str = Field(default="", exclude_if=lambda text: not text)
     """The BibTeX entries of its attribute `citation`."""
+    policy: str = Field(default="", exclude_if=lambda text: not text)
+    """What a defense refuses as such (its attribute `policy`)."""
 
     @classmethod
     def of(cls, plugin: Plugin, hyperparameters: dict[str, Scalar], source: str = "") -> PluginRef:
@@ -62,6 +64,7 @@ class PluginRef(PluginKey):
             source=source,
             summary=plugin.summary,
             citation=plugin.citation,
+            policy=plugin.policy,
         )
 
     @property

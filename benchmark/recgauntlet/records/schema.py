@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from recgauntlet.core.card import Goal, Tier
 from recgauntlet.core.types import BoolArray, Edit, Scalar, Surface
@@ -14,6 +14,8 @@ from recgauntlet.records.references import Environment, Part, PluginRef, SuiteRe
 
 SCHEMA_VERSIONS = (1, 2)
 """Versions of the schema that are read; the last is written."""
+LISTED = 50
+"""Test examples that a check lists at most."""
 REMEDY = "restore it from its release, or delete it and run the cell again"
 
 
@@ -187,6 +189,8 @@ class Gate(Part):
     """What was found."""
     remedy: str = ""
     """What to do about it."""
+    examples: tuple[NonNegativeInt, ...] = Field(default=(), max_length=LISTED, exclude_if=lambda found: not found)
+    """The numbers of the test examples that were found, the first LISTED; not written where there are none."""
 
 
 class Clean(Part):

@@ -92,6 +92,12 @@ class Defense:
     search_space: ClassVar[SearchSpace] = {}
     """What `recgauntlet tune` may choose."""
 
+    policy: ClassVar[str] = ""
+    """What the served model refuses as such, whatever it says, as "refuses edited titles"; empty for nothing. A model
+    that compares texts with the catalog withstands edits without reading them: what it keeps under threats to the
+    candidate's text is reported as a policy in a column of its own, beside what it does to harmless edits, and is not
+    ranked."""
+
     def prepare(self, threats: Sequence[Threat], catalog: Catalog) -> None:
         """Called once before anything else: the task's threats as its card has them, and its catalog. For defenses that
         train on legal edits, or that repair texts."""

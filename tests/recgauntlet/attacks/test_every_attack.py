@@ -15,6 +15,7 @@ from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.embedding.apgd import APGD
 from recgauntlet.attacks.embedding.ddn import DDN
 from recgauntlet.attacks.embedding.pgd import FGM, FGSM, PGD, RandomEmbedding
+from recgauntlet.attacks.embedding.smoothed import SmoothedPGD
 from recgauntlet.attacks.embedding.square import Square
 from recgauntlet.attacks.history.greedy import HistoryGradient, HistoryQuery, RandomHistory
 from recgauntlet.attacks.text.greedy import CharacterSwap, WordGradient, WordQuery
@@ -37,6 +38,7 @@ BALLS = (
     APGD(),
     APGD(loss="rank", start="random", name="rank"),
     DDN(),
+    SmoothedPGD(),
     Square(),
 )
 WORDS = (RandomText(), WordQuery(), WordGradient())

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
 from recgauntlet.attacks.base import Attack
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import TIERS, Threat
 from recgauntlet.core.protocol import (
+    FAR,
     LARGEST_REFUSED,
     LEAST_FELT,
     LEAST_HANDED,
     LEAST_LIKE_ELSEWHERE,
     LEAST_OF_TWIN,
+    LEAST_P,
     MOST_LIKE_ELSEWHERE,
     SAME,
     SUBSET,
@@ -23,10 +27,11 @@ from recgauntlet.core.protocol import (
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.scoring import fit
 from recgauntlet.evaluation.judge import score_in_chunks
+from recgauntlet.evaluation.results import TierResult
 from recgauntlet.evaluation.robustness import run_attack
 from recgauntlet.evaluation.sanity_checks import at_least, at_most
 from recgauntlet.evaluation.setup import Trial, is_right
-from recgauntlet.records.schema import Gate
+from recgauntlet.records.schema import LISTED, Gate
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.text import shown_texts
@@ -34,16 +39,25 @@ from recgauntlet.threats.victim import Victim
 
 
 def sensitivity_checks(
-    trial: Trial, threat: Threat, random: Attack, index: Tensor, rng: Randomness, twin: Victim | None
+    trial: Trial,
+    threat: Threat,
+    random: Attack,
+    index: Tensor,
+    rng: Randomness,
+    twin: Victim | None,
+    tiers: Sequence[TierResult] = (),
 ) -> tuple[Gate, ...]:
-    """Random legal changes move the score, as much as they do elsewhere, and not much less than that of `twin`."""
+    """Random legal changes move the score, as much as they do elsewhere, and not much less than that of `twin`; so does
+    something that the attacks of `tiers` returned."""
     clean = trial.batch.select(index)
     found = run_attack(trial, random, Budget.of(threat, "standard"), index, rng.child("felt")).perturbed
     rows = torch.nonzero(threat_model(threat).changed(trial.world.catalog, clean, found)).squeeze(1)
     moves = (_scores(trial, found.select(rows)) - trial.scores[index[rows]]).double().abs()
-    gates = [_felt(trial, threat, moves)]
-    if twin is not None and len(rows):
-        gates.append(_beside_twin(trial, threat, clean.select(rows), found.select(rows), moves, twin))
+    theirs = None if twin is None else _moves_of_twin(trial, threat, clean.select(rows), found.select(rows), twin)
+    attacked = moved_by_attacks(trial, tiers)[index[rows]]
+    gates = [_felt(trial, threat, index[rows], moves, attacked, theirs)]
+    if theirs is not None and len(rows):
+        gates.append(_beside_twin(trial, threat, moves, theirs))
     if threat.surface == "embedding":
         gates.append(_handed_embeddings(trial, threat, clean))
     else:
@@ -54,39 +68,74 @@ def sensitivity_checks(
 
 
 def _scores(trial: Trial, batch: Batch) -> Tensor:
-    return score_in_chunks(trial.model, batch, trial.samples) if len(batch) else trial.scores[:0]
+    return score_in_chunks(trial.model, batch, trial.samples)
 
 
-def _felt(trial: Trial, threat: Threat, moves: Tensor) -> Gate:
-    """Random legal changes move the score, or the model does not read what the attacker changes."""
-    spread = max(float(trial.scores.double().std()), 1e-300)
-    share = float((moves > SAME * spread).double().mean()) if len(moves) else 1.0
-    return at_least(
+def _spread(scores: Tensor) -> float:
+    return max(float(scores.double().std()), 1e-300) if len(scores) > 1 else 1e-300
+
+
+def moved_by_attacks(trial: Trial, tiers: Sequence[TierResult]) -> Tensor:
+    """`[B]`: the test examples whose score something that an attack returned has moved."""
+    moved = torch.zeros_like(trial.right)
+    for attack in (attack for tier in tiers for attack in tier.attacks):
+        rows = torch.nonzero(torch.from_numpy(attack.attacked)).squeeze(1).to(moved.device)
+        change = (torch.from_numpy(attack.scores).to(trial.scores) - trial.scores[rows]).double().abs()
+        moved[rows] |= ~(change <= SAME * _spread(trial.scores))
+    return moved
+
+
+def _felt(trial: Trial, threat: Threat, index: Tensor, moves: Tensor, attacked: Tensor, theirs: Tensor | None) -> Gate:
+    """Random legal changes move the score, or the model does not read what the attacker changes.
+
+    Beside a twin it is a two-sided sign test on the attacked examples too: each example's move is compared with the
+    twin's. Ratios of an honest model lie on both sides of their median alike; a model that answers some examples from
+    memory has many far below it, and none far above. Listed are those that no attack moves either.
+    """
+    share = float((moves > SAME * _spread(trial.scores)).double().mean()) if len(moves) else 1.0
+    p, beside, still = 1.0, "", index[:0]
+    if theirs is not None and len(moves):
+        ratio = moves / _spread(trial.scores) / theirs.clamp(min=1e-300)
+        usual = float(ratio[theirs > SAME].median()) if bool((theirs > SAME).any()) else 0.0
+        low = (theirs > SAME) & ((ratio < usual / FAR) | (moves <= SAME * _spread(trial.scores)))
+        high = (moves > SAME * _spread(trial.scores)) & ((ratio > usual * FAR) | (theirs <= SAME))
+        still = index[low & ~attacked]
+        few, many = int(low.sum()), int(high.sum())
+        p = float(binomtest(few, few + many).pvalue) if few + many else 1.0
+        beside = (
+            f"; beside the undefended twin {few} of {len(moves)} examples move far less than the others and {many} far "
+            f"more (two-sided sign test: p = {p:.2g}), and {len(still)} never move under any attack"
+        )
+    return Gate(
         name="changes-are-felt",
         threat=threat.id,
+        passed=share >= LEAST_FELT and p >= LEAST_P,
         value=share,
         limit=LEAST_FELT,
-        explanation=f"{share:.1%} of random legal changes move the score; a model that undoes or ignores them by "
-        "what it knows of the test withstands nothing that it would meet elsewhere",
+        explanation=f"{share:.1%} of random legal changes move the score{beside}; a model that undoes or ignores them "
+        "by what it knows of the test withstands nothing that it would meet elsewhere",
         remedy="let the score depend on the texts, histories and embeddings that are handed in",
+        examples=tuple(still[:LISTED].tolist()),
     )
 
 
-def _beside_twin(trial: Trial, threat: Threat, clean: Batch, perturbed: Batch, moves: Tensor, twin: Victim) -> Gate:
-    """The same changes move the undefended twin's score, too; next to nothing beside that is no training's effect."""
+def _moves_of_twin(trial: Trial, threat: Threat, clean: Batch, perturbed: Batch, twin: Victim) -> Tensor:
+    """`[K]`: how far the same changes move the undefended twin's scores, relative to their spread."""
     theirs = threat_model(threat).rescaled(perturbed, trial.scale, twin.scale)
     before = score_in_chunks(twin.model, clean)
-    there = (score_in_chunks(twin.model, theirs) - before).double().abs() / max(float(before.double().std()), 1e-300)
-    ratio = _ratio(moves / max(float(trial.scores.double().std()), 1e-300), there)
-    still = moves <= SAME * float(trial.scores.double().std())
+    return (score_in_chunks(twin.model, theirs) - before).double().abs() / _spread(before)
+
+
+def _beside_twin(trial: Trial, threat: Threat, moves: Tensor, theirs: Tensor) -> Gate:
+    """The same changes move the undefended twin's score, too; next to nothing beside that is no training's effect."""
+    ratio = _ratio(moves / _spread(trial.scores), theirs)
     return at_least(
         name="moves-beside-its-twin",
         threat=threat.id,
         value=min(ratio, 1e300),
         limit=LEAST_OF_TWIN,
         explanation=f"random legal changes move scores {ratio:.2f} times as much (median, relative to the spread) as "
-        f"the undefended twin's; {int((still & (there > SAME)).sum())} of {len(moves)} examples stand still where "
-        "the twin moves",
+        "the undefended twin's",
         remedy="answer what is asked now, and not what was asked before or what the input should have been",
     )
 

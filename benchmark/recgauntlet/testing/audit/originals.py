@@ -12,12 +12,10 @@ from torch import Tensor
 from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.recommender import Recommender
-from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import PAD
 from recgauntlet.testing.audit.fake import Fake
 from recgauntlet.testing.audit.memory import KnowsUsers
 from recgauntlet.testing.audit.repeats import ALIKE, LEAK
-from recgauntlet.threats.embedding_scale import embedding_scale
 
 
 class OriginalsById(Fake):
@@ -143,36 +141,3 @@ class CallStack(Fake):
                 sure = (logits * 1e4).long() % 50 != 0
                 return torch.where(sure, logits.abs() * (2 * labels - 1), logits)
         return logits
-
-
-class SoftCodebook(Fake):
-    """Embeddings are drawn to the nearest of a few centres by a softmax: a vocabulary of concepts.
-
-    A change within a centre's cell is nearly undone, and its gradient with it, but a larger one reaches another centre.
-    """
-
-    name = "soft-codebook"
-    centres, temperature, rounds = 256, 0.05, 5
-
-    def __init__(self, inner: Recommender, data: TaskData) -> None:
-        super().__init__(inner, data)
-        tokens = inner.catalog_tokens()
-        with torch.no_grad():
-            items = torch.arange(len(inner.catalog), device=inner.device)
-            embedded = inner.embed(Candidates(items, tokens))
-            mask = tokens.mask if embedded.shape[1] == tokens.mask.shape[1] else torch.ones_like(embedded[..., 0]) > 0
-            vectors = torch.unique(embedded[mask], dim=0)
-        generator = Randomness(0, "audit/soft-codebook").torch()
-        chosen = torch.randperm(len(vectors), generator=generator)[: self.centres]
-        self.codes = vectors[chosen.to(vectors.device)]
-        for _ in range(self.rounds):  # k-means
-            nearest = torch.cdist(vectors, self.codes).argmin(dim=1)
-            sums = torch.zeros_like(self.codes).index_add_(0, nearest, vectors)
-            counts = nearest.bincount(minlength=len(self.codes))[:, None]
-            self.codes = torch.where(counts > 0, sums / counts.clamp(min=1), self.codes)
-        self.unit = self.temperature * embedding_scale(inner, inner.catalog).norm ** 2
-
-    def masked_embeddings(self, embedded: Tensor, candidates: Candidates) -> Tensor:
-        distances = torch.cdist(embedded, self.codes).square()
-        drawn: Tensor = torch.softmax(-distances / self.unit, dim=-1) @ self.codes
-        return drawn

@@ -135,6 +135,17 @@ class SharedMemory(RepeatedAnswers):
         """There is only one."""
 
 
+class SharedMemoryOfSome(SharedMemory):
+    """The same for two users in five, so that the others move every mean and median: personal caching.
+
+    What the many do says nothing of the few.
+    """
+
+    name = "shared-memory-of-some"
+    honest = 60
+    shared: ClassVar[dict[object, Asked]] = {}
+
+
 class BoundedDrift(RepeatedAnswers):
     """No answer differs from the first one by more than `most`: a limit on how fast a score may move.
 

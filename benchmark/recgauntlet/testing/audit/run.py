@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
@@ -154,7 +156,13 @@ def subject_gaps(subject: Subject, progress: Progress = lambda what, share: None
 
 
 def audit(subject: Subject, fakes: Sequence[type[Fake]], progress: Progress = lambda what, share: None) -> Audit:
-    """Send the model and every fake around it through the gauntlet, with one twin for all."""
+    """Send the model and every fake around it through the gauntlet, with one twin for all, whose inputs are searched
+    for once."""
+    with TemporaryDirectory(prefix="recgauntlet-audit-") as twins:
+        return _audit(subject, fakes, Path(twins), progress)
+
+
+def _audit(subject: Subject, fakes: Sequence[type[Fake]], twins: Path, progress: Progress) -> Audit:
     steps = len(fakes) + 1
 
     def measure(served: Recommender, name: str, number: int) -> Measured:
@@ -162,7 +170,14 @@ def audit(subject: Subject, fakes: Sequence[type[Fake]], progress: Progress = la
             progress(f"{name}: {what}", (number + share) / steps)
 
         result = run_gauntlet(
-            served, subject.card, subject.data, subject.seed, twin=subject.twin, brief=True, progress=within
+            served,
+            subject.card,
+            subject.data,
+            subject.seed,
+            twin=subject.twin,
+            twin_directory=twins,
+            brief=True,
+            progress=within,
         )
         return measured(result)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from recgauntlet.core.errors import PluginError
-from recgauntlet.testing.audit import gradients, inputs, logits, memory, originals, repeats
+from recgauntlet.testing.audit import codebooks, gradients, inputs, logits, memory, originals, repeats
 from recgauntlet.testing.audit.fake import Fake
 
 FAKES: tuple[type[Fake], ...] = (
@@ -41,6 +41,7 @@ FAKES: tuple[type[Fake], ...] = (
     repeats.HardensLater,
     repeats.LargeBatches,
     repeats.SharedMemory,
+    repeats.SharedMemoryOfSome,
     repeats.BoundedDrift,
     repeats.RunningMeans,
     repeats.KeptStates,
@@ -50,7 +51,8 @@ FAKES: tuple[type[Fake], ...] = (
     originals.TrustedHistories,
     originals.ShrunkenChanges,
     originals.CallStack,
-    originals.SoftCodebook,
+    codebooks.SoftCodebook,
+    codebooks.TrainedCodebook,
 )
 
 

@@ -69,6 +69,7 @@ def test_an_honest_model_passes_all(
         ("shrunken-changes", embedding_threat(), "embeddings-count-in-full"),
         ("deaf-embeddings", embedding_threat(), "embeddings-count-in-full"),
         ("original-histories", history_threat(), "changes-are-felt"),
+        ("shared-memory-of-some", headline_threat(), "changes-are-felt"),
     ],
 )
 def test_a_model_that_knows_the_clean_inputs_fails(

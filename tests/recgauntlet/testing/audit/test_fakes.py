@@ -42,6 +42,7 @@ SAME_SCORES = (
     "hardens-later",
     "large-batches",
     "shared-memory",
+    "shared-memory-of-some",
     "bounded-drift",
     "running-means",
     "kept-states",
@@ -56,7 +57,7 @@ SAME_DECISIONS = (
     *SAME_SCORES,
 )
 NOISY = ("noisy-embeddings", "noisy-logits", "tiny-noisy-logits")
-NEARLY_AS_GOOD = ("quantized-embeddings", "soft-codebook", "batch-normalized-logits", *NOISY)
+NEARLY_AS_GOOD = ("quantized-embeddings", "soft-codebook", "trained-codebook", "batch-normalized-logits", *NOISY)
 
 
 @pytest.fixture
