@@ -131,8 +131,10 @@ def _items(path: Path) -> pa.Table:
 
 
 def _interactions(path: Path, split: Split) -> pa.Table:
-    timed = ("user", "item", "time") if split.rule == "time" else ("user", "item")
-    columns = read_columns(path, timed, ("time", "position"))
+    if split.rule == "time":
+        columns = read_columns(path, ("user", "item", "time"))
+    else:
+        columns = read_columns(path, ("user", "item"), ("time", "position"))
     users, items = (as_text(columns[name], name, path) for name in ("user", "item"))
     if "time" in columns:
         times = seconds(columns["time"], path)

@@ -200,6 +200,7 @@ def _chosen(names: Sequence[str], required: Sequence[str], optional: Sequence[st
                 f"has no such column; it has {', '.join(names) or 'none'}",
                 where=path,
                 field=name,
-                remedy="name the columns id, text, category (items) and user, item, time (interactions)",
+                remedy="name the columns id, text, category (items) and user, item, time (interactions); where the "
+                'data has an order but no clock, position in place of time, with split.rule = "per-user" on the card',
             )
     return [name for name in (*required, *optional) if name in names]

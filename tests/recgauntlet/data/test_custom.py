@@ -199,6 +199,13 @@ def test_a_split_by_time_needs_times(shop: Path, options: SourceOptions, form: s
     with pytest.raises(DataError, match="has no such column") as caught:
         load(shop, options)
     assert caught.value.field == "time"
+    assert 'split.rule = "per-user"' in caught.value.remedy
+
+
+def test_a_column_position_beside_times_is_one_of_the_others(shop: Path, options: SourceOptions) -> None:
+    write(shop.parent, "jsonl")
+    put(shop.parent / "interactions.jsonl", [{**row, "position": None} for row in TAKES])
+    assert interactions(shop, options).to_pylist() == TAKES
 
 
 @pytest.mark.parametrize(
