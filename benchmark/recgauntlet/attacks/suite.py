@@ -18,7 +18,7 @@ from recgauntlet.attacks.text.greedy import CharacterGradient, CharacterSwap, Wo
 from recgauntlet.attacks.text.keywords import Keywords
 from recgauntlet.attacks.text.random import RandomText
 from recgauntlet.attacks.transfer import Transfer
-from recgauntlet.core.card import Threat
+from recgauntlet.core.card import RANKING_TIER, Threat
 from recgauntlet.core.protocol import evaluator
 from recgauntlet.records.references import SuiteRef
 
@@ -40,7 +40,7 @@ def suite_attacks() -> tuple[Attack, ...]:
         DDN(),
         APGD(loss="ce", start="random", steps=25, name="apgd-ce"),
         APGD(loss="rank", start="random", steps=25, name="apgd-rank"),
-        SmoothedPGD(),
+        SmoothedPGD(tier=RANKING_TIER),
         Square(),
         RandomEmbedding(),
         WordGradient(),

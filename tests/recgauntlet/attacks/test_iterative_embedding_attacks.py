@@ -8,6 +8,7 @@ from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.embedding.apgd import APGD, checkpoints
 from recgauntlet.attacks.embedding.ddn import DDN
 from recgauntlet.attacks.embedding.pgd import FGM, PGD, RandomEmbedding
+from recgauntlet.attacks.embedding.smoothed import SmoothedPGD
 from recgauntlet.attacks.embedding.square import Square
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.rng import Randomness
@@ -61,6 +62,37 @@ def test_the_black_box_search_beats_random_points_without_gradients(
         found = attack.perturb(target, batch, budget, Randomness(0, "test"))
         broken[attack.name] = fallen((1 - 2 * batch.labels) * target.scores(found))
     assert broken["square"] > max(broken["random"], broken["pgd"])
+
+
+def test_a_smoothed_copy_shows_the_way_where_the_gradient_is_zero(
+    model: ToyRecommender, world: AttackerKnowledge, batch: Batch
+) -> None:
+    class Stepped(ToyRecommender):
+        """Embeddings stay on the step of their token's own, with steep edges between the steps."""
+
+        def score(self, user, candidates, embeddings=None):  # type: ignore[no-untyped-def]
+            own = self.embed(candidates)
+            place = torch.zeros_like(own) if embeddings is None else (embeddings - own) / 0.1
+            edge = torch.sigmoid(400 * (place - place.floor() - 0.5))
+            return super().score(user, candidates, own + 0.1 * (place.floor() + edge))
+
+    stepped = Stepped(world.catalog)
+    stepped.load_state_dict(model.state_dict())
+    target = make_victim(stepped.eval(), world, batch)
+    budget = Budget.of(embedding_threat(queries=200), "standard")
+    broken = {}
+    for attack in (PGD(restarts=0), APGD(), SmoothedPGD()):
+        found = attack.perturb(target, batch, budget, Randomness(0, "test"))
+        broken[attack.name] = fallen((1 - 2 * batch.labels) * target.scores(found))
+    assert broken["pgd"] == broken["apgd"]
+    assert broken["pgd-smoothed"] > broken["apgd"]
+
+
+def test_the_smoothed_search_runs_at_its_tier_alone_and_within_its_queries(run: Run) -> None:
+    threat = embedding_threat(queries=50)
+    tiers = ("low", "standard", "high")
+    assert [SmoothedPGD(tier="standard").supports(Budget.of(threat, tier)) for tier in tiers] == [False, True, False]
+    run(SmoothedPGD(stop_when_fallen=False), Budget.of(threat, "standard"))
 
 
 @pytest.mark.parametrize("attack", [APGD(stop_when_fallen=False), DDN(stop_when_fallen=False)], ids=named)

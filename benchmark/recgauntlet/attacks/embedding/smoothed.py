@@ -19,6 +19,7 @@ from recgauntlet.core.batch import Batch
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.scoring import fit
+from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding import Norm
 from recgauntlet.threats.victim import Victim
 
@@ -36,7 +37,7 @@ class SmoothedPGD(EmbeddingAttack):
 
     Deviations: the margin as loss; the step is `step` times the radius along the mean of the steepest directions so
     far (momentum 0.75); the start is the clean input; an example is dropped as soon as it falls (`stop_when_fallen`),
-    or when it has fewer queries left than a step takes.
+    or when it has fewer queries left than a step takes; with `tier` it runs at this tier alone.
     """
 
     name = "pgd-smoothed"
@@ -46,11 +47,12 @@ class SmoothedPGD(EmbeddingAttack):
     def __init__(
         self,
         *,
-        steps: int = 39,
+        steps: int = 19,
         points: int = 4,
         step: float = 0.25,
         widest: float = 1.0,
         narrowest: float = 0.6,
+        tier: str = "",
         stop_when_fallen: bool = True,
     ) -> None:
         self.steps = steps
@@ -58,7 +60,11 @@ class SmoothedPGD(EmbeddingAttack):
         self.step = step
         self.widest = widest
         self.narrowest = narrowest
+        self.tier = tier
         self.stop_when_fallen = stop_when_fallen
+
+    def supports(self, budget: Budget) -> bool:
+        return not self.tier or budget.tier == self.tier
 
     def _delta(self, victim: Victim, batch: Batch, norm: Norm, radius: float, rng: Randomness) -> Tensor:
         mask, size = victim.embedding_layout(batch)
