@@ -14,6 +14,7 @@ from recgauntlet.attacks.suite import attacks_for
 from recgauntlet.core import files as paths
 from recgauntlet.core.card import Threat, Tier
 from recgauntlet.core.dataset import Pairs, TaskData
+from recgauntlet.core.plugins import Plugin
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import IntArray
@@ -78,6 +79,22 @@ def open_subject(task: str = "news-click") -> Subject:
     data = prepare(cell.task, spec.track, spec.source)
     model = _trained(cell, data, Path(named) if named else spec.checkpoint_path)
     return Subject(cell, data, model.eval().requires_grad_(False), AttackerKnowledge(data.catalog, item_vectors(data)))
+
+
+def demo_subject(task: str, model: type[Recommender] | None = None) -> Subject:
+    """A small NRMS of the demo track of `task`, or `model`, which need not be installed, trained in its place."""
+    torch.set_num_threads(1)
+    source = SourceOptions(directory=None, cache=paths.cache_root(), offline=True)
+    spec = CellSpec(task, "demo", "nrms", "standard", 0, WORKPLACE, source, "cpu")
+    cell = open_cell(spec)
+    data = prepare(cell.task, spec.track, spec.source)
+    if model is None:
+        trained = _trained(cell, data, spec.checkpoint_path)
+    else:
+        plugin = Plugin(model.__name__, model, "benchmarks", "")
+        cell = replace(cell, spec=replace(spec, model=plugin.name), model=plugin, model_options=model.hyperparameters())
+        trained, _ = train_cell(cell, data, torch.device("cpu"), "fp32", lambda what, share: None)
+    return Subject(cell, data, trained.eval().requires_grad_(False), AttackerKnowledge.of(cell.task.card, data))
 
 
 def _trained(cell: OpenCell, data: TaskData, path: Path) -> Recommender:

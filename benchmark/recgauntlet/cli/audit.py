@@ -11,17 +11,17 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
+from recgauntlet.attacks.exhaustive import BEAM
 from recgauntlet.cli.options import PATH, DataOptions, data_options, words
 from recgauntlet.cli.progress import OneBar
 from recgauntlet.core.card import Track
 from recgauntlet.core.files import write_atomically
 from recgauntlet.core.spec import TWIN, CellSpec
-from recgauntlet.evaluation.exhaustive import Gap
-from recgauntlet.testing.audit.run import MARGIN, Audit, Measured, subject_gaps, train_subject
+from recgauntlet.evaluation.exhaustive import LARGEST_GAP, Gap
+from recgauntlet.testing.audit.run import EXAMPLES, MARGIN, Audit, Measured, subject_gaps, train_subject
 from recgauntlet.testing.audit.run import audit as run_audit
 from recgauntlet.testing.audit.zoo import zoo
 
-EXAMPLES = 60
 TRAINING_SHARE = 0.1
 """Of the progress; a guess that only the bar uses."""
 
@@ -31,7 +31,11 @@ TRAINING_SHARE = 0.1
 @click.option("--track", type=click.Choice(["demo", "standard"]), default="demo", help="Its data.")
 @click.option("--model", default="nrms", help="The model that the fakes are built around.")
 @click.option("--fake", "fakes", multiple=True, callback=words, help="Only these (repeat, or commas). [all]")
-@click.option("--examples", type=click.IntRange(20), default=EXAMPLES, help="Test examples, even.")
+@click.option(
+    "--examples",
+    type=click.IntRange(20),
+    help=f"Test examples, even. [{EXAMPLES}, or all where the track has fewer]",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the training and the attacks.")
 @click.option(
     "--twin-seed",
@@ -48,7 +52,7 @@ def audit(
     track: Track,
     model: str,
     fakes: tuple[str, ...],
-    examples: int,
+    examples: int | None,
     seed: int,
     twin_seed: int | None,
     exhaustive: bool,
@@ -62,9 +66,11 @@ def audit(
     is found out if its robust accuracy is within 2 points of that of the model inside, or if a gate flags it, so that
     it is not ranked. The honest model itself must pass every gate.
 
-    With --exhaustive the undefended model is attacked twice under every threat that counts edits: by the suite, and by
-    a search that scores all that the verifier accepts (one edit exactly, two by a wide beam). The suite may miss one
-    point.
+    With --exhaustive the undefended model is attacked twice under every threat of the task that counts edits: by the
+    suite, and by a search that scores all that the verifier accepts (one edit exactly; two from the 32 worst inputs of
+    one edit, so what it finds is a lower bound). The suite may miss one point, or one example of fewer than 100. Under
+    a threat that promotes, only unclicked examples are attacked. An example that the search does not break takes up to
+    100,000 inputs, so 60 examples take minutes.
 
     Exit code 1: a fake defense is not detected, the honest model is flagged, or the suite misses more.
     docs/protocol.md lists the fakes.
@@ -75,6 +81,8 @@ def audit(
       recgauntlet audit --fake noisy-logits,memorized-pairs --examples 150
       recgauntlet audit --exhaustive --task video-watch
     """
+    if exhaustive and (fakes or twin_seed is not None):
+        raise click.UsageError("--exhaustive attacks the undefended model alone: leave --fake and --twin-seed out")
     chosen = zoo(fakes)
     console = Console(highlight=False)
     sources = data.sources([task])
@@ -96,15 +104,36 @@ def audit(
 
 def _report_gaps(console: Console, gaps: Sequence[Gap], out: Path | None) -> int:
     """Print the table of the exhaustive search; the exit code."""
-    table = Table("threat", "edits", "clean", "suite", "exhaustive", "missed", box=None, pad_edge=False)
+    headings = ("threat", "edits", "examples", "clean", "suite", "search", "missed", "seconds")
+    table = Table(*headings, box=None, pad_edge=False)
     for gap in gaps:
         shares = (f"{share:.1%}" for share in (gap.clean, gap.suite, gap.exhaustive))
-        table.add_row(gap.threat, str(gap.edits), *shares, f"{100 * gap.value:.1f}{'' if gap.passed else ' TOO MUCH'}")
+        missed = f"{100 * gap.value:.1f}{'' if gap.passed else ' TOO MUCH'}"
+        table.add_row(gap.threat, str(gap.edits), str(gap.examples), *shares, missed, f"{gap.seconds:.0f}")
     console.print(table)
+    for line in _explanation(gaps):
+        console.print(line, soft_wrap=True)
     if out is not None:
         write_atomically(out, (json.dumps([asdict(gap) for gap in gaps], indent=1) + "\n").encode())
         console.print(f"table written to {out}", soft_wrap=True)
     return 0 if all(gap.passed for gap in gaps) else 1
+
+
+def _explanation(gaps: Sequence[Gap]) -> list[str]:
+    """What the columns mean, and how far the sample and the search reach."""
+    lines = [
+        "suite, search: right after the suite alone, with the medium tier's queries, and after the search alone",
+        "missed: points that the search breaks of what the suite leaves; 1 point, or one example, may be",
+        f"one edit is searched exactly, two from the {BEAM} most damaging inputs of one, so more may be missed",
+        "seconds: of processor time",
+    ]
+    fewest = min(gap.examples for gap in gaps)
+    if fewest * LARGEST_GAP < 1:
+        lines.append(
+            f"one of {fewest} examples is {100 / fewest:.1f} points: ask for more with --examples; more than the "
+            "demo track has are in --track standard"
+        )
+    return lines
 
 
 def print_audit(console: Console, result: Audit) -> None:

@@ -7,13 +7,23 @@ import torch
 from toy_recommender import Run, ToyRecommender, history_threat, make_batch, make_victim
 
 from recgauntlet.attacks.common import first_of_each, rank_within, worst_first
-from recgauntlet.attacks.history.edits import DELETE, INSERT, REPLACE, Histories, allowed_items
+from recgauntlet.attacks.history.edits import (
+    DELETE,
+    INSERT,
+    REPLACE,
+    Histories,
+    Moves,
+    allowed_items,
+    carried_over,
+    elsewhere,
+)
 from recgauntlet.attacks.history.greedy import HistoryGradient, HistoryQuery, RandomHistory
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import HistoryThreat
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import PAD
 from recgauntlet.threats.budget import Budget
+from recgauntlet.threats.history import history_fault
 from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.victim import Victim
 
@@ -44,6 +54,60 @@ def test_a_place_that_was_edited_is_not_fresh_any_more() -> None:
     assert inserted.items.tolist() == [[5, 6, 7, 9]]
     assert inserted.fresh.tolist() == [[False, True, True, False]]
     assert inserted.moved(one * DELETE, one, one).fresh.tolist() == [[False, False, True, False]]
+
+
+def moves_of(*moves: tuple[int, int, int]) -> Moves:
+    """Moves of one history, all possible: operation, place, item."""
+    operation, place, item = torch.tensor(moves).T[:, None]
+    return Moves(operation, place, item, torch.ones_like(operation, dtype=torch.bool))
+
+
+def test_a_single_edit_is_carried_over_to_where_its_item_stands_after_another_edit() -> None:
+    clean = Histories.of(torch.tensor([[5, 6, 7]]), 3, 1)
+    alone = moves_of((REPLACE, 1, 9), (REPLACE, 2, 9), (DELETE, 3, 0))
+    one, two = torch.tensor([INSERT]), torch.tensor([2])
+    inserted = clean.moved(one, two, torch.tensor([8]))
+    assert inserted.items.tolist() == [[5, 6, 8, 7]]
+    most = torch.tensor([3])
+    found = carried_over(alone, inserted, most)
+    assert found.place.tolist() == [[0, 1, 3]]
+    assert found.possible.all()
+    deleted = carried_over(alone, clean.moved(torch.tensor([DELETE]), two, two), most)
+    assert deleted.place[0, [0, 2]].tolist() == [2, 3]
+    assert deleted.possible.tolist() == [[True, False, True]]
+    last = Histories.of(torch.tensor([[PAD, PAD, 7]]), 3, 1)
+    assert carried_over(alone, last, most).possible.tolist() == [[False, False, False]], "the last item is not deleted"
+    assert carried_over(alone, inserted, most - 2).possible.tolist() == [[True, False, False]], "the first of them"
+
+
+def test_items_are_tried_at_every_other_place_where_they_are_legal(world: AttackerKnowledge, batch: Batch) -> None:
+    threat, (row,) = history_threat(), batch.select(torch.tensor([3])).histories().tolist()
+    clean = Histories.of(torch.tensor([row]), threat.window, 1)
+    place = int(clean.fresh[0].nonzero()[-1])
+    near = allowed_items(world.item_vectors, clean.items[0, place], threat.min_cosine).nonzero()[:, 0].tolist()
+    alone = moves_of((DELETE, place, 0), *((REPLACE, place, item) for item in near[:3]))
+    found = elsewhere(alone, clean, threat, world.item_vectors, 3)
+    chosen = found.possible[0].nonzero()[:, 0]
+    after = clean.select(chosen * 0).moved(found.operation[0, chosen], found.place[0, chosen], found.item[0, chosen])
+    made = {tuple(shown) for shown in after.shown(len(row)).tolist()}
+    every = every_edit(row, world.item_vectors, threat)
+    first = {tuple(clean.moved(*(part[:, k] for part in alone[:3])).shown(len(row))[0].tolist()) for k in (1, 2)}
+    assert made == {edit for edit in every if {*near[:2]} & set(edit) - set(row)} - first
+    assert len(made) > 2
+    assert not any(history_fault(world.item_vectors, threat, 1, row, list(edit)) for edit in made)
+
+
+@pytest.mark.parametrize("kind", GREEDY)
+def test_what_is_tried_on_an_example_does_not_depend_on_the_others(
+    run: Run, batch: Batch, kind: type[HistoryGradient | HistoryQuery]
+) -> None:
+    budget = Budget.of(history_threat(queries=200), "high")
+    rows = torch.arange(12)
+    together, damage = run(kind(beam=4), budget, batch.select(rows))
+    apart = [run(kind(beam=4), budget, batch.select(row)) for row in rows.split(1)]
+    same = torch.cat([(found.histories() == together.histories()[k]).all(dim=1) for k, (found, _) in enumerate(apart)])
+    assert same.float().mean() > 0.9  # edits worth the same but for rounding may be chosen either way
+    torch.testing.assert_close(torch.cat([own for _, own in apart]), damage, rtol=0, atol=1e-4)
 
 
 def test_greedy_attacks_do_more_damage_than_random_edits_at_equal_budget(run: Run) -> None:

@@ -14,7 +14,9 @@ from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.exhaustive import ExhaustiveCharacters, ExhaustiveHistory, ExhaustiveWords
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import Threat
+from recgauntlet.core.errors import RecGauntletError
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.scoring import score_batch
 from recgauntlet.core.types import PAD
 from recgauntlet.evaluation.exhaustive import Gap, exhaustive_gaps
 from recgauntlet.evaluation.setup import Trial
@@ -90,7 +92,8 @@ def test_one_edit_of_a_text_is_everything_that_the_verifier_accepts(trial: Trial
         tried |= {(place, other) for other in near(word) | set(lexicon.neighbours(word, 0.0))}
     changed = {" ".join([*words[:place], word, *words[place + 1 :]]) for place, word in tried}
     legal = {text for text in changed if text != clean and not text_fault(lexicon, threat, budget, clean, text)}  # type: ignore[arg-type]
-    searches = (ExhaustiveWords(), ExhaustiveCharacters()) if budget.characters else (ExhaustiveWords(),)
+    searches = [ExhaustiveWords(stop_when_fallen=False)]
+    searches += [ExhaustiveCharacters(stop_when_fallen=False)] if budget.characters else []
     asked = {
         text for search in searches for batch in asked_about(trial, search, threat, row) for text in batch.texts or ()
     }
@@ -102,7 +105,8 @@ def test_one_edit_of_a_text_is_everything_that_the_verifier_accepts(trial: Trial
 def test_one_edit_of_a_history_is_everything_that_the_verifier_accepts(trial: Trial) -> None:
     threat = history_threat()
     (row,) = trial.batch.select(torch.tensor([4])).histories().tolist()
-    asked = {tuple(h) for b in asked_about(trial, ExhaustiveHistory(), threat, 4) for h in b.histories().tolist()}
+    search = ExhaustiveHistory(stop_when_fallen=False)
+    asked = {tuple(h) for b in asked_about(trial, search, threat, 4) for h in b.histories().tolist()}
     items = [item for item in row if item != PAD]
     catalog = range(len(trial.world.catalog.texts))
     changed = [[*items[:p], new, *items[p + 1 :]] for p in range(len(items)) for new in catalog]
@@ -113,3 +117,44 @@ def test_one_edit_of_a_history_is_everything_that_the_verifier_accepts(trial: Tr
     legal = {new for new in shown if list(new) != row and not history_fault(vectors, threat, 1, row, new)}
     assert legal
     assert legal == asked - {tuple(row)}
+
+
+def test_two_misspellings_of_a_linear_model_do_what_the_best_two_do_together(trial: Trial) -> None:
+    if not isinstance(trial.model, LinearRecommender):
+        pytest.skip("only a linear model has a closed form")
+    threat, texts = headline_threat(), trial.world.catalog.texts
+    long = [row for row in range(len(trial.batch)) if len(texts[int(trial.batch.items[row])].split()) >= 7]
+    for row in long[:3]:
+        one = trial.batch.select(torch.tensor([row]))
+        words, sign = texts[int(one.items[0])].split(), 1 - 2 * float(one.labels[0])
+
+        def damage(text: str, one: Batch = one, sign: float = sign) -> float:
+            return sign * float(score_batch(trial.model, one.with_texts([text]))[0])
+
+        slips = [trial.world.lexicon.misspellings(word) for word in words]
+        changed = [[" ".join([*words[:p], slip, *words[p + 1 :]]) for slip in slips[p]] for p in range(len(words))]
+        clean = damage(" ".join(words))
+        gains = sorted((max(map(damage, several)) - clean for several in changed if several), reverse=True)
+        trial.victim.reset(None)
+        search = ExhaustiveCharacters(stop_when_fallen=False)
+        found = search.perturb(trial.victim, one, Budget(threat, "low", 1, 2, 10**9), RNG)
+        assert found.texts is not None
+        assert damage(found.texts[0]) == pytest.approx(clean + gains[0] + gains[1], abs=1e-5)
+
+
+def test_a_search_that_fails_or_breaks_the_rules_is_an_error_and_no_empty_result(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ExhaustiveHistory, "_search", lambda self, victim, batch, *_: batch.histories() * 0)
+    with pytest.raises(RecGauntletError, match=r"exhaustive-history: \d+ inputs that the verifier refuses"):
+        exhaustive_gaps(trial, history_threat(), RNG, sample=10)
+    monkeypatch.setattr(ExhaustiveHistory, "_search", lambda *_: 1 / 0)
+    with pytest.raises(RecGauntletError, match="exhaustive-history: ZeroDivisionError"):
+        exhaustive_gaps(trial, history_threat(), RNG, sample=10)
+
+
+def test_progress_names_the_threat_the_edits_and_the_example(trial: Trial) -> None:
+    heard: list[tuple[str, float]] = []
+    exhaustive_gaps(trial, history_threat(), RNG, sample=20, progress=lambda what, share: heard.append((what, share)))
+    assert "history-perturbation, 2 edits: search, example 11 of 20" in dict(heard)
+    assert [share for _, share in heard] == sorted(share for _, share in heard)

@@ -22,17 +22,23 @@ REPLACE, INSERT, DELETE = 0, 1, 2
 
 @dataclass(frozen=True)
 class Histories:
-    """Histories under edit: `items [B, H]` and `fresh [B, H]`, where a clean item inside the window still stands."""
+    """Histories under edit: `items [B, H]`, and `origin [B, H]`: where a clean item inside the window still stands, its
+    place in the clean history; else PAD."""
 
     items: Tensor
-    fresh: Tensor
+    origin: Tensor
 
     @classmethod
     def of(cls, items: Tensor, window: int, room: int = 0) -> Histories:
         """Clean histories `[B, H]`, PAD in front, and `room` more places before them."""
-        inside = torch.arange(items.shape[1], device=items.device) >= items.shape[1] - window
-        fresh = (items != PAD) & inside
-        return cls(F.pad(items, (room, 0), value=PAD), F.pad(fresh, (room, 0), value=False))
+        items = F.pad(items, (room, 0), value=PAD)
+        place = torch.arange(items.shape[1], device=items.device).expand_as(items)
+        return cls(items, torch.where((items != PAD) & (place >= items.shape[1] - window), place, PAD))
+
+    @property
+    def fresh(self) -> Tensor:
+        """`[B, H]`: where a clean item inside the window still stands."""
+        return self.origin != PAD
 
     def shown(self, width: int) -> Tensor:
         """What the model sees: the newest `width` places, `[B, width]`."""
@@ -40,11 +46,11 @@ class Histories:
 
     def select(self, rows: Tensor) -> Histories:
         """The histories at `rows`, repeats allowed."""
-        return Histories(self.items[rows], self.fresh[rows])
+        return Histories(self.items[rows], self.origin[rows])
 
     def put(self, rows: Tensor, other: Histories) -> Histories:
         """These histories with `other` in place of the ones at `rows`."""
-        return Histories(self.items.index_copy(0, rows, other.items), self.fresh.index_copy(0, rows, other.fresh))
+        return Histories(self.items.index_copy(0, rows, other.items), self.origin.index_copy(0, rows, other.origin))
 
     def may_delete(self) -> Tensor:
         """`[B, H]`: the places that may be deleted; the last item left may not."""
@@ -62,11 +68,10 @@ class Histories:
         source = torch.where(inserting & (column < place), column + 1, column)
         source = torch.where(deleting & (column <= place), column - 1, source)
         empty, source = source < 0, source.clamp(min=0)
-        items, fresh = self.items.gather(1, source), self.fresh.gather(1, source)
-        items = items.masked_fill(empty, PAD)
-        fresh = fresh & ~empty
+        items = self.items.gather(1, source).masked_fill(empty, PAD)
         here = (column == place) & ~deleting
-        return Histories(torch.where(here, item[:, None], items), fresh & ~here)
+        origin = self.origin.gather(1, source).masked_fill(empty | here, PAD)
+        return Histories(torch.where(here, item[:, None], items), origin)
 
 
 class Moves(NamedTuple):
@@ -76,6 +81,40 @@ class Moves(NamedTuple):
     place: Tensor
     item: Tensor
     possible: Tensor
+
+
+def carried_over(alone: Moves, histories: Histories, most: Tensor) -> Moves:
+    """Moves `[B, K]` of clean histories in the edited `histories [B, H]` of the same examples: each at the place where
+    its clean item stands now; of those where that still does, the first `most [B]` are possible."""
+    here = histories.origin[:, :, None] == alone.place[:, None, :]
+    place = here.int().argmax(dim=1)
+    allowed = (alone.operation != DELETE) | histories.may_delete().gather(1, place)
+    possible = alone.possible & here.any(dim=1) & allowed
+    return Moves(alone.operation, place, alone.item, possible & (possible.cumsum(dim=1) <= most[:, None]))
+
+
+def elsewhere(alone: Moves, histories: Histories, threat: HistoryThreat, public: Tensor, items: int) -> Moves:
+    """The new items of the first `items` moves of `alone [B, K]` at every other place of the clean `histories [B, H]`,
+    item by item, where that is a legal move and none of `alone`."""
+    operations = [kind for name, kind in (("replace", REPLACE), ("insert", INSERT)) if name in threat.operations]
+    item = alone.item[:, :items]
+    width, count, shape = histories.items.shape[1], len(public), (len(item), item.shape[1], histories.items.shape[1])
+    near = (public[item.clamp(min=0)] @ public[histories.items.clamp(min=0)].transpose(1, 2)) >= threat.min_cosine
+    near &= (histories.items[:, None, :] != item[:, :, None]) & histories.fresh[:, None, :]
+    near &= (alone.possible & (alone.operation != DELETE))[:, :items, None]
+    kinds = torch.tensor(operations, dtype=torch.int64, device=item.device)
+    found = Moves(
+        operation=kinds.expand(*shape, -1).flatten(1),
+        place=torch.arange(width, device=item.device)[:, None].expand(*shape, len(kinds)).flatten(1),
+        item=item[:, :, None, None].expand(*shape, len(kinds)).flatten(1),
+        possible=near[..., None].expand(*shape, len(kinds)).flatten(1),
+    )
+
+    def keys(moves: Moves) -> Tensor:
+        row = torch.arange(len(item), device=item.device)[:, None]
+        return ((row * (DELETE + 1) + moves.operation) * width + moves.place) * count + moves.item
+
+    return found._replace(possible=found.possible & ~torch.isin(keys(found), keys(alone)[alone.possible]))
 
 
 def allowed_items(vectors: Tensor, items: Tensor, min_cosine: float) -> Tensor:
@@ -93,11 +132,12 @@ def best_moves(
     public: Tensor,
     slopes: Tensor,
     values: Tensor,
-    moves: int,
+    moves: Tensor,
+    limit: int,
     seen: int,
     per_place: int,
 ) -> Moves:
-    """About `moves` legal moves for each history that promise most to first order.
+    """About `moves [B]` legal moves for each history, at most `limit`, that promise most to first order.
 
     Parameters
     ----------
@@ -134,17 +174,16 @@ def best_moves(
     best, items = promise.topk(min(per_place, count), dim=2)
     found: list[tuple[int, Tensor, Tensor, Tensor]] = []
     shares = {"replace": 5, "insert": 2, "delete": 1}
-    unit = moves / sum(shares[operation] for operation in threat.operations)
+    whole = sum(shares[operation] for operation in threat.operations)
     for operation in threat.operations:
-        share = max(1, round(unit * shares[operation]))
+        part = shares[operation] / whole
         if operation == "delete":
             gain = (at_mean - at_old).masked_fill(~(histories.may_delete() & steep), -torch.inf)
-            top, place = gain.topk(min(share, width), dim=1)
+            top, place = _first(gain, part * moves, part * limit)
             found.append((DELETE, place, torch.zeros_like(place), top))
             continue
         base = at_old if operation == "replace" else at_mean
-        near_top = best - base.unsqueeze(-1)
-        top, flat = near_top.flatten(1).topk(min(share, near_top[0].numel()), dim=1)
+        top, flat = _first((best - base.unsqueeze(-1)).flatten(1), part * moves, part * limit)
         kind = REPLACE if operation == "replace" else INSERT
         found.append((kind, flat // items.shape[2], items.flatten(1).gather(1, flat), top))
     return Moves(
@@ -153,3 +192,11 @@ def best_moves(
         item=torch.cat([item for _, _, item, _ in found], dim=1),
         possible=torch.cat([top > -torch.inf for _, _, _, top in found], dim=1),
     )
+
+
+def _first(gain: Tensor, wanted: Tensor, limit: float) -> tuple[Tensor, Tensor]:
+    """The largest of each row of `gain [B, K]` and where they stand, about `limit` columns; -inf beyond a row's own
+    number `wanted [B]`, so that no other row changes what is tried."""
+    top, place = gain.topk(min(max(1, round(limit)), gain.shape[1]), dim=1)
+    beyond = torch.arange(top.shape[1], device=top.device) >= wanted.round().clamp(min=1)[:, None]
+    return top.masked_fill(beyond, -torch.inf), place

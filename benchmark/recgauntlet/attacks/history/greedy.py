@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import (
+    FALLEN,
     LEAST_QUERIES,
     BestSoFar,
     first_of_each,
@@ -27,12 +29,14 @@ from recgauntlet.attacks.history.edits import (
     Moves,
     allowed_items,
     best_moves,
+    carried_over,
+    elsewhere,
 )
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import HistoryThreat
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.rng import Randomness
-from recgauntlet.core.types import Surface
+from recgauntlet.core.types import PAD, Surface
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.history import HistoryThreatModel
 from recgauntlet.threats.victim import Victim
@@ -40,6 +44,8 @@ from recgauntlet.threats.victim import Victim
 _OPERATIONS = {"replace": REPLACE, "insert": INSERT, "delete": DELETE}
 _ELEMENTS = 2**24
 """The most elements of one temporary tensor."""
+_MOVED = 16
+"""Of how many single edits, the most damaging ones, a beam search tries the item at other places."""
 
 
 class HistoryAttack(Attack):
@@ -123,6 +129,10 @@ class _BeamHistory(HistoryAttack):
     What is left of an example's queries is shared evenly over the edits still to come and the histories kept. Histories
     that come out alike are scored once. An example drops out as soon as it falls.
 
+    A beam of several also learns from the single edits that it tries first: what is left of the first edit's queries
+    tries the items of the most damaging ones at other places, and half of each later edit's tries are the single edits
+    that did most by themselves.
+
     Parameters
     ----------
     moves
@@ -154,6 +164,8 @@ class _BeamHistory(HistoryAttack):
         best, chosen = BestSoFar(batch), clean.clone()
         values = self._values(victim, public)
         kept, rows = Histories.of(clean, threat.window, edits), torch.arange(len(batch), device=clean.device)
+        nothing = clean[:, :0]
+        alone = Moves(nothing, nothing, nothing, nothing.bool())
         for turn in range(edits):
             left = victim.remaining(batch.example_ids[rows]).to(rows.device) // (edits - turn)
             going = rank_within(rows) < left // 2
@@ -164,15 +176,27 @@ class _BeamHistory(HistoryAttack):
                 break
             count = torch.bincount(rows, minlength=len(batch))[rows]
             most = torch.minimum(self.beam * self.moves // count, left // count - 1)
-            tried = int(most.max())  # of all groups: what memory there is changes no result
+            again = carried_over(Moves(*(part[rows] for part in alone)), kept, most // 2)
+            new = most - again.possible.sum(dim=1)
+            limit = int(new.max())
             moves = [
-                best_moves(kept.select(part), threat, public, slopes, values, tried, width, self.per_place)
+                best_moves(kept.select(part), threat, public, slopes, values, new[part], limit, width, self.per_place)
                 for part, slopes in self._in_groups(victim, batch, public, rows, kept, values)
             ]
-            kept, rows, logits = _try(victim, batch, rows, kept, Moves(*map(torch.cat, zip(*moves, strict=True))), most)
-            order = worst_first(rows, best.sign[rows] * logits)
-            order = order[rank_within(rows[order]) < self.beam]
-            kept, rows, logits = kept.select(order), rows[order], logits[order]
+            ranked = map(torch.cat, zip(*moves, strict=True))
+            promising = [torch.cat(both, dim=1) for both in zip(again, ranked, strict=True)]
+            tried = _try(victim, batch, rows, kept, Moves(*promising), most)
+            if turn == 0 and self.beam > 1:
+                alone = tried.table(best.sign, len(batch))
+                left -= 1 + torch.bincount(tried.rows, minlength=len(batch))[rows]
+                if self.stop_when_fallen:
+                    left[torch.isin(rows, tried.rows[best.sign[tried.rows] * tried.logits > FALLEN])] = 0
+                further = elsewhere(Moves(*(part[rows] for part in alone)), kept, threat, public, _MOVED)
+                tried = tried.joined(_try(victim, batch, rows, kept, further, left))
+                alone = tried.table(best.sign, len(batch))
+            order = worst_first(tried.rows, best.sign[tried.rows] * tried.logits)
+            order = order[rank_within(tried.rows[order]) < self.beam]
+            kept, rows, logits = tried.histories.select(order), tried.rows[order], tried.logits[order]
             first = rank_within(rows) == 0
             better = best.improve(rows[first], logits[first])
             chosen[rows[first][better]] = kept.shown(width)[first][better]
@@ -199,18 +223,42 @@ class _BeamHistory(HistoryAttack):
         all; at most one query an example."""
 
 
-def _try(
-    victim: Victim, batch: Batch, rows: Tensor, before: Histories, moves: Moves, most: Tensor
-) -> tuple[Histories, Tensor, Tensor]:
-    """Score the first `most [K]` possible moves of the histories `before`, of the examples `rows [K]`, in one call:
-    the histories they lead to, each once an example, whose they are `[M]`, and their logits `[M]`."""
+@dataclass(frozen=True)
+class _Tried:
+    """`M` histories that were scored, each once an example: of which examples, their logits, and the operation, place
+    and item `[M, 3]` of the last move."""
+
+    histories: Histories
+    rows: Tensor
+    logits: Tensor
+    moves: Tensor
+
+    def joined(self, other: _Tried) -> _Tried:
+        """These and then those of `other`."""
+        items = torch.cat([self.histories.items, other.histories.items])
+        origin = torch.cat([self.histories.origin, other.histories.origin])
+        pairs = ((self.rows, other.rows), (self.logits, other.logits), (self.moves, other.moves))
+        return _Tried(Histories(items, origin), *map(torch.cat, pairs))
+
+    def table(self, sign: Tensor, count: int) -> Moves:
+        """The moves of each of `count` examples, the most damaging first."""
+        order = worst_first(self.rows, sign[self.rows] * self.logits)
+        rank = rank_within(self.rows[order])
+        table = torch.full((count, int(rank.max()) + 1 if len(rank) else 0, 3), PAD, device=rank.device)
+        table[self.rows[order], rank] = self.moves[order]
+        return Moves(*table.unbind(dim=2), table[:, :, 0] != PAD)
+
+
+def _try(victim: Victim, batch: Batch, rows: Tensor, before: Histories, moves: Moves, most: Tensor) -> _Tried:
+    """Score the first `most [K]` possible moves of the histories `before`, of the examples `rows [K]`, in one call."""
     possible = moves.possible & (moves.possible.cumsum(dim=1) <= most[:, None])
     b, k = torch.nonzero(possible, as_tuple=True)
-    after = before.select(b).moved(moves.operation[b, k], moves.place[b, k], moves.item[b, k])
+    made = torch.stack([moves.operation[b, k], moves.place[b, k], moves.item[b, k]], dim=1)
+    after = before.select(b).moved(*made.unbind(dim=1))
     first = first_of_each(torch.cat([rows[b][:, None], after.items], dim=1))
     after, rows = after.select(first), rows[b[first]]
     shown = after.shown(batch.users.histories.shape[1])
-    return after, rows, victim.scores(batch.select(rows).with_histories(shown))
+    return _Tried(after, rows, victim.scores(batch.select(rows).with_histories(shown)), made[first])
 
 
 class HistoryGradient(_BeamHistory):

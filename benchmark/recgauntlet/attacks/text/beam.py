@@ -20,7 +20,35 @@ from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.victim import Victim
 
 
-class BeamText(Attack):
+class TextSearch(Attack):
+    """A search that changes one word after the other: as a whole, or where `edits` is "characters" by a slip."""
+
+    surface: ClassVar[Surface] = "candidate-text"
+
+    def supports(self, budget: Budget) -> bool:
+        return self._most_edits(budget) >= 1
+
+    def _most_edits(self, budget: Budget) -> int:
+        """How many words may be changed in the way of this search."""
+        return budget.characters if self.edits == "characters" else int(budget.amount)
+
+    def _edits_left(self, rules: Rules, draft: Draft) -> int:
+        """How many more words may be changed in the way of this search."""
+        return rules.misspellings_left(draft) if self.edits == "characters" else rules.edits_left(draft)
+
+    def _moves(self, rules: Rules, draft: Draft) -> list[tuple[int, str]]:
+        """The changes of single words: each a place and the word to put there."""
+        misspell = self.edits == "characters"
+        change = rules.lexicon.misspellings if misspell else rules.replacements
+        places = rules.open_places(draft, misspell=misspell)
+        return [(place, word) for place in places for word in change(draft.words[place])]
+
+    def _legal(self, rules: Rules, draft: Draft, moves: Iterable[tuple[int, str]], most: int) -> list[Draft]:
+        """The first `most` legal drafts that `moves` lead to."""
+        return (rules.misspelt if self.edits == "characters" else rules.word_moves)(draft, moves, most)
+
+
+class BeamText(TextSearch):
     """Propose legal drafts one edit further, score them all in one call, keep the worst few of each example.
 
     What is left of an example's queries is shared evenly over the edits still to come and the drafts kept, so a large
@@ -39,8 +67,6 @@ class BeamText(Attack):
     name
         Another name for this setting.
     """
-
-    surface: ClassVar[Surface] = "candidate-text"
 
     def __init__(self, *, moves: int = 32, beam: int = 1, stop_when_fallen: bool = True, name: str = "") -> None:
         self.moves = moves
@@ -95,31 +121,9 @@ class BeamText(Attack):
                 plan.append((b, draft, share))
         return plan
 
-    def supports(self, budget: Budget) -> bool:
-        return self._most_edits(budget) >= 1
-
-    def _most_edits(self, budget: Budget) -> int:
-        """How many words may be changed in the way of this search."""
-        return budget.characters if self.edits == "characters" else int(budget.amount)
-
-    def _edits_left(self, rules: Rules, draft: Draft) -> int:
-        """How many more words may be changed in the way of this search."""
-        return rules.misspellings_left(draft) if self.edits == "characters" else rules.edits_left(draft)
-
     def _share(self, queries: int, edits: int) -> int:
         """How many of what is left of an example's queries the next of `edits` changes may take."""
         return queries // edits
-
-    def _moves(self, rules: Rules, draft: Draft) -> list[tuple[int, str]]:
-        """The changes of single words: each a place and the word to put there."""
-        misspell = self.edits == "characters"
-        change = rules.lexicon.misspellings if misspell else rules.replacements
-        places = rules.open_places(draft, misspell=misspell)
-        return [(place, word) for place in places for word in change(draft.words[place])]
-
-    def _legal(self, rules: Rules, draft: Draft, moves: Iterable[tuple[int, str]], most: int) -> list[Draft]:
-        """The first `most` legal drafts that `moves` lead to."""
-        return (rules.misspelt if self.edits == "characters" else rules.word_moves)(draft, moves, most)
 
     @abstractmethod
     def _options(self, step: SearchStep) -> list[list[Draft]]:

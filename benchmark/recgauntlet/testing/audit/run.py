@@ -28,8 +28,10 @@ from recgauntlet.evaluation.sanity_checks import failed
 from recgauntlet.evaluation.setup import Trial
 from recgauntlet.testing.audit.fake import Fake
 from recgauntlet.threats.knowledge import AttackerKnowledge
+from recgauntlet.threats.registry import threat_model
 from recgauntlet.training.build import open_cell, train_cell
 
+EXAMPLES = 60
 MARGIN = 0.02
 """By how much the robust accuracy of a fake may exceed that of the model inside before it must be flagged."""
 
@@ -93,13 +95,14 @@ class Audit:
 
 
 def train_subject(
-    spec: CellSpec, examples: int, *, twin_seed: int | None = None, progress: Progress = lambda what, share: None
+    spec: CellSpec,
+    examples: int | None = None,
+    *,
+    twin_seed: int | None = None,
+    progress: Progress = lambda what, share: None,
 ) -> Subject:
-    """The undefended model of `spec`, trained, with `examples` test examples (two a pair) to be attacked; its twin is
-    itself, or one trained with `twin_seed`.
-
-    Surfaces that the task's card does not threaten are attacked inside the budget of another installed task's card,
-    so that every mask meets the attacks that it is meant for.
+    """The undefended model of `spec`, trained, with `examples` test examples (two a pair; None for EXAMPLES, or all
+    where the track has fewer) to be attacked; its twin is itself, or one trained with `twin_seed`.
 
     Raises
     ------
@@ -110,12 +113,14 @@ def train_subject(
     cell = open_cell(replace(spec, defense=TWIN, defense_options=()))
     progress("reading data", 0.0)
     data = prepare(cell.task, spec.track, spec.source)
+    if examples is None:
+        examples = min(EXAMPLES, 2 * len(data.test))
     if examples > 2 * len(data.test):
         raise CardError(
             f"the {spec.track} track has {2 * len(data.test)} test examples",
             where=cell.task.card.id,
             field="--examples",
-            remedy="ask for no more",
+            remedy="ask for no more, or for another track (--track)",
         )
     model, _ = train_cell(cell, data, torch.device("cpu"), "fp32", progress)
     twin = model.eval().requires_grad_(False)
@@ -123,8 +128,7 @@ def train_subject(
         other = replace(cell, spec=replace(cell.spec, seed=twin_seed))
         twin, _ = train_cell(other, data, torch.device("cpu"), "fp32", progress)
         twin.eval().requires_grad_(False)
-    card = with_all_surfaces(cell.task.card, frozenset(model.surfaces))
-    return Subject(model, twin, card, first_pairs(data, examples // 2), spec.seed)
+    return Subject(model, twin, cell.task.card, first_pairs(data, examples // 2), spec.seed)
 
 
 def with_all_surfaces(card: TaskCard, surfaces: frozenset[str]) -> TaskCard:
@@ -144,26 +148,48 @@ def first_pairs(data: TaskData, pairs: int) -> TaskData:
 
 
 def subject_gaps(subject: Subject, progress: Progress = lambda what, share: None) -> tuple[Gap, ...]:
-    """What the suite misses of all legal edits, threat by threat, on the subject's model and test examples."""
+    """What the suite misses of all legal edits, threat by threat, on the subject's model and test examples.
+
+    Raises
+    ------
+    CardError
+        Where the card has no threat of texts or histories that the model reads.
+    """
     model = subject.model.eval().requires_grad_(False)
-    trial = Trial.of(model, subject.data, AttackerKnowledge.of(subject.card, subject.data))
     threats = [threat for threat in subject.card.threats if threat.surface in model.surfaces]
+    threats = [threat for threat in threats if threat_model(threat).is_discrete]
+    if not threats:
+        raise CardError(
+            "the task has no threat of texts or histories that the model reads; other changes cannot be counted",
+            where=subject.card.id,
+            field="threats",
+            remedy="choose another task (--task) or another model (--model)",
+        )
+    trial = Trial.of(model, subject.data, AttackerKnowledge.of(subject.card, subject.data))
     rng, gaps = Randomness(subject.seed, "evaluation"), list[Gap]()
     for number, threat in enumerate(threats):
-        progress(threat.id, number / len(threats))
-        gaps += exhaustive_gaps(trial, threat, rng, sample=len(trial.batch))
+
+        def within(what: str, share: float, number: int = number) -> None:
+            progress(what, (number + share) / len(threats))
+
+        gaps += exhaustive_gaps(trial, threat, rng, sample=len(trial.batch), progress=within)
     return tuple(gaps)
 
 
 def audit(subject: Subject, fakes: Sequence[type[Fake]], progress: Progress = lambda what, share: None) -> Audit:
     """Send the model and every fake around it through the gauntlet, with one twin for all, whose inputs are searched
-    for once."""
+    for once.
+
+    Surfaces that the task's card does not threaten are attacked inside the budget of another installed task's card,
+    so that every mask meets the attacks that it is meant for.
+    """
     with TemporaryDirectory(prefix="recgauntlet-audit-") as twins:
         return _audit(subject, fakes, Path(twins), progress)
 
 
 def _audit(subject: Subject, fakes: Sequence[type[Fake]], twins: Path, progress: Progress) -> Audit:
     steps = len(fakes) + 1
+    card = with_all_surfaces(subject.card, frozenset(subject.model.surfaces))
 
     def measure(served: Recommender, name: str, number: int) -> Measured:
         def within(what: str, share: float) -> None:
@@ -171,7 +197,7 @@ def _audit(subject: Subject, fakes: Sequence[type[Fake]], twins: Path, progress:
 
         result = run_gauntlet(
             served,
-            subject.card,
+            card,
             subject.data,
             subject.seed,
             twin=subject.twin,

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from toy_recommender import embedding_threat
 
 from recgauntlet.cli import audit as command
 from recgauntlet.cli import main
+from recgauntlet.core.card import TaskCard
 from recgauntlet.core.task import find_task
 from recgauntlet.evaluation.exhaustive import Gap
 from recgauntlet.records.schema import Gate
@@ -76,10 +78,25 @@ def test_the_command_compares_the_suite_with_all_legal_edits(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == code
-    assert ("TOO MUCH" in capsys.readouterr().out) == bool(code)
+    printed = capsys.readouterr().out
+    assert ("TOO MUCH" in printed) == bool(code)
+    assert "one of 10 examples is 10.0 points" in printed
     gaps = json.loads((tmp_path / "gaps.json").read_text(encoding="utf-8"))
     assert {gap["edits"] for gap in gaps} == {1, 2}
     assert all(gap["together"] <= gap["suite"] <= gap["clean"] for gap in gaps)
+
+
+def test_the_exhaustive_search_has_no_part_for_fakes_and_needs_a_threat_that_counts_edits(
+    toy_subject: Subject, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = TaskCard.model_construct(id="toy", threats=(embedding_threat(),))
+    monkeypatch.setattr(command, "train_subject", lambda *_, **__: replace(toy_subject, card=card))
+    for more, problem in ((["--fake", "constant"], "leave --fake"), ([], "toy: threats: the task has no threat")):
+        monkeypatch.setattr("sys.argv", ["recgauntlet", "audit", "--exhaustive", *more])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2
+        assert problem in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(("switched_off", "code"), [(False, 0), (True, 1)])
