@@ -237,8 +237,9 @@ class _Tried:
         """These and then those of `other`."""
         items = torch.cat([self.histories.items, other.histories.items])
         origin = torch.cat([self.histories.origin, other.histories.origin])
-        pairs = ((self.rows, other.rows), (self.logits, other.logits), (self.moves, other.moves))
-        return _Tried(Histories(items, origin), *map(torch.cat, pairs))
+        rows = torch.cat([self.rows, other.rows])
+        logits, moves = torch.cat([self.logits, other.logits]), torch.cat([self.moves, other.moves])
+        return _Tried(Histories(items, origin), rows, logits, moves)
 
     def table(self, sign: Tensor, count: int) -> Moves:
         """The moves of each of `count` examples, the most damaging first."""
