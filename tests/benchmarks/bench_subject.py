@@ -87,7 +87,7 @@ def demo_subject(task: str, model: type[Recommender] | None = None) -> Subject:
     source = SourceOptions(directory=None, cache=paths.cache_root(), offline=True)
     spec = CellSpec(task, "demo", "nrms", "standard", 0, WORKPLACE, source, "cpu")
     cell = open_cell(spec)
-    data = prepare(cell.task, spec.track, spec.source)
+    data = prepare(cell.task, "demo", source)
     if model is None:
         trained = _trained(cell, data, spec.checkpoint_path)
     else:
@@ -103,7 +103,7 @@ def _trained(cell: OpenCell, data: TaskData, path: Path) -> Recommender:
         model = untrained(cell, data, cpu)
         load_weights(model, path)
         return model
-    if os.environ.get(CHECKPOINT):
+    if os.environ.get(CHECKPOINT) == str(path):
         raise ValueError(f"{path} was trained on other data than its task has now")
     model, trained = train_cell(cell, data, cpu, "fp32", lambda what, share: None)
     save_checkpoint(model, checkpoint_info(cell, trained, data, model.recipe, describe(cpu, "fp32")), path)

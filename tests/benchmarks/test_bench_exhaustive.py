@@ -42,7 +42,7 @@ def test_the_suite_misses_at_most_a_point_of_what_is_legal(task: str, threat: st
 
 
 def keep(gaps: list[dict[str, Any]]) -> None:
-    """Write gaps to `docs/reference/exhaustive.json`: each in the place of that of its model, threat and edits."""
-    known = json.loads(GAPS.read_text(encoding="utf-8")) if GAPS.exists() else []
+    """Write gaps to `docs/reference/exhaustive.json`: each in the place of that of its threat, model and edits."""
+    known = json.loads(GAPS.read_text(encoding="utf-8"))
     found = {(gap["threat"], gap["model"], gap["edits"]): gap for gap in (*known, *gaps)}
-    GAPS.write_text(json.dumps(list(found.values()), indent=1) + "\n", encoding="utf-8")
+    GAPS.write_text(json.dumps([found[key] for key in sorted(found)], indent=1) + "\n", encoding="utf-8")

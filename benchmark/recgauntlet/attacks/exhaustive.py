@@ -142,7 +142,7 @@ class ExhaustiveHistory(HistoryAttack):
             if not len(after.items) or bool(best.fallen()):
                 break
             after = after.select(first_of_each(torch.cat([after.items, after.fresh.long()], dim=1)))
-            inputs = (_copies(one, len(part)).with_histories(part) for part in after.shown(width).split(CHUNK))
+            inputs = (_copies(one, len(part)).with_histories(part) for part in torch.split(after.shown(width), CHUNK))
             logits = _logits(victim, inputs, stop_when_fallen=self.stop_when_fallen)
             order = (best.sign * logits).argsort(descending=True, stable=True)[: self.beam]
             kept = after.select(order)

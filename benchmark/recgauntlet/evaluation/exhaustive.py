@@ -83,7 +83,7 @@ def exhaustive_gaps(
         progress(f"{what}: suite", number / len(edits))
         by_suite = broken_by(trial, budget, attacks_for(threat), index, right, rng)
         by_search = torch.zeros_like(right)
-        for part in torch.arange(len(index), device=index.device).split(_GROUP):
+        for part in torch.split(torch.arange(len(index), device=index.device), _GROUP):
             share = (number + int(part[0]) / len(index)) / len(edits)
             progress(f"{what}: search, example {int(part[0]) + 1} of {len(index)}", share)
             by_search[part] = _found(trial, free, index[part], right[part], rng)

@@ -247,7 +247,8 @@ class _Tried:
         rank = rank_within(self.rows[order])
         table = torch.full((count, int(rank.max()) + 1 if len(rank) else 0, 3), PAD, device=rank.device)
         table[self.rows[order], rank] = self.moves[order]
-        return Moves(*table.unbind(dim=2), table[:, :, 0] != PAD)
+        operation, place, item = table.unbind(dim=2)
+        return Moves(operation, place, item, operation != PAD)
 
 
 def _try(victim: Victim, batch: Batch, rows: Tensor, before: Histories, moves: Moves, most: Tensor) -> _Tried:

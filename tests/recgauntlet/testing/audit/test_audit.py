@@ -11,7 +11,6 @@ from toy_recommender import embedding_threat
 
 from recgauntlet.cli import audit as command
 from recgauntlet.cli import main
-from recgauntlet.core.card import TaskCard
 from recgauntlet.core.task import find_task
 from recgauntlet.evaluation.exhaustive import Gap
 from recgauntlet.records.schema import Gate
@@ -89,7 +88,7 @@ def test_the_command_compares_the_suite_with_all_legal_edits(
 def test_the_exhaustive_search_has_no_part_for_fakes_and_needs_a_threat_that_counts_edits(
     toy_subject: Subject, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    card = TaskCard.model_construct(id="toy", threats=(embedding_threat(),))
+    card = toy_subject.card.model_copy(update={"threats": (embedding_threat(),)})
     monkeypatch.setattr(command, "train_subject", lambda *_, **__: replace(toy_subject, card=card))
     for more, problem in ((["--fake", "constant"], "leave --fake"), ([], "toy: threats: the task has no threat")):
         monkeypatch.setattr("sys.argv", ["recgauntlet", "audit", "--exhaustive", *more])
