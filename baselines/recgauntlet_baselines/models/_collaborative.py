@@ -20,7 +20,25 @@ from recgauntlet.core.types import IntArray, Surface
 from recgauntlet_baselines.models._layers import WordTokenizer
 
 
-class PairwiseItems(Recommender):
+class ItemIds(Recommender):
+    """What reads no text, and learns a scale `a` and an offset `c` of its logits."""
+
+    def __init__(self, catalog: Catalog, *, token_length: int) -> None:
+        super().__init__(catalog, token_length=token_length)
+        self._tokenize = WordTokenizer(lambda words: [[1] for _ in words], length=token_length, unknown=1, pad=0)
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.offset = nn.Parameter(torch.zeros(()))
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """One and the same token a word: no text is read."""
+        return self._tokenize(texts, self.device)
+
+    def calibrated(self, scores: Tensor) -> Tensor:
+        """The logits `a * x + c` of scores `x`."""
+        return scores * self.log_scale.exp() + self.offset
+
+
+class PairwiseItems(ItemIds):
     """A user vector `p` and an item vector `q`; the logit is `a * (p . q - p . mean(q)) + c`.
 
     `L = mean -log sigmoid(x(clicked) - x(unclicked))` with `x = p . q` (Rendle et al. 2009, BPR-Opt). The unclicked
@@ -34,16 +52,6 @@ class PairwiseItems(Recommender):
 
     surfaces: ClassVar[frozenset[Surface]] = frozenset({"history", "embedding"})
 
-    def __init__(self, catalog: Catalog, *, token_length: int) -> None:
-        super().__init__(catalog, token_length=token_length)
-        self._tokenize = WordTokenizer(lambda words: [[1] for _ in words], length=token_length, unknown=1, pad=0)
-        self.log_scale = nn.Parameter(torch.zeros(()))
-        self.offset = nn.Parameter(torch.zeros(()))
-
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """One and the same token a word: no text is read."""
-        return self._tokenize(texts, self.device)
-
     def state(self, vectors: Tensor, mean: Tensor) -> UserState:
         """Users `vectors [U, D]`, and where each counts from, given the mean item `[D]`."""
         return UserState((vectors, vectors @ mean))
@@ -51,7 +59,7 @@ class PairwiseItems(Recommender):
     def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
         items = (self.embed(candidates) if embeddings is None else embeddings)[:, 0]
         vectors, level = user.tensors
-        return ((vectors * items).sum(dim=1) - level) * self.log_scale.exp() + self.offset
+        return self.calibrated((vectors * items).sum(dim=1) - level)
 
     def click_loss(self, scores: Tensor, batch: Batch) -> Tensor:
         clicked, unclicked = (batch.labels > 0.5).nonzero()[:, 0], (batch.labels <= 0.5).nonzero()[:, 0]

@@ -27,6 +27,7 @@ _LAZY = {
     "list": ("recgauntlet.cli.show", "List what is installed: tasks, models, defenses, attacks."),
     "merge": ("recgauntlet.cli.submit", "Add a checked submission to a release, as files."),
     "new": ("recgauntlet.cli.new", "Write a package for a defense, model, task or attack of yours, tests included."),
+    "poison": ("recgauntlet.cli.poison", "Make and check fake accounts for the training data."),
     "power": ("recgauntlet.cli.power", "How many examples and seeds a difference needs."),
     "release": ("recgauntlet.cli.release", "Freeze results for good; verify, compare and list releases."),
     "run": ("recgauntlet.cli.run", "Train, attack and record: the benchmark itself."),

@@ -234,6 +234,24 @@ class HistoryThreat(_Threat):
 
 
 Threat = Annotated[EmbeddingThreat | TextThreat | HistoryThreat, Field(discriminator="surface")]
+"""A threat to inputs, at test time."""
+
+
+class TrainingDataThreat(_Part):
+    """Fake accounts that lift target items in what a model learns; `threats/training_data.py` has the other rules."""
+
+    id: str = Field(pattern=r"^[a-z0-9-]+$")
+    surface: Literal["training-data"]
+    goal: Literal["promote"]
+    active: bool
+    """Whether the evaluation includes it; one that is not active is no part of the card's fingerprint."""
+    ranked: bool
+    accounts: TierValues
+    """Fake accounts, as a share of the genuine users of the training period; rounded down."""
+    target_sets: tuple[Literal["tail", "middle", "head"], ...]
+    targets: int = Field(ge=1)
+    """Items of each set."""
+    source: str
 
 
 class TaskCard(_Part):
@@ -242,7 +260,9 @@ class TaskCard(_Part):
     tracks
         The cards of its data, by the track's name.
     threats
-        What an attacker may change, with the budget of each tier.
+        What an attacker may change of inputs, with the budget of each tier.
+    poisoning
+        What an attacker may add to the training data.
     """
 
     id: str = Field(pattern=r"^[a-z0-9-]+$")
@@ -255,17 +275,20 @@ class TaskCard(_Part):
     metrics: tuple[Literal["accuracy", "auc", "gauc", "mrr", "ndcg@5", "ndcg@10"], ...]
     tracks: dict[Track, TrackCard]
     threats: tuple[Threat, ...]
+    poisoning: tuple[TrainingDataThreat, ...] = Field(default=(), exclude_if=lambda threats: not threats)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if "standard" not in self.tracks:
             raise ValueError('"tracks.standard" is missing: every task has a standard track')
-        ids = [threat.id for threat in self.threats]
+        ids = [threat.id for threat in (*self.threats, *self.poisoning)]
         if len(set(ids)) != len(ids):
             raise ValueError(f'"threats" has two threats of one id: {sorted({i for i in ids if ids.count(i) > 1})}')
         for name, track in self.tracks.items():
             if name == "standard" and track.source.simulated:
                 raise ValueError('"tracks.standard.source.simulated" is true: simulated data is for the demo track')
+            if self.poisoning and track.negatives.rule != "uniform-unseen":
+                raise ValueError(f'"poisoning" needs interactions: "tracks.{name}.negatives.rule" has impressions')
         return self
 
     def track(self, name: Track) -> TrackCard:
@@ -287,6 +310,9 @@ class TaskCard(_Part):
         track = self.track(name).model_dump(mode="json", exclude={"source"})
         threats = [threat.model_dump(mode="json", exclude={"source"}) for threat in self.threats]
         content = {"id": self.id, "version": self.version, "track": name, "data": track, "threats": threats}
+        active = [threat.model_dump(mode="json", exclude={"source"}) for threat in self.poisoning if threat.active]
+        if active:
+            content["poisoning"] = active
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

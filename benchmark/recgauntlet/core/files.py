@@ -49,6 +49,11 @@ def twins(cache: Path) -> Path:
     return cache / "twins"
 
 
+def poison(cache: Path) -> Path:
+    """Where poison tables lie under `cache`, one file an attack and tier."""
+    return cache / "poison"
+
+
 def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> None:
     """Write a file so that a reader sees the old content or the new, never a part. One that is not `lasting`, because
     it can be made again, may be lost or cut if the machine stops: to wait for the disk takes longer than to write."""

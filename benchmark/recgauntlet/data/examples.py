@@ -17,9 +17,11 @@ from recgauntlet.core.card import Split, TrackCard
 from recgauntlet.core.dataset import Catalog, Impressions, Pairs, TaskData
 from recgauntlet.core.errors import CardError, DataError
 from recgauntlet.core.rng import Randomness
-from recgauntlet.core.types import PAD, BoolArray, IntArray
+from recgauntlet.core.types import BoolArray, IntArray
 from recgauntlet.data.cleaning import pc
 from recgauntlet.data.negative_sampling import unseen
+from recgauntlet.data.takes import Takes
+from recgauntlet.data.takes import histories as cut_histories
 
 
 def boundaries(split: Split, times: IntArray, where: str) -> tuple[int, int]:
@@ -113,6 +115,12 @@ def _codes(column: pa.ChunkedArray | pa.Array, values: pa.Array) -> IntArray:
     return out
 
 
+def takes_of(interactions: pa.Table, users: pa.Array, catalog: Catalog) -> Takes:
+    """The rows of a table of interactions by the places of their users in `users` and of their items in `catalog`."""
+    times: IntArray = interactions["time"].to_numpy().astype(np.int64)
+    return Takes.of(_codes(interactions["user"], users), _codes(interactions["item"], pa.array(catalog.ids)), times)
+
+
 def from_interactions(
     items: pa.Table, interactions: pa.Table, card: TrackCard, fingerprint: str, where: str
 ) -> TaskData:
@@ -129,21 +137,15 @@ def from_interactions(
     """
     catalog = catalog_of(items)
     known_users = pc.unique(interactions["user"]).sort()
-    users = _codes(interactions["user"], known_users)
-    taken = _codes(interactions["item"], pa.array(catalog.ids))
-    times: IntArray = interactions["time"].to_numpy().astype(np.int64)
-    users, taken, times = _first_takes(users, taken, times)
+    takes = takes_of(interactions, known_users, catalog)
+    users, taken, times = takes.users, takes.items, takes.times
     in_train, in_valid, in_test = periods(card.split, users, times, where)
-    starts = _group_starts(users, times)
-    user_starts = np.searchsorted(users, users)
-    has_history = starts > user_starts
-    keys = users * len(catalog) + taken
-    ever, before = np.sort(keys), np.sort(keys[in_train])
+    ever, before = takes.keys(len(catalog)), takes.where(in_train).keys(len(catalog))
     rng = Randomness(card.sampling_seed, "data")
 
     def clicks(period: str, inside: BoolArray, size: int) -> IntArray:
         """The rows of `size` clicks."""
-        eligible = np.flatnonzero(inside & has_history)
+        eligible = np.flatnonzero(inside & takes.has_history)
         _check_enough(len(eligible), size, period, where)
         return rng.child(period).numpy().permutation(eligible)[:size]
 
@@ -153,7 +155,7 @@ def from_interactions(
         return unseen(users[rows], exclude, len(catalog), count, stream, where=where)
 
     def histories(rows: IntArray) -> IntArray:
-        return _histories(taken, user_starts[rows], starts[rows], card.history_length)
+        return takes.histories(rows, card.history_length)
 
     def pairs(rows: IntArray, unclicked: IntArray, size: int) -> Pairs:
         """Click m beside each of `unclicked[m]`, the first `size` of them."""
@@ -176,32 +178,6 @@ def from_interactions(
         test=pairs(test, shown[:, :1], card.test_pairs),
         impressions=Impressions(users[first], histories(first), candidates, labels, offsets),
     )
-
-
-def _first_takes(users: IntArray, items: IntArray, times: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    """Each user's items once, at the first time, sorted by user, time and item."""
-    order = np.lexsort((times, items, users))
-    users, items, times = users[order], items[order], times[order]
-    first = np.ones(len(users), dtype=np.bool_)
-    first[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
-    users, items, times = users[first], items[first], times[first]
-    order = np.lexsort((items, times, users))
-    return users[order], items[order], times[order]
-
-
-def _group_starts(users: IntArray, times: IntArray) -> IntArray:
-    """For each row the first row of the same user and time; rows are sorted by user and time."""
-    fresh = np.ones(len(users), dtype=np.bool_)
-    fresh[1:] = (users[1:] != users[:-1]) | (times[1:] != times[:-1])
-    out: IntArray = np.maximum.accumulate(np.where(fresh, np.arange(len(users)), 0))
-    return out
-
-
-def _histories(items: IntArray, starts: IntArray, ends: IntArray, length: int) -> IntArray:
-    """`[M, length]`: `items[start:end]` of each row, the newest `length` of them, PAD in front."""
-    at = ends[:, None] + np.arange(-length, 0)[None, :]
-    out: IntArray = np.where(at >= starts[:, None], items[np.maximum(at, 0)], PAD)
-    return out
 
 
 def _check_enough(there: int, wanted: int, period: str, where: str) -> None:
@@ -249,7 +225,7 @@ def from_impressions(items: pa.Table, impressions: pa.Table, card: TrackCard, fi
     rng = Randomness(card.sampling_seed, "data")
 
     def histories(index: IntArray) -> IntArray:
-        return _histories(history, history_offsets[index], history_offsets[index + 1], card.history_length)
+        return cut_histories(history, history_offsets[index], history_offsets[index + 1], card.history_length)
 
     def pairs(period: str, inside: BoolArray, per_click: int, size: int) -> Pairs:
         stream = rng.child(period).numpy()

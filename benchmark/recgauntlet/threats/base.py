@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat, Threat, Tier
+from recgauntlet.core.card import EmbeddingThreat, HistoryThreat, TextThreat, Threat
 from recgauntlet.core.types import Edit, Surface
 from recgauntlet.threats.budget import Budget
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from recgauntlet.core.batch import Batch
-    from recgauntlet.core.dataset import Catalog, TaskData
+    from recgauntlet.core.dataset import Catalog
     from recgauntlet.core.recommender import Recommender
     from recgauntlet.core.rng import Randomness
     from recgauntlet.threats.embedding_scale import EmbeddingScale
@@ -66,12 +66,6 @@ class ThreatModel(ABC, Generic[Card]):
     def promotes_by_text(self) -> bool:
         """Whether the attacker writes one text for all users, to lift an item in their lists."""
         return False
-
-    # --- training ---
-
-    def training_data(self, data: TaskData, tier: Tier, rng: Randomness) -> TaskData:
-        """`data` as this threat leaves it at `tier` before training; unchanged where only inputs are attacked."""
-        return data
 
     # --- inputs and verification ---
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
+from recgauntlet.core.card import TIERS
 from recgauntlet.core.dataset import Pairs, TaskData, TrainingPeriod
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.names import stored
 from recgauntlet.core.plugins import BUILT_IN, Plugin, check_complete, whose
+from recgauntlet.core.poison import FakeAccounts
 from recgauntlet.core.recommender import Origin, Recommender, TrainingRecipe, constructor_defaults, find_model
 from recgauntlet.core.rng import Randomness, derive
 from recgauntlet.core.source import source_of
@@ -21,8 +22,10 @@ from recgauntlet.core.spec import CellSpec, Options
 from recgauntlet.core.task import Task
 from recgauntlet.core.types import Progress, Scalar
 from recgauntlet.data.custom import find_task_or_card
+from recgauntlet.data.interactions import Interactions
+from recgauntlet.data.poisoned import PoisonedData, with_accounts
 from recgauntlet.records.references import Environment, PluginRef
-from recgauntlet.threats.base import ThreatModel
+from recgauntlet.threats.training_data import changed_genuine
 from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_info
 from recgauntlet.training.defense import Defense, UnloadedDefense, find_defense, serves_itself
 from recgauntlet.training.device import describe, make_deterministic, peak_memory
@@ -208,15 +211,8 @@ def train_cell(
     progress: Progress,
     *,
     most_epochs: int | None = None,
-    threat: ThreatModel[Any] | None = None,
-    tier: Tier = RANKING_TIER,
 ) -> tuple[Recommender, Trained]:
-    """The cell's model, trained under its defense; for at most `most_epochs` epochs, its schedule shortened alike.
-
-    `threat` may change the training data first, within its budget at `tier`.
-    """
-    if threat is not None:
-        data = attacked_training_data(threat, tier, data, cell.spec.seed)
+    """The cell's model, trained under its defense; for at most `most_epochs` epochs, its schedule shortened alike."""
     model = untrained(cell, data, device)
     if most_epochs is not None:
         model.recipe = replace(model.recipe, epochs=min(most_epochs, model.recipe.epochs))
@@ -229,11 +225,19 @@ def train_cell(
     return model, replace(trained, peak_memory_bytes=peak_memory(device))
 
 
-def attacked_training_data(threat: ThreatModel[Any], tier: Tier, data: TaskData, seed: int) -> TaskData:
-    """`data` with the training pairs and users that `threat` makes of them at `tier`; everything else, validation and
-    test examples above all, is taken from `data`, whatever the threat returns."""
-    changed = threat.training_data(data, tier, Randomness(seed, f"threat/{threat.card.id}/{tier}"))
-    return replace(data, train=changed.train, user_count=changed.user_count)
+def poisoned_data(cell: OpenCell, data: TaskData, genuine: Interactions, accounts: FakeAccounts) -> PoisonedData:
+    """The cell's data with fake accounts among the training users, for `train_cell`: the same recipe, and the genuine
+    validation pairs.
+
+    Raises
+    ------
+    RuntimeError
+        Where anything genuine is not as it was.
+    """
+    made = with_accounts(data, genuine, accounts, cell.task.card.track(cell.spec.track))
+    if fault := changed_genuine(data, made):
+        raise RuntimeError(fault)
+    return made
 
 
 def find_twin(

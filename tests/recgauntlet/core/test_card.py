@@ -160,3 +160,49 @@ def test_a_split_by_time_has_the_hash_that_it_had_before_there_was_another_rule(
     each = load(tmp_path, CARD.replace("split = { ", 'split = { rule = "per-user", '))
     assert card.fingerprint("standard") == named.fingerprint("standard") != each.fingerprint("standard")
     assert TaskCard.model_validate_json(each.model_dump_json()) == each
+
+
+POISONING = """
+[[poisoning]]
+id = "brushing"
+surface = "training-data"
+goal = "promote"
+active = ACTIVE
+ranked = false
+accounts = { low = 0.005, medium = 0.01, high = 0.03 }
+target_sets = ["tail", "middle", "head"]
+targets = 5
+source = "ours"
+"""
+
+
+def poisoned(tmp_path: Path, active: bool = False, text: str = CARD) -> TaskCard:
+    path = tmp_path / "poisoned.toml"
+    path.write_text(text + POISONING.replace("ACTIVE", str(active).lower()), encoding="utf-8")
+    return load_card(path)
+
+
+def test_a_threat_to_training_data_moves_the_fingerprint_only_where_it_is_active(tmp_path: Path) -> None:
+    plain = tmp_path / "plain.toml"
+    plain.write_text(CARD, encoding="utf-8")
+    before = load_card(plain).fingerprint("standard")
+    assert poisoned(tmp_path).fingerprint("standard") == before
+    active = poisoned(tmp_path, active=True)
+    assert active.fingerprint("standard") != before
+    (threat,) = active.poisoning
+    more = active.model_copy(update={"poisoning": (threat.model_copy(update={"targets": 6}),)})
+    assert more.fingerprint("standard") != active.fingerprint("standard")
+
+
+def test_a_threat_to_training_data_is_none_to_inputs(tmp_path: Path) -> None:
+    assert [threat.id for threat in poisoned(tmp_path).threats] == ["stuffing", "past"]
+
+
+def test_impressions_cannot_be_poisoned(tmp_path: Path) -> None:
+    with pytest.raises(CardError, match=r"tracks.standard.negatives.rule"):
+        poisoned(tmp_path, text=CARD.replace("uniform-unseen", "impression"))
+
+
+def test_two_threats_of_one_id_are_refused_whatever_they_attack(tmp_path: Path) -> None:
+    with pytest.raises(CardError, match="two threats of one id"):
+        poisoned(tmp_path, text=CARD.replace('id = "stuffing"', 'id = "brushing"'))

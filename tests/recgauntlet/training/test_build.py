@@ -1,61 +1,53 @@
-"""The hook at which a threat may change the training data."""
+"""Training on poisoned data: the genuine parts are those of the clean cell, or nothing is trained."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import poison_task
 import pytest
+import torch
+from tiny_task import make_spec
 
-from recgauntlet.core.card import TextThreat, Tier
-from recgauntlet.core.dataset import Pairs, TaskData
-from recgauntlet.core.rng import Randomness
-from recgauntlet.testing.tiny import tiny_data, tiny_threats
-from recgauntlet.threats.registry import threat_model
-from recgauntlet.threats.text import TextThreatModel
-from recgauntlet.training.build import attacked_training_data
-
-(CARD, *_) = (threat for threat in tiny_threats() if isinstance(threat, TextThreat))
-
-
-@pytest.fixture(scope="module")
-def data() -> TaskData:
-    return tiny_data()
+from recgauntlet.core.poison import FakeAccounts
+from recgauntlet.data import poisoned
+from recgauntlet.data.cache import content_hash
+from recgauntlet.training import build
+from recgauntlet.training.build import open_cell, poisoned_data, train_cell
+from recgauntlet.training.checkpoint import weights_hash
 
 
-def first(pairs: Pairs, count: int) -> Pairs:
-    return pairs.select(slice(count))
+def test_training_without_accounts_gives_the_clean_weights_and_with_accounts_others(tmp_path: Path) -> None:
+    store, data = poison_task.make_store(tmp_path)
+    spec = make_spec(tmp_path / "tiny.toml", tmp_path / "out", store.cache)
+    cell = open_cell(replace(spec, model="bpr-mf", model_options=(("size", 4),)))
+    hashes = []
+    for accounts in (None, FakeAccounts.none(), store.tables(poison_task.RandomProfiles())["high"].accounts):
+        made = data if accounts is None else poisoned_data(cell, data, store.genuine, accounts).data
+        model, _ = train_cell(cell, made, torch.device("cpu"), "fp32", lambda what, share: None)
+        hashes.append(weights_hash(model))
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
-class Forgetting(TextThreatModel):
-    """A toy threat on training data: it keeps a random number of pairs, and empties the test pairs, which it may
-    not."""
+def test_a_change_of_genuine_rows_stops_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, data = poison_task.make_store(tmp_path)
+    cell = open_cell(make_spec(tmp_path / "tiny.toml", tmp_path / "out", store.cache))
 
-    def training_data(self, data: TaskData, tier: Tier, rng: Randomness) -> TaskData:
-        kept = int(rng.numpy().integers(1, len(data.train)))
-        return replace(data, train=first(data.train, kept), test=first(data.test, 0))
+    def losing(*args: object) -> poisoned.PoisonedData:
+        made = poisoned.with_accounts(*args)  # type: ignore[arg-type]
+        return replace(made, data=replace(made.data, train=made.data.train.select(slice(1, None))))
 
-
-def test_a_threat_on_training_data_changes_the_training_pairs_and_nothing_else(data: TaskData) -> None:
-    changed = attacked_training_data(Forgetting(CARD), "standard", data, seed=0)
-    assert 0 < len(changed.train) < len(data.train)
-    assert changed.test is data.test
-    assert changed.valid is data.valid
-    assert changed.catalog is data.catalog
+    monkeypatch.setattr(build, "with_accounts", losing)
+    with pytest.raises(RuntimeError, match="genuine training pairs changed"):
+        poisoned_data(cell, data, store.genuine, FakeAccounts.none())
 
 
-def test_what_a_threat_draws_depends_on_seed_and_tier(data: TaskData) -> None:
-    sizes = [
-        len(attacked_training_data(Forgetting(CARD), tier, data, seed).train)
-        for tier in ("low", "high")  # type: ignore[arg-type]
-        for seed in (0, 0, 1)
-    ]
-    assert sizes[0] == sizes[1]
-    assert len(set(sizes)) > 2
-
-
-def test_threats_on_inputs_leave_the_training_data_as_it_is(data: TaskData) -> None:
-    for threat in tiny_threats():
-        changed = attacked_training_data(threat_model(threat), "high", data, seed=0)
-        assert np.array_equal(changed.train.clicked, data.train.clicked)
-        assert changed.user_count == data.user_count
+def test_validation_and_test_are_the_genuine_ones(tmp_path: Path) -> None:
+    store, data = poison_task.make_store(tmp_path)
+    cell = open_cell(make_spec(tmp_path / "tiny.toml", tmp_path / "out", store.cache))
+    made = poisoned_data(cell, data, store.genuine, store.tables(poison_task.RandomProfiles())["high"].accounts)
+    assert content_hash(data) != content_hash(made.data)
+    assert np.array_equal(made.data.valid.clicked, data.valid.clicked)
+    assert np.array_equal(made.data.test.users, made.genuine[data.test.users])

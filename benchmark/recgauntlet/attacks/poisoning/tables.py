@@ -1,0 +1,208 @@
+"""Poison tables: made once for a task, threat, attack and tier, verified, and kept for every row of the board."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from recgauntlet.attacks.poisoning.base import Poisoning, PoisoningKnowledge
+from recgauntlet.attacks.poisoning.suite import POISONING_VERSION
+from recgauntlet.core import files as paths
+from recgauntlet.core.card import TIERS, TaskCard, Tier, Track, TrainingDataThreat
+from recgauntlet.core.errors import DataError
+from recgauntlet.core.poison import FakeAccounts
+from recgauntlet.core.rng import Randomness
+from recgauntlet.data.interactions import Interactions
+from recgauntlet.data.poison_tables import PoisonHeader, PoisonTable, named_rows, read_table, rows_hash, write_table
+from recgauntlet.threats.training_data import (
+    PoisonBudget,
+    PoisonFault,
+    PoisonVerifier,
+    draw_targets,
+    nesting_fault,
+)
+
+
+@dataclass(frozen=True)
+class PoisonedTier:
+    """What an attack made for one tier.
+
+    table
+        The poison table.
+    accounts
+        Its accounts; none where the table was refused, so that training with them is training without poison.
+    faults
+        Why the verifier refuses it; empty where it is legal.
+    path
+        Where it is kept; None where it is not, because it was refused.
+    """
+
+    table: PoisonTable
+    accounts: FakeAccounts
+    faults: tuple[PoisonFault, ...]
+    path: Path | None
+
+
+@dataclass(frozen=True)
+class PoisonStore:
+    """Makes and keeps the poison tables of one threat on one track.
+
+    cache
+        The cache's directory.
+    """
+
+    card: TaskCard
+    track: Track
+    threat: TrainingDataThreat
+    genuine: Interactions
+    cache: Path
+
+    @cached_property
+    def verifier(self) -> PoisonVerifier:
+        """The rules for these tables."""
+        targets = draw_targets(self.threat, self.genuine, self.card.track(self.track).sampling_seed)
+        return PoisonVerifier(self.card.id, self.track, self.threat, self.genuine, targets)
+
+    def path(self, attack: Poisoning, tier: Tier) -> Path:
+        """Where the table of an attack and tier is kept: its name depends on all that it is made from."""
+        made_from = [
+            POISONING_VERSION,
+            self.genuine.fingerprint,
+            self.card.track(self.track).model_dump(mode="json", include={"sampling_seed", "split"}),
+            self.threat.model_dump(mode="json", exclude={"source", "active", "ranked"}),
+            [attack.name, attack.hyperparameters()],
+        ]
+        key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+        name = f"{self.card.id}-{self.track}-{self.threat.id}-{attack.name}-{tier}-{key}.parquet"
+        return paths.poison(self.cache) / name
+
+    def tables(self, attack: Poisoning) -> Mapping[Tier, PoisonedTier]:
+        """The tables of an attack, by tier: as they are kept, or made now where one is not.
+
+        Each tier contains the one before: `standard` is made first and `low` is its first accounts; for `high` the
+        attack adds to `standard`. Where one tier is refused, none is kept.
+
+        Raises
+        ------
+        DataError
+            Where a kept table is damaged or was changed.
+        OutputError
+            Where the cache cannot be written.
+        """
+        where = {tier: self.path(attack, tier) for tier in TIERS}
+        if all(path.exists() for path in where.values()):
+            return {tier: self._kept(path) for tier, path in where.items()}
+        made = self._made(attack)
+        faults = {tier: tuple(self._faults(made, tier)) for tier in TIERS}
+        legal = not any(faults.values())
+        for tier, table in made.items():
+            if legal:
+                write_table(table, where[tier])
+        found: dict[Tier, PoisonedTier] = {
+            tier: PoisonedTier(
+                table,
+                FakeAccounts.none() if faults[tier] else self.verifier.accounts(table),
+                faults[tier],
+                where[tier] if legal else None,
+            )
+            for tier, table in made.items()
+        }
+        return found
+
+    def checked(self, path: Path) -> tuple[PoisonTable, FakeAccounts]:
+        """The table at `path`, which may be anybody's, and its accounts.
+
+        Raises
+        ------
+        DataError
+            Where it cannot be read or the verifier refuses it: the file, the column and the row of the first fault.
+        """
+        table = read_table(path)
+        faults = self.verifier.faults(table)
+        if faults:
+            first, more = faults[0], len(faults) - 1
+            raise DataError(
+                first.problem + (f" (and {more} more fault{'s' if more > 1 else ''})" if more else ""),
+                where=path,
+                field=first.place or None,
+                remedy=_remedy(first, self.card.id),
+            )
+        return table, self.verifier.accounts(table)
+
+    def _kept(self, path: Path) -> PoisonedTier:
+        table, accounts = self.checked(path)
+        return PoisonedTier(table, accounts, (), path)
+
+    def _made(self, attack: Poisoning) -> dict[Tier, PoisonTable]:
+        budgets = {tier: PoisonBudget.of(self.threat, tier, self.genuine) for tier in TIERS}
+        knowledge = PoisoningKnowledge.of(self.genuine, attack.knowledge)
+        seed = self.card.track(self.track).sampling_seed
+        rng = Randomness(seed, f"poisoning/{self.threat.id}/{attack.name}")
+        targets = self.verifier.targets
+        standard = attack.accounts(knowledge, targets, budgets["standard"], rng.child("standard"))
+        more = replace(budgets["high"], accounts=budgets["high"].accounts - budgets["standard"].accounts)
+        added = attack.accounts(knowledge.with_accounts(standard), targets, more, rng.child("high"))
+        tiers: dict[Tier, FakeAccounts] = {
+            "low": standard.first(budgets["low"].accounts),
+            "standard": standard,
+            "high": standard.joined(added),
+        }
+        return {tier: self._table(attack, tier, accounts) for tier, accounts in tiers.items()}
+
+    def _table(self, attack: Poisoning, tier: Tier, accounts: FakeAccounts) -> PoisonTable:
+        rows = named_rows(accounts, self.genuine.catalog)
+        ids = self.genuine.catalog.ids
+        header = PoisonHeader(
+            task=self.card.id,
+            track=self.track,
+            data=self.genuine.fingerprint,
+            threat=self.threat.id,
+            tier=tier,
+            attack=attack.name,
+            hyperparameters=attack.hyperparameters(),
+            knowledge=attack.knowledge,
+            suite=POISONING_VERSION,
+            targets={
+                name: tuple(ids[item] for item in items.tolist()) for name, items in self.verifier.targets.sets.items()
+            },
+            sha256=rows_hash(rows),
+        )
+        return PoisonTable(header, *([row[place] for row in rows] for place in range(3)))
+
+    def _faults(self, made: Mapping[Tier, PoisonTable], tier: Tier) -> list[PoisonFault]:
+        found = self.verifier.faults(made[tier])
+        number = TIERS.index(tier)
+        nesting = nesting_fault(made[TIERS[number - 1]], made[tier]) if number else None
+        return found + ([] if nesting is None else [nesting])
+
+
+def threat_of(card: TaskCard, name: str | None = None) -> TrainingDataThreat:
+    """The threat to training data of a card, by its id or the only one.
+
+    Raises
+    ------
+    DataError
+        Where the card has none of that name.
+    """
+    found = [threat for threat in card.poisoning if name in {None, threat.id}]
+    if not found:
+        known = ", ".join(threat.id for threat in card.poisoning)
+        raise DataError(
+            "the card has no threat to training data" if not known else f"there is no threat {name!r}",
+            where=card.id,
+            field="poisoning",
+            remedy=f"choose among: {known}" if known else "choose another task (recgauntlet poison list)",
+        )
+    return found[0]
+
+
+def _remedy(fault: PoisonFault, task: str) -> str:
+    if fault.field.startswith("header"):
+        return f"use a table that was made for this task and track: recgauntlet poison make {task}"
+    if fault.row is None:
+        return f"make the table again: recgauntlet poison make {task}"
+    return "take the row out or correct it; the budget and the rules: recgauntlet poison list " + task

@@ -1,0 +1,146 @@
+"""`recgauntlet poison`: fake accounts for the training data of a task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Column, Table
+
+from recgauntlet.attacks.poisoning.suite import find_poisoning, poisoning_attacks
+from recgauntlet.attacks.poisoning.tables import PoisonedTier, PoisonStore, threat_of
+from recgauntlet.cli.options import PATH, DataOptions, data_options, track_option, words
+from recgauntlet.cli.show import print_broken
+from recgauntlet.core import plugins
+from recgauntlet.core.card import TIERS, Tier, Track
+from recgauntlet.core.errors import DataError
+from recgauntlet.core.names import shown
+from recgauntlet.core.task import find_task
+from recgauntlet.data.custom import find_task_or_card
+from recgauntlet.data.interactions import load_interactions
+from recgauntlet.threats.training_data import PoisonBudget
+
+
+@click.group()
+def poison() -> None:
+    """See, make and check fake accounts for the training data of a task.
+
+    A poison table holds the accounts of one attack at one tier, for all target items. It is made once, verified, and
+    kept in the cache; every model is trained with the same table.
+
+    \b
+    Examples:
+      recgauntlet poison list                             the attacks, and the tasks that can be poisoned
+      recgauntlet poison list ecommerce-purchase          budgets, targets, and the tables that are here
+      recgauntlet poison make ecommerce-purchase          make all tables that are missing
+      recgauntlet poison check ecommerce-purchase TABLE   check a table of yours
+    """
+
+
+@poison.command("list")
+@click.argument("task", required=False)
+@track_option
+@data_options
+def list_(task: str | None, track: Track, data: DataOptions) -> None:
+    """List the attacks; with TASK its budgets, its targets and the tables that are here.
+
+    \b
+    Examples:
+      recgauntlet poison list
+      recgauntlet poison list ecommerce-purchase
+    """
+    console = Console()
+    if task is None:
+        table = Table(Column("attack", no_wrap=True), Column("knows", no_wrap=True), "method")
+        for attack in poisoning_attacks():
+            summary = " ".join((type(attack).__doc__ or "").partition("\n\n")[0].split())
+            table.add_row(attack.name, attack.knowledge, summary)
+        console.print(table)
+        cards, broken = plugins.each("tasks", lambda name: (name, find_task(name).card))
+        for name, card in cards:
+            for threat in card.poisoning:
+                console.print(f"{name}: {threat.id}" + ("" if threat.active else " (not yet evaluated)"))
+        print_broken(broken)
+        return
+    store = _store_of(task, track, data)
+    genuine = store.genuine
+    console.print(
+        f"{store.card.id} ({track}), {store.threat.id}: {genuine.training_users:,} users and "
+        f"{len(genuine.training):,} interactions in the training period"
+    )
+    for tier in TIERS:
+        budget = PoisonBudget.of(store.threat, tier, genuine)
+        console.print(f"  {shown('tier', tier)}: {budget.accounts} accounts of at most {budget.length} items")
+    for name, items in store.verifier.targets.sets.items():
+        listed = ", ".join(f"{genuine.catalog.ids[item]} ({genuine.popularity[item]})" for item in items)
+        console.print(f"  {name} targets (users): {listed}", soft_wrap=True, markup=False, highlight=False)
+    table = Table(Column("attack", no_wrap=True), *(shown("tier", tier) for tier in TIERS))
+    for attack in poisoning_attacks():
+        there = ["here" if store.path(attack, tier).is_file() else "not made" for tier in TIERS]
+        table.add_row(attack.name, *there)
+    console.print(table)
+
+
+@poison.command()
+@click.argument("task")
+@track_option
+@click.option("--attacks", multiple=True, callback=words, help="Attacks, with commas between them; all by default.")
+@data_options
+def make(task: str, track: Track, attacks: tuple[str, ...], data: DataOptions) -> None:
+    """Make, verify and keep the poison tables of TASK. What is kept already is read and verified again.
+
+    A table that the verifier refuses is reported and not kept; the exit code is then 2.
+
+    \b
+    Examples:
+      recgauntlet poison make ecommerce-purchase
+      recgauntlet poison make ecommerce-purchase --attacks bandwagon,coattails
+    """
+    chosen = [find_poisoning(name) for name in attacks] or list(poisoning_attacks())
+    store = _store_of(task, track, data)
+    refused = []
+    for attack in chosen:
+        for tier, made in store.tables(attack).items():
+            click.echo(f"{attack.name} {shown('tier', tier)}: {_summary(made)}")
+            refused += [f"{attack.name} {shown('tier', tier)}: {made.faults[0]}"] if made.faults else []
+    if refused:
+        raise DataError(
+            "; ".join(refused), where=task, field="tables", remedy="correct the attack; `poison list` has the budget"
+        )
+
+
+@poison.command()
+@click.argument("task")
+@click.argument("tables", nargs=-1, required=True, type=PATH, metavar="TABLE...")
+@track_option
+@data_options
+def check(task: str, tables: tuple[Path, ...], track: Track, data: DataOptions) -> None:
+    """Check that each TABLE (Parquet) is legal for TASK: accounts, profiles, items, dates, targets.
+
+    The first fault ends with exit code 2 and names the file, the column and the row.
+
+    \b
+    Examples:
+      recgauntlet poison check ecommerce-purchase mine.parquet
+    """
+    store = _store_of(task, track, data)
+    for path in tables:
+        table, accounts = store.checked(path)
+        tier: Tier = table.header.tier
+        click.echo(
+            f"{path}: {table.header.attack} {shown('tier', tier)}: {accounts.count} accounts, {len(table)} rows, ok"
+        )
+
+
+def _store_of(task: str, track: Track, data: DataOptions) -> PoisonStore:
+    found = find_task_or_card(task)
+    threat = threat_of(found.card)
+    source = data.sources([task])(task)
+    return PoisonStore(found.card, track, threat, load_interactions(found, track, source), source.cache)
+
+
+def _summary(made: PoisonedTier) -> str:
+    if made.faults:
+        return f"refused: {made.faults[0]}"
+    return f"{made.accounts.count} accounts, {len(made.table)} rows, {made.table.header.sha256[:16]}, {made.path}"

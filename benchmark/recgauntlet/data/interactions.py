@@ -1,0 +1,100 @@
+"""All genuine interactions of a track: what poisoning is made from, checked against and measured with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from recgauntlet.core.card import Split, Track
+from recgauntlet.core.dataset import Catalog, Tables
+from recgauntlet.core.errors import DataError
+from recgauntlet.core.task import SourceOptions, Task
+from recgauntlet.core.types import BoolArray, IntArray
+from recgauntlet.data.cleaning import pc
+from recgauntlet.data.examples import boundaries, catalog_of, periods, takes_of
+from recgauntlet.data.fingerprint import fingerprint
+from recgauntlet.data.prepare import check_fingerprint
+from recgauntlet.data.takes import Takes
+from recgauntlet.data.validate import validate
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """The genuine interactions of a track.
+
+    fingerprint
+        Of the track's tables.
+    catalog
+        The items.
+    user_ids
+        The ids of the users of all periods; a user is an index here.
+    takes
+        Who took what and when, in all periods.
+    in_training
+        Which rows of `takes` are of the training period (of their user, where the split is per user).
+    training_end
+        The first second after it; where times are places in each user's order, the first place that occurs in none.
+    """
+
+    fingerprint: str
+    catalog: Catalog
+    user_ids: tuple[str, ...]
+    takes: Takes
+    in_training: BoolArray
+    training_end: int
+
+    @cached_property
+    def training(self) -> Takes:
+        """What was taken in the training period."""
+        return self.takes.where(self.in_training)
+
+    @cached_property
+    def training_users(self) -> int:
+        """The number of users of the training period."""
+        return len(np.unique(self.training.users))
+
+    @cached_property
+    def median_profile(self) -> int:
+        """The median number of items of a user in the training period, rounded down."""
+        return int(np.median(np.unique(self.training.users, return_counts=True)[1]))
+
+    @cached_property
+    def popularity(self) -> IntArray:
+        """`[N]`: the users of each item in the training period."""
+        return np.bincount(self.training.items, minlength=len(self.catalog)).astype(np.int64)
+
+
+def load_interactions(task: Task, track: Track, options: SourceOptions) -> Interactions:
+    """The interactions of a track, read from its source and compared with the card.
+
+    Raises
+    ------
+    CardError, DataError
+        Where the source cannot be read, is not the card's, or has impressions instead of interactions.
+    """
+    tables = task.load(task.card, track, options)
+    where = f"{task.card.id} ({track})"
+    validate(tables, where)
+    found = fingerprint(tables)
+    check_fingerprint(task.card.track(track), found, where)
+    return interactions_of(tables, task.card.track(track).split, found.sha256, where)
+
+
+def interactions_of(tables: Tables, split: Split, fingerprint: str, where: str) -> Interactions:
+    """The interactions of checked tables; DataError where these are impressions."""
+    if tables.interactions is None:
+        raise DataError(
+            "has impressions, to which no fake account can be added",
+            where=where,
+            field="interactions",
+            remedy="choose a task whose data is interactions (user, item, time)",
+        )
+    catalog = catalog_of(tables.items)
+    users = pc.unique(tables.interactions["user"]).sort()
+    takes = takes_of(tables.interactions, users, catalog)
+    in_training, _, _ = periods(split, takes.users, takes.times, where)
+    by_time = split.rule == "time"
+    end = boundaries(split, takes.times, where)[0] if by_time else int(takes.times[in_training].max()) + 1
+    return Interactions(fingerprint, catalog, tuple(users.to_pylist()), takes, in_training, end)

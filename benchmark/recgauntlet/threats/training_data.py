@@ -1,0 +1,249 @@
+"""The threat to training data: its budget, its targets, and the verifier of poison tables.
+
+The verifier imports nothing of the attacks and trusts nothing that they return. A table is legal where
+
+- it is made for this task, data, threat and tier, with the targets of the card;
+- every row has an account, an item of the catalog and a time, and no account has an item twice;
+- no account is a genuine user, of whatever period;
+- there are at most as many accounts, and in each at most as many items, as the budget has;
+- every time lies inside the training period, on a day (UTC) of it on which a genuine user took something (where times
+  are places in each user's order, among the places that occur).
+
+A table only adds rows, so genuine ones cannot be touched by it; `changed_genuine` checks that none is after the rows
+have become training pairs. Tiers are nested: `nesting_fault`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+
+import numpy as np
+
+from recgauntlet.core.card import Tier, TrainingDataThreat
+from recgauntlet.core.dataset import Pairs, TaskData
+from recgauntlet.core.poison import FakeAccounts, Targets
+from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import IntArray
+from recgauntlet.data.interactions import Interactions
+from recgauntlet.data.poison_tables import PoisonTable, rows_hash
+from recgauntlet.data.poisoned import PoisonedData
+
+DAY = 86_400
+"""Seconds."""
+_FIFTHS = {"tail": 0, "middle": 2, "head": 4}
+
+
+@dataclass(frozen=True)
+class PoisonBudget:
+    """A threat to training data at one tier.
+
+    threat
+        The threat as its card has it.
+    tier
+        Which of its three tiers.
+    accounts
+        The most accounts.
+    length
+        The most distinct items of an account.
+    """
+
+    threat: TrainingDataThreat
+    tier: Tier
+    accounts: int
+    length: int
+
+    @classmethod
+    def of(cls, threat: TrainingDataThreat, tier: Tier, genuine: Interactions) -> PoisonBudget:
+        """The budget of `threat` at `tier` among the `genuine` interactions."""
+        share = threat.accounts.at(tier)
+        # 0.03 * 100 is a little below 3
+        accounts = math.floor(share * genuine.training_users + 1e-9)
+        return cls(threat, tier, accounts, genuine.median_profile)
+
+
+def draw_targets(threat: TrainingDataThreat, genuine: Interactions, seed: int) -> Targets:
+    """The targets of a threat, drawn by the track's `sampling_seed`.
+
+    Items that were taken in the training period are ordered by their number of users (of equal ones by their place in
+    the catalog) and cut into fifths; a set is drawn evenly from its fifth.
+    """
+    taken = np.flatnonzero(genuine.popularity)
+    fifths = np.array_split(taken[np.argsort(genuine.popularity[taken], kind="stable")], 5)
+    rng = Randomness(seed, f"poisoning/{threat.id}/targets")
+    sets: dict[str, IntArray] = {}
+    for name in threat.target_sets:
+        fifth = fifths[_FIFTHS[name]]
+        sets[name] = np.sort(rng.child(name).numpy().choice(fifth, min(threat.targets, len(fifth)), replace=False))
+    return Targets(sets)
+
+
+@dataclass(frozen=True)
+class PoisonFault:
+    """Why a poison table is refused: the problem, the row (from 1; None for the whole table) and the column."""
+
+    problem: str
+    row: int | None = None
+    field: str = ""
+
+    @property
+    def place(self) -> str:
+        """ "account, row 3"."""
+        return ", ".join(part for part in (self.field, "" if self.row is None else f"row {self.row}") if part)
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.problem}" if self.place else self.problem
+
+
+@dataclass(frozen=True)
+class PoisonVerifier:
+    """The rules of a threat for one track.
+
+    task, track
+        The track's names.
+    threat
+        The threat as the card has it.
+    genuine
+        The track's genuine interactions.
+    targets
+        As drawn for the card.
+    """
+
+    task: str
+    track: str
+    threat: TrainingDataThreat
+    genuine: Interactions
+    targets: Targets
+
+    def faults(self, table: PoisonTable) -> list[PoisonFault]:
+        """Everything that is wrong with a table, empty where it is legal: first what it was made for, and then nothing
+        else; then row by row; then what concerns all rows."""
+        found = list(self._header_faults(table))
+        if found:
+            return found
+        found = sorted(self._row_faults(table), key=lambda fault: fault.row or 0)
+        found += self._budget_faults(table)
+        if not found and table.header.sha256 != rows_hash(table.rows()):
+            found.append(PoisonFault("the rows are not those that the header was written for", field="header.sha256"))
+        return found
+
+    def accounts(self, table: PoisonTable) -> FakeAccounts:
+        """The accounts of a table without faults, numbered in the order in which they first stand there."""
+        numbers = {account: number for number, account in enumerate(dict.fromkeys(table.accounts))}
+        accounts = np.array([numbers[account] for account in table.accounts], dtype=np.int64)
+        items = np.array([self._items[str(item)] for item in table.items], dtype=np.int64)
+        return FakeAccounts(accounts, items, np.array(table.times, dtype=np.int64))
+
+    @cached_property
+    def _items(self) -> dict[str, int]:
+        return {item: number for number, item in enumerate(self.genuine.catalog.ids)}
+
+    @cached_property
+    def _users(self) -> frozenset[str]:
+        return frozenset(self.genuine.user_ids)
+
+    @cached_property
+    def _days(self) -> frozenset[int]:
+        return frozenset(np.unique(self.genuine.training.times // DAY).tolist())
+
+    def _header_faults(self, table: PoisonTable) -> Iterator[PoisonFault]:
+        header = table.header
+        ids = self.genuine.catalog.ids
+        targets = {name: tuple(ids[item] for item in items.tolist()) for name, items in self.targets.sets.items()}
+        expected = {
+            "task": (header.task, self.task),
+            "track": (header.track, self.track),
+            "data": (header.data, self.genuine.fingerprint),
+            "threat": (header.threat, self.threat.id),
+            "targets": (header.targets, targets),
+        }
+        for name, (there, wanted) in expected.items():
+            if there != wanted:
+                yield PoisonFault(f"is {there}, where {wanted} is expected", field=f"header.{name}")
+
+    def _row_faults(self, table: PoisonTable) -> Iterator[PoisonFault]:
+        seen: set[tuple[object, object]] = set()
+        for row, (account, item, time) in enumerate(table.rows(), start=1):
+            for name, value, fault in (
+                ("account", account, self._account_fault(account)),
+                ("item", item, self._item_fault(item)),
+                ("time", time, self._time_fault(time)),
+            ):
+                if value is None or value != value or value == "":
+                    yield PoisonFault("is missing", row, name)
+                elif fault:
+                    yield PoisonFault(fault, row, name)
+            if (account, item) in seen:
+                yield PoisonFault(f"{account!r} has the item {item!r} twice", row, "item")
+            seen.add((account, item))
+
+    def _account_fault(self, account: object) -> str:
+        if not isinstance(account, str):
+            return f"{account!r} is no text"
+        return f"{account!r} is a genuine user" if account in self._users else ""
+
+    def _item_fault(self, item: object) -> str:
+        return "" if isinstance(item, str) and item in self._items else f"{item!r} is no item of the catalog"
+
+    def _time_fault(self, time: object) -> str:
+        if not isinstance(time, int) or isinstance(time, bool):
+            return f"{time!r} is no whole number of seconds since 1970"
+        first, end = int(self.genuine.training.times.min()), self.genuine.training_end
+        if not first <= time < end:
+            return f"{time} lies outside the training period, which is from {first} until {end} (seconds since 1970)"
+        return "" if time // DAY in self._days else f"{time} lies on a day on which no genuine user took anything"
+
+    def _budget_faults(self, table: PoisonTable) -> Iterator[PoisonFault]:
+        budget = PoisonBudget.of(self.threat, table.header.tier, self.genuine)
+        accounts = list(dict.fromkeys(table.accounts))
+        if len(accounts) > budget.accounts:
+            row = list(table.accounts).index(accounts[budget.accounts]) + 1
+            yield PoisonFault(
+                f"there are {len(accounts)} accounts, {budget.accounts} are allowed ({budget.tier})", row, "account"
+            )
+        for account, length in Counter(table.accounts).items():
+            if length > budget.length:
+                row = [row for row, own in enumerate(table.accounts, start=1) if own == account][budget.length]
+                yield PoisonFault(f"{account!r} has {length} items, {budget.length} are allowed", row, "account")
+
+
+def nesting_fault(smaller: PoisonTable, larger: PoisonTable) -> PoisonFault | None:
+    """Why the table of a tier does not contain that of the tier before, `smaller`, unchanged; None where it does."""
+    accounts = set(smaller.accounts)
+    own = Counter(smaller.rows())
+    there = Counter(row for row in larger.rows() if row[0] in accounts)
+    if own == there:
+        return None
+    ((account, item, _), *_) = (*(own - there), *(there - own))
+    return PoisonFault(
+        f"does not contain the {smaller.header.tier} tier unchanged: the item {item!r} of {account!r}", field="account"
+    )
+
+
+def changed_genuine(clean: TaskData, poisoned: PoisonedData) -> str:
+    """What of the genuine data is not as before, but for the numbers of users; empty where everything is."""
+    data, number = poisoned.data, poisoned.genuine
+    every = np.concatenate([number, poisoned.fakes])
+    if len(np.unique(every)) != len(every) or data.user_count != len(every):
+        return "two users have one number"
+    kept = ~np.isin(data.train.users, poisoned.fakes)
+    parts: Sequence[tuple[str, Pairs, Pairs]] = (
+        ("training", clean.train, data.train.select(np.flatnonzero(kept))),
+        ("validation", clean.valid, data.valid),
+        ("test", clean.test, data.test),
+    )
+    for name, before, after in parts:
+        before = replace(before, users=number[before.users])
+        if not all(np.array_equal(getattr(before, f.name), getattr(after, f.name)) for f in fields(Pairs)):
+            return f"genuine {name} pairs changed"
+    shown, shown_after = clean.impressions, data.impressions
+    same = all(
+        np.array_equal(getattr(shown, name), getattr(shown_after, name))
+        for name in ("histories", "items", "labels", "offsets")
+    )
+    if not same or not np.array_equal(number[shown.users], shown_after.users):
+        return "genuine test impressions changed"
+    return "" if data.catalog is clean.catalog else "the catalog changed"

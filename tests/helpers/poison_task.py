@@ -1,0 +1,44 @@
+"""The tiny task with a threat to its training data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tiny_task
+
+from recgauntlet.attacks.poisoning.profiles import RandomProfiles as RandomProfiles
+from recgauntlet.attacks.poisoning.tables import PoisonStore, threat_of
+from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.task import SourceOptions
+from recgauntlet.data.custom import find_task_or_card
+from recgauntlet.data.interactions import load_interactions
+from recgauntlet.data.prepare import prepare
+
+POISONING = """
+[[poisoning]]
+id = "brushing"
+surface = "training-data"
+goal = "promote"
+active = false
+ranked = false
+accounts = { low = 0.05, medium = 0.1, high = 0.2 }
+target_sets = ["tail", "head"]
+targets = 2
+source = "ours"
+"""
+
+
+def write_task(folder: Path) -> Path:
+    """The card and its tables in `folder`; the card's path. Of 60 readers 3, 6 and 12 may be added."""
+    card = tiny_task.write_task(folder)
+    card.write_text(card.read_text(encoding="utf-8") + POISONING, encoding="utf-8")
+    return card
+
+
+def make_store(folder: Path) -> tuple[PoisonStore, TaskData]:
+    """The tiny task's store of poison tables, and its prepared data."""
+    task = find_task_or_card(str(write_task(folder)))
+    source = SourceOptions(directory=None, cache=folder / "cache", offline=True)
+    genuine = load_interactions(task, "standard", source)
+    store = PoisonStore(task.card, "standard", threat_of(task.card), genuine, source.cache)
+    return store, prepare(task, "standard", source)
