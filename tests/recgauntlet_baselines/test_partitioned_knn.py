@@ -12,7 +12,7 @@ from recgauntlet.core.batch import Users
 from recgauntlet.core.dataset import Pairs, TrainingPeriod
 from recgauntlet.core.recommender import Origin
 from recgauntlet.core.types import PAD, IntArray
-from recgauntlet_baselines.defenses._profiles import profiles
+from recgauntlet_baselines._profiles import profiles
 from recgauntlet_baselines.models.partitioned_knn import PartitionedKNN, certified, groups_of
 
 GROUPS = 60

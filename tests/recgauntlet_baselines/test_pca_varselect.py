@@ -9,7 +9,7 @@ from scipy import sparse
 from scipy.special import rel_entr
 
 from recgauntlet.core.dataset import Pairs
-from recgauntlet_baselines.defenses._profiles import profiles
+from recgauntlet_baselines._profiles import profiles
 from recgauntlet_baselines.defenses.pca_varselect import PCAVarSelect, distances, most_shared
 
 

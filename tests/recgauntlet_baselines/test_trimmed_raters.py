@@ -9,7 +9,7 @@ from scipy import sparse
 
 from recgauntlet.core.dataset import Pairs
 from recgauntlet.core.types import PAD
-from recgauntlet_baselines.defenses._profiles import profiles
+from recgauntlet_baselines._profiles import profiles
 from recgauntlet_baselines.defenses.trimmed_raters import TrimmedRaters, agreements
 
 

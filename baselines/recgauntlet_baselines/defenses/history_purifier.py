@@ -18,7 +18,7 @@ from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.core.types import PAD
 from recgauntlet.training.defense import Defense
-from recgauntlet_baselines.defenses._profiles import profiles
+from recgauntlet_baselines._profiles import profiles
 from recgauntlet_baselines.defenses._wrapper import Wrapped
 from recgauntlet_baselines.defenses.median_user import packed
 

@@ -16,7 +16,7 @@ from recgauntlet.core.dataset import Pairs
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.training.defense import Defense
-from recgauntlet_baselines.defenses._profiles import profiles, size, without_users
+from recgauntlet_baselines._profiles import profiles, size, without_users
 
 SPARE = 5
 """Leading components beyond the number wanted, because some may be carried by few users."""

@@ -13,7 +13,7 @@ from recgauntlet.core.dataset import Pairs
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.training.defense import Defense
-from recgauntlet_baselines.defenses._profiles import profiles, size, without_users
+from recgauntlet_baselines._profiles import profiles, size, without_users
 
 _BLOCK = 512
 

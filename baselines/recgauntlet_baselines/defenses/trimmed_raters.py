@@ -14,7 +14,7 @@ from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.core.types import PAD, BoolArray
 from recgauntlet.training.defense import Defense
-from recgauntlet_baselines.defenses._profiles import profiles, size
+from recgauntlet_baselines._profiles import profiles, size
 
 BLOCK = 512
 """Users at a time."""

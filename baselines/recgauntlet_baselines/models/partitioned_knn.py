@@ -19,7 +19,7 @@ from recgauntlet.core.recommender import Recommender, TrainingRecipe
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.core.types import PAD, Surface
-from recgauntlet_baselines.defenses._profiles import profiles, size
+from recgauntlet_baselines._profiles import profiles, size
 from recgauntlet_baselines.models._collaborative import over_root
 from recgauntlet_baselines.models._layers import WordTokenizer
 

@@ -1,4 +1,4 @@
-"""What training users took, as a matrix: what defenses look at that judge users, and drop some."""
+"""What training users took, as a matrix: what looks at users as profiles works on it."""
 
 from __future__ import annotations
 
