@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import tiny_task
@@ -35,9 +36,22 @@ def write_task(folder: Path) -> Path:
     return card
 
 
-def make_store(folder: Path) -> tuple[PoisonStore, TaskData]:
+def write_ordered_task(folder: Path) -> Path:
+    """The same without a clock: each reader's books in their order, split for each reader alone."""
+    card = write_task(folder)
+    text = card.read_text(encoding="utf-8")
+    card.write_text(text.replace("split = { ", 'split = { rule = "per-user", '), encoding="utf-8")
+    header, *rows = (folder / "interactions.csv").read_text(encoding="utf-8").splitlines()
+    by_time = sorted((row.split(",") for row in rows), key=lambda row: (row[0], int(row[2])))
+    places = [f"{user},{item},{number % tiny_task.TAKES}" for number, (user, item, _) in enumerate(by_time)]
+    content = "\n".join([header.replace("time", "position"), *places, ""])
+    (folder / "interactions.csv").write_text(content, encoding="utf-8")
+    return card
+
+
+def make_store(folder: Path, write: Callable[[Path], Path] = write_task) -> tuple[PoisonStore, TaskData]:
     """The tiny task's store of poison tables, and its prepared data."""
-    task = find_task_or_card(str(write_task(folder)))
+    task = find_task_or_card(str(write(folder)))
     source = SourceOptions(directory=None, cache=folder / "cache", offline=True)
     genuine = load_interactions(task, "standard", source)
     store = PoisonStore(task.card, "standard", threat_of(task.card), genuine, source.cache)

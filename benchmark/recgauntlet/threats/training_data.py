@@ -193,7 +193,7 @@ class PoisonVerifier:
             return f"{time!r} is no whole number of seconds since 1970"
         first, end = int(self.genuine.training.times.min()), self.genuine.training_end
         if not first <= time < end:
-            return f"{time} lies outside the training period, which is from {first} until {end} (seconds since 1970)"
+            return f"{time} lies outside the training period, which is from {first} until {end}"
         return "" if time // DAY in self._days else f"{time} lies on a day on which no genuine user took anything"
 
     def _budget_faults(self, table: PoisonTable) -> Iterator[PoisonFault]:

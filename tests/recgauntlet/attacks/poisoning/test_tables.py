@@ -7,16 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from poison_task import make_store
+from poison_task import make_store, write_ordered_task
 
 from recgauntlet.attacks.poisoning.base import PoisoningKnowledge
 from recgauntlet.attacks.poisoning.profiles import Bandwagon, RandomProfiles
+from recgauntlet.attacks.poisoning.suite import poisoning_attacks
 from recgauntlet.attacks.poisoning.tables import PoisonStore, threat_of
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.poison import FakeAccounts, Targets
 from recgauntlet.core.rng import Randomness
-from recgauntlet.data.poison_tables import read_table, write_table
-from recgauntlet.threats.training_data import PoisonBudget
+from recgauntlet.data.poison_tables import PoisonTable, named_rows, read_table, write_table
+from recgauntlet.data.poisoned import with_accounts
+from recgauntlet.threats.training_data import PoisonBudget, changed_genuine
 
 
 @pytest.fixture
@@ -104,6 +106,25 @@ def test_a_damaged_table_is_refused(store: PoisonStore) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DataError, match="no Parquet file, or a damaged one"):
         store.tables(RandomProfiles())
+
+
+def test_where_there_is_no_clock_times_are_places_that_occur_in_training(tmp_path: Path) -> None:
+    store, data = make_store(tmp_path, write_ordered_task)
+    genuine = store.genuine
+    assert genuine.training.times.max() + 1 == genuine.training_end < genuine.takes.times.max()
+    for attack in poisoning_attacks():
+        for made in store.tables(attack).values():
+            assert made.faults == ()
+            assert 0 <= made.accounts.times.min() <= made.accounts.times.max() < genuine.training_end
+    accounts = store.tables(RandomProfiles())["high"].accounts
+    poisoned = with_accounts(data, genuine, accounts, store.card.track("standard"))
+    assert changed_genuine(data, poisoned) == ""
+    assert len(poisoned.data.train) > len(data.train)
+    late = replace(accounts, times=accounts.times + genuine.training_end)
+    header = store.tables(RandomProfiles())["high"].table.header
+    rows = named_rows(late, genuine.catalog)
+    table = PoisonTable(header, *([row[place] for row in rows] for place in range(3)))
+    assert "outside the training period" in store.verifier.faults(table)[0].problem
 
 
 def test_a_card_without_a_threat_to_training_data_is_refused(store: PoisonStore) -> None:
