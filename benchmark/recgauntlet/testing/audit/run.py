@@ -31,7 +31,7 @@ from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.registry import threat_model
 from recgauntlet.training.build import open_cell, train_cell
 
-EXAMPLES = 60
+EXAMPLES = 100
 MARGIN = 0.02
 """By how much the robust accuracy of a fake may exceed that of the model inside before it must be flagged."""
 
