@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -102,6 +103,18 @@ class UserState:
     def detach(self) -> UserState:
         """The same state outside the graph."""
         return UserState(tuple(tensor.detach() for tensor in self.tensors))
+
+    def joined(self, *others: Self) -> UserState:
+        """These users and then those of `others`."""
+        return UserState(tuple(torch.cat(parts) for parts in zip(*(s.tensors for s in (self, *others)), strict=True)))
+
+    def folded(self, size: int) -> UserState:
+        """The states of `U / size` groups of users that follow each other, each tensor `[U / size, size, ...]`."""
+        return UserState(tuple(tensor.view(-1, size, *tensor.shape[1:]) for tensor in self.tensors))
+
+    def unfolded(self) -> UserState:
+        """The states of users one by one, of those that `folded` put into groups."""
+        return UserState(tuple(tensor.flatten(0, 1) for tensor in self.tensors))
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,10 @@ class DeviceError(RecGauntletError):
     """A device that was asked for and is not there."""
 
 
+class ModelProcessError(RecGauntletError):
+    """The process that runs a plugin's model ended, or answered with something else than what it was asked for."""
+
+
 class OutputError(RecGauntletError):
     """A place that cannot be written to."""
 

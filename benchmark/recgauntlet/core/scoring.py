@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -28,13 +30,18 @@ def score_batch(model: Recommender, batch: Batch) -> Tensor:
         embedded = model.embed(candidates)
         embedded = embedded + fit(batch.delta, embedded.shape[1])
     scores = model.score(state.select(batch.rows), candidates, embedded)
-    if scores.shape != (len(batch),):
+    check_shape(scores.shape, len(batch))
+    return scores.float()
+
+
+def check_shape(shape: Sequence[int], count: int) -> None:
+    """PluginError where scores of `count` candidates have another shape than `[count]`."""
+    if tuple(shape) != (count,):
         raise PluginError(
-            f"the model's scores have shape {tuple(scores.shape)} where {(len(batch),)} is expected",
+            f"the model's scores have shape {tuple(shape)} where {(count,)} is expected",
             field="score",
             remedy="return one logit a candidate",
         )
-    return scores.float()
 
 
 def fit(tensor: Tensor, width: int) -> Tensor:
@@ -43,3 +50,26 @@ def fit(tensor: Tensor, width: int) -> Tensor:
         return tensor[:, :width]
     shape = (tensor.shape[0], width - tensor.shape[1], *tensor.shape[2:])
     return torch.cat([tensor, tensor.new_zeros(shape)], dim=1)
+
+
+@contextmanager
+def autograd_calls() -> Iterator[list[str]]:
+    """The calls of autograd while the context is open."""
+    calls: list[str] = []
+    autograd: Any = torch.autograd
+    originals = {name: getattr(autograd, name) for name in ("grad", "backward")}
+
+    def counted(name: str) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            calls.append(name)
+            return originals[name](*args, **options)
+
+        return call
+
+    try:
+        for name in originals:
+            setattr(autograd, name, counted(name))
+        yield calls
+    finally:
+        for name, original in originals.items():
+            setattr(autograd, name, original)

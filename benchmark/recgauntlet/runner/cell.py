@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Protocol
 
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.dataset import TaskData
@@ -21,6 +21,7 @@ from recgauntlet.evaluation.gauntlet import run_gauntlet
 from recgauntlet.records.io import write_record
 from recgauntlet.records.schema import Failure, RunRecord
 from recgauntlet.runner.record import Header, Machine, cost_of, make_record, twin_directory
+from recgauntlet.runner.remote.client import RemoteFault
 from recgauntlet.training.build import (
     OpenCell,
     belongs,
@@ -37,11 +38,63 @@ TRAINING_SHARE = 0.6
 """Of a cell's progress, roughly."""
 
 
-class Trained(NamedTuple):
-    """A model with its trained weights, and what the checkpoint states about them."""
+class Models(Protocol):
+    """The models of a cell, wherever they are: the trained one, and its undefended twin."""
 
-    model: Recommender
-    info: CheckpointInfo
+    def saved(self, cell: OpenCell, data: TaskData, machine: Machine) -> CheckpointInfo | None:
+        """Load the cell's checkpoint; what it states, None where there is no checkpoint of this training."""
+        ...
+
+    def twin(
+        self, cell: OpenCell, data: TaskData, machine: Machine, progress: Progress
+    ) -> tuple[Recommender | None, CheckpointInfo | None]:
+        """The undefended twin; None for an undefended cell."""
+        ...
+
+    def served(self, cell: OpenCell, data: TaskData, machine: Machine) -> Recommender:
+        """What the cell's defense makes of the trained model for inference."""
+        ...
+
+    def weights(self) -> str:
+        """The hash of the trained weights."""
+        ...
+
+
+class ModelsHere:
+    """Models in this process."""
+
+    def __init__(self, model: Recommender | None = None) -> None:
+        self._model = model
+
+    def saved(self, cell: OpenCell, data: TaskData, machine: Machine) -> CheckpointInfo | None:
+        path = cell.spec.checkpoint_path
+        if not path.exists():
+            return None
+        info = read_info(path)
+        model = untrained(cell, data, machine.device)
+        if info.recipe != asdict(model.recipe) or info.precision != machine.precision or not belongs(info, cell, data):
+            return None
+        load_weights(model, path)
+        self._model = model.eval()
+        return info
+
+    def twin(
+        self, cell: OpenCell, data: TaskData, machine: Machine, progress: Progress
+    ) -> tuple[Recommender | None, CheckpointInfo | None]:
+        if cell.spec.is_twin:
+            return None, None
+        return find_twin(cell, data, machine.device, machine.precision, progress)
+
+    def served(self, cell: OpenCell, data: TaskData, machine: Machine) -> Recommender:
+        return cell.defense_object.wrap(self._trained)
+
+    def weights(self) -> str:
+        return weights_hash(self._trained)
+
+    @property
+    def _trained(self) -> Recommender:
+        assert self._model is not None
+        return self._model
 
 
 class StepError(Exception):
@@ -66,7 +119,7 @@ def run_cell(spec: CellSpec, progress: Progress = lambda what, share: None) -> R
         Where the spec names something wrong.
     """
     cell = open_cell(spec)
-    record = _evaluate(cell, Machine.of(spec, cell.model), spec.record_path, progress, trains=True)
+    record = _evaluate(cell, ModelsHere(), Machine.of(spec, cell.model), spec.record_path, progress, trains=True)
     assert record is not None  # it trains where there are no weights
     return record
 
@@ -81,25 +134,32 @@ def train_apart(cell: OpenCell, data: TaskData, started: str, weights: Path, rec
         write_record(make_record(Header.of(cell, machine), data, failure=error.failure), record)
 
 
-def evaluate_apart(cell: OpenCell, started: str, record: Path, progress: Progress) -> bool:
+def evaluate_apart(cell: OpenCell, models: Models, started: str, record: Path, progress: Progress) -> bool:
     """The second half of `run_cell`: attack the weights at the cell's place and write the record to `record`; false
     where there are no weights of this cell."""
     machine = Machine.of(cell.spec, cell.model, started)
-    return _evaluate(cell, machine, record, progress, trains=False) is not None
+    return _evaluate(cell, models, machine, record, progress, trains=False) is not None
 
 
-def _evaluate(cell: OpenCell, machine: Machine, path: Path, progress: Progress, *, trains: bool) -> RunRecord | None:
+def _evaluate(
+    cell: OpenCell, models: Models, machine: Machine, path: Path, progress: Progress, *, trains: bool
+) -> RunRecord | None:
     """Attack a cell's weights and write its record to `path`; None where it has none and may not train."""
     spec, data = cell.spec, None
     try:
         with _step("data"):
             progress("reading data", 0.0)
             data = prepare(cell.task, spec.track, spec.source)
-        trained = saved_weights(cell, data, machine) if may_reuse(spec) or not trains else None
-        if trained is None and not trains:
+        info = None
+        if may_reuse(spec) or not trains:
+            with _step("training"):
+                info = models.saved(cell, data, machine)
+        if info is None and not trains:
             return None
-        trained = trained or train_and_save(cell, data, machine, spec.checkpoint_path, progress)
-        record = attack_cell(cell, data, trained, machine, progress)
+        if info is None:
+            model, info = train_and_save(cell, data, machine, spec.checkpoint_path, progress)
+            models = ModelsHere(model)
+        record = attack_cell(cell, data, models, info, machine, progress)
     except StepError as error:
         record = make_record(Header.of(cell, machine), data, failure=error.failure)
     write_record(record, path)
@@ -108,28 +168,31 @@ def _evaluate(cell: OpenCell, machine: Machine, path: Path, progress: Progress, 
     return record
 
 
-def train_and_save(cell: OpenCell, data: TaskData, machine: Machine, weights: Path, progress: Progress) -> Trained:
-    """Train the cell's model under its defense and write its weights to `weights`."""
+def train_and_save(
+    cell: OpenCell, data: TaskData, machine: Machine, weights: Path, progress: Progress
+) -> tuple[Recommender, CheckpointInfo]:
+    """Train the cell's model under its defense and write its weights to `weights`; the model, and what the checkpoint
+    states about it."""
     with _step("training"):
         part = _part(progress, 0.0, TRAINING_SHARE)
         model, outcome = train_cell(cell, data, machine.device, machine.precision, part)
         info = checkpoint_info(cell, outcome, data, model.recipe, machine.environment)
         save_checkpoint(model, info, weights)
-        return Trained(model, info)
+        return model, info
 
 
-def attack_cell(cell: OpenCell, data: TaskData, trained: Trained, machine: Machine, progress: Progress) -> RunRecord:
+def attack_cell(
+    cell: OpenCell, data: TaskData, models: Models, info: CheckpointInfo, machine: Machine, progress: Progress
+) -> RunRecord:
     """Send the trained model through the gauntlet; the cell's record."""
-    spec, model, info = cell.spec, trained.model, trained.info
+    spec = cell.spec
     with _step("twin"):
         part = _part(progress, TRAINING_SHARE, TRAINING_SHARE)
-        twin, twin_info = (
-            (None, None) if spec.is_twin else find_twin(cell, data, machine.device, machine.precision, part)
-        )
+        twin, twin_info = models.twin(cell, data, machine, part)
     with _step("serving"):
-        served = cell.defense_object.wrap(model)
+        served = models.served(cell, data, machine)
     with _step("evaluation"):
-        weights = weights_hash(model)
+        weights = models.weights()
         result = run_gauntlet(
             served,
             cell.task.card,
@@ -144,20 +207,6 @@ def attack_cell(cell: OpenCell, data: TaskData, trained: Trained, machine: Machi
         cost = cost_of(info, served, result.trial, machine.device, twin_info)
         header = Header.of(cell, machine, info)
         return make_record(header, data, result=result, weights=weights, info=info, cost=cost)
-
-
-def saved_weights(cell: OpenCell, data: TaskData, machine: Machine) -> Trained | None:
-    """The trained model as the cell's checkpoint has it; None where there is no checkpoint of this training."""
-    path = cell.spec.checkpoint_path
-    with _step("training"):
-        if not path.exists():
-            return None
-        info = read_info(path)
-        model = untrained(cell, data, machine.device)
-        if info.recipe != asdict(model.recipe) or info.precision != machine.precision or not belongs(info, cell, data):
-            return None
-        load_weights(model, path)
-        return Trained(model.eval(), info)
 
 
 def may_reuse(spec: CellSpec) -> bool:
@@ -196,6 +245,8 @@ def _message(error: Exception) -> str:
     if isinstance(error, RecGauntletError):
         where = error.where and Path(error.where).name
         return str(type(error)(error.problem, where=where, field=error.field, remedy=error.remedy))
+    if isinstance(error, RemoteFault):  # names the places in the other process
+        return str(error)
     frames = traceback.extract_tb(error.__traceback__)[-3:]
     places = " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
     return f"{type(error).__name__}: {error} (at {places})"

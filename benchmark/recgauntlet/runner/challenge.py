@@ -25,13 +25,13 @@ from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, Del
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.references import PluginRef
 from recgauntlet.records.schema import AttackEffort, Evidence, RunRecord, ThreatOutcome
+from recgauntlet.runner.remote.host import Host
 from recgauntlet.runner.trained import Loaded, Setup, load_cell
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.victim import Victim
 from recgauntlet.training.build import merged_options
-from recgauntlet.training.checkpoint import weights_hash
 from recgauntlet.training.device import describe, now
 
 Examples = Literal["standing", "right"]
@@ -45,15 +45,18 @@ class OpenChallenge(NamedTuple):
     device: torch.device
 
 
-def open_challenged(cell: Challenged, checkpoint: Path, setup: Setup, progress: Progress) -> OpenChallenge:
-    """Load the weights `checkpoint` and the data, and score the test examples.
+def open_challenged(
+    cell: Challenged, checkpoint: Path, setup: Setup, progress: Progress, host: Host | None = None
+) -> OpenChallenge:
+    """Load the weights `checkpoint` and the data, and score the test examples; code of plugins that this needs runs in
+    the processes of `host` (None: here).
 
     Raises
     ------
     RecordError
         Where weights, defense, task or data are not those of `cell`.
     """
-    loaded = load_cell(checkpoint, setup, progress=progress)
+    loaded = load_cell(checkpoint, setup, host=host, progress=progress)
     _check_belongs(loaded, cell, checkpoint)
     loaded.served.eval().requires_grad_(False)
     card = loaded.cell.task.card
@@ -66,7 +69,7 @@ def _check_belongs(loaded: Loaded, cell: Challenged, checkpoint: Path) -> None:
     defense = (loaded.info.defense, loaded.cell.defense_object.hyperparameters())
     own = "give the record's own weights with --checkpoint"
     for field, expected, found, remedy in (
-        ("weights_sha256", cell.weights_sha256, weights_hash(loaded.model), own),
+        ("weights_sha256", cell.weights_sha256, loaded.weights, own),
         ("defense", (cell.defense.name, cell.defense.hyperparameters), defense, own),
         ("task.fingerprint", cell.task.fingerprint, card.fingerprint(track), "install the task in that version"),
         ("task.data_fingerprint", cell.task.data_fingerprint, loaded.data.fingerprint, "fetch the data that it names"),

@@ -27,6 +27,17 @@ class ErrorReport(BaseModel):
     field: str | None
     remedy: str
 
+    @classmethod
+    def of(cls, error: RecGauntletError) -> ErrorReport:
+        """The fields of `error`, cut to a message's length."""
+        return cls(
+            kind=type(error).__name__,
+            problem=error.problem[:4096],
+            where=error.where,
+            field=error.field,
+            remedy=error.remedy[:4096],
+        )
+
     def error(self) -> RecGauntletError:
         """The error; a plain RecGauntletError where the kind is unknown."""
         kind = getattr(errors, self.kind, None)
@@ -64,14 +75,7 @@ def send(pipe: Connection, **fields: Any) -> None:
 
 def send_error(pipe: Connection, error: RecGauntletError) -> None:
     """Report to the parent process what stopped this one."""
-    report = ErrorReport(
-        kind=type(error).__name__,
-        problem=error.problem[:4096],
-        where=error.where,
-        field=error.field,
-        remedy=error.remedy[:4096],
-    )
-    send(pipe, error=report.model_dump())
+    send(pipe, error=ErrorReport.of(error).model_dump())
 
 
 def receive(pipe: Connection) -> Message | None:

@@ -132,17 +132,17 @@ def watch(
 
 
 def spawn(
-    function: Callable[[Any, Connection], None], argument: object, box: Sequence[str] = ()
+    function: Callable[[Any, Connection], None], argument: object, box: Sequence[str] = (), *, duplex: bool = False
 ) -> tuple[Any, Connection]:
-    """A process that calls `function` with `argument` and a pipe to write to, and the pipe's other end. Start it inside
-    `importable`. With `box`, a `bubblewrap.command`, it runs behind that."""
+    """A process that calls `function` with `argument` and a pipe to write to (where it is `duplex`, to read from too),
+    and the pipe's other end. Start it inside `importable`. With `box`, a `bubblewrap.command`, it runs behind that."""
     if box:
-        mine, theirs = multiprocessing.Pipe(duplex=False)
+        mine, theirs = multiprocessing.Pipe(duplex=duplex)
         boxed = Boxed(list(box), function, argument, theirs)  # pyright: ignore[reportArgumentType]
         theirs.close()
         return boxed, mine  # pyright: ignore[reportReturnType]
     context = start_method(["recgauntlet.runner.worker", "recgauntlet_baselines", "transformers"])
-    mine, theirs = context.Pipe(duplex=False)
+    mine, theirs = context.Pipe(duplex=duplex)
     process = context.Process(target=_supervised, args=(function, argument, theirs), daemon=True)
     process.start()
     theirs.close()

@@ -17,7 +17,7 @@ from recgauntlet.evaluation.setup import Trial, attackable, is_right
 from recgauntlet.records.best_known import BestKnown, Challenge
 from recgauntlet.records.schema import Evidence
 from recgauntlet.runner.challenge import OpenChallenge, open_challenged
-from recgauntlet.runner.trained import Setup
+from recgauntlet.runner.trained import Setup, host_of
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.embedding_scale import EmbeddingScale
 from recgauntlet.threats.knowledge import AttackerKnowledge
@@ -52,25 +52,27 @@ def recheck(
     tolerance: float = TOLERANCE,
     progress: Progress = lambda what, share: None,
 ) -> Checked:
-    """Rebuild every perturbed input from the evidence alone, beside the data, verify it and score it.
+    """Rebuild every perturbed input from the evidence alone, beside the data, verify it and score it. Code of plugins
+    runs in processes of its own.
 
     Raises
     ------
     RecordError
         Where the weights or the data are not those that the file speaks of. Entries that do not check out are returned.
     """
-    opened = open_challenged(found.challenged, checkpoint, setup, progress)
-    trial = opened.trial
     mismatches: list[Mismatch] = []
-    for number, outcome in enumerate(found.outcomes):
-        progress(f"{outcome.threat}, {outcome.tier}", number / len(found.outcomes))
-        entries = found.evidence_of(outcome)
-        if entries:
-            _check_fits(outcome, opened, checkpoint)
-            budget = Budget.of(opened.threats[outcome.threat], outcome.tier)
-            reasons = _reasons(trial, budget, outcome, entries, tolerance)
-            pairs = zip(entries, reasons, strict=True)
-            mismatches += [Mismatch(e.example, e.threat, e.tier, reason) for e, reason in pairs if reason]
+    with host_of(checkpoint, setup) as host:
+        opened = open_challenged(found.challenged, checkpoint, setup, progress, host)
+        trial = opened.trial
+        for number, outcome in enumerate(found.outcomes):
+            progress(f"{outcome.threat}, {outcome.tier}", number / len(found.outcomes))
+            entries = found.evidence_of(outcome)
+            if entries:
+                _check_fits(outcome, opened, checkpoint)
+                budget = Budget.of(opened.threats[outcome.threat], outcome.tier)
+                reasons = _reasons(trial, budget, outcome, entries, tolerance)
+                pairs = zip(entries, reasons, strict=True)
+                mismatches += [Mismatch(e.example, e.threat, e.tier, reason) for e, reason in pairs if reason]
     progress("done", 1.0)
     return Checked(len(found.evidence), tuple(mismatches))
 

@@ -29,6 +29,7 @@ from recgauntlet.runner.cell import may_reuse
 from recgauntlet.runner.messages import Pair
 from recgauntlet.runner.processes import Child, Watcher, watch
 from recgauntlet.runner.record import record_dead_cell
+from recgauntlet.runner.remote.cell import is_remote
 from recgauntlet.runner.sandbox import bubblewrap
 from recgauntlet.runner.sandbox.bubblewrap import Sandbox
 from recgauntlet.runner.sandbox.limits import Allowance
@@ -47,9 +48,10 @@ def run_sweep(
 ) -> tuple[RunRecord, ...]:
     """Run `cells`, at most `workers` at a time, twins before what needs them; the records in order of finishing.
 
-    A cell is trained in one process, which never sees test data, and evaluated in another. Both are `guarded`: they
-    write nowhere but in the cell's own directory, start no process, open no connection, and are ended where they take
-    more than `allowance` (None: the machine's share). `sandbox` says whether bubblewrap stands around their fence.
+    A cell is trained in one process, which never sees test data, and evaluated in another; code of plugins that this
+    needs runs in further ones (`recgauntlet.runner.remote`). All are `guarded`: they write nowhere but in the cell's
+    own directory, start no process, open no connection, and are ended where they take more than `allowance` (None: the
+    machine's share). `sandbox` says whether bubblewrap stands around the fence.
 
     Raises
     ------
@@ -67,7 +69,8 @@ def run_sweep(
     began: dict[CellSpec, float] = {}
 
     def process_of(job: CellJob) -> Child[CellJob]:
-        box = bubblewrap.command(job.fence.writable) if boxed else ()
+        job = replace(job, boxed=boxed, is_remote=job.phase == "evaluation" and is_remote(job.spec))
+        box = bubblewrap.command(job.fence.writable) if boxed and not job.is_remote else ()
         return Child(work, job, job.spec.title, allowance, box)
 
     def start(running: list[Child[CellJob]]) -> Child[CellJob] | None:
@@ -83,7 +86,7 @@ def run_sweep(
             try:
                 key = (spec.task, spec.track, spec.source)
                 prepared[key] = prepared.get(key) or _make_ready(spec)
-                _clean(spec)
+                _clean(spec, keeps_journal=True)
                 phase: Phase = "evaluation" if may_reuse(spec) else "training"
                 return process_of(CellJob(spec, phase, prepared[key], now(), guarded))
             except OutputError:
@@ -116,14 +119,14 @@ def _make_ready(spec: CellSpec) -> Path:
     return prepare.ready(task, spec.track, spec.source)
 
 
-def _clean(spec: CellSpec) -> None:
-    """Make the cell's own directory, with nothing of an earlier run in it but its journal."""
+def _clean(spec: CellSpec, *, keeps_journal: bool) -> None:
+    """Make the cell's own directory, with nothing in it but the journal of an evaluation, where that is kept."""
     with _written(spec.out):
         spec.workplace.mkdir(parents=True, exist_ok=True)
         for path in spec.workplace.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
-            elif path != spec.journal_path:
+            elif path != spec.journal_path or path.is_symlink() or not keeps_journal:
                 path.unlink()
 
 
@@ -143,6 +146,7 @@ def _outcome(child: Child[CellJob]) -> CellJob | RunRecord:
             return _collected(job, child.opened)
         if job.phase == "training" and job.weights.is_file() and not job.weights.is_symlink():
             _move(job.weights, spec.checkpoint_path)
+            _clean(spec, keeps_journal=False)  # one that is there now was written by code of a plugin
             return replace(job, phase="evaluation", trained=True)
     kind, message = child.fault()
     stage = job.phase if child.stopped else "process"
@@ -159,6 +163,9 @@ def _collected(job: CellJob, opened: Pair) -> RunRecord:
     found = (record.task.id, record.task.track, record.model.name, record.defense.name, record.seed, record.suite)
     if found != (spec.task_id, spec.track, spec.model, spec.defense, spec.seed, suite_ref()):
         failure = Failure(kind="RecordError", message="it recorded another cell", stage="process")
+        return _failed(spec, failure, opened)
+    if job.phase == "training" and record.status == "ok":
+        failure = Failure(kind="RecordError", message="training recorded an evaluation", stage="process")
         return _failed(spec, failure, opened)
     _move(job.record, spec.record_path)
     if record.status == "ok":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,11 +19,14 @@ from recgauntlet.core.task import SourceOptions
 from recgauntlet.core.types import Progress, Scalar
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import prepare
+from recgauntlet.data.prepare import ready as prepared_track
 from recgauntlet.evaluation.gauntlet import run_gauntlet
 from recgauntlet.records.references import PluginRef
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.record import Header, Machine, make_record, twin_directory
-from recgauntlet.training.build import OpenCell, open_cell, untrained
+from recgauntlet.runner.remote.cell import open_remote
+from recgauntlet.runner.remote.host import WORKS, Host, HostJob
+from recgauntlet.training.build import OpenCell, needs_plugins, open_cell, untrained
 from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_info, weights_hash
 from recgauntlet.training.device import choose_device, describe, now
 
@@ -68,10 +73,10 @@ class Loaded:
     info: CheckpointInfo
     cell: OpenCell
     data: TaskData
-    model: Recommender
-    """The model with the trained weights."""
+    weights: str
+    """The hash of the trained weights."""
     served: Recommender
-    """What the cell's defense makes of it for inference."""
+    """What the cell's defense makes of the model with these weights for inference."""
     machine: Machine
 
 
@@ -180,11 +185,12 @@ def attack_checkpoint(path: Path, setup: Setup, twin: Path | None = None, *, pro
         progress=progress,
     )
     header = Header.of(cell, machine, loaded.info)
-    return make_record(header, data, result=result, weights=weights_hash(loaded.model))
+    return make_record(header, data, result=result, weights=loaded.weights)
 
 
-def load_cell(path: Path, setup: Setup, *, progress: Progress = _ignore) -> Loaded:
-    """Open the checkpoint `path` with the data of its task, or of `setup.task` where it is named.
+def load_cell(path: Path, setup: Setup, *, host: Host | None = None, progress: Progress = _ignore) -> Loaded:
+    """Open the checkpoint `path` with the data of its task, or of `setup.task` where it is named; code of plugins runs
+    in the processes of `host` (None: here).
 
     Raises
     ------
@@ -192,7 +198,9 @@ def load_cell(path: Path, setup: Setup, *, progress: Progress = _ignore) -> Load
         Where the checkpoint cannot be read, or was trained on other data than its task has now.
     """
     info = read_info(path)
-    cell = open_cell(setup.spec_of(info, path))
+    spec = setup.spec_of(info, path)
+    remote = open_remote(spec, find_task_or_card(spec.task), host, path) if host is not None else None
+    cell = remote[0] if remote else open_cell(spec)
     machine = replace(Machine.of(cell.spec, cell.model), precision="fp32")
     progress("reading data", 0.0)
     data = prepare(cell.task, info.track, cell.spec.source)
@@ -203,9 +211,38 @@ def load_cell(path: Path, setup: Setup, *, progress: Progress = _ignore) -> Load
             field="data_fingerprint",
             remedy="name a task with --task to attack it there all the same, or train it again",
         )
+    if remote:
+        return Loaded(info, cell, data, remote[1].weights(), remote[1].loaded(data, machine), machine)
     model = untrained(cell, data, machine.device)
     load_weights(model, path)
-    return Loaded(info, cell, data, model, cell.defense_object.wrap(model), machine)
+    return Loaded(info, cell, data, weights_hash(model), cell.defense_object.wrap(model), machine)
+
+
+@contextmanager
+def host_of(path: Path, setup: Setup) -> Iterator[Host | None]:
+    """A host for the models of the checkpoint `path`, where attacking it needs code of plugins; None where not.
+
+    Raises
+    ------
+    RecordError, CardError, DataError
+        Where the checkpoint, or the data of its task, cannot be read.
+    """
+    info = read_info(path)
+    spec = setup.spec_of(info, path)
+    if not (WORKS and needs_plugins(spec, info)):
+        yield None
+        return
+    ready = prepared_track(find_task_or_card(spec.task), spec.track, spec.source)
+    with tempfile.TemporaryDirectory() as place:
+        host = Host(HostJob(spec, ready, place=Path(place)), _refuse, forks=False)
+        try:
+            yield host
+        finally:
+            host.close()
+
+
+def _refuse(what: str) -> None:
+    raise PluginError(f"the process of the model {what}", remedy="read the plugin's source before anything else")
 
 
 def _source(source: SourceOptions | None) -> SourceOptions:

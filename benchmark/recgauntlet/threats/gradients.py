@@ -68,8 +68,8 @@ def encode_in_chunks(model: Recommender, users: Users, size: int) -> UserState:
     parts = []
     for start in range(0, len(users), size):
         rows = torch.arange(start, min(start + size, len(users)), device=users.ids.device)
-        parts.append(model.encode_user(users.select(rows)).tensors)
-    return UserState(tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+        parts.append(model.encode_user(users.select(rows)))
+    return parts[0].joined(*parts[1:]) if parts else UserState(())
 
 
 def by_length(batch: Batch) -> Tensor:

@@ -147,8 +147,7 @@ class HistorySmoothed(DeletionSmoothed):
             places = torch.arange(count, device=order.device)[:, None, None]
             embeddings = (embeddings[places, order] * (left != PAD).unsqueeze(-1)).flatten(0, 1)
         each = Users(users.ids.repeat_interleave(self.votes), left.flatten(0, 1))
-        state = self.inner.encode_user(each, embeddings)
-        return UserState(tuple(tensor.view(count, self.votes, *tensor.shape[1:]) for tensor in state.tensors))
+        return self.inner.encode_user(each, embeddings).folded(self.votes)
 
     @classmethod
     def deleted(cls, catalog: Catalog, batch: Batch, share: float, generator: torch.Generator) -> Batch:
@@ -168,8 +167,8 @@ class HistorySmoothed(DeletionSmoothed):
         each = Candidates(
             candidates.items[rows], Tokens(tokens.ids[rows], tokens.mask[rows], tokens.word_of_token[rows])
         )
-        state = UserState(tuple(tensor.flatten(0, 1) for tensor in user.tensors))
-        return self.inner.score(state, each, None if embeddings is None else embeddings[rows]).view(count, self.votes)
+        embeddings = None if embeddings is None else embeddings[rows]
+        return self.inner.score(user.unfolded(), each, embeddings).view(count, self.votes)
 
 
 class TextSmoothed(DeletionSmoothed):

@@ -87,7 +87,7 @@ def open_trained(spec: CellSpec, task: Task) -> OpenCell:
         Where a name, an option or the checkpoint is wrong.
     """
     info = read_info(spec.checkpoint_path) if spec.checkpoint_path.exists() else None
-    if info is None or info.refs is None or info.needs_defense or whose("models", spec.model)[0] != BUILT_IN:
+    if info is None or info.refs is None or info.needs_defense or needs_plugins(spec, info):
         return open_cell(spec, task)
     sources = sources_of(spec)
     model = find_model(spec.model)
@@ -98,6 +98,14 @@ def open_trained(spec: CellSpec, task: Task) -> OpenCell:
     ref = info.refs[1].model_copy(update={**described, "hyperparameters": info.defense_options})
     plugin = Plugin(spec.defense, UnloadedDefense, *shipped)
     return OpenCell(spec, task, model, plugin, unloaded, options, (PluginRef.of(model, options, sources[0]), ref))
+
+
+def needs_plugins(spec: CellSpec, info: CheckpointInfo) -> bool:
+    """Whether attacking the weights that `info` describes runs code that is not built-in: the model's, or that of a
+    defense which serving needs."""
+    needs_defense = info.refs is None or info.needs_defense
+    foreign_defense = whose("defenses", spec.defense)[0] != BUILT_IN
+    return whose("models", spec.model)[0] != BUILT_IN or (needs_defense and foreign_defense)
 
 
 def sources_of(spec: CellSpec) -> tuple[str, str]:
@@ -261,6 +269,7 @@ def belongs(info: CheckpointInfo, cell: OpenCell, data: TaskData) -> bool:
     of the plugins, unless the spec asks for weights of a former run."""
     return (
         (cell.spec.reuse_weights or info.sources == (cell.refs[0].source, cell.refs[1].source))
+        and dict(cell.spec.model_options).items() <= info.model_options.items()
         and dict(cell.spec.defense_options).items() <= info.defense_options.items()
         and info.task_fingerprint == cell.task.card.fingerprint(cell.spec.track)
         and info.data_fingerprint == data.fingerprint

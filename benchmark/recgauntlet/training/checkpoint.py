@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, load_file, save
 from torch import Tensor
 
 from recgauntlet.core.card import Track
@@ -79,8 +79,26 @@ def save_checkpoint(model: Recommender, info: CheckpointInfo, path: Path) -> str
 
 def weights_hash(model: Recommender) -> str:
     """SHA-256 over the names, shapes and bytes of all weights and buffers."""
+    return _hash(_named(model))
+
+
+def hash_of_file(path: Path) -> str:
+    """The `weights_hash` of a model with the weights of a checkpoint.
+
+    Raises
+    ------
+    RecordError
+        Where the file is no whole safetensors file.
+    """
+    try:
+        return _hash(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _hash(tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
-    for name, tensor in sorted(_named(model).items()):
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
@@ -98,11 +116,7 @@ def read_info(path: Path) -> CheckpointInfo:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise RecordError(
-            f"is no readable checkpoint ({error})",
-            where=path,
-            remedy="give a .safetensors file that recgauntlet run wrote, or train the cell again",
-        ) from error
+        raise _unreadable(path, error) from error
     try:
         return CheckpointInfo.model_validate(json.loads(metadata[_KEY]))
     except (KeyError, json.JSONDecodeError, ValidationError) as error:
@@ -114,8 +128,8 @@ def read_info(path: Path) -> CheckpointInfo:
         ) from error
 
 
-def load_weights(model: Recommender, path: Path) -> None:
-    """Put the weights of a checkpoint into `model`, in place.
+def load_weights(model: Recommender, source: Path | bytes) -> None:
+    """Put the weights of a checkpoint, a file or its content, into `model`, in place.
 
     Raises
     ------
@@ -123,15 +137,21 @@ def load_weights(model: Recommender, path: Path) -> None:
         Where the weights do not fit the model.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        model.load_state_dict(weights)
+        model.load_state_dict(load(source) if isinstance(source, bytes) else load_file(source))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise RecordError(
             f"the weights do not fit the model ({str(error).splitlines()[0]})",
-            where=path,
+            where=None if isinstance(source, bytes) else source,
             remedy="give the checkpoint of this model with these options, or train the cell again",
         ) from error
+
+
+def _unreadable(path: Path, error: Exception) -> RecordError:
+    return RecordError(
+        f"is no readable checkpoint ({error})",
+        where=path,
+        remedy="give a .safetensors file that recgauntlet run wrote, or train the cell again",
+    )
 
 
 def _named(model: Recommender) -> dict[str, Tensor]:

@@ -17,8 +17,10 @@ from pathlib import Path
 from torch import Tensor
 
 from recgauntlet import Batch, Defense, Recommender
+from recgauntlet.core.batch import Candidates, UserState
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.training.defense import TrainingContext
+from recgauntlet_baselines.models.nrms import NRMS
 
 
 class Offender(Defense):
@@ -215,13 +217,30 @@ class PaintsTheTerminal(Offender):
 
 
 class ForgesTheRecord(Offender):
-    """Serves what its own process wrote as the record of another cell."""
+    """Trains, and while it serves writes a record and a journal, and into the memory of its parent, natively."""
 
     def deed(self) -> None:
         return
 
     def wrap(self, model: Recommender) -> Recommender:
-        (record,) = Path(os.environ["TEST_TARGET"]).glob("nrms-standard-0*.json")
-        place = next(Path(os.environ["TEST_TARGET"]).parents[1].glob(".cells/tiny/*/nrms-forges*"))
-        (place / "record.json").write_bytes(record.read_bytes())
-        os._exit(0)
+        libc = ctypes.CDLL(None)
+        libc.fopen.restype = ctypes.c_void_p
+        place = Path(os.environ["TMPDIR"]).parents[2]  # of the process's own directory for temporary files
+        paths = [place / "record.json", place / "journal", Path(f"/proc/{os.getppid()}/mem")]
+        opened = [path.name for path in paths if libc.fopen(str(path).encode(), b"r+" if path.exists() else b"w")]
+        if opened or not place.name.startswith("nrms-forges"):
+            raise AssertionError(f"{opened} could be written in {place.name}")
+        raise OSError("the kernel said no")
+
+
+class OwnModel(NRMS):
+    """The baseline under another name."""
+
+
+class EndsMidway(NRMS):
+    """Ends its process when it is asked for a gradient, as a search would."""
+
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        if not self.training and embeddings is not None and embeddings.requires_grad:
+            os._exit(7)
+        return super().score(user, candidates, embeddings)

@@ -157,7 +157,7 @@ def test_cells_that_die_or_fail_are_recorded_and_the_sweep_goes_on(spec: Any, ou
     assert [record.status for record in records] == ["failed", "failed", "failed", "ok"]
     exits, killed, nan_loss, _ = (record.failure for record in records)
     assert exits is not None
-    assert (exits.kind, exits.stage) == ("ProcessDied", "process")
+    assert (exits.kind, exits.stage) == ("ModelProcessError", "serving")
     assert "exit code 3" in exits.message
     assert killed is not None
     assert "killed by signal 9" in killed.message

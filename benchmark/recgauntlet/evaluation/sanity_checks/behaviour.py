@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +10,7 @@ from torch import Tensor
 from recgauntlet.core.card import Threat
 from recgauntlet.core.protocol import FEW, SAME
 from recgauntlet.core.recommender import embedding_mask
-from recgauntlet.core.scoring import score_batch
+from recgauntlet.core.scoring import autograd_calls, score_batch
 from recgauntlet.evaluation.judge import score_in_chunks
 from recgauntlet.evaluation.results import ThreatResult
 from recgauntlet.evaluation.sanity_checks import at_most
@@ -27,7 +24,7 @@ def inference_checks(trial: Trial) -> tuple[Gate, ...]:
     """Determinism, batch invariance, no change by scoring, and no optimization inside."""
     few = trial.batch.select(torch.arange(min(FEW, len(trial.batch)), device=trial.batch.items.device))
     weights = weights_hash(trial.model)
-    with _autograd_calls() as calls:
+    with autograd_calls() as calls:
         once = score_batch(trial.model, few)
     again = score_batch(trial.model, few)
     moved = change(once, again)
@@ -131,26 +128,3 @@ def fresh_scores(trial: Trial, result: ThreatResult) -> Gate:
         "spread; the score depends on what was asked before",
         remedy="keep nothing between calls but what is computed from the catalog; let copy.deepcopy copy the model",
     )
-
-
-@contextmanager
-def _autograd_calls() -> Iterator[list[str]]:
-    """The calls of autograd while the context is open."""
-    calls: list[str] = []
-    autograd: Any = torch.autograd
-    originals = {name: getattr(autograd, name) for name in ("grad", "backward")}
-
-    def counted(name: str) -> Callable[..., Any]:
-        def call(*args: Any, **options: Any) -> Any:
-            calls.append(name)
-            return originals[name](*args, **options)
-
-        return call
-
-    try:
-        for name in originals:
-            setattr(autograd, name, counted(name))
-        yield calls
-    finally:
-        for name, original in originals.items():
-            setattr(autograd, name, original)

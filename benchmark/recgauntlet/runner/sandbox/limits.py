@@ -31,7 +31,7 @@ class Allowance:
     silence: float = 3600.0
     """Seconds without progress, after which a process counts as hanging."""
     memory: int = 8 * GIB
-    """Bytes that the process and its descendants hold resident together."""
+    """Bytes that the process and its descendants hold resident together; what forks share counts once."""
     processes: int = 16
     """Descendants."""
 
@@ -69,6 +69,8 @@ class Meter:
         if len(tree) - 1 > allowed.processes:
             return "ProcessLimit", f"started more than {allowed.processes} processes"
         held = sum(_resident(process) for process in tree)
+        if held > allowed.memory and len(tree) > 1:  # memory that forks share was counted for each
+            held = sum(_proportional(process) for process in tree)
         if held > allowed.memory:
             return (
                 "MemoryLimit",
@@ -97,7 +99,7 @@ def supervise(work: Callable[[], None]) -> None:
     libc.prctl(_SUBREAPER, 1, 0, 0, 0)
     worker = os.fork()
     if worker == 0:
-        libc.prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+        end_with_parent()
         return work()
     status = None
     while status is None and os.getppid() == parent:
@@ -118,6 +120,12 @@ def supervise(work: Callable[[], None]) -> None:
         signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
         os.kill(os.getpid(), -code)
     os._exit(code)
+
+
+def end_with_parent() -> None:
+    """Let this process be killed where its parent ends, where the system knows such a thing."""
+    if SUPERVISED:
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
 
 
 def end_tree(pid: int) -> None:
@@ -169,3 +177,12 @@ def _resident(process: psutil.Process) -> int:
         return int(process.memory_info().rss)
     except psutil.Error:
         return 0
+
+
+def _proportional(process: psutil.Process) -> int:
+    """Resident bytes, those that it shares divided by how many share them; where the system does not tell it, all.
+    Slower than `_resident`: the kernel walks through every page."""
+    try:
+        return int(getattr(process.memory_full_info(), "pss", 0)) or _resident(process)
+    except psutil.Error:
+        return _resident(process)

@@ -19,10 +19,11 @@ from recgauntlet.core.types import Progress
 from recgauntlet.data import cache as store
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.records.digest import to_bytes
-from recgauntlet.runner.messages import send_error
+from recgauntlet.runner.enclosure import enclose, training_fence
+from recgauntlet.runner.messages import send, send_error
 from recgauntlet.runner.record import precision_of
 from recgauntlet.runner.tuning.objective import judge, judged_on
-from recgauntlet.runner.worker import begin, enclose, training_fence
+from recgauntlet.runner.worker import begin
 from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.training.build import open_cell, train_cell
 from recgauntlet.training.device import choose_device, describe
@@ -76,7 +77,7 @@ def try_apart(job: TrialJob, pipe: Connection) -> None:
         parts = judged_on(data)
         world = AttackerKnowledge.of(task.card, parts)
         if job.guarded:
-            enclose(spec, training_fence(spec), pipe)
+            enclose(spec.workplace, training_fence(spec), lambda what: send(pipe, refused=what))
         result = run_trial(job, data, parts, world, progress)
     except RecGauntletError as error:
         send_error(pipe, error)

@@ -79,10 +79,15 @@ def words(record: RunRecord) -> tuple[str, str]:
 
 def test_a_cell_that_writes_outside_its_directory_ends(run: Run, target: Path) -> None:
     before = {path: path.read_bytes() for path in target.iterdir()}
-    for defense in ("writes-outside", "hides-its-writing", "replaces-a-record", "removes-by-handle"):
+    for defense, what in (
+        ("writes-outside", "outside its own directory"),
+        ("hides-its-writing", "outside its own directory"),
+        ("replaces-a-record", "outside its own directory"),
+        ("removes-by-handle", "out of its reach"),  # a model's process may not even list them
+    ):
         kind, message = words(run(defense))
         assert kind == "FenceError"
-        assert "outside its own directory" in message
+        assert what in message
         assert str(target) not in message
     assert {path: path.read_bytes() for path in target.iterdir() if path in before} == before
     assert not (target / "graffiti.txt").exists()
@@ -244,6 +249,7 @@ def test_what_a_cell_prints_reaches_no_terminal(run: Run, capfd: pytest.CaptureF
     assert "owned" not in "".join(capfd.readouterr())
 
 
-def test_a_record_of_another_cell_is_not_taken(run: Run, target: Path) -> None:
+@needs_landlock
+def test_a_model_s_process_cannot_write_record_journal_or_memory_of_its_cell(run: Run) -> None:
     kind, message = words(run("forges-the-record"))
-    assert (kind, message) == ("RecordError", "it recorded another cell")
+    assert (kind, "the kernel said no" in message) == ("OSError", True)
