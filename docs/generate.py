@@ -2,7 +2,7 @@
 
 A generated part is a table between `<!-- table: NAME ARGUMENT -->` and `<!-- end -->`, a number before
 `<!--=QUANTITY-->` in a page of the zoo, or the output of a `console` block whose first line is `$ recgauntlet ...`.
-Tables come from the committed release, the code and `docs/reference/performance.json`; tests compare.
+Tables come from the committed release, the code and the figures in `docs/reference/*.json`; tests compare.
 """
 
 from __future__ import annotations
@@ -253,12 +253,33 @@ def performance(group: str) -> str:
     return table(["figure", "subject", "measured", "target", ""], rows)
 
 
+def exhaustive() -> str:
+    """What the suite misses of all legal edits, by threat, model and number of edits."""
+    gaps = json.loads((DOCS / "reference" / "exhaustive.json").read_text(encoding="utf-8"))
+    rows = [
+        [
+            gap["threat"],
+            gap["task"],
+            f"`{gap['model']}`",
+            str(gap["edits"]),
+            str(gap["examples"]),
+            *(per_cent(gap[name]) for name in ("clean", "suite", "exhaustive")),
+            f"{100 * (gap['suite'] - gap['together']):.1f}",
+            f"{gap['seconds']:.0f}",
+        ]
+        for gap in gaps
+    ]
+    head = ["threat", "task", "model", "edits", "examples", "clean", "suite", "search", "missed", "seconds"]
+    return table(head, rows, right=7)
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "api": api,
     "ablation": ablation,
     "checks": checks,
     "columns": lambda: documentation(COLUMNS),
     "defenses": defenses,
+    "exhaustive": exhaustive,
     "example-columns": lambda: documentation([own for own in EXAMPLE_COLUMNS if own.name not in OF_A_CELL]),
     "models": models,
     "news": news,

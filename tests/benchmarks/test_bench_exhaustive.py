@@ -34,7 +34,8 @@ def test_the_suite_misses_at_most_a_point_of_what_is_legal(task: str, threat: st
     sample = SAMPLES[task, threat]
     trial = subject.trial(sample)  # two examples a pair, of which the attacker changes one or both
     gaps = exhaustive_gaps(trial, subject.threat(threat), Randomness(0, "benchmark"), sample=sample)
-    keep([asdict(gap) | {"model": model, "task": task, "environment": environment()} for gap in gaps])
+    more = {"model": model, "task": task, "environment": environment()}
+    keep([asdict(gap) | {"seconds": round(gap.seconds, 1)} | more for gap in gaps])
     for gap in gaps:
         assert gap.examples == sample
         assert gap.suite < gap.clean, "the threat must be able to do something"

@@ -137,4 +137,4 @@ def _of_edits(threat: Threat, edits: int) -> Budget:
 
 
 def _share(marked: Tensor) -> float:
-    return float(marked.float().mean()) if len(marked) else 0.0
+    return int(marked.sum()) / max(1, len(marked))
