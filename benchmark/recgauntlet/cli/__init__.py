@@ -105,7 +105,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped; finished cells are kept, run the same command again to go on", err=True)
+        click.echo("stopped; finished cells are kept where the command runs cells: run it again to go on", err=True)
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -70,7 +70,7 @@ def audit(
     suite, and by a search that scores all that the verifier accepts (one edit exactly; two from the 32 worst inputs of
     one edit, so what it finds is a lower bound). The suite may miss one point, or one example of fewer than 100. Under
     a threat that promotes, only unclicked examples are attacked. An example that the search does not break takes up to
-    100,000 inputs, so 60 examples take minutes.
+    100,000 inputs, so 100 examples take minutes.
 
     Exit code 1: a fake defense is not detected, the honest model is flagged, or the suite misses more.
     docs/protocol.md lists the fakes.
