@@ -89,13 +89,13 @@ class PoisonStore:
         Raises
         ------
         DataError
-            Where a kept table is damaged or was changed.
+            Where a kept table is damaged, was changed, or is of another attack.
         OutputError
             Where the cache cannot be written.
         """
         where = {tier: self.path(attack, tier) for tier in TIERS}
         if all(path.exists() for path in where.values()):
-            return {tier: self._kept(path) for tier, path in where.items()}
+            return self._kept(attack, where)
         made = self._made(attack)
         faults = {tier: tuple(self._faults(made, tier)) for tier in TIERS}
         legal = not any(faults.values())
@@ -133,9 +133,23 @@ class PoisonStore:
             )
         return table, self.verifier.accounts(table)
 
-    def _kept(self, path: Path) -> PoisonedTier:
-        table, accounts = self.checked(path)
-        return PoisonedTier(table, accounts, (), path)
+    def _kept(self, attack: Poisoning, where: Mapping[Tier, Path]) -> dict[Tier, PoisonedTier]:
+        found: dict[Tier, PoisonedTier] = {}
+        for tier, path in where.items():
+            table, accounts = self.checked(path)
+            header = table.header
+            fault = None
+            if (header.attack, header.tier, header.suite) != (attack.name, tier, POISONING_VERSION):
+                fault = PoisonFault(
+                    f"is the {header.tier} tier of {header.attack} {header.suite}", field="header.attack"
+                )
+            elif found:
+                fault = nesting_fault(found[TIERS[len(found) - 1]].table, table)
+            if fault is not None:
+                remedy = "delete the file; the tables are then made again"
+                raise DataError(fault.problem, where=path, field=fault.place or None, remedy=remedy)
+            found[tier] = PoisonedTier(table, accounts, (), path)
+        return found
 
     def _made(self, attack: Poisoning) -> dict[Tier, PoisonTable]:
         budgets = {tier: PoisonBudget.of(self.threat, tier, self.genuine) for tier in TIERS}

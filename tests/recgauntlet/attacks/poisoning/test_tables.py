@@ -16,7 +16,7 @@ from recgauntlet.attacks.poisoning.tables import PoisonStore, threat_of
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.poison import FakeAccounts, Targets
 from recgauntlet.core.rng import Randomness
-from recgauntlet.data.poison_tables import PoisonTable, named_rows, read_table, write_table
+from recgauntlet.data.poison_tables import PoisonTable, named_rows, read_table, rows_hash, write_table
 from recgauntlet.data.poisoned import with_accounts
 from recgauntlet.threats.training_data import PoisonBudget, changed_genuine
 
@@ -97,6 +97,26 @@ def test_a_kept_table_that_was_changed_is_refused(store: PoisonStore) -> None:
     table = read_table(path)
     write_table(replace(table, items=[*table.items[1:], table.items[0]]), path)
     with pytest.raises(DataError, match=path.name):
+        store.tables(RandomProfiles())
+
+
+def test_kept_tables_that_are_legal_alone_but_not_nested_are_refused(store: PoisonStore) -> None:
+    low = store.tables(RandomProfiles())["low"].path
+    assert low is not None
+    table = read_table(low)
+    rows = [(account.replace("fake", "other"), item, time) for account, item, time in table.rows()]  # type: ignore[attr-defined]
+    header = table.header.model_copy(update={"sha256": rows_hash(rows)})  # type: ignore[arg-type]
+    write_table(PoisonTable(header, *([row[place] for row in rows] for place in range(3))), low)
+    store.checked(low)
+    with pytest.raises(DataError, match="does not contain the low tier unchanged"):
+        store.tables(RandomProfiles())
+
+
+def test_the_table_of_another_attack_in_its_place_is_refused(store: PoisonStore) -> None:
+    for attack in (RandomProfiles(), Bandwagon()):
+        store.tables(attack)
+    store.path(RandomProfiles(), "low").write_bytes(store.path(Bandwagon(), "low").read_bytes())
+    with pytest.raises(DataError, match="is the low tier of bandwagon"):
         store.tables(RandomProfiles())
 
 
