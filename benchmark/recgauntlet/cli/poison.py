@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
 
 from recgauntlet.attacks.poisoning.suite import find_poisoning, poisoning_attacks
 from recgauntlet.attacks.poisoning.tables import PoisonedTier, PoisonStore, threat_of
-from recgauntlet.cli.options import PATH, DataOptions, data_options, track_option, words
+from recgauntlet.cli.options import (
+    PATH,
+    DataOptions,
+    TierName,
+    data_options,
+    device_option,
+    threads_option,
+    track_option,
+    words,
+)
 from recgauntlet.cli.show import print_broken
 from recgauntlet.core import plugins
 from recgauntlet.core.card import TIERS, Tier, Track
@@ -20,6 +32,9 @@ from recgauntlet.core.task import find_task
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.interactions import load_interactions
 from recgauntlet.threats.training_data import PoisonBudget
+
+if TYPE_CHECKING:
+    from recgauntlet.runner.poisoning import PoisonedCell, Retraining
 
 
 @click.group()
@@ -35,6 +50,7 @@ def poison() -> None:
       recgauntlet poison list ecommerce-purchase          budgets, targets, and the tables that are here
       recgauntlet poison make ecommerce-purchase          make all tables that are missing
       recgauntlet poison check ecommerce-purchase TABLE   check a table of yours
+      recgauntlet poison run ecommerce-purchase --model item-knn   train on them and print what they do
     """
 
 
@@ -131,6 +147,85 @@ def check(task: str, tables: tuple[Path, ...], track: Track, data: DataOptions) 
         click.echo(
             f"{path}: {table.header.attack} {shown('tier', tier)}: {accounts.count} accounts, {len(table)} rows, ok"
         )
+
+
+@poison.command("run")
+@click.argument("task")
+@track_option
+@click.option("--model", required=True, help="The model to train, clean and poisoned.")
+@click.option("--defense", default="none", help="The defense to train it under.")
+@click.option("--attacks", multiple=True, callback=words, help="Attacks, with commas between them; all by default.")
+@click.option("--tier", type=TierName(), default="medium", help="Tier of the budget.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the weights and the training.")
+@click.option("--out", type=PATH, default=Path("poisoned"), help="Directory of what is finished, to go on from.")
+@device_option
+@threads_option
+@data_options
+def run_(
+    task: str,
+    track: Track,
+    model: str,
+    defense: str,
+    attacks: tuple[str, ...],
+    tier: Tier,
+    seed: int,
+    out: Path,
+    device: str,
+    threads: int,
+    data: DataOptions,
+) -> None:
+    """Train a model on TASK clean and poisoned, and print what every attack does. For a look: nothing is ranked.
+
+    A model is trained from scratch for each attack. What is finished is kept in --out: a run that was stopped goes on
+    there. Plugins run in this process, not in a sandbox.
+
+    \b
+    Examples:
+      recgauntlet poison run ecommerce-purchase --model item-knn
+      recgauntlet poison run ecommerce-purchase --model bpr-mf --defense suspicious-users --attacks coattails,placement
+    """
+    from recgauntlet.core.journal import Journal
+    from recgauntlet.core.spec import CellSpec
+    from recgauntlet.data.prepare import prepare
+    from recgauntlet.runner.poisoning import PoisonedCell
+    from recgauntlet.runner.record import Machine
+    from recgauntlet.training.build import open_cell
+
+    chosen = [find_poisoning(name) for name in attacks] or list(poisoning_attacks())
+    store = _store_of(task, track, data)
+    source = data.sources([task])(task)
+    spec = CellSpec(task, track, model, defense, seed, out, source, device=device, threads=threads)
+    cell = open_cell(spec)
+    poisoned = PoisonedCell(cell, prepare(cell.task, track, source), store, Machine.of(spec, cell.model))
+    path = out / f"{store.card.id}-{track}-{store.threat.id}-{model}-{spec.defense}-{seed}.journal"
+    journal = Journal(path, poisoned.journal_header())
+    found = poisoned.run([(attack, tier) for attack in chosen], journal, lambda what, share: click.echo(what, err=True))
+    for own in found:
+        for fault in own.faults[:1]:
+            click.echo(f"{own.attack}: the table was refused, the model is trained without it: {fault}", err=True)
+    Console().print(_effects(poisoned, found))
+
+
+def _effects(poisoned: PoisonedCell, found: Sequence[Retraining]) -> Table:
+    """One row a training: for each set of targets ER@50, win rate and robust accuracy up to there, in per cent."""
+    audience, eligible = poisoned.audience()
+    places = poisoned.store.verifier.targets.places
+    table = Table(Column("attack", no_wrap=True))
+    for name in places:
+        table.add_column(f"{name}: ER@50, win rate, pairs right so far (%)", justify="right")
+    table.add_column("accuracy (%)", justify="right")
+    table.add_column("nDCG@10", justify="right")
+    worst = None
+    for own in found:
+        outcome = own.outcome(audience, eligible)
+        worst = outcome.pairs if worst is None else worst.and_right_under([outcome.pairs])
+        cells = [
+            f"{100 * np.nanmean(outcome.exposure.in_top(50)[:, place]):.2f}  "
+            f"{100 * np.nanmean(outcome.exposure.win_rate()[:, place]):.1f}  {100 * worst.accuracy(place):.1f}"
+            for place in places.values()
+        ]
+        table.add_row(own.attack or "none (clean)", *cells, f"{100 * own.accuracy:.1f}", f"{own.ndcg10:.3f}")
+    return table
 
 
 def _store_of(task: str, track: Track, data: DataOptions) -> PoisonStore:

@@ -60,3 +60,9 @@ class Targets:
     def items(self) -> IntArray:
         """`[T]`: the targets of all sets, set after set."""
         return np.concatenate([np.zeros(0, dtype=np.int64), *self.sets.values()])
+
+    @property
+    def places(self) -> dict[str, slice]:
+        """Where the targets of each set stand in `items`."""
+        ends = np.cumsum([0, *map(len, self.sets.values())]).tolist()
+        return {name: slice(*ends[number : number + 2]) for number, name in enumerate(self.sets)}

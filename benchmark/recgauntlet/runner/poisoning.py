@@ -95,6 +95,19 @@ class PoisonedCell:
     store: PoisonStore
     machine: Machine
 
+    def journal_header(self) -> dict[str, str]:
+        """What the retrainings belong to: one change of any of it trains anew."""
+        spec = self.cell.spec
+        return {
+            "task": self.cell.task.card.fingerprint(spec.track),
+            "data": self.data.fingerprint,
+            "threat": self.store.threat.model_dump_json(exclude={"source", "active", "ranked"}),
+            "model": self.cell.refs[0].model_dump_json(),
+            "defense": self.cell.refs[1].model_dump_json(),
+            "seed": str(spec.seed),
+            "precision": self.machine.precision,
+        }
+
     def audience(self) -> tuple[Audience, BoolArray]:
         """The genuine users whose lists are looked at, and `[P, T]`, the pairs of test clicks and targets that
         count."""

@@ -148,3 +148,20 @@ def test_a_task_that_cannot_be_poisoned_is_refused(run: Run) -> None:
 
 def test_an_unknown_attack_is_refused(run: Run, made: tuple[Path, Path]) -> None:
     assert "there is no poisoning attack 'bandwagn'" in run("poison", "make", made[0], "--attacks", "bandwagn", code=2)
+
+
+def test_a_model_is_trained_clean_and_poisoned_and_finished_trainings_are_kept(
+    run: Run, made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["poison", "run", made[0], "--model", "most-popular", "--attacks", "random,coattails", "--tier", "high"]
+    shown = run(*command, "--device", "cpu", "--out", tmp_path / "out")
+    rows = {line.split("│")[1].strip(): line for line in shown.splitlines() if line.count("│") > 4}
+    assert {"none (clean)", "random", "coattails"} <= rows.keys()
+
+    def tail(row: str) -> list[float]:
+        return [float(number) for number in rows[row].split("│")[2].split()]
+
+    assert tail("random")[1] > tail("none (clean)")[1] + 10
+    assert tail("coattails")[2] <= tail("random")[2] <= tail("none (clean)")[2]
+    monkeypatch.setattr("recgauntlet.runner.poisoning.train_cell", None)
+    assert run(*command, "--device", "cpu", "--out", tmp_path / "out") == shown
