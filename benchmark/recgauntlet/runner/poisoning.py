@@ -126,7 +126,8 @@ class PoisonedCell:
         """
         audience, eligible = self.audience()
         steps: list[tuple[str, Tier | None, PoisonedTier | None]] = [("", None, None)]
-        steps += [(attack.name, tier, self.store.tables(attack)[tier]) for attack, tier in attacks]
+        for own, at in attacks:
+            steps.append((own.name, at, self.store.tables(own)[at]))
         found = []
         for number, (attack, tier, made) in enumerate(steps):
             progress(f"poisoning: {attack or 'clean'} {tier or ''}".rstrip(), number / len(steps))

@@ -93,7 +93,7 @@ class PoisonStore:
         OutputError
             Where the cache cannot be written.
         """
-        where = {tier: self.path(attack, tier) for tier in TIERS}
+        where: dict[Tier, Path] = {tier: self.path(attack, tier) for tier in TIERS}
         if all(path.exists() for path in where.values()):
             return self._kept(attack, where)
         made = self._made(attack)
