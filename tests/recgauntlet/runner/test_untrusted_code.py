@@ -74,7 +74,7 @@ def test_a_defense_that_replaces_the_attacks_gets_the_record_of_an_honest_one(sp
     patched, honest = run_sweep(specs, create_autospec(Watcher, instance=True), workers=1)
     assert results(patched) == results(honest)
     assert any(robust_accuracy(tier) < 0.5 for threat in honest.threats for tier in threat.tiers)
-    assert patched.defense.summary.startswith("Defenses whose module replaces")  # from the process that trained
+    assert patched.defense.summary.startswith("Plugins that replace the attacks")  # from the process that trained
     assert (patched.defense.distribution, patched.defense.version) == ("recgauntlet-test-plugins", "1.0")
     assert patched.defense.source == open_cell(specs[0]).refs[1].source
 

@@ -1,8 +1,8 @@
 """A recommender whose code runs in a process of its own: what the evaluation sees of a plugin's model.
 
 Users and candidates are sent with the first question that needs them and stay in that process under a number, so that
-scoring a batch is one message; what a user's state consists of never leaves it. A gradient is sent once it is drawn.
-What comes back is checked for type, shape and size: a process that answers anything else ends the cell.
+scoring a batch is one message, the gradient of the scores' sum included; what a user's state consists of never leaves
+it. What comes back is checked for type, shape and size: a process that answers anything else ends the cell.
 """
 
 from __future__ import annotations
@@ -121,9 +121,16 @@ class RemoteRecommender(Recommender):
         return self.scores(user, candidates, embeddings)[0]
 
     def scores(
-        self, user: RemoteState, candidates: Candidates, embeddings: Tensor | None, number: int | None = None
-    ) -> tuple[Tensor, bool]:
-        """The logits `[B]`, and whether they have a gradient; with `number`, it may be asked for under that."""
+        self,
+        user: RemoteState,
+        candidates: Candidates,
+        embeddings: Tensor | None,
+        number: int | None = None,
+        encodings: Sequence[Encoding] = (),
+    ) -> tuple[Tensor, list[Tensor] | None]:
+        """The logits `[B]`; with `number`, also the gradients of their sum with respect to the embeddings of candidates
+        that move and of `encodings`, None where there is no graph. Those along another direction may be asked for under
+        that number, until the next scores with one."""
         request = _Request(self)
         fields = {
             "encodings": request.place_users(user),
@@ -131,28 +138,25 @@ class RemoteRecommender(Recommender):
             "candidates_at": request.place_candidates(candidates),
             "embeddings": None if embeddings is None else request.put(embeddings),
             "graph": number,
+            "moving": [encoding.number for encoding in encodings],
             "embeddings_move": number is not None and embeddings is not None and embeddings.requires_grad,
         }
 
         def has_shape(header: dict[str, Any]) -> None:
             arrays = header.get("arrays")
-            if isinstance(arrays, list) and len(arrays) == 1 and isinstance(arrays[0], list) and len(arrays[0]) == 2:
+            if isinstance(arrays, list) and arrays and isinstance(arrays[0], list) and len(arrays[0]) == 2:
                 check_shape(arrays[0][1] if isinstance(arrays[0][1], list) else (), len(candidates))
 
-        header, (logits,) = request.ask("score", fields, [Form("float", (len(candidates),))], check=has_shape)
-        return logits.to(self.device), header.get("differentiable") is True
+        forms = [Form("float", (len(candidates),))]
+        if number is not None:
+            forms += gradient_forms(embeddings if fields["embeddings_move"] else None, encodings)
+        header, (logits, *gradients) = request.ask("score", fields, forms, check=has_shape)
+        found = [gradient.to(self.device) for gradient in gradients]
+        return logits.to(self.device), found if header.get("differentiable") is True else None
 
-    def gradients(self, number: int, along: Tensor, encodings: Sequence[Encoding], shape: torch.Size | None) -> Any:
-        """The gradient with respect to the embeddings of the candidates (None where these have no `shape`); that of
-        each of `encodings` is noted there."""
-        shapes = [*((shape,) if shape is not None else ()), *(e.shape for e in encodings if e.shape is not None)]
-        forms = [Form("float", tuple(each)) for each in shapes]
-        fields = {"graph": number, "encodings": [encoding.number for encoding in encodings]}
-        found = [g.to(self.device) for g in self._ask("backward", fields, [along], forms)[1]]
-        own = found.pop(0) if shape is not None else None
-        for encoding, gradient in zip(encodings, found, strict=True):
-            encoding.gradient = gradient if encoding.gradient is None else encoding.gradient + gradient
-        return own
+    def gradients(self, number: int, along: Tensor, forms: Sequence[Form]) -> list[Tensor]:
+        """The gradients of the scores `number` along `along [B]`, of the `forms`."""
+        return [g.to(self.device) for g in self._ask("backward", {"graph": number}, [along], forms)[1]]
 
     def weights_hash(self) -> str:
         """The hash of the file that the weights come from, as long as the process has not changed them."""
@@ -278,19 +282,33 @@ class _Score(torch.autograd.Function):
         link: Tensor | None,
         embeddings: Tensor | None,
     ) -> Tensor:
-        ctx.model, ctx.number = model, next(model._numbers)
+        ctx.model, ctx.number, ctx.link = model, next(model._numbers), link
         ctx.encodings = [] if link is None else [e for e in user.encodings if e.differentiable]
-        ctx.shape = embeddings.shape if embeddings is not None and embeddings.requires_grad else None
-        ctx.link = link
-        logits, differentiable = model.scores(user, candidates, embeddings, ctx.number)
-        if not differentiable:
+        ctx.moves = embeddings is not None and embeddings.requires_grad
+        ctx.forms = gradient_forms(embeddings if ctx.moves else None, ctx.encodings)
+        logits, ctx.found = model.scores(user, candidates, embeddings, ctx.number, ctx.encodings)
+        if ctx.found is None:
             ctx.mark_non_differentiable(logits)
         return logits
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        own = ctx.model.gradients(ctx.number, gradients[0], ctx.encodings, ctx.shape)
+        # nearly always the gradient of the sum is wanted, which came with the scores
+        is_sum = bool((gradients[0] == 1).all())
+        found = list(ctx.found) if is_sum else ctx.model.gradients(ctx.number, gradients[0], ctx.forms)
+        own = found.pop(0) if ctx.moves else None
+        for encoding, gradient in zip(ctx.encodings, found, strict=True):
+            encoding.gradient = gradient if encoding.gradient is None else encoding.gradient + gradient
         return None, None, None, None if ctx.link is None else torch.zeros_like(ctx.link), own
+
+
+def gradient_forms(embeddings: Tensor | None, encodings: Sequence[Encoding]) -> list[Form]:
+    """The forms of the gradients with respect to embeddings of candidates (None: these do not move) and encodings."""
+    shapes = [
+        *(() if embeddings is None else (embeddings.shape,)),
+        *(e.shape for e in encodings if e.shape is not None),
+    ]
+    return [Form("float", tuple(shape)) for shape in shapes]
 
 
 def _tokens(count: int) -> list[Form]:

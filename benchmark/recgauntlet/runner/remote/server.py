@@ -25,8 +25,6 @@ from recgauntlet.threats.gradients import is_out_of_memory
 from recgauntlet.threats.smoothing import SMOOTHED, DeletionSmoothed
 from recgauntlet.training.checkpoint import weights_hash
 
-GRAPHS = 4
-"""Of so many scores, the last ones, a gradient can be asked for."""
 Answer = tuple[dict[str, Any], Sequence[Tensor]]
 
 
@@ -78,8 +76,8 @@ class ModelServer:
         self._moving: dict[int, Tensor] = {}
         """The embeddings of histories, by the number of their users, that a gradient may be asked for."""
         self._candidates: dict[int, Candidates] = {}
-        self._graphs: dict[int, tuple[Tensor, Tensor | None]] = {}
-        """Scores, and the embeddings of candidates that they may be differentiated by."""
+        self._graph: dict[int, tuple[Tensor, list[Tensor]]] = {}
+        """The last scores with a graph, and the embeddings that they may be differentiated by."""
         names = ("tokenize", "catalog_tokens", "tokens", "embed", "embed_history", "score", "backward", "weights")
         self.calls = {name: self._prepared(getattr(self, f"_{name}")) for name in names}
 
@@ -153,6 +151,7 @@ class ModelServer:
 
     def _score(self, header: dict[str, Any], tensors: list[Tensor]) -> Answer:
         number = header["graph"]
+        self._graph.clear()
         embeddings = None if header["embeddings"] is None else tensors[header["embeddings"]]
         if embeddings is not None and header["embeddings_move"]:
             embeddings.requires_grad_(True)
@@ -161,21 +160,30 @@ class ModelServer:
             state = first.joined(*others) if others else first
             state = state if header["rows"] is None else state.select(tensors[header["rows"]])
             scores = self._model.score(state, self._candidates_at(header["candidates_at"], tensors), embeddings)
-        if scores.requires_grad and number is not None:
-            self._graphs[number] = scores, embeddings
-            while len(self._graphs) > GRAPHS:
-                del self._graphs[next(iter(self._graphs))]
-        return {"differentiable": scores.requires_grad}, (scores,)
+        if number is None:
+            return {}, (scores,)
+        inputs = [embeddings] if embeddings is not None and embeddings.requires_grad else []
+        inputs += [self._moving[moving] for moving in header["moving"]]
+        gradients: Sequence[Tensor | None] = [None] * len(inputs)
+        if scores.requires_grad:
+            self._graph[number] = scores, inputs
+            gradients = torch.autograd.grad(
+                scores, inputs, torch.ones_like(scores), retain_graph=True, allow_unused=True
+            )
+        return {"differentiable": scores.requires_grad}, (scores, *_or_zeros(gradients, inputs))
 
     def _backward(self, header: dict[str, Any], tensors: list[Tensor]) -> Answer:
-        scores, embeddings = self._graphs.pop(header["graph"])
-        inputs = [embeddings] if embeddings is not None and embeddings.requires_grad else []
-        inputs += [self._moving[number] for number in header["encodings"]]
+        scores, inputs = self._graph.pop(header["graph"])
         found = torch.autograd.grad(scores, inputs, tensors[0].to(scores.dtype), allow_unused=True)
-        return {}, [torch.zeros_like(i) if g is None else g for i, g in zip(inputs, found, strict=True)]
+        return {}, _or_zeros(found, inputs)
 
     def _weights(self, header: dict[str, Any], tensors: list[Tensor]) -> Answer:
         return {"weights": weights_hash(self._model)}, ()
+
+
+def _or_zeros(gradients: Sequence[Tensor | None], inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The gradients, zero where the graph does not reach an input."""
+    return [torch.zeros_like(i) if g is None else g for i, g in zip(inputs, gradients, strict=True)]
 
 
 def _parts(tokens: Tokens) -> tuple[Tensor, Tensor, Tensor]:

@@ -78,6 +78,16 @@ def test_gradients_of_candidates_and_histories_are_the_same(model: ToyRecommende
     few = batch.select(torch.tensor([3]))  # the gradient of a sum of one is an expanded scalar
     assert torch.equal(*(victim.embedding_gradient(few)[1] for victim in one))
     assert pairs[0][0][1].any()
+    weights = torch.linspace(-1, 1, len(batch))  # along another direction than the sum
+    found = []
+    for one in (model, remote(model)):
+        candidates = one.candidates(batch.items)
+        handle = one.embed(candidates).requires_grad_(True)
+        history = one.embed_history(batch.users).requires_grad_(True)
+        scores = one.score(one.encode_user(batch.users, history).select(batch.rows), candidates, handle)
+        found.append(torch.autograd.grad((scores * weights).sum(), [handle, history]))
+    for first, second in zip(*found, strict=True):
+        assert torch.equal(first, second)
     assert pairs[1][0][2].any()
 
 
