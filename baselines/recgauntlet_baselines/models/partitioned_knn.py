@@ -3,31 +3,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.sparse import csr_array
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
+from recgauntlet.core.batch import Candidates, Users, UserState
 from recgauntlet.core.dataset import Catalog, Pairs, TrainingPeriod
-from recgauntlet.core.recommender import Recommender, TrainingRecipe
+from recgauntlet.core.recommender import TrainingRecipe
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.core.types import PAD, Surface
 from recgauntlet_baselines._profiles import profiles, size
-from recgauntlet_baselines.models._collaborative import over_root
-from recgauntlet_baselines.models._layers import WordTokenizer
+from recgauntlet_baselines.models._collaborative import ItemIds, over_root
 
 CHUNK = 512
 """Training pairs that are scored at a time."""
 
 
-class PartitionedKNN(Recommender):
+class PartitionedKNN(ItemIds):
     """`x(h, i) = mean over groups g of tanh(s_g(h, i) / saturation)`, `s_g` the sum of cosines of the items of the
     history `h` and the item `i`, over the training users of the group `g` alone:
 
@@ -74,9 +72,6 @@ class PartitionedKNN(Recommender):
         super().__init__(catalog, token_length=token_length)
         self.groups = groups
         self.saturation = saturation
-        self._tokenize = WordTokenizer(lambda words: [[1] for _ in words], length=token_length, unknown=1, pad=0)
-        self.log_scale = nn.Parameter(torch.zeros(()))
-        self.offset = nn.Parameter(torch.zeros(()))
 
     def prepare(self, training: TrainingPeriod) -> None:
         """What each user weighs, which is data and not trained: `weights [K + 1, V]` of the `V` training users for the
@@ -97,10 +92,6 @@ class PartitionedKNN(Recommender):
         self.register_buffer("center", means.mean(), persistent=False)
         tiny = torch.finfo(means.dtype).eps
         self.register_buffer("spread", means.std(correction=0).clamp(min=tiny), persistent=False)
-
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """One and the same token a word: no text is read."""
-        return self._tokenize(texts, self.device)
 
     def embed(self, candidates: Candidates) -> Tensor:
         """`[B, 1, V]`."""
@@ -126,7 +117,7 @@ class PartitionedKNN(Recommender):
 
     def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
         means = self.votes(user, candidates, embeddings).mean(dim=1)
-        return (means - self.center) / self.spread * self.log_scale.exp() + self.offset
+        return self.calibrated((means - self.center) / self.spread)
 
     def _votes(self, history: Tensor, item: Tensor) -> Tensor:
         by_user = history * item
