@@ -15,12 +15,14 @@ import torch
 from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.poison import Targets
+from recgauntlet.core.protocol import SAMPLES
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.types import BoolArray, IntArray
 from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
 from recgauntlet.data.interactions import Interactions
 from recgauntlet.data.negative_sampling import contains
 from recgauntlet.evaluation.judge import score_in_chunks
+from recgauntlet.evaluation.setup import is_random
 from recgauntlet.metrics.ranking import Floats, Ranked, Scores, correct
 
 CHUNK = 4096
@@ -198,12 +200,14 @@ class PoisoningOutcome:
     ndcg10: float
 
 
-def measure_poisoning(
-    model: Recommender, data: TaskData, audience: Audience, eligible: BoolArray, samples: int = 1
-) -> PoisoningOutcome:
-    """Everything that is measured of a trained `model`. `data`: what it was trained on (`PoisonedData.data`, or the
-    genuine data); `audience` and `eligible` are made from the genuine data."""
+def measure_poisoning(model: Recommender, data: TaskData, audience: Audience, eligible: BoolArray) -> PoisoningOutcome:
+    """Everything that is measured of a trained `model`; where it is random, by the mean scores of SAMPLES passes.
+
+    `data`: what it was trained on (`PoisonedData.data`, or the genuine data); `audience` and `eligible` are made from
+    the genuine data.
+    """
     batch = pairs_to_batch(data.test, np.arange(len(data.test))).to(model.device)
+    samples = SAMPLES if is_random(model, batch) else 1
     right = correct(batch.labels.cpu().numpy() > 0.5, score_in_chunks(model, batch, samples).cpu().numpy())
     lists = impressions_to_batch(data.impressions, np.arange(len(data.impressions))).to(model.device)
     scores = score_in_chunks(model, lists, samples).cpu().numpy()

@@ -153,6 +153,31 @@ def test_numbering_users_anew_changes_no_measure(made: tuple[PoisonStore, TaskDa
     assert (before.accuracy, before.ndcg10) == (after.accuracy, after.ndcg10)
 
 
+class Noisy(Table):
+    """Adds a quarter to all scores of one pass, and takes a quarter away in the next."""
+
+    noise = 0.25
+
+    def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        self.noise = -self.noise
+        drift = self.noise * (1 + candidates.items % 2)  # by the item, so that it changes the order
+        return super().score(user, candidates, embeddings) + drift
+
+
+def test_a_random_model_is_measured_by_its_mean_scores(made: tuple[PoisonStore, TaskData, Audience]) -> None:
+    store, data, audience = made
+    table = scores(data)
+    eligible = never_taken(data.test.users, store.genuine, store.verifier.targets)
+    plain = measure_poisoning(Table(data, table), data, audience, eligible)
+    noisy = measure_poisoning(Noisy(data, table), data, audience, eligible)
+    for name in ("above", "tied"):
+        assert np.array_equal(getattr(plain.exposure, name), getattr(noisy.exposure, name))
+    assert np.array_equal(plain.pairs.targets, noisy.pairs.targets)
+    assert (plain.accuracy, plain.ndcg10) == (noisy.accuracy, noisy.ndcg10)
+    once = measure_exposure(Noisy(data, table), data, audience)
+    assert not np.array_equal(once.tied, plain.exposure.tied)
+
+
 def test_pairs_are_right_by_their_side_of_zero(made: tuple[PoisonStore, TaskData, Audience]) -> None:
     store, data, audience = made
     table = scores(data)
