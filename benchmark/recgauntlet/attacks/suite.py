@@ -12,6 +12,7 @@ from recgauntlet.attacks.embedding.ddn import DDN
 from recgauntlet.attacks.embedding.pgd import FGM, FGSM, PGD, RandomEmbedding
 from recgauntlet.attacks.embedding.smoothed import SmoothedPGD
 from recgauntlet.attacks.embedding.square import Square
+from recgauntlet.attacks.history.ads import dodging_attacks
 from recgauntlet.attacks.history.greedy import HistoryGradient, HistoryQuery, RandomHistory
 from recgauntlet.attacks.surrogate import SurrogateInputs
 from recgauntlet.attacks.text.greedy import CharacterGradient, CharacterSwap, WordGradient, WordQuery
@@ -113,6 +114,7 @@ def suite_ref() -> SuiteRef:
         "attacks": _by_surface(suite_attacks()),
         "transfer": _by_surface(twin_attacks()),
         "curve": [[attack.name, attack.hyperparameters()] for attack in attacks_beyond()],
+        "ads": [[attack.name, attack.hyperparameters()] for attack in dodging_attacks()],
         "evaluator": evaluator(),
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

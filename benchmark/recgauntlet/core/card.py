@@ -8,24 +8,22 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from recgauntlet.core.ad_card import AdThreat as AdThreat
+from recgauntlet.core.card_parts import CardPart
+from recgauntlet.core.card_parts import Tier as Tier
+from recgauntlet.core.card_parts import TierValues as TierValues
+from recgauntlet.core.card_parts import Track as Track
 from recgauntlet.core.errors import CardError
-from recgauntlet.core.names import stored
 
-Tier = Literal["low", "standard", "high"]
-Track = Literal["standard", "demo"]
 Goal = Literal["flip", "promote"]
 TIERS: tuple[Tier, ...] = ("low", "standard", "high")
 RANKING_TIER: Tier = "standard"
 """The tier whose robust accuracy ranks the rows of a task."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Source(_Part):
+class Source(CardPart):
     """Where a track's data comes from and what its licence allows."""
 
     name: str
@@ -38,7 +36,7 @@ class Source(_Part):
     """BibTeX."""
 
 
-class Split(_Part):
+class Split(CardPart):
     """What trains, validates and tests: all before `valid_from`, all from there to `test_from`, all from `test_from`.
 
     With the rule `time`, the boundaries are the same for all users: ISO dates (UTC), or shares of the interactions in
@@ -70,7 +68,7 @@ def _number(text: str) -> float:
         return float("nan")
 
 
-class Negatives(_Part):
+class Negatives(CardPart):
     """What an unclicked candidate is: shown in the same impression, or drawn uniformly from what the user never took.
 
     `train_per_click` and `eval_per_click` are drawn per clicked item (`eval_per_click` is ignored for impressions).
@@ -81,14 +79,14 @@ class Negatives(_Part):
     eval_per_click: int = Field(ge=1, default=19)
 
 
-class TableCard(_Part):
+class TableCard(CardPart):
     """One normalized table of a track: its rows and their SHA-256, so that an error can say which table differs."""
 
     rows: int = Field(ge=1)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class TrackCard(_Part):
+class TrackCard(CardPart):
     """One track of a task: its data, its sizes and how it is split.
 
     `token_length` counts a model's tokens a text; sizes are numbers of pairs (one clicked, one unclicked) and of
@@ -111,35 +109,7 @@ class TrackCard(_Part):
     cleaning: dict[str, str | int | float | bool | list[str]] = Field(default_factory=dict)
 
 
-class TierValues(_Part):
-    """A cap in each of the three tiers, rising. A card may call the middle one `medium` or `standard`."""
-
-    low: float = Field(ge=0)
-    standard: float = Field(ge=0)
-    high: float = Field(ge=0)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _stored_names(cls, caps: object) -> object:
-        if not isinstance(caps, dict):
-            return caps
-        named = {stored("tier", str(tier)): cap for tier, cap in caps.items()}
-        if len(named) < len(caps):
-            raise ValueError("has a cap of one tier twice: medium and standard are the same")
-        return named
-
-    @model_validator(mode="after")
-    def _rising(self) -> Self:
-        if not self.low <= self.standard <= self.high:
-            raise ValueError("must not fall from low over medium to high: every tier contains the one before")
-        return self
-
-    def at(self, tier: Tier) -> float:
-        """The cap of `tier`."""
-        return {"low": self.low, "standard": self.standard, "high": self.high}[tier]
-
-
-class _Threat(_Part):
+class _Threat(CardPart):
     id: str = Field(pattern=r"^[a-z0-9-]+$")
     goal: Goal
     ranked: bool
@@ -237,7 +207,7 @@ Threat = Annotated[EmbeddingThreat | TextThreat | HistoryThreat, Field(discrimin
 """A threat to inputs, at test time."""
 
 
-class TrainingDataThreat(_Part):
+class TrainingDataThreat(CardPart):
     """Fake accounts that lift target items in what a model learns; `threats/training_data.py` has the other rules."""
 
     id: str = Field(pattern=r"^[a-z0-9-]+$")
@@ -254,7 +224,7 @@ class TrainingDataThreat(_Part):
     source: str
 
 
-class TaskCard(_Part):
+class TaskCard(CardPart):
     """A task, frozen. Any change that can move a number needs a new `version`.
 
     tracks
@@ -263,6 +233,8 @@ class TaskCard(_Part):
         What an attacker may change of inputs, with the budget of each tier.
     poisoning
         What an attacker may add to the training data.
+    ads
+        Simulated ads, and what users may do to see fewer of them; never ranked.
     """
 
     id: str = Field(pattern=r"^[a-z0-9-]+$")
@@ -276,6 +248,7 @@ class TaskCard(_Part):
     tracks: dict[Track, TrackCard]
     threats: tuple[Threat, ...]
     poisoning: tuple[TrainingDataThreat, ...] = Field(default=(), exclude_if=lambda threats: not threats)
+    ads: AdThreat | None = Field(default=None, exclude_if=lambda ads: ads is None)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -289,7 +262,20 @@ class TaskCard(_Part):
                 raise ValueError('"tracks.standard.source.simulated" is true: simulated data is for the demo track')
             if self.poisoning and track.negatives.rule != "uniform-unseen":
                 raise ValueError(f'"poisoning" needs interactions: "tracks.{name}.negatives.rule" has impressions')
+        if self.ads is not None:
+            self._check_ads(self.ads)
         return self
+
+    def _check_ads(self, ads: AdThreat) -> None:
+        if ads.id in (threat.id for threat in (*self.threats, *self.poisoning)):
+            raise ValueError(f'"ads.id" is the id of a threat: {ads.id}')
+        if ads.relevant > ads.organic:
+            raise ValueError('"ads.relevant" must not be more than "ads.organic"')
+        for name, track in self.tracks.items():
+            if ads.lists.get(name, 0) < 1:
+                raise ValueError(f'"ads.lists.{name}" is missing: how many lists that track has, at least 1')
+            if track.negatives.rule != "uniform-unseen":
+                raise ValueError(f'"ads" needs interactions: "tracks.{name}.negatives.rule" has impressions')
 
     def track(self, name: Track) -> TrackCard:
         """The card of one track; CardError where the task has none of that name."""
@@ -303,7 +289,7 @@ class TaskCard(_Part):
 
     def compares_items(self) -> bool:
         """Whether a threat needs the items' similarity: one that changes histories, or that stuffs texts with words."""
-        return any(threat.compares_items for threat in self.threats)
+        return self.ads is not None or any(threat.compares_items for threat in self.threats)
 
     def fingerprint(self, name: Track) -> str:
         """A hash of everything on the card that can move a number of the track `name`: prose and links left out."""
@@ -313,6 +299,8 @@ class TaskCard(_Part):
         active = [threat.model_dump(mode="json", exclude={"source"}) for threat in self.poisoning if threat.active]
         if active:
             content["poisoning"] = active
+        if self.ads is not None:
+            content["ads"] = self.ads.model_dump(mode="json", exclude={"source"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

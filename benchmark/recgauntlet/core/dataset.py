@@ -119,6 +119,29 @@ class Impressions:
 
 
 @dataclass(frozen=True)
+class AdLists:
+    """`L` lists of one period for each of `D` draws of sponsored items, one list a user.
+
+    users
+        `[L]` user indices.
+    histories
+        `[L, H]` catalog indices; newest last, PAD in front.
+    items
+        `[D, L, K]` candidates: the organic ones, and behind them the sponsored ones of the draw.
+    taken
+        `[D, L, K]`: which organic candidates the user took in the period; at least one in each list.
+    """
+
+    users: IntArray
+    histories: IntArray
+    items: IntArray
+    taken: BoolArray
+
+    def __len__(self) -> int:
+        return int(self.users.shape[0])
+
+
+@dataclass(frozen=True)
 class TaskData:
     """Everything a cell needs of one track: made once, cached, keyed by `fingerprint` and the card.
 
@@ -133,6 +156,8 @@ class TaskData:
     impressions
         Lists of candidates of the test period: `users [I]`, `histories [I, H]`, ragged `items` and `labels`, cut by
         `offsets [I + 1]`.
+    valid_ads, test_ads
+        Lists with simulated ads of the two later periods; None where the card has none, and while a model is trained.
     """
 
     fingerprint: str
@@ -142,3 +167,5 @@ class TaskData:
     valid: Pairs
     test: Pairs
     impressions: Impressions
+    valid_ads: AdLists | None = None
+    test_ads: AdLists | None = None

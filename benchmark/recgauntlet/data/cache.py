@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from recgauntlet.core.dataset import Catalog, Impressions, Pairs, TaskData
+from recgauntlet.core.dataset import AdLists, Catalog, Impressions, Pairs, TaskData
 from recgauntlet.core.errors import DataError, OutputError
 from recgauntlet.core.files import write_atomically
 
 FORMAT = 2
 """Raise it whenever the same card and tables are prepared or stored differently: older files are then not used."""
+_ADS = ("valid_ads", "test_ads")
 _REMEDY = "delete the file; the next run prepares it again"
 
 
@@ -40,7 +41,7 @@ def save(data: TaskData, target: Path) -> None:
     arrays = {
         "meta": _to_bytes([data.fingerprint, data.user_count, content_hash(data)]),
         "catalog": _to_bytes([catalog.ids, catalog.texts, catalog.categories]),
-        **{f"{part}.{name}": getattr(getattr(data, part), name) for part, name in _columns()},
+        **{f"{part}.{name}": getattr(getattr(data, part), name) for part, name in _columns(data)},
     }
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
@@ -68,7 +69,7 @@ def load(target: Path) -> TaskData | None:
 
 
 def load_training(target: Path) -> TaskData:
-    """What was saved at `target`, with empty test pairs and impressions: no label of the test period is read.
+    """What was saved at `target`, with empty test pairs and impressions, without ads: no label of a test is read.
 
     Raises
     ------
@@ -83,7 +84,7 @@ def content_hash(data: TaskData) -> str:
     digest = hashlib.sha256(f"{data.fingerprint} {data.user_count}".encode())
     for texts in (data.catalog.ids, data.catalog.texts, data.catalog.categories):
         digest.update(json.dumps(texts).encode())
-    for part, name in _columns():
+    for part, name in _columns(data):
         digest.update(np.ascontiguousarray(getattr(getattr(data, part), name), dtype="<i8").tobytes())
     return digest.hexdigest()
 
@@ -102,17 +103,23 @@ def _read(target: Path, *, training_only: bool) -> tuple[TaskData, str]:
                 impressions = Impressions(none, test.histories, none, none.astype(np.bool_), offsets)
             else:
                 test, impressions = _part(Pairs, "test", stored), _part(Impressions, "impressions", stored)
-            return TaskData(fingerprint, catalog, user_count, train, valid, test, impressions), expected
+            ads = [
+                None if training_only or f"{part}.users" not in stored else _part(AdLists, part, stored)
+                for part in _ADS
+            ]
+            return TaskData(fingerprint, catalog, user_count, train, valid, test, impressions, *ads), expected
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"the prepared data is damaged ({type(error).__name__})", where=target, remedy=_REMEDY
         ) from error
 
 
-def _columns() -> list[tuple[str, str]]:
+def _columns(data: TaskData) -> list[tuple[str, str]]:
     """Every part of the data with arrays, and the name of each array."""
     pairs = [(part, field.name) for part in ("train", "valid", "test") for field in fields(Pairs)]
-    return pairs + [("impressions", field.name) for field in fields(Impressions)]
+    lists = [("impressions", field.name) for field in fields(Impressions)]
+    ads = [(part, field.name) for part in _ADS if getattr(data, part) is not None for field in fields(AdLists)]
+    return pairs + lists + ads
 
 
 def _part(kind: Any, name: str, stored: Any) -> Any:

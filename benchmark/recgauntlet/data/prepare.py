@@ -15,6 +15,7 @@ from recgauntlet.core.dataset import Tables, TaskData
 from recgauntlet.core.errors import CardError, DataError
 from recgauntlet.core.task import SourceOptions, Task
 from recgauntlet.data import cache as store
+from recgauntlet.data.ads import with_ads
 from recgauntlet.data.examples import from_impressions, from_interactions
 from recgauntlet.data.fingerprint import DataPrint, fingerprint
 from recgauntlet.data.validate import validate
@@ -56,6 +57,8 @@ def prepare(
         return data
     progress("drawing the examples", 3, 4)
     data = build(card, tables, found.sha256, where)
+    if task.card.ads is not None:
+        data = with_ads(data, task.card.ads, track, card, tables, where)
     progress("keeping them for the next start", 4, 4)
     store.save(data, target)
     return data

@@ -16,10 +16,11 @@ from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import Progress
 from recgauntlet.evaluation.ablation import run_alone, subset_of
+from recgauntlet.evaluation.ads import dodge_ads
 from recgauntlet.evaluation.certify import certificate_check, certify
 from recgauntlet.evaluation.promotion import promote
 from recgauntlet.evaluation.ranking import rank_under_attack
-from recgauntlet.evaluation.results import CleanResult, PromotionResult, RankingResult, ThreatResult
+from recgauntlet.evaluation.results import AdResult, CleanResult, PromotionResult, RankingResult, ThreatResult
 from recgauntlet.evaluation.robustness import run_threat
 from recgauntlet.evaluation.sanity_checks.behaviour import (
     fresh_scores,
@@ -61,6 +62,8 @@ class GauntletResult:
     """In the order of the task's card."""
     model_checks: tuple[Gate, ...]
     """The sanity checks of the model itself; those of a threat stand with the threat."""
+    ads: tuple[AdResult, ...] = ()
+    """One for each draw of sponsored items, where the card has simulated ads."""
 
     @property
     def gates(self) -> tuple[Gate, ...]:
@@ -91,7 +94,7 @@ def run_gauntlet(
     twin_directory
         Where inputs that fool the twin are kept for its other defenses (None: nowhere).
     brief
-        The medium tier and the sanity checks alone: no other tier, curve, ranking or promotion.
+        The medium tier and the sanity checks alone: no other tier, curve, ranking, promotion or ads.
     """
     model.eval().requires_grad_(False)
     journal = journal or Journal()
@@ -125,8 +128,11 @@ def run_gauntlet(
         if result.applicable and not brief:
             within = _part(progress, rest, 1 - rest, number, len(threats))
             threats[number] = look_further(views[number], data, clean, result, victim, rng, journal, within)
+    ads: tuple[AdResult, ...] = ()
+    if card.ads is not None and not brief:
+        ads = dodge_ads(trial, data, card.ads, rng.child(card.ads.id), journal=journal)
     progress("done", 1.0)
-    return GauntletResult(trial, clean, tuple(threats), model_checks)
+    return GauntletResult(trial, clean, tuple(threats), model_checks, ads)
 
 
 def check_model(trial: Trial, data: TaskData, twin: EmbeddingScale | None) -> tuple[Gate, ...]:

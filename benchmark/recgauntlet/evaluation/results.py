@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
 from recgauntlet.core.card import Threat, Tier
 from recgauntlet.core.types import BoolArray, FloatArray, Scalar
+from recgauntlet.records.ads import AdAttackOutcome, AdOutcome, AdTierOutcome
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.schema import (
     AttackEffort,
@@ -179,6 +180,52 @@ class PromotionResult(_Result):
 
     def to_record(self) -> PromotionOutcome:
         return self._packed(PromotionOutcome)
+
+
+class AdAttackResult(_Result):
+    """One attack on lists with ads, by itself."""
+
+    name: str
+    hyperparameters: dict[str, Scalar]
+    ads: Bits
+    """`[lists x sponsored]`: the ads shown afterwards, with the clean history where the edit is not used."""
+    violations: int
+    effort: AttackEffort
+    error: str = ""
+
+    def to_record(self) -> AdAttackOutcome:
+        return self._packed(AdAttackOutcome)
+
+
+class AdTierResult(_Result):
+    """All attacks on lists with ads at one tier."""
+
+    tier: Tier
+    edits: int
+    queries: int
+    attacks: tuple[AdAttackResult, ...]
+
+    def to_record(self) -> AdTierOutcome:
+        return self._packed(AdTierOutcome, attacks=tuple(attack.to_record() for attack in self.attacks))
+
+
+class AdResult(_Result):
+    """Ad dodging under one draw of sponsored items; no tiers where the model does not read histories."""
+
+    threat: str
+    draw: int
+    lists: int = 0
+    sponsored: int = 0
+    offset: float = 0.0
+    shown: Bits = np.zeros(0, dtype=np.bool_)
+    """`[lists x sponsored]`: the ads of the clean lists."""
+    tiers: tuple[AdTierResult, ...] = ()
+    checks: tuple[Gate, ...] = ()
+
+    def to_record(self) -> AdOutcome:
+        return self._packed(
+            AdOutcome, applicable=bool(self.tiers), tiers=tuple(tier.to_record() for tier in self.tiers)
+        )
 
 
 class CertifiedResult(_Result):

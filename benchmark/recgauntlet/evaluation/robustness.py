@@ -132,7 +132,7 @@ def run_attack(trial: Trial, attack: Attack, budget: Budget, index: Tensor, rng:
     except (RecGauntletError, torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as fault:  # an attack may fail in any way; what it returned is not used
-        perturbed, error = batch, _kind_and_place(fault)
+        perturbed, error = batch, kind_and_place(fault)
         legal = torch.ones(len(batch), dtype=torch.bool, device=batch.items.device)
         scores, unlike_fresh = trial.scores[index], 0.0
     return Attempt(
@@ -182,7 +182,7 @@ class _Malformed(ValueError):  # noqa: N818  as BudgetExceeded
     """What an attack returned does not have the form of a batch."""
 
 
-def _kind_and_place(fault: Exception) -> str:
+def kind_and_place(fault: Exception) -> str:
     """An exception without its message, which may quote texts that a record must not carry."""
     if isinstance(fault, (_Malformed, BudgetExceeded)):
         return f"{type(fault).__name__.lstrip('_')}: {fault}"

@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from recgauntlet.core.card import RANKING_TIER, TIERS
+from recgauntlet.leaderboard.ads import ads_of
 from recgauntlet.leaderboard.aggregate import cost, outcomes, quality
 from recgauntlet.leaderboard.decoded import DecodedRecord
 from recgauntlet.leaderboard.flags import other_source, policy_threats, row_flags
@@ -141,6 +142,7 @@ def _row(finished: Sequence[RunRecord], lost: Sequence[int], doubled: Sequence[i
         ),
         clean_by_seed=clean_by_seed,
         policy=policy,
+        ads=ads_of(finished),
     )
 
 

@@ -12,9 +12,11 @@ import numpy as np
 
 from recgauntlet.core.card import TIERS, Tier
 from recgauntlet.leaderboard.address import Board, RowAt, open_board, row_id
+from recgauntlet.leaderboard.ads import kept_by_tier
 from recgauntlet.leaderboard.decoded import DecodedRecord
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.metrics import ranking as metrics
+from recgauntlet.records.ads import AdOutcome
 from recgauntlet.records.release import ROOT
 from recgauntlet.records.schema import RunRecord, ThreatOutcome, TierOutcome, robust_accuracy
 
@@ -53,9 +55,21 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "certified_accuracy", "float64", "share", "proved right on every legal input; missing where nothing is proved"
     ),
+    Column(
+        "exposure_kept",
+        "float64",
+        "share",
+        "of the ads in the first ten places of lists, what edited histories leave; the ads are simulated; "
+        "of threats with the goal `suppress-set` alone",
+    ),
     Column("examples", "Int64", "examples", "test examples behind the shares; two of them are a pair"),
     Column("surface", "string", "", "what the threat changes: `candidate-text`, `history` or `embedding`"),
-    Column("goal", "string", "", "`flip` any right answer, or `promote` unclicked candidates"),
+    Column(
+        "goal",
+        "string",
+        "",
+        "`flip` any right answer, `promote` unclicked candidates, or `suppress-set` (fewer ads)",
+    ),
     Column("ranked", "boolean", "", "whether the threat counts for ranks"),
     Column("amount", "float64", "words, edits or radius", "the tier's cap; a radius is relative to the embeddings"),
     Column("characters", "Int64", "characters", "the tier's other cap, where characters may be edited; else 0"),
@@ -148,6 +162,9 @@ def _table_lines(board: Board, table: TaskTable) -> Iterator[dict[str, Any]]:
                     outcome = record.tier(threat.id, tier)
                     if outcome is not None or not threat.applicable:
                         yield cell | _under(threat, outcome, cell["clean_accuracy"]) | _at(record, threat.id, tier)
+            for ads in record.ads:
+                if ads.draw == 0:
+                    yield from (cell | line for line in _ads(ads))
     for lost in table.failed:
         record = board.records[lost.digest]
         yield _cell(board, table, record) | _source(table, record)
@@ -221,6 +238,30 @@ def _under(threat: ThreatOutcome, outcome: TierOutcome | None, clean: float) -> 
         "violations": sum(attack.violations for attack in outcome.attacks),
         "attack_seconds": sum(attack.effort.seconds for attack in outcome.attacks),
     }
+
+
+def _ads(outcome: AdOutcome) -> Iterator[dict[str, Any]]:
+    """Simulated ads, tier by tier: robust accuracy is that of pairs of a user and an ad on the clean list."""
+    about = {
+        "threat": outcome.threat,
+        "surface": "history",
+        "goal": "suppress-set",
+        "ranked": False,
+        "applicable": outcome.applicable,
+    }
+    if not outcome.applicable:
+        yield from (about | {"tier": tier} for tier in TIERS)
+    for tier, (exposure, accuracy) in zip(outcome.tiers, kept_by_tier(outcome), strict=True):
+        yield about | {
+            "tier": tier.tier,
+            "exposure_kept": exposure,
+            "robust_accuracy": accuracy,
+            "amount": float(tier.edits),
+            "characters": 0,
+            "queries": tier.queries,
+            "violations": sum(attack.violations for attack in tier.attacks),
+            "attack_seconds": sum(attack.effort.seconds for attack in tier.attacks),
+        }
 
 
 def _at(record: RunRecord, threat: str, tier: Tier) -> dict[str, Any]:

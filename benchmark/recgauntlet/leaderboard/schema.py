@@ -9,6 +9,7 @@ from pydantic import Field
 
 from recgauntlet.core.card import RANKING_TIER, Goal, Tier
 from recgauntlet.core.types import Surface
+from recgauntlet.leaderboard.ad_schema import Ads
 from recgauntlet.leaderboard.flags import Flag
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.comparability import EvaluationSetting
@@ -248,6 +249,7 @@ class Row:
     clean_by_seed: tuple[float, ...] = ()
     policy: Annotated[Policy | None, Field(exclude_if=lambda found: found is None)] = None
     """Of a defense with a policy; under text threats the row then has no cells of its own."""
+    ads: Annotated[Ads | None, Field(exclude_if=lambda found: found is None)] = None
 
     @property
     def seeds(self) -> tuple[int, ...]:

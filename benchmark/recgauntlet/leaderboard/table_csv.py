@@ -123,6 +123,7 @@ def _line(table: TaskTable, row: Row) -> dict[str, Value]:
                 line[f"robust_accuracy:{cells.threat}:{tier}"] = "not applicable"
     for cells in row.threats:
         line |= _further(cells)
+    line |= _ads(row)
     return line | {name: value_of(row) for name, (_, value_of, _) in NUMBERS.items()}
 
 
@@ -138,6 +139,14 @@ def _further(cells: ThreatCells) -> dict[str, Value]:
                 value = getattr(part, field.name)
                 name = f"{COLUMNS.get(field.name, field.name)}:{cells.threat}"
                 line |= _interval(name, value) if isinstance(value, Estimate) else {name: value}
+    return line
+
+
+def _ads(row: Row) -> dict[str, Value]:
+    """The exposure of simulated ads that is kept; empty where the row has none."""
+    line: dict[str, Value] = {}
+    for tier in row.ads.tiers if row.ads else ():
+        line |= _interval(f"exposure_kept:{row.ads.threat}:{tier.tier}", tier.exposure) if row.ads else {}
     return line
 
 

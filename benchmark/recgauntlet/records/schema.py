@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field
 
 from recgauntlet.core.card import Goal, Tier
 from recgauntlet.core.types import BoolArray, Edit, Scalar, Surface
+from recgauntlet.records.ads import AdOutcome
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.digest import digest_of
+from recgauntlet.records.parts import LISTED as LISTED
+from recgauntlet.records.parts import AttackEffort as AttackEffort
+from recgauntlet.records.parts import Gate as Gate
 from recgauntlet.records.references import Environment, Part, PluginRef, SuiteRef, TaskRef
 
 SCHEMA_VERSIONS = (1, 2)
 """Versions of the schema that are read; the last is written."""
-LISTED = 50
-"""Test examples that a check lists at most."""
 REMEDY = "restore it from its release, or delete it and run the cell again"
 
 
@@ -45,19 +47,6 @@ class TrainingCost(Part):
     """Ratios to the undefended twin of the same run; None for the twin itself."""
     inference_ms_per_1000: float
     """Milliseconds to score 1,000 candidates of one user, median of repeated runs."""
-
-
-class AttackEffort(Part):
-    """What one attack asked of the victim, over all examples it was given. `queries` are scored inputs, the unit of the
-    budget; `forwards` and `backwards` are passes of the model: several a query where it is random, none where an attack
-    before it had asked for the same input (`cache_hits`)."""
-
-    queries: int = 0
-    forwards: int
-    backwards: int
-    user_encodings: int
-    cache_hits: int
-    seconds: float
 
 
 class AttackOutcome(Part):
@@ -176,23 +165,6 @@ class CertifiedOutcome(Part):
     certified: BitColumn
 
 
-class Gate(Part):
-    """A sanity check of the evaluation or of the model. A row with a failed gate is shown, flagged and unranked."""
-
-    name: str
-    threat: str
-    """The threat of the check; empty for checks of the model."""
-    passed: bool
-    value: float
-    limit: float
-    explanation: str
-    """What was found."""
-    remedy: str = ""
-    """What to do about it."""
-    examples: tuple[NonNegativeInt, ...] = Field(default=(), max_length=LISTED, exclude_if=lambda found: not found)
-    """The numbers of the test examples that were found, the first LISTED; not written where there are none."""
-
-
 class Clean(Part):
     """Clean results: `labels` and `scores` over the test examples (pairs: clicked, unclicked, clicked, ...), and the
     scores of the impressions with their sizes and labels."""
@@ -257,6 +229,8 @@ class RunRecord(Part):
     certified: tuple[CertifiedOutcome, ...] = Field(default=(), exclude_if=lambda found: not found)
     """Of smoothed models alone. Where there is none it is not written, so that records from before it was there keep
     their bytes and digests."""
+    ads: tuple[AdOutcome, ...] = Field(default=(), exclude_if=lambda found: not found)
+    """Of tasks with simulated ads alone; not written elsewhere."""
     gates: tuple[Gate, ...] = ()
     cost: TrainingCost | None = None
     epochs: tuple[Epoch, ...] = ()

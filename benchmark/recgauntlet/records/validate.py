@@ -80,6 +80,7 @@ def check_record(record: RunRecord, where: Path | None = None) -> None:
     _check_certified(record, right, columns)
     _check_ranking(record, record.clean, columns)
     _check_promotion(record, columns)
+    _check_ads(record, columns)
     if not record.task.redistributable and any(found.shows_text for found in record.evidence):
         raise columns.fault("evidence", "shows text of data that may not be redistributed")
 
@@ -215,3 +216,23 @@ def _check_promotion(record: RunRecord, columns: _Reader) -> None:
                 raise columns.fault(place, "must have a rank for each item and user")
             if not ((ranks >= 1) & (ranks <= outcome.competitors + 1)).all():
                 raise columns.fault(place, f"must have ranks from 1 to {outcome.competitors + 1}")
+
+
+def _check_ads(record: RunRecord, columns: _Reader) -> None:
+    if len({(outcome.threat, outcome.draw) for outcome in record.ads}) != len(record.ads):
+        raise columns.fault("ads", "names one draw twice")
+    for outcome in record.ads:
+        place, size = f"ads.{outcome.threat}.{outcome.draw}", outcome.lists * outcome.sponsored
+        tiers = [tier.tier for tier in outcome.tiers]
+        if len(set(tiers)) != len(tiers) or outcome.applicable != bool(tiers) or not math.isfinite(outcome.offset):
+            raise columns.fault(place, "must have each tier once, tiers exactly where it is applicable, and an offset")
+        shown = columns.bits(outcome.shown, f"{place}.shown")
+        if len(shown) != size or outcome.lists < 0 or outcome.sponsored < 0:
+            raise columns.fault(f"{place}.shown", f"must have {size} bits, one a list and sponsored candidate")
+        clean = shown.reshape(outcome.lists, outcome.sponsored).sum(axis=1)
+        for tier in outcome.tiers:
+            for attack in tier.attacks:
+                field = f"{place}.{tier.tier}.{attack.name}"
+                ads = columns.bits(attack.ads, field)
+                if len(ads) != size or (ads.reshape(outcome.lists, -1).sum(axis=1) > clean).any():
+                    raise columns.fault(field, "must show no more ads in a list than the clean list has")

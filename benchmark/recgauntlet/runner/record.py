@@ -120,6 +120,7 @@ def make_record(
         ranking=tuple(threat.ranking.to_record() for threat in threats if threat.ranking),
         promotion=tuple(threat.promotion.to_record() for threat in threats if threat.promotion),
         certified=tuple(one.to_record() for threat in threats for one in threat.certified),
+        ads=tuple(one.to_record() for one in result.ads) if result else (),
         gates=result.gates if result else (),
         cost=cost,
         epochs=info.epochs if info else (),

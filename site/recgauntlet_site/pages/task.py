@@ -164,6 +164,11 @@ class TaskPage:
         return any(cells.promotion is not None for row in self.table.rows for cells in row.threats)
 
     @property
+    def with_ads(self) -> list[Row]:
+        """The rows whose lists had simulated ads."""
+        return [row for row in self.table.rows if row.ads is not None]
+
+    @property
     def ablations(self) -> list[tuple[ThreatColumn, _RowCells]]:
         """The threats whose attacks were run one by one, each with the rows that have them."""
         return self._having(lambda cells: bool(cells.ablation))

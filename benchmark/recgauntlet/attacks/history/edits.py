@@ -136,6 +136,7 @@ def best_moves(
     limit: int,
     seen: int,
     per_place: int,
+    barred: Tensor | None = None,
 ) -> Moves:
     """About `moves [B]` legal moves for each history, at most `limit`, that promise most to first order.
 
@@ -152,6 +153,8 @@ def best_moves(
         How many places, the newest ones, the model sees; the others are left alone.
     per_place
         The most items proposed for a place: first-order estimates of one place err together.
+    barred
+        `[B, M]`: items that may not come into each history; None for none.
 
     Notes
     -----
@@ -169,6 +172,8 @@ def best_moves(
     promise = torch.full((*histories.items.shape, count), -torch.inf, device=slopes.device)
     b, h = torch.nonzero(histories.fresh & steep, as_tuple=True)
     near = allowed_items(public, histories.items[b, h], threat.min_cosine)
+    if barred is not None:
+        near.scatter_(1, barred[b], False)
     along = (slopes.squeeze(1) @ values.T)[b] if alike else slopes[b, h] @ values.T
     promise[b, h] = along.masked_fill_(~near, -torch.inf)
     best, items = promise.topk(min(per_place, count), dim=2)

@@ -178,9 +178,20 @@ class _BeamHistory(HistoryAttack):
             most = torch.minimum(self.beam * self.moves // count, left // count - 1)
             again = carried_over(Moves(*(part[rows] for part in alone)), kept, most // 2)
             new = most - again.possible.sum(dim=1)
-            limit = int(new.max())
+            limit, barred = int(new.max()), self._barred(victim, batch)
             moves = [
-                best_moves(kept.select(part), threat, public, slopes, values, new[part], limit, width, self.per_place)
+                best_moves(
+                    kept.select(part),
+                    threat,
+                    public,
+                    slopes,
+                    values,
+                    new[part],
+                    limit,
+                    width,
+                    self.per_place,
+                    None if barred is None else barred[rows[part]],
+                )
                 for part, slopes in self._in_groups(victim, batch, public, rows, kept, values)
             ]
             ranked = map(torch.cat, zip(*moves, strict=True))
@@ -212,6 +223,10 @@ class _BeamHistory(HistoryAttack):
             part = torch.arange(start, min(start + size, len(rows)), device=rows.device)
             shown = state.shown(batch.users.histories.shape[1])[part]
             yield part, self._slopes(victim, batch.select(rows[part]).with_histories(shown), public)
+
+    def _barred(self, victim: Victim, batch: Batch) -> Tensor | None:
+        """`[B, M]`: items that may not come into the history of each example; None where the threat bars none."""
+        return None
 
     @abstractmethod
     def _values(self, victim: Victim, public: Tensor) -> Tensor:
