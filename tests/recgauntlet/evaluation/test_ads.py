@@ -11,7 +11,7 @@ from toy_recommender import ToyRecommender, make_catalog, train
 
 from recgauntlet.attacks.common import BestSoFar
 from recgauntlet.attacks.history.ads import DodgingGradient, FolkRule, ListExposure, dodging_attacks
-from recgauntlet.core.card import TIERS, AdThreat
+from recgauntlet.core.card import TIERS, AdThreat, Tier
 from recgauntlet.core.dataset import AdLists, TaskData
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import PAD
@@ -93,7 +93,7 @@ def test_equal_ranks_keep_the_order_of_the_list() -> None:
     assert shown_ads(np.zeros((1, 14)), 9, 0.0).tolist() == [[True, False, False, False, False]]
 
 
-def verdict(new: Sequence[int], after: Scores, *, edits: str = "low") -> str:
+def verdict(new: Sequence[int], after: Scores, *, edits: Tier = "low") -> str:
     old = np.array([[PAD, 1, 2, 3]])
     items = np.arange(20, 20 + ORGANIC + SPONSORED)[None]
     taken = np.arange(ORGANIC + SPONSORED)[None] == 0
@@ -106,7 +106,7 @@ def verdict(new: Sequence[int], after: Scores, *, edits: str = "low") -> str:
         items,
         taken,
         (old, before),
-        (np.array([new]), after[None]),  # type: ignore[arg-type]
+        (np.array([new]), after[None]),
     )
     return judged.reasons[0]
 
@@ -130,7 +130,8 @@ def fewest_ads(stage: ads._Stage) -> int:
     """The fewest ads that the first list shows after any legal edit, by brute force."""
     histories = np.array(one_edit(stage.histories[0].tolist()))
     count = len(histories)
-    items, taken, clean = (np.repeat(part[:1], count, axis=0) for part in (stage.items, stage.taken, stage.scores))
+    items, taken = np.repeat(stage.items[:1], count, axis=0), np.repeat(stage.taken[:1], count, axis=0)
+    clean = np.repeat(stage.scores[:1], count, axis=0)
     scores = ads._scored(stage.trial, np.repeat(stage.users[:1], count), histories, items)
     old = np.repeat(stage.histories[:1], count, axis=0)
     judged = judge_edits(stage.threat, "low", CATALOG, stage.offset, items, taken, (old, clean), (histories, scores))
