@@ -92,9 +92,14 @@ def is_tuned(cells: pd.DataFrame) -> bool:
 
 
 @cache
+@cache
+def tables() -> tuple[TaskTable, ...]:
+    return tuple(build_table(records()))
+
+
 def row_of(own: str) -> tuple[TaskTable, Row]:
     """The leaderboard's row with an id, and its table."""
-    return next((table, row) for table in build_table(records()) for row in table.rows if row_id(table, row) == own)
+    return next((table, row) for table in tables() for row in table.rows if row_id(table, row) == own)
 
 
 def gain(cells: pd.DataFrame, wanted: Quantity) -> float:

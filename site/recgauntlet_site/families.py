@@ -16,7 +16,7 @@ OTHER = "other"
 
 MODELS: Mapping[str, tuple[str, ...]] = {
     "text": ("bert", "gpt", "naml", "nrms", "two-tower"),
-    "collaborative": ("bpr-mf", "lightgcn"),
+    "collaborative": ("bpr-mf", "item-knn", "lightgcn", "most-popular", "partitioned-knn"),
     "sequential and hybrid": ("bert4rec", "din", "sasrec", "sasrec-text"),
     OTHER: (),
 }
@@ -24,14 +24,14 @@ DEFENSES: Mapping[str, tuple[str, ...]] = {
     "none": ("standard",),
     "adversarial training": (
         *("apr", "awp", "discrete", "ensemble", "fgm", "fgsm", "free", "freelb"),
-        *("mart", "pgd", "smart", "trades", "vat"),
+        *("mart", "pgd", "smart", "trades", "vat", "vulnerability-aware"),
     ),
     "cost levers": ("gradient-scaling", "intensity-control", "layer-wise"),
     "smoothing and augmentation": (
         *("augmentation", "history-dropout", "label-smoothing", "mixup", "rdrop", "word-dropout"),
     ),
-    "inference time": ("median-user", "randomized-smoothing", "spell-repair", "unicode-normalize"),
-    "data side": ("loss-truncation", "suspicious-users"),
+    "inference time": ("history-purifier", "median-user", "randomized-smoothing", "spell-repair", "unicode-normalize"),
+    "data side": ("loss-truncation", "pca-varselect", "suspicious-users", "trimmed-raters"),
     OTHER: (),
 }
 

@@ -299,6 +299,7 @@ def test_a_disk_that_fills_up_leaves_old_records_and_no_parts(
     assert contents(out) == before
 
 
+@pytest.mark.slow
 def test_defenses_that_break_the_contract_fail_alone(
     refuses: Run, tiny_card: Path, tiny_cache: Path, out: Path, test_plugins: Path
 ) -> None:

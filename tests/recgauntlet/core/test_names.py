@@ -71,6 +71,7 @@ def test_an_option_of_a_defense_that_is_a_tier_takes_medium_and_others_are_left_
     assert "tier" not in merged_options(mine, ())
 
 
+@pytest.mark.slow
 def test_commands_on_a_release_take_either_name_and_show_the_new_one() -> None:
     row = f"{RELEASE}/video-watch/nrms"
     old = output("compare", f"{row}/trades", f"{row}/standard", "--tier", "standard")

@@ -168,6 +168,7 @@ def test_cells_that_die_or_fail_are_recorded_and_the_sweep_goes_on(spec: Any, ou
     assert leftovers(out) == []
 
 
+@pytest.mark.slow
 def test_a_twin_runs_before_what_needs_it_even_with_two_workers(tiny_card: Path, tiny_cache: Path, out: Path) -> None:
     shutil.rmtree(out)
     notes = Notes()
@@ -280,6 +281,7 @@ def test_a_killed_sweep_loses_the_cell_in_flight_alone(command: Any, tmp_path: P
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sweep_says_so_and_keeps_what_is_finished(
     command: Any, tmp_path: Path, number: signal.Signals

@@ -69,6 +69,7 @@ def results(record: RunRecord) -> str:
     return json.dumps(content, sort_keys=True)
 
 
+@pytest.mark.slow
 def test_a_defense_that_replaces_the_attacks_gets_the_record_of_an_honest_one(spec: Any) -> None:
     specs = [spec("patches-the-evaluator"), spec("writes-inside")]  # both train plainly
     patched, honest = run_sweep(specs, create_autospec(Watcher, instance=True), workers=1)
@@ -122,6 +123,7 @@ def test_verify_finds_a_record_that_replaced_attacks_made(
     assert {finding.field for finding in again.findings} >= {"threats.title-rewrite.high.robust"}
 
 
+@pytest.mark.slow
 def test_a_defense_that_replaces_the_attacks_and_wraps_gets_the_record_of_an_honest_one(spec: Any) -> None:
     cell = spec("patches-and-wraps")
     (patched,) = run_sweep([cell], create_autospec(Watcher, instance=True), workers=1)
@@ -149,6 +151,7 @@ def test_a_model_apart_has_the_record_of_the_same_model_here(
     assert results(apart) == results(here)
 
 
+@pytest.mark.slow
 def test_a_model_that_ends_midway_ends_its_cell(spec: Any) -> None:
     (record,) = run_sweep([spec("standard", "ends-midway")], create_autospec(Watcher, instance=True), workers=1)
     assert record.failure is not None
@@ -190,6 +193,7 @@ def test_the_rows_that_a_filter_keeps_go_with_the_weights(spec: Any) -> None:
     assert rows_kept(Pairs(pairs.users + 1, pairs.histories, pairs.clicked, pairs.unclicked), pairs) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("defense", "needed"), [("standard", False), ("pgd", False), ("unicode-normalize", True)])
 def test_a_checkpoint_names_what_serving_needs(spec: Any, defense: str, needed: bool) -> None:
     cell = spec(defense)
