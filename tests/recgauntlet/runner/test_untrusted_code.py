@@ -97,7 +97,7 @@ def in_process(tiny_card: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("defense", "model"),
     [
-        ("patches-the-evaluator", "nrms"),
+        pytest.param("patches-the-evaluator", "nrms", marks=pytest.mark.slow),
         pytest.param("patches-and-wraps", "nrms", marks=pytest.mark.slow),
         pytest.param("standard", "patching-model", marks=pytest.mark.slow),
     ],
