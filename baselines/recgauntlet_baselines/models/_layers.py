@@ -103,6 +103,12 @@ class TitleModel(TextModel):
     log_scale: nn.Parameter
     offset: nn.Parameter
 
+    @property
+    def least_grouped(self) -> int:
+        """From how many texts on `in_length_groups` cuts. Attacks ask about few texts, which are faster in one piece;
+        training keeps the number with which released weights were trained, since it decides their rounding."""
+        return BUCKETED if self.training else 4 * BUCKETED
+
     @abstractmethod
     def item_vectors(self, items: Tensor, embedded: Tensor, mask: Tensor) -> Tensor:
         """`n [B, D]` of `items [B]` whose texts have the word vectors `embedded [B, L, W]`, real in `mask [B, L]`."""

@@ -90,7 +90,8 @@ class NAML(TitleModel):
         known = items >= 0
         category = self.get_buffer("category_of")[items.clamp(min=0)]
         categories = torch.relu(self.category_view(self.categories(category)))
-        views = torch.stack([in_length_groups(self._encode_titles, embedded, mask), categories], dim=1)
+        titles = in_length_groups(self._encode_titles, embedded, mask, least=self.least_grouped)
+        views = torch.stack([titles, categories], dim=1)
         vectors: Tensor = self.view_pool(views, torch.stack([torch.ones_like(known), known], dim=1))
         return vectors
 

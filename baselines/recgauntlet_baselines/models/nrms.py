@@ -74,7 +74,7 @@ class NRMS(TitleModel):
         return UserState((self.history_pool(attended, mask),))
 
     def item_vectors(self, items: Tensor, embedded: Tensor, mask: Tensor) -> Tensor:
-        return in_length_groups(self._encode_titles, embedded, mask)
+        return in_length_groups(self._encode_titles, embedded, mask, least=self.least_grouped)
 
     def _encode_titles(self, embedded: Tensor, mask: Tensor) -> Tensor:
         attended = self.title_attention(self.dropout(embedded), mask)

@@ -141,7 +141,7 @@ def spawn(
         boxed = Boxed(list(box), function, argument, theirs)  # pyright: ignore[reportArgumentType]
         theirs.close()
         return boxed, mine  # pyright: ignore[reportReturnType]
-    context = start_method(["recgauntlet.runner.worker", "recgauntlet_baselines", "transformers"])
+    context = start_method(["recgauntlet.runner.worker", "recgauntlet_baselines"])
     mine, theirs = context.Pipe(duplex=duplex)
     process = context.Process(target=_supervised, args=(function, argument, theirs), daemon=True)
     process.start()

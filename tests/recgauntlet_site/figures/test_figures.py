@@ -66,14 +66,18 @@ def test_a_table_gives_the_figures_that_show_something(tables: dict[str, TaskTab
     assert "accuracy-cost" not in {figure.kind for figure in figures_of(tables["one row"])}
 
 
-def test_data_tables_are_rectangular_and_name_every_row(drawn: dict[str, tuple[Figure, ...]]) -> None:
+def test_data_tables_are_rectangular_and_name_every_row(
+    tables: dict[str, TaskTable], drawn: dict[str, tuple[Figure, ...]]
+) -> None:
     for figures in drawn.values():
         for figure in figures:
             assert figure.rows
             assert all(len(row) == len(figure.header) for row in figure.rows)
             assert all(isinstance(cell, str) for row in figure.rows for cell in row)
-    for figure in drawn["forty"][-2:]:
-        assert len(figure.rows) == 39
+    names = {row_name(row) for row in tables["forty"].rows}
+    heat, spread = drawn["forty"][-2:]
+    assert {row[1] for row in heat.rows} == names
+    assert len(spread.rows) == len(names)
 
 
 def test_data_tables_have_the_numbers_of_the_table(tables: dict[str, TaskTable]) -> None:

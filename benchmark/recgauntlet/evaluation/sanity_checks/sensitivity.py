@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from scipy.stats import binomtest
+from scipy.special import bdtr
 from torch import Tensor
 
 from recgauntlet.attacks.base import Attack
@@ -101,7 +101,7 @@ def _felt(trial: Trial, threat: Threat, index: Tensor, moves: Tensor, attacked: 
         high = (moves > SAME * _spread(trial.scores)) & ((ratio > usual * FAR) | (theirs <= SAME))
         still = index[low & ~attacked]
         few, many = int(low.sum()), int(high.sum())
-        p = float(binomtest(few, few + many).pvalue) if few + many else 1.0
+        p = min(1.0, 2 * float(bdtr(min(few, many), few + many, 0.5)))
         beside = (
             f"; beside the undefended twin {few} of {len(moves)} examples move far less than the others and {many} far "
             f"more (two-sided sign test: p = {p:.2g}), and {len(still)} never move under any attack"
