@@ -8,8 +8,8 @@ PIP := -m pip install --quiet --disable-pip-version-check
 DEMO := demo
 DEMO_TASKS := ecommerce-purchase,news-click,video-watch
 DOCS ?= docs
-# One thread a worker: more would compete for the same cores.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# One thread a worker: more would compete for the same cores. Three workers for two cores: many tests wait for processes.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow bench lint types check site docs lock clean

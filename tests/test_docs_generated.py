@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from _pytest.mark import ParameterSet
 from bench_figures import Figure, keep
 
 import recgauntlet
@@ -26,6 +27,7 @@ from recgauntlet.testing.audit.zoo import fake_names
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "benchmark" / "recgauntlet"
+SLOW_PAGES = {"reference/zoo.md"}
 WITHOUT_PAPER = {"standard", "gradient-scaling", "layer-wise"}
 WITHOUT_EQUATION = {"word-dropout", "history-dropout", "augmentation"}
 
@@ -41,7 +43,12 @@ def generate() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.relative_to(DOCS).as_posix())
+def _page(path: Path) -> ParameterSet:
+    name = path.relative_to(DOCS).as_posix()
+    return pytest.param(path, id=name, marks=pytest.mark.slow if name in SLOW_PAGES else ())
+
+
+@pytest.mark.parametrize("page", map(_page, sorted(DOCS.rglob("*.md"))))
 def test_generated_parts_equal_the_committed_ones(
     page: Path, generate: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

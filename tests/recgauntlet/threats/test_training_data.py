@@ -180,6 +180,7 @@ _ITEMS = st.one_of(st.none(), st.integers(), st.sampled_from(["i0", "i1", "i2", 
 _TIMES = st.one_of(st.none(), st.floats(), st.booleans(), st.integers(1_599_990_000, 1_610_010_000))
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of the fixtures, on a slow machine
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(_ACCOUNTS, _ITEMS, _TIMES), max_size=60))
 def test_whatever_is_accepted_keeps_to_the_rules(
