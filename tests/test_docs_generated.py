@@ -48,7 +48,7 @@ def _page(path: Path) -> ParameterSet:
     return pytest.param(path, id=name, marks=pytest.mark.slow if name in SLOW_PAGES else ())
 
 
-@pytest.mark.parametrize("page", map(_page, sorted(DOCS.rglob("*.md"))))
+@pytest.mark.parametrize("page", [*map(_page, sorted(DOCS.rglob("*.md")))])
 def test_generated_parts_equal_the_committed_ones(
     page: Path, generate: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
