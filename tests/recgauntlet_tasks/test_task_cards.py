@@ -90,6 +90,17 @@ def test_the_budgets_are_the_published_ones() -> None:
     )
 
 
+def test_ads_are_measured_alike_and_said_to_be_simulated() -> None:
+    films, music = (find_task(name).card.ads for name in ("video-watch", "music-listen"))
+    assert films is not None
+    assert music is not None
+    assert films.model_dump(exclude={"source"}) == music.model_dump(exclude={"source"})
+    for ads in (films, music):
+        assert "simulated" in ads.source
+        for left_out in ("where in a list ads may stand", "bids and prices", "a button that skips an ad", "react to ads"):
+            assert left_out in ads.source.partition("Not modelled: ")[2]
+
+
 def test_the_rules_of_texts_are_the_published_ones() -> None:
     for threat in find_task("ecommerce-purchase").card.threats[:2]:
         assert isinstance(threat, TextThreat)
