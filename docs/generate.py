@@ -23,7 +23,9 @@ from click.testing import CliRunner
 
 import recgauntlet
 from recgauntlet.cli import cli
+from recgauntlet.core.card import TIERS
 from recgauntlet.core.files import CURRENT
+from recgauntlet.core.names import shown
 from recgauntlet.leaderboard.address import row_id
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.dataframe import COLUMNS, EXAMPLE_COLUMNS, documentation
@@ -278,6 +280,23 @@ def exhaustive() -> str:
     return table(head, rows, right=7)
 
 
+def suites() -> str:
+    """What the same weights keep under the suites 1.0 and 2.0, by task, defense, threat and tier."""
+    runs = json.loads((DOCS / "reference" / "suites.json").read_text(encoding="utf-8"))
+    kept = {(run["task"], run["defense"], run["suite"]): run["threats"] for run in runs}
+    rows = []
+    for run in runs:
+        if run["suite"] != "1.0" or (run["task"], run["defense"], "2.0") not in kept:
+            continue
+        now = kept[run["task"], run["defense"], "2.0"]
+        for threat, old in run["threats"].items():
+            pairs = [f"{per_cent(old[tier])} / {per_cent(now[threat][tier])}" for tier in TIERS]
+            defense = shown("defense", run["defense"])
+            rows.append([run["task"], f"`{defense}`", threat, per_cent(run["clean"]), *pairs])
+    head = ["task", "defense", "threat", "clean", *(f"{shown('tier', tier)}: 1.0 / 2.0" for tier in TIERS)]
+    return table(head, rows, right=4)
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "api": api,
     "ablation": ablation,
@@ -289,6 +308,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "models": models,
     "news": news,
     "performance": performance,
+    "suites": suites,
     "tasks": tasks,
 }
 

@@ -63,8 +63,8 @@ def audit(
 
     An undefended model is trained, then wrapped in fakes: scaled logits, quantized inputs, noise at inference,
     gradients that lie, answers that are remembered. Each goes through the same gauntlet as a row of the board. A fake
-    is found out if its robust accuracy is within 2 points of that of the model inside, or if a gate flags it, so that
-    it is not ranked. The honest model itself must pass every gate.
+    is found out if its robust accuracy is within 2 points of that of the model inside, or if a sanity check flags it,
+    so that it is not ranked. The honest model itself must pass every check.
 
     With --exhaustive the undefended model is attacked twice under every threat of the task that counts edits: by the
     suite, and by a search that scores all that the verifier accepts (one edit exactly; two from the 32 worst inputs of

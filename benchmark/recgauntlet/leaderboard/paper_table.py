@@ -112,7 +112,7 @@ def build_paper_tables(board: Board, chosen: Selection, columns: Sequence[str] =
     """One paper table for each table of the board in which something is chosen; RecordError where nothing is.
 
     In each column of accuracies the best is marked, and entries that share its rank by the rule of the leaderboard's
-    ranks (`paired.ranks_of`). Rows that the board refuses to rank (a failed gate, too few seeds) are shown
+    ranks (`paired.ranks_of`). Rows that the board refuses to rank (a failed check, too few seeds) are shown
     and compete for nothing.
     """
     tables = {table.setting: table for table in board.tables}

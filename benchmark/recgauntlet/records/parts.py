@@ -24,7 +24,7 @@ class AttackEffort(Part):
 
 
 class Gate(Part):
-    """A sanity check of the evaluation or of the model. A row with a failed gate is shown, flagged and unranked."""
+    """A sanity check of the evaluation or of the model. A row with a failed check is shown, flagged and unranked."""
 
     name: str
     threat: str

@@ -164,7 +164,7 @@ def _check_subset(threat: ThreatOutcome, right: BoolArray, columns: _Reader) -> 
 
 
 def _check_certified(record: RunRecord, right: BoolArray, columns: _Reader) -> None:
-    """A certified example is right, certified at smaller budgets too, and unbroken unless a failed gate reports it."""
+    """A certified example is right, certified at smaller budgets too, and unbroken unless a failed check reports it."""
     tiers = [(one.threat, one.tier) for one in record.certified]
     if len(set(tiers)) != len(tiers):
         raise columns.fault("certified", "names one threat twice at one tier")
@@ -185,7 +185,9 @@ def _check_certified(record: RunRecord, right: BoolArray, columns: _Reader) -> N
             raise columns.fault(place, "certifies examples that a smaller budget does not")
         smaller[one.threat] = certified
         if one.threat not in admitted and (certified & ~columns.bits(outcome.robust, place)).any():
-            raise columns.fault(place, "certifies examples that an attack broke, without a failed gate that reports it")
+            raise columns.fault(
+                place, "certifies examples that an attack broke, without a failed check that reports it"
+            )
 
 
 def _check_ranking(record: RunRecord, clean: Clean, columns: _Reader) -> None:

@@ -54,7 +54,7 @@ class Subject:
 @dataclass(frozen=True)
 class Measured:
     """A model's accuracy, 0 to 1: clean, and robust at the medium tier of each threat that applies; and its `flags`,
-    each a gate that failed (with its threat) or an attack that crashed: one is enough to lose the rank."""
+    each a check that failed (with its threat) or an attack that crashed: one is enough to lose the rank."""
 
     clean: float
     robust: dict[str, float]
