@@ -54,8 +54,8 @@ def sensitivity_checks(
     rows = torch.nonzero(threat_model(threat).changed(trial.world.catalog, clean, found)).squeeze(1)
     moves = (_scores(trial, found.select(rows)) - trial.scores[index[rows]]).double().abs()
     theirs = None if twin is None else _moves_of_twin(trial, threat, clean.select(rows), found.select(rows), twin)
-    attacked = moved_by_attacks(trial, tiers)[index[rows]]
-    gates = [_felt(trial, threat, index[rows], moves, attacked, theirs)]
+    unmoved = unmoved_by_attacks(trial, tiers)[index[rows]]
+    gates = [_felt(trial, threat, index[rows], moves, unmoved, theirs)]
     if theirs is not None and len(rows):
         gates.append(_beside_twin(trial, threat, moves, theirs))
     if threat.surface == "embedding":
@@ -75,22 +75,24 @@ def _spread(scores: Tensor) -> float:
     return max(float(scores.double().std()), 1e-300) if len(scores) > 1 else 1e-300
 
 
-def moved_by_attacks(trial: Trial, tiers: Sequence[TierResult]) -> Tensor:
-    """`[B]`: the test examples whose score something that an attack returned has moved."""
-    moved = torch.zeros_like(trial.right)
+def unmoved_by_attacks(trial: Trial, tiers: Sequence[TierResult]) -> Tensor:
+    """`[B]`: the test examples that were attacked (those that are wrong on the clean input are not) and whose score
+    nothing that an attack returned has moved."""
+    asked, moved = torch.zeros_like(trial.right), torch.zeros_like(trial.right)
     for attack in (attack for tier in tiers for attack in tier.attacks):
         rows = torch.nonzero(torch.from_numpy(attack.attacked)).squeeze(1).to(moved.device)
         change = (torch.from_numpy(attack.scores).to(trial.scores) - trial.scores[rows]).double().abs()
+        asked[rows] = True
         moved[rows] |= ~(change <= SAME * _spread(trial.scores))
-    return moved
+    return asked & ~moved
 
 
-def _felt(trial: Trial, threat: Threat, index: Tensor, moves: Tensor, attacked: Tensor, theirs: Tensor | None) -> Gate:
+def _felt(trial: Trial, threat: Threat, index: Tensor, moves: Tensor, unmoved: Tensor, theirs: Tensor | None) -> Gate:
     """Random legal changes move the score, or the model does not read what the attacker changes.
 
     Beside a twin it is a two-sided sign test on the attacked examples too: each example's move is compared with the
     twin's. Ratios of an honest model lie on both sides of their median alike; a model that answers some examples from
-    memory has many far below it, and none far above. Listed are those that no attack moves either.
+    memory has many far below it, and none far above. Listed are those that attacks tried to move and did not.
     """
     share = float((moves > SAME * _spread(trial.scores)).double().mean()) if len(moves) else 1.0
     p, beside, still = 1.0, "", index[:0]
@@ -99,12 +101,12 @@ def _felt(trial: Trial, threat: Threat, index: Tensor, moves: Tensor, attacked: 
         usual = float(ratio[theirs > SAME].median()) if bool((theirs > SAME).any()) else 0.0
         low = (theirs > SAME) & ((ratio < usual / FAR) | (moves <= SAME * _spread(trial.scores)))
         high = (moves > SAME * _spread(trial.scores)) & ((ratio > usual * FAR) | (theirs <= SAME))
-        still = index[low & ~attacked]
+        still = index[low & unmoved]
         few, many = int(low.sum()), int(high.sum())
         p = min(1.0, 2 * float(bdtr(min(few, many), few + many, 0.5)))
         beside = (
             f"; beside the undefended twin {few} of {len(moves)} examples move far less than the others and {many} far "
-            f"more (two-sided sign test: p = {p:.2g}), and {len(still)} never move under any attack"
+            f"more (two-sided sign test: p = {p:.2g}), and {len(still)} of the former were attacked and never moved"
         )
     return Gate(
         name="changes-are-felt",

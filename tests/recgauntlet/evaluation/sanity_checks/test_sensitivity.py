@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from toy_recommender import embedding_threat, headline_threat, history_threat, stuffing_threat
@@ -14,9 +15,11 @@ from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import Edit
 from recgauntlet.evaluation.ablation import subset_of
+from recgauntlet.evaluation.results import AttackResult, TierResult
 from recgauntlet.evaluation.sanity_checks import failed
-from recgauntlet.evaluation.sanity_checks.sensitivity import sensitivity_checks
+from recgauntlet.evaluation.sanity_checks.sensitivity import sensitivity_checks, unmoved_by_attacks
 from recgauntlet.evaluation.setup import Trial
+from recgauntlet.records.parts import AttackEffort
 from recgauntlet.records.schema import Gate
 from recgauntlet.testing.audit import zoo
 from recgauntlet.threats.embedding_scale import embedding_scale
@@ -76,6 +79,25 @@ def test_a_model_that_knows_the_clean_inputs_fails(
     fake: str, threat: Threat, check: str, gates_of: Callable[[str, Threat], tuple[Gate, ...]]
 ) -> None:
     assert check in {gate.name for gate in failed(gates_of(fake, threat))}
+
+
+def test_listed_are_examples_that_were_attacked_and_did_not_move(try_: Try) -> None:
+    trial = try_().under(embedding_threat())
+    attacked = np.zeros(len(trial.batch), dtype=np.bool_)
+    attacked[:3] = True
+    scores = trial.scores[:3].numpy().copy()
+    scores[1] += 1.0
+    attack = AttackResult(
+        name="probe",
+        hyperparameters={},
+        attacked=attacked,
+        broken=np.zeros_like(attacked),
+        scores=scores,
+        violations=0,
+        effort=AttackEffort(forwards=0, backwards=0, user_encodings=0, cache_hits=0, seconds=0.0),
+    )
+    tier = TierResult(tier="low", amount=1.0, characters=0, queries=1, robust=trial.right.numpy(), attacks=(attack,))
+    assert unmoved_by_attacks(trial, [tier]).nonzero().flatten().tolist() == [0, 2]
 
 
 def test_unseen_inputs_keep_what_is_edited_alone(try_: Try, data: TaskData) -> None:
