@@ -90,6 +90,14 @@ def test_the_budgets_are_the_published_ones() -> None:
     )
 
 
+def test_streams_are_farmed_with_the_budget_of_brushing_for_one_label() -> None:
+    (brushing,) = find_task("ecommerce-purchase").card.poisoning
+    (farming,) = find_task("music-listen").card.poisoning
+    assert farming.accounts == brushing.accounts
+    assert (farming.target_sets, farming.targets) == (("label",), 5)
+    assert "one invented label" in farming.source
+
+
 def test_ads_are_measured_alike_and_said_to_be_simulated() -> None:
     films, music = (find_task(name).card.ads for name in ("video-watch", "music-listen"))
     assert films is not None

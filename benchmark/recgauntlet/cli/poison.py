@@ -88,6 +88,12 @@ def list_(task: str | None, track: Track, data: DataOptions) -> None:
     for tier in TIERS:
         budget = PoisonBudget.of(store.threat, tier, genuine)
         console.print(f"  {shown('tier', tier)}: {budget.accounts} accounts of at most {budget.length} items")
+    dates = (
+        "on days of the training period on which something was taken"
+        if genuine.has_clock
+        else "the places 0, 1, 2, ... of each account, because the data has an order but no clock"
+    )
+    console.print(f"  times: {dates}")
     for name, items in store.verifier.targets.sets.items():
         listed = ", ".join(f"{genuine.catalog.ids[item]} ({genuine.popularity[item]})" for item in items)
         console.print(f"  {name} targets (users): {listed}", soft_wrap=True, markup=False, highlight=False)

@@ -218,7 +218,9 @@ class TrainingDataThreat(CardPart):
     ranked: bool
     accounts: TierValues
     """Fake accounts, as a share of the genuine users of the training period; rounded down."""
-    target_sets: tuple[Literal["tail", "middle", "head"], ...]
+    target_sets: tuple[Literal["tail", "middle", "head", "label"], ...]
+    """Where targets are drawn from: the least popular, the middle and the most popular fifth of the items; or the
+    least popular third, as the artists of one invented label."""
     targets: int = Field(ge=1)
     """Items of each set."""
     source: str

@@ -19,7 +19,7 @@ class FakeAccounts:
     items
         `[N]` catalog indices.
     times
-        `[N]` seconds since 1970 (UTC).
+        `[N]` seconds since 1970 (UTC), or places in the account's own order, from 0.
     """
 
     accounts: IntArray

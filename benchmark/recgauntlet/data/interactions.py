@@ -35,7 +35,9 @@ class Interactions:
     in_training
         Which rows of `takes` are of the training period (of their user, where the split is per user).
     training_end
-        The first second after it; where times are places in each user's order, the first place that occurs in none.
+        The first second after it; where there is no clock, the first place that occurs in none.
+    has_clock
+        Whether times are seconds, the same for all users, or places in each user's own order: with the split per user.
     """
 
     fingerprint: str
@@ -44,6 +46,7 @@ class Interactions:
     takes: Takes
     in_training: BoolArray
     training_end: int
+    has_clock: bool
 
     @cached_property
     def training(self) -> Takes:
@@ -95,6 +98,6 @@ def interactions_of(tables: Tables, split: Split, fingerprint: str, where: str) 
     users = pc.unique(tables.interactions["user"]).sort()
     takes = takes_of(tables.interactions, users, catalog)
     in_training, _, _ = periods(split, takes.users, takes.times, where)
-    by_time = split.rule == "time"
-    end = boundaries(split, takes.times, where)[0] if by_time else int(takes.times[in_training].max()) + 1
-    return Interactions(fingerprint, catalog, tuple(users.to_pylist()), takes, in_training, end)
+    has_clock = split.rule == "time"
+    end = boundaries(split, takes.times, where)[0] if has_clock else int(takes.times[in_training].max()) + 1
+    return Interactions(fingerprint, catalog, tuple(users.to_pylist()), takes, in_training, end, has_clock)

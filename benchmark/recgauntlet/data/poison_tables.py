@@ -1,6 +1,7 @@
 """Poison tables: one Parquet file an attack and tier, with a header that names what it was made for.
 
-The columns are `account` and `item` (text) and `time` (seconds since 1970, UTC). The header is JSON under the key
+The columns are `account` and `item` (text) and `time` (seconds since 1970, UTC; where the data has an order but no
+clock, the place in the account's own order, from 0). The header is JSON under the key
 `recgauntlet` of the file's metadata.
 """
 

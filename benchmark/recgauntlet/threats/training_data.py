@@ -6,8 +6,8 @@ The verifier imports nothing of the attacks and trusts nothing that they return.
 - every row has an account, an item of the catalog and a time, and no account has an item twice;
 - no account is a genuine user, of whatever period;
 - there are at most as many accounts, and in each at most as many items, as the budget has;
-- every time lies inside the training period, on a day (UTC) of it on which a genuine user took something (where times
-  are places in each user's order, among the places that occur).
+- every time lies inside the training period, on a day (UTC) of it on which a genuine user took something; where the
+  data has an order but no clock, the times of an account with n items are the places 0 to n - 1, each once.
 
 A table only adds rows, so genuine ones cannot be touched by it; `changed_genuine` checks that none is after the rows
 have become training pairs. Tiers are nested: `nesting_fault`.
@@ -34,7 +34,8 @@ from recgauntlet.data.poisoned import PoisonedData
 
 DAY = 86_400
 """Seconds."""
-_FIFTHS = {"tail": 0, "middle": 2, "head": 4}
+_PARTS = {"tail": (5, 0), "middle": (5, 2), "head": (5, 4), "label": (3, 0)}
+"""Of each set of targets: into how many parts the items are cut by popularity, and which part it is, from the least."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,16 @@ def draw_targets(threat: TrainingDataThreat, genuine: Interactions, seed: int) -
     """The targets of a threat, drawn by the track's `sampling_seed`.
 
     Items that were taken in the training period are ordered by their number of users (of equal ones by their place in
-    the catalog) and cut into fifths; a set is drawn evenly from its fifth.
+    the catalog) and cut into fifths, or thirds for "label"; a set is drawn evenly from its part.
     """
     taken = np.flatnonzero(genuine.popularity)
-    fifths = np.array_split(taken[np.argsort(genuine.popularity[taken], kind="stable")], 5)
+    ordered = taken[np.argsort(genuine.popularity[taken], kind="stable")]
     rng = Randomness(seed, f"poisoning/{threat.id}/targets")
     sets: dict[str, IntArray] = {}
     for name in threat.target_sets:
-        fifth = fifths[_FIFTHS[name]]
-        sets[name] = np.sort(rng.child(name).numpy().choice(fifth, min(threat.targets, len(fifth)), replace=False))
+        parts, number = _PARTS[name]
+        pool = np.array_split(ordered, parts)[number]
+        sets[name] = np.sort(rng.child(name).numpy().choice(pool, min(threat.targets, len(pool)), replace=False))
     return Targets(sets)
 
 
@@ -166,11 +168,13 @@ class PoisonVerifier:
 
     def _row_faults(self, table: PoisonTable) -> Iterator[PoisonFault]:
         seen: set[tuple[object, object]] = set()
+        placed: set[tuple[object, object]] = set()
+        lengths = Counter(table.accounts)
         for row, (account, item, time) in enumerate(table.rows(), start=1):
             for name, value, fault in (
                 ("account", account, self._account_fault(account)),
                 ("item", item, self._item_fault(item)),
-                ("time", time, self._time_fault(time)),
+                ("time", time, self._time_fault(time, lengths[account])),
             ):
                 if value is None or value != value or value == "":
                     yield PoisonFault("is missing", row, name)
@@ -179,6 +183,10 @@ class PoisonVerifier:
             if (account, item) in seen:
                 yield PoisonFault(f"{account!r} has the item {item!r} twice", row, "item")
             seen.add((account, item))
+            if not self.genuine.has_clock:
+                if (account, time) in placed:
+                    yield PoisonFault(f"{account!r} has two items at the place {time!r}", row, "time")
+                placed.add((account, time))
 
     def _account_fault(self, account: object) -> str:
         if not isinstance(account, str):
@@ -188,9 +196,13 @@ class PoisonVerifier:
     def _item_fault(self, item: object) -> str:
         return "" if isinstance(item, str) and item in self._items else f"{item!r} is no item of the catalog"
 
-    def _time_fault(self, time: object) -> str:
+    def _time_fault(self, time: object, length: int) -> str:
         if not isinstance(time, int) or isinstance(time, bool):
-            return f"{time!r} is no whole number of seconds since 1970"
+            kind = "of seconds since 1970" if self.genuine.has_clock else "that counts places"
+            return f"{time!r} is no whole number {kind}"
+        if not self.genuine.has_clock:
+            wrong = not 0 <= time < length
+            return f"{time} is no place of an account of {length} items, which are 0 to {length - 1}" if wrong else ""
         first, end = int(self.genuine.training.times.min()), self.genuine.training_end
         if not first <= time < end:
             return f"{time} lies outside the training period, which is from {first} until {end}"

@@ -33,12 +33,12 @@ class PoisoningKnowledge:
     popularity
         `[N]` genuine users of each item in the training period.
     recent
-        `[N]` the same in the last tenth of its interactions.
+        `[N]` the same in the last tenth of its interactions; where there is no clock, the same as `popularity`.
     covisits
         `[N, N]` genuine users of both items, 0 on the diagonal.
     moments
         `[D, 2]` the first second of each day on which something was taken, and the first after it, inside the training
-        period.
+        period; none where there is no clock.
     before
         The accounts that were added already (those of the tier before).
     training
@@ -62,15 +62,19 @@ class PoisoningKnowledge:
         covisits = csr_array(taken.T @ taken)
         covisits.setdiag(0)
         covisits.eliminate_zeros()
-        latest = np.sort(training.times)[int((1 - RECENT) * len(training))]
-        days = np.unique(training.times // DAY) * DAY
-        first, end = int(training.times.min()), genuine.training_end
+        recent, moments = genuine.popularity, np.zeros((0, 2), dtype=np.int64)
+        if genuine.has_clock:
+            latest = np.sort(training.times)[int((1 - RECENT) * len(training))]
+            recent = np.bincount(training.items[training.times >= latest], minlength=size).astype(np.int64)
+            days = np.unique(training.times // DAY) * DAY
+            first, end = int(training.times.min()), genuine.training_end
+            moments = np.stack([np.maximum(days, first), np.minimum(days + DAY, end)], axis=1)
         return cls(
             genuine.catalog,
             genuine.popularity,
-            np.bincount(training.items[training.times >= latest], minlength=size).astype(np.int64),
+            recent,
             covisits,
-            np.stack([np.maximum(days, first), np.minimum(days + DAY, end)], axis=1),
+            moments,
             FakeAccounts.none(),
             training if knowledge == "training-data" else None,
         )
@@ -125,10 +129,13 @@ def dated(
     profiles: Sequence[IntArray], knowledge: PoisoningKnowledge, rng: Randomness, *, days: int | None = None
 ) -> FakeAccounts:
     """Accounts that take the items of `profiles`, each in its order, one at a time: at seconds drawn evenly from the
-    `days` last days of `knowledge.moments`, from all where that is None."""
+    `days` last days of `knowledge.moments`, from all where that is None. Without a clock at the places 0, 1, 2, ..."""
     moments = knowledge.moments if days is None else knowledge.moments[-days:]
     accounts = np.repeat(np.arange(len(profiles)), [len(profile) for profile in profiles])
-    times = [_times(len(profile), moments, rng.numpy(account)) for account, profile in enumerate(profiles)]
+    times = [
+        _times(len(profile), moments, rng.numpy(account)) if len(moments) else np.arange(len(profile))
+        for account, profile in enumerate(profiles)
+    ]
     none = [np.zeros(0, dtype=np.int64)]
     return FakeAccounts(accounts, np.concatenate([*none, *profiles]), np.concatenate([*none, *times]))
 

@@ -14,7 +14,7 @@ from recgauntlet.attacks.poisoning.profiles import (
 )
 from recgauntlet.core.errors import PluginError
 
-POISONING_VERSION = "0.1"
+POISONING_VERSION = "0.2"
 """Rises with any change of the attacks' code, or of the verifier, that can move a number. Tables of another version are
 made again."""
 

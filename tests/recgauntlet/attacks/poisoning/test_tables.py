@@ -128,23 +128,35 @@ def test_a_damaged_table_is_refused(store: PoisonStore) -> None:
         store.tables(RandomProfiles())
 
 
-def test_where_there_is_no_clock_times_are_places_that_occur_in_training(tmp_path: Path) -> None:
+def test_where_there_is_no_clock_the_times_of_an_account_are_its_places(tmp_path: Path) -> None:
     store, data = make_store(tmp_path, write_ordered_task)
     genuine = store.genuine
     assert genuine.training.times.max() + 1 == genuine.training_end < genuine.takes.times.max()
     for attack in poisoning_attacks():
         for made in store.tables(attack).values():
             assert made.faults == ()
-            assert 0 <= made.accounts.times.min() <= made.accounts.times.max() < genuine.training_end
+            for account in range(made.accounts.count):
+                own = made.accounts.times[made.accounts.accounts == account]
+                assert own.tolist() == list(range(genuine.median_profile))
     accounts = store.tables(RandomProfiles())["high"].accounts
     poisoned = with_accounts(data, genuine, accounts, store.card.track("standard"))
     assert changed_genuine(data, poisoned) == ""
     assert len(poisoned.data.train) > len(data.train)
-    late = replace(accounts, times=accounts.times + genuine.training_end)
     header = store.tables(RandomProfiles())["high"].table.header
-    rows = named_rows(late, genuine.catalog)
-    table = PoisonTable(header, *([row[place] for row in rows] for place in range(3)))
-    assert "outside the training period" in store.verifier.faults(table)[0].problem
+
+    def fault(row: int, place: int) -> str:
+        times = accounts.times.copy()
+        times[row] = place
+        rows = named_rows(replace(accounts, times=times), genuine.catalog)
+        return str(store.verifier.faults(PoisonTable(header, *([row[n] for row in rows] for n in range(3))))[0])
+
+    length = genuine.median_profile
+    assert (
+        fault(2, length)
+        == f"time, row 3: {length} is no place of an account of {length} items, which are 0 to {length - 1}"
+    )
+    assert "-1 is no place" in fault(2, -1)
+    assert fault(2, 0) == "time, row 3: 'fake-00001' has two items at the place 0"
 
 
 def test_a_card_without_a_threat_to_training_data_is_refused(store: PoisonStore) -> None:
