@@ -29,6 +29,21 @@ source = "ours"
 """
 
 
+INSERTIONS = """
+[[poisoning]]
+id = "playlist-insertion"
+surface = "training-data"
+goal = "promote"
+active = false
+ranked = false
+insertions = { low = 0.01, medium = 0.02, high = 0.05 }
+collective = 0.2
+target_sets = ["label"]
+targets = 3
+source = "ours"
+"""
+
+
 def write_task(folder: Path) -> Path:
     """The card and its tables in `folder`; the card's path. Of 60 readers 3, 6 and 12 may be added."""
     card = tiny_task.write_task(folder)
@@ -49,10 +64,19 @@ def write_ordered_task(folder: Path) -> Path:
     return card
 
 
-def make_store(folder: Path, write: Callable[[Path], Path] = write_task) -> tuple[PoisonStore, TaskData]:
+def write_insertion_task(folder: Path) -> Path:
+    """The task without a clock, whose second threat puts 5, 10 and 27 books into the accounts of 12 readers."""
+    card = write_ordered_task(folder)
+    card.write_text(card.read_text(encoding="utf-8") + INSERTIONS, encoding="utf-8")
+    return card
+
+
+def make_store(
+    folder: Path, write: Callable[[Path], Path] = write_task, threat: str | None = None
+) -> tuple[PoisonStore, TaskData]:
     """The tiny task's store of poison tables, and its prepared data."""
     task = find_task_or_card(str(write(folder)))
     source = SourceOptions(directory=None, cache=folder / "cache", offline=True)
     genuine = load_interactions(task, "standard", source)
-    store = PoisonStore(task.card, "standard", threat_of(task.card), genuine, source.cache)
+    store = PoisonStore(task.card, "standard", threat_of(task.card, threat), genuine, source.cache)
     return store, prepare(task, "standard", source)

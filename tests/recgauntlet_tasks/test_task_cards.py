@@ -92,8 +92,11 @@ def test_the_budgets_are_the_published_ones() -> None:
 
 def test_streams_are_farmed_with_the_budget_of_brushing_for_one_label() -> None:
     (brushing,) = find_task("ecommerce-purchase").card.poisoning
-    (farming,) = find_task("music-listen").card.poisoning
+    farming, insertion = find_task("music-listen").card.poisoning
     assert farming.accounts == brushing.accounts
+    assert insertion.insertions is not None
+    assert insertion.insertions.standard == 0.001
+    assert insertion.target_sets == farming.target_sets
     assert (farming.target_sets, farming.targets) == (("label",), 5)
     assert "one invented label" in farming.source
 

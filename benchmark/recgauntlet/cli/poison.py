@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
 
-from recgauntlet.attacks.poisoning.suite import find_poisoning, poisoning_attacks
+from recgauntlet.attacks.poisoning.suite import attacks_on, chosen_attacks, insertion_attacks, poisoning_attacks
 from recgauntlet.attacks.poisoning.tables import PoisonedTier, PoisonStore, threat_of
 from recgauntlet.cli.options import (
     PATH,
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from recgauntlet.runner.poisoning import PoisonedCell, Retraining
 
 
+threat_option = click.option("--threat", help="The threat to training data; the card's first by default.")
+
+
 @click.group()
 def poison() -> None:
     """See, make and check fake accounts for the training data of a task.
@@ -57,8 +60,9 @@ def poison() -> None:
 @poison.command("list")
 @click.argument("task", required=False)
 @track_option
+@threat_option
 @data_options
-def list_(task: str | None, track: Track, data: DataOptions) -> None:
+def list_(task: str | None, track: Track, threat: str | None, data: DataOptions) -> None:
     """List the attacks; with TASK its budgets, its targets and the tables that are here.
 
     \b
@@ -69,17 +73,17 @@ def list_(task: str | None, track: Track, data: DataOptions) -> None:
     console = Console()
     if task is None:
         table = Table(Column("attack", no_wrap=True), Column("knows", no_wrap=True), "method")
-        for attack in poisoning_attacks():
+        for attack in (*poisoning_attacks(), *insertion_attacks()):
             summary = " ".join((type(attack).__doc__ or "").partition("\n\n")[0].split())
             table.add_row(attack.name, attack.knowledge, summary)
         console.print(table)
         cards, broken = plugins.each("tasks", lambda name: (name, find_task(name).card))
         for name, card in cards:
-            for threat in card.poisoning:
-                console.print(f"{name}: {threat.id}" + ("" if threat.active else " (not yet evaluated)"))
+            for own in card.poisoning:
+                console.print(f"{name}: {own.id}" + ("" if own.active else " (not yet evaluated)"))
         print_broken(broken)
         return
-    store = _store_of(task, track, data)
+    store = _store_of(task, track, data, threat)
     genuine = store.genuine
     console.print(
         f"{store.card.id} ({track}), {store.threat.id}: {genuine.training_users:,} users and "
@@ -87,18 +91,13 @@ def list_(task: str | None, track: Track, data: DataOptions) -> None:
     )
     for tier in TIERS:
         budget = PoisonBudget.of(store.threat, tier, genuine)
-        console.print(f"  {shown('tier', tier)}: {budget.accounts} accounts of at most {budget.length} items")
-    dates = (
-        "on days of the training period on which something was taken"
-        if genuine.has_clock
-        else "the places 0, 1, 2, ... of each account, because the data has an order but no clock"
-    )
-    console.print(f"  times: {dates}")
+        console.print(f"  {shown('tier', tier)}: {_allowed(budget, store)}")
+    console.print(f"  times: {_times(store)}")
     for name, items in store.verifier.targets.sets.items():
         listed = ", ".join(f"{genuine.catalog.ids[item]} ({genuine.popularity[item]})" for item in items)
         console.print(f"  {name} targets (users): {listed}", soft_wrap=True, markup=False, highlight=False)
     table = Table(Column("attack", no_wrap=True), *(shown("tier", tier) for tier in TIERS))
-    for attack in poisoning_attacks():
+    for attack in attacks_on(store.threat):
         there = ["here" if store.path(attack, tier).is_file() else "not made" for tier in TIERS]
         table.add_row(attack.name, *there)
     console.print(table)
@@ -107,9 +106,10 @@ def list_(task: str | None, track: Track, data: DataOptions) -> None:
 @poison.command()
 @click.argument("task")
 @track_option
+@threat_option
 @click.option("--attacks", multiple=True, callback=words, help="Attacks, with commas between them; all by default.")
 @data_options
-def make(task: str, track: Track, attacks: tuple[str, ...], data: DataOptions) -> None:
+def make(task: str, track: Track, threat: str | None, attacks: tuple[str, ...], data: DataOptions) -> None:
     """Make, verify and keep the poison tables of TASK. What is kept already is read and verified again.
 
     A table that the verifier refuses is reported and not kept; the exit code is then 2.
@@ -119,8 +119,8 @@ def make(task: str, track: Track, attacks: tuple[str, ...], data: DataOptions) -
       recgauntlet poison make ecommerce-purchase
       recgauntlet poison make ecommerce-purchase --attacks bandwagon,coattails
     """
-    chosen = [find_poisoning(name) for name in attacks] or list(poisoning_attacks())
-    store = _store_of(task, track, data)
+    store = _store_of(task, track, data, threat)
+    chosen = chosen_attacks(store.threat, attacks)
     refused = []
     for attack in chosen:
         for tier, made in store.tables(attack).items():
@@ -136,8 +136,9 @@ def make(task: str, track: Track, attacks: tuple[str, ...], data: DataOptions) -
 @click.argument("task")
 @click.argument("tables", nargs=-1, required=True, type=PATH, metavar="TABLE...")
 @track_option
+@threat_option
 @data_options
-def check(task: str, tables: tuple[Path, ...], track: Track, data: DataOptions) -> None:
+def check(task: str, tables: tuple[Path, ...], track: Track, threat: str | None, data: DataOptions) -> None:
     """Check that each TABLE (Parquet) is legal for TASK: accounts, profiles, items, dates, targets.
 
     The first fault ends with exit code 2 and names the file, the column and the row.
@@ -146,18 +147,19 @@ def check(task: str, tables: tuple[Path, ...], track: Track, data: DataOptions) 
     Examples:
       recgauntlet poison check ecommerce-purchase mine.parquet
     """
-    store = _store_of(task, track, data)
+    store = _store_of(task, track, data, threat)
     for path in tables:
-        table, accounts = store.checked(path)
+        table, poison = store.checked(path)
         tier: Tier = table.header.tier
         click.echo(
-            f"{path}: {table.header.attack} {shown('tier', tier)}: {accounts.count} accounts, {len(table)} rows, ok"
+            f"{path}: {table.header.attack} {shown('tier', tier)}: {poison.count} accounts, {len(table)} rows, ok"
         )
 
 
 @poison.command("run")
 @click.argument("task")
 @track_option
+@threat_option
 @click.option("--model", required=True, help="The model to train, clean and poisoned.")
 @click.option("--defense", default="none", help="The defense to train it under.")
 @click.option("--attacks", multiple=True, callback=words, help="Attacks, with commas between them; all by default.")
@@ -170,6 +172,7 @@ def check(task: str, tables: tuple[Path, ...], track: Track, data: DataOptions) 
 def run_(
     task: str,
     track: Track,
+    threat: str | None,
     model: str,
     defense: str,
     attacks: tuple[str, ...],
@@ -197,8 +200,8 @@ def run_(
     from recgauntlet.runner.record import Machine
     from recgauntlet.training.build import open_cell
 
-    chosen = [find_poisoning(name) for name in attacks] or list(poisoning_attacks())
-    store = _store_of(task, track, data)
+    store = _store_of(task, track, data, threat)
+    chosen = chosen_attacks(store.threat, attacks)
     source = data.sources([task])(task)
     spec = CellSpec(task, track, model, defense, seed, out, source, device=device, threads=threads)
     cell = open_cell(spec)
@@ -234,14 +237,28 @@ def _effects(poisoned: PoisonedCell, found: Sequence[Retraining]) -> Table:
     return table
 
 
-def _store_of(task: str, track: Track, data: DataOptions) -> PoisonStore:
+def _store_of(task: str, track: Track, data: DataOptions, threat: str | None) -> PoisonStore:
     found = find_task_or_card(task)
-    threat = threat_of(found.card)
+    chosen = threat_of(found.card, threat)
     source = data.sources([task])(task)
-    return PoisonStore(found.card, track, threat, load_interactions(found, track, source), source.cache)
+    return PoisonStore(found.card, track, chosen, load_interactions(found, track, source), source.cache)
+
+
+def _allowed(budget: PoisonBudget, store: PoisonStore) -> str:
+    if store.threat.insertions is None:
+        return f"{budget.accounts} accounts of at most {budget.length} items"
+    return f"{budget.insertions} plays of targets in the accounts of {len(store.verifier.targets.collective)} users"
+
+
+def _times(store: PoisonStore) -> str:
+    if store.genuine.has_clock:
+        return "on days of the training period on which something was taken"
+    if store.threat.insertions is None:
+        return "the places 0, 1, 2, ... of each account, because the data has an order but no clock"
+    return "the place of the genuine play before which a play is put, or the one behind the last"
 
 
 def _summary(made: PoisonedTier) -> str:
     if made.faults:
         return f"refused: {made.faults[0]}"
-    return f"{made.accounts.count} accounts, {len(made.table)} rows, {made.table.header.sha256[:16]}, {made.path}"
+    return f"{made.poison.count} accounts, {len(made.table)} rows, {made.table.header.sha256[:16]}, {made.path}"

@@ -16,6 +16,7 @@ from recgauntlet.core.card_parts import Tier as Tier
 from recgauntlet.core.card_parts import TierValues as TierValues
 from recgauntlet.core.card_parts import Track as Track
 from recgauntlet.core.errors import CardError
+from recgauntlet.core.poison_card import TrainingDataThreat as TrainingDataThreat
 
 Goal = Literal["flip", "promote"]
 TIERS: tuple[Tier, ...] = ("low", "standard", "high")
@@ -207,25 +208,6 @@ Threat = Annotated[EmbeddingThreat | TextThreat | HistoryThreat, Field(discrimin
 """A threat to inputs, at test time."""
 
 
-class TrainingDataThreat(CardPart):
-    """Fake accounts that lift target items in what a model learns; `threats/training_data.py` has the other rules."""
-
-    id: str = Field(pattern=r"^[a-z0-9-]+$")
-    surface: Literal["training-data"]
-    goal: Literal["promote"]
-    active: bool
-    """Whether the evaluation includes it; one that is not active is no part of the card's fingerprint."""
-    ranked: bool
-    accounts: TierValues
-    """Fake accounts, as a share of the genuine users of the training period; rounded down."""
-    target_sets: tuple[Literal["tail", "middle", "head", "label"], ...]
-    """Where targets are drawn from: the least popular, the middle and the most popular fifth of the items; or the
-    least popular third, as the artists of one invented label."""
-    targets: int = Field(ge=1)
-    """Items of each set."""
-    source: str
-
-
 class TaskCard(CardPart):
     """A task, frozen. Any change that can move a number needs a new `version`.
 
@@ -264,6 +246,10 @@ class TaskCard(CardPart):
                 raise ValueError('"tracks.standard.source.simulated" is true: simulated data is for the demo track')
             if self.poisoning and track.negatives.rule != "uniform-unseen":
                 raise ValueError(f'"poisoning" needs interactions: "tracks.{name}.negatives.rule" has impressions')
+            if track.split.rule != "per-user" and any(threat.insertions for threat in self.poisoning):
+                raise ValueError(
+                    f'"insertions" need data with an order alone: "tracks.{name}.split.rule" is not per-user'
+                )
         if self.ads is not None:
             self._check_ads(self.ads)
         return self

@@ -1,9 +1,9 @@
-"""What poisoning adds to the training data: fake accounts, and the items that they are to lift."""
+"""What poisoning adds to the training data: fake accounts, or plays in genuine ones, and the items they are to lift."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -51,10 +51,59 @@ class FakeAccounts:
 
 
 @dataclass(frozen=True)
+class Insertions:
+    """`N` interactions that are put into accounts of genuine users.
+
+    users
+        `[N]` user indices.
+    items
+        `[N]` catalog indices.
+    places
+        `[N]` the place of the genuine training interaction that each is put before; the place behind the user's last
+        one puts it at the end.
+    """
+
+    users: IntArray
+    items: IntArray
+    places: IntArray
+
+    def __len__(self) -> int:
+        return int(self.users.shape[0])
+
+    @property
+    def count(self) -> int:
+        """The number of accounts that have one."""
+        return len(np.unique(self.users))
+
+    @classmethod
+    def none(cls) -> Insertions:
+        """No interaction."""
+        return cls(*(np.zeros(0, dtype=np.int64) for _ in range(3)))
+
+    def first(self, count: int) -> Insertions:
+        """The first `count`."""
+        return Insertions(self.users[:count], self.items[:count], self.places[:count])
+
+    def keys(self, item_count: int) -> IntArray:
+        """`[N]`: `user * item_count + item`."""
+        return self.users * item_count + self.items
+
+
+Poison = FakeAccounts | Insertions
+
+
+@dataclass(frozen=True)
 class Targets:
-    """The items that an attacker wants to lift: catalog indices `[K]` by the name of their set ("tail")."""
+    """What an attack is for.
+
+    sets
+        The items that the attacker wants to lift: catalog indices `[K]` by the name of their set ("tail").
+    collective
+        `[C]` the genuine users who take part in it; their lists are not measured.
+    """
 
     sets: Mapping[str, IntArray]
+    collective: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def items(self) -> IntArray:

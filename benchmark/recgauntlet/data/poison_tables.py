@@ -1,8 +1,9 @@
 """Poison tables: one Parquet file an attack and tier, with a header that names what it was made for.
 
-The columns are `account` and `item` (text) and `time` (seconds since 1970, UTC; where the data has an order but no
-clock, the place in the account's own order, from 0). The header is JSON under the key
-`recgauntlet` of the file's metadata.
+Rows are interactions of new accounts, or of genuine users where plays are put into accounts that exist. The columns are
+`account` and `item` (text) and `time`: seconds since 1970 (UTC); where the data has an order but no clock, the place in
+the account's own order, from 0; of a play that is put into an account, the place of the genuine play that it stands
+before. The header is JSON under the key `recgauntlet` of the file's metadata.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from recgauntlet.core.card import Tier
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.files import write_atomically
-from recgauntlet.core.poison import FakeAccounts
+from recgauntlet.core.poison import FakeAccounts, Insertions
 from recgauntlet.core.types import Scalar
 from recgauntlet.data.sources import read_raw
 
@@ -92,6 +93,18 @@ def named_rows(fakes: FakeAccounts, catalog: Catalog) -> list[tuple[object, obje
         (f"fake-{account + 1:05}", ids[item] if 0 <= item < len(ids) else str(item), time)
         for account, item, time in zip(fakes.accounts.tolist(), fakes.items.tolist(), fakes.times.tolist(), strict=True)
     ]
+
+
+def inserted_rows(
+    insertions: Insertions, user_ids: Sequence[str], catalog: Catalog
+) -> list[tuple[object, object, object]]:
+    """The rows of interactions in genuine accounts, with the ids of users and items; an index that has no id keeps its
+    number, which the verifier refuses."""
+    columns = (
+        [ids[number] if 0 <= number < len(ids) else str(number) for number in numbers.tolist()]
+        for ids, numbers in ((user_ids, insertions.users), (catalog.ids, insertions.items))
+    )
+    return list(zip(*columns, insertions.places.tolist(), strict=True))
 
 
 def write_table(table: PoisonTable, path: Path) -> None:

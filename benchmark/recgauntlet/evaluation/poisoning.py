@@ -67,9 +67,10 @@ class Audience:
 
 
 def never_taken(users: IntArray, genuine: Interactions, targets: Targets) -> BoolArray:
-    """`[M, T]`: whether each of `users [M]` takes each target in no period."""
+    """`[M, T]`: whether each of `users [M]` takes each target in no period, and no part in the attack."""
     size = len(genuine.catalog)
-    return ~contains(genuine.takes.keys(size), users[:, None] * size + targets.items[None, :])
+    never = ~contains(genuine.takes.keys(size), users[:, None] * size + targets.items[None, :])
+    return never & ~np.isin(users, targets.collective)[:, None]
 
 
 @dataclass(frozen=True)

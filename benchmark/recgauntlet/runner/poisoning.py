@@ -13,7 +13,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
-from recgauntlet.attacks.poisoning.base import Poisoning
+from recgauntlet.attacks.poisoning.base import PoisoningAttack
 from recgauntlet.attacks.poisoning.tables import PoisonedTier, PoisonStore
 from recgauntlet.core.card import Tier
 from recgauntlet.core.dataset import TaskData
@@ -115,7 +115,7 @@ class PoisonedCell:
         return Audience.of(self.data, genuine, targets), never_taken(self.data.test.users, genuine, targets)
 
     def run(
-        self, attacks: Sequence[tuple[Poisoning, Tier]], journal: Journal, progress: Progress
+        self, attacks: Sequence[tuple[PoisoningAttack, Tier]], journal: Journal, progress: Progress
     ) -> tuple[Retraining, ...]:
         """Train the cell without poison, then once for each of `attacks`; what the journal has is not done again.
 
@@ -152,7 +152,7 @@ class PoisonedCell:
         if made is None:
             poisoned = PoisonedData(self.data, np.arange(self.data.user_count), np.zeros(0, dtype=np.int64))
         else:
-            poisoned = poisoned_data(cell, self.data, self.store.genuine, made.accounts)
+            poisoned = poisoned_data(cell, self.data, self.store.genuine, made.poison)
         data = poisoned.data
         model, trained = train_cell(cell, data, self.machine.device, self.machine.precision, lambda what, share: None)
         outcome = measure_poisoning(cell.defense_object.wrap(model), data, audience, eligible)

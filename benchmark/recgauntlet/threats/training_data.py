@@ -23,9 +23,9 @@ from functools import cached_property
 
 import numpy as np
 
-from recgauntlet.core.card import Tier, TrainingDataThreat
+from recgauntlet.core.card import Tier, TierValues, TrainingDataThreat
 from recgauntlet.core.dataset import Pairs, TaskData
-from recgauntlet.core.poison import FakeAccounts, Targets
+from recgauntlet.core.poison import FakeAccounts, Poison, Targets
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import IntArray
 from recgauntlet.data.interactions import Interactions
@@ -50,24 +50,31 @@ class PoisonBudget:
         The most accounts.
     length
         The most distinct items of an account.
+    insertions
+        The most interactions that are put into accounts that exist; a threat has these or accounts.
     """
 
     threat: TrainingDataThreat
     tier: Tier
     accounts: int
     length: int
+    insertions: int = 0
 
     @classmethod
     def of(cls, threat: TrainingDataThreat, tier: Tier, genuine: Interactions) -> PoisonBudget:
         """The budget of `threat` at `tier` among the `genuine` interactions."""
-        share = threat.accounts.at(tier)
-        # 0.03 * 100 is a little below 3
-        accounts = math.floor(share * genuine.training_users + 1e-9)
-        return cls(threat, tier, accounts, genuine.median_profile)
+
+        def count(caps: TierValues | None, of: int) -> int:
+            # 0.03 * 100 is a little below 3
+            return math.floor(caps.at(tier) * of + 1e-9) if caps is not None else 0
+
+        accounts = count(threat.accounts, genuine.training_users)
+        length = genuine.median_profile if threat.accounts is not None else 0
+        return cls(threat, tier, accounts, length, count(threat.insertions, len(genuine.training)))
 
 
 def draw_targets(threat: TrainingDataThreat, genuine: Interactions, seed: int) -> Targets:
-    """The targets of a threat, drawn by the track's `sampling_seed`.
+    """The targets of a threat, and the users who take part in it, drawn by the track's `sampling_seed`.
 
     Items that were taken in the training period are ordered by their number of users (of equal ones by their place in
     the catalog) and cut into fifths, or thirds for "label"; a set is drawn evenly from its part.
@@ -80,7 +87,9 @@ def draw_targets(threat: TrainingDataThreat, genuine: Interactions, seed: int) -
         parts, number = _PARTS[name]
         pool = np.array_split(ordered, parts)[number]
         sets[name] = np.sort(rng.child(name).numpy().choice(pool, min(threat.targets, len(pool)), replace=False))
-    return Targets(sets)
+    users = np.unique(genuine.training.users)
+    size = math.floor((threat.collective or 0.0) * len(users) + 1e-9)
+    return Targets(sets, np.sort(rng.child("collective").numpy().permutation(users)[:size]))
 
 
 @dataclass(frozen=True)
@@ -138,6 +147,14 @@ class PoisonVerifier:
         accounts = np.array([numbers[account] for account in table.accounts], dtype=np.int64)
         items = np.array([self._items[str(item)] for item in table.items], dtype=np.int64)
         return FakeAccounts(accounts, items, np.array(table.times, dtype=np.int64))
+
+    def poison(self, table: PoisonTable) -> Poison:
+        """What a table without faults adds."""
+        return self.accounts(table)
+
+    def nesting_fault(self, smaller: PoisonTable, larger: PoisonTable) -> PoisonFault | None:
+        """Why a tier's table does not contain that of the tier before, `smaller`; None where it does."""
+        return nesting_fault(smaller, larger)
 
     @cached_property
     def _items(self) -> dict[str, int]:

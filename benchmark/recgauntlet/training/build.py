@@ -14,7 +14,7 @@ from recgauntlet.core.dataset import Pairs, TaskData, TrainingPeriod
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.names import stored
 from recgauntlet.core.plugins import BUILT_IN, Plugin, check_complete, whose
-from recgauntlet.core.poison import FakeAccounts
+from recgauntlet.core.poison import Insertions, Poison
 from recgauntlet.core.recommender import Origin, Recommender, TrainingRecipe, constructor_defaults, find_model
 from recgauntlet.core.rng import Randomness, derive
 from recgauntlet.core.source import source_of
@@ -23,8 +23,9 @@ from recgauntlet.core.task import Task
 from recgauntlet.core.types import Progress, Scalar
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.interactions import Interactions
-from recgauntlet.data.poisoned import PoisonedData, with_accounts
+from recgauntlet.data.poisoned import PoisonedData, with_poison
 from recgauntlet.records.references import Environment, PluginRef
+from recgauntlet.threats.insertions import changed_by_insertions
 from recgauntlet.threats.training_data import changed_genuine
 from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_info
 from recgauntlet.training.defense import Defense, UnloadedDefense, find_defense, serves_itself
@@ -233,17 +234,19 @@ def train_cell(
     return model, replace(trained, peak_memory_bytes=peak_memory(device))
 
 
-def poisoned_data(cell: OpenCell, data: TaskData, genuine: Interactions, accounts: FakeAccounts) -> PoisonedData:
-    """The cell's data with fake accounts among the training users, for `train_cell`: the same recipe, and the genuine
-    validation pairs.
+def poisoned_data(cell: OpenCell, data: TaskData, genuine: Interactions, poison: Poison) -> PoisonedData:
+    """The cell's data with poison in the training pairs, for `train_cell`: the same recipe, and the genuine validation
+    pairs.
 
     Raises
     ------
     RuntimeError
         Where anything genuine is not as it was.
     """
-    made = with_accounts(data, genuine, accounts, cell.task.card.track(cell.spec.track))
-    if fault := changed_genuine(data, made):
+    made = with_poison(data, genuine, poison, cell.task.card.track(cell.spec.track))
+    if fault := (
+        changed_by_insertions(data, made, poison) if isinstance(poison, Insertions) else changed_genuine(data, made)
+    ):
         raise RuntimeError(fault)
     return made
 

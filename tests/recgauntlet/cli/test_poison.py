@@ -142,12 +142,39 @@ def test_a_parquet_file_without_header_or_column_is_refused(run: Run, made: tupl
     assert "header.task" in run("poison", "check", made[0], tmp_path / "x.parquet", code=2)
 
 
+def test_plays_in_genuine_accounts_are_listed_made_checked_and_trained_with(run: Run, tmp_path: Path) -> None:
+    card = poison_task.write_insertion_task(tmp_path)
+    chosen = ("--threat", "playlist-insertion")
+    shown = run("poison", "list", card, *chosen)
+    assert "medium: 10 plays of targets in the accounts of 12 users" in shown
+    assert "insert-behind-predictor" in shown
+    assert "coattails" not in shown
+    assert "places 0, 1, 2, ..." in run("poison", "list", card)  # of the card's first threat
+    made = run("poison", "make", card, *chosen, "--attacks", "insert-random")
+    assert "insert-random high: " in made
+    (table,) = files.poison(files.cache_root()).glob("tiny-standard-playlist-insertion-insert-random-standard-*")
+    assert "10 rows, ok" in run("poison", "check", card, table, *chosen)
+    bad = rewritten(table, tmp_path / "bad.parquet", lambda rows: rows[2].__setitem__(0, "u999"))
+    message = run("poison", "check", card, bad, *chosen, code=2)
+    assert "account, row 3: 'u999' takes no part in the attack" in message
+    assert "header.threat" in run("poison", "check", card, table, code=2)
+    command = ["poison", "run", card, *chosen, "--model", "most-popular", "--tier", "high"]
+    trained = run(*command, "--device", "cpu", "--out", tmp_path / "out")
+    rows = {
+        line.split("│")[1].strip(): line.split("│")[2].split() for line in trained.splitlines() if line.count("│") > 4
+    }
+    assert float(rows["insert-random"][1]) > float(rows["none (clean)"][1]) + 10
+    assert "no threat 'streams'" in run("poison", "list", card, "--threat", "streams", code=2)
+
+
 def test_a_task_that_cannot_be_poisoned_is_refused(run: Run) -> None:
     assert "no threat to training data" in run("poison", "make", "news-click", code=2)
 
 
 def test_an_unknown_attack_is_refused(run: Run, made: tuple[Path, Path]) -> None:
-    assert "there is no poisoning attack 'bandwagn'" in run("poison", "make", made[0], "--attacks", "bandwagn", code=2)
+    assert "there is no poisoning attack 'bandwagn' for brushing" in run(
+        "poison", "make", made[0], "--attacks", "bandwagn", code=2
+    )
 
 
 def test_a_model_is_trained_clean_and_poisoned_and_finished_trainings_are_kept(

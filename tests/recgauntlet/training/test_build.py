@@ -36,10 +36,10 @@ def test_a_change_of_genuine_rows_stops_the_training(tmp_path: Path, monkeypatch
     cell = open_cell(make_spec(tmp_path / "tiny.toml", tmp_path / "out", store.cache))
 
     def losing(*args: object) -> poisoned.PoisonedData:
-        made = poisoned.with_accounts(*args)  # type: ignore[arg-type]
+        made = poisoned.with_poison(*args)  # type: ignore[arg-type]
         return replace(made, data=replace(made.data, train=made.data.train.select(slice(1, None))))
 
-    monkeypatch.setattr(build, "with_accounts", losing)
+    monkeypatch.setattr(build, "with_poison", losing)
     with pytest.raises(RuntimeError, match="genuine training pairs changed"):
         poisoned_data(cell, data, store.genuine, FakeAccounts.none())
 

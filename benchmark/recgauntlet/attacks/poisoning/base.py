@@ -84,11 +84,9 @@ class PoisoningKnowledge:
         return replace(self, before=before)
 
 
-class Poisoning(ABC):
-    """Makes fake accounts that lift target items in what a model learns.
-
-    `accounts` returns interactions, never verdicts: the verifier checks them, and a table that it refuses counts as
-    none. Hyper-parameters are keyword-only constructor arguments.
+class PoisoningAttack(ABC):
+    """What all attacks on training data have. They return interactions, never verdicts: the verifier checks them, and a
+    table that it refuses counts as none. Hyper-parameters are keyword-only constructor arguments.
     """
 
     name: ClassVar[str]
@@ -103,6 +101,10 @@ class Poisoning(ABC):
     def hyperparameters(self) -> dict[str, Scalar]:
         """Every constructor argument and its value on this object."""
         return {name: getattr(self, name) for name in constructor_defaults(type(self))}
+
+
+class Poisoning(PoisoningAttack):
+    """Makes fake accounts that lift target items in what a model learns."""
 
     @abstractmethod
     def accounts(

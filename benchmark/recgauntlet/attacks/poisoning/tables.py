@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from recgauntlet.attacks.poisoning.base import Poisoning, PoisoningKnowledge
+import numpy as np
+
+from recgauntlet.attacks.poisoning.base import Poisoning, PoisoningAttack, PoisoningKnowledge
+from recgauntlet.attacks.poisoning.insertions import Insertion
 from recgauntlet.attacks.poisoning.suite import POISONING_VERSION
 from recgauntlet.core import files as paths
 from recgauntlet.core.card import TIERS, TaskCard, Tier, Track, TrainingDataThreat
 from recgauntlet.core.errors import DataError
-from recgauntlet.core.poison import FakeAccounts
+from recgauntlet.core.poison import FakeAccounts, Poison
 from recgauntlet.core.rng import Randomness
 from recgauntlet.data.interactions import Interactions
-from recgauntlet.data.poison_tables import PoisonHeader, PoisonTable, named_rows, read_table, rows_hash, write_table
+from recgauntlet.data.poison_tables import (
+    PoisonHeader,
+    PoisonTable,
+    inserted_rows,
+    named_rows,
+    read_table,
+    rows_hash,
+    write_table,
+)
+from recgauntlet.threats.insertions import InsertionVerifier
 from recgauntlet.threats.training_data import (
     PoisonBudget,
     PoisonFault,
     PoisonVerifier,
     draw_targets,
-    nesting_fault,
 )
 
 
@@ -33,8 +44,8 @@ class PoisonedTier:
 
     table
         The poison table.
-    accounts
-        Its accounts; none where the table was refused, so that training with them is training without poison.
+    poison
+        What it adds; nothing where the table was refused, so that training with it is training without poison.
     faults
         Why the verifier refuses it; empty where it is legal.
     path
@@ -42,9 +53,16 @@ class PoisonedTier:
     """
 
     table: PoisonTable
-    accounts: FakeAccounts
+    poison: Poison
     faults: tuple[PoisonFault, ...]
     path: Path | None
+
+    @property
+    def accounts(self) -> FakeAccounts:
+        """The fake accounts; TypeError where the threat adds none."""
+        if not isinstance(self.poison, FakeAccounts):
+            raise TypeError("plays are put into genuine accounts, and no account is made")
+        return self.poison
 
 
 @dataclass(frozen=True)
@@ -65,9 +83,10 @@ class PoisonStore:
     def verifier(self) -> PoisonVerifier:
         """The rules for these tables."""
         targets = draw_targets(self.threat, self.genuine, self.card.track(self.track).sampling_seed)
-        return PoisonVerifier(self.card.id, self.track, self.threat, self.genuine, targets)
+        rules = PoisonVerifier if self.threat.insertions is None else InsertionVerifier
+        return rules(self.card.id, self.track, self.threat, self.genuine, targets)
 
-    def path(self, attack: Poisoning, tier: Tier) -> Path:
+    def path(self, attack: PoisoningAttack, tier: Tier) -> Path:
         """Where the table of an attack and tier is kept: its name depends on all that it is made from."""
         made_from = [
             POISONING_VERSION,
@@ -80,11 +99,12 @@ class PoisonStore:
         name = f"{self.card.id}-{self.track}-{self.threat.id}-{attack.name}-{tier}-{key}.parquet"
         return paths.poison(self.cache) / name
 
-    def tables(self, attack: Poisoning) -> Mapping[Tier, PoisonedTier]:
+    def tables(self, attack: PoisoningAttack) -> Mapping[Tier, PoisonedTier]:
         """The tables of an attack, by tier: as they are kept, or made now where one is not.
 
         Each tier contains the one before: `standard` is made first and `low` is its first accounts; for `high` the
-        attack adds to `standard`. Where one tier is refused, none is kept.
+        attack adds to `standard`. Plays put into accounts that exist are made for `high`, and the lower tiers are the
+        first of them. Where one tier is refused, none is kept.
 
         Raises
         ------
@@ -105,7 +125,7 @@ class PoisonStore:
         found: dict[Tier, PoisonedTier] = {
             tier: PoisonedTier(
                 table,
-                FakeAccounts.none() if faults[tier] else self.verifier.accounts(table),
+                self.verifier.poison(self._emptied(table) if faults[tier] else table),
                 faults[tier],
                 where[tier] if legal else None,
             )
@@ -113,8 +133,8 @@ class PoisonStore:
         }
         return found
 
-    def checked(self, path: Path) -> tuple[PoisonTable, FakeAccounts]:
-        """The table at `path`, which may be anybody's, and its accounts.
+    def checked(self, path: Path) -> tuple[PoisonTable, Poison]:
+        """The table at `path`, which may be anybody's, and what it adds.
 
         Raises
         ------
@@ -131,9 +151,9 @@ class PoisonStore:
                 field=first.place or None,
                 remedy=_remedy(first, self.card.id),
             )
-        return table, self.verifier.accounts(table)
+        return table, self.verifier.poison(table)
 
-    def _kept(self, attack: Poisoning, where: Mapping[Tier, Path]) -> dict[Tier, PoisonedTier]:
+    def _kept(self, attack: PoisoningAttack, where: Mapping[Tier, Path]) -> dict[Tier, PoisonedTier]:
         found: dict[Tier, PoisonedTier] = {}
         for tier, path in where.items():
             table, accounts = self.checked(path)
@@ -144,14 +164,18 @@ class PoisonStore:
                     f"is the {header.tier} tier of {header.attack} {header.suite}", field="header.attack"
                 )
             elif found:
-                fault = nesting_fault(found[TIERS[len(found) - 1]].table, table)
+                fault = self.verifier.nesting_fault(found[TIERS[len(found) - 1]].table, table)
             if fault is not None:
                 remedy = "delete the file; the tables are then made again"
                 raise DataError(fault.problem, where=path, field=fault.place or None, remedy=remedy)
             found[tier] = PoisonedTier(table, accounts, (), path)
         return found
 
-    def _made(self, attack: Poisoning) -> dict[Tier, PoisonTable]:
+    def _made(self, attack: PoisoningAttack) -> dict[Tier, PoisonTable]:
+        if isinstance(attack, Insertion):
+            return self._inserted(attack)
+        if not isinstance(attack, Poisoning):
+            raise TypeError(f"{attack.name} makes neither accounts nor plays in accounts")
         budgets = {tier: PoisonBudget.of(self.threat, tier, self.genuine) for tier in TIERS}
         knowledge = PoisoningKnowledge.of(self.genuine, attack.knowledge)
         seed = self.card.track(self.track).sampling_seed
@@ -165,10 +189,23 @@ class PoisonStore:
             "standard": standard,
             "high": standard.joined(added),
         }
-        return {tier: self._table(attack, tier, accounts) for tier, accounts in tiers.items()}
+        return {
+            tier: self._table(attack, tier, named_rows(accounts, self.genuine.catalog))
+            for tier, accounts in tiers.items()
+        }
 
-    def _table(self, attack: Poisoning, tier: Tier, accounts: FakeAccounts) -> PoisonTable:
-        rows = named_rows(accounts, self.genuine.catalog)
+    def _inserted(self, attack: Insertion) -> dict[Tier, PoisonTable]:
+        budgets = {tier: PoisonBudget.of(self.threat, tier, self.genuine) for tier in TIERS}
+        targets, training = self.verifier.targets, self.genuine.training
+        own = training.where(np.isin(training.users, targets.collective))
+        rng = Randomness(self.card.track(self.track).sampling_seed, f"poisoning/{self.threat.id}/{attack.name}")
+        knowledge = PoisoningKnowledge.of(self.genuine, attack.knowledge)
+        made = attack.insertions(knowledge, own, targets, budgets["high"], rng)
+        rows = inserted_rows(made, self.genuine.user_ids, self.genuine.catalog)
+        counts = {tier: len(rows) if tier == "high" else budgets[tier].insertions for tier in TIERS}
+        return {tier: self._table(attack, tier, rows[: counts[tier]]) for tier in TIERS}
+
+    def _table(self, attack: PoisoningAttack, tier: Tier, rows: Sequence[tuple[object, object, object]]) -> PoisonTable:
         ids = self.genuine.catalog.ids
         header = PoisonHeader(
             task=self.card.id,
@@ -187,10 +224,14 @@ class PoisonStore:
         )
         return PoisonTable(header, *([row[place] for row in rows] for place in range(3)))
 
+    @staticmethod
+    def _emptied(table: PoisonTable) -> PoisonTable:
+        return replace(table, accounts=(), items=(), times=())
+
     def _faults(self, made: Mapping[Tier, PoisonTable], tier: Tier) -> list[PoisonFault]:
         found = self.verifier.faults(made[tier])
         number = TIERS.index(tier)
-        nesting = nesting_fault(made[TIERS[number - 1]], made[tier]) if number else None
+        nesting = self.verifier.nesting_fault(made[TIERS[number - 1]], made[tier]) if number else None
         return found + ([] if nesting is None else [nesting])
 
 
