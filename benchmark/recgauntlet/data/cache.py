@@ -1,4 +1,4 @@
-"""The cache of prepared tracks: one NumPy archive a track, without pickled objects, checked when it is read."""
+"""The cache of prepared tracks: NumPy archives without pickled objects, checked when they are read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -39,10 +41,15 @@ def save(data: TaskData, target: Path) -> None:
     """
     catalog = data.catalog
     arrays = {
-        "meta": _to_bytes([data.fingerprint, data.user_count, content_hash(data)]),
-        "catalog": _to_bytes([catalog.ids, catalog.texts, catalog.categories]),
+        "meta": to_bytes([data.fingerprint, data.user_count, content_hash(data)]),
+        "catalog": to_bytes([catalog.ids, catalog.texts, catalog.categories]),
         **{f"{part}.{name}": getattr(getattr(data, part), name) for part, name in _columns(data)},
     }
+    write_archive(arrays, target)
+
+
+def write_archive(arrays: Mapping[str, Any], target: Path) -> None:
+    """Write an archive of `arrays`, all of it or nothing; OutputError where the cache cannot be written."""
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     try:
@@ -64,8 +71,13 @@ def load(target: Path) -> TaskData | None:
         return None
     data, expected = _read(target, training_only=False)
     if content_hash(data) != expected:
-        raise DataError("the prepared data was changed since it was written", where=target, remedy=_REMEDY)
+        raise changed(target)
     return data
+
+
+def changed(target: Path) -> DataError:
+    """The error for a file whose content is not that of its hash."""
+    return DataError("the prepared data was changed since it was written", where=target, remedy=_REMEDY)
 
 
 def load_training(target: Path) -> TaskData:
@@ -91,23 +103,30 @@ def content_hash(data: TaskData) -> str:
 
 def _read(target: Path, *, training_only: bool) -> tuple[TaskData, str]:
     """The data, and the hash that its content had when it was written."""
+    with open_archive(target) as stored:
+        fingerprint, user_count, expected = from_bytes(stored["meta"])
+        catalog = Catalog(*(tuple(texts) for texts in from_bytes(stored["catalog"])))
+        train, valid = (_part(Pairs, part, stored) for part in ("train", "valid"))
+        if training_only:
+            test = train.select(slice(0))
+            none, offsets = test.users, np.zeros(1, dtype=np.int64)
+            impressions = Impressions(none, test.histories, none, none.astype(np.bool_), offsets)
+        else:
+            test, impressions = _part(Pairs, "test", stored), _part(Impressions, "impressions", stored)
+        ads = [
+            None if training_only or f"{part}.users" not in stored else _part(AdLists, part, stored) for part in _ADS
+        ]
+        return TaskData(fingerprint, catalog, user_count, train, valid, test, impressions, *ads), expected
+
+
+@contextmanager
+def open_archive(target: Path) -> Iterator[Any]:
+    """The arrays at `target` by their names; DataError where the file, or what is made of it in the block, is
+    damaged."""
     try:
         # An archive reads the arrays that are asked for, and no others.
         with target.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            fingerprint, user_count, expected = _from_bytes(stored["meta"])
-            catalog = Catalog(*(tuple(texts) for texts in _from_bytes(stored["catalog"])))
-            train, valid = (_part(Pairs, part, stored) for part in ("train", "valid"))
-            if training_only:
-                test = train.select(slice(0))
-                none, offsets = test.users, np.zeros(1, dtype=np.int64)
-                impressions = Impressions(none, test.histories, none, none.astype(np.bool_), offsets)
-            else:
-                test, impressions = _part(Pairs, "test", stored), _part(Impressions, "impressions", stored)
-            ads = [
-                None if training_only or f"{part}.users" not in stored else _part(AdLists, part, stored)
-                for part in _ADS
-            ]
-            return TaskData(fingerprint, catalog, user_count, train, valid, test, impressions, *ads), expected
+            yield stored
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"the prepared data is damaged ({type(error).__name__})", where=target, remedy=_REMEDY
@@ -126,9 +145,11 @@ def _part(kind: Any, name: str, stored: Any) -> Any:
     return kind(**{field.name: stored[f"{name}.{field.name}"] for field in fields(kind)})
 
 
-def _to_bytes(value: object) -> Any:
+def to_bytes(value: object) -> Any:
+    """A JSON value as an array of bytes."""
     return np.frombuffer(json.dumps(value).encode(), dtype=np.uint8)
 
 
-def _from_bytes(array: Any) -> Any:
+def from_bytes(array: Any) -> Any:
+    """What `to_bytes` made an array of."""
     return json.loads(array.tobytes())

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from recgauntlet.core import files as paths
 from recgauntlet.core.card import Split, Track
 from recgauntlet.core.dataset import Catalog, Tables
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.task import SourceOptions, Task
 from recgauntlet.core.types import BoolArray, IntArray
+from recgauntlet.data import cache
 from recgauntlet.data.cleaning import pc
 from recgauntlet.data.examples import boundaries, catalog_of, periods, takes_of
 from recgauntlet.data.fingerprint import fingerprint
@@ -70,19 +75,33 @@ class Interactions:
 
 
 def load_interactions(task: Task, track: Track, options: SourceOptions) -> Interactions:
-    """The interactions of a track, read from its source and compared with the card.
+    """The interactions of a track: read from its source and compared with the card, or as they were kept when that was
+    done before (not where a card of a user's own names no fingerprint).
 
     Raises
     ------
     CardError, DataError
-        Where the source cannot be read, is not the card's, or has impressions instead of interactions.
+        Where the source cannot be read, is not the card's, or has impressions instead of interactions; where the kept
+        file is damaged or was changed.
+    OutputError
+        Where the cache cannot be written.
     """
+    card = task.card.track(track)
+    kept = None
+    if card.fingerprint:
+        name = f"{task.card.id}-{track}-interactions"
+        kept = cache.place(paths.prepared(options.cache), name, card.split.model_dump_json(), card.fingerprint)
+        if kept.exists():
+            return _load(kept)
     tables = task.load(task.card, track, options)
     where = f"{task.card.id} ({track})"
     validate(tables, where)
     found = fingerprint(tables)
-    check_fingerprint(task.card.track(track), found, where)
-    return interactions_of(tables, task.card.track(track).split, found.sha256, where)
+    check_fingerprint(card, found, where)
+    read = interactions_of(tables, card.split, found.sha256, where)
+    if kept is not None:
+        cache.write_archive(_arrays(read), kept)
+    return read
 
 
 def interactions_of(tables: Tables, split: Split, fingerprint: str, where: str) -> Interactions:
@@ -101,3 +120,31 @@ def interactions_of(tables: Tables, split: Split, fingerprint: str, where: str) 
     has_clock = split.rule == "time"
     end = boundaries(split, takes.times, where)[0] if has_clock else int(takes.times[in_training].max()) + 1
     return Interactions(fingerprint, catalog, tuple(users.to_pylist()), takes, in_training, end, has_clock)
+
+
+def _arrays(found: Interactions) -> dict[str, Any]:
+    """The arrays of a kept file, with a hash over all of them."""
+    catalog, takes = found.catalog, found.takes
+    arrays = {
+        "meta": cache.to_bytes([found.fingerprint, found.training_end, found.has_clock, found.user_ids]),
+        "catalog": cache.to_bytes([catalog.ids, catalog.texts, catalog.categories]),
+        "users": takes.users,
+        "items": takes.items,
+        "times": takes.times,
+        "in_training": found.in_training,
+    }
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values()))
+    return {**arrays, "sha256": cache.to_bytes(digest.hexdigest())}
+
+
+def _load(kept: Path) -> Interactions:
+    with cache.open_archive(kept) as stored:
+        fingerprint, end, has_clock, user_ids = cache.from_bytes(stored["meta"])
+        catalog = Catalog(*(tuple(texts) for texts in cache.from_bytes(stored["catalog"])))
+        takes = Takes(stored["users"], stored["items"], stored["times"])
+        in_training = stored["in_training"]
+        found = Interactions(fingerprint, catalog, tuple(user_ids), takes, in_training, end, has_clock)
+        expected = stored["sha256"]
+    if not np.array_equal(_arrays(found)["sha256"], expected):
+        raise cache.changed(kept)
+    return found
