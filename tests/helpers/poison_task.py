@@ -7,7 +7,9 @@ from pathlib import Path
 
 import tiny_task
 
+from recgauntlet.attacks.poisoning.base import Poisoning
 from recgauntlet.attacks.poisoning.profiles import RandomProfiles as RandomProfiles
+from recgauntlet.attacks.poisoning.suite import poisoning_attacks
 from recgauntlet.attacks.poisoning.tables import PoisonStore, threat_of
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.task import SourceOptions
@@ -80,3 +82,8 @@ def make_store(
     genuine = load_interactions(task, "standard", source)
     store = PoisonStore(task.card, "standard", threat_of(task.card, threat), genuine, source.cache)
     return store, prepare(task, "standard", source)
+
+
+def quick_attacks() -> tuple[Poisoning, ...]:
+    """Every attack that makes accounts; the learned ones take two steps."""
+    return tuple(type(attack)(**{"steps": 2}) if hasattr(attack, "steps") else attack for attack in poisoning_attacks())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from recgauntlet.attacks.poisoning.base import Poisoning, PoisoningAttack
 from recgauntlet.attacks.poisoning.insertions import Insertion, InsertionBehindPredictor, RandomInsertion
+from recgauntlet.attacks.poisoning.learned import PGA, RevAdv
 from recgauntlet.attacks.poisoning.profiles import (
     Bandwagon,
     Coattails,
@@ -18,7 +19,7 @@ from recgauntlet.attacks.poisoning.profiles import (
 from recgauntlet.core.card import TrainingDataThreat
 from recgauntlet.core.errors import PluginError
 
-POISONING_VERSION = "0.3"
+POISONING_VERSION = "0.4"
 """Rises with any change of the attacks' code, or of the verifier, that can move a number. Tables of another version are
 made again."""
 
@@ -33,6 +34,8 @@ def poisoning_attacks() -> tuple[Poisoning, ...]:
         Coattails(),
         Copy(),
         Placement(),
+        PGA(),
+        RevAdv(),
     )
 
 

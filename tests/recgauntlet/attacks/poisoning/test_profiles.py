@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from poison_task import make_store
+from poison_task import make_store, quick_attacks
 
 from recgauntlet.attacks.poisoning.base import Poisoning, PoisoningKnowledge, targets_of
 from recgauntlet.attacks.poisoning.profiles import Bandwagon, Coattails, Copy, Placement, Segment
-from recgauntlet.attacks.poisoning.suite import find_poisoning, poisoning_attacks
+from recgauntlet.attacks.poisoning.suite import find_poisoning
 from recgauntlet.attacks.poisoning.tables import PoisonStore
 from recgauntlet.core.card import TIERS
 from recgauntlet.core.errors import PluginError
@@ -34,7 +34,7 @@ def profiles(fakes: FakeAccounts) -> list[list[int]]:
     return [fakes.items[order][fakes.accounts[order] == account].tolist() for account in range(fakes.count)]
 
 
-@pytest.mark.parametrize("attack", poisoning_attacks(), ids=lambda attack: attack.name)
+@pytest.mark.parametrize("attack", quick_attacks(), ids=lambda attack: attack.name)
 def test_every_attack_spends_the_whole_budget_and_no_more_with_all_targets_inside(
     attack: Poisoning, store: PoisonStore
 ) -> None:
@@ -45,7 +45,7 @@ def test_every_attack_spends_the_whole_budget_and_no_more_with_all_targets_insid
     assert all(set(store.verifier.targets.items.tolist()) <= set(profile) for profile in found)
 
 
-@pytest.mark.parametrize("attack", poisoning_attacks(), ids=lambda attack: attack.name)
+@pytest.mark.parametrize("attack", quick_attacks(), ids=lambda attack: attack.name)
 def test_the_tables_of_every_attack_are_legal_and_nested(attack: Poisoning, store: PoisonStore) -> None:
     tables = store.tables(attack)
     assert {tier: made.faults for tier, made in tables.items()} == dict.fromkeys(TIERS, ())
@@ -54,7 +54,7 @@ def test_the_tables_of_every_attack_are_legal_and_nested(attack: Poisoning, stor
     assert set(tables["low"].table.rows()) < set(tables["standard"].table.rows()) < set(tables["high"].table.rows())
 
 
-@pytest.mark.parametrize("attack", poisoning_attacks(), ids=lambda attack: attack.name)
+@pytest.mark.parametrize("attack", quick_attacks(), ids=lambda attack: attack.name)
 def test_one_seed_gives_the_same_accounts_and_another_seed_others(attack: Poisoning, store: PoisonStore) -> None:
     first, again, other = made(attack, store), made(attack, store), made(attack, store, seed=1)
     assert np.array_equal(first.items, again.items)

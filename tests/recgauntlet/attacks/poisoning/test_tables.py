@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from poison_task import make_store, write_ordered_task
+from poison_task import make_store, quick_attacks, write_ordered_task
 
 from recgauntlet.attacks.poisoning.base import PoisoningKnowledge
 from recgauntlet.attacks.poisoning.profiles import Bandwagon, RandomProfiles
-from recgauntlet.attacks.poisoning.suite import poisoning_attacks
 from recgauntlet.attacks.poisoning.tables import PoisonStore, threat_of
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.poison import FakeAccounts, Targets
@@ -132,7 +131,7 @@ def test_where_there_is_no_clock_the_times_of_an_account_are_its_places(tmp_path
     store, data = make_store(tmp_path, write_ordered_task)
     genuine = store.genuine
     assert genuine.training.times.max() + 1 == genuine.training_end < genuine.takes.times.max()
-    for attack in poisoning_attacks():
+    for attack in quick_attacks():
         for made in store.tables(attack).values():
             assert made.faults == ()
             for account in range(made.accounts.count):
