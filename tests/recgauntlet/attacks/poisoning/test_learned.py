@@ -100,7 +100,7 @@ def test_the_slope_of_pga_is_that_of_the_scores_after_training_to_the_end(store:
 
 
 def test_pga_raises_the_targets_scores(store: PoisonStore) -> None:
-    attack = PGA(steps=5)
+    attack = PGA()
     problem = problem_of(store, attack)
     surrogate, first = problem.surrogate, drawn(problem)
 
