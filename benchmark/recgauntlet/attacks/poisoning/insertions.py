@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from recgauntlet.attacks.poisoning.base import PoisoningAttack, PoisoningKnowledge
 from recgauntlet.core.poison import Insertions, Targets
@@ -18,6 +19,8 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import IntArray
 from recgauntlet.data.takes import Takes
 from recgauntlet.threats.training_data import PoisonBudget
+
+Floats = npt.NDArray[np.float64]
 
 
 class Insertion(PoisoningAttack):
@@ -36,65 +39,98 @@ class Insertion(PoisoningAttack):
         """
 
 
-@dataclass(kw_only=True, eq=False)
-class RandomInsertion(Insertion):
-    """Targets by turns, each at a random place of a random account: the yardstick ("random" in Baumann and
-    Mendler-Dünner 2024)."""
+class _Valued(Insertion):
+    """Targets by turns, each where its value is largest; of equal values any."""
 
-    name: ClassVar[str] = "insert-random"
-    is_random: ClassVar[bool] = True
     citation: ClassVar[str] = bibtex("baumann2024algorithmic")
 
     def insertions(
         self, knowledge: PoisoningKnowledge, own: Takes, targets: Targets, budget: PoisonBudget, rng: Randomness
     ) -> Insertions:
-        return _by_turns(own, targets, budget.insertions, rng.numpy().random((len(targets.items), len(own))))
+        values = np.broadcast_to(self.values(knowledge, own, targets), (len(targets.items), len(own)))
+        return _by_turns(own, targets, budget.insertions, values, rng.numpy().permutation(len(own)))
+
+    @abstractmethod
+    def values(self, knowledge: PoisoningKnowledge, own: Takes, targets: Targets) -> Floats:
+        """`[T, N]` or `[N]`: the value of putting each target behind each of the plays `own`."""
 
 
 @dataclass(kw_only=True, eq=False)
-class InsertionBehindPredictor(Insertion):
+class RandomInsertion(_Valued):
+    """Targets by turns, each at a random place of a random play: the yardstick ("Random" in Baumann and Mendler-Dünner
+    2024)."""
+
+    name: ClassVar[str] = "insert-random"
+    is_random: ClassVar[bool] = True
+
+    def values(self, knowledge: PoisoningKnowledge, own: Takes, targets: Targets) -> Floats:
+        return np.zeros(len(own))
+
+
+@dataclass(kw_only=True, eq=False)
+class InsertionBehindPredictor(_Valued):
     """Targets by turns, each behind the item of the collective that then predicts it most: where the share of the
     item's users who have the target, `(users of both + 1) / (users of the item + 1)`, is largest (after "DirLoF" of
     Baumann and Mendler-Dünner 2024, which puts a song behind the rarest item of a playlist).
 
-    Deviations: the paper counts pairs of neighbours in playlists; here users of both are counted, and those that a
-    target has already move it behind items that predict it anyway.
+    Deviations: the paper goes by rarity alone; here users of both count as well, so that a target also stands behind
+    items that point to it already.
     """
 
     name: ClassVar[str] = "insert-behind-predictor"
-    citation: ClassVar[str] = bibtex("baumann2024algorithmic")
 
-    def insertions(
-        self, knowledge: PoisoningKnowledge, own: Takes, targets: Targets, budget: PoisonBudget, rng: Randomness
-    ) -> Insertions:
+    def values(self, knowledge: PoisoningKnowledge, own: Takes, targets: Targets) -> Floats:
         both = knowledge.covisits[targets.items, :].toarray()
-        share = (both + 1) / (knowledge.popularity + 1)
-        # of equal shares any
-        ties = rng.numpy().random((len(targets.items), len(own))) * 1e-9
-        return _by_turns(own, targets, budget.insertions, share[:, own.items] + ties)
+        share: Floats = (both + 1) / (knowledge.popularity + 1)
+        return share[:, own.items]
 
 
-def _by_turns(
-    own: Takes, targets: Targets, count: int, values: np.ndarray[tuple[int, int], np.dtype[np.float64]]
-) -> Insertions:
-    """`count` plays, the targets by turns: target t behind the row r of `own` with the largest `values[t, r]`, among
-    those whose user does not have t and behind which nothing stands yet. Fewer where there are no more."""
+@dataclass(kw_only=True, eq=False)
+class InsertionBehindPopular(_Valued):
+    """Targets by turns, each behind the most popular items of the collective, which most other listeners have too
+    (after "InClust" of Baumann and Mendler-Dünner 2024, which aims at contexts that many playlists share).
+
+    Deviation: the paper finds such contexts by clustering; here the popularity of the item before stands for it.
+    """
+
+    name: ClassVar[str] = "insert-behind-popular"
+
+    def values(self, knowledge: PoisoningKnowledge, own: Takes, targets: Targets) -> Floats:
+        return knowledge.popularity[own.items].astype(np.float64)
+
+
+@dataclass(kw_only=True, eq=False)
+class EarlyInsertion(_Valued):
+    """Targets by turns, each near the beginning of the longest histories, so that it stands beside as many other items,
+    and in as many histories of later plays, as it can (ours)."""
+
+    name: ClassVar[str] = "insert-early"
+
+    def values(self, knowledge: PoisoningKnowledge, own: Takes, targets: Targets) -> Floats:
+        ends = np.searchsorted(own.users, own.users, side="right")
+        return (ends - np.arange(len(own))).astype(np.float64)
+
+
+def _by_turns(own: Takes, targets: Targets, count: int, values: Floats, order: IntArray) -> Insertions:
+    """`count` plays, the targets by turns: target t behind the row r of `own` with the largest `values[t, r]`, of equal
+    ones the first in `order [N]`, among those whose user does not have t and behind which nothing stands yet. Fewer
+    where there are no more."""
+    own_values, behind = values[:, order], _places_behind(own)[order]
+    users, items = own.users[order], own.items[order]
     found: list[tuple[int, int, int]] = []
-    behind = _places_behind(own)
     free = np.ones(len(own), dtype=np.bool_)
-    open_ = [~np.isin(own.users, own.users[own.items == target]) for target in targets.items]
+    legal = [~np.isin(users, users[items == target]) for target in targets.items]
     turn = 0
-    while len(found) < count and any((free & mask).any() for mask in open_):
-        number = turn % len(open_)
+    while len(found) < count and any((free & mask).any() for mask in legal):
+        number = turn % len(legal)
         turn += 1
-        legal = free & open_[number]
-        if not legal.any():
+        possible = free & legal[number]
+        if not possible.any():
             continue
-        row = int(np.argmax(np.where(legal, values[number], -np.inf)))
-        user, place = int(own.users[row]), int(behind[row])
-        found.append((user, int(targets.items[number]), place))
-        free &= ~((own.users == user) & (behind == place))
-        open_[number] &= own.users != user
+        row = int(np.argmax(np.where(possible, own_values[number], -np.inf)))
+        found.append((int(users[row]), int(targets.items[number]), int(behind[row])))
+        free &= (users != users[row]) | (behind != behind[row])
+        legal[number] &= users != users[row]
     rows = np.array(found, dtype=np.int64).reshape(-1, 3)
     return Insertions(rows[:, 0], rows[:, 1], rows[:, 2])
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from recgauntlet.attacks.poisoning.base import Poisoning, PoisoningAttack
-from recgauntlet.attacks.poisoning.insertions import Insertion, InsertionBehindPredictor, RandomInsertion
+from recgauntlet.attacks.poisoning.insertions import (
+    EarlyInsertion,
+    Insertion,
+    InsertionBehindPopular,
+    InsertionBehindPredictor,
+    RandomInsertion,
+)
 from recgauntlet.attacks.poisoning.learned import PGA, RevAdv
 from recgauntlet.attacks.poisoning.profiles import (
     Bandwagon,
@@ -19,7 +25,7 @@ from recgauntlet.attacks.poisoning.profiles import (
 from recgauntlet.core.card import TrainingDataThreat
 from recgauntlet.core.errors import PluginError
 
-POISONING_VERSION = "0.4"
+POISONING_VERSION = "0.5"
 """Rises with any change of the attacks' code, or of the verifier, that can move a number. Tables of another version are
 made again."""
 
@@ -41,7 +47,7 @@ def poisoning_attacks() -> tuple[Poisoning, ...]:
 
 def insertion_attacks() -> tuple[Insertion, ...]:
     """Every attack that puts plays into accounts that exist, the random baseline first."""
-    return (RandomInsertion(), InsertionBehindPredictor())
+    return (RandomInsertion(), InsertionBehindPredictor(), InsertionBehindPopular(), EarlyInsertion())
 
 
 def attacks_on(threat: TrainingDataThreat) -> tuple[PoisoningAttack, ...]:

@@ -9,7 +9,13 @@ import pytest
 from poison_task import make_store, write_insertion_task
 
 from recgauntlet.attacks.poisoning.base import PoisoningKnowledge
-from recgauntlet.attacks.poisoning.insertions import Insertion, InsertionBehindPredictor, RandomInsertion
+from recgauntlet.attacks.poisoning.insertions import (
+    EarlyInsertion,
+    Insertion,
+    InsertionBehindPopular,
+    InsertionBehindPredictor,
+    RandomInsertion,
+)
 from recgauntlet.attacks.poisoning.suite import attacks_on, chosen_attacks, insertion_attacks, poisoning_attacks
 from recgauntlet.attacks.poisoning.tables import PoisonStore, threat_of
 from recgauntlet.core.card import TIERS
@@ -77,6 +83,20 @@ def test_the_first_play_stands_behind_the_best_predictor(store: PoisonStore) -> 
     assert share[lists[user][len(behind) - 1]] == max(share.values())
 
 
+def test_a_play_stands_behind_the_most_popular_item_or_before_most_others(store: PoisonStore) -> None:
+    training, popularity = store.genuine.training, store.genuine.popularity
+    collective = np.isin(training.users, store.verifier.targets.collective)
+    found = made(InsertionBehindPopular(), store)
+    before = (training.users == found.users[0]) & (training.times < found.places[0])
+    item = int(training.items[before][-1])
+    target = int(found.items[0])
+    free = ~np.isin(training.users, training.users[training.items == target])
+    assert popularity[item] == popularity[training.items[collective & free]].max()
+    early = made(EarlyInsertion(), store)
+    assert early.places[0] == 1  # behind the first play
+    assert np.mean(early.places) < np.mean(made(RandomInsertion(), store).places)
+
+
 def test_where_no_account_is_left_fewer_plays_are_made(store: PoisonStore) -> None:
     """27 plays of one target do not fit into 12 accounts."""
     targets = store.verifier.targets
@@ -93,6 +113,11 @@ def test_where_no_account_is_left_fewer_plays_are_made(store: PoisonStore) -> No
 def test_each_threat_has_its_own_attacks(store: PoisonStore) -> None:
     brushing = threat_of(store.card, "brushing")
     assert [attack.name for attack in attacks_on(brushing)] == [attack.name for attack in poisoning_attacks()]
-    assert [attack.name for attack in chosen_attacks(store.threat, ())] == ["insert-random", "insert-behind-predictor"]
+    assert [attack.name for attack in chosen_attacks(store.threat, ())] == [
+        "insert-random",
+        "insert-behind-predictor",
+        "insert-behind-popular",
+        "insert-early",
+    ]
     with pytest.raises(PluginError, match="no poisoning attack 'placement' for playlist-insertion"):
         chosen_attacks(store.threat, ["placement"])
