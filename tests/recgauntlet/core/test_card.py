@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +207,37 @@ def test_impressions_cannot_be_poisoned(tmp_path: Path) -> None:
 def test_two_threats_of_one_id_are_refused_whatever_they_attack(tmp_path: Path) -> None:
     with pytest.raises(CardError, match="two threats of one id"):
         poisoned(tmp_path, text=CARD.replace('id = "stuffing"', 'id = "brushing"'))
+
+
+INSERTIONS = "insertions = { low = 0.0005, medium = 0.001, high = 0.003 }\ncollective = 0.1"
+
+
+@pytest.mark.parametrize(
+    ("budget", "split", "problem"),
+    [
+        (INSERTIONS, "time", '"insertions" need data with an order alone: "tracks.standard.split.rule"'),
+        ("", "per-user", 'give one of "accounts"'),
+        (f"accounts = {{ low = 0.1, medium = 0.1, high = 0.1 }}\n{INSERTIONS}", "per-user", 'give one of "accounts"'),
+        (INSERTIONS.partition("\n")[0], "per-user", '"collective" and "insertions" are given together'),
+        ("accounts = { low = 0.1, medium = 0.1, high = 0.1 }\ncollective = 0.1", "per-user", "are given together"),
+        (INSERTIONS.replace("= 0.1", "= 1.0"), "per-user", "collective"),
+    ],
+)
+def test_a_threat_to_training_data_has_one_budget(tmp_path: Path, budget: str, split: str, problem: str) -> None:
+    accounts = next(line for line in POISONING.splitlines() if line.startswith("accounts"))
+    card = CARD.replace("split = { ", f'split = {{ rule = "{split}", ') + POISONING.replace("ACTIVE", "false")
+    path = tmp_path / "card.toml"
+    path.write_text(card.replace(accounts, budget), encoding="utf-8")
+    with pytest.raises(CardError, match=re.escape(problem)):
+        load_card(path)
+
+
+def test_plays_may_be_put_into_accounts_of_data_without_a_clock(tmp_path: Path) -> None:
+    accounts = next(line for line in POISONING.splitlines() if line.startswith("accounts"))
+    card = CARD.replace("split = { ", 'split = { rule = "per-user", ') + POISONING.replace("ACTIVE", "true")
+    path = tmp_path / "card.toml"
+    path.write_text(card.replace(accounts, INSERTIONS), encoding="utf-8")
+    (threat,) = load_card(path).poisoning
+    assert threat.accounts is None
+    assert "accounts" not in threat.model_dump()
+    assert TaskCard.model_validate_json(load_card(path).model_dump_json()).poisoning == (threat,)
