@@ -261,4 +261,6 @@ def _times(store: PoisonStore) -> str:
 def _summary(made: PoisonedTier) -> str:
     if made.faults:
         return f"refused: {made.faults[0]}"
-    return f"{made.poison.count} accounts, {len(made.table)} rows, {made.table.header.sha256[:16]}, {made.path}"
+    header = made.table.header
+    chosen = f"chose {', '.join(header.chosen)}, " if header.chosen else ""
+    return f"{chosen}{made.poison.count} accounts, {len(made.table)} rows, {header.sha256[:16]}, {made.path}"

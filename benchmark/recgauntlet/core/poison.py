@@ -20,11 +20,14 @@ class FakeAccounts:
         `[N]` catalog indices.
     times
         `[N]` seconds since 1970 (UTC), or places in the account's own order, from 0.
+    chosen
+        Where the attack chose among others: those that made the accounts, in their order.
     """
 
     accounts: IntArray
     items: IntArray
     times: IntArray
+    chosen: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return int(self.accounts.shape[0])
@@ -37,17 +40,19 @@ class FakeAccounts:
     @classmethod
     def none(cls) -> FakeAccounts:
         """No account."""
-        return cls(*(np.zeros(0, dtype=np.int64) for _ in range(3)))
+        nothing = np.zeros(0, dtype=np.int64)
+        return cls(nothing, nothing, nothing)
 
     def first(self, count: int) -> FakeAccounts:
         """The accounts 0 to `count - 1`."""
         kept = self.accounts < count
-        return FakeAccounts(self.accounts[kept], self.items[kept], self.times[kept])
+        return FakeAccounts(self.accounts[kept], self.items[kept], self.times[kept], self.chosen)
 
     def joined(self, other: FakeAccounts) -> FakeAccounts:
         """These accounts and then those of `other`, which are numbered on."""
         parts = ((self.accounts, other.accounts + self.count), (self.items, other.items), (self.times, other.times))
-        return FakeAccounts(*(np.concatenate(part) for part in parts))
+        accounts, items, times = (np.concatenate(part) for part in parts)
+        return FakeAccounts(accounts, items, times, self.chosen + other.chosen)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ class PoisonHeader(BaseModel):
     hyperparameters: dict[str, Scalar]
     knowledge: str
     """What the attacker knew: "public", or "training-data"."""
+    chosen: tuple[str, ...] = ()
+    """Where the attack chose among others: those whose accounts these are, those of the lower tiers first."""
     suite: str
     """Version of the poisoning attacks."""
     targets: dict[str, tuple[str, ...]]

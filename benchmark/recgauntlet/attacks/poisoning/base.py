@@ -122,6 +122,13 @@ def targets_of(account: int, targets: Targets, length: int) -> IntArray:
     return every[(account * most + np.arange(most)) % len(every)] if len(every) else every
 
 
+def recent_users(knowledge: PoisoningKnowledge, training: Takes) -> IntArray:
+    """`[V]`: places among the users of `training` in the order of their numbers: of those of its last tenth, or of all
+    where there is no clock. The users of tomorrow are more like these."""
+    latest = np.sort(training.times)[int((1 - RECENT) * len(training))] if len(knowledge.moments) else 0
+    return np.flatnonzero(np.isin(np.unique(training.users), training.users[training.times >= latest]))
+
+
 def shuffled(profile: IntArray, rng: np.random.Generator) -> IntArray:
     """The items of a profile in random order."""
     return rng.permutation(profile)

@@ -77,10 +77,10 @@ class Factorization:
         return items
 
     def _by_users(self, items: Tensor) -> Tensor:
-        return cast("Tensor", _Product.apply(self.taken, self.taken_by, items))
+        return cast("Tensor", _Product.apply(self.taken, self.taken_by, items))  # type: ignore[no-untyped-call]
 
     def _by_items(self, users: Tensor) -> Tensor:
-        return cast("Tensor", _Product.apply(self.taken_by, self.taken, users))
+        return cast("Tensor", _Product.apply(self.taken_by, self.taken, users))  # type: ignore[no-untyped-call]
 
     def _solved(self, others: Tensor, squares: Tensor, wanted: Tensor) -> Tensor:
         ridge = self.ridge * torch.eye(self.rank, dtype=torch.float64)

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from recgauntlet.attacks.poisoning.base import (
-    RECENT,
     Knowledge,
     Poisoning,
     PoisoningKnowledge,
     dated,
+    recent_users,
     targets_of,
 )
 from recgauntlet.attacks.poisoning.factors import Factorization
@@ -141,11 +141,9 @@ class _Learned(Poisoning):
             own[account, items] = 1.0
         allowed = torch.from_numpy(knowledge.popularity > 0).to(torch.float64)
         allowed[targets.items] = 0.0
-        users = np.unique(training.users)
-        latest = np.sort(training.times)[int((1 - RECENT) * len(training))] if len(knowledge.moments) else 0
         return Problem(
             Factorization.of(training, size, rank=self.rank, alpha=self.alpha, ridge=self.ridge),
-            torch.from_numpy(np.flatnonzero(np.isin(users, training.users[training.times >= latest]))),
+            torch.from_numpy(recent_users(knowledge, training)),
             torch.from_numpy(targets.items),
             before,
             own,

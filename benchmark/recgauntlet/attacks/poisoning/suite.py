@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from recgauntlet.attacks.poisoning.base import Poisoning, PoisoningAttack
+from recgauntlet.attacks.poisoning.greybox import GreyBox, single_attacks
 from recgauntlet.attacks.poisoning.insertions import (
     EarlyInsertion,
     Insertion,
@@ -12,37 +13,17 @@ from recgauntlet.attacks.poisoning.insertions import (
     InsertionBehindPredictor,
     RandomInsertion,
 )
-from recgauntlet.attacks.poisoning.learned import PGA, RevAdv
-from recgauntlet.attacks.poisoning.profiles import (
-    Bandwagon,
-    Coattails,
-    Copy,
-    Placement,
-    PopularProfiles,
-    RandomProfiles,
-    Segment,
-)
 from recgauntlet.core.card import TrainingDataThreat
 from recgauntlet.core.errors import PluginError
 
-POISONING_VERSION = "0.5"
+POISONING_VERSION = "0.6"
 """Rises with any change of the attacks' code, or of the verifier, that can move a number. Tables of another version are
 made again."""
 
 
 def poisoning_attacks() -> tuple[Poisoning, ...]:
     """Every attack, the random baseline first."""
-    return (
-        RandomProfiles(),
-        PopularProfiles(),
-        Bandwagon(),
-        Segment(),
-        Coattails(),
-        Copy(),
-        Placement(),
-        PGA(),
-        RevAdv(),
-    )
+    return (*single_attacks(), GreyBox())
 
 
 def insertion_attacks() -> tuple[Insertion, ...]:

@@ -190,7 +190,7 @@ class PoisonStore:
             "high": standard.joined(added),
         }
         return {
-            tier: self._table(attack, tier, named_rows(accounts, self.genuine.catalog))
+            tier: self._table(attack, tier, named_rows(accounts, self.genuine.catalog), accounts.chosen)
             for tier, accounts in tiers.items()
         }
 
@@ -205,7 +205,13 @@ class PoisonStore:
         counts = {tier: len(rows) if tier == "high" else budgets[tier].insertions for tier in TIERS}
         return {tier: self._table(attack, tier, rows[: counts[tier]]) for tier in TIERS}
 
-    def _table(self, attack: PoisoningAttack, tier: Tier, rows: Sequence[tuple[object, object, object]]) -> PoisonTable:
+    def _table(
+        self,
+        attack: PoisoningAttack,
+        tier: Tier,
+        rows: Sequence[tuple[object, object, object]],
+        chosen: tuple[str, ...] = (),
+    ) -> PoisonTable:
         ids = self.genuine.catalog.ids
         header = PoisonHeader(
             task=self.card.id,
@@ -216,6 +222,7 @@ class PoisonStore:
             attack=attack.name,
             hyperparameters=attack.hyperparameters(),
             knowledge=attack.knowledge,
+            chosen=chosen,
             suite=POISONING_VERSION,
             targets={
                 name: tuple(ids[item] for item in items.tolist()) for name, items in self.verifier.targets.sets.items()
