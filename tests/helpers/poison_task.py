@@ -24,6 +24,7 @@ surface = "training-data"
 goal = "promote"
 active = false
 ranked = false
+attacks = ["coattails", "random"]
 accounts = { low = 0.05, medium = 0.1, high = 0.2 }
 target_sets = ["tail", "head"]
 targets = 2
@@ -50,6 +51,15 @@ def write_task(folder: Path) -> Path:
     """The card and its tables in `folder`; the card's path. Of 60 readers 3, 6 and 12 may be added."""
     card = tiny_task.write_task(folder)
     card.write_text(card.read_text(encoding="utf-8") + POISONING, encoding="utf-8")
+    return card
+
+
+def write_active_task(folder: Path) -> Path:
+    """The same, where the threat to the training data is part of the evaluation, and nothing else is attacked."""
+    card = write_task(folder)
+    text = card.read_text(encoding="utf-8").replace("active = false\nranked = false", "active = true\nranked = true")
+    kept = text[: text.index("[[threats]]")] + text[text.index('[[threats]]\nid = "embedding"') :]
+    card.write_text(kept, encoding="utf-8")
     return card
 
 

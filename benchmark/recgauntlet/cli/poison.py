@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,7 @@ from recgauntlet.data.interactions import load_interactions
 from recgauntlet.threats.training_data import PoisonBudget
 
 if TYPE_CHECKING:
-    from recgauntlet.runner.poisoning import PoisonedCell, Retraining
+    from recgauntlet.records.poisoning import TrainingDataOutcome
 
 
 threat_option = click.option("--threat", help="The threat to training data; the card's first by default.")
@@ -195,45 +194,51 @@ def run_(
     """
     from recgauntlet.core.journal import Journal
     from recgauntlet.core.spec import CellSpec
-    from recgauntlet.data.prepare import prepare
-    from recgauntlet.runner.poisoning import PoisonedCell
+    from recgauntlet.data.prepare import prepare, ready
+    from recgauntlet.runner.poison_look import PoisonedCell
+    from recgauntlet.runner.poisoned_files import PoisonedFiles
     from recgauntlet.runner.record import Machine
     from recgauntlet.training.build import open_cell
 
-    store = _store_of(task, track, data, threat)
-    chosen = chosen_attacks(store.threat, attacks)
     source = data.sources([task])(task)
     spec = CellSpec(task, track, model, defense, seed, out, source, device=device, threads=threads)
     cell = open_cell(spec)
-    poisoned = PoisonedCell(cell, prepare(cell.task, track, source), store, Machine.of(spec, cell.model))
-    path = out / f"{store.card.id}-{track}-{store.threat.id}-{model}-{spec.defense}-{seed}.journal"
+    card, own = cell.task.card, threat_of(cell.task.card, threat)
+    chosen = chosen_attacks(own, attacks)
+    files = PoisonedFiles.of(card, track, own, ready(cell.task, track, source), source.cache)
+    files.ready(cell.task, track, source, [attack.name for attack in chosen])
+    poisoned = PoisonedCell(cell, prepare(cell.task, track, source), files, Machine.of(spec, cell.model))
+    path = out / f"{card.id}-{track}-{own.id}-{model}-{spec.defense}-{seed}.journal"
     journal = Journal(path, poisoned.journal_header())
-    found = poisoned.run([(attack, tier) for attack in chosen], journal, lambda what, share: click.echo(what, err=True))
-    for own in found:
-        for fault in own.faults[:1]:
-            click.echo(f"{own.attack}: the table was refused, the model is trained without it: {fault}", err=True)
-    Console().print(_effects(poisoned, found))
+    steps = [(attack.name, tier) for attack in chosen]
+    found = poisoned.run(steps, journal, lambda what, share: click.echo(what, err=True))
+    for one in found.trainings:
+        for fault in one.faults[:1]:
+            click.echo(f"{one.attack}: the table was refused and counts as no poison: {fault}", err=True)
+    Console().print(_effects(found))
 
 
-def _effects(poisoned: PoisonedCell, found: Sequence[Retraining]) -> Table:
+def _effects(found: TrainingDataOutcome) -> Table:
     """One row a training: for each set of targets ER@50, win rate and robust accuracy up to there, in per cent."""
-    audience, eligible = poisoned.audience()
-    places = poisoned.store.verifier.targets.places
+    assert found.clean is not None
+    places = found.places
     table = Table(Column("attack", no_wrap=True))
     for name in places:
         table.add_column(f"{name}: ER@50, win rate, pairs right so far (%)", justify="right")
     table.add_column("accuracy (%)", justify="right")
     table.add_column("nDCG@10", justify="right")
     worst = None
-    for own in found:
-        outcome = own.outcome(audience, eligible)
-        worst = outcome.pairs if worst is None else worst.and_right_under([outcome.pairs])
+    trained = [("none (clean)", found.clean), *((own.attack, own.outcome) for own in found.trainings)]
+    for name, outcome in trained:
+        pairs, exposure = found.pairs(outcome), found.exposure(outcome)
+        worst = pairs if worst is None else worst.and_right_under([pairs])
         cells = [
-            f"{100 * np.nanmean(outcome.exposure.in_top(50)[:, place]):.2f}  "
-            f"{100 * np.nanmean(outcome.exposure.win_rate()[:, place]):.1f}  {100 * worst.accuracy(place):.1f}"
+            f"{100 * np.nanmean(exposure.in_top(50)[:, place]):.2f}  "
+            f"{100 * np.nanmean(exposure.win_rate()[:, place]):.1f}  {100 * worst.accuracy(place):.1f}"
             for place in places.values()
         ]
-        table.add_row(own.attack or "none (clean)", *cells, f"{100 * own.accuracy:.1f}", f"{own.ndcg10:.3f}")
+        accuracy, ndcg10 = outcome.right.to_bool().mean(), outcome.ndcg10.to_float().mean()
+        table.add_row(name, *cells, f"{100 * accuracy:.1f}", f"{ndcg10:.3f}")
     return table
 
 

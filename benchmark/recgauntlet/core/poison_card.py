@@ -34,12 +34,18 @@ class TrainingDataThreat(CardPart):
     least popular third, as the artists of one invented label."""
     targets: int = Field(ge=1)
     """Items of each set."""
+    attacks: tuple[str, ...] = Field(default=(), exclude_if=lambda attacks: not attacks)
+    """The attacks that count for ranks; every model is trained again under each of them."""
     source: str
 
     @model_validator(mode="after")
-    def _one_budget(self) -> Self:
+    def _consistent(self) -> Self:
         if (self.accounts is None) == (self.insertions is None):
             raise ValueError('give one of "accounts" (new ones) and "insertions" (into accounts that exist)')
+        if self.active and not self.attacks:
+            raise ValueError('"attacks" is missing: name the attacks that count, for example ["bandwagon"]')
+        if len(set(self.attacks)) != len(self.attacks):
+            raise ValueError('"attacks" names one attack twice')
         if (self.collective is None) != (self.insertions is None):
             raise ValueError('"collective" and "insertions" are given together, or neither')
         return self

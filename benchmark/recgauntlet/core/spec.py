@@ -63,6 +63,8 @@ class CellSpec:
     """A file of tuned values (`recgauntlet tune --to`); they go before those that packages ship."""
     reuse_weights: bool = False
     """Attack the weights that a former run left, where they are this cell's, instead of training again."""
+    poison_attacks: tuple[str, ...] | None = None
+    """The attacks on training data, for a look; None: those of the card's active threats."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "defense", stored("defense", self.defense))
@@ -104,6 +106,11 @@ class CellSpec:
     def journal_path(self) -> Path:
         """Where an evaluation in flight keeps what it has found."""
         return self.workplace / "journal"
+
+    @property
+    def poisoning_path(self) -> Path:
+        """Where a cell keeps what its models do that were trained on poisoned data, until its record has it."""
+        return self.workplace / "poisoning"
 
     @property
     def checkpoint_path(self) -> Path:

@@ -6,8 +6,7 @@ comes back is counted once, with the history that the user had then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,11 +22,11 @@ from recgauntlet.data.interactions import Interactions
 from recgauntlet.data.negative_sampling import contains
 from recgauntlet.evaluation.judge import score_in_chunks
 from recgauntlet.evaluation.setup import is_random
+from recgauntlet.metrics.exposure import Exposure, PairOutcomes
 from recgauntlet.metrics.ranking import Floats, Ranked, Scores, correct
 
 CHUNK = 4096
 """Candidates that are scored at once."""
-CUTOFFS = (10, 50)
 
 
 @dataclass(frozen=True)
@@ -73,36 +72,6 @@ def never_taken(users: IntArray, genuine: Interactions, targets: Targets) -> Boo
     return never & ~np.isin(users, targets.collective)[:, None]
 
 
-@dataclass(frozen=True)
-class Exposure:
-    """Where the targets stand in the users' lists of all items that they had not taken.
-
-    above, tied
-        `[U, T]` candidates that score higher than the target, and others that score the same.
-    others
-        `[U, T]` candidates beside the target.
-    eligible
-        `[U, T]` as in `Audience`.
-    """
-
-    above: IntArray
-    tied: IntArray
-    others: IntArray
-    eligible: BoolArray
-
-    def in_top(self, k: int) -> Floats:
-        """`[U, T]`: the chance that the target is among the first `k`, over all orders of tied candidates; NaN where
-        the pair is not eligible. The mean is ER@k (PoisonRec, FedRecAttack)."""
-        chance = np.clip((k - self.above) / (self.tied + 1), 0.0, 1.0)
-        return np.where(self.eligible, chance, np.nan)
-
-    def win_rate(self) -> Floats:
-        """`[U, T]`: the share of the other candidates that the target outranks, and half of those it is tied with; NaN
-        where the pair is not eligible."""
-        won = self.others - self.above - self.tied / 2
-        return np.where(self.eligible, won / np.maximum(1, self.others), np.nan)
-
-
 def measure_exposure(model: Recommender, data: TaskData, audience: Audience, samples: int = 1) -> Exposure:
     """Score the whole catalog for every user of `audience`; `data` is what the model was trained on, whose users may be
     numbered anew.
@@ -141,37 +110,6 @@ def _shown(users: Users, rows: IntArray, items: IntArray) -> Batch:
     return Batch(users, torch.from_numpy(rows), torch.from_numpy(items), nothing.float(), nothing)
 
 
-@dataclass(frozen=True)
-class PairOutcomes:
-    """Whether pairs of a genuine test click and a target are right, each example by its side of 0 as everywhere.
-
-    clicked
-        `[P]` whether the click of the test pair scores above 0.
-    targets
-        `[P, T]` whether the target does not.
-    eligible
-        `[P, T]` whether the pair counts: the user never takes the target.
-    """
-
-    clicked: BoolArray
-    targets: BoolArray
-    eligible: BoolArray
-
-    def and_right_under(self, others: Sequence[PairOutcomes]) -> PairOutcomes:
-        """Right here and under every one of `others`: the worst case per example."""
-        clicked, targets = self.clicked.copy(), self.targets.copy()
-        for other in others:
-            clicked &= other.clicked
-            targets &= other.targets
-        return replace(self, clicked=clicked, targets=targets)
-
-    def accuracy(self, columns: IntArray | slice = slice(None)) -> float:
-        """The share of right examples, two a pair, over the pairs with the targets at `columns`; NaN without pairs."""
-        eligible = self.eligible[:, columns]
-        right = (self.clicked[:, None].astype(np.float64) + self.targets[:, columns]) / 2
-        return float(right[eligible].mean()) if eligible.any() else float("nan")
-
-
 def measure_pairs(
     model: Recommender, data: TaskData, targets: IntArray, eligible: BoolArray, samples: int = 1
 ) -> PairOutcomes:
@@ -189,16 +127,28 @@ def measure_pairs(
 
 @dataclass(frozen=True)
 class PoisoningOutcome:
-    """What is measured of one model, trained clean or poisoned.
+    """What is measured of one model, trained clean or poisoned; `P` test pairs, `I` test impressions.
 
-    accuracy, ndcg10
-        On the genuine test pairs and impressions: the collateral damage is their fall.
+    right
+        `[2 P]` whether each test example is right, pair after pair: clicked, unclicked.
+    ndcg10_each
+        `[I]` nDCG@10 of each test impression.
     """
 
     exposure: Exposure
     pairs: PairOutcomes
-    accuracy: float
-    ndcg10: float
+    right: BoolArray
+    ndcg10_each: Floats
+
+    @property
+    def accuracy(self) -> float:
+        """On the genuine test pairs: the collateral damage is its fall."""
+        return float(self.right.mean())
+
+    @property
+    def ndcg10(self) -> float:
+        """The mean over the genuine test impressions."""
+        return float(self.ndcg10_each.mean())
 
 
 def measure_poisoning(model: Recommender, data: TaskData, audience: Audience, eligible: BoolArray) -> PoisoningOutcome:
@@ -217,6 +167,6 @@ def measure_poisoning(model: Recommender, data: TaskData, audience: Audience, el
     return PoisoningOutcome(
         measure_exposure(model, data, audience, samples),
         measure_pairs(model, data, audience.targets, eligible, samples),
-        float(right.mean()),
-        float(ranked.ndcg_each(10).mean()),
+        right,
+        ranked.ndcg_each(10),
     )

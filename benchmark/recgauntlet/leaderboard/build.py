@@ -20,6 +20,7 @@ from recgauntlet.leaderboard.aggregate import cost, outcomes, quality
 from recgauntlet.leaderboard.decoded import DecodedRecord
 from recgauntlet.leaderboard.flags import other_source, policy_threats, row_flags
 from recgauntlet.leaderboard.paired import Quantity, ranks_of
+from recgauntlet.leaderboard.poisoning import poisoning_of, with_poisoning_ranks
 from recgauntlet.leaderboard.schema import (
     FailedCell,
     Policy,
@@ -105,7 +106,7 @@ def _table(setting: EvaluationSetting, finished: Sequence[RunRecord], failed: Se
             behind.append(done)
     rows = [_with_program(row, rows) for row in rows]
     if table.ranked:
-        rows = _with_ranks(rows, behind)
+        rows = with_poisoning_ranks(_with_ranks(rows, behind), behind)
     return replace(
         table, rows=tuple(sorted(rows, key=_row_order)), failed=tuple(_failed_cell(record) for record in lost)
     )
@@ -143,6 +144,7 @@ def _row(finished: Sequence[RunRecord], lost: Sequence[int], doubled: Sequence[i
         clean_by_seed=clean_by_seed,
         policy=policy,
         ads=ads_of(finished),
+        poisoning=poisoning_of(finished),
     )
 
 

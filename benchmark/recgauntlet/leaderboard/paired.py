@@ -6,9 +6,9 @@ same seeds for all rows. A row is better than another where it is better in at l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from recgauntlet.metrics.significance import LEVEL
 from recgauntlet.records.schema import RunRecord
 
 Part = Literal["robust", "certified", "retained"]
+Wanted = TypeVar("Wanted")
+Drawn = Callable[[Sequence[Sequence[RunRecord]], Sequence[Wanted]], tuple[Floats, Floats]]
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,13 @@ def ranks_of(
 
 
 def better(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Quantity]) -> BoolArray:
-    """`[K, K]`: whether row i is better than row j, each in its own quantity of `wanted`, which it must have.
+    """As `better_by`, each row in its own quantity of `wanted`."""
+    return better_by(rows, wanted, _drawn)
+
+
+def better_by(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Wanted], drawn: Drawn[Wanted]) -> BoolArray:
+    """`[K, K]`: whether row i is better than row j, each in its own quantity of `wanted`, which it must have. `drawn`
+    gives the means `[K]` of rows on common seeds, and their bootstrap means `[R, K]`.
 
     All rows share the draws of `resampled_means`, so the answer for two rows is that of `paired`. Each two are compared
     on their common seeds; with fewer than three they cannot be told apart.
@@ -157,7 +165,7 @@ def better(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Quantity]) -> B
     found = np.zeros((len(rows), len(rows)), dtype=bool)
     for shared in {shared for line in common for shared in line if len(shared) >= MIN_SEEDS}:
         members = [n for n, own in enumerate(seeds) if shared <= own]
-        means, draws = _drawn([_on(rows[n], shared) for n in members], [wanted[n] for n in members])
+        means, draws = drawn([_on(rows[n], shared) for n in members], [wanted[n] for n in members])
         for place, own in enumerate(members):
             ahead = means[place] - means
             p = paired_p(ahead, draws[:, [place]] - draws)

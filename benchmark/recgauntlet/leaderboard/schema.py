@@ -11,6 +11,7 @@ from recgauntlet.core.card import RANKING_TIER, Goal, Tier
 from recgauntlet.core.types import Surface
 from recgauntlet.leaderboard.ad_schema import Ads
 from recgauntlet.leaderboard.flags import Flag
+from recgauntlet.leaderboard.poisoning_schema import Poisoning
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.references import PluginRef
@@ -250,6 +251,15 @@ class Row:
     policy: Annotated[Policy | None, Field(exclude_if=lambda found: found is None)] = None
     """Of a defense with a policy; under text threats the row then has no cells of its own."""
     ads: Annotated[Ads | None, Field(exclude_if=lambda found: found is None)] = None
+    poisoning: Annotated[tuple[Poisoning, ...], Field(exclude_if=lambda found: not found)] = ()
+    poisoning_rank: Annotated[int | None, Field(exclude_if=lambda found: found is None)] = None
+    """Apart from `rank`, which is by evasion; None where the row has no rank by poisoning."""
+
+    @property
+    def worst_poisoning(self) -> Poisoning | None:
+        """The ranked threat to training data with the lowest robust accuracy at the medium tier."""
+        found = [(tier.robust.value, n) for n, one in enumerate(self.poisoning) if one.ranked and (tier := one.at())]
+        return self.poisoning[min(found)[1]] if found else None
 
     @property
     def seeds(self) -> tuple[int, ...]:

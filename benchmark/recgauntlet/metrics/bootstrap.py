@@ -86,6 +86,51 @@ def crossed_means(outcomes: Sequence[Floats], *, draws: int = DRAWS, seed: int =
     return means / len(outcomes)
 
 
+def grouped_means(
+    sums: Floats, weights: Floats, groups: Sequence[slice], *, draws: int = DRAWS, seed: int = _SEED
+) -> tuple[Floats, Floats]:
+    """Means of outcomes of pairs of a user and a target, and their bootstrap draws.
+
+    `sums [S, U, T, M]` are the summed outcomes of S seeds, U users and T targets in M quantities, and `weights [U, T]`
+    how many pairs each sum is of; `groups` are the columns of each of K sets of targets. The means are `[K + 1, M]`: of
+    each set, then of all; the draws `[R, K + 1, M]`. A mean without pairs is 0.
+
+    Every draw resamples the seeds, the users and, within each set, the targets, once for all seeds and quantities.
+
+    Source: the pigeonhole bootstrap (Owen 2007).
+
+    Raises ValueError where there is no seed, no user or no target.
+    """
+    seeds, users, targets, quantities = sums.shape
+    if not sums.size:
+        raise ValueError("a bootstrap needs at least one seed, one user and one target")
+    rng = np.random.default_rng(seed)
+
+    def counts(n: int) -> Floats:
+        return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
+
+    by_seed, by_user = counts(seeds), counts(users)
+    by_target = np.zeros((draws, targets))
+    for group in groups:
+        by_target[:, group] = counts(len(range(*group.indices(targets))))
+    drawn = np.zeros((draws, targets, quantities))
+    for number in range(seeds):
+        part = (by_user @ sums[number].reshape(users, -1)).reshape(draws, targets, quantities)
+        drawn += by_seed[:, number, None, None] * part / seeds
+    drawn *= by_target[:, :, None]
+    whole = by_target * (by_user @ weights)
+    columns = [*groups, slice(None)]
+    parts = np.stack([drawn[:, group].sum(axis=1) for group in columns], axis=1)
+    wholes = np.stack([whole[:, group].sum(axis=1) for group in columns], axis=1)[:, :, None]
+    mean = sums.mean(axis=0)
+    values = np.stack([mean[:, group].sum(axis=(0, 1)) for group in columns])
+    sizes = np.stack([weights[:, group].sum() for group in columns])[:, None]
+    return (
+        np.divide(values, sizes, out=np.zeros_like(values), where=sizes > 0),
+        np.divide(parts, wholes, out=np.zeros_like(parts), where=wholes > 0),
+    )
+
+
 def estimates(values: Sequence[float], means: Floats) -> list[Estimate]:
     """Each of M `values` with the percentile interval of its bootstrap `means [R, M]`, widened to contain the value."""
     lows, highs = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)

@@ -1,4 +1,4 @@
-"""Columns of a record: bits and half floats, small enough to keep for every example."""
+"""Columns of a record: bits, whole numbers and half floats, small enough to keep for every example."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from recgauntlet.core.errors import RecordError
-from recgauntlet.core.types import BoolArray
+from recgauntlet.core.types import BoolArray, IntArray
 
 MAX_BYTES = 64_000_000
 """Bytes of one column after decompression: a record cannot use up the memory of its reader."""
@@ -56,6 +56,23 @@ class BitColumn(_Column):
         """The booleans `[n]`; RecordError where the column is broken."""
         raw = self._decoded((self.n + 7) // 8)
         return np.unpackbits(np.frombuffer(raw, dtype=np.uint8), count=self.n).view(np.bool_)
+
+
+class IntColumn(_Column):
+    """Whole numbers from 0 to 2^32 - 1, four bytes each, little-endian."""
+
+    kind: Literal["u4"]
+
+    @classmethod
+    def of(cls, values: IntArray) -> Self:
+        """The column of `values [n]`; ValueError where one does not fit."""
+        if len(values) and not 0 <= values.min() <= values.max() <= np.iinfo(np.uint32).max:
+            raise ValueError("a column of whole numbers holds those from 0 to 2^32 - 1")
+        return cls(kind="u4", n=len(values), data=_encoded(values.astype("<u4").tobytes()))
+
+    def to_int(self) -> IntArray:
+        """The numbers `[n]`; RecordError where the column is broken."""
+        return np.frombuffer(self._decoded(4 * self.n), dtype="<u4").astype(np.int64)
 
 
 class FloatColumn(_Column):

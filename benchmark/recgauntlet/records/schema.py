@@ -14,6 +14,7 @@ from recgauntlet.records.digest import digest_of
 from recgauntlet.records.parts import LISTED as LISTED
 from recgauntlet.records.parts import AttackEffort as AttackEffort
 from recgauntlet.records.parts import Gate as Gate
+from recgauntlet.records.poisoning import TrainingDataOutcome
 from recgauntlet.records.references import Environment, Part, PluginRef, SuiteRef, TaskRef
 
 SCHEMA_VERSIONS = (1, 2)
@@ -231,6 +232,8 @@ class RunRecord(Part):
     their bytes and digests."""
     ads: tuple[AdOutcome, ...] = Field(default=(), exclude_if=lambda found: not found)
     """Of tasks with simulated ads alone; not written elsewhere."""
+    poisoning: tuple[TrainingDataOutcome, ...] = Field(default=(), exclude_if=lambda found: not found)
+    """Of tasks whose training data is attacked; not written elsewhere."""
     gates: tuple[Gate, ...] = ()
     cost: TrainingCost | None = None
     epochs: tuple[Epoch, ...] = ()

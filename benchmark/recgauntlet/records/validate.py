@@ -16,6 +16,7 @@ from recgauntlet.core.types import BoolArray
 from recgauntlet.metrics.ranking import correct
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.digest import validated
+from recgauntlet.records.poisoning_checks import poisoning_faults
 from recgauntlet.records.references import TaskRef
 from recgauntlet.records.schema import REMEDY, SCHEMA_VERSIONS, Clean, RunRecord, ThreatOutcome
 
@@ -81,6 +82,8 @@ def check_record(record: RunRecord, where: Path | None = None) -> None:
     _check_ranking(record, record.clean, columns)
     _check_promotion(record, columns)
     _check_ads(record, columns)
+    for fault in poisoning_faults(record.poisoning, len(right)):
+        raise columns.fault(*fault)
     if not record.task.redistributable and any(found.shows_text for found in record.evidence):
         raise columns.fault("evidence", "shows text of data that may not be redistributed")
 

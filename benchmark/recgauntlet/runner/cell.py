@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
 
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.dataset import TaskData
-from recgauntlet.core.errors import OutputError, RecGauntletError
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.spec import CellSpec
@@ -19,90 +13,21 @@ from recgauntlet.core.types import Progress
 from recgauntlet.data.prepare import prepare
 from recgauntlet.evaluation.gauntlet import run_gauntlet
 from recgauntlet.records.io import write_record
-from recgauntlet.records.schema import Failure, RunRecord
+from recgauntlet.records.poisoning import TrainingDataOutcome
+from recgauntlet.records.schema import RunRecord
+from recgauntlet.runner.failures import StepError, step
+from recgauntlet.runner.models import Models, ModelsHere
+from recgauntlet.runner.poison_cell import TRAINING_SHARE, poisoned, retraining_failure
+from recgauntlet.runner.poisoning import Retraining
 from recgauntlet.runner.record import Header, Machine, cost_of, make_record, twin_directory
-from recgauntlet.runner.remote.client import RemoteFault
 from recgauntlet.training.build import (
     OpenCell,
-    belongs,
     checkpoint_info,
-    find_twin,
     open_cell,
     train_cell,
-    untrained,
 )
-from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_info, save_checkpoint, weights_hash
+from recgauntlet.training.checkpoint import CheckpointInfo, save_checkpoint
 from recgauntlet.training.device import choose_device
-
-TRAINING_SHARE = 0.6
-"""Of a cell's progress, roughly."""
-
-
-class Models(Protocol):
-    """The models of a cell, wherever they are: the trained one, and its undefended twin."""
-
-    def saved(self, cell: OpenCell, data: TaskData, machine: Machine) -> CheckpointInfo | None:
-        """Load the cell's checkpoint; what it states, None where there is no checkpoint of this training."""
-        ...
-
-    def twin(
-        self, cell: OpenCell, data: TaskData, machine: Machine, progress: Progress
-    ) -> tuple[Recommender | None, CheckpointInfo | None]:
-        """The undefended twin; None for an undefended cell."""
-        ...
-
-    def served(self, cell: OpenCell, data: TaskData, machine: Machine) -> Recommender:
-        """What the cell's defense makes of the trained model for inference."""
-        ...
-
-    def weights(self) -> str:
-        """The hash of the trained weights."""
-        ...
-
-
-class ModelsHere:
-    """Models in this process."""
-
-    def __init__(self, model: Recommender | None = None) -> None:
-        self._model = model
-
-    def saved(self, cell: OpenCell, data: TaskData, machine: Machine) -> CheckpointInfo | None:
-        path = cell.spec.checkpoint_path
-        if not path.exists():
-            return None
-        info = read_info(path)
-        model = untrained(cell, data, machine.device)
-        if info.recipe != asdict(model.recipe) or info.precision != machine.precision or not belongs(info, cell, data):
-            return None
-        load_weights(model, path)
-        self._model = model.eval()
-        return info
-
-    def twin(
-        self, cell: OpenCell, data: TaskData, machine: Machine, progress: Progress
-    ) -> tuple[Recommender | None, CheckpointInfo | None]:
-        if cell.spec.is_twin:
-            return None, None
-        return find_twin(cell, data, machine.device, machine.precision, progress)
-
-    def served(self, cell: OpenCell, data: TaskData, machine: Machine) -> Recommender:
-        return cell.defense_object.wrap(self._trained)
-
-    def weights(self) -> str:
-        return weights_hash(self._trained)
-
-    @property
-    def _trained(self) -> Recommender:
-        assert self._model is not None
-        return self._model
-
-
-class StepError(Exception):
-    """A step of a cell failed, for example because a plugin raised an error; the failure is recorded."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
 
 
 def run_cell(spec: CellSpec, progress: Progress = lambda what, share: None) -> RunRecord:
@@ -124,14 +49,24 @@ def run_cell(spec: CellSpec, progress: Progress = lambda what, share: None) -> R
     return record
 
 
-def train_apart(cell: OpenCell, data: TaskData, started: str, weights: Path, record: Path, progress: Progress) -> None:
+def train_apart(
+    cell: OpenCell,
+    data: TaskData,
+    started: str,
+    weights: Path,
+    record: Path,
+    progress: Progress,
+    due: Retraining | None = None,
+) -> None:
     """The first half of `run_cell`, for a process that never sees test data: train on `data` (whose test part is empty)
-    and write the weights to `weights`; where that fails, write the failed cell's record to `record`."""
+    and write the weights to `weights`; where that fails, write the failed cell's record to `record`. With `due`, `data`
+    is poisoned."""
     machine = Machine.of(cell.spec, cell.model, started)
     try:
         train_and_save(cell, data, machine, weights, progress)
     except StepError as error:
-        write_record(make_record(Header.of(cell, machine), data, failure=error.failure), record)
+        failure = error.failure if due is None else retraining_failure(due, error.failure)
+        write_record(make_record(Header.of(cell, machine), data, failure=failure), record)
 
 
 def evaluate_apart(cell: OpenCell, models: Models, started: str, record: Path, progress: Progress) -> bool:
@@ -147,24 +82,26 @@ def _evaluate(
     """Attack a cell's weights and write its record to `path`; None where it has none and may not train."""
     spec, data = cell.spec, None
     try:
-        with _step("data"):
+        with step("data"):
             progress("reading data", 0.0)
             data = prepare(cell.task, spec.track, spec.source)
         info = None
         if may_reuse(spec) or not trains:
-            with _step("training"):
+            with step("training"):
                 info = models.saved(cell, data, machine)
         if info is None and not trains:
             return None
         if info is None:
             model, info = train_and_save(cell, data, machine, spec.checkpoint_path, progress)
             models = ModelsHere(model)
-        record = attack_cell(cell, data, models, info, machine, progress)
+        poisoning = poisoned(cell, data, models, info, machine, progress, trains=trains)
+        record = attack_cell(cell, data, models, info, machine, progress, poisoning)
     except StepError as error:
         record = make_record(Header.of(cell, machine), data, failure=error.failure)
     write_record(record, path)
     if record.status == "ok":
         Journal(spec.journal_path).remove()
+        spec.poisoning_path.unlink(missing_ok=True)
     return record
 
 
@@ -173,7 +110,7 @@ def train_and_save(
 ) -> tuple[Recommender, CheckpointInfo]:
     """Train the cell's model under its defense and write its weights to `weights`; the model, and what the checkpoint
     states about it."""
-    with _step("training"):
+    with step("training"):
         part = _part(progress, 0.0, TRAINING_SHARE)
         model, outcome = train_cell(cell, data, machine.device, machine.precision, part)
         info = checkpoint_info(cell, outcome, data, model.recipe, machine.environment)
@@ -182,16 +119,22 @@ def train_and_save(
 
 
 def attack_cell(
-    cell: OpenCell, data: TaskData, models: Models, info: CheckpointInfo, machine: Machine, progress: Progress
+    cell: OpenCell,
+    data: TaskData,
+    models: Models,
+    info: CheckpointInfo,
+    machine: Machine,
+    progress: Progress,
+    poisoning: tuple[TrainingDataOutcome, ...] = (),
 ) -> RunRecord:
-    """Send the trained model through the gauntlet; the cell's record."""
+    """Send the trained model through the gauntlet; the cell's record, with the outcome of `poisoning`."""
     spec = cell.spec
-    with _step("twin"):
+    with step("twin"):
         part = _part(progress, TRAINING_SHARE, TRAINING_SHARE)
         twin, twin_info = models.twin(cell, data, machine, part)
-    with _step("serving"):
+    with step("serving"):
         served = models.served(cell, data, machine)
-    with _step("evaluation"):
+    with step("evaluation"):
         weights = models.weights()
         result = run_gauntlet(
             served,
@@ -203,16 +146,17 @@ def attack_cell(
             twin_directory=twin_directory(spec.source),
             progress=_part(progress, TRAINING_SHARE, 1.0),
         )
-    with _step("recording"):
+    with step("recording"):
         cost = cost_of(info, served, result.trial, machine.device, twin_info)
         header = Header.of(cell, machine, info)
-        return make_record(header, data, result=result, weights=weights, info=info, cost=cost)
+        return make_record(header, data, result=result, weights=weights, info=info, cost=cost, poisoning=poisoning)
 
 
 def may_reuse(spec: CellSpec) -> bool:
     """Whether weights at the spec's place are to be attacked as they are, if they are this cell's: where the spec asks
     for it or an evaluation was interrupted."""
-    return (spec.reuse_weights or spec.journal_path.exists()) and spec.checkpoint_path.exists()
+    begun = spec.journal_path.exists() or spec.poisoning_path.exists()
+    return (spec.reuse_weights or begun) and spec.checkpoint_path.exists()
 
 
 def check_spec(spec: CellSpec) -> OpenCell:
@@ -227,29 +171,6 @@ def check_spec(spec: CellSpec) -> OpenCell:
     choose_device(spec.device)
     cell.task.card.track(spec.track)
     return cell
-
-
-@contextmanager
-def _step(stage: str) -> Iterator[None]:
-    """Turn what is raised inside into a StepError that names the stage; only OutputError passes."""
-    try:
-        yield
-    except OutputError:
-        raise
-    except Exception as error:  # whatever a plugin raises ends this cell, not the sweep
-        raise StepError(Failure(kind=type(error).__name__, message=_message(error), stage=stage)) from error
-
-
-def _message(error: Exception) -> str:
-    """The error for a record: files by their names alone, since directories may hold private names."""
-    if isinstance(error, RecGauntletError):
-        where = error.where and Path(error.where).name
-        return str(type(error)(error.problem, where=where, field=error.field, remedy=error.remedy))
-    if isinstance(error, RemoteFault):  # names the places in the other process
-        return str(error)
-    frames = traceback.extract_tb(error.__traceback__)[-3:]
-    places = " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
-    return f"{type(error).__name__}: {error} (at {places})"
 
 
 def _journal_header(cell: OpenCell, data: TaskData, weights: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from recgauntlet.core.files import downloads, prepared
+from recgauntlet.core.files import downloads, poison, prepared
 from recgauntlet.core.spec import WORKPLACES, CellSpec
 from recgauntlet.data.custom import table_files
 from recgauntlet.runner.record import twin_directory
@@ -55,9 +55,9 @@ def lead_a_group() -> None:
 
 
 def _paths_with_labels(spec: CellSpec) -> Iterator[Path]:
-    """What holds labels of the test period: prepared and raw data, and other cells' results."""
+    """What holds labels of the test period (prepared and raw data, other cells' results) or names fake accounts."""
     cache, own = spec.source.cache, spec.source.directory
-    yield from (prepared(cache), downloads(cache), twin_directory(spec.source))
+    yield from (prepared(cache), downloads(cache), poison(cache), twin_directory(spec.source))
     yield from (spec.out / spec.task_id, spec.out / "checkpoints", spec.out / WORKPLACES)
     if own is not None and own.is_dir():
         yield from (path for path in own.iterdir() if path.is_file())

@@ -1,176 +1,291 @@
-"""Retraining a cell on poisoned data, one attack and tier after the other, and what each model then does.
+"""Poisoning of one cell: which trainings are due, what is measured of each, and the outcome for the record.
 
-Every finished retraining is a step of the journal, so that a run that was killed loses the one in flight. The results
-hold outcomes; what is shown of them is computed from these (`recgauntlet.evaluation.poisoning`).
+A cell's model is trained again from scratch for each poison table. Every training runs in a process of its own, which
+sees that data alone, so a defense cannot compare two of them; the judge's side measures the weights afterwards. Each
+measured training is a step of a journal, so a run that was killed loses the one in flight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
+from pydantic import BaseModel, ConfigDict
 
-from recgauntlet.attacks.poisoning.base import PoisoningAttack
-from recgauntlet.attacks.poisoning.tables import PoisonedTier, PoisonStore
-from recgauntlet.core.card import Tier
+from recgauntlet.attacks.poisoning.suite import POISONING_VERSION
+from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
 from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.errors import RecordError
 from recgauntlet.core.journal import Journal
-from recgauntlet.core.types import BoolArray, IntArray, Progress
-from recgauntlet.data.poisoned import PoisonedData
-from recgauntlet.evaluation.poisoning import (
-    Audience,
-    Exposure,
-    PairOutcomes,
-    PoisoningOutcome,
-    measure_poisoning,
-    never_taken,
-)
-from recgauntlet.runner.record import Machine
-from recgauntlet.training.build import OpenCell, open_cell, poisoned_data, train_cell
-from recgauntlet.training.trainer import filtered
+from recgauntlet.core.names import shown
+from recgauntlet.core.plugins import BUILT_IN, whose
+from recgauntlet.core.recommender import find_model
+from recgauntlet.core.spec import CellSpec
+from recgauntlet.core.task import Task
+from recgauntlet.evaluation.poisoning_checks import poisoning_checks
+from recgauntlet.records.poisoning import PoisonedTraining, TargetSet, TrainedOutcome, TrainingDataOutcome
+from recgauntlet.runner.poison_measure import dropped, measured_by, outcome_of, training_of, worst_of
+from recgauntlet.runner.poisoned_files import PoisonedFiles, PoisonFile, names_of, poisoned_files
+from recgauntlet.training.build import sources_of
+from recgauntlet.training.checkpoint import CheckpointInfo, hash_of_file
 
-Ints = Annotated[
-    IntArray,
-    PlainValidator(lambda values: np.asarray(values, dtype=np.int64)),
-    PlainSerializer(lambda values: values.tolist(), when_used="json"),
-]
-Bits = Annotated[
-    BoolArray,
-    PlainValidator(lambda values: np.asarray(values, dtype=np.bool_)),
-    PlainSerializer(lambda values: values.astype(int).tolist(), when_used="json"),
-]
+if TYPE_CHECKING:
+    from recgauntlet.runner.models import Models
+    from recgauntlet.runner.record import Machine
+    from recgauntlet.training.build import OpenCell
+
+FAST = 10.0
+"""Seconds of clean training below which a model is trained again under all attacks, and once without poison."""
+TEXT = "the model reads text, and only models that learn from who took what are trained again"
+ALL = "all"
+"""Stands for all attacks, where attacks are chosen."""
+NO_POISON = "no poison"
+"""Stands for an attack: training again on the genuine data."""
 
 
-class Retraining(BaseModel):
-    """What one model does that was trained from scratch, clean or poisoned. `U`, `T`, `P`: users, targets, test
-    pairs."""
+class CleanResult(BaseModel):
+    """The cell's own model under one threat; without an outcome where it is not trained again, for a `reason`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    attack: str
-    """Empty for the clean model."""
-    tier: Tier | None
-    table: str
-    """Hash of the poison table."""
-    faults: tuple[str, ...]
-    """Why the table was refused; the model is then trained without it."""
-    above: Ints
-    """`[U, T]`, as `tied` and `others`: see `Exposure`."""
-    tied: Ints
-    others: Ints
-    clicked: Bits
-    """`[P]`: see `PairOutcomes`."""
-    targets: Bits
-    """`[P, T]`"""
-    accuracy: float
-    ndcg10: float
+    outcome: TrainedOutcome | None
+    reason: str
+    fast: bool
+    repeatable: bool
+    """Whether the same training gives the same bits: on a CPU."""
+    filters: bool
+    """Whether the defense has a filter."""
     seconds: float
-    """Of the training."""
-    dropped_fakes: int
-    """Fake accounts of which the defense's filter left no training pair."""
-    dropped_genuine: int
-    """Genuine users of which it left none."""
 
-    def outcome(self, audience: Audience, eligible: BoolArray) -> PoisoningOutcome:
-        """The measures; `audience` and `eligible` are those that it was measured with."""
-        exposure = Exposure(self.above, self.tied, self.others, audience.eligible)
-        return PoisoningOutcome(
-            exposure, PairOutcomes(self.clicked, self.targets, eligible), self.accuracy, self.ndcg10
-        )
+
+class Repeated(BaseModel):
+    """A training on the genuine data again: the SHA-256 of its weights, and the seconds that it took."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weights: str
+    seconds: float
+
+
+class Measured(BaseModel):
+    """A poisoned training, and the seconds that training and measuring it took."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    training: PoisonedTraining
+    seconds: float
 
 
 @dataclass(frozen=True)
-class PoisonedCell:
-    """A cell with the poison tables of a threat; `data` is the genuine data.
+class Retraining:
+    """A training that is due: under a threat, on the prepared `data`. `attack` may be NO_POISON."""
 
-    machine
-        Where and how exactly it is trained.
+    threat: str
+    attack: str
+    tier: Tier
+    data: Path
+
+    @property
+    def title(self) -> str:
+        """ "coattails, medium tier"."""
+        return self.attack if self.attack == NO_POISON else f"{self.attack}, {shown('tier', self.tier)} tier"
+
+
+class PoisonSteps:
+    """The steps of a cell that is evaluated under threats to its training data; none where there is no such threat.
+
+    Parameters
+    ----------
+    task, spec
+        The cell, whose weights lie at their place.
+    prepared
+        The prepared data of the track.
     """
 
-    cell: OpenCell
-    data: TaskData
-    store: PoisonStore
-    machine: Machine
+    def __init__(self, task: Task, spec: CellSpec, prepared: Path) -> None:
+        self.spec, self.prepared = spec, prepared
+        files = poisoned_files(task, spec, prepared)
+        self.skipped = files if spec.poison_attacks is None and _is_built_in_text_model(spec) else ()
+        """Those under which a built-in model is not trained again, which is known without a process of its own."""
+        self.files = () if self.skipped else files
+        self._task = task
 
-    def journal_header(self) -> dict[str, str]:
-        """What the retrainings belong to: one change of any of it trains anew."""
-        spec = self.cell.spec
-        return {
-            "task": self.cell.task.card.fingerprint(spec.track),
-            "data": self.data.fingerprint,
-            "threat": self.store.threat.model_dump_json(exclude={"source", "active", "ranked"}),
-            "model": self.cell.refs[0].model_dump_json(),
-            "defense": self.cell.refs[1].model_dump_json(),
-            "seed": str(spec.seed),
-            "precision": self.machine.precision,
-        }
-
-    def audience(self) -> tuple[Audience, BoolArray]:
-        """The genuine users whose lists are looked at, and `[P, T]`, the pairs of test clicks and targets that
-        count."""
-        genuine, targets = self.store.genuine, self.store.verifier.targets
-        return Audience.of(self.data, genuine, targets), never_taken(self.data.test.users, genuine, targets)
-
-    def run(
-        self, attacks: Sequence[tuple[PoisoningAttack, Tier]], journal: Journal, progress: Progress
-    ) -> tuple[Retraining, ...]:
-        """Train the cell without poison, then once for each of `attacks`; what the journal has is not done again.
+    def make_ready(self, journal: Journal) -> None:
+        """Make the poisoned data that is needed next, where it is not there; nothing of it once all is measured.
 
         Raises
         ------
         DataError, OutputError, PluginError
-            Where a kept table was changed, the cache or the journal cannot be written, or a plugin fails.
+            Where the data cannot be read, the cache cannot be written, or there is no such attack.
         """
-        audience, eligible = self.audience()
-        steps: list[tuple[str, Tier | None, PoisonedTier | None]] = [("", None, None)]
-        for own, at in attacks:
-            steps.append((own.name, at, self.store.tables(own)[at]))
-        found = []
-        for number, (attack, tier, made) in enumerate(steps):
-            progress(f"poisoning: {attack or 'clean'} {tier or ''}".rstrip(), number / len(steps))
-            digest = made.table.header.sha256 if made else ""
-            found.append(
-                journal.do(
-                    f"poisoning/{self.store.threat.id}/{attack}/{tier}/{digest}",
-                    Retraining,
-                    lambda attack=attack, tier=tier, made=made: self._retrained(  # type: ignore[misc]
-                        attack, tier, made, audience, eligible
-                    ),
-                )
-            )
-        progress("poisoning: done", 1.0)
-        return tuple(found)
+        found = self.clean(journal) or [None] * len(self.files)
+        for files, clean in zip(self.files, found, strict=True):
+            if clean is None or clean.outcome is not None:
+                names = () if clean is None else self._attacks(files, fast=clean.fast)
+                files.ready(self._task, self.spec.track, self.spec.source, names)
 
-    def _retrained(
-        self, attack: str, tier: Tier | None, made: PoisonedTier | None, audience: Audience, eligible: BoolArray
-    ) -> Retraining:
-        # a defense may keep something of a training, so that each gets a new one
-        cell = open_cell(self.cell.spec, self.cell.task)
-        if made is None:
-            poisoned = PoisonedData(self.data, np.arange(self.data.user_count), np.zeros(0, dtype=np.int64))
-        else:
-            poisoned = poisoned_data(cell, self.data, self.store.genuine, made.poison)
-        data = poisoned.data
-        model, trained = train_cell(cell, data, self.machine.device, self.machine.precision, lambda what, share: None)
-        outcome = measure_poisoning(cell.defense_object.wrap(model), data, audience, eligible)
-        dropped = np.setdiff1d(data.train.users, filtered(cell.defense_object, data.train).users)
-        fakes = int(np.isin(dropped, poisoned.fakes).sum())
-        return Retraining(
-            attack=attack,
-            tier=tier,
-            table=made.table.header.sha256 if made else "",
-            faults=tuple(map(str, made.faults)) if made else (),
-            above=outcome.exposure.above,
-            tied=outcome.exposure.tied,
-            others=outcome.exposure.others,
-            clicked=outcome.pairs.clicked,
-            targets=outcome.pairs.targets,
-            accuracy=outcome.accuracy,
-            ndcg10=outcome.ndcg10,
-            seconds=trained.seconds,
-            dropped_fakes=fakes,
-            dropped_genuine=len(dropped) - fakes,
+    def journal(self) -> Journal:
+        """What was measured so far, of these weights and this source of the plugins."""
+        spec = self.spec
+        header = {
+            "task": self._task.card.fingerprint(spec.track),
+            "data": " ".join([self.prepared.name, *(files.directory.name for files in self.files)]),
+            "attacks": " ".join(self._chosen(self.files[0])) if self.files else "",
+            "sources": " ".join(sources_of(spec)),
+            "weights": hash_of_file(spec.checkpoint_path),
+            "seed": str(spec.seed),
+        }
+        return Journal(spec.poisoning_path, header)
+
+    def clean(self, journal: Journal) -> tuple[CleanResult, ...]:
+        """What was measured of the cell's own model under each threat; empty where it was not."""
+        found = [journal.found(_clean_key(files), CleanResult) for files in self.files]
+        return tuple(result for result in found if result is not None) if None not in found else ()
+
+    def due(self, journal: Journal) -> Retraining | None:
+        """The next training; None where all are measured. The clean model must be."""
+        for files, clean in zip(self.files, self.clean(journal), strict=True):
+            if clean.outcome is None:
+                continue
+            repeats = clean.fast and clean.repeatable
+            if repeats and journal.found(NO_POISON, Repeated) is None:
+                return Retraining(files.threat.id, NO_POISON, RANKING_TIER, self.prepared)
+            for file in self._files(files, clean, journal):
+                if not file.faults and journal.found(_key(files, file), Measured) is None:
+                    return Retraining(files.threat.id, file.attack, file.tier, files.path(file))
+        return None
+
+    def count(self, journal: Journal) -> tuple[int, int]:
+        """How many trainings are measured, and how many there will be."""
+        done = total = 0
+        for files, clean in zip(self.files, self.clean(journal), strict=False):
+            if clean.outcome is not None:
+                known = self._files(files, clean, journal)
+                done += sum(journal.found(_key(files, file), Measured) is not None for file in known)
+                total += trainings(len(self._attacks(files, fast=clean.fast)))
+        return done, total
+
+    def measure_clean(
+        self, cell: OpenCell, data: TaskData, models: Models, info: CheckpointInfo, machine: Machine, journal: Journal
+    ) -> None:
+        """Measure the cell's own model under every threat, and write it down."""
+        served = models.served(cell, data, machine)
+        for files in self.files:
+            reason = TEXT if self.spec.poison_attacks is None and "candidate-text" in served.surfaces else ""
+            began = time.perf_counter()
+            outcome = None if reason else outcome_of(served, data, files, info, models.weights())
+            result = CleanResult(
+                outcome=outcome,
+                reason=reason,
+                fast=info.seconds < FAST,
+                repeatable=machine.device.type == "cpu",
+                filters=info.filters,
+                seconds=time.perf_counter() - began,
+            )
+            journal.keep(_clean_key(files), result)
+
+    def measure(
+        self,
+        due: Retraining,
+        cell: OpenCell,
+        data: TaskData,
+        models: Models,
+        info: CheckpointInfo,
+        machine: Machine,
+        journal: Journal,
+    ) -> None:
+        """Measure a model that was trained again on `data`, and write it down."""
+        if due.attack == NO_POISON:
+            journal.keep(NO_POISON, Repeated(weights=models.weights(), seconds=info.seconds))
+            return
+        files = next(files for files in self.files if files.threat.id == due.threat)
+        file, began = files.file(due.attack, due.tier), time.perf_counter()
+        outcome = outcome_of(models.served(cell, data, machine), data, files, info, models.weights())
+        training = training_of(file, outcome, *dropped(data, file, info))
+        seconds = info.seconds + time.perf_counter() - began
+        journal.keep(_key(files, file), Measured(training=training, seconds=seconds))
+
+    def outcomes(self, journal: Journal) -> tuple[TrainingDataOutcome, ...]:
+        """What the record holds of each threat; DataError, RecordError where a step is missing."""
+        clean = self.clean(journal)
+        if len(clean) < len(self.files) or self.due(journal) is not None:
+            raise RecordError("poisoned trainings are missing", where=self.spec.poisoning_path, remedy="run it again")
+        found = [self._outcome(files, own, journal) for files, own in zip(self.files, clean, strict=True)]
+        return (*(self._not_run(files, TEXT) for files in self.skipped), *found)
+
+    def _not_run(self, files: PoisonedFiles, reason: str) -> TrainingDataOutcome:
+        threat, chosen = files.threat, self.spec.poison_attacks
+        return TrainingDataOutcome(
+            threat=threat.id,
+            ranked=threat.ranked and chosen is None,
+            suite=POISONING_VERSION,
+            attacks=self._chosen(files),
+            chosen=chosen,
+            sets=tuple(TargetSet(name=name, size=threat.targets) for name in threat.target_sets),
+            reason=reason,
         )
+
+    def _outcome(self, files: PoisonedFiles, clean: CleanResult, journal: Journal) -> TrainingDataOutcome:
+        chosen = self.spec.poison_attacks
+        if clean.outcome is None:
+            return self._not_run(files, clean.reason)
+        measured = [(file, journal.found(_key(files, file), Measured)) for file in self._files(files, clean, journal)]
+        found = measured_by(files, clean.outcome, self._chosen(files), chosen).model_copy(
+            update={
+                "ranked": files.threat.ranked and chosen is None,
+                "trainings": tuple(
+                    one.training if one else training_of(file, clean.outcome, 0, 0) for file, one in measured
+                ),
+                "seconds": clean.seconds + sum(one.seconds for _, one in measured if one),
+            }
+        )
+        repeated = journal.found(NO_POISON, Repeated)
+        checks = poisoning_checks(found, repeated.weights if repeated else None, filters=clean.filters)
+        return found.model_copy(update={"checks": checks})
+
+    def _files(self, files: PoisonedFiles, clean: CleanResult, journal: Journal) -> list[PoisonFile]:
+        """The tables in the order of their trainings: all attacks at the medium tier; then, where these are measured,
+        the low and the high tier of the one that was worst."""
+        standard = [files.file(name, RANKING_TIER) for name in self._attacks(files, fast=clean.fast)]
+        measured = [journal.found(_key(files, file), Measured) for file in standard if not file.faults]
+        if not measured or None in measured or clean.outcome is None:
+            return standard
+        counted = self._chosen(files)
+        own = [one.training for one in measured if one is not None]
+        worst = worst_of(files, clean.outcome, [one for one in own if one.attack in counted] or own)
+        return standard + [files.file(worst, tier) for tier in TIERS if tier != RANKING_TIER]
+
+    def _chosen(self, files: PoisonedFiles) -> tuple[str, ...]:
+        """The attacks that count."""
+        names = self.spec.poison_attacks
+        if names is None:
+            return files.threat.attacks
+        return names_of(files.threat) if names == (ALL,) else names
+
+    def _attacks(self, files: PoisonedFiles, *, fast: bool) -> tuple[str, ...]:
+        """The attacks that run at the medium tier: those that count first."""
+        counted = self._chosen(files)
+        if self.spec.poison_attacks is not None or not fast:
+            return counted
+        return tuple(dict.fromkeys([*counted, *names_of(files.threat)]))
+
+
+def _is_built_in_text_model(spec: CellSpec) -> bool:
+    if whose("models", spec.model)[0] != BUILT_IN:
+        return False
+    return "candidate-text" in find_model(spec.model).value.surfaces
+
+
+def trainings(attacks: int) -> int:
+    """How many trainings `attacks` make: each at the medium tier, and the worst of them at the two others."""
+    return attacks + 2 if attacks else 0
+
+
+def _clean_key(files: PoisonedFiles) -> str:
+    return f"{files.threat.id}/clean"
+
+
+def _key(files: PoisonedFiles, file: PoisonFile) -> str:
+    return f"{files.threat.id}/{file.attack}/{file.tier}/{file.table}"

@@ -22,6 +22,7 @@ from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.evaluation.evidence import with_inputs
 from recgauntlet.evaluation.gauntlet import GauntletResult
 from recgauntlet.evaluation.setup import Trial
+from recgauntlet.records.poisoning import TrainingDataOutcome
 from recgauntlet.records.references import Environment, PluginRef, TaskRef
 from recgauntlet.records.schema import Evidence, Failure, RunRecord, TrainingCost
 from recgauntlet.training.build import OpenCell
@@ -87,6 +88,7 @@ def make_record(
     info: CheckpointInfo | None = None,
     cost: TrainingCost | None = None,
     failure: Failure | None = None,
+    poisoning: tuple[TrainingDataOutcome, ...] = (),
 ) -> RunRecord:
     """The record of a cell that was evaluated (`result`) or failed (`failure`).
 
@@ -121,6 +123,7 @@ def make_record(
         promotion=tuple(threat.promotion.to_record() for threat in threats if threat.promotion),
         certified=tuple(one.to_record() for threat in threats for one in threat.certified),
         ads=tuple(one.to_record() for one in result.ads) if result else (),
+        poisoning=poisoning,
         gates=result.gates if result else (),
         cost=cost,
         epochs=info.epochs if info else (),

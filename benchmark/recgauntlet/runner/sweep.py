@@ -27,13 +27,15 @@ from recgauntlet.records.schema import Failure, RunRecord
 from recgauntlet.records.validate import check_record
 from recgauntlet.runner.cell import may_reuse
 from recgauntlet.runner.messages import Pair
+from recgauntlet.runner.poison_cell import retraining_failure
+from recgauntlet.runner.poisoning import PoisonSteps
 from recgauntlet.runner.processes import Child, Watcher, watch
 from recgauntlet.runner.record import record_dead_cell
 from recgauntlet.runner.remote.cell import is_remote
 from recgauntlet.runner.sandbox import bubblewrap
 from recgauntlet.runner.sandbox.bubblewrap import Sandbox
 from recgauntlet.runner.sandbox.limits import Allowance
-from recgauntlet.runner.worker import CellJob, Phase, work
+from recgauntlet.runner.worker import CellJob, work
 from recgauntlet.training.device import now
 
 
@@ -69,7 +71,7 @@ def run_sweep(
     began: dict[CellSpec, float] = {}
 
     def process_of(job: CellJob) -> Child[CellJob]:
-        job = replace(job, boxed=boxed, is_remote=job.phase == "evaluation" and is_remote(job.spec))
+        job = replace(job, boxed=boxed, is_remote=job.phase != "training" and is_remote(job.spec))
         box = bubblewrap.command(job.fence.writable) if boxed and not job.is_remote else ()
         return Child(work, job, job.spec.title, allowance, box)
 
@@ -86,9 +88,9 @@ def run_sweep(
             try:
                 key = (spec.task, spec.track, spec.source)
                 prepared[key] = prepared.get(key) or _make_ready(spec)
-                _clean(spec, keeps_journal=True)
-                phase: Phase = "evaluation" if may_reuse(spec) else "training"
-                return process_of(CellJob(spec, phase, prepared[key], now(), guarded))
+                _clean(spec, keeps_journals=True)
+                job = CellJob(spec, "training", prepared[key], now(), guarded)
+                return process_of(_after_training(job) if may_reuse(spec) else job)
             except OutputError:
                 raise
             except RecGauntletError as error:
@@ -119,14 +121,15 @@ def _make_ready(spec: CellSpec) -> Path:
     return prepare.ready(task, spec.track, spec.source)
 
 
-def _clean(spec: CellSpec, *, keeps_journal: bool) -> None:
-    """Make the cell's own directory, with nothing in it but the journal of an evaluation, where that is kept."""
+def _clean(spec: CellSpec, *, keeps_journals: bool) -> None:
+    """Make the cell's own directory, with nothing in it but the journals, where these are kept."""
+    kept = (spec.journal_path, spec.poisoning_path) if keeps_journals else ()
     with _written(spec.out):
         spec.workplace.mkdir(parents=True, exist_ok=True)
         for path in spec.workplace.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
-            elif path != spec.journal_path or path.is_symlink() or not keeps_journal:
+            elif path not in kept or path.is_symlink():
                 path.unlink()
 
 
@@ -141,16 +144,50 @@ def _outcome(child: Child[CellJob]) -> CellJob | RunRecord:
             message += "its source changed meanwhile; run the cell again"
             return _failed(spec, Failure(kind="RecordError", message=message, stage="training"), child.opened)
         if child.untrained:
-            return replace(job, phase="training")
+            return replace(job, phase="training", due=None)
         if job.record.is_file():
             return _collected(job, child.opened)
+        if job.phase == "measuring":
+            _clean(spec, keeps_journals=True)
+            following = _after_training(job)
+            if (following.phase == "measuring", following.due) != (job.due is None, job.due):
+                return following
+            failure = Failure(kind="RecordError", message="measuring left no result", stage="poisoning")
+            return _failed(spec, failure, child.opened)
         if job.phase == "training" and job.weights.is_file() and not job.weights.is_symlink():
-            _move(job.weights, spec.checkpoint_path)
-            _clean(spec, keeps_journal=False)  # one that is there now was written by code of a plugin
-            return replace(job, phase="evaluation", trained=True)
+            return _trained(job)
     kind, message = child.fault()
-    stage = job.phase if child.stopped else "process"
-    return _failed(spec, Failure(kind=kind, message=message, stage=stage), child.opened)
+    failure = Failure(kind=kind, message=message, stage=job.phase if child.stopped else "process")
+    if job.due is not None and job.phase == "training":
+        failure = retraining_failure(job.due, failure)
+    return _failed(spec, failure, child.opened)
+
+
+def _trained(job: CellJob) -> CellJob:
+    """What comes after a training, whose weights are put where no process of a plugin may write."""
+    spec = job.spec
+    if job.due is not None:
+        _move(job.weights, job.poisoned_weights)
+        shutil.rmtree(job.place)
+        return replace(job, phase="measuring")
+    _move(job.weights, spec.checkpoint_path)
+    _clean(spec, keeps_journals=False)  # those that are there now were written by code of a plugin
+    return _after_training(replace(job, trained=True))
+
+
+def _after_training(job: CellJob) -> CellJob:
+    """The next phase of a cell that has weights: what poisoning still needs, then the evaluation."""
+    task = find_task_or_card(job.spec.task)
+    steps = PoisonSteps(task, job.spec, job.prepared)
+    if steps.files:
+        journal = steps.journal()
+        steps.make_ready(journal)
+        if not steps.clean(journal):
+            return replace(job, phase="measuring", due=None)
+        due = steps.due(journal)
+        if due is not None:
+            return replace(job, phase="training", due=due)
+    return replace(job, phase="evaluation", due=None)
 
 
 def _collected(job: CellJob, opened: Pair) -> RunRecord:
@@ -164,8 +201,8 @@ def _collected(job: CellJob, opened: Pair) -> RunRecord:
     if found != (spec.task_id, spec.track, spec.model, spec.defense, spec.seed, suite_ref()):
         failure = Failure(kind="RecordError", message="it recorded another cell", stage="process")
         return _failed(spec, failure, opened)
-    if job.phase == "training" and record.status == "ok":
-        failure = Failure(kind="RecordError", message="training recorded an evaluation", stage="process")
+    if job.phase != "evaluation" and record.status == "ok":
+        failure = Failure(kind="RecordError", message=f"{job.phase} recorded an evaluation", stage="process")
         return _failed(spec, failure, opened)
     _move(job.record, spec.record_path)
     if record.status == "ok":

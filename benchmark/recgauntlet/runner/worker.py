@@ -13,26 +13,29 @@ from typing import Literal, NamedTuple
 
 from tqdm import tqdm
 
-from recgauntlet.core.errors import RecGauntletError
+from recgauntlet.core.errors import DataError, RecGauntletError
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.types import Progress
 from recgauntlet.data import cache as store
 from recgauntlet.data.custom import find_task_or_card
-from recgauntlet.runner.cell import Models, ModelsHere, check_spec, evaluate_apart, train_apart
+from recgauntlet.runner.cell import check_spec, evaluate_apart, train_apart
 from recgauntlet.runner.enclosure import enclose, lead_a_group, training_fence, use_scratch
 from recgauntlet.runner.messages import send, send_error
+from recgauntlet.runner.models import Models, ModelsHere
+from recgauntlet.runner.poison_cell import measure_apart
+from recgauntlet.runner.poisoning import PoisonSteps, Retraining
 from recgauntlet.runner.record import twin_directory
 from recgauntlet.runner.remote.cell import open_remote
 from recgauntlet.runner.remote.host import Host, HostJob
 from recgauntlet.runner.sandbox.audit_hook import Fence, raise_fence
 from recgauntlet.training.build import OpenCell, open_cell, open_trained
 
-Phase = Literal["training", "evaluation"]
+Phase = Literal["training", "measuring", "evaluation"]
 
 
 @dataclass(frozen=True)
 class CellJob:
-    """A phase of a cell."""
+    """A phase of a cell. With `due`, training is on its poisoned data, or what is measured are its weights."""
 
     spec: CellSpec
     phase: Phase
@@ -47,22 +50,38 @@ class CellJob:
     """Whether bubblewrap stands around the processes that run code of plugins."""
     is_remote: bool = False
     """Whether an evaluation needs code of plugins, which then runs in processes of its own."""
+    due: Retraining | None = None
+
+    @property
+    def data(self) -> Path:
+        """The prepared data that is trained on, or that the measured weights were trained on."""
+        return self.prepared if self.due is None else self.due.data
+
+    @property
+    def place(self) -> Path:
+        """Where the process may write: training on poisoned data not where its results are kept."""
+        return self.spec.workplace / "retraining" if self.due and self.phase == "training" else self.spec.workplace
 
     @property
     def weights(self) -> Path:
         """Where training leaves the weights."""
-        return self.spec.workplace / "weights.safetensors"
+        return self.place / "weights.safetensors"
+
+    @property
+    def poisoned_weights(self) -> Path:
+        """Where weights are measured that were trained on poisoned data."""
+        return self.spec.workplace / "poisoned.safetensors"
 
     @property
     def record(self) -> Path:
         """Where the process leaves the record."""
-        return self.spec.workplace / "record.json"
+        return self.place / "record.json"
 
     @property
     def fence(self) -> Fence:
         """What the process may do with files."""
         if self.phase == "training":
-            return training_fence(self.spec)
+            return training_fence(self.spec, self.place)
         return Fence((self.spec.workplace, twin_directory(self.spec.source)))
 
 
@@ -70,7 +89,7 @@ def work(job: CellJob, pipe: Connection) -> None:
     """Do a job in this process."""
     progress = begin(pipe)
     try:
-        _train(job, pipe, progress) if job.phase == "training" else _evaluate(job, pipe, progress)
+        _train(job, pipe, progress) if job.phase == "training" else _judge(job, pipe, progress)
     except RecGauntletError as error:
         send_error(pipe, error)
     pipe.close()
@@ -78,16 +97,17 @@ def work(job: CellJob, pipe: Connection) -> None:
 
 def _train(job: CellJob, pipe: Connection, progress: Progress) -> None:
     spec = job.spec
-    task, data = find_task_or_card(spec.task), store.load_training(job.prepared)
+    task, data = find_task_or_card(spec.task), store.load_training(job.data)
     if job.guarded:
-        enclose(spec.workplace, job.fence, lambda what: send(pipe, refused=what))
+        enclose(job.place, job.fence, lambda what: send(pipe, refused=what))
     cell = open_cell(spec, task)
     send(pipe, opened=cell.options)
-    train_apart(cell, data, job.started, job.weights, job.record, progress)
+    train_apart(cell, data, job.started, job.weights, job.record, progress, job.due)
 
 
-def _evaluate(job: CellJob, pipe: Connection, progress: Progress) -> None:
-    """Attack the weights at the cell's place. Code of plugins that this needs runs in other processes."""
+def _judge(job: CellJob, pipe: Connection, progress: Progress) -> None:
+    """Attack the weights at the cell's place, or measure those of a training for poisoning. Code of plugins that this
+    needs runs in other processes."""
     spec = job.spec
 
     def refuse(what: str) -> None:
@@ -100,18 +120,36 @@ def _evaluate(job: CellJob, pipe: Connection, progress: Progress) -> None:
     if not spec.checkpoint_path.exists():
         send(pipe, untrained=True)
         return
-    host = Host(HostJob(spec, job.prepared, job.guarded, job.boxed), end, forks=True) if job.is_remote else None
+    host = Host(HostJob(spec, job.data, job.guarded, job.boxed), end, forks=True) if job.is_remote else None
     task = find_task_or_card(spec.task)
     if job.guarded:
         enclose(spec.workplace, job.fence, refuse)
     opened: tuple[OpenCell, Models]
-    opened = (open_trained(spec, task), ModelsHere()) if host is None else open_remote(spec, task, host)
+    weights = job.poisoned_weights if job.due else spec.checkpoint_path
+    if host is None:
+        opened = open_trained(spec, task, weights), ModelsHere(weights=weights)
+    else:
+        opened = open_remote(spec, task, host, weights)
     cell, models = opened
     send(pipe, opened=cell.options)
-    if not evaluate_apart(cell, models, job.started, job.record, progress):
+    found = _measure(job, cell, models, progress) if job.phase == "measuring" else None
+    if found is None:
+        found = evaluate_apart(cell, models, job.started, job.record, progress)
+    if not found:
         send(pipe, untrained=True)
     if host is not None:
         host.close()
+
+
+def _measure(job: CellJob, cell: OpenCell, models: Models, progress: Progress) -> bool:
+    """Measure weights for poisoning; false where they are not of this cell."""
+    steps = PoisonSteps(cell.task, job.spec, job.prepared)
+    done, total = steps.count(steps.journal())
+    progress(f"poisoning: measuring {job.due.title if job.due else 'the clean model'}", done / max(1, total))
+    data = store.load(job.data)
+    if data is None:
+        raise DataError("the prepared data is gone", where=job.data, remedy="run the cell again")
+    return measure_apart(cell, models, data, job.started, job.record, steps, job.due)
 
 
 class LookUp(NamedTuple):

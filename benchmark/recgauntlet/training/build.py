@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -77,17 +78,18 @@ def open_cell(spec: CellSpec, task: Task | None = None) -> OpenCell:
     return OpenCell(spec, task, model, defense, made, options, refs)
 
 
-def open_trained(spec: CellSpec, task: Task) -> OpenCell:
-    """As `open_cell`, for weights at the spec's place: a defense that serving does not need is not imported where the
-    model is built-in, so that its code cannot change the evaluation. What the record repeats of it comes from the
-    checkpoint, its package and source from what is installed here.
+def open_trained(spec: CellSpec, task: Task, weights: Path | None = None) -> OpenCell:
+    """As `open_cell`, for `weights` (None: those at the spec's place): a defense that serving does not need is not
+    imported where the model is built-in, so that its code cannot change the evaluation. What the record repeats of it
+    comes from the checkpoint, its package and source from what is installed here.
 
     Raises
     ------
     PluginError, CardError, RecordError
         Where a name, an option or the checkpoint is wrong.
     """
-    info = read_info(spec.checkpoint_path) if spec.checkpoint_path.exists() else None
+    path = weights or spec.checkpoint_path
+    info = read_info(path) if path.exists() else None
     if info is None or info.refs is None or info.needs_defense or needs_plugins(spec, info):
         return open_cell(spec, task)
     sources = sources_of(spec)
@@ -244,11 +246,16 @@ def poisoned_data(cell: OpenCell, data: TaskData, genuine: Interactions, poison:
         Where anything genuine is not as it was.
     """
     made = with_poison(data, genuine, poison, cell.task.card.track(cell.spec.track))
-    if fault := (
-        changed_by_insertions(data, made, poison) if isinstance(poison, Insertions) else changed_genuine(data, made)
-    ):
+    if fault := changed(data, made, poison):
         raise RuntimeError(fault)
     return made
+
+
+def changed(data: TaskData, made: PoisonedData, poison: Poison) -> str:
+    """What of the genuine `data` the poison changed that it may not; empty where it is nothing."""
+    if isinstance(poison, Insertions):
+        return changed_by_insertions(data, made, poison)
+    return changed_genuine(data, made)
 
 
 def find_twin(
@@ -312,6 +319,7 @@ def checkpoint_info(
         precision=environment.precision,
         commit=environment.commit,
         refs=cell.refs,
+        filters=type(cell.defense_object).filter is not Defense.filter,
         needs_defense=kept is None or not serves_itself(cell.defense_object),
         kept=kept if kept is not None and len(kept) < len(data.train) else None,
     )

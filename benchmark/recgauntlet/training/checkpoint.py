@@ -55,6 +55,8 @@ class CheckpointInfo(BaseModel):
     """The model and the defense, with the sources that trained these weights; None in older files."""
     needs_defense: bool = True
     """Whether serving needs the defense's code: it has a `wrap`, or a `filter` that does more than drop pairs."""
+    filters: bool = False
+    """Whether the defense has a `filter` of its own."""
     kept: tuple[NonNegativeInt, ...] | None = None
     """The rows of the training pairs that the defense's `filter` kept; None for all."""
 

@@ -43,6 +43,15 @@ class DropsEverything(Defense):
         return pairs.select(slice(0))
 
 
+class RefusesPoison(Defense):
+    """Fails once there are more than the tiny task's users."""
+
+    def filter(self, pairs: Pairs) -> Pairs:
+        if int(pairs.users.max()) >= 60:
+            raise ValueError("these are too many users")
+        return pairs
+
+
 class RaisesInTraining(Defense):
     """A fault of the plugin's own in the middle of training."""
 

@@ -190,5 +190,5 @@ def test_a_model_is_trained_clean_and_poisoned_and_finished_trainings_are_kept(
 
     assert tail("random")[1] > tail("none (clean)")[1] + 10
     assert tail("coattails")[2] <= tail("random")[2] <= tail("none (clean)")[2]
-    monkeypatch.setattr("recgauntlet.runner.poisoning.train_cell", None)
+    monkeypatch.setattr("recgauntlet.runner.poison_look.train_cell", None)
     assert run(*command, "--device", "cpu", "--out", tmp_path / "out") == shown

@@ -173,13 +173,16 @@ ranked = false
 accounts = { low = 0.005, medium = 0.01, high = 0.03 }
 target_sets = ["tail", "middle", "head"]
 targets = 5
+attacks = ["bandwagon"]
 source = "ours"
 """
 
 
-def poisoned(tmp_path: Path, active: bool = False, text: str = CARD) -> TaskCard:
+def poisoned(tmp_path: Path, active: bool = False, text: str = CARD, counted: str = '["bandwagon"]') -> TaskCard:
     path = tmp_path / "poisoned.toml"
-    path.write_text(text + POISONING.replace("ACTIVE", str(active).lower()), encoding="utf-8")
+    path.write_text(
+        text + POISONING.replace("ACTIVE", str(active).lower()).replace('["bandwagon"]', counted), encoding="utf-8"
+    )
     return load_card(path)
 
 
@@ -193,6 +196,11 @@ def test_a_threat_to_training_data_moves_the_fingerprint_only_where_it_is_active
     (threat,) = active.poisoning
     more = active.model_copy(update={"poisoning": (threat.model_copy(update={"targets": 6}),)})
     assert more.fingerprint("standard") != active.fingerprint("standard")
+
+
+def test_an_active_threat_to_training_data_names_the_attacks_that_count(tmp_path: Path) -> None:
+    with pytest.raises(CardError, match='"attacks" is missing'):
+        poisoned(tmp_path, active=True, counted="[]")
 
 
 def test_a_threat_to_training_data_is_none_to_inputs(tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def test_a_process_that_died_is_described(alone: Any) -> None:
 
 def test_a_recorded_failure_names_files_without_their_directories() -> None:
     from recgauntlet.core.errors import DataError
-    from recgauntlet.runner.cell import _message
+    from recgauntlet.runner.failures import _message
 
     words = _message(DataError("is cut off", where="/home/somebody/items.csv", field="id", remedy="fetch it again"))
     assert "items.csv" in words

@@ -1,4 +1,4 @@
-"""Retraining on poisoned data: resumable, worst case per example, and a refused table is no poison."""
+"""Retraining on poisoned data: inside a cell, resumable, worst case per example; a refused table is no poison."""
 
 from __future__ import annotations
 
@@ -11,33 +11,190 @@ import poison_task
 import pytest
 from tiny_task import make_spec
 
-from recgauntlet.attacks.poisoning.profiles import Coattails, RandomProfiles
+from recgauntlet.attacks.poisoning.profiles import RandomProfiles
+from recgauntlet.attacks.poisoning.suite import poisoning_attacks
 from recgauntlet.core.journal import Journal
-from recgauntlet.data.poisoned import with_accounts
-from recgauntlet.runner import poisoning
-from recgauntlet.runner.poisoning import PoisonedCell, Retraining
+from recgauntlet.core.spec import CellSpec
+from recgauntlet.data import cache
+from recgauntlet.data.prepare import ready
+from recgauntlet.records.io import read_record
+from recgauntlet.records.poisoning import TrainingDataOutcome
+from recgauntlet.runner import poison_look
+from recgauntlet.runner.cell import run_cell
+from recgauntlet.runner.poison_look import PoisonedCell
+from recgauntlet.runner.poisoned_files import PoisonedFiles
 from recgauntlet.runner.record import Machine
+from recgauntlet.runner.sweep import run_sweep
 from recgauntlet.training.build import open_cell
-from recgauntlet_baselines.defenses.suspicious_users import SuspiciousUsers
 
-ATTACKS: list[tuple[Any, Any]] = [(RandomProfiles(), "standard"), (Coattails(), "high")]
+ATTACKS: list[tuple[str, Any]] = [("random", "standard"), ("coattails", "high")]
+NAMES = tuple(attack.name for attack in poisoning_attacks())
 
 
 def quiet(what: str, share: float) -> None:
     """No progress."""
 
 
+class Watching:
+    """A watcher that interrupts once a training is measured whose title has `stop` in it."""
+
+    def __init__(self, stop: str = "") -> None:
+        self.stop = stop
+        self.what: list[str] = []
+
+    def started(self, name: str) -> None:
+        """Nothing to keep."""
+
+    def progress(self, name: str, what: str, share: float) -> None:
+        self.what.append(what)
+        if self.stop and what.startswith("poisoning: measuring") and self.stop in what:
+            raise KeyboardInterrupt
+
+    def finished(self, name: str, result: str, failure: str) -> None:
+        """Nothing to keep."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("poisoned")
+    poison_task.write_active_task(folder)
+    return folder
+
+
+def spec_of(folder: Path, out: Path, **changes: Any) -> CellSpec:
+    spec = make_spec(folder / "tiny.toml", out, folder / "cache")
+    return replace(spec, **({"model": "most-popular", "model_options": ()} | changes))
+
+
 def make_cell(folder: Path, **changes: Any) -> PoisonedCell:
     store, data = poison_task.make_store(folder)
     spec = make_spec(folder / "tiny.toml", folder / "out", store.cache)
     cell = open_cell(replace(spec, **({"model": "most-popular", "model_options": ()} | changes)))
-    return PoisonedCell(cell, data, store, Machine.of(cell.spec, cell.model))
+    prepared = ready(cell.task, "standard", spec.source)
+    files = PoisonedFiles.of(store.card, "standard", store.threat, prepared, store.cache)
+    files.ready(cell.task, "standard", spec.source, [name for name, _ in ATTACKS])
+    return PoisonedCell(cell, data, files, Machine.of(cell.spec, cell.model))
+
+
+@pytest.fixture(scope="module")
+def outcome(folder: Path) -> TrainingDataOutcome:
+    """Of a most-popular model in a sweep."""
+    out = folder / "out"
+    (record,) = run_sweep([spec_of(folder, out)], Watching())
+    assert record.failure is None, record.failure
+    assert read_record(spec_of(folder, out).record_path) == record
+    assert not spec_of(folder, out).workplace.exists()
+    (found,) = record.poisoning
+    return found
+
+
+def test_a_cheap_model_is_trained_under_all_attacks_and_the_worst_at_all_tiers(outcome: TrainingDataOutcome) -> None:
+    assert outcome.attacks == ("coattails", "random")
+    assert outcome.ranked
+    at = [(one.attack, one.tier) for one in outcome.trainings]
+    assert set(at[: len(NAMES)]) == {(name, "standard") for name in NAMES}
+    (worst, low), (same, high) = at[len(NAMES) :]
+    assert (worst, low, high) == (same, "low", "high")
+    assert worst in outcome.attacks
+    assert outcome.clean is not None
+    before = outcome.pairs(outcome.clean)
+    standard = {
+        one.attack: before.and_right_under([outcome.pairs(one.outcome)]).accuracy()
+        for one in outcome.trainings
+        if one.tier == "standard" and one.attack in outcome.attacks
+    }
+    assert standard[worst] == min(standard.values())
+    assert [one.accounts for one in outcome.trainings if one.attack == worst] == [6, 3, 12]
+    assert all(one.outcome.weights != outcome.clean.weights for one in outcome.trainings)
+
+
+def test_robust_accuracy_falls_with_the_tier_and_with_more_attacks(outcome: TrainingDataOutcome) -> None:
+    found = [outcome.robust_pairs(tier) for tier in ("low", "standard", "high")]  # type: ignore[arg-type]
+    low, standard, high = (pairs.accuracy() for pairs in found if pairs is not None)
+    assert outcome.clean is not None
+    assert outcome.pairs(outcome.clean).accuracy() >= low >= standard >= high
+    every = outcome.robust_pairs("standard", outcome.attacks_run)
+    assert every is not None
+    assert every.accuracy() <= standard
+
+
+def test_no_poison_gives_the_same_weights_again(outcome: TrainingDataOutcome) -> None:
+    checks = {check.name: check for check in outcome.checks}
+    assert checks["no-poison-changes-nothing"].passed
+    assert checks["random-profiles-lift-no-more"].passed
+    assert "filter-removes-some" not in checks
+
+
+def test_a_cell_in_one_process_finds_the_same(folder: Path, outcome: TrainingDataOutcome, tmp_path: Path) -> None:
+    record = run_cell(spec_of(folder, tmp_path))
+    assert record.failure is None, record.failure
+    (found,) = record.poisoning
+    assert timeless(found) == timeless(outcome)
+
+
+def timeless(outcome: TrainingDataOutcome) -> dict[str, Any]:
+    content = outcome.model_dump(mode="json", exclude={"seconds"})
+    for trained in (content["clean"], *(one["outcome"] for one in content["trainings"])):
+        del trained["seconds"]
+    return content
+
+
+def test_a_killed_sweep_loses_the_training_in_flight_alone(folder: Path, tmp_path: Path) -> None:
+    spec = spec_of(folder, tmp_path, poison_attacks=("coattails", "random", "copy"))
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep([spec], Watching("copy"))
+    kept = spec.poisoning_path.read_text(encoding="utf-8").splitlines()[1:]
+    assert sum("/standard/" in line for line in kept) == 2
+    watcher = Watching()
+    (record,) = run_sweep([spec], watcher)
+    assert record.failure is None, record.failure
+    (found,) = record.poisoning
+    assert not found.ranked
+    assert found.chosen == found.attacks == ("coattails", "random", "copy")
+    for one in found.trainings[:2]:  # times to the last bit: they were not done again
+        assert any(repr(one.outcome.seconds) in line for line in kept)
+    measured = [what for what in watcher.what if what.startswith("poisoning: measuring")]
+    assert not any("the clean model" in what or "coattails, medium" in what for what in measured)
+
+
+def test_a_plugin_that_fails_on_poisoned_data_ends_its_cell_alone(
+    folder: Path, tmp_path: Path, test_plugins: Path
+) -> None:
+    failing = spec_of(folder, tmp_path, defense="refuses-poison")
+    good = spec_of(folder, tmp_path, poison_attacks=())
+    records = {record.defense.name: record for record in run_sweep([good, failing], Watching())}
+    failure = records["refuses-poison"].failure
+    assert failure is not None
+    assert failure.stage == "poisoning"
+    assert failure.message.startswith("coattails, medium tier: ")
+    assert "too many users" in failure.message
+    assert records["standard"].failure is None
+    assert records["standard"].poisoning == ()
+
+
+def test_a_text_model_is_not_trained_again_unless_attacks_are_named(folder: Path, tmp_path: Path) -> None:
+    spec = make_spec(folder / "tiny.toml", tmp_path, folder / "cache")
+    (found,) = run_cell(spec).poisoning
+    assert "reads text" in found.reason
+    assert found.trainings == ()
+    (named,) = run_cell(replace(spec, out=tmp_path / "named", poison_attacks=("coattails",))).poisoning
+    assert named.reason == ""
+    assert [one.tier for one in named.trainings] == ["standard", "low", "high"]
+
+
+def test_training_cannot_read_which_users_are_fake(folder: Path) -> None:
+    from recgauntlet.core.files import poison, prepared
+    from recgauntlet.runner.enclosure import training_fence
+
+    spec = spec_of(folder, folder / "out")
+    unreadable = training_fence(spec, spec.workplace / "retraining").unreadable
+    assert {poison(folder / "cache"), prepared(folder / "cache"), spec.out / ".cells"} <= set(unreadable)
 
 
 def trainings(monkeypatch: pytest.MonkeyPatch, most: int = 99) -> list[int]:
     """The number of training pairs of each training from now on; the one after `most` is interrupted."""
     sizes: list[int] = []
-    genuine = poisoning.train_cell
+    genuine = poison_look.train_cell
 
     def counted(cell: Any, data: Any, *others: Any) -> Any:
         if len(sizes) == most:
@@ -45,11 +202,11 @@ def trainings(monkeypatch: pytest.MonkeyPatch, most: int = 99) -> list[int]:
         sizes.append(len(data.train))
         return genuine(cell, data, *others)
 
-    monkeypatch.setattr(poisoning, "train_cell", counted)
+    monkeypatch.setattr(poison_look, "train_cell", counted)
     return sizes
 
 
-def test_a_killed_run_loses_the_retraining_in_flight_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cell, path = make_cell(tmp_path), tmp_path / "journal"
     with monkeypatch.context() as patch:
         sizes = trainings(patch, most=2)
@@ -60,51 +217,41 @@ def test_a_killed_run_loses_the_retraining_in_flight_alone(tmp_path: Path, monke
         sizes = trainings(patch)
         resumed = cell.run(ATTACKS, Journal(path), quiet)
         assert len(sizes) == 1
-    whole = cell.run(ATTACKS, Journal(), quiet)
-
-    def timeless(found: Retraining) -> str:
-        return found.model_copy(update={"seconds": 0.0}).model_dump_json()
-
-    assert list(map(timeless, resumed)) == list(map(timeless, whole))
+    assert timeless(resumed) == timeless(cell.run(ATTACKS, Journal(), quiet))
 
 
-def test_poison_lifts_the_tail_and_the_worst_case_is_no_better_than_clean(tmp_path: Path) -> None:
-    cell = make_cell(tmp_path)
-    audience, eligible = cell.audience()
-    clean, *poisoned = (own.outcome(audience, eligible) for own in cell.run(ATTACKS, Journal(), quiet))
-    tail = slice(0, 2)
-    for own in poisoned:
-        assert np.nanmean(own.exposure.win_rate()[:, tail]) > np.nanmean(clean.exposure.win_rate()[:, tail]) + 0.1
-    worst = clean.pairs.and_right_under([own.pairs for own in poisoned])
-    assert worst.accuracy() <= min(own.pairs.accuracy() for own in (clean, *poisoned))
+def test_poison_lifts_the_tail(tmp_path: Path) -> None:
+    found = make_cell(tmp_path).run(ATTACKS, Journal(), quiet)
+    assert found.clean is not None
+    before = np.nanmean(found.exposure(found.clean).win_rate()[:, found.places["tail"]])
+    for one in found.trainings:
+        assert np.nanmean(found.exposure(one.outcome).win_rate()[:, found.places["tail"]]) > before + 0.1
 
 
-def test_a_refused_table_is_trained_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = make_cell(tmp_path)
-    longest = cell.store.genuine.median_profile
+def test_a_refused_table_counts_as_no_poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = RandomProfiles.accounts
 
     def too_long(self: Any, knowledge: Any, targets: Any, budget: Any, rng: Any) -> Any:
-        made = genuine(self, knowledge, targets, replace(budget, length=longest + 1), rng)
-        assert made.count == budget.accounts
-        return made
+        return genuine(self, knowledge, targets, replace(budget, length=budget.length + 1), rng)
 
-    genuine = RandomProfiles.accounts
     monkeypatch.setattr(RandomProfiles, "accounts", too_long)
-    clean, refused = cell.run([(RandomProfiles(), "standard")], Journal(), quiet)
+    found = make_cell(tmp_path).run([("random", "standard")], Journal(), quiet)
+    (refused,) = found.trainings
     assert "items, " in refused.faults[0]
-    assert np.array_equal(clean.above, refused.above)
-    assert clean.accuracy == refused.accuracy
+    assert refused.accounts == 0
+    assert refused.outcome == found.clean
 
 
 def test_what_a_filter_drops_is_counted_by_who_is_fake(tmp_path: Path) -> None:
-    cell = make_cell(tmp_path, defense="suspicious-users", defense_options=(("share", 0.2), ("neighbours", 3)))
-    clean, poisoned = cell.run(ATTACKS[1:], Journal(), quiet)
-    readers = len(np.unique(cell.data.train.users))
-    assert (clean.dropped_fakes, clean.dropped_genuine) == (0, int(0.2 * readers))
-    accounts = cell.store.tables(Coattails())["high"].accounts
-    made = with_accounts(cell.data, cell.store.genuine, accounts, cell.store.card.track("standard"))
-    users = set(made.data.train.users.tolist())
-    dropped = users - set(SuspiciousUsers(share=0.2, neighbours=3).filter(made.data.train).users.tolist())
+    options = (("share", 0.2), ("neighbours", 3))
+    cell = make_cell(tmp_path, defense="suspicious-users", defense_options=options)
+    (poisoned,) = cell.run(ATTACKS[1:], Journal(), quiet).trainings
+    file = cell.files.file("coattails", "high")
+    data = cache.load(cell.files.path(file))
+    assert data is not None
+    users = set(data.train.users.tolist())
+    left = set(open_cell(cell.cell.spec).defense_object.filter(data.train).users.tolist())
+    dropped = users - left
     assert len(dropped) == int(0.2 * len(users))
-    assert poisoned.dropped_fakes == len(dropped & set(made.fakes.tolist())) > 0
-    assert poisoned.dropped_genuine == len(dropped & set(made.genuine.tolist()))
+    assert poisoned.dropped_fakes == len(dropped & set(file.fakes)) > 0
+    assert poisoned.dropped_genuine == len(dropped - set(file.fakes))

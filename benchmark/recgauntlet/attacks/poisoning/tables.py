@@ -92,7 +92,7 @@ class PoisonStore:
             POISONING_VERSION,
             self.genuine.fingerprint,
             self.card.track(self.track).model_dump(mode="json", include={"sampling_seed", "split"}),
-            self.threat.model_dump(mode="json", exclude={"source", "active", "ranked"}),
+            self.threat.model_dump(mode="json", exclude={"source", "active", "ranked", "attacks"}),
             [attack.name, attack.hyperparameters()],
         ]
         key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]

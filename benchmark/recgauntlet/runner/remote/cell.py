@@ -16,7 +16,7 @@ from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import Task
 from recgauntlet.core.types import Progress
 from recgauntlet.records.references import PluginRef
-from recgauntlet.runner.cell import ModelsHere
+from recgauntlet.runner.models import ModelsHere
 from recgauntlet.runner.record import Machine
 from recgauntlet.runner.remote.cell_server import WEIGHTS
 from recgauntlet.runner.remote.client import Client

@@ -14,8 +14,9 @@ from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import Task
-from recgauntlet.runner.cell import StepError, train_and_save
+from recgauntlet.runner.cell import train_and_save
 from recgauntlet.runner.enclosure import enclose, training_fence
+from recgauntlet.runner.failures import StepError
 from recgauntlet.runner.record import Machine
 from recgauntlet.runner.remote.line import Line
 from recgauntlet.runner.remote.messages import Fault, Opened

@@ -1,0 +1,226 @@
+"""Poisoned training data of a track, made once and kept in the cache: what every row is trained on again.
+
+Beside each poison table lies the track's data with its accounts, as models and defenses get it, and one file of the
+users whose lists are looked at. A training process loads the data before its fence is raised, without the test period,
+and can read nothing else of this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from recgauntlet.attacks.poisoning.suite import POISONING_VERSION, attacks_on, chosen_attacks
+from recgauntlet.attacks.poisoning.tables import PoisonStore
+from recgauntlet.core import files as paths
+from recgauntlet.core.card import TIERS, TaskCard, Tier, Track, TrainingDataThreat
+from recgauntlet.core.errors import DataError
+from recgauntlet.core.files import write_atomically
+from recgauntlet.core.spec import CellSpec
+from recgauntlet.core.task import SourceOptions, Task
+from recgauntlet.core.types import IntArray, Scalar
+from recgauntlet.data import cache as store
+from recgauntlet.data.interactions import load_interactions
+from recgauntlet.data.poisoned import with_poison
+from recgauntlet.data.prepare import prepare
+from recgauntlet.evaluation.poisoning import Audience
+from recgauntlet.records.poisoning import TargetSet
+from recgauntlet.training.build import changed
+
+_REMEDY = "delete the directory; the next run makes it again"
+
+
+class PoisonFile(BaseModel):
+    """A poison table, and the training data with its accounts.
+
+    `data` is the name of the prepared data, empty where the verifier refused the table (`faults`). `fakes` are the
+    accounts' indices among its users, for the evaluator alone; `genuine` is the number of genuine training users.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attack: str
+    knowledge: str
+    hyperparameters: dict[str, Scalar]
+    tier: Tier
+    accounts: int
+    rows: int
+    table: str
+    faults: tuple[str, ...]
+    data: str
+    fakes: tuple[int, ...]
+    genuine: int
+
+
+class _Users(NamedTuple):
+    audience: Audience
+    pairs: IntArray
+    sets: tuple[TargetSet, ...]
+
+
+class _Attack(BaseModel):
+    """The files of an attack, from the low tier to the high one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tiers: tuple[PoisonFile, ...]
+
+
+@dataclass(frozen=True)
+class PoisonedFiles:
+    """The poisoned data of a threat on a track, in the `directory` of its own."""
+
+    threat: TrainingDataThreat
+    directory: Path
+
+    @classmethod
+    def of(cls, card: TaskCard, track: Track, threat: TrainingDataThreat, prepared: Path, cache: Path) -> PoisonedFiles:
+        """Where they are or will be; the name depends on the data, the threat and the version of the attacks.
+
+        `prepared` is the file of the prepared track, whose name depends on the card and the tables.
+        """
+        own = threat.model_dump(mode="json", exclude={"source", "active", "ranked", "attacks"})
+        key = hashlib.sha256(json.dumps([POISONING_VERSION, prepared.name, own], sort_keys=True).encode()).hexdigest()
+        return cls(threat, paths.poison(cache) / f"{card.id}-{track}-{threat.id}-{key[:16]}")
+
+    def ready(self, task: Task, track: Track, source: SourceOptions, attacks: Sequence[str]) -> None:
+        """Make what is missing for `attacks`. Nothing is read where everything is there.
+
+        Raises
+        ------
+        DataError, OutputError, PluginError
+            Where the data cannot be read, the cache cannot be written, or there is no such attack.
+        """
+        names = [name for name in attacks if not self._path(name).exists()]
+        missing = chosen_attacks(self.threat, names) if names else ()
+        if not missing and self._audience_path.exists():
+            return
+        data = prepare(task, track, source)
+        genuine = load_interactions(task, track, source)
+        tables = PoisonStore(task.card, track, self.threat, genuine, source.cache)
+        targets = tables.verifier.targets
+        sets = [[name, len(items)] for name, items in targets.sets.items()]
+        _write_audience(Audience.of(data, genuine, targets), data.test.users, sets, self._audience_path)
+        for attack in missing:
+            files = []
+            for tier, made in tables.tables(attack).items():
+                name, fakes = "", np.zeros(0, dtype=np.int64)
+                if not made.faults:
+                    poisoned = with_poison(data, genuine, made.poison, task.card.track(track))
+                    if fault := changed(data, poisoned, made.poison):
+                        raise RuntimeError(fault)
+                    name, fakes = f"{attack.name}-{tier}.npz", poisoned.fakes
+                    store.save(poisoned.data, self.directory / name)
+                files.append(
+                    PoisonFile(
+                        attack=attack.name,
+                        knowledge=attack.knowledge,
+                        hyperparameters=attack.hyperparameters(),
+                        tier=tier,
+                        accounts=made.poison.count,
+                        rows=len(made.poison),
+                        table=made.table.header.sha256,
+                        faults=tuple(map(str, made.faults)),
+                        data=name,
+                        fakes=tuple(np.sort(fakes).tolist()),
+                        genuine=genuine.training_users,
+                    )
+                )
+            write_atomically(self._path(attack.name), _Attack(tiers=tuple(files)).model_dump_json().encode())
+
+    def file(self, attack: str, tier: Tier) -> PoisonFile:
+        """The table of an attack and tier; DataError where it is not there or damaged."""
+        path = self._path(attack)
+        try:
+            found = _Attack.model_validate_json(path.read_bytes()).tiers
+        except (OSError, ValidationError) as error:
+            raise DataError(
+                f"the list of poisoned data is damaged ({type(error).__name__})", where=path, remedy=_REMEDY
+            ) from error
+        return found[TIERS.index(tier)]
+
+    def path(self, file: PoisonFile) -> Path:
+        """Where the training data of a table lies that was not refused."""
+        return self.directory / file.data
+
+    @property
+    def audience(self) -> Audience:
+        """The users whose lists are looked at."""
+        return self._users.audience
+
+    @property
+    def pair_users(self) -> IntArray:
+        """`[P]`: the user of each test pair, among those of the audience."""
+        return self._users.pairs
+
+    @property
+    def sets(self) -> tuple[TargetSet, ...]:
+        """The sets of targets, in the order of the audience's targets."""
+        return self._users.sets
+
+    @cached_property
+    def _users(self) -> _Users:
+        path = self._audience_path
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                shape = tuple(stored["shape"].tolist())
+                taken = np.unpackbits(stored["taken"], count=shape[0] * shape[1]).view(np.bool_).reshape(shape)
+                sets = json.loads(stored["sets"].tobytes())
+                audience = Audience(stored["rows"], taken, stored["targets"], stored["eligible"])
+                pair_users = stored["pair_users"].astype(np.int64)
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise DataError(
+                f"the file of users is damaged ({type(error).__name__})", where=path, remedy=_REMEDY
+            ) from error
+        return _Users(audience, pair_users, tuple(TargetSet(name=name, size=size) for name, size in sets))
+
+    @property
+    def _audience_path(self) -> Path:
+        return self.directory / "users.npz"
+
+    def _path(self, attack: str) -> Path:
+        return self.directory / f"{attack}.json"
+
+
+def _write_audience(audience: Audience, users: IntArray, sets: list[list[Any]], path: Path) -> None:
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
+        pair_users=np.unique(users, return_inverse=True)[1],
+        rows=audience.rows,
+        taken=np.packbits(audience.taken),
+        shape=np.array(audience.taken.shape, dtype=np.int64),
+        targets=audience.targets,
+        eligible=audience.eligible,
+        sets=np.frombuffer(json.dumps(sets).encode(), dtype=np.uint8),
+    )
+    write_atomically(path, content.getvalue())
+
+
+def threats_of(card: TaskCard, chosen: Sequence[str] | None) -> tuple[TrainingDataThreat, ...]:
+    """The threats to training data that a cell is evaluated under: the active ones; with `chosen` attacks all."""
+    if chosen is None:
+        return tuple(threat for threat in card.poisoning if threat.active)
+    return card.poisoning if chosen else ()
+
+
+def poisoned_files(task: Task, spec: CellSpec, prepared: Path) -> tuple[PoisonedFiles, ...]:
+    """The poisoned data of each threat that the cell is evaluated under."""
+    return tuple(
+        PoisonedFiles.of(task.card, spec.track, threat, prepared, spec.source.cache)
+        for threat in threats_of(task.card, spec.poison_attacks)
+    )
+
+
+def names_of(threat: TrainingDataThreat) -> tuple[str, ...]:
+    """Every attack with the budget of `threat`."""
+    return tuple(attack.name for attack in attacks_on(threat))
