@@ -9,6 +9,7 @@ import numpy as np
 
 from recgauntlet.core.card import TIERS, Track
 from recgauntlet.records.columns import BitColumn, FloatColumn
+from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.references import Environment, PluginRef, SuiteRef, TaskRef
 from recgauntlet.records.schema import (
     AttackEffort,
@@ -17,6 +18,7 @@ from recgauntlet.records.schema import (
     Clean,
     CurvePoint,
     Failure,
+    FirstPairs,
     Gate,
     LoneAttack,
     PromotionOutcome,
@@ -26,6 +28,7 @@ from recgauntlet.records.schema import (
     TierOutcome,
     TrainingCost,
 )
+from recgauntlet.records.validate import check_record
 
 Robust = tuple[float, float, float]
 DEFAULT_THREATS: dict[str, Robust | None] = {"stuffing": (0.6, 0.5, 0.4), "embedding": (0.65, 0.55, 0.3)}
@@ -270,3 +273,36 @@ def failed_gate(threat: str = "") -> Gate:
         limit=0.95,
         explanation="99.0% of the predictions are the same; a constant predictor cannot be attacked",
     )
+
+
+def cut(record: RunRecord, pairs: int = 60) -> RunRecord:
+    """The record of the same model on its first `pairs`."""
+    clean = record.clean
+    assert clean is not None
+
+    def first(column: BitColumn) -> BitColumn:
+        return BitColumn.of(column.to_bool()[: 2 * pairs])
+
+    def attack_of(found: AttackOutcome) -> AttackOutcome:
+        attacked = first(found.attacked)
+        scores = FloatColumn.of(np.zeros(int(attacked.to_bool().sum())))
+        return found.model_copy(update={"attacked": attacked, "broken": first(found.broken), "scores": scores})
+
+    def tier_of(found: TierOutcome) -> TierOutcome:
+        return found.model_copy(update={"robust": first(found.robust), "attacks": tuple(map(attack_of, found.attacks))})
+
+    scores = FloatColumn.of(clean.scores.to_float()[: 2 * pairs])
+    made = record.model_copy(
+        update={
+            "clean": clean.model_copy(update={"labels": first(clean.labels), "scores": scores}),
+            "threats": tuple(t.model_copy(update={"tiers": tuple(map(tier_of, t.tiers))}) for t in record.threats),
+            "first_pairs": FirstPairs(
+                pairs=pairs,
+                all_pairs=clean.labels.n // 2,
+                all_impressions=len(clean.impression_sizes),
+                examples=EvaluationSetting.of(record).examples_fingerprint,
+            ),
+        }
+    ).sealed()
+    check_record(made)
+    return made

@@ -67,6 +67,12 @@ from recgauntlet.runner.sandbox.bubblewrap import Sandbox
     help="Attack the weights that an earlier run left in --out instead of training again; the record says which code "
     "trained them.",
 )
+@click.option(
+    "--test-pairs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Attack the first N test pairs, and impressions in proportion. Such rows are not ranked. [all]",
+)
 @click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES", help="Of one cell. [720]")
 @click.option(
     "--memory-limit",
@@ -101,6 +107,7 @@ def run(
     data: DataOptions,
     overwrite: bool,
     reuse_weights: bool,
+    test_pairs: int | None,
     time_limit: float | None,
     memory_limit: float | None,
     sandbox: Sandbox,
@@ -119,12 +126,17 @@ def run(
     weights, so its twins are trained again in --out. --overwrite replaces the cells that are named; a twin that nobody
     named is kept, unless its record is of another version or damaged.
 
+    With --test-pairs N the first N test pairs are attacked, at least 100 test impressions, and the first lists with
+    simulated ads in proportion. A finished cell with more test pairs counts as done, a twin too: rows are compared on
+    the pairs that they share.
+
     \b
     Examples:
       recgauntlet run --track demo
       recgauntlet run --task video-watch --defense none,fgm,pgd --seeds 0,1,2 --out results/mine
       recgauntlet run --task video-watch --model bert --model-option layers=2 --threads 2 --workers 1
       recgauntlet run --defense pgd --defense-option epsilon=0.5 --dry-run
+      recgauntlet run --task video-watch --model gpt --test-pairs 250 --out results/mine
     """
     console = Console(highlight=False)
     out = out or Path("demo" if track == "demo" else "results/local")
@@ -153,6 +165,7 @@ def run(
             untuned=untuned,
             tuned=tuned,
             reuse_weights=reuse_weights,
+            test_pairs=test_pairs,
         )
         for seed, task, model, defense in product(seed_list, tasks, models, defenses)
     ]

@@ -65,6 +65,8 @@ class CellSpec:
     """Attack the weights that a former run left, where they are this cell's, instead of training again."""
     poison_attacks: tuple[str, ...] | None = None
     """The attacks on training data, for a look; None: those of the card's active threats."""
+    test_pairs: int | None = None
+    """Attack the first test pairs alone, so many (`recgauntlet.evaluation.first_pairs`); None for all."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "defense", stored("defense", self.defense))

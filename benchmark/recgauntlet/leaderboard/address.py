@@ -102,8 +102,9 @@ def open_board(where: str | Path, root: Path = ROOT) -> Board:
 
 def row_id(table: TaskTable, row: Row) -> str:
     """A row's permanent id: a hash of the task, data, suite and examples it was measured on, and of its
-    two plugins with their versions and options. It does not depend on the seeds, nor on which other rows there are."""
-    parts = (
+    two plugins with their versions and options; of the first test pairs alone, of how many. It does not depend on the
+    seeds, nor on which other rows there are."""
+    parts: tuple[object, ...] = (
         table.task,
         table.version,
         table.track,
@@ -114,6 +115,8 @@ def row_id(table: TaskTable, row: Row) -> str:
         row.model.key.model_dump(),
         row.defense.key.model_dump(),
     )
+    if row.first_pairs is not None:
+        parts = (*parts, row.first_pairs.pairs)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:ID_LENGTH]
 
 
@@ -228,4 +231,6 @@ def _usual(tracks: Iterable[str]) -> str:
 
 def _versions(row: Row) -> str:
     options = {**row.model.hyperparameters, **row.defense.hyperparameters}
+    if row.first_pairs is not None:
+        options |= {"test pairs": row.first_pairs.pairs}
     return f"{row.defense.version}; " + ", ".join(f"{name}={value}" for name, value in sorted(options.items()))

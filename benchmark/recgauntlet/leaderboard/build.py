@@ -86,11 +86,10 @@ def _table(setting: EvaluationSetting, finished: Sequence[RunRecord], failed: Se
     cells: dict[str, list[RunRecord]] = defaultdict(list)
     for record in [*finished, *failed]:
         cells[_plugins_of(record)].append(record)
-    clean = finished[0].clean if finished else None
     table = TaskTable(
         **vars(setting),
-        examples=clean.labels.n if clean else 0,
-        impressions=len(clean.impression_sizes) if clean else 0,
+        examples=max(map(_examples_of, finished), default=0),
+        impressions=max(map(_impressions_of, finished), default=0),
         threats=_columns(finished),
         rows=(),
         failed=(),
@@ -110,6 +109,19 @@ def _table(setting: EvaluationSetting, finished: Sequence[RunRecord], failed: Se
     return replace(
         table, rows=tuple(sorted(rows, key=_row_order)), failed=tuple(_failed_cell(record) for record in lost)
     )
+
+
+def _examples_of(record: RunRecord) -> int:
+    """The test examples of the record's task, attacked or not."""
+    if record.first_pairs is not None:
+        return 2 * record.first_pairs.all_pairs
+    return record.clean.labels.n if record.clean else 0
+
+
+def _impressions_of(record: RunRecord) -> int:
+    if record.first_pairs is not None:
+        return record.first_pairs.all_impressions
+    return len(record.clean.impression_sizes) if record.clean else 0
 
 
 def _row(finished: Sequence[RunRecord], lost: Sequence[int], doubled: Sequence[int], table: TaskTable) -> Row:
@@ -145,6 +157,8 @@ def _row(finished: Sequence[RunRecord], lost: Sequence[int], doubled: Sequence[i
         policy=policy,
         ads=ads_of(finished),
         poisoning=poisoning_of(finished),
+        first_pairs=finished[0].first_pairs,
+        records=tuple(finished),
     )
 
 
@@ -236,5 +250,7 @@ def _failed_cell(record: RunRecord) -> FailedCell:
 
 
 def _plugins_of(cell: RunRecord | Row, *, source: bool = True) -> str:
+    """What the records of one row share: the plugins, and the number of test pairs where these are not all."""
     left_out = set() if source else {"source"}
-    return json.dumps([ref.key.model_dump(exclude=left_out) for ref in (cell.model, cell.defense)], sort_keys=True)
+    plugins = [ref.key.model_dump(exclude=left_out) for ref in (cell.model, cell.defense)]
+    return json.dumps([*plugins, cell.first_pairs and cell.first_pairs.pairs], sort_keys=True)

@@ -93,7 +93,7 @@ def sentence(at: RowAt) -> str:
     table, row = at.table, at.row
     trained = "trained plainly" if _is_nothing(row.defense) else f"trained with {row.defense.name}"
     text = (
-        f"On {table.task} (version {table.version}, {table.track} track, {table.examples:,} test examples), "
+        f"On {table.task} (version {table.version}, {table.track} track, {table.examples_of(row):,} test examples), "
         f"{row.model.name} {trained} gets {_interval(row.clean)} of clean examples right"
     )
     if row.worst_cell is not None and row.worst is not None:

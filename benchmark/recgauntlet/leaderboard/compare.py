@@ -10,7 +10,7 @@ from recgauntlet.core.errors import RecordError
 from recgauntlet.core.names import shown
 from recgauntlet.leaderboard.address import Board, RowAt, row_id
 from recgauntlet.leaderboard.flags import MIN_SEEDS, seed_list
-from recgauntlet.leaderboard.paired import Paired, Quantity, paired, quantities, twin_of
+from recgauntlet.leaderboard.paired import Paired, Quantity, fewest_pairs, paired, quantities, twin_of
 from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet.metrics.significance import LEVEL, crossed_test, flip_test, holm, p_text
 
@@ -49,7 +49,8 @@ class Difference(Paired):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two rows on `examples` test examples and their common `seeds`; `cautions` are sentences to read first."""
+    """Two rows on the `examples` test examples and the `seeds` that they share; `cautions` are sentences to read
+    first."""
 
     a: RowAt
     b: RowAt
@@ -98,7 +99,9 @@ def compare(a: RowAt, b: RowAt, *, threats: Sequence[str] = (), tiers: Sequence[
         for n, line in enumerate(found)
     )
     cautions = _cautions(a, b, seeds, missing, lines)
-    return Comparison(a, b, a.table.examples, seeds, lines, tuple(cautions))
+    first = fewest_pairs(a.row, b.row)
+    examples = a.table.examples if first is None else 2 * first.pairs
+    return Comparison(a, b, examples, seeds, lines, tuple(cautions))
 
 
 def against_twins(board: Board, table: TaskTable, shown: TaskTable, wanted: Sequence[Quantity]) -> PValues:
@@ -155,6 +158,11 @@ def _cautions(
     cautions = []
     for at in (a, b):
         cautions += [f"{at.address} is not ranked: {f.title}. {f.explanation}" for f in at.row.flags if f.blocks_rank]
+        first = fewest_pairs(a.row, b.row)
+        if first != at.row.first_pairs and first is not None:
+            cautions.append(
+                f"{at.address} is compared on its first {first.pairs:,} test pairs: the other row has no more."
+            )
         left = sorted(set(at.row.seeds) - set(seeds))
         if left:
             cautions.append(f"{seed_list(left)} of {at.address} are left out: the other row has no such seed.")

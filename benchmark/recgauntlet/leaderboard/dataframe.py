@@ -62,7 +62,12 @@ COLUMNS: tuple[Column, ...] = (
         "of the ads in the first ten places of lists, what edited histories leave; the ads are simulated; "
         "of threats with the goal `suppress-set` alone",
     ),
-    Column("examples", "Int64", "examples", "test examples behind the shares; two of them are a pair"),
+    Column(
+        "examples",
+        "Int64",
+        "examples",
+        "test examples behind the shares, two a pair; fewer where a cell was attacked on its first pairs alone",
+    ),
     Column("surface", "string", "", "what the threat changes: `candidate-text`, `history` or `embedding`"),
     Column(
         "goal",

@@ -34,7 +34,8 @@ def row_flags(
 ) -> tuple[Flag, ...]:
     """The flags of a row with `finished` records, one a seed, failed seeds (`lost`) and seeds with several records
     (`doubled`). `ranked`: whether the row's table ranks; where it does not, few seeds block nothing."""
-    flags = [*_failed_gates(finished), *_missing_results(finished), *_failed_attacks(finished)]
+    flags = [*_first_pairs(finished, ranked), *_failed_gates(finished), *_missing_results(finished)]
+    flags += _failed_attacks(finished)
     flags += _still_examples(finished)
     if finished and finished[0].defense.policy:
         flags.append(_policy(finished))
@@ -55,6 +56,16 @@ def row_flags(
         text = "An attack returned inputs outside its budget. The verifier refused them: they count as not broken."
         flags.append(Flag("refused-inputs", title, text, False))
     return tuple(flags)
+
+
+def _first_pairs(records: Sequence[RunRecord], ranked: bool) -> Iterator[Flag]:
+    first = records[0].first_pairs if records else None
+    if first is not None:
+        text = (
+            f"Attacked on the first {first.pairs:,} of the task's {first.all_pairs:,} test pairs. Other rows are "
+            f"compared with it on these pairs{'; it is not ranked with rows of all pairs' if ranked else ''}."
+        )
+        yield Flag("first-pairs", f"first {first.pairs:,} of {first.all_pairs:,} test pairs", text, ranked)
 
 
 def other_source(*plugins: PluginRef) -> Flag:

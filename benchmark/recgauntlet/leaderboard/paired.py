@@ -1,4 +1,5 @@
-"""Rows beside each other: on their common seeds, by one paired test, for ranks, comparisons, stars and differences.
+"""Rows beside each other: on the seeds and test pairs that they share, by one paired test, for ranks, comparisons,
+stars and differences.
 
 The test is the bootstrap of the board's intervals, applied to differences: every draw takes the same test pairs and the
 same seeds for all rows. A row is better than another where it is better in at least 97.5 % of the draws.
@@ -22,11 +23,11 @@ from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.metrics import ranking as metrics
 from recgauntlet.metrics.bootstrap import Estimate, Floats, estimates, paired_p, resampled_means, shared_ranks
 from recgauntlet.metrics.significance import LEVEL
-from recgauntlet.records.schema import RunRecord
+from recgauntlet.records.schema import FirstPairs, RunRecord
 
 Part = Literal["robust", "certified", "retained"]
 Wanted = TypeVar("Wanted")
-Drawn = Callable[[Sequence[Sequence[RunRecord]], Sequence[Wanted]], tuple[Floats, Floats]]
+Drawn = Callable[[Sequence[Sequence[RunRecord]], Sequence[Wanted], int], tuple[Floats, Floats]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ CLEAN = Quantity()
 @dataclass(frozen=True)
 class Paired:
     """Two rows on their common `seeds`: the means `a` and `b`, their difference with its interval, the `p` of the
-    paired bootstrap (`bootstrap.paired_p`), and the difference of every seed and pair, `bits [S, P]`."""
+    paired bootstrap (`bootstrap.paired_p`), and the difference of every seed and shared pair, `bits [S, P]`."""
 
     quantity: Quantity
     seeds: tuple[int, ...]
@@ -69,11 +70,15 @@ class Paired:
 
 def twin_of(table: TaskTable, row: Row) -> Row | None:
     """The undefended twin of `row`: the same model with the same options, trained plainly; None for the twin itself,
-    and where there is none or more than one."""
+    and where there is none or more than one. It may have other test pairs: one with the same ones goes first, then one
+    with all."""
     if row.defense.name == TWIN:
         return None
     twins = [other for other in table.named(row.model.name, TWIN) if other.model.key == row.model.key]
-    return twins[0] if len(twins) == 1 else None
+    alike = [twin for twin in twins if twin.first_pairs == row.first_pairs]
+    whole = [twin for twin in twins if twin.first_pairs is None]
+    found = alike or whole or twins
+    return found[0] if len(found) == 1 else None
 
 
 def quantities(table: TaskTable, tiers: Sequence[Tier] = (RANKING_TIER,)) -> tuple[Quantity, ...]:
@@ -83,18 +88,30 @@ def quantities(table: TaskTable, tiers: Sequence[Tier] = (RANKING_TIER,)) -> tup
 
 
 def beside(a: Row, b: Row, quantity: Quantity = CLEAN) -> tuple[float, float] | None:
-    """The means of a clean or robust accuracy of `a` and of `b` over their common seeds; None where there is no common
-    seed, or a row has no such result."""
-    own, other = _by_seed(a, quantity), _by_seed(b, quantity)
+    """The means of a clean or robust accuracy of `a` and of `b` over the seeds and test pairs that they share; None
+    where there is no common seed, or a row has no such result."""
+    fewer = fewest_pairs(a, b)
+    own, other = (_by_seed(row, quantity, fewer if row.first_pairs != fewer else None) for row in (a, b))
     seeds = sorted(own.keys() & other.keys())
     return (_mean(own, seeds), _mean(other, seeds)) if seeds else None
 
 
-def _by_seed(row: Row, quantity: Quantity) -> dict[int, float]:
-    if not quantity.threat:
-        return dict(zip(row.seeds, row.clean_by_seed, strict=True))
-    cell = row.at(quantity.threat, quantity.tier)
-    return {} if cell is None else dict(zip(row.seeds, cell.by_seed, strict=True))
+def fewest_pairs(a: Row, b: Row) -> FirstPairs | None:
+    """The test pairs that two rows of one task share: the first ones of the row with fewer; None for all."""
+    some = [row.first_pairs for row in (a, b) if row.first_pairs is not None]
+    return min(some, key=lambda first: first.pairs, default=None)
+
+
+def _by_seed(row: Row, quantity: Quantity, first: FirstPairs | None) -> dict[int, float]:
+    """The accuracy of each seed, on the `first` test pairs where the row has more."""
+    cell = row.at(quantity.threat, quantity.tier) if quantity.threat else None
+    if quantity.threat and cell is None:
+        return {}
+    means = cell.by_seed if cell else row.clean_by_seed
+    if first is not None:
+        bits = _present(outcomes(row.records, quantity), quantity)
+        means = bits[:, : first.pairs].mean(axis=1).tolist()
+    return dict(zip(row.seeds, means, strict=True))
 
 
 def _mean(values: Mapping[int, float], seeds: Sequence[int]) -> float:
@@ -121,13 +138,15 @@ def outcomes(records: Sequence[RunRecord], quantity: Quantity) -> Floats | None:
 
 
 def paired(a: Sequence[RunRecord], b: Sequence[RunRecord], wanted: Sequence[Quantity]) -> list[Paired]:
-    """The records of two rows on their common seeds, for each of the clean, robust or certified accuracies `wanted` of
-    which both have results. Both must stand in one table, or in tables that may be compared."""
+    """The records of two rows on the seeds and test pairs that they share, for each of the clean, robust or certified
+    accuracies `wanted` of which both have results. Both must stand in one table, or in tables that may be compared."""
     seeds = sorted({record.seed for record in a} & {record.seed for record in b})
     own, other = _on(a, seeds), _on(b, seeds)
     found = {q: (x, y) for q in wanted if (x := outcomes(own, q)) is not None and (y := outcomes(other, q)) is not None}
     if not found:
         return []
+    pairs = min(bits.shape[1] for both in found.values() for bits in both)
+    found = {quantity: (x[:, :pairs], y[:, :pairs]) for quantity, (x, y) in found.items()}
     bits = [x - y for x, y in found.values()]
     draws = resampled_means(np.stack(bits, axis=2))
     means = [float(each.mean()) for each in bits]
@@ -155,17 +174,18 @@ def better(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Quantity]) -> B
 
 def better_by(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Wanted], drawn: Drawn[Wanted]) -> BoolArray:
     """`[K, K]`: whether row i is better than row j, each in its own quantity of `wanted`, which it must have. `drawn`
-    gives the means `[K]` of rows on common seeds, and their bootstrap means `[R, K]`.
+    gives the means `[K]` of rows on common seeds and so many first test pairs, and their bootstrap means `[R, K]`.
 
     All rows share the draws of `resampled_means`, so the answer for two rows is that of `paired`. Each two are compared
-    on their common seeds; with fewer than three they cannot be told apart.
+    on the seeds and test pairs that they share; with fewer than three seeds they cannot be told apart.
     """
     seeds = [frozenset(record.seed for record in row) for row in rows]
-    common = [[own & other for other in seeds] for own in seeds]
+    sizes = list(zip(seeds, map(_pairs_of, rows), strict=True))
+    common = [[(own & other, min(p, q)) for other, q in sizes] for own, p in sizes]
     found = np.zeros((len(rows), len(rows)), dtype=bool)
-    for shared in {shared for line in common for shared in line if len(shared) >= MIN_SEEDS}:
-        members = [n for n, own in enumerate(seeds) if shared <= own]
-        means, draws = drawn([_on(rows[n], shared) for n in members], [wanted[n] for n in members])
+    for shared in {shared for line in common for shared in line if len(shared[0]) >= MIN_SEEDS}:
+        members = [n for n, (own, size) in enumerate(sizes) if shared[0] <= own and shared[1] <= size]
+        means, draws = drawn([_on(rows[n], shared[0]) for n in members], [wanted[n] for n in members], shared[1])
         for place, own in enumerate(members):
             ahead = means[place] - means
             p = paired_p(ahead, draws[:, [place]] - draws)
@@ -173,13 +193,18 @@ def better_by(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Wanted], dra
     return found
 
 
-def _drawn(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Quantity]) -> tuple[Floats, Floats]:
-    """The means `[K]` of the rows and their bootstrap means `[R, K]`, in one joint bootstrap."""
-    bits = np.stack([_present(outcomes(row, q), q) for row, q in zip(rows, wanted, strict=True)], axis=2)
+def _pairs_of(row: Sequence[RunRecord]) -> int:
+    """How many test pairs the records of a row have."""
+    return min((record.clean.labels.n // 2 for record in row if record.clean is not None), default=0)
+
+
+def _drawn(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Quantity], pairs: int) -> tuple[Floats, Floats]:
+    """The means `[K]` of the rows on the first `pairs` and their bootstrap means `[R, K]`, in one joint bootstrap."""
+    bits = np.stack([_present(outcomes(row, q), q)[:, :pairs] for row, q in zip(rows, wanted, strict=True)], axis=2)
     means, draws = bits.mean(axis=(0, 1)), resampled_means(bits)
     retained = [n for n, quantity in enumerate(wanted) if quantity.part == "retained"]
     if retained:
-        clean, of_clean = _drawn([rows[n] for n in retained], [CLEAN] * len(retained))
+        clean, of_clean = _drawn([rows[n] for n in retained], [CLEAN] * len(retained), pairs)
         means[retained] = np.divide(means[retained], clean, out=np.zeros_like(clean), where=clean > 0)
         draws[:, retained] = np.divide(draws[:, retained], of_clean, out=np.zeros_like(of_clean), where=of_clean > 0)
     return means, draws

@@ -241,10 +241,11 @@ def _notes(
     board: Board, table: TaskTable, tiers: Sequence[Tier], columns: Collection[str], *, tests: int, unranked: bool
 ) -> tuple[str, ...]:
     seeds = sorted({len(row.seeds) for row in table.rows})
+    examples = sorted({table.examples_of(row) for row in table.rows}, reverse=True)
     count = "one seed" if seeds == [1] else f"{' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds"
     notes = [
         "Accuracy in per cent with 95 % intervals (bootstrap over seeds and pairs); "
-        f"{table.examples} test examples, {count}."
+        f"{' or '.join(map(str, examples))} test examples, {count}."
     ]
     if "robust_accuracy" in columns and len(tiers) == 1:
         notes.append(f"Threats at the {shown_name('tier', tiers[0])} tier.")

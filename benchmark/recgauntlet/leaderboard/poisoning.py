@@ -239,7 +239,8 @@ def with_poisoning_ranks(rows: Sequence[Row], behind: Sequence[Sequence[RunRecor
     if not able:
         return [*rows]
     values = np.array([value for value, _ in able.values()])
-    ahead = better_by([behind[n] for n in able], [threat for _, threat in able.values()], _drawn)
+    own, threats = [behind[n] for n in able], [threat for _, threat in able.values()]
+    ahead = better_by(own, threats, lambda some, of, pairs: _drawn(some, of))  # measured on all pairs in every row
     ranks = dict(zip(able, shared_ranks(values, ahead & (values[:, None] > values)), strict=True))
     return [replace(row, poisoning_rank=ranks.get(number)) for number, row in enumerate(rows)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Annotated
 
 from pydantic import Field
@@ -15,6 +15,7 @@ from recgauntlet.leaderboard.poisoning_schema import Poisoning
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.references import PluginRef
+from recgauntlet.records.schema import FirstPairs, RunRecord
 
 
 @dataclass(frozen=True)
@@ -254,6 +255,10 @@ class Row:
     poisoning: Annotated[tuple[Poisoning, ...], Field(exclude_if=lambda found: not found)] = ()
     poisoning_rank: Annotated[int | None, Field(exclude_if=lambda found: found is None)] = None
     """Apart from `rank`, which is by evasion; None where the row has no rank by poisoning."""
+    first_pairs: Annotated[FirstPairs | None, Field(exclude_if=lambda found: found is None)] = None
+    """Of a row of the first test pairs alone."""
+    records: Annotated[tuple[RunRecord, ...], Field(exclude=True)] = field(default=(), repr=False, compare=False)
+    """In the order of `sources`; they are not written with the row."""
 
     @property
     def worst_poisoning(self) -> Poisoning | None:
@@ -296,7 +301,8 @@ class FailedCell:
 
 @dataclass(frozen=True)
 class TaskTable(EvaluationSetting):
-    """The rows measured in one setting, in order of rank and then of name, and the cells that failed."""
+    """The rows measured in one setting, in order of rank and then of name, and the cells that failed. `examples` and
+    `impressions` are all of the task's, of which a row may have the first alone (`Row.first_pairs`)."""
 
     examples: int
     impressions: int
@@ -308,6 +314,10 @@ class TaskTable(EvaluationSetting):
     def setting(self) -> EvaluationSetting:
         """What every number of the table was measured on."""
         return EvaluationSetting(**{part.name: getattr(self, part.name) for part in fields(EvaluationSetting)})
+
+    def examples_of(self, row: Row) -> int:
+        """The test examples that the row was measured on."""
+        return self.examples if row.first_pairs is None else 2 * row.first_pairs.pairs
 
     def named(self, model: str, defense: str) -> list[Row]:
         """The rows of a model under a defense of these names, whatever their options."""

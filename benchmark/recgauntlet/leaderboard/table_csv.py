@@ -104,7 +104,7 @@ def _line(table: TaskTable, row: Row) -> dict[str, Value]:
         "defense_version": row.defense.version,
         "defense_hyperparameters": json.dumps(row.defense.hyperparameters, sort_keys=True),
         "seeds": " ".join(map(str, row.seeds)),
-        "examples": table.examples,
+        "examples": table.examples_of(row),
         "flags": "; ".join(flag.title for flag in row.flags),
         **_interval("clean_accuracy", row.clean),
         "worst_threat": row.worst,

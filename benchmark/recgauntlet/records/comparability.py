@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from recgauntlet.core.card import Track
+from recgauntlet.core.types import BoolArray
 from recgauntlet.records.columns import BitColumn
 from recgauntlet.records.references import SuiteRef
 from recgauntlet.records.schema import Clean, RunRecord
@@ -16,7 +18,8 @@ from recgauntlet.records.schema import Clean, RunRecord
 @dataclass(frozen=True)
 class EvaluationSetting:
     """What a number was measured on: the task's version and track, the hashes of its card, its data and its test
-    examples, and the attack suite. Two numbers may be compared if their settings are equal.
+    examples, and the attack suite. Two numbers may be compared if their settings are equal; a record of the first test
+    pairs has the setting of one of all, and is compared on the pairs that both have.
 
     `data_fingerprint` and `examples_fingerprint` are empty where a cell failed before they were known.
     """
@@ -36,7 +39,10 @@ class EvaluationSetting:
         """The setting of a record."""
         task = dict(record.task)
         del task["card"]  # its fingerprint is compared
-        examples = "" if record.clean is None else _examples(record.clean)
+        if record.first_pairs is not None:
+            examples = record.first_pairs.examples
+        else:
+            examples = "" if record.clean is None else _examples(record.clean)
         return cls(task=task.pop("id"), suite=record.suite, examples_fingerprint=examples, **task)
 
     def unlike(self, other: EvaluationSetting) -> tuple[str, ...]:
@@ -82,8 +88,12 @@ def _examples(clean: Clean) -> str:
 @lru_cache(maxsize=16)
 def _hash_of(labels: str, shown: str, sizes: tuple[int, ...], users: tuple[int, ...]) -> str:
     """Of columns as JSON; the same for all records of a table."""
-    parts = [
-        *(BitColumn.model_validate_json(column).to_bool().tobytes() for column in (labels, shown)),
-        json.dumps((sizes, users), sort_keys=True).encode(),
-    ]
+    bits = [BitColumn.model_validate_json(column).to_bool() for column in (labels, shown)]
+    return hash_of_examples(bits[0], bits[1], sizes, users)
+
+
+def hash_of_examples(labels: BoolArray, shown: BoolArray, sizes: Sequence[int], users: Sequence[int]) -> str:
+    """The `examples_fingerprint`: of the labels of the test pairs, and the labels, sizes and users of the
+    impressions."""
+    parts = [labels.tobytes(), shown.tobytes(), json.dumps((sizes, users), sort_keys=True).encode()]
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()

@@ -101,6 +101,8 @@ class SummaryRow(Part):
     robust: Estimate | None
     seeds: tuple[int, ...]
     flags: tuple[str, ...]
+    pairs: int | None = Field(default=None, exclude_if=lambda found: found is None)
+    """How many of the first test pairs the row has; None for all."""
 
 
 class Counts(Part):

@@ -210,6 +210,19 @@ class Failure(Part):
     stage: str
 
 
+class FirstPairs(Part):
+    """A record of the first test pairs alone: `pairs` of the `all_pairs` of its task.
+
+    Its test impressions are the first of `all_impressions`. `examples` is the hash of all test examples, by which the
+    record can be compared with others on the pairs that they share; empty where a cell failed before it was known.
+    """
+
+    pairs: int = Field(ge=1)
+    all_pairs: int
+    all_impressions: int
+    examples: str
+
+
 class RunRecord(Part):
     """One cell: task x model x defense x seed."""
 
@@ -234,6 +247,8 @@ class RunRecord(Part):
     """Of tasks with simulated ads alone; not written elsewhere."""
     poisoning: tuple[TrainingDataOutcome, ...] = Field(default=(), exclude_if=lambda found: not found)
     """Of tasks whose training data is attacked; not written elsewhere."""
+    first_pairs: FirstPairs | None = Field(default=None, exclude_if=lambda found: found is None)
+    """Of records of the first test pairs alone; not written elsewhere."""
     gates: tuple[Gate, ...] = ()
     cost: TrainingCost | None = None
     epochs: tuple[Epoch, ...] = ()

@@ -33,6 +33,8 @@ def print_summary(console: Console, record: RunRecord, *, tuned: Mapping[str, Sc
         said = f"failed while {record.failure.stage}: {record.failure.message}"
         console.print(visible(said, keep="\n"), markup=False, soft_wrap=True)
         return
+    if (first := record.first_pairs) is not None:
+        console.print(f"attacked on the first {first.pairs:,} of {first.all_pairs:,} test pairs: not ranked")
     assert record.clean is not None  # a record without a failure has clean results
     labels, scores = record.clean.labels.to_bool(), record.clean.scores.to_float()
     console.print(visible(f"defense         {_options(record, tuned)}"), markup=False, soft_wrap=True)

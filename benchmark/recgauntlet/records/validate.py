@@ -72,6 +72,7 @@ def check_record(record: RunRecord, where: Path | None = None) -> None:
     if record.cost is None and record.epochs:  # weights that were trained elsewhere have neither
         raise columns.fault("cost", "is missing in a record of a trained cell")
     right = _check_clean(record.clean, columns)
+    _check_first_pairs(record, len(right), columns)
     ids = [threat.id for threat in record.threats]
     if len(set(ids)) != len(ids):
         raise columns.fault("threats", "names one threat twice")
@@ -119,6 +120,19 @@ def _check_clean(clean: Clean, columns: _Reader) -> BoolArray:
         )
     rounded: BoolArray = scores == 0
     return correct(labels, scores) | rounded
+
+
+def _check_first_pairs(record: RunRecord, examples: int, columns: _Reader) -> None:
+    first, clean = record.first_pairs, record.clean
+    if first is None or clean is None:
+        return
+    if not (first.examples and first.pairs < first.all_pairs and 2 * first.pairs == examples):
+        problem = (
+            f"must be the number of the record's {examples // 2} pairs, and less than all_pairs; examples is a hash"
+        )
+        raise columns.fault("first_pairs", problem)
+    if len(clean.impression_sizes) > first.all_impressions:
+        raise columns.fault("first_pairs.all_impressions", "is less than the impressions of the record")
 
 
 def _check_threat(threat: ThreatOutcome, right: BoolArray, columns: _Reader) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.errors import CardError
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.types import Progress
 from recgauntlet.data.prepare import prepare
+from recgauntlet.evaluation.first_pairs import first_pairs
 from recgauntlet.evaluation.gauntlet import run_gauntlet
 from recgauntlet.records.io import write_record
 from recgauntlet.records.poisoning import TrainingDataOutcome
@@ -139,7 +141,7 @@ def attack_cell(
         result = run_gauntlet(
             served,
             cell.task.card,
-            data,
+            first_pairs(data, spec.test_pairs),
             spec.seed,
             twin=twin,
             journal=Journal(spec.journal_path, _journal_header(cell, data, weights)),
@@ -165,11 +167,18 @@ def check_spec(spec: CellSpec) -> OpenCell:
     Raises
     ------
     PluginError, CardError, DeviceError
-        Where a name, an option, the track or the device is wrong.
+        Where a name, an option, the track, the number of test pairs or the device is wrong.
     """
     cell = open_cell(spec)
     choose_device(spec.device)
-    cell.task.card.track(spec.track)
+    pairs = cell.task.card.track(spec.track).test_pairs
+    if spec.test_pairs is not None and not 1 <= spec.test_pairs <= pairs:
+        raise CardError(
+            f"has {pairs} test pairs, {spec.test_pairs} are asked for",
+            where=f"{spec.task_id} ({spec.track})",
+            field="--test-pairs",
+            remedy=f"give a number from 1 to {pairs}, or leave it out for all",
+        )
     return cell
 
 
@@ -182,6 +191,7 @@ def _journal_header(cell: OpenCell, data: TaskData, weights: str) -> dict[str, s
         "weights": weights,
         "defense": cell.spec.defense,
         "seed": str(cell.spec.seed),
+        **({} if cell.spec.test_pairs is None else {"test_pairs": str(cell.spec.test_pairs)}),
     }
 
 

@@ -112,6 +112,12 @@ def challenge(
     started = now()
     plugin = find_attack(attack)
     made = _made(plugin, options)
+    if record.first_pairs is not None:
+        raise RecordError(
+            f"was attacked on its first {record.first_pairs.pairs} test pairs, best known attacks are on all",
+            field="first_pairs",
+            remedy="attack all test pairs of its weights first: recgauntlet run --reuse-weights without --test-pairs",
+        )
     chosen = _chosen(record, made, threats)
     cell = Challenged.of(record)
     opened = open_challenged(cell, checkpoint, setup, progress)

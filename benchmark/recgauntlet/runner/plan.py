@@ -15,6 +15,7 @@ from typing import Literal
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.errors import CardError, PluginError, RecordError
 from recgauntlet.core.spec import CellSpec
+from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.records.io import read_record, read_records
 from recgauntlet.runner.messages import Message, receive
 from recgauntlet.runner.processes import importable, spawn
@@ -92,22 +93,33 @@ def estimates(planned: Sequence[Planned], directories: Iterable[Path]) -> dict[P
     """Seconds that each cell to be done will take, by its record's path; None where no record of its device helps.
 
     It is the mean over the finished records below `directories` of the same task, track, model and defense; where there
-    is none, of the same track and model.
+    is none, of the same track and model. What is not training is taken in proportion to the test pairs.
     """
-    took: dict[tuple[str, ...], list[float]] = {}
+    took: dict[tuple[str, ...], list[tuple[float, float]]] = {}
     for record in (record for directory in directories if directory.is_dir() for record in read_records(directory)):
         with contextlib.suppress(ValueError, TypeError):  # no dates, or one with a time zone and one without
             began, ended = (datetime.datetime.fromisoformat(time) for time in (record.started, record.finished))
             model = (record.environment.device, record.task.track, record.model.name)
+            seconds, first = (ended - began).total_seconds(), record.first_pairs
+            training = min(seconds, record.cost.seconds if record.cost else 0.0)
+            rest = (seconds - training) * (first.all_pairs / first.pairs if first else 1.0)
             for key in (model, (*model, record.task.id, record.defense.name)) if record.status == "ok" else ():
-                took.setdefault(key, []).append((ended - began).total_seconds())
+                took.setdefault(key, []).append((training, rest))
     devices = {name: describe(choose_device(name), "fp32").device for name in {cell.spec.device for cell in planned}}
     out: dict[Path, float | None] = {}
     for spec in (cell.spec for cell in planned if cell.state != "done"):
         model = (devices[spec.device], spec.track, spec.model)
-        seconds = took.get((*model, spec.task_id, spec.defense)) or took.get(model)
-        out[spec.record_path] = fmean(seconds) if seconds else None
+        known = took.get((*model, spec.task_id, spec.defense)) or took.get(model)
+        share = _share_of_pairs(spec) if known else 1.0
+        out[spec.record_path] = fmean(training + rest * share for training, rest in known) if known else None
     return out
+
+
+def _share_of_pairs(spec: CellSpec) -> float:
+    """The share of the task's test pairs that the spec attacks."""
+    if spec.test_pairs is None:
+        return 1.0
+    return spec.test_pairs / find_task_or_card(spec.task).card.track(spec.track).test_pairs
 
 
 def _look_up(specs: Sequence[CellSpec]) -> list[Message]:
@@ -159,6 +171,15 @@ def _state(spec: CellSpec, known: Message, overwrite: bool) -> State:
                 field=name,
                 remedy="write to another directory (--out), or replace the old records (--overwrite)",
             )
+    had = record.first_pairs
+    if had is not None and had.pairs < (spec.test_pairs or had.all_pairs):
+        raise RecordError(
+            f"was attacked on its first {had.pairs} test pairs, {spec.test_pairs or 'all'} are asked for; it is kept",
+            where=path,
+            field="first_pairs.pairs",
+            remedy=f"ask for no more (--test-pairs {had.pairs}), write to another directory (--out), or attack its "
+            "weights anew (--overwrite --reuse-weights)",
+        )
     for part, plugin, now, default in zip(
         ("model", "defense"), (record.model, record.defense), known.opened or (), known.defaults or (), strict=True
     ):

@@ -20,6 +20,7 @@ from recgauntlet.core.task import SourceOptions
 from recgauntlet.core.types import Scalar, Surface
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.evaluation.evidence import with_inputs
+from recgauntlet.evaluation.first_pairs import described
 from recgauntlet.evaluation.gauntlet import GauntletResult
 from recgauntlet.evaluation.setup import Trial
 from recgauntlet.records.poisoning import TrainingDataOutcome
@@ -92,8 +93,8 @@ def make_record(
 ) -> RunRecord:
     """The record of a cell that was evaluated (`result`) or failed (`failure`).
 
-    `data` is None where reading it failed; `weights` is the hash of the trained weights, and `info` what their
-    checkpoint states (None: training is not part of the record).
+    `data` is None where reading it failed, and has all test pairs, whichever were attacked; `weights` is the hash of
+    the trained weights, and `info` what their checkpoint states (None: training is not part of the record).
     """
     spec, card = header.spec, header.card
     source = card.track(spec.track).source
@@ -124,6 +125,7 @@ def make_record(
         certified=tuple(one.to_record() for threat in threats for one in threat.certified),
         ads=tuple(one.to_record() for one in result.ads) if result else (),
         poisoning=poisoning,
+        first_pairs=described(spec.test_pairs, card.track(spec.track), data),
         gates=result.gates if result else (),
         cost=cost,
         epochs=info.epochs if info else (),

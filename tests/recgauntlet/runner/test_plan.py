@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 from pathlib import Path
 
-from synthetic_records import make_record
+from synthetic_records import cut, make_record
 
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
@@ -44,3 +45,20 @@ def test_estimates_come_from_the_same_cell_else_from_the_same_model(tmp_path: Pa
     ]
     found = estimates(cells, (tmp_path, tmp_path / "missing"))
     assert list(found.values()) == [80, 80, None]
+
+
+def test_what_is_not_training_is_estimated_in_proportion_to_the_test_pairs(tmp_path: Path) -> None:
+    """A record of 50 of 500 pairs: 40 s of training and 20 s of attacks, which are 200 s for all pairs."""
+    record = cut(make_record(task="video-watch", pairs=500), 50)
+    assert record.cost is not None
+    timed = {
+        "started": "2026-01-02T00:00:00+00:00",
+        "finished": "2026-01-02T00:01:00+00:00",
+        "environment": record.environment.model_copy(update={"device": describe(choose_device("cpu"), "fp32").device}),
+        "cost": record.cost.model_copy(update={"seconds": 40.0}),
+    }
+    record = record.model_copy(update=timed)
+    write_record(record, tmp_path / "first.json")
+    cell = planned("nrms", "standard", "video-watch")
+    cells = [cell, Planned(replace(cell.spec, seed=8, test_pairs=100), "new")]
+    assert list(estimates(cells, (tmp_path,)).values()) == [240, 80]

@@ -267,6 +267,7 @@ def _one_a_cell(
 
 def cell_of(record: RunRecord) -> str:
     """What makes two records those of one cell and seed: task, track, plugins with all options and their source,
-    seed."""
+    seed, and the number of test pairs."""
     parts = (record.task.id, record.task.track, record.model.key, record.defense.key, record.seed)
-    return repr([part if isinstance(part, str | int) else sorted(part.model_dump().items()) for part in parts])
+    known = [part if isinstance(part, str | int) else sorted(part.model_dump().items()) for part in parts]
+    return repr(known if record.first_pairs is None else [*known, record.first_pairs.pairs])

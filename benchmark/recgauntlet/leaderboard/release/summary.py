@@ -37,6 +37,7 @@ def summary_rows(tables: Sequence[TaskTable]) -> tuple[SummaryRow, ...]:
             robust=None if row.worst_cell is None else row.worst_cell.robust,
             seeds=row.seeds,
             flags=tuple(flag.title for flag in row.flags),
+            pairs=row.first_pairs and row.first_pairs.pairs,
         )
         for table in tables
         for row in table.rows
@@ -100,10 +101,10 @@ def frozen_tasks(records: Iterable[RunRecord]) -> tuple[FrozenTask, ...]:
 
 
 def key_of(row: SummaryRow) -> tuple[str, ...]:
-    """What makes a row the same row in another release: the task and the plugins with their options. Versions and
-    sources of the plugins may differ."""
+    """What makes a row the same row in another release: the task, the plugins with their options, and the number of
+    test pairs. Versions and sources of the plugins may differ."""
     plugins = [plugin.model_dump(exclude={"version", "source"}) for plugin in (row.model, row.defense)]
-    return (row.task, row.track, *(json.dumps(plugin, sort_keys=True) for plugin in plugins))
+    return (row.task, row.track, *(json.dumps(plugin, sort_keys=True) for plugin in plugins), str(row.pairs or ""))
 
 
 def row_name(row: SummaryRow) -> str:

@@ -86,6 +86,8 @@ def _record(record: RunRecord, path: str, manifest: Submission) -> Iterator[tupl
     plugin = manifest.plugin
     if record.status == "failed":
         yield "status", "is of a failed cell"
+    elif record.first_pairs is not None:
+        yield "first_pairs", "is there, but a submission is attacked on all test pairs: run it without --test-pairs"
     elif record.cost is None:
         yield "cost", "is missing, but each cell of a submission is trained: pack it again with recgauntlet submit"
     place = PurePosixPath(path).parts
