@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from recgauntlet.attacks.poisoning.suite import chosen_attacks
 from recgauntlet.core.card import TIERS, EmbeddingThreat, HistoryThreat, TextThreat, load_card
 from recgauntlet.core.plugins import names
 from recgauntlet.core.task import SourceOptions, find_task
@@ -99,6 +100,13 @@ def test_streams_are_farmed_with_the_budget_of_brushing_for_one_label() -> None:
     assert insertion.target_sets == farming.target_sets
     assert (farming.target_sets, farming.targets) == (("label",), 5)
     assert "one invented label" in farming.source
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_attacks_on_training_data_that_a_card_names_exist_for_its_threat(name: str) -> None:
+    for threat in find_task(name).card.poisoning:
+        if threat.attacks:
+            assert tuple(attack.name for attack in chosen_attacks(threat, threat.attacks)) == threat.attacks
 
 
 def test_ads_are_measured_alike_and_said_to_be_simulated() -> None:
