@@ -52,6 +52,7 @@ def columns_of(table: TaskTable) -> tuple[Column, ...]:
     return (
         Column("clean", "Clean", "", "accuracy", lambda row: _share(row.clean), shown=True),
         *_robust_accuracies(table),
+        *_poisoning(table),
         Column("retained", "Retained", "worst ranked threat", "accuracy", _retained, shown=True),
         *([_POLICY] if any(row.policy for row in table.rows) else []),
         *_OTHERS,
@@ -68,6 +69,47 @@ def _robust_accuracies(table: TaskTable) -> Iterator[Column]:
             yield column(f"t{number}{tier[0]}", threat.id, note, content=_robust(table, threat, tier))
             if table.certifies(threat.id, tier):
                 yield column(f"c{number}{tier[0]}", threat.id, f"{name}, certified", content=_certified(threat, tier))
+
+
+def _poisoning(table: TaskTable) -> Iterator[Column]:
+    """The rank by attacks on training data, and robust accuracy under each such threat."""
+    threats = {one.threat: one for row in table.rows for one in row.poisoning}
+    if not threats:
+        return
+    if table.ranked and any(one.ranked for one in threats.values()):
+        note = "training data, apart from the rank"
+        yield Column("poison-rank", "Rank", note, "robust accuracy", _poison_rank, shown=True)
+    for number, (name, one) in enumerate(threats.items()):
+        for tier in TIERS:
+            at_rank = tier == RANKING_TIER
+            ranked = "ranked apart" if at_rank and one.ranked else "not ranked"
+            yield Column(
+                f"p{number}{tier[0]}",
+                name,
+                f"training data, {shown('tier', tier)}, {ranked}",
+                "robust accuracy",
+                _poisoned(table, name, tier),
+                shown=at_rank,
+                threat=name,
+                tier=tier,
+            )
+
+
+def _poison_rank(row: Row) -> Content:
+    rank = row.poisoning_rank
+    return Content("not ranked", mark="none") if rank is None else Content(str(rank), sort=str(rank))
+
+
+def _poisoned(table: TaskTable, threat: str, tier: Tier) -> Callable[[Row], Content]:
+    def content(row: Row) -> Content:
+        one = next((one for one in row.poisoning if one.threat == threat), None)
+        found = None if one is None else one.at(tier)
+        if one is None or found is None:
+            return Content("not run" if one is not None and one.reason else "no result", mark="none")
+        worst = table.ranked and tier == RANKING_TIER and row.worst_poisoning is one
+        return _share(found.robust, "worst" if worst else "")
+
+    return content
 
 
 def _share(estimate: Estimate, mark: str = "") -> Content:

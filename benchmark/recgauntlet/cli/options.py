@@ -10,11 +10,12 @@ from typing import get_args
 
 import click
 
+from recgauntlet.attacks.poisoning.suite import insertion_attacks, poisoning_attacks
 from recgauntlet.core.card import TIERS, Track
 from recgauntlet.core.errors import DataError, PluginError
 from recgauntlet.core.files import cache_root
 from recgauntlet.core.names import shown, stored
-from recgauntlet.core.spec import Options, task_id
+from recgauntlet.core.spec import ALL, Options, task_id
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.core.types import Scalar
 from recgauntlet.runner.sandbox.bubblewrap import Sandbox
@@ -23,6 +24,22 @@ from recgauntlet.training.tuned import read_tuned
 PATH = click.Path(path_type=Path)
 EVERY = ""
 """Key of options that were given without a plugin's name."""
+
+
+def poison_attacks(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """Attacks on training data: none, all, or names with commas between them; None where nothing is given."""
+    if value is None or value == "none":
+        return None if value is None else ()
+    known = {attack.name for attack in (*poisoning_attacks(), *insertion_attacks())}
+    names = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
+    unknown = [name for name in names if name not in known]
+    if names != (ALL,) and unknown:
+        raise PluginError(
+            f"there is no poisoning attack {unknown[0]!r}",
+            field="--poison-attacks",
+            remedy=f"choose none, all, or among: {', '.join(sorted(known))}",
+        )
+    return names
 
 
 def words(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:

@@ -34,7 +34,9 @@ def print_results(console: Console, records: Sequence[RunRecord]) -> None:
             f"{shown('tier', RANKING_TIER)} tier; in brackets: points above or below the undefended twin"
         )
         console.print("\n" + visible(head), markup=False, style="bold", soft_wrap=True)
-        labels = ("seeds", *(each.threat or "clean" for each in quantities(table)), "training", "FLOPs")
+        poisoned = list(dict.fromkeys(one.threat for row in table.rows for one in row.poisoning))
+        accuracies = (each.threat or "clean" for each in quantities(table))
+        labels = ("seeds", *accuracies, *poisoned, "training", "FLOPs")
         rows = sorted(table.rows, key=lambda row: (row.model.name, twin_of(table, row) is not None))
         beside_each_other = max(1, (console.width - max(map(len, labels))) // (METHOD_WIDTH + 2))
         for start in range(0, len(rows), beside_each_other):
@@ -42,11 +44,12 @@ def print_results(console: Console, records: Sequence[RunRecord]) -> None:
             grid = Table(Column("method", no_wrap=True), box=None, pad_edge=False)
             for row in some:
                 grid.add_column(escape(visible(_method(table, row))), overflow="fold", min_width=METHOD_WIDTH)
-            for label, *cells in zip(labels, *(_cells(table, row) for row in some), strict=True):
+            for label, *cells in zip(labels, *(_cells(table, row, poisoned) for row in some), strict=True):
                 grid.add_row(*(escape(visible(text)) for text in (label, *cells)))
             console.print(grid, "")
         for row in rows:
-            if flags := [flag.title for flag in row.flags if flag.kind != "few-seeds"]:
+            own = (*row.flags, *(flag for one in row.poisoning for flag in one.flags))
+            if flags := [flag.title for flag in own if flag.kind != "few-seeds"]:
                 line = f"flags of {row.model.name} {shown('defense', row.defense.name)}: {'; '.join(flags)}"
                 console.print(visible(line), markup=False, soft_wrap=True)
 
@@ -55,7 +58,7 @@ def _method(table: TaskTable, row: Row) -> str:
     return " ".join([row.model.name, shown("defense", row.defense.name), *options_apart(row, table)])
 
 
-def _cells(table: TaskTable, row: Row) -> list[str]:
+def _cells(table: TaskTable, row: Row, poisoned: Sequence[str]) -> list[str]:
     twin = twin_of(table, row)
     accuracies = []
     for quantity in quantities(table):
@@ -63,7 +66,17 @@ def _cells(table: TaskTable, row: Row) -> list[str]:
         against = "" if both is None else f" ({100 * (both[0] - both[1]):+.1f})"
         accuracies.append(_percent(row, quantity) + against)
     ratio = "" if row.cost.flops_ratio is None else f"{row.cost.flops_ratio:.2f} x"
+    accuracies += [_poisoned(row, threat) for threat in poisoned]
     return [",".join(map(str, row.seeds)), *accuracies, duration(row.cost.training_seconds), ratio]
+
+
+def _poisoned(row: Row, threat: str) -> str:
+    """Robust accuracy under an attack on training data."""
+    one = next((one for one in row.poisoning if one.threat == threat), None)
+    at = None if one is None else one.at()
+    if at is None:
+        return "not run"
+    return f"{100 * at.robust.value:.1f}"
 
 
 def _percent(row: Row, quantity: Quantity) -> str:

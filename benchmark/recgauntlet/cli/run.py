@@ -18,6 +18,7 @@ from recgauntlet.cli.options import (
     device_option,
     named,
     options_of,
+    poison_attacks,
     sandbox_option,
     seeds,
     track_option,
@@ -73,6 +74,12 @@ from recgauntlet.runner.sandbox.bubblewrap import Sandbox
     metavar="N",
     help="Attack the first N test pairs, and impressions in proportion. Such rows are not ranked. [all]",
 )
+@click.option(
+    "--poison-attacks",
+    callback=poison_attacks,
+    metavar="none|all|NAMES",
+    help="Attacks on the training data, for a look that takes no rank. [those of the card's active threats]",
+)
 @click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES", help="Of one cell. [720]")
 @click.option(
     "--memory-limit",
@@ -108,6 +115,7 @@ def run(
     overwrite: bool,
     reuse_weights: bool,
     test_pairs: int | None,
+    poison_attacks: tuple[str, ...] | None,
     time_limit: float | None,
     memory_limit: float | None,
     sandbox: Sandbox,
@@ -137,6 +145,7 @@ def run(
       recgauntlet run --task video-watch --model bert --model-option layers=2 --threads 2 --workers 1
       recgauntlet run --defense pgd --defense-option epsilon=0.5 --dry-run
       recgauntlet run --task video-watch --model gpt --test-pairs 250 --out results/mine
+      recgauntlet run --task ecommerce-purchase --model item-knn --poison-attacks coattails,placement
     """
     console = Console(highlight=False)
     out = out or Path("demo" if track == "demo" else "results/local")
@@ -166,6 +175,7 @@ def run(
             tuned=tuned,
             reuse_weights=reuse_weights,
             test_pairs=test_pairs,
+            poison_attacks=poison_attacks,
         )
         for seed, task, model, defense in product(seed_list, tasks, models, defenses)
     ]

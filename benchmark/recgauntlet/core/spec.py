@@ -15,6 +15,8 @@ from recgauntlet.core.types import Scalar
 Options = tuple[tuple[str, Scalar], ...]
 TWIN = "standard"
 """The defense that is none: what every other row is compared with."""
+ALL = "all"
+"""Stands for all attacks on training data, where attacks are chosen."""
 WORKPLACES = ".cells"
 """The directory below a results directory in which cells work."""
 

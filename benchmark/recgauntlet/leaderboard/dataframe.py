@@ -17,6 +17,7 @@ from recgauntlet.leaderboard.decoded import DecodedRecord
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.metrics import ranking as metrics
 from recgauntlet.records.ads import AdOutcome
+from recgauntlet.records.poisoning import TrainingDataOutcome
 from recgauntlet.records.release import ROOT
 from recgauntlet.records.schema import RunRecord, ThreatOutcome, TierOutcome, robust_accuracy
 
@@ -68,12 +69,12 @@ COLUMNS: tuple[Column, ...] = (
         "examples",
         "test examples behind the shares, two a pair; fewer where a cell was attacked on its first pairs alone",
     ),
-    Column("surface", "string", "", "what the threat changes: `candidate-text`, `history` or `embedding`"),
+    Column("surface", "string", "", "what is changed: `candidate-text`, `history`, `embedding` or `training-data`"),
     Column(
         "goal",
         "string",
         "",
-        "`flip` any right answer, `promote` unclicked candidates, or `suppress-set` (fewer ads)",
+        "`flip` any right answer, `promote` unclicked candidates or target items, or `suppress-set` (fewer ads)",
     ),
     Column("ranked", "boolean", "", "whether the threat counts for ranks"),
     Column("amount", "float64", "words, edits or radius", "the tier's cap; a radius is relative to the embeddings"),
@@ -170,6 +171,8 @@ def _table_lines(board: Board, table: TaskTable) -> Iterator[dict[str, Any]]:
             for ads in record.ads:
                 if ads.draw == 0:
                     yield from (cell | line for line in _ads(ads))
+            for poisoned in record.poisoning:
+                yield from (cell | line for line in _poisoned(poisoned))
     for lost in table.failed:
         record = board.records[lost.digest]
         yield _cell(board, table, record) | _source(table, record)
@@ -266,6 +269,31 @@ def _ads(outcome: AdOutcome) -> Iterator[dict[str, Any]]:
             "queries": tier.queries,
             "violations": sum(attack.violations for attack in tier.attacks),
             "attack_seconds": sum(attack.effort.seconds for attack in tier.attacks),
+        }
+
+
+def _poisoned(outcome: TrainingDataOutcome) -> Iterator[dict[str, Any]]:
+    """Attacks on training data, tier by tier: robust accuracy is that of pairs of a test click and a target."""
+    about = {
+        "threat": outcome.threat,
+        "surface": "training-data",
+        "goal": "promote",
+        "ranked": outcome.ranked,
+        "applicable": outcome.clean is not None,
+    }
+    for tier in TIERS:
+        pairs = outcome.robust_pairs(tier)
+        if pairs is None:
+            if outcome.clean is None:
+                yield about | {"tier": tier}
+            continue
+        trained = [one for one in outcome.up_to(tier) if one.tier == tier]
+        yield about | {
+            "tier": tier,
+            "robust_accuracy": pairs.accuracy(),
+            "amount": float(max(one.accounts for one in trained)),
+            "violations": sum(bool(one.faults) for one in trained),
+            "attack_seconds": sum(one.outcome.seconds for one in trained if not one.faults),
         }
 
 

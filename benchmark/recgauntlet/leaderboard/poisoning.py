@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from recgauntlet.core.card import RANKING_TIER, TIERS
+from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
 from recgauntlet.leaderboard.flags import Flag
 from recgauntlet.leaderboard.paired import better_by
 from recgauntlet.leaderboard.poisoning_flags import poisoning_flags
@@ -60,7 +60,7 @@ def _poisoning(records: Sequence[RunRecord], outcomes: Sequence[TrainingDataOutc
     if common.reason:
         return common
     clean = [one.clean for one in outcomes if one.clean is not None]
-    steps = [(training.attack, training.tier) for training in first.trainings]
+    steps: list[tuple[str, Tier]] = [(training.attack, training.tier) for training in first.trainings]
     shared = [step for step in steps if all(one.at(*step) is not None for one in outcomes)]
     trained = {step: [found for one in outcomes if (found := one.at(*step)) is not None] for step in shared}
     before, tiers, every, alone = _robust(outcomes, list(trained.values()))

@@ -34,9 +34,8 @@ def poisoning_flags(records: Sequence[RunRecord], outcomes: Sequence[TrainingDat
         values = f"Found {gate.value:.4g} against a limit of {gate.limit:.4g} ({seed_list(seed for seed, _ in found)})."
         text = f"{gate.explanation.rstrip('.')}. {values}"
         flags.append(Flag("failed-gate", f"failed check of poisoning: {name}", text))
-    refused = sorted({(one.attack, one.tier) for outcome in outcomes for one in outcome.trainings if one.faults})
-    for attack, tier in refused:
-        fault = next(o.faults[0] for outcome in outcomes if (o := outcome.at(attack, tier)) is not None and o.faults)
+    refused = {(o.attack, o.tier): o.faults[0] for outcome in outcomes for o in outcome.trainings if o.faults}
+    for (attack, tier), fault in sorted(refused.items()):
         title = f"refused poison table: {attack}, {shown('tier', tier)} tier"
         text = f"The verifier refused the table, which counts as no poison: {fault}."
         flags.append(Flag("refused-poison", title, text, False))

@@ -124,6 +124,7 @@ def _line(table: TaskTable, row: Row) -> dict[str, Value]:
     for cells in row.threats:
         line |= _further(cells)
     line |= _ads(row)
+    line |= _poisoning(row)
     return line | {name: value_of(row) for name, (_, value_of, _) in NUMBERS.items()}
 
 
@@ -147,6 +148,25 @@ def _ads(row: Row) -> dict[str, Value]:
     line: dict[str, Value] = {}
     for tier in row.ads.tiers if row.ads else ():
         line |= _interval(f"exposure_kept:{row.ads.threat}:{tier.tier}", tier.exposure) if row.ads else {}
+    return line
+
+
+def _poisoning(row: Row) -> dict[str, Value]:
+    """Robust accuracy and win rates under attacks on training data; empty where the row has none."""
+    line: dict[str, Value] = {"poisoning_rank": row.poisoning_rank} if row.poisoning else {}
+    for one in row.poisoning:
+        for tier in TIERS:
+            at = one.at(tier)
+            name = f"poisoned_accuracy:{one.threat}:{tier}"
+            line |= {name: "not run"} if one.reason else _interval(name, at.robust) if at is not None else {}
+        for training in one.trainings:
+            place = f"{one.threat}:{training.attack}:{training.tier}"
+            for found in training.sets:
+                line |= _interval(f"poisoned_exposure@10:{place}:{found.targets}", found.exposure10.value)
+                line |= _interval(f"poisoned_exposure@50:{place}:{found.targets}", found.exposure50.value)
+                line |= _interval(f"poisoned_win_rate:{place}:{found.targets}", found.win_rate.value)
+            line |= _interval(f"poisoned_clean_accuracy:{place}", training.accuracy.value)
+            line |= _interval(f"poisoned_ndcg@10:{place}", training.ndcg10.value)
     return line
 
 

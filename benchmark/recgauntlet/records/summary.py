@@ -16,6 +16,7 @@ from recgauntlet.core.names import shown
 from recgauntlet.core.quantities import seconds, size
 from recgauntlet.core.types import Scalar
 from recgauntlet.metrics.ranking import accuracy
+from recgauntlet.records.poisoning import TrainingDataOutcome
 from recgauntlet.records.schema import RunRecord, ThreatOutcome, robust_accuracy
 
 
@@ -53,6 +54,8 @@ def print_summary(console: Console, record: RunRecord, *, tuned: Mapping[str, Sc
             if one.threat == name
         ]
         console.print(visible(f"certified       {name}: {', '.join(shares)}"), markup=False, soft_wrap=True)
+    for poisoned in record.poisoning:
+        console.print(visible(_poisoning_line(poisoned)), markup=False, soft_wrap=True)
     _print_cost(console, record)
     failed = [gate for gate in record.gates if not gate.passed]
     console.print(f"sanity gates    {len(record.gates) - len(failed)} of {len(record.gates)} passed")
@@ -77,6 +80,26 @@ def _threat_row(threat: ThreatOutcome) -> tuple[str, ...]:
     standard = next(tier for tier in threat.tiers if tier.tier == RANKING_TIER)
     broke = [f"{a.name} {int(a.broken.to_bool().sum())}" for a in standard.attacks if a.broken.to_bool().any()]
     return (threat.id, threat.goal + ranked, *robust, ", ".join(broke))
+
+
+def _poisoning_line(outcome: TrainingDataOutcome) -> str:
+    """Robust accuracy under attacks on training data, tier by tier, and which attacks count."""
+    ranked = "" if outcome.ranked else " (not ranked)"
+    if outcome.clean is None:
+        return f"poisoning       {outcome.threat}{ranked}: not run: {outcome.reason}"
+    found = [(tier, pairs) for tier in TIERS if (pairs := outcome.robust_pairs(tier)) is not None]
+    shares = [f"{shown('tier', tier)} {pairs.accuracy():.1%}" for tier, pairs in found]
+    before = outcome.pairs(outcome.clean).accuracy()
+    failed = [check.name for check in outcome.checks if not check.passed]
+    refused = [f"{one.attack} {shown('tier', one.tier)}" for one in outcome.trainings if one.faults]
+    return "; ".join(
+        [
+            f"poisoning       {outcome.threat}{ranked}: clean {before:.1%}, {', '.join(shares)}",
+            f"under {', '.join(outcome.attacks)}, {len(outcome.trainings)} trainings",
+            *([f"failed checks: {', '.join(failed)}"] if failed else []),
+            *([f"refused tables: {', '.join(refused)}"] if refused else []),
+        ]
+    )
 
 
 def _print_cost(console: Console, record: RunRecord) -> None:

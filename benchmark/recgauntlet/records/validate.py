@@ -83,7 +83,8 @@ def check_record(record: RunRecord, where: Path | None = None) -> None:
     _check_ranking(record, record.clean, columns)
     _check_promotion(record, columns)
     _check_ads(record, columns)
-    for fault in poisoning_faults(record.poisoning, len(right)):
+    examples = 2 * record.first_pairs.all_pairs if record.first_pairs else len(right)  # poisoning is measured on all
+    for fault in poisoning_faults(record.poisoning, examples):
         raise columns.fault(*fault)
     if not record.task.redistributable and any(found.shows_text for found in record.evidence):
         raise columns.fault("evidence", "shows text of data that may not be redistributed")

@@ -17,7 +17,10 @@ from recgauntlet.core.errors import CardError, PluginError, RecordError
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.records.io import read_record, read_records
+from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.messages import Message, receive
+from recgauntlet.runner.poisoned_files import threats_of
+from recgauntlet.runner.poisoning import trainings_of
 from recgauntlet.runner.processes import importable, spawn
 from recgauntlet.runner.sandbox.limits import end_tree
 from recgauntlet.runner.worker import LookUp, look_up
@@ -93,26 +96,46 @@ def estimates(planned: Sequence[Planned], directories: Iterable[Path]) -> dict[P
     """Seconds that each cell to be done will take, by its record's path; None where no record of its device helps.
 
     It is the mean over the finished records below `directories` of the same task, track, model and defense; where there
-    is none, of the same track and model. What is not training is taken in proportion to the test pairs.
+    is none, of the same track and model. What is not training is taken in proportion to the test
+    pairs, and trainings on poisoned data as many as there will be.
     """
-    took: dict[tuple[str, ...], list[tuple[float, float]]] = {}
+    took: dict[tuple[str, ...], list[_Took]] = {}
     for record in (record for directory in directories if directory.is_dir() for record in read_records(directory)):
         with contextlib.suppress(ValueError, TypeError):  # no dates, or one with a time zone and one without
             began, ended = (datetime.datetime.fromisoformat(time) for time in (record.started, record.finished))
             model = (record.environment.device, record.task.track, record.model.name)
-            seconds, first = (ended - began).total_seconds(), record.first_pairs
-            training = min(seconds, record.cost.seconds if record.cost else 0.0)
-            rest = (seconds - training) * (first.all_pairs / first.pairs if first else 1.0)
             for key in (model, (*model, record.task.id, record.defense.name)) if record.status == "ok" else ():
-                took.setdefault(key, []).append((training, rest))
+                took.setdefault(key, []).append(_Took.of(record, (ended - began).total_seconds()))
     devices = {name: describe(choose_device(name), "fp32").device for name in {cell.spec.device for cell in planned}}
     out: dict[Path, float | None] = {}
     for spec in (cell.spec for cell in planned if cell.state != "done"):
         model = (devices[spec.device], spec.track, spec.model)
-        known = took.get((*model, spec.task_id, spec.defense)) or took.get(model)
-        share = _share_of_pairs(spec) if known else 1.0
-        out[spec.record_path] = fmean(training + rest * share for training, rest in known) if known else None
+        found = took.get((*model, spec.task_id, spec.defense)) or took.get(model)
+        share = _share_of_pairs(spec) if found else 1.0
+        out[spec.record_path] = fmean([one.seconds_of(spec, share) for one in found]) if found else None
     return out
+
+
+@dataclass(frozen=True)
+class _Took:
+    """What a cell took, in seconds: one training, one on poisoned data with its measurement, and the rest, as if it
+    had attacked all test pairs."""
+
+    training: float
+    retraining: float
+    rest: float
+
+    @classmethod
+    def of(cls, record: RunRecord, seconds: float) -> _Took:
+        poisoned = sum(one.seconds for one in record.poisoning)
+        count, first = sum(len(one.trainings) for one in record.poisoning), record.first_pairs
+        training = min(seconds, record.cost.seconds if record.cost else 0.0)
+        rest = max(0.0, seconds - training - poisoned) * (first.all_pairs / first.pairs if first else 1.0)
+        return cls(training, poisoned / count if count else training, rest)
+
+    def seconds_of(self, spec: CellSpec, share: float) -> float:
+        """What the cell of `spec` takes, which attacks a `share` of the test pairs, if it is like this one."""
+        return self.training + self.retraining * trainings_of(spec, self.training) + self.rest * share
 
 
 def _share_of_pairs(spec: CellSpec) -> float:
@@ -194,5 +217,22 @@ def _state(spec: CellSpec, known: Message, overwrite: bool) -> State:
                     f"{'' if spec.untuned else 'leave tuned values out (--untuned), '}"
                     "write to another directory (--out), or replace the old records (--overwrite)",
                 )
+    _check_poisoning(record, spec, path)
     made_by = (record.model.source, record.defense.source)
     return "done" if spec.reuse_weights or made_by == sources_of(spec) else "changed"
+
+
+def _check_poisoning(record: RunRecord, spec: CellSpec, path: Path) -> None:
+    """RecordError where a record has other attacks on training data than the spec asks for."""
+    asked = spec.poison_attacks
+    threats = {threat.id for threat in threats_of(find_task_or_card(spec.task).card, asked)}
+    if threats == {one.threat for one in record.poisoning} and all(one.chosen == asked for one in record.poisoning):
+        return
+    made = sorted({name for one in record.poisoning for name in one.chosen or ("those of the card",)})
+    raise RecordError(
+        f"was made with other attacks on the training data ({', '.join(made) or 'none'}); it is kept",
+        where=path,
+        field="poisoning",
+        remedy="ask for the same (--poison-attacks), write to another directory (--out), or replace the old records "
+        "(--overwrite)",
+    )

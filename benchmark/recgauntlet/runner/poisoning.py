@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from recgauntlet.attacks.poisoning.suite import POISONING_VERSION
-from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
+from recgauntlet.core.card import RANKING_TIER, TIERS, Tier, TrainingDataThreat
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.names import shown
 from recgauntlet.core.plugins import BUILT_IN, whose
 from recgauntlet.core.recommender import find_model
-from recgauntlet.core.spec import CellSpec
+from recgauntlet.core.spec import ALL, CellSpec
 from recgauntlet.core.task import Task
+from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.evaluation.poisoning_checks import poisoning_checks
 from recgauntlet.records.poisoning import PoisonedTraining, TargetSet, TrainedOutcome, TrainingDataOutcome
 from recgauntlet.runner.poison_measure import dropped, measured_by, outcome_of, training_of, worst_of
-from recgauntlet.runner.poisoned_files import PoisonedFiles, PoisonFile, names_of, poisoned_files
+from recgauntlet.runner.poisoned_files import PoisonedFiles, PoisonFile, names_of, poisoned_files, threats_of
 from recgauntlet.training.build import sources_of
 from recgauntlet.training.checkpoint import CheckpointInfo, hash_of_file
 
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 FAST = 10.0
 """Seconds of clean training below which a model is trained again under all attacks, and once without poison."""
 TEXT = "the model reads text, and only models that learn from who took what are trained again"
-ALL = "all"
-"""Stands for all attacks, where attacks are chosen."""
 NO_POISON = "no poison"
 """Stands for an attack: training again on the genuine data."""
 
@@ -258,18 +257,10 @@ class PoisonSteps:
         return standard + [files.file(worst, tier) for tier in TIERS if tier != RANKING_TIER]
 
     def _chosen(self, files: PoisonedFiles) -> tuple[str, ...]:
-        """The attacks that count."""
-        names = self.spec.poison_attacks
-        if names is None:
-            return files.threat.attacks
-        return names_of(files.threat) if names == (ALL,) else names
+        return _counted(files.threat, self.spec.poison_attacks)
 
     def _attacks(self, files: PoisonedFiles, *, fast: bool) -> tuple[str, ...]:
-        """The attacks that run at the medium tier: those that count first."""
-        counted = self._chosen(files)
-        if self.spec.poison_attacks is not None or not fast:
-            return counted
-        return tuple(dict.fromkeys([*counted, *names_of(files.threat)]))
+        return _attacks(files.threat, self.spec.poison_attacks, fast=fast)
 
 
 def _is_built_in_text_model(spec: CellSpec) -> bool:
@@ -281,6 +272,29 @@ def _is_built_in_text_model(spec: CellSpec) -> bool:
 def trainings(attacks: int) -> int:
     """How many trainings `attacks` make: each at the medium tier, and the worst of them at the two others."""
     return attacks + 2 if attacks else 0
+
+
+def trainings_of(spec: CellSpec, seconds: float) -> int:
+    """How many trainings on poisoned data a cell takes whose clean training takes `seconds`."""
+    if spec.poison_attacks is None and _is_built_in_text_model(spec):
+        return 0
+    threats = threats_of(find_task_or_card(spec.task).card, spec.poison_attacks)
+    return sum(trainings(len(_attacks(threat, spec.poison_attacks, fast=seconds < FAST))) for threat in threats)
+
+
+def _counted(threat: TrainingDataThreat, chosen: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The attacks that count."""
+    if chosen is None:
+        return threat.attacks
+    return names_of(threat) if chosen == (ALL,) else chosen
+
+
+def _attacks(threat: TrainingDataThreat, chosen: tuple[str, ...] | None, *, fast: bool) -> tuple[str, ...]:
+    """The attacks that run at the medium tier: those that count first."""
+    counted = _counted(threat, chosen)
+    if chosen is not None or not fast:
+        return counted
+    return tuple(dict.fromkeys([*counted, *names_of(threat)]))
 
 
 def _clean_key(files: PoisonedFiles) -> str:

@@ -169,6 +169,11 @@ class TaskPage:
         return [row for row in self.table.rows if row.ads is not None]
 
     @property
+    def poisoned(self) -> list[Row]:
+        """The rows whose training data was, or could have been, attacked."""
+        return [row for row in self.table.rows if row.poisoning]
+
+    @property
     def ablations(self) -> list[tuple[ThreatColumn, _RowCells]]:
         """The threats whose attacks were run one by one, each with the rows that have them."""
         return self._having(lambda cells: bool(cells.ablation))

@@ -13,6 +13,7 @@ from tiny_task import make_spec
 
 from recgauntlet.attacks.poisoning.profiles import RandomProfiles
 from recgauntlet.attacks.poisoning.suite import poisoning_attacks
+from recgauntlet.core.errors import RecordError
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.data import cache
@@ -21,8 +22,10 @@ from recgauntlet.records.io import read_record
 from recgauntlet.records.poisoning import TrainingDataOutcome
 from recgauntlet.runner import poison_look
 from recgauntlet.runner.cell import run_cell
+from recgauntlet.runner.plan import plan
 from recgauntlet.runner.poison_look import PoisonedCell
 from recgauntlet.runner.poisoned_files import PoisonedFiles
+from recgauntlet.runner.poisoning import FAST, trainings_of
 from recgauntlet.runner.record import Machine
 from recgauntlet.runner.sweep import run_sweep
 from recgauntlet.training.build import open_cell
@@ -78,12 +81,11 @@ def make_cell(folder: Path, **changes: Any) -> PoisonedCell:
 
 @pytest.fixture(scope="module")
 def outcome(folder: Path) -> TrainingDataOutcome:
-    """Of a most-popular model in a sweep."""
-    out = folder / "out"
-    (record,) = run_sweep([spec_of(folder, out)], Watching())
+    """Of a most-popular model."""
+    spec = spec_of(folder, folder / "out")
+    record = run_cell(spec)
     assert record.failure is None, record.failure
-    assert read_record(spec_of(folder, out).record_path) == record
-    assert not spec_of(folder, out).workplace.exists()
+    assert read_record(spec.record_path) == record
     (found,) = record.poisoning
     return found
 
@@ -125,11 +127,14 @@ def test_no_poison_gives_the_same_weights_again(outcome: TrainingDataOutcome) ->
     assert "filter-removes-some" not in checks
 
 
-def test_a_cell_in_one_process_finds_the_same(folder: Path, outcome: TrainingDataOutcome, tmp_path: Path) -> None:
-    record = run_cell(spec_of(folder, tmp_path))
+def test_a_sweep_in_processes_finds_the_same_as_one_process(folder: Path, tmp_path: Path) -> None:
+    spec = spec_of(folder, tmp_path / "sweep", poison_attacks=("coattails",))
+    (record,) = run_sweep([spec], Watching())
     assert record.failure is None, record.failure
+    assert not spec.workplace.exists()
     (found,) = record.poisoning
-    assert timeless(found) == timeless(outcome)
+    (here,) = run_cell(replace(spec, out=tmp_path / "here")).poisoning
+    assert timeless(found) == timeless(here)
 
 
 def timeless(outcome: TrainingDataOutcome) -> dict[str, Any]:
@@ -139,6 +144,7 @@ def timeless(outcome: TrainingDataOutcome) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_loses_the_training_in_flight_alone(folder: Path, tmp_path: Path) -> None:
     spec = spec_of(folder, tmp_path, poison_attacks=("coattails", "random", "copy"))
     with pytest.raises(KeyboardInterrupt):
@@ -255,3 +261,20 @@ def test_what_a_filter_drops_is_counted_by_who_is_fake(tmp_path: Path) -> None:
     assert len(dropped) == int(0.2 * len(users))
     assert poisoned.dropped_fakes == len(dropped & set(file.fakes)) > 0
     assert poisoned.dropped_genuine == len(dropped - set(file.fakes))
+
+
+def test_a_plan_counts_the_trainings_that_there_will_be(folder: Path, tmp_path: Path) -> None:
+    spec = spec_of(folder, tmp_path)
+    assert trainings_of(spec, 1.0) == len(NAMES) + 2
+    assert trainings_of(spec, FAST) == 2 + 2
+    assert trainings_of(replace(spec, poison_attacks=("copy",)), 1.0) == 1 + 2
+    assert trainings_of(replace(spec, poison_attacks=()), 1.0) == 0
+    assert trainings_of(replace(spec, model="nrms"), 1.0) == 0
+
+
+def test_a_record_with_other_attacks_stands_in_the_way(folder: Path, outcome: TrainingDataOutcome) -> None:
+    spec = spec_of(folder, folder / "out")
+    assert [cell.state for cell in plan([spec])] == ["done"]
+    with pytest.raises(RecordError, match="other attacks on the training data"):
+        plan([replace(spec, poison_attacks=("coattails",))])
+    assert [cell.state for cell in plan([replace(spec, poison_attacks=())], overwrite=True)] == ["new"]

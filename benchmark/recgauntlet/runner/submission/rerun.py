@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recgauntlet.core.card import TIERS
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.plugins import names
 from recgauntlet.core.source import source_files, source_hash
@@ -82,6 +83,7 @@ def rerun(
         threads=record.environment.threads,
         model_options=tuple(sorted(record.model.hyperparameters.items())),
         defense_options=tuple(sorted(record.defense.hyperparameters.items())),
+        poison_attacks=record.poisoning[0].chosen if record.poisoning else (),
     )
     records = run_sweep([cell.spec for cell in plan([spec])], watcher, allowance=allowance, sandbox="auto")
     again = next(r for r in records if (r.defense.name, r.model.name) == (spec.defense, spec.model))
@@ -111,6 +113,23 @@ def _differences(record: RunRecord, again: RunRecord) -> Iterator[tuple[str, str
             shares = [100 * robust_accuracy(part) for part in (tier, other)]
             if abs(shares[0] - shares[1]) > ROBUST_POINTS:
                 yield f"threats.{threat.id}.{tier.tier}.robust", _apart("robust accuracy", shares, ROBUST_POINTS)
+    yield from _poisoning_differences(record, again)
+
+
+def _poisoning_differences(record: RunRecord, again: RunRecord) -> Iterator[tuple[str, str]]:
+    """Robust accuracy under attacks on training data."""
+    for one in record.poisoning:
+        other = next((found for found in again.poisoning if found.threat == one.threat), None)
+        if other is None or other.reason != one.reason:
+            yield f"poisoning.{one.threat}", "is not there, or has another reason, when the cell is run again"
+            continue
+        for tier in TIERS:
+            pairs = [part.robust_pairs(tier) for part in (one, other)]
+            found = [100 * part.accuracy() for part in pairs if part is not None]
+            if len(found) == 1:
+                yield f"poisoning.{one.threat}.{tier}", "is there in one of the two records alone"
+            elif found and abs(found[0] - found[1]) > ROBUST_POINTS:
+                yield f"poisoning.{one.threat}.{tier}", _apart("robust accuracy", found, ROBUST_POINTS)
 
 
 def _apart(what: str, values: list[float], most: float) -> str:
