@@ -13,7 +13,7 @@ from recgauntlet.core.errors import PluginError
 from recgauntlet.core.types import PAD
 from recgauntlet.data.encoder import model_path
 from recgauntlet.training.defense import click_loss, model_scores
-from recgauntlet_baselines.models._pretrained import load_encoder, read_first_alone
+from recgauntlet_baselines.models._pretrained import load, read_first_alone
 from recgauntlet_baselines.models.bert import GROUPED, BertRanker, Freeze
 
 
@@ -194,7 +194,7 @@ def test_the_default_encoder_comes_with_the_package(data: TaskData, monkeypatch:
 
 @torch.no_grad()
 def test_the_last_layer_that_reads_the_first_token_alone_gives_the_state_of_the_whole_layer() -> None:
-    _, encoder = load_encoder(str(model_path()))
+    _, encoder = load(str(model_path()))
     encoder.eval()
     words = torch.randn(3, 9, encoder.config.hidden_size, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(3, 9, dtype=torch.int64)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
+from typing import TypeVar
 
+import psutil
 import pytest
 import torch
-from thin_models import thin_bert, thin_gpt
+from thin_models import CAUSAL, thin_bert, thin_gpt
 from toy_recommender import make_batch
 
 from recgauntlet.core.batch import Batch, Users, UserState
@@ -13,6 +17,9 @@ from recgauntlet.core.errors import PluginError
 from recgauntlet.core.types import PAD
 from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.models.gpt import GPTRanker
+from recgauntlet_baselines.models.gpt_small import GPTSmall
+
+Ranker = GPTRanker | GPTSmall
 
 
 @pytest.fixture(scope="module")
@@ -20,20 +27,44 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     return thin_gpt(tmp_path_factory.mktemp("thin-gpt"))
 
 
-def make(data: TaskData, checkpoint: str = "", history_items: int = 4) -> GPTRanker:
+def small(data: TaskData, history_items: int = 4) -> GPTSmall:
+    torch.manual_seed(0)
+    model = GPTSmall(data.catalog, token_length=12, width=16, history_items=history_items, history_tokens=6)
+    with torch.no_grad():
+        model.reader.wpe.weight.normal_(std=0.3)
+    return felt(model)
+
+
+def make(data: TaskData, checkpoint: str, *, history_items: int = 4, layers: int = 0, rank: int = 0) -> GPTRanker:
     torch.manual_seed(0)
     model = GPTRanker(
-        data.catalog, token_length=12, checkpoint=checkpoint, width=16, history_items=history_items, history_tokens=6
+        data.catalog,
+        token_length=12,
+        checkpoint=checkpoint,
+        layers=layers,
+        rank=rank,
+        history_items=history_items,
+        history_tokens=6,
     )
+    return felt(model)
+
+
+T = TypeVar("T", GPTRanker, GPTSmall)
+
+
+def felt(model: T) -> T:
+    """With a head that makes differences large."""
     with torch.no_grad():
         model.head.weight.normal_()
-        model.reader.wpe.weight.normal_(std=0.3)
     return model.eval()
 
 
-@pytest.fixture(scope="module", params=["small", "pretrained"])
-def model(request: pytest.FixtureRequest, data: TaskData, checkpoint: str) -> GPTRanker:
-    return make(data, checkpoint if request.param == "pretrained" else "")
+@pytest.fixture(scope="module", params=["small", *CAUSAL])
+def model(request: pytest.FixtureRequest, data: TaskData, tmp_path_factory: pytest.TempPathFactory) -> Ranker:
+    if request.param == "small":
+        return small(data)
+    place = tmp_path_factory.mktemp(f"thin-{request.param}")
+    return make(data, thin_gpt(place, family=request.param, pads=request.param == "qwen2"))
 
 
 @pytest.fixture(scope="module")
@@ -42,26 +73,26 @@ def batch(data: TaskData) -> Batch:
 
 
 @torch.no_grad()
-def test_scores_through_the_cache_are_those_of_the_whole_sequence(model: GPTRanker, batch: Batch) -> None:
+def test_scores_through_the_cache_are_those_of_the_whole_sequence(model: Ranker, batch: Batch) -> None:
     scores = model_scores(model, batch)
     assert float(scores.std()) > 1e-2
     for row in range(8):
-        sequence = [model._separator]
+        sequence = [model._frame.closing[0]]
         past = [item for item in batch.histories()[row].tolist() if item != PAD]
         for item in past[-4:]:
             text = model.catalog.texts[item]
             tokens = model.tokenize([text])
-            sequence += [*tokens.ids[0][tokens.mask[0]].tolist()[:6], model._separator]
+            sequence += [*tokens.ids[0][tokens.mask[0]].tolist()[:6], model._frame.closing[0]]
         shown = model.tokenize([model.catalog.texts[int(batch.items[row])]])
         begin = len(sequence)
-        sequence += [*shown.ids[0].tolist(), model._separator]
+        sequence += [*shown.ids[0].tolist(), model._frame.closing[0]]
         places = torch.arange(len(sequence)) + model._room - begin  # the candidate begins at one place for all
         hidden = model.reader(input_ids=torch.tensor([sequence]), position_ids=places[None]).last_hidden_state
         read = hidden[0, begin:].mean(dim=0)
         torch.testing.assert_close(model.head(read), scores[row : row + 1], rtol=1e-4, atol=1e-4)
 
 
-def test_gradients_reach_the_history_through_the_cache_and_the_candidate(model: GPTRanker, batch: Batch) -> None:
+def test_gradients_reach_the_history_through_the_cache_and_the_candidate(model: Ranker, batch: Batch) -> None:
     past = model.embed_history(batch.users).detach().requires_grad_()
     state = model.encode_user(batch.users, past).select(batch.rows)
     candidates = model.candidates(batch.items)
@@ -77,7 +108,7 @@ def test_gradients_reach_the_history_through_the_cache_and_the_candidate(model: 
 
 
 @torch.no_grad()
-def test_a_state_is_selected_and_joined_and_used_again(model: GPTRanker, batch: Batch) -> None:
+def test_a_state_is_selected_and_joined_and_used_again(model: Ranker, batch: Batch) -> None:
     candidates = model.candidates(batch.items)
     state = model.encode_user(batch.users)
     expected = model.score(state.select(batch.rows), candidates)
@@ -91,18 +122,21 @@ def test_a_state_is_selected_and_joined_and_used_again(model: GPTRanker, batch: 
 
 
 @torch.no_grad()
-def test_scoring_a_candidate_reads_the_candidate_alone(model: GPTRanker, batch: Batch) -> None:
+def test_scoring_a_candidate_reads_the_candidate_alone(model: Ranker, batch: Batch) -> None:
     state = model.encode_user(batch.users).select(batch.rows)
     candidates = model.candidates(batch.items)
     read: list[tuple[int, ...]] = []
-    inside = model.reader.h[0].register_forward_pre_hook(lambda module, given: read.append(tuple(given[0].shape)))
+    layers = model.reader.h if hasattr(model.reader, "h") else model.reader.layers
+    inside = layers[0].register_forward_pre_hook(
+        lambda module, given: read.append(tuple(given[0].shape)) if given else None
+    )
     model.score(state, candidates)
     inside.remove()
     assert read == [(len(batch), candidates.tokens.ids.shape[1] + 1, 16)]
 
 
 @torch.no_grad()
-def test_order_counts_and_the_oldest_items_are_not_read(model: GPTRanker) -> None:
+def test_order_counts_and_the_oldest_items_are_not_read(model: Ranker) -> None:
     histories = torch.tensor([[1, 2, 3, 4, 5], [9, 2, 3, 4, 5], [1, 2, 3, 5, 4], [PAD, 2, 3, 4, 5]])
     state = model.encode_user(Users(torch.arange(4), histories))
     scores = model.score(state, model.candidates(torch.tensor([7, 7, 7, 7])))
@@ -111,7 +145,7 @@ def test_order_counts_and_the_oldest_items_are_not_read(model: GPTRanker) -> Non
 
 
 @torch.no_grad()
-def test_users_without_a_history_get_numbers(model: GPTRanker) -> None:
+def test_users_without_a_history_get_numbers(model: Ranker) -> None:
     users = Users(torch.tensor([0, 1]), torch.tensor([[PAD, PAD], [PAD, 3]]))
     both = model.score(model.encode_user(users), model.candidates(torch.tensor([1, 2])))
     assert torch.isfinite(both).all()
@@ -119,7 +153,7 @@ def test_users_without_a_history_get_numbers(model: GPTRanker) -> None:
     torch.testing.assert_close(alone, both[:1], rtol=1e-4, atol=1e-4)
 
 
-def test_gradient_reaches_every_layer_and_no_language_head_is_there(model: GPTRanker, batch: Batch) -> None:
+def test_gradient_reaches_every_layer_and_no_language_head_is_there(model: Ranker, batch: Batch) -> None:
     click_loss(model_scores(model, batch), batch).backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert silent == []
@@ -137,10 +171,78 @@ def test_a_word_of_a_pretrained_model_has_its_blank(data: TaskData, checkpoint: 
     assert set(tokens.word_of_token[0].tolist()) == {0, 1, 2}
 
 
+def test_low_rank_updates_alone_are_trained(data: TaskData, checkpoint: str, batch: Batch) -> None:
+    whole, adapted = make(data, checkpoint), make(data, checkpoint, rank=2)
+    adapted.head.load_state_dict(whole.head.state_dict())
+    torch.testing.assert_close(model_scores(adapted, batch), model_scores(whole, batch))
+    learning = {name for name, p in adapted.named_parameters() if p.requires_grad}
+    assert all(".lora_" in name or name.startswith("head.") for name in learning)
+    assert {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in learning} >= {"c_attn", "c_proj", "c_fc"}
+    click_loss(model_scores(adapted, batch), batch).backward()
+    moved = {name for name, p in adapted.named_parameters() if p.grad is not None and p.grad.any()}
+    assert moved == {name for name in learning if ".lora_A." not in name}, "B is 0 at first, so A has no gradient yet"
+
+
+def test_layers_are_kept_from_the_bottom(data: TaskData, checkpoint: str) -> None:
+    both, one = make(data, checkpoint), make(data, checkpoint, layers=1)
+    assert len(one.reader.h) == 1
+    kept, first = one.reader.h[0].state_dict(), both.reader.h[0].state_dict()
+    assert all(torch.equal(kept[name], first[name]) for name in first)
+    with pytest.raises(PluginError, match="of 2 layers") as caught:
+        make(data, checkpoint, layers=3)
+    assert caught.value.field == "layers"
+
+
+def test_a_word_like_a_special_token_is_read_as_any_other(data: TaskData, checkpoint: str) -> None:
+    tokens = make(data, checkpoint).tokenize(["boat <|endoftext|> ship"])
+    assert 0 not in tokens.ids[tokens.mask].tolist()
+
+
 def test_what_cannot_be_read_is_refused(data: TaskData, checkpoint: str, tmp_path: Path) -> None:
     with pytest.raises(PluginError, match="left to right") as caught:
-        GPTRanker(data.catalog, token_length=12, checkpoint=thin_bert(tmp_path), history_items=2)
+        make(data, thin_bert(tmp_path), history_items=2)
     assert caught.value.field == "checkpoint"
     with pytest.raises(PluginError, match="positions") as caught:
         make(data, checkpoint, history_items=40)
     assert caught.value.field == "history_items"
+
+
+def test_bad_checkpoints_are_refused_with_what_to_do(data: TaskData, checkpoint: str, tmp_path: Path) -> None:
+    def refused(place: Path | str, match: str) -> PluginError:
+        with pytest.raises(PluginError, match=match) as caught:
+            make(data, str(place))
+        assert caught.value.remedy
+        assert caught.value.where == str(place)
+        return caught.value
+
+    pickled = tmp_path / "pickled"
+    shutil.copytree(checkpoint, pickled)
+    (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
+    assert "save_pretrained" in refused(pickled, "pickled weights only").remedy
+    foreign = tmp_path / "foreign"
+    shutil.copytree(checkpoint, foreign)
+    text = (foreign / "tokenizer.json").read_text(encoding="utf-8")
+    described = json.loads(text)
+    described["model"]["vocab"]["zzzz"] = 5000
+    (foreign / "tokenizer.json").write_text(json.dumps(described), encoding="utf-8")
+    assert "tokenizer files" in refused(foreign, "tokenizer does not fit").remedy
+    cut = tmp_path / "cut"
+    shutil.copytree(checkpoint, cut)
+    weights = (cut / "model.safetensors").read_bytes()
+    (cut / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    refused(cut, "cannot be loaded")
+    other = tmp_path / "other"
+    shutil.copytree(checkpoint, other)
+    shutil.copy(Path(thin_bert(tmp_path)) / "model.safetensors", other / "model.safetensors")
+    refused(other, "lacks")
+    refused(tmp_path / "nothing", "no such directory")
+
+
+def test_a_model_that_needs_more_memory_than_is_free_is_refused(
+    data: TaskData, checkpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = psutil.virtual_memory()._replace(available=1000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    with pytest.raises(PluginError, match="GiB") as caught:
+        make(data, checkpoint)
+    assert "fewer layers" in caught.value.remedy

@@ -21,7 +21,7 @@ from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet.records.io import read_records
 from recgauntlet.records.schema import RunRecord
-from recgauntlet_site.pages.reproduce import commands_of
+from recgauntlet_site.pages.reproduce import commands_of, under_present_name
 
 RELEASE = Path(__file__).resolve().parents[2] / "results" / CURRENT
 Cell = tuple[object, ...]
@@ -39,9 +39,10 @@ def cells_of_command(command: str) -> Iterator[Cell]:
 
 def cells_of_table(table: TaskTable) -> list[Cell]:
     return [
-        (table.task, table.track, row.model.name, row.defense.name, seed, *options)
+        (table.task, table.track, model.name, row.defense.name, seed, *options)
         for row in table.rows
-        for options in [tuple(tuple(sorted(ref.hyperparameters.items())) for ref in (row.model, row.defense))]
+        for model in [under_present_name(row.model)]
+        for options in [tuple(tuple(sorted(ref.hyperparameters.items())) for ref in (model, row.defense))]
         for seed in row.seeds
     ]
 
@@ -107,3 +108,14 @@ def test_pages_without_a_card_say_what_is_missing(tmp_path: Path) -> None:
     (row,) = (name for name in files if name.startswith("rows/"))
     for name in ("about.html", row):
         assert "give the path of its card (--task PATH.toml)" in " ".join(read_page(files[name]).text().split())
+
+
+def test_the_small_model_that_was_called_gpt_is_run_under_its_present_name() -> None:
+    from recgauntlet.records.references import PluginRef
+
+    options = {"checkpoint": "", "layers": 2, "width": 128}
+    old = PluginRef(name="gpt", distribution="recgauntlet", version="0.1.0", hyperparameters=options)
+    now = under_present_name(old)
+    assert (now.name, now.hyperparameters) == ("gpt-small", {"layers": 2, "width": 128})
+    new = old.model_copy(update={"hyperparameters": {"checkpoint": "", "layers": 6, "rank": 8}})
+    assert under_present_name(new) is new

@@ -178,8 +178,12 @@ def in_length_groups(
     return torch.cat(groups)[torch.argsort(order)]
 
 
-def closed(embedded: Tensor, mask: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    """Texts `[B, L + 1, D]` with the vector `last [D]` after the last real token of each, and the mask of that."""
-    place = torch.arange(mask.shape[1] + 1, device=mask.device)
+def closed(embedded: Tensor, mask: Tensor, *last: Tensor) -> tuple[Tensor, Tensor]:
+    """Texts `[B, L + n, D]` with the `n` vectors `last`, each `[D]`, after the last real token of each, and the mask of
+    that."""
+    place = torch.arange(mask.shape[1] + len(last), device=mask.device)
     end = mask.sum(dim=1, keepdim=True)
-    return torch.where((place == end).unsqueeze(-1), last, F.pad(embedded, (0, 0, 0, 1))), place <= end
+    texts = F.pad(embedded, (0, 0, 0, len(last)))
+    for number, vector in enumerate(last):
+        texts = torch.where((place == end + number).unsqueeze(-1), vector, texts)
+    return texts, place < end + len(last)

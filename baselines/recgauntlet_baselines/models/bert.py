@@ -16,9 +16,8 @@ from recgauntlet.core.references import bibtex
 from recgauntlet.data.encoder import model_path
 from recgauntlet_baselines.models._layers import TextModel, WordTokenizer, in_length_groups
 from recgauntlet_baselines.models._pretrained import (
-    keep_layers,
     kept_pieces,
-    load_encoder,
+    load,
     read_first_alone,
     special_ids,
     trim,
@@ -77,8 +76,7 @@ class BertRanker(TextModel):
         self.history_items = history_items
         self.history_tokens = history_tokens
         self.max_length = max_length
-        tokenizer, self.bert = load_encoder(checkpoint or str(model_path()))
-        keep_layers(self.bert, layers)
+        tokenizer, self.bert = load(checkpoint or str(model_path()), layers)
         limit = getattr(self.bert.config, "max_position_embeddings", max_length)
         if not token_length + 3 <= max_length <= limit:
             raise PluginError(

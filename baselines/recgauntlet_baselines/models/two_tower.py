@@ -17,7 +17,7 @@ from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import OneOf, SearchSpace
 from recgauntlet.data.encoder import model_path
 from recgauntlet_baselines.models._layers import AdditiveAttention, TextModel, WordTokenizer, closed, in_length_groups
-from recgauntlet_baselines.models._pretrained import keep_layers, load_encoder, special_ids, word_pieces
+from recgauntlet_baselines.models._pretrained import load, special_ids, word_pieces
 
 READ_AT_ONCE = 512
 
@@ -86,8 +86,7 @@ class TwoTower(TextModel):
     ) -> None:
         super().__init__(catalog, token_length=token_length)
         self.history_items = history_items
-        tokenizer, self.encoder = load_encoder(checkpoint or str(model_path()))
-        keep_layers(self.encoder, layers)
+        tokenizer, self.encoder = load(checkpoint or str(model_path()), layers)
         self._first, self._last, unknown, pad = special_ids(tokenizer)
         self._tokenize = WordTokenizer(
             lambda words: word_pieces(tokenizer, words),

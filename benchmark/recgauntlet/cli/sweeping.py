@@ -21,7 +21,7 @@ from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.plan import Planned
 from recgauntlet.runner.sandbox.bubblewrap import Sandbox
 from recgauntlet.runner.sandbox.limits import GIB, Allowance
-from recgauntlet.runner.sweep import run_sweep
+from recgauntlet.runner.sweep import fetch_weights, run_sweep
 from recgauntlet.training.device import choose_device
 
 
@@ -134,10 +134,14 @@ def reserved(out: Path) -> Iterator[None]:
 
 
 def make_ready(console: Console, todo: Sequence[CellSpec]) -> None:
-    """Make each track's data ready once, before the cells' processes look for it."""
+    """Make each track's data and each model's pretrained weights ready once, before the cells' processes look for
+    them."""
     firsts = {(spec.task, spec.track, spec.source): spec for spec in todo}
     for cache in {spec.source.cache for spec in todo}:
         check_cache(cache)
+    for spec in {(spec.model, spec.model_options): spec for spec in todo}.values():
+        with console.status(f"fetching what {spec.model} is built from"):
+            fetch_weights(spec)
     for spec in firsts.values():
         task, track, source = find_task_or_card(spec.task), spec.track, spec.source
         with console.status(f"preparing the data of {task.card.id} ({track})"):

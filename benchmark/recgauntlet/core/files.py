@@ -43,6 +43,11 @@ def vectors(cache: Path) -> Path:
     return cache / "vectors"
 
 
+def language_models(cache: Path) -> Path:
+    """Where converted language models lie under `cache`, a directory each."""
+    return cache / "language-models"
+
+
 def twins(cache: Path) -> Path:
     """Where inputs that fool the undefended twins lie under `cache`: beside the data, since they may hold texts of
     it."""
@@ -90,7 +95,7 @@ def check_writable(directory: Path, remedy: str) -> None:
 
 def check_cache(cache: Path) -> None:
     """OutputError where nothing can be written to one of the directories of the cache."""
-    for directory in (downloads(cache), prepared(cache), vectors(cache), twins(cache)):
+    for directory in (downloads(cache), prepared(cache), vectors(cache), twins(cache), language_models(cache)):
         check_writable(directory, f"set {CACHE_VARIABLE} to a directory that you may write to, or free some disk space")
 
 

@@ -124,6 +124,12 @@ class Recommender(nn.Module, ABC):
             )
         return type(self).build(self.origin, seed).to(self.device)
 
+    @classmethod
+    def fetch(cls, options: Mapping[str, Scalar], *, offline: bool = False) -> None:
+        """Put what a model with `options` is built from into the cache: pretrained weights. Commands call it for
+        included models before cells run, because a cell may open no connection and write nowhere else. Models of
+        plugins come with their weights, or run with `--unguarded`."""
+
     def prepare(self, training: TrainingPeriod) -> None:
         """Called once after the constructor, before training and before weights are loaded: the place for what depends
         on the users or on who took what (a row a user, a graph). Draw first weights from torch's global generator."""

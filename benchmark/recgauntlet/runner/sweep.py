@@ -17,6 +17,8 @@ from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import OutputError, RecGauntletError, RecordError
 from recgauntlet.core.files import check_cache
+from recgauntlet.core.plugins import BUILT_IN, whose
+from recgauntlet.core.recommender import find_model
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.data import prepare
@@ -36,6 +38,7 @@ from recgauntlet.runner.sandbox import bubblewrap
 from recgauntlet.runner.sandbox.bubblewrap import Sandbox
 from recgauntlet.runner.sandbox.limits import Allowance
 from recgauntlet.runner.worker import CellJob, work
+from recgauntlet.training.build import merged_options, tuned_values
 from recgauntlet.training.device import now
 
 
@@ -88,6 +91,7 @@ def run_sweep(
             try:
                 key = (spec.task, spec.track, spec.source)
                 prepared[key] = prepared.get(key) or _make_ready(spec)
+                fetch_weights(spec)
                 _clean(spec, keeps_journals=True)
                 job = CellJob(spec, "training", prepared[key], now(), guarded)
                 return process_of(_after_training(job) if may_reuse(spec) else job)
@@ -119,6 +123,22 @@ def _make_ready(spec: CellSpec) -> Path:
     if task.card.compares_items():
         prepare.item_vectors(prepare.prepare(task, spec.track, spec.source))
     return prepare.ready(task, spec.track, spec.source)
+
+
+def fetch_weights(spec: CellSpec) -> None:
+    """Put what the spec's model is built from into the cache, where the model is an included one: no cell could, behind
+    its fence.
+
+    Raises
+    ------
+    PluginError, DataError, OutputError
+        Where a name or an option is wrong, or it cannot be had.
+    """
+    if whose("models", spec.model)[0] != BUILT_IN:
+        return
+    model = find_model(spec.model)
+    options = merged_options(model, spec.model_options, tuned_values(model, "model", spec))
+    model.value.fetch(options, offline=spec.source.offline)
 
 
 def _clean(spec: CellSpec, *, keeps_journals: bool) -> None:

@@ -25,7 +25,7 @@ def commands_of(task: str, table: TaskTable) -> list[str]:
 def command_of(task: str, table: TaskTable, rows: Sequence[Row]) -> str:
     """The command that runs the cells of `rows` again, which have one model with the same options and seeds, and
     defenses of different names."""
-    model = rows[0].model
+    model = under_present_name(rows[0].model)
     parts = ["recgauntlet", "run", "--task", task, "--track", table.track, "--model", model.name]
     for row in rows:
         parts += ["--defense", typed("defense", row.defense.name)]
@@ -33,6 +33,15 @@ def command_of(task: str, table: TaskTable, rows: Sequence[Row]) -> str:
     for row in rows:
         parts += _options("--defense-option", row.defense, f"{row.defense.name}." if len(rows) > 1 else "")
     return shlex.join([*parts, "--seeds", ",".join(map(str, rows[0].seeds)), "--out", "results/again"])
+
+
+def under_present_name(model: PluginRef) -> PluginRef:
+    """An included model with the name and the options that it has today. Until release 2026.5 the small untrained model
+    `gpt-small` had the name `gpt`."""
+    options = dict(model.hyperparameters)
+    if model.name == "gpt" and "width" in options and options.pop("checkpoint", "") == "":
+        return model.model_copy(update={"name": "gpt-small", "hyperparameters": options})
+    return model
 
 
 def _options(option: str, plugin: PluginRef, prefix: str = "") -> list[str]:

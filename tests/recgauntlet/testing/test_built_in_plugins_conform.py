@@ -4,11 +4,15 @@ examples, and the tiny models that the conformance suite itself is made of."""
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from thin_models import thin_gpt
 
 from recgauntlet.attacks.suite import suite_attacks
 from recgauntlet.core.plugins import names
@@ -17,13 +21,24 @@ from recgauntlet.testing import Check, Kind, checks_for, parametrize_with_checks
 from recgauntlet.testing.tiny_models import TinyItems, TinyTitles
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+THIN = Path(tempfile.mkdtemp(prefix="recgauntlet-thin-"))
+"""Where random models stand in for those that have to be downloaded."""
 BUILT_IN: tuple[Kind, ...] = ("defenses", "models", "tasks")
 OPTIONS: dict[str, dict[str, Scalar]] = {
     "bert": {"layers": 1, "max_length": 64},
-    "gpt": {"width": 32},
+    "gpt": {"checkpoint": str(THIN / "gpt"), "layers": 2, "rank": 2},
+    "gpt-small": {"width": 32},
     "two-tower": {"item_size": 16, "attention_size": 8},
 }
 """What makes slow models small."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _thin_models() -> Iterator[None]:
+    (THIN / "gpt").mkdir()
+    thin_gpt(THIN / "gpt")
+    yield
+    shutil.rmtree(THIN)
 
 
 @pytest.mark.parametrize(
