@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recgauntlet.attacks.base import Attack as Attack
+    from recgauntlet.attacks.poisoning.base import Poisoning as Poisoning
+    from recgauntlet.attacks.poisoning.base import PoisoningKnowledge as PoisoningKnowledge
+    from recgauntlet.attacks.poisoning.base import dated as dated
+    from recgauntlet.attacks.poisoning.base import targets_of as targets_of
     from recgauntlet.core.batch import Batch as Batch
     from recgauntlet.core.batch import Candidates as Candidates
     from recgauntlet.core.batch import Tokens as Tokens
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
     from recgauntlet.core.dataset import TaskData as TaskData
     from recgauntlet.core.dataset import TrainingPeriod as TrainingPeriod
     from recgauntlet.core.errors import RecGauntletError as RecGauntletError
+    from recgauntlet.core.poison import FakeAccounts as FakeAccounts
+    from recgauntlet.core.poison import Targets as Targets
     from recgauntlet.core.recommender import Recommender as Recommender
     from recgauntlet.core.recommender import TrainingRecipe as TrainingRecipe
     from recgauntlet.core.rng import Randomness as Randomness
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
     from recgauntlet.runner.trained import evaluate as evaluate
     from recgauntlet.runner.trained import load_data as load_data
     from recgauntlet.threats.budget import Budget as Budget
+    from recgauntlet.threats.training_data import PoisonBudget as PoisonBudget
     from recgauntlet.threats.victim import Victim as Victim
     from recgauntlet.training.defense import Defense as Defense
     from recgauntlet.training.defense import Trainer as Trainer
@@ -47,10 +54,12 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "attacks.base": "Attack",
+    "attacks.poisoning.base": "Poisoning PoisoningKnowledge dated targets_of",
     "core.batch": "Batch Candidates Tokens UserState Users",
     "core.card": "TaskCard load_card",
     "core.dataset": "Catalog Pairs Tables TaskData TrainingPeriod",
     "core.errors": "RecGauntletError",
+    "core.poison": "FakeAccounts Targets",
     "core.recommender": "Recommender TrainingRecipe",
     "core.rng": "Randomness",
     "core.search_space": "Between OneOf",
@@ -63,6 +72,7 @@ _MODULES = {
     "runner.cell": "run_cell",
     "runner.trained": "evaluate load_data",
     "threats.budget": "Budget",
+    "threats.training_data": "PoisonBudget",
     "threats.victim": "Victim",
     "training.defense": "Defense Trainer TrainingContext click_loss model_scores",
 }

@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
 
-from recgauntlet.attacks.poisoning.suite import attacks_on, chosen_attacks, insertion_attacks, poisoning_attacks
+from recgauntlet.attacks.poisoning.suite import attacks_on, insertion_attacks, poisoning_attacks
 from recgauntlet.attacks.poisoning.tables import PoisonedTier, PoisonStore, threat_of
 from recgauntlet.cli.options import (
     PATH,
@@ -75,6 +75,8 @@ def list_(task: str | None, track: Track, threat: str | None, data: DataOptions)
         for attack in (*poisoning_attacks(), *insertion_attacks()):
             summary = " ".join((type(attack).__doc__ or "").partition("\n\n")[0].split())
             table.add_row(attack.name, attack.knowledge, summary)
+        for name in plugins.names("poisoning"):
+            table.add_row(name, "", f"a plugin, from {' '.join(plugins.whose('poisoning', name))}")
         console.print(table)
         cards, broken = plugins.each("tasks", lambda name: (name, find_task(name).card))
         for name, card in cards:
@@ -106,20 +108,24 @@ def list_(task: str | None, track: Track, threat: str | None, data: DataOptions)
 @click.argument("task")
 @track_option
 @threat_option
-@click.option("--attacks", multiple=True, callback=words, help="Attacks, with commas between them; all by default.")
+@click.option("--attacks", multiple=True, callback=words, help="Attacks, with commas; the suite by default.")
 @data_options
 def make(task: str, track: Track, threat: str | None, attacks: tuple[str, ...], data: DataOptions) -> None:
     """Make, verify and keep the poison tables of TASK. What is kept already is read and verified again.
 
-    A table that the verifier refuses is reported and not kept; the exit code is then 2.
+    An attack of a plugin runs where it is named, in a process of its own that cannot read
+    the data. A table that the verifier refuses is reported and not kept; the exit code is then 2.
 
     \b
     Examples:
       recgauntlet poison make ecommerce-purchase
       recgauntlet poison make ecommerce-purchase --attacks bandwagon,coattails
     """
+    from recgauntlet.runner.enclosure import paths_of_data
+    from recgauntlet.runner.poison_plugins import find_attacks
+
     store = _store_of(task, track, data, threat)
-    chosen = chosen_attacks(store.threat, attacks)
+    chosen = find_attacks(store.threat, attacks, paths_of_data(task, data.sources([task])(task)))
     refused = []
     for attack in chosen:
         for tier, made in store.tables(attack).items():
@@ -185,7 +191,7 @@ def run_(
     """Train a model on TASK clean and poisoned, and print what every attack does. For a look: nothing is ranked.
 
     A model is trained from scratch for each attack. What is finished is kept in --out: a run that was stopped goes on
-    there. Plugins run in this process, not in a sandbox.
+    there. Models and defenses of plugins run in this process, not in a sandbox.
 
     \b
     Examples:
@@ -195,7 +201,9 @@ def run_(
     from recgauntlet.core.journal import Journal
     from recgauntlet.core.spec import CellSpec
     from recgauntlet.data.prepare import prepare, ready
+    from recgauntlet.runner.enclosure import paths_of_data
     from recgauntlet.runner.poison_look import PoisonedCell
+    from recgauntlet.runner.poison_plugins import find_attacks
     from recgauntlet.runner.poisoned_files import PoisonedFiles
     from recgauntlet.runner.record import Machine
     from recgauntlet.training.build import open_cell
@@ -204,9 +212,9 @@ def run_(
     spec = CellSpec(task, track, model, defense, seed, out, source, device=device, threads=threads)
     cell = open_cell(spec)
     card, own = cell.task.card, threat_of(cell.task.card, threat)
-    chosen = chosen_attacks(own, attacks)
+    chosen = find_attacks(own, attacks, paths_of_data(task, source))
     files = PoisonedFiles.of(card, track, own, ready(cell.task, track, source), source.cache)
-    files.ready(cell.task, track, source, [attack.name for attack in chosen])
+    files.ready(cell.task, track, source, chosen)
     poisoned = PoisonedCell(cell, prepare(cell.task, track, source), files, Machine.of(spec, cell.model))
     path = out / f"{card.id}-{track}-{own.id}-{model}-{spec.defense}-{seed}.journal"
     journal = Journal(path, poisoned.journal_header())

@@ -14,7 +14,7 @@ from recgauntlet.core.errors import PluginError, RecGauntletError
 
 BUILT_IN = "recgauntlet"
 """The distribution of the built-in plugins."""
-Kind = Literal["tasks", "models", "defenses", "attacks", "commands"]
+Kind = Literal["tasks", "models", "defenses", "attacks", "poisoning", "commands"]
 Found = TypeVar("Found")
 _REMEDY = "mend or uninstall the package that registers it"
 
@@ -67,7 +67,7 @@ def find(kind: Kind, name: str, *, base: type | None = None) -> Plugin:
         Where there is none of that name (near matches are given), loading it fails, or it is no subclass of `base`.
     """
     entry = _entries(kind).get(name)
-    singular = {"defenses": "defense"}.get(kind, kind.removesuffix("s"))
+    singular = {"defenses": "defense", "poisoning": "poisoning attack"}.get(kind, kind.removesuffix("s"))
     if entry is None:
         near = difflib.get_close_matches(name, names(kind), n=3, cutoff=0.5)
         there = f"choose one of: {', '.join(names(kind))}" if names(kind) else "install a package that registers one"
@@ -75,7 +75,7 @@ def find(kind: Kind, name: str, *, base: type | None = None) -> Plugin:
         hint = f"did you mean {' or '.join(near)}?" if near else there
         raise PluginError(
             f"there is no {singular} named {name!r}",
-            field=f"--{singular}",
+            field="--attacks" if kind == "poisoning" else f"--{singular}",
             remedy=f"{hint} (recgauntlet list {kind} shows all){own}",
         )
     try:

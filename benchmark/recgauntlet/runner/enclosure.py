@@ -11,6 +11,7 @@ import torch
 
 from recgauntlet.core.files import downloads, poison, prepared
 from recgauntlet.core.spec import WORKPLACES, CellSpec
+from recgauntlet.core.task import SourceOptions
 from recgauntlet.data.custom import table_files
 from recgauntlet.runner.record import twin_directory
 from recgauntlet.runner.sandbox.audit_hook import Fence, Report, raise_fence
@@ -56,13 +57,18 @@ def lead_a_group() -> None:
 
 def _paths_with_labels(spec: CellSpec) -> Iterator[Path]:
     """What holds labels of the test period (prepared and raw data, other cells' results) or names fake accounts."""
-    cache, own = spec.source.cache, spec.source.directory
-    yield from (prepared(cache), downloads(cache), poison(cache), twin_directory(spec.source))
+    yield from paths_of_data(spec.task, spec.source)
     yield from (spec.out / spec.task_id, spec.out / "checkpoints", spec.out / WORKPLACES)
+
+
+def paths_of_data(task: str, source: SourceOptions) -> Iterator[Path]:
+    """Where the data of a task lies (a name, or the path of a card), with the test period and fake accounts."""
+    cache, own = source.cache, source.directory
+    yield from (prepared(cache), downloads(cache), poison(cache), twin_directory(source))
     if own is not None and own.is_dir():
         yield from (path for path in own.iterdir() if path.is_file())
-    if spec.task.endswith(".toml"):
-        yield from table_files(Path(spec.task), own)
+    if task.endswith(".toml"):
+        yield from table_files(Path(task), own)
 
 
 def _redirect_output(path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from recgauntlet.attacks.poisoning.base import PoisoningAttack
 from recgauntlet.attacks.poisoning.suite import POISONING_VERSION, attacks_on, chosen_attacks
 from recgauntlet.attacks.poisoning.tables import PoisonStore
 from recgauntlet.core import files as paths
@@ -68,10 +69,11 @@ class _Users(NamedTuple):
 
 
 class _Attack(BaseModel):
-    """The files of an attack, from the low tier to the high one."""
+    """The files of an attack, from the low tier to the high one; of a plugin's, with the hash of its source."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    source: str = ""
     tiers: tuple[PoisonFile, ...]
 
 
@@ -92,16 +94,16 @@ class PoisonedFiles:
         key = hashlib.sha256(json.dumps([POISONING_VERSION, prepared.name, own], sort_keys=True).encode()).hexdigest()
         return cls(threat, paths.poison(cache) / f"{card.id}-{track}-{threat.id}-{key[:16]}")
 
-    def ready(self, task: Task, track: Track, source: SourceOptions, attacks: Sequence[str]) -> None:
-        """Make what is missing for `attacks`. Nothing is read where everything is there.
+    def ready(self, task: Task, track: Track, source: SourceOptions, attacks: Sequence[str | PoisoningAttack]) -> None:
+        """Make what is missing for `attacks`, names of the suite's or the attacks themselves. Nothing is read where everything is there.
 
         Raises
         ------
         DataError, OutputError, PluginError
             Where the data cannot be read, the cache cannot be written, or there is no such attack.
         """
-        names = [name for name in attacks if not self._path(name).exists()]
-        missing = chosen_attacks(self.threat, names) if names else ()
+        wanted = [chosen_attacks(self.threat, [own])[0] if isinstance(own, str) else own for own in attacks]
+        missing = [attack for attack in wanted if not self._is_made(attack)]
         if not missing and self._audience_path.exists():
             return
         data = prepare(task, track, source)
@@ -135,7 +137,14 @@ class PoisonedFiles:
                         genuine=genuine.training_users,
                     )
                 )
-            write_atomically(self._path(attack.name), _Attack(tiers=tuple(files)).model_dump_json().encode())
+            write_atomically(
+                self._path(attack.name), _Attack(source=attack.source, tiers=tuple(files)).model_dump_json().encode()
+            )
+
+    def _is_made(self, attack: PoisoningAttack) -> bool:
+        path = self._path(attack.name)
+        # a plugin may have changed since; what is damaged is told where it is read
+        return path.exists() and (not attack.source or attack.source in path.read_text(encoding="utf-8"))
 
     def file(self, attack: str, tier: Tier) -> PoisonFile:
         """The table of an attack and tier; DataError where it is not there or damaged."""

@@ -192,3 +192,13 @@ def test_a_model_is_trained_clean_and_poisoned_and_finished_trainings_are_kept(
     assert tail("coattails")[2] <= tail("random")[2] <= tail("none (clean)")[2]
     monkeypatch.setattr("recgauntlet.runner.poison_look.train_cell", None)
     assert run(*command, "--device", "cpu", "--out", tmp_path / "out") == shown
+
+
+@pytest.mark.usefixtures("test_plugins")
+def test_attacks_of_plugins_are_listed_and_run_where_they_are_named(run: Run, made: tuple[Path, Path]) -> None:
+    assert "a plugin, from recgauntlet-test-plugins 1.0" in run("poison", "list")
+    shown = run("poison", "make", made[0], "--attacks", "targets-alone,random")
+    assert "targets-alone medium: 6 accounts, 24 rows" in shown
+    assert "random medium: 6 accounts" in shown
+    message = run("poison", "make", made[0], "--attacks", "replaces-the-verifier", code=2)
+    assert "there are 7 accounts, 6 are allowed" in message

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from recgauntlet.core.dataset import Catalog
+from recgauntlet.core.plugins import Plugin, find
 from recgauntlet.core.poison import FakeAccounts, Targets
 from recgauntlet.core.recommender import constructor_defaults
 from recgauntlet.core.rng import Randomness
@@ -97,6 +98,8 @@ class PoisoningAttack(ABC):
     """True of the random baseline, which the worst attack must beat."""
     citation: ClassVar[str] = ""
     """BibTeX of the papers it comes from."""
+    source: str = ""
+    """Of an attack of a plugin: the hash of its source, so that its tables are made again where it was changed."""
 
     def hyperparameters(self) -> dict[str, Scalar]:
         """Every constructor argument and its value on this object."""
@@ -158,3 +161,8 @@ def _times(count: int, moments: IntArray, rng: np.random.Generator) -> IntArray:
         day = rng.integers(len(moments), size=count - len(found))
         found = np.unique(np.concatenate([found, rng.integers(moments[day, 0], moments[day, 1])]))
     return found
+
+
+def find_poisoning(name: str) -> Plugin:
+    """The registered attack class `name`; PluginError if it is not installed or no subclass of Poisoning."""
+    return find("poisoning", name, base=Poisoning)

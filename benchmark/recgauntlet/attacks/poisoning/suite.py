@@ -47,13 +47,3 @@ def chosen_attacks(threat: TrainingDataThreat, names: Sequence[str]) -> tuple[Po
                 remedy=f"choose among: {', '.join(attacks)}",
             )
     return tuple(attacks[name] for name in names or attacks)
-
-
-def find_poisoning(name: str) -> Poisoning:
-    """The attack `name`; PluginError where there is none."""
-    attacks = {attack.name: attack for attack in poisoning_attacks()}
-    if name not in attacks:
-        raise PluginError(
-            f"there is no poisoning attack {name!r}", field="attack", remedy=f"choose among: {', '.join(attacks)}"
-        )
-    return attacks[name]

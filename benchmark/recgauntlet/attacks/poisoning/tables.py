@@ -93,7 +93,7 @@ class PoisonStore:
             self.genuine.fingerprint,
             self.card.track(self.track).model_dump(mode="json", include={"sampling_seed", "split"}),
             self.threat.model_dump(mode="json", exclude={"source", "active", "ranked", "attacks"}),
-            [attack.name, attack.hyperparameters()],
+            [attack.name, attack.hyperparameters(), attack.source],
         ]
         key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
         name = f"{self.card.id}-{self.track}-{self.threat.id}-{attack.name}-{tier}-{key}.parquet"

@@ -8,10 +8,8 @@ from poison_task import make_store, quick_attacks
 
 from recgauntlet.attacks.poisoning.base import Poisoning, PoisoningKnowledge, targets_of
 from recgauntlet.attacks.poisoning.profiles import Bandwagon, Coattails, Copy, Placement, Segment
-from recgauntlet.attacks.poisoning.suite import find_poisoning
 from recgauntlet.attacks.poisoning.tables import PoisonStore
 from recgauntlet.core.card import TIERS
-from recgauntlet.core.errors import PluginError
 from recgauntlet.core.poison import FakeAccounts, Targets
 from recgauntlet.core.rng import Randomness
 from recgauntlet.threats.training_data import PoisonBudget
@@ -133,8 +131,3 @@ def test_moments_are_the_parts_of_days_inside_the_training_period(store: PoisonS
     assert moments[0, 0] == times.min()
     assert moments[-1, 1] <= store.genuine.training_end
     assert all(((begin <= times) & (times < end)).any() for begin, end in moments)
-
-
-def test_an_unknown_attack_is_refused_with_those_there_are() -> None:
-    with pytest.raises(PluginError, match="bandwagon"):
-        find_poisoning("bandwagn")
