@@ -21,7 +21,13 @@ from recgauntlet.core.spec import Options
 if TYPE_CHECKING:
     from recgauntlet.testing import Kind, Outcome
 
-KINDS: dict[str, Kind] = {"defense": "defenses", "model": "models", "task": "tasks", "attack": "attacks"}
+KINDS: dict[str, Kind] = {
+    "defense": "defenses",
+    "model": "models",
+    "task": "tasks",
+    "attack": "attacks",
+    "poisoning": "poisoning",
+}
 STYLES = {"passed": "green", "failed": "bold red", "expected": "yellow", "skipped": "cyan", "unexpected": "bold red"}
 
 
@@ -36,7 +42,7 @@ def expected(ctx: click.Context, parameter: click.Parameter, value: tuple[str, .
     return found
 
 
-@click.command(short_help="Check a defense, model, task or attack of yours against its contract.")
+@click.command(short_help="Check a defense, model, task, attack or poisoning attack of yours against its contract.")
 @click.argument("name", required=False)
 @click.option("--kind", type=click.Choice(list(KINDS)), help="What NAME is. [the only kind that has the name]")
 @click.option("--option", "options", multiple=True, callback=named, help="A hyper-parameter of the plugin: NAME=VALUE.")
@@ -54,7 +60,8 @@ def check(
 ) -> int:
     """Check the plugin NAME against its contract, on a tiny task and tiny models, in well under a minute.
 
-    NAME is a registered defense, model, task or attack (recgauntlet list defenses, and so on), an attack of the suite,
+    NAME is a registered defense, model, task or attack (recgauntlet list defenses, and so on), a registered attack on
+    training data (kind poisoning; recgauntlet poison list), an attack of the suite,
     or the card of a task of your own (docs/extend/task.md). For every failing check, the command prints a remedy.
     Exit code 1: a check fails; 2: there is no such plugin. docs/extend/conformance.md lists the checks; the same checks
     run in your own tests with recgauntlet.testing.
@@ -99,9 +106,11 @@ def guess_kind(name: str) -> Kind:
         return "tasks"
     having = [word for word, kind in KINDS.items() if name in names(kind)]
     if not having:
+        from recgauntlet.attacks.poisoning.suite import poisoning_attacks
         from recgauntlet.attacks.suite import suite_attacks
 
         having = ["attack"] if name in {attack.name for attack in suite_attacks()} else []
+        having += ["poisoning"] if name in {attack.name for attack in poisoning_attacks()} else []
     if len(having) == 1:
         return KINDS[having[0]]
     if having:

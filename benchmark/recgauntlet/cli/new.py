@@ -16,7 +16,8 @@ from recgauntlet.cli.scaffold.write import write_package
 @click.argument("name")
 @click.option("--out", type=click.Path(path_type=Path), help="The directory to make.  [./NAME]")
 def new(kind: Kind, name: str, out: Path | None) -> None:
-    """Write a new package for a plugin of the KIND defense, model, task or attack, registered as NAME.
+    """Write a new package for a plugin of the KIND defense, model, task, attack or poisoning (an attack on training
+    data), registered as NAME.
 
     It is complete and works as it stands: one module to change, its entry point, a test that runs the conformance
     suite, and a README that says how to install, check, run and submit it. It lies outside RecGauntlet, in a directory
@@ -26,6 +27,7 @@ def new(kind: Kind, name: str, out: Path | None) -> None:
     Examples:
       recgauntlet new defense my-defense
       recgauntlet new task cooking --out ~/src/cooking
+      recgauntlet new poisoning my-fakes
     """
     names = names_of(kind, name)
     target = Path(name) if out is None else out.expanduser()

@@ -113,7 +113,7 @@ def list_(task: str | None, track: Track, threat: str | None, data: DataOptions)
 def make(task: str, track: Track, threat: str | None, attacks: tuple[str, ...], data: DataOptions) -> None:
     """Make, verify and keep the poison tables of TASK. What is kept already is read and verified again.
 
-    An attack of a plugin runs where it is named, in a process of its own that cannot read
+    An attack of a plugin (docs/extend/poisoning.md) runs where it is named, in a process of its own that cannot read
     the data. A table that the verifier refuses is reported and not kept; the exit code is then 2.
 
     \b

@@ -76,7 +76,7 @@ def find(kind: Kind, name: str, *, base: type | None = None) -> Plugin:
         raise PluginError(
             f"there is no {singular} named {name!r}",
             field="--attacks" if kind == "poisoning" else f"--{singular}",
-            remedy=f"{hint} (recgauntlet list {kind} shows all){own}",
+            remedy=f"{hint} (recgauntlet {'poison list' if kind == 'poisoning' else f'list {kind}'} shows all){own}",
         )
     try:
         value = entry.load()

@@ -95,7 +95,8 @@ class PoisonedFiles:
         return cls(threat, paths.poison(cache) / f"{card.id}-{track}-{threat.id}-{key[:16]}")
 
     def ready(self, task: Task, track: Track, source: SourceOptions, attacks: Sequence[str | PoisoningAttack]) -> None:
-        """Make what is missing for `attacks`, names of the suite's or the attacks themselves. Nothing is read where everything is there.
+        """Make what is missing for `attacks`, given by their names in the suite or themselves. Nothing is read where
+        everything is there.
 
         Raises
         ------

@@ -8,6 +8,8 @@ from types import ModuleType
 from typing import Any, Literal, get_args
 
 from recgauntlet.attacks.base import Attack, find_attack
+from recgauntlet.attacks.poisoning.base import Poisoning, find_poisoning
+from recgauntlet.attacks.poisoning.suite import poisoning_attacks
 from recgauntlet.attacks.suite import suite_attacks
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.plugins import Plugin, names
@@ -20,22 +22,25 @@ from recgauntlet.testing import (
     defense_isolation,
     model_contract,
     model_training,
+    poisoning_checks,
     task_checks,
 )
 from recgauntlet.testing.check import Check, ConformanceError, Rule, Subject
 from recgauntlet.testing.outcomes import require_known
+from recgauntlet.testing.poisoning_checks import PoisoningSubject
 from recgauntlet.testing.subjects import AttackSubject, DefenseSubject, ModelSubject
 from recgauntlet.testing.task_checks import TaskSubject
 from recgauntlet.training.build import merged_options
 from recgauntlet.training.defense import find_defense
 
-Kind = Literal["defenses", "models", "tasks", "attacks"]
+Kind = Literal["defenses", "models", "tasks", "attacks", "poisoning"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MODULES: dict[Kind, tuple[ModuleType, ...]] = {
     "defenses": (defense_checks, defense_isolation),
     "models": (model_contract, model_training),
     "tasks": (task_checks,),
     "attacks": (attack_checks,),
+    "poisoning": (poisoning_checks,),
 }
 
 
@@ -50,7 +55,7 @@ def checks_for(kind: Kind, plugin: Any, *, options: Mapping[str, Scalar] | None 
     Parameters
     ----------
     kind
-        "defenses", "models", "tasks" or "attacks".
+        "defenses", "models", "tasks", "attacks" or "poisoning".
     plugin
         A registered name, or the object itself: a class, for a task a `Task`.
     options
@@ -73,11 +78,19 @@ def _subject(kind: Kind, plugin: Any, options: dict[str, Scalar]) -> Subject[Any
         return TaskSubject(find_task_or_card(plugin), name=Path(plugin).stem) if named else TaskSubject(plugin)
     if kind == "attacks" and isinstance(plugin, str) and plugin not in names("attacks"):
         plugin = next((attack for attack in suite_attacks() if attack.name == plugin), plugin)
+    if kind == "poisoning" and isinstance(plugin, str) and plugin not in names("poisoning"):
+        plugin = next((attack for attack in poisoning_attacks() if attack.name == plugin), plugin)
     name = ""
-    if isinstance(plugin, Attack):
+    if isinstance(plugin, Attack | Poisoning):
         name, options, plugin = plugin.name, plugin.hyperparameters() | options, type(plugin)
     elif isinstance(plugin, str):
-        found = {"defenses": find_defense, "models": find_model, "attacks": find_attack}[kind](plugin)
+        finders = {
+            "defenses": find_defense,
+            "models": find_model,
+            "attacks": find_attack,
+            "poisoning": find_poisoning,
+        }
+        found = finders[kind](plugin)
         name, plugin = plugin, found.value
     if options and isinstance(plugin, type):
         merged_options(Plugin(name or plugin.__name__, plugin, "", ""), tuple(options.items()))
@@ -85,6 +98,7 @@ def _subject(kind: Kind, plugin: Any, options: dict[str, Scalar]) -> Subject[Any
         "defenses": DefenseSubject,
         "models": ModelSubject,
         "attacks": AttackSubject,
+        "poisoning": PoisoningSubject,
     }
     return subjects[kind](plugin, options, name)
 

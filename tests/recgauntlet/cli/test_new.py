@@ -79,8 +79,9 @@ def test_the_readme_says_how_to_install_check_run_and_submit(kind: Kind, call: C
     readme = (tmp_path / "brand-new" / "README.md").read_text(encoding="utf-8")
     assert "python -m pip install --editable" in readme
     assert "recgauntlet check brand-new" in readme
-    assert "recgauntlet submit brand-new" in readme
-    assert ("recgauntlet challenge" if kind == "attack" else f"--{kind} brand-new") in readme
+    assert ("recgauntlet submit brand-new" in readme) == (kind != "poisoning")
+    commands = {"attack": "recgauntlet challenge", "poisoning": "recgauntlet poison make"}
+    assert commands.get(kind, f"--{kind} brand-new") in readme
     assert "{" not in readme
     project = tomllib.loads((tmp_path / "brand-new" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["entry-points"].keys() == {f"recgauntlet.{KINDS[kind]}"}

@@ -200,5 +200,7 @@ def test_attacks_of_plugins_are_listed_and_run_where_they_are_named(run: Run, ma
     shown = run("poison", "make", made[0], "--attacks", "targets-alone,random")
     assert "targets-alone medium: 6 accounts, 24 rows" in shown
     assert "random medium: 6 accounts" in shown
+    command = ["poison", "run", made[0], "--model", "most-popular", "--attacks", "targets-alone", "--device", "cpu"]
+    assert "targets-alone" in run(*command, "--out", made[0].parent / "out-of-plugins")
     message = run("poison", "make", made[0], "--attacks", "replaces-the-verifier", code=2)
     assert "there are 7 accounts, 6 are allowed" in message

@@ -8,6 +8,7 @@ from typing import Any
 import broken_attacks
 import broken_defenses
 import broken_models
+import broken_poisoning
 import broken_tasks
 import nosy_defense
 import pytest
@@ -106,9 +107,19 @@ BROKEN: tuple[tuple[Kind, Any, str, str], ...] = (
     ("attacks", broken_attacks.Remembers, "no-leaks", "Remembers.runs"),
     ("attacks", broken_attacks.SetsTheEnvironment, "leaves-nothing", "RECGAUNTLET_BROKEN_ATTACK changed"),
     ("attacks", broken_attacks.KeepsResults, "resources", "every run leaves"),
+    ("poisoning", broken_poisoning.Positional, "constructor", "takes share by position"),
+    ("poisoning", broken_poisoning.Crashes, "runs", "IndexError"),
+    ("poisoning", broken_poisoning.Clips, "hyper-parameters", "share=1.0 became the attribute 0.9"),
+    ("poisoning", broken_poisoning.GivesFractions, "returns-accounts", "flat arrays of whole numbers"),
+    ("poisoning", broken_poisoning.OneTooMany, "legal", "there are 6 accounts, 5 are allowed"),
+    ("poisoning", broken_poisoning.LeavesTargetsOut, "targets-inside", "4 targets are in no account"),
+    ("poisoning", broken_poisoning.RollsDice, "determinism", "asked twice with one seed"),
+    ("poisoning", broken_poisoning.Remembers, "no-leaks", "after another run"),
+    ("poisoning", broken_poisoning.SetsTheEnvironment, "leaves-nothing", "RECGAUNTLET_BROKEN_POISONING changed"),
 )
 HONEST: tuple[tuple[Kind, Any], ...] = (
     ("attacks", broken_attacks.Step),
+    ("poisoning", broken_poisoning.TargetsAlone),
     ("tasks", broken_tasks.task()),
     ("tasks", broken_tasks.task(split={"rule": "per-user", "valid_from": "0.6", "test_from": "0.8"})),
     ("tasks", broken_tasks.task(lambda: broken_tasks.impressions(broken_tasks.past), "impression")),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from poison_task import quick_attacks
 from thin_models import thin_gpt
 
 from recgauntlet.attacks.suite import suite_attacks
@@ -52,6 +53,12 @@ def _thin_models() -> Iterator[None]:
 )
 def test_every_built_in_task_model_and_defense(check: Check) -> None:
     check()
+
+
+@pytest.mark.parametrize("name", [attack.name for attack in quick_attacks()])
+def test_every_attack_on_training_data(name: str) -> None:
+    options: dict[str, Scalar] = {"steps": 1} if name in ("pga", "revadv", "greybox") else {}
+    assert {outcome.status for outcome in run_checks(checks_for("poisoning", name, options=options))} == {"passed"}
 
 
 @parametrize_with_checks("models", TinyTitles)

@@ -1,1 +1,1 @@
-"""Templates of a complete, tested plugin package for a defense, a model, a task or an attack."""
+"""Templates of a complete, tested plugin package, one for each kind of plugin."""

@@ -14,8 +14,14 @@ import recgauntlet
 from recgauntlet.core import plugins
 from recgauntlet.core.errors import PluginError
 
-Kind = Literal["defense", "model", "task", "attack"]
-KINDS: dict[Kind, plugins.Kind] = {"defense": "defenses", "model": "models", "task": "tasks", "attack": "attacks"}
+Kind = Literal["defense", "model", "task", "attack", "poisoning"]
+KINDS: dict[Kind, plugins.Kind] = {
+    "defense": "defenses",
+    "model": "models",
+    "task": "tasks",
+    "attack": "attacks",
+    "poisoning": "poisoning",
+}
 LONGEST = 40
 _FORM = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TAKEN_MODULES = {"tests", "test", "conftest", "setup"}
@@ -49,6 +55,7 @@ def names_of(kind: Kind, name: str) -> Names:
     if len(name) > LONGEST or not _FORM.fullmatch(name):
         remedy = f"use at most {LONGEST} lower-case letters, digits and single hyphens, a letter first: my-defense"
         raise _refused(name, "is no name for a plugin", remedy)
+    from recgauntlet.attacks.poisoning.suite import poisoning_attacks
     from recgauntlet.attacks.suite import suite_attacks
 
     module = name.replace("-", "_")
@@ -56,8 +63,12 @@ def names_of(kind: Kind, name: str) -> Names:
         raise _refused(name, "is a word of Python's own", f"take another name, for example my-{name}")
     if module in _TAKEN_MODULES or module in sys.stdlib_module_names or importlib.util.find_spec(module) is not None:
         raise _refused(name, f"would hide the module {module}", f"take another name, like my-{name}")
+    suites = {
+        "attack": {attack.name for attack in suite_attacks()},
+        "poisoning": {attack.name for attack in poisoning_attacks()},
+    }
     for word, group in KINDS.items():
-        if name in plugins.names(group) or (word == "attack" and name in {attack.name for attack in suite_attacks()}):
+        if name in plugins.names(group) or name in suites.get(word, set()):
             raise _refused(name, f"is the name of an installed {word}", "choose a name that is not taken")
     class_name = "".join(part.capitalize() for part in name.split("-"))
     if class_name in _TAKEN_CLASSES:

@@ -23,6 +23,7 @@ OWN = {
     "defense": {"defense/module.py.j2": "{module}.py"},
     "model": {"model/module.py.j2": "{module}.py"},
     "attack": {"attack/module.py.j2": "{module}.py"},
+    "poisoning": {"poisoning/module.py.j2": "{module}.py"},
     "task": {
         "task/module.py.j2": "{module}/__init__.py",
         "task/card.toml.j2": "{module}/card.toml",
