@@ -20,7 +20,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recgauntlet.attacks.poisoning.base import PoisoningAttack
-from recgauntlet.attacks.poisoning.suite import POISONING_VERSION, attacks_on, chosen_attacks
+from recgauntlet.attacks.poisoning.greybox import single_attacks
+from recgauntlet.attacks.poisoning.suite import POISONING_VERSION, chosen_attacks, insertion_attacks
 from recgauntlet.attacks.poisoning.tables import PoisonStore
 from recgauntlet.core import files as paths
 from recgauntlet.core.card import TIERS, TaskCard, Tier, Track, TrainingDataThreat
@@ -232,5 +233,5 @@ def poisoned_files(task: Task, spec: CellSpec, prepared: Path) -> tuple[Poisoned
 
 
 def names_of(threat: TrainingDataThreat) -> tuple[str, ...]:
-    """Every attack with the budget of `threat`."""
-    return tuple(attack.name for attack in attacks_on(threat))
+    """Every attack with the budget of `threat`; without the grey box, whose table is that of another one."""
+    return tuple(attack.name for attack in (single_attacks() if threat.insertions is None else insertion_attacks()))
