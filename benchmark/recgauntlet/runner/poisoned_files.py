@@ -27,7 +27,7 @@ from recgauntlet.core import files as paths
 from recgauntlet.core.card import TIERS, TaskCard, Tier, Track, TrainingDataThreat
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.files import write_atomically
-from recgauntlet.core.spec import CellSpec
+from recgauntlet.core.spec import ALL, CellSpec
 from recgauntlet.core.task import SourceOptions, Task
 from recgauntlet.core.types import IntArray, Scalar
 from recgauntlet.data import cache as store
@@ -218,10 +218,11 @@ def _write_audience(audience: Audience, users: IntArray, sets: list[list[Any]], 
 
 
 def threats_of(card: TaskCard, chosen: Sequence[str] | None) -> tuple[TrainingDataThreat, ...]:
-    """The threats to training data that a cell is evaluated under: the active ones; with `chosen` attacks all."""
+    """The threats to training data that a cell is evaluated under: the active ones; with `chosen` attacks all that one
+    of these has the budget of."""
     if chosen is None:
         return tuple(threat for threat in card.poisoning if threat.active)
-    return card.poisoning if chosen else ()
+    return tuple(threat for threat in card.poisoning if chosen_of(threat, chosen))
 
 
 def poisoned_files(task: Task, spec: CellSpec, prepared: Path) -> tuple[PoisonedFiles, ...]:
@@ -230,6 +231,12 @@ def poisoned_files(task: Task, spec: CellSpec, prepared: Path) -> tuple[Poisoned
         PoisonedFiles.of(task.card, spec.track, threat, prepared, spec.source.cache)
         for threat in threats_of(task.card, spec.poison_attacks)
     )
+
+
+def chosen_of(threat: TrainingDataThreat, chosen: Sequence[str]) -> tuple[str, ...]:
+    """Those of the `chosen` attacks that have the budget of `threat`."""
+    names = names_of(threat)
+    return names if tuple(chosen) == (ALL,) else tuple(name for name in chosen if name in names)
 
 
 def names_of(threat: TrainingDataThreat) -> tuple[str, ...]:

@@ -22,13 +22,13 @@ from recgauntlet.core.journal import Journal
 from recgauntlet.core.names import shown
 from recgauntlet.core.plugins import BUILT_IN, whose
 from recgauntlet.core.recommender import find_model
-from recgauntlet.core.spec import ALL, CellSpec
+from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import Task
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.evaluation.poisoning_checks import poisoning_checks
 from recgauntlet.records.poisoning import PoisonedTraining, TargetSet, TrainedOutcome, TrainingDataOutcome
 from recgauntlet.runner.poison_measure import dropped, measured_by, outcome_of, training_of, worst_of
-from recgauntlet.runner.poisoned_files import PoisonedFiles, PoisonFile, names_of, poisoned_files, threats_of
+from recgauntlet.runner.poisoned_files import PoisonedFiles, PoisonFile, chosen_of, names_of, poisoned_files, threats_of
 from recgauntlet.training.build import sources_of
 from recgauntlet.training.checkpoint import CheckpointInfo, hash_of_file
 
@@ -286,7 +286,7 @@ def _counted(threat: TrainingDataThreat, chosen: tuple[str, ...] | None) -> tupl
     """The attacks that count."""
     if chosen is None:
         return threat.attacks
-    return names_of(threat) if chosen == (ALL,) else chosen
+    return chosen_of(threat, chosen)
 
 
 def _attacks(threat: TrainingDataThreat, chosen: tuple[str, ...] | None, *, fast: bool) -> tuple[str, ...]:

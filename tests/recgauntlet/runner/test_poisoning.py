@@ -17,6 +17,7 @@ from recgauntlet.core.errors import RecordError
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.data import cache
+from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import ready
 from recgauntlet.records.io import read_record
 from recgauntlet.records.poisoning import TrainingDataOutcome
@@ -24,7 +25,7 @@ from recgauntlet.runner import poison_look
 from recgauntlet.runner.cell import run_cell
 from recgauntlet.runner.plan import plan
 from recgauntlet.runner.poison_look import PoisonedCell
-from recgauntlet.runner.poisoned_files import PoisonedFiles
+from recgauntlet.runner.poisoned_files import PoisonedFiles, chosen_of, threats_of
 from recgauntlet.runner.poisoning import FAST, trainings_of
 from recgauntlet.runner.record import Machine
 from recgauntlet.runner.sweep import run_sweep
@@ -278,3 +279,18 @@ def test_a_record_with_other_attacks_stands_in_the_way(folder: Path, outcome: Tr
     with pytest.raises(RecordError, match="other attacks on the training data"):
         plan([replace(spec, poison_attacks=("coattails",))])
     assert [cell.state for cell in plan([replace(spec, poison_attacks=())], overwrite=True)] == ["new"]
+
+
+def test_a_named_attack_runs_under_the_threats_whose_budget_it_has(tmp_path: Path) -> None:
+    card = find_task_or_card(str(poison_task.write_insertion_task(tmp_path))).card
+
+    def ids(*chosen: str) -> list[str]:
+        return [threat.id for threat in threats_of(card, chosen)]
+
+    assert ids("coattails") == ["brushing"]
+    assert ids("insert-early", "insert-random") == ["playlist-insertion"]
+    assert ids("coattails", "insert-early") == ids("all") == ["brushing", "playlist-insertion"]
+    assert ids() == []
+    brushing, insertion = card.poisoning
+    assert chosen_of(brushing, ["coattails", "insert-early"]) == ("coattails",)
+    assert chosen_of(insertion, ["all"])[0] == "insert-random"
