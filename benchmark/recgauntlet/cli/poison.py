@@ -218,7 +218,7 @@ def run_(
     poisoned = PoisonedCell(cell, prepare(cell.task, track, source), files, Machine.of(spec, cell.model))
     path = out / f"{card.id}-{track}-{own.id}-{model}-{spec.defense}-{seed}.journal"
     journal = Journal(path, poisoned.journal_header())
-    steps = [(attack.name, tier) for attack in chosen]
+    steps: list[tuple[str, Tier]] = [(attack.name, tier) for attack in chosen]
     found = poisoned.run(steps, journal, lambda what, share: click.echo(what, err=True))
     for one in found.trainings:
         for fault in one.faults[:1]:
