@@ -14,7 +14,7 @@ from recgauntlet.core.types import PAD
 from recgauntlet.data.encoder import model_path
 from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.models._pretrained import load, read_first_alone
-from recgauntlet_baselines.models.bert import GROUPED, BertRanker, Freeze
+from recgauntlet_baselines.models.bert import GROUPED, BertRanker
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +22,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     return thin_bert(tmp_path_factory.mktemp("thin-bert"))
 
 
-def make(data: TaskData, checkpoint: str, *, max_length: int = 64, freeze: Freeze = "none") -> BertRanker:
+def make(data: TaskData, checkpoint: str, *, max_length: int = 64, tuned_layers: int = 0) -> BertRanker:
     torch.manual_seed(0)
-    return BertRanker(data.catalog, token_length=12, checkpoint=checkpoint, max_length=max_length, freeze=freeze).eval()
+    return BertRanker(
+        data.catalog, token_length=12, checkpoint=checkpoint, max_length=max_length, tuned_layers=tuned_layers
+    ).eval()
 
 
 @pytest.fixture(scope="module")
@@ -100,16 +102,17 @@ def test_gradient_reaches_the_words_through_both_sides(model: BertRanker, batch:
     model.zero_grad(set_to_none=True)
 
 
-@pytest.mark.parametrize(("freeze", "learning"), [("none", "bert.embeddings"), ("embeddings", "bert.encoder")])
-def test_freezing_leaves_only_what_it_says(data: TaskData, checkpoint: str, freeze: Freeze, learning: str) -> None:
-    trainable = {name for name, p in make(data, checkpoint, freeze=freeze).named_parameters() if p.requires_grad}
-    assert any(name.startswith(learning) for name in trainable)
-    assert any(name.startswith("bert.embeddings") for name in trainable) == (freeze == "none")
-
-
-def test_a_frozen_encoder_lets_only_the_head_learn(data: TaskData, checkpoint: str) -> None:
-    frozen = make(data, checkpoint, freeze="encoder")
-    assert {name for name, p in frozen.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
+def test_the_layers_on_top_learn_and_those_below_draw_no_dropout(data: TaskData, checkpoint: str, batch: Batch) -> None:
+    model = make(data, checkpoint, tuned_layers=1).train()
+    learning = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert all(name.startswith(("bert.encoder.layer.1.", "head.")) for name in learning)
+    assert any(name.startswith("bert.") for name in learning)
+    assert not any(part.training for part in model.bert.encoder.layer[0].modules())
+    assert not model.bert.embeddings.dropout.training
+    click_loss(model_scores(model, batch), batch).backward()
+    assert all(p.grad is None for name, p in model.named_parameters() if name not in learning)
+    whole = {name for name, p in make(data, checkpoint).named_parameters() if p.requires_grad}
+    assert any(name.startswith("bert.embeddings") for name in whole)
 
 
 def test_layers_are_kept_from_the_bottom(data: TaskData, checkpoint: str) -> None:
@@ -127,7 +130,7 @@ def test_layers_are_kept_from_the_bottom(data: TaskData, checkpoint: str) -> Non
         ({"layers": -1}, "layers"),
         ({"max_length": 10}, "max_length"),
         ({"max_length": 4000}, "max_length"),
-        ({"freeze": "everything", "max_length": 20}, "freeze"),
+        ({"tuned_layers": -1, "max_length": 20}, "tuned_layers"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(

@@ -14,7 +14,6 @@ from recgauntlet.core.batch import Candidates, Users, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
 from recgauntlet_baselines.models._layers import TextModel, WordTokenizer, closed, in_length_groups
-from recgauntlet_baselines.models._pretrained import word_pieces
 
 
 @dataclass(frozen=True)
@@ -216,13 +215,6 @@ def of_mean(head: nn.Module, hidden: Tensor, mask: Tensor) -> Tensor:
     weight = mask / mask.sum(dim=1, keepdim=True)
     logits: Tensor = head((hidden * weight.to(hidden).unsqueeze(-1)).sum(dim=1)).squeeze(-1)
     return logits
-
-
-def with_blanks(tokenizer: Any) -> Callable[[list[str]], list[list[int]]]:
-    """A tokenizer as a function of words inside a text: BPE writes a word's blank in front of it."""
-    inside = word_pieces(tokenizer, ["a b"])[0][len(word_pieces(tokenizer, ["a"])[0]) :]
-    blank = " " if word_pieces(tokenizer, [" b"])[0] == inside else ""
-    return lambda words: word_pieces(tokenizer, [blank + word for word in words])
 
 
 def separator_of(tokenizer: Any, checkpoint: str) -> int:

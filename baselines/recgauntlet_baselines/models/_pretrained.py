@@ -3,7 +3,7 @@ needed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from logging import ERROR
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -193,6 +193,42 @@ def adapt(body: Any, rank: int) -> None:
     inject_adapter_in_model(options, body)
 
 
+def positions_of(encoder: Any, otherwise: int) -> int:
+    """How many tokens an encoder can read; `otherwise` where its configuration has no limit. RoBERTa and MPNet count
+    from the place after that of padding."""
+    places = getattr(encoder.embeddings, "position_embeddings", None)
+    padding = getattr(places, "padding_idx", None)
+    return int(getattr(encoder.config, "max_position_embeddings", otherwise)) - (0 if padding is None else padding + 1)
+
+
+def layers_of(encoder: Any) -> nn.ModuleList:
+    """The stack of an encoder's layers.
+
+    Raises
+    ------
+    PluginError
+        Where it has none.
+    """
+    count = int(encoder.config.num_hidden_layers)
+    found = [part for part in encoder.modules() if isinstance(part, nn.ModuleList) and len(part) == count]
+    if not found:
+        raise PluginError(
+            f"a {type(encoder).__name__} has no stack of {count} layers",
+            field="checkpoint",
+            remedy="choose an encoder of BERT's kind (BERT, RoBERTa, DistilBERT, MPNet, ELECTRA, DeBERTa)",
+        )
+    return found[0]
+
+
+def freeze_below(encoder: Any, tuned: int) -> tuple[nn.Module, ...]:
+    """Freeze an encoder but for its `tuned` top layers (at most all); the embeddings and layers that are frozen."""
+    stack = layers_of(encoder)
+    first = max(0, len(stack) - tuned)
+    encoder.requires_grad_(False)
+    stack[first:].requires_grad_(True)
+    return (encoder.embeddings, *stack[:first])
+
+
 class SpecialIds(NamedTuple):
     """The ids of the tokens that begin and end a text, of the unknown word and of padding."""
 
@@ -221,10 +257,17 @@ def word_pieces(tokenizer: Any, words: list[str]) -> list[list[int]]:
     return pieces
 
 
-def kept_pieces(tokenizer: Any, texts: Sequence[str]) -> list[int]:
+def with_blanks(tokenizer: Any) -> Callable[[list[str]], list[list[int]]]:
+    """A tokenizer as a function of words inside a text: BPE writes a word's blank in front of it."""
+    inside = word_pieces(tokenizer, ["a b"])[0][len(word_pieces(tokenizer, ["a"])[0]) :]
+    blank = " " if word_pieces(tokenizer, [" b"])[0] == inside else ""
+    return lambda words: word_pieces(tokenizer, [blank + word for word in words])
+
+
+def kept_pieces(tokenizer: Any, pieces_of: Callable[[list[str]], list[list[int]]], texts: Sequence[str]) -> list[int]:
     """The ids, rising, of the pieces that texts use, of single characters and of special tokens."""
     words = sorted({word for text in texts for word in text.split()})
-    used = {piece for ids in word_pieces(tokenizer, words) for piece in ids}
+    used = {piece for ids in pieces_of(words) for piece in ids}
     characters = {i for piece, i in tokenizer.get_vocab().items() if len(piece.lstrip("#Ġ▁")) <= 1}
     return sorted(used | characters | set(tokenizer.all_special_ids))
 

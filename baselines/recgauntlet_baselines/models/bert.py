@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +14,21 @@ from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import TrainingRecipe
 from recgauntlet.core.references import bibtex
+from recgauntlet.core.types import Scalar
 from recgauntlet.data.encoder import model_path
 from recgauntlet_baselines.models._layers import TextModel, WordTokenizer, in_length_groups
 from recgauntlet_baselines.models._pretrained import (
+    files_of,
+    freeze_below,
     kept_pieces,
     load,
+    positions_of,
     read_first_alone,
     special_ids,
     trim,
-    word_pieces,
+    with_blanks,
 )
 
-Freeze = Literal["none", "embeddings", "encoder"]
 GROUPED = 16
 """Sequences from which on a batch is cut into groups of like length."""
 
@@ -39,15 +43,17 @@ class BertRanker(TextModel):
     Parameters
     ----------
     checkpoint
-        A hub name or a local path that `AutoModel` loads; empty: MiniLM, which ships with this package.
+        A hub name or a local directory of an encoder (BERT, RoBERTa, DistilBERT, MPNet, ELECTRA, DeBERTa families);
+        empty: MiniLM, which ships with this package.
     layers
         How many of the encoder's layers are kept, from the bottom; 0 keeps all.
     max_length
         Tokens a sequence may have; the oldest history is cut first.
     history_items, history_tokens
         How many of the newest items are read, and how many tokens of each.
-    freeze
-        What training leaves as it was: nothing, the embeddings, or the whole encoder (only the head learns).
+    tuned_layers
+        How many layers, from the top, learn at most; the layers below and the embeddings stay as they were and draw no
+        dropout. 0: everything learns, the word vectors too.
     trim_vocabulary
         Keep the word pieces that the catalog uses, single characters and special tokens; others are the unknown word. A
         small catalog uses a seventh of MiniLM's table, which is half of its weights.
@@ -69,7 +75,7 @@ class BertRanker(TextModel):
         max_length: int = 128,
         history_items: int = 10,
         history_tokens: int = 12,
-        freeze: Freeze = "none",
+        tuned_layers: int = 3,
         trim_vocabulary: bool = True,
     ) -> None:
         super().__init__(catalog, token_length=token_length)
@@ -77,7 +83,7 @@ class BertRanker(TextModel):
         self.history_tokens = history_tokens
         self.max_length = max_length
         tokenizer, self.bert = load(checkpoint or str(model_path()), layers)
-        limit = getattr(self.bert.config, "max_position_embeddings", max_length)
+        limit = positions_of(self.bert, max_length)
         if not token_length + 3 <= max_length <= limit:
             raise PluginError(
                 f"max_length={max_length} does not fit",
@@ -88,19 +94,38 @@ class BertRanker(TextModel):
         nn.init.zeros_(self.head.bias)
         nn.init.normal_(self.head.weight, std=0.02)
         special = special_ids(tokenizer)
-        kept = kept_pieces(tokenizer, catalog.texts) if trim_vocabulary else list(range(len(tokenizer)))
+        pieces_of = with_blanks(tokenizer)
+        kept = kept_pieces(tokenizer, pieces_of, catalog.texts) if trim_vocabulary else list(range(len(tokenizer)))
         rows = {piece: row for row, piece in enumerate(kept)}
         self._first, self._separator, unknown, pad = (rows[piece] for piece in special)
         if trim_vocabulary:
             trim(self.bert, kept, pad)
-        self._freeze(freeze)
+        if tuned_layers < 0:
+            raise PluginError(
+                f"tuned_layers={tuned_layers} is negative",
+                field="tuned_layers",
+                remedy="choose how many layers learn, or 0 for all that there is",
+            )
+        self._frozen = freeze_below(self.bert, tuned_layers) if tuned_layers else ()
         read_first_alone(self.bert)
         self._tokenize = WordTokenizer(
-            lambda words: [[rows.get(piece, unknown) for piece in ids] for ids in word_pieces(tokenizer, words)],
+            lambda words: [[rows.get(piece, unknown) for piece in ids] for ids in pieces_of(words)],
             length=token_length,
             unknown=unknown,
             pad=pad,
         )
+
+    @classmethod
+    def fetch(cls, options: Mapping[str, Scalar], *, offline: bool = False) -> None:
+        if options["checkpoint"]:
+            files_of(str(options["checkpoint"]), offline=offline)
+
+    def train(self, mode: bool = True) -> Self:
+        """What is frozen draws no dropout."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
 
     def embed_history(self, users: Users) -> Tensor:
         """`[U, H, T * D]`: the word embeddings of each item's first `T = history_tokens` tokens, padding zero."""
@@ -155,16 +180,6 @@ class BertRanker(TextModel):
     def word_vectors(self, ids: Tensor) -> Tensor:
         embedded: Tensor = self.bert.get_input_embeddings()(ids)
         return embedded
-
-    def _freeze(self, freeze: str) -> None:
-        if freeze not in {"none", "embeddings", "encoder"}:
-            raise PluginError(
-                f"freeze={freeze!r} is unknown", field="freeze", remedy="choose none, embeddings or encoder"
-            )
-        if freeze == "embeddings":
-            self.bert.embeddings.requires_grad_(False)
-        elif freeze == "encoder":
-            self.bert.requires_grad_(False)
 
 
 def _to_width(tensor: Tensor, width: int) -> Tensor:

@@ -21,9 +21,8 @@ from recgauntlet_baselines.models._causal import (
     mean_head,
     of_mean,
     separator_of,
-    with_blanks,
 )
-from recgauntlet_baselines.models._pretrained import adapt, files_of, load
+from recgauntlet_baselines.models._pretrained import adapt, files_of, load, with_blanks
 
 ADAPTED = 0.1
 """More than the share of weights that low-rank updates have."""

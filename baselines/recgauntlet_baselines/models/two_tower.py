@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -15,9 +16,10 @@ from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import TrainingRecipe
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import OneOf, SearchSpace
+from recgauntlet.core.types import Scalar
 from recgauntlet.data.encoder import model_path
 from recgauntlet_baselines.models._layers import AdditiveAttention, TextModel, WordTokenizer, closed, in_length_groups
-from recgauntlet_baselines.models._pretrained import load, special_ids, word_pieces
+from recgauntlet_baselines.models._pretrained import files_of, load, special_ids, with_blanks
 
 READ_AT_ONCE = 512
 
@@ -89,7 +91,7 @@ class TwoTower(TextModel):
         tokenizer, self.encoder = load(checkpoint or str(model_path()), layers)
         self._first, self._last, unknown, pad = special_ids(tokenizer)
         self._tokenize = WordTokenizer(
-            lambda words: word_pieces(tokenizer, words),
+            with_blanks(tokenizer),
             length=token_length,
             unknown=unknown,
             pad=pad,
@@ -114,6 +116,11 @@ class TwoTower(TextModel):
         self._read: Kept | None = None
         self._items: Kept | None = None
         self._require_layer_by_layer(checkpoint)
+
+    @classmethod
+    def fetch(cls, options: Mapping[str, Scalar], *, offline: bool = False) -> None:
+        if options["checkpoint"]:
+            files_of(str(options["checkpoint"]), offline=offline)
 
     def train(self, mode: bool = True) -> Self:
         """What is frozen draws no dropout."""

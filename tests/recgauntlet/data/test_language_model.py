@@ -7,7 +7,7 @@ import torch
 
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.files import cache_root, language_models
-from recgauntlet.data.language_model import SMOLLM2, from_gguf, smollm2
+from recgauntlet.data.language_model import SMOLLM2_WHEEL, from_gguf, smollm2
 
 
 def write_gguf(path: Path) -> dict[str, torch.Tensor]:
@@ -89,12 +89,12 @@ def test_a_gguf_file_that_is_cut_short_or_none_is_named(tmp_path: Path) -> None:
 def test_without_a_connection_the_wheel_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--offline") as caught:
         smollm2(tmp_path, offline=True)
-    assert SMOLLM2.filename in caught.value.remedy
+    assert SMOLLM2_WHEEL in caught.value.remedy
 
 
 def test_a_changed_wheel_is_refused(tmp_path: Path) -> None:
     (tmp_path / "downloads").mkdir()
-    (tmp_path / "downloads" / SMOLLM2.filename).write_bytes(b"another file")
+    (tmp_path / "downloads" / SMOLLM2_WHEEL).write_bytes(b"another file")
     with pytest.raises(DataError, match="SHA-256"):
         smollm2(tmp_path, offline=True)
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from synthetic_records import cut, make_record
+from tiny_task import make_spec
 
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.records.io import write_record
-from recgauntlet.runner.plan import Planned, estimates
+from recgauntlet.runner.plan import Planned, estimates, plan
 from recgauntlet.training.device import choose_device, describe
 
 SOURCE = SourceOptions(directory=None, cache=Path("cache"), offline=True)
@@ -62,3 +63,12 @@ def test_what_is_not_training_is_estimated_in_proportion_to_the_test_pairs(tmp_p
     cell = planned("nrms", "standard", "video-watch")
     cells = [cell, Planned(replace(cell.spec, seed=8, test_pairs=100), "new")]
     assert list(estimates(cells, (tmp_path,)).values()) == [240, 80]
+
+
+def test_included_language_models_are_looked_up_behind_the_fence(
+    tiny_card: Path, tiny_cache: Path, tmp_path: Path
+) -> None:
+    """Importing one must open no connection."""
+    first = replace(make_spec(tiny_card, tmp_path, tiny_cache), model_options=())
+    models = ("bert", "gpt", "gpt-small", "two-tower")
+    assert {cell.spec.model for cell in plan([replace(first, model=name) for name in models])} == set(models)
