@@ -50,8 +50,11 @@ class Trial:
     _under: dict[Surface, Trial] = field(init=False, default_factory=dict, repr=False)
 
     def under(self, threat: Threat) -> Trial:
-        """The trial under `threat`. Where that hides item ids, right is what is right with and without them."""
+        """The trial under `threat`. Where that hides item ids, right is what is right with and without them; from a
+        model that does not read what the threat changes nothing is hidden."""
         trial = self.listed or self
+        if threat.surface not in trial.model.surfaces:
+            return trial
         found = trial._under.get(threat.surface)
         if found is None:
             found = trial._with(threat_model(threat).clean_input(trial.world.catalog, trial.batch))

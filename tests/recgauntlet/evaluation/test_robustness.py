@@ -301,3 +301,17 @@ def test_right_under_a_text_threat_is_right_with_and_without_the_id(data: TaskDa
     view = trial.under(headline_threat())
     assert not torch.equal(view.right, trial.right)
     assert torch.equal(view.right, trial.right & is_right(view.scores, view.batch))
+
+
+def test_a_model_that_reads_no_text_is_asked_by_id_under_text_threats(data: TaskData, world: AttackerKnowledge) -> None:
+    class KnowsIds(ToyRecommender):
+        """Has a place for listed items alone, as a model of item ids has."""
+
+        surfaces = frozenset({"history", "embedding"})
+
+        def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+            assert int(candidates.items.min()) >= 0
+            return super().score(user, candidates, embeddings)
+
+    trial = Trial.of(KnowsIds(data.catalog), data, world)
+    assert trial.under(headline_threat()) is trial
