@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from recgauntlet.runner.cell import run_cell as run_cell
     from recgauntlet.runner.trained import evaluate as evaluate
     from recgauntlet.runner.trained import load_data as load_data
+    from recgauntlet.runner.weights import load_model as load_model
     from recgauntlet.threats.budget import Budget as Budget
     from recgauntlet.threats.training_data import PoisonBudget as PoisonBudget
     from recgauntlet.threats.victim import Victim as Victim
@@ -71,6 +72,7 @@ _MODULES = {
     "records.schema": "RunRecord",
     "runner.cell": "run_cell",
     "runner.trained": "evaluate load_data",
+    "runner.weights": "load_model",
     "threats.budget": "Budget",
     "threats.training_data": "PoisonBudget",
     "threats.victim": "Victim",

@@ -36,6 +36,7 @@ _LAZY = {
     "table": ("recgauntlet.cli.table", "Print chosen rows as LaTeX, Markdown, HTML or CSV."),
     "tune": ("recgauntlet.cli.tune", "Choose hyper-parameters on validation data, the same few trials a method."),
     "verify": ("recgauntlet.cli.submit", "Check a submission: everything that is wrong, at once."),
+    "weights": ("recgauntlet.cli.weights", "Publish, fetch and check the trained weights of cells."),
 }
 """Commands whose modules are loaded when they are called: torch takes seconds to import, `--help` should not."""
 

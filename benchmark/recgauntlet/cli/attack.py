@@ -12,6 +12,7 @@ from recgauntlet.cli.progress import with_bar
 from recgauntlet.cli.show import print_card
 from recgauntlet.records.io import write_record
 from recgauntlet.runner.trained import Setup, attack_checkpoint
+from recgauntlet.runner.weights import checkpoint_at
 
 
 @click.command(short_help="Attack a trained checkpoint and print the summary.")
@@ -33,15 +34,20 @@ def attack(
 ) -> None:
     """Attack the weights in CHECKPOINT inside the task's budgets and print what is left: the card of the model.
 
-    CHECKPOINT is a .safetensors file that `recgauntlet run` wrote (below checkpoints/ of its --out); its header says
-    which task, model and options it belongs to. The card is the same as that of the cell, but for the cost of training.
+    CHECKPOINT is a .safetensors file that `recgauntlet run` wrote (below checkpoints/ of its --out), or the address of
+    a cell, RELEASE/TASK/MODEL/DEFENSE/SEED, whose weights are there or published (recgauntlet weights). The header of
+    the file says which task, model and options it belongs to. The card is the same as that of the cell, but for the
+    cost of training.
 
     \b
     Examples:
       recgauntlet attack demo/checkpoints/video-watch/demo/nrms-pgd-0.safetensors
+      recgauntlet attack 2027.1/video-watch/nrms/pgd/0
     """
     console = Console(highlight=False)
     setup = Setup(data.sources(), task, device, threads)
+    checkpoint = checkpoint_at(checkpoint, offline=data.offline)
+    twin = None if twin is None else checkpoint_at(twin, offline=data.offline)
     card = with_bar(console, lambda report: attack_checkpoint(checkpoint, setup, twin, progress=report))
     print_card(console, card)
     if record is not None:

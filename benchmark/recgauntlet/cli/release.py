@@ -23,6 +23,7 @@ from recgauntlet.leaderboard.release.verify import verify_release
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.manifest import MANIFEST, SummaryRow
 from recgauntlet.records.release import Release, find_release, open_manifest, open_release, release_names, superseded_by
+from recgauntlet.runner.weights import published
 
 ROOT = click.option(
     "--root",
@@ -68,6 +69,12 @@ def release() -> None:
 @click.option("--without-failed", is_flag=True, help="Leave failed cells out instead of refusing them.")
 @click.option("--newest", is_flag=True, help="Of several records of a cell and seed take the one that finished last.")
 @click.option(
+    "--weights",
+    "repository",
+    metavar="OWNER/NAME@COMMIT",
+    help="Where the trained weights of these records were published (recgauntlet weights push prints it).",
+)
+@click.option(
     "--attack-scores", is_flag=True, help="Keep the score of every perturbed input too; the release is twice as large."
 )
 def freeze(
@@ -80,6 +87,7 @@ def freeze(
     without_failed: bool,
     newest: bool,
     attack_scores: bool,
+    repository: str | None,
 ) -> None:
     """Freeze the records (and best known attacks) of --results as the release NAME, for example 2027.1.
 
@@ -93,7 +101,16 @@ def freeze(
       recgauntlet release freeze 2026.5.1 --results results/2026.5 --results results/again --newest --supersedes 2026.5 --reason "wrong labels in news-click"
     """  # noqa: E501  an example is one line
     wanted = Wanted(
-        name, directories, root, track, without_failed, newest, attack_scores, supersedes=supersedes, reason=reason
+        name,
+        directories,
+        root,
+        track,
+        without_failed,
+        newest,
+        attack_scores,
+        supersedes=supersedes,
+        reason=reason,
+        weights=published(repository, directories) if repository else None,
     )
     console = Console(highlight=False)
     directory = with_bar(Console(stderr=True), lambda progress: freeze_release(wanted, progress=progress))

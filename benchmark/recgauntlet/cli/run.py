@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -29,11 +30,13 @@ from recgauntlet.cli.sweeping import carry_out, print_plan, print_time, workers_
 from recgauntlet.core.card import Track
 from recgauntlet.core.plugins import names
 from recgauntlet.core.spec import TWIN, CellSpec, Options
+from recgauntlet.leaderboard.address import locate
 from recgauntlet.records.io import read_record
 from recgauntlet.records.manifest import check_not_frozen
 from recgauntlet.records.release import ROOT
-from recgauntlet.runner.plan import estimates, plan
+from recgauntlet.runner.plan import Planned, estimates, plan
 from recgauntlet.runner.sandbox.bubblewrap import Sandbox
+from recgauntlet.runner.weights import bring, trained_cells, weights_for
 
 
 @click.command(short_help="Train, attack and record: the benchmark itself.")
@@ -64,9 +67,12 @@ from recgauntlet.runner.sandbox.bubblewrap import Sandbox
 @click.option("--overwrite", is_flag=True, help="Replace records of the named cells.")
 @click.option(
     "--reuse-weights",
-    is_flag=True,
-    help="Attack the weights that an earlier run left in --out instead of training again; the record says which code "
-    "trained them.",
+    is_flag=False,
+    flag_value="",
+    show_default=False,
+    metavar="[FROM]",
+    help="Attack the weights that an earlier run left in --out instead of training again, or those of FROM (a release "
+    "with published weights, or a results directory); the record says which code trained them.",
 )
 @click.option(
     "--test-pairs",
@@ -113,7 +119,7 @@ def run(
     tuned: Path | None,
     data: DataOptions,
     overwrite: bool,
-    reuse_weights: bool,
+    reuse_weights: str | None,
     test_pairs: int | None,
     poison_attacks: tuple[str, ...] | None,
     time_limit: float | None,
@@ -131,7 +137,8 @@ def run(
     accuracy and of cost beside the twins.
 
     What is reused: finished cells in --out, twins among them, with their records and weights. A release holds no
-    weights, so its twins are trained again in --out. --overwrite replaces the cells that are named; a twin that nobody
+    weights, so its twins are trained again in --out, unless --reuse-weights names one whose weights are published.
+    --overwrite replaces the cells that are named; a twin that nobody
     named is kept, unless its record is of another version or damaged.
 
     With --test-pairs N the first N test pairs are attacked, at least 100 test impressions, and the first lists with
@@ -146,6 +153,7 @@ def run(
       recgauntlet run --defense pgd --defense-option epsilon=0.5 --dry-run
       recgauntlet run --task video-watch --model gpt --test-pairs 250 --out results/mine
       recgauntlet run --task ecommerce-purchase --model item-knn --poison-attacks coattails,placement
+      recgauntlet run --task video-watch --defense none,pgd --reuse-weights 2027.1 --out results/again
     """
     console = Console(highlight=False)
     out = out or Path("demo" if track == "demo" else "results/local")
@@ -173,7 +181,7 @@ def run(
             defense_options=options_of(defense_options, defense),
             untuned=untuned,
             tuned=tuned,
-            reuse_weights=reuse_weights,
+            reuse_weights=reuse_weights is not None,
             test_pairs=test_pairs,
             poison_attacks=poison_attacks,
         )
@@ -184,6 +192,8 @@ def run(
     print_plan(console, planned, out, times)
     if times is not None:
         print_time(console, times, workers or workers_for(planned[0].spec))
+    if reuse_weights:
+        _bring_weights(console, planned, reuse_weights, offline=data.offline, dry_run=dry_run)
     if dry_run:
         return 0
     records = carry_out(
@@ -204,6 +214,25 @@ def run(
     console.print(f"next: recgauntlet site --results {out} --out {out}-site", soft_wrap=True)
     bad_input = any(record.failure and record.failure.kind in _INPUT for record in failed)
     return 2 if bad_input else 1 if failed else 0
+
+
+def _bring_weights(console: Console, planned: Sequence[Planned], source: str, *, offline: bool, dry_run: bool) -> None:
+    """Put the weights of `source` where the cells look for theirs, and print where each cell's come from."""
+    cells = trained_cells(locate(source).rows)
+    for cell in planned:
+        spec = cell.spec
+        if cell.state == "done":
+            continue
+        found = weights_for(spec, cell.options, cells)
+        if spec.checkpoint_path.exists():
+            origin = "those in --out"
+        elif found is None:
+            origin = f"none in {source} with these options: the cell is trained"
+        else:
+            origin = found.address
+            if not dry_run:
+                bring(found, spec, offline=offline)
+        console.print(f"weights {spec.title}: {origin}", markup=False, soft_wrap=True)
 
 
 _INPUT = {"CardError", "DataError", "RecordError", "PluginError", "DeviceError", "OutputError"}

@@ -48,6 +48,11 @@ def language_models(cache: Path) -> Path:
     return cache / "language-models"
 
 
+def weights(cache: Path) -> Path:
+    """Where downloaded weights of published cells lie under `cache`, in the layout of huggingface_hub."""
+    return cache / "weights"
+
+
 def twins(cache: Path) -> Path:
     """Where inputs that fool the undefended twins lie under `cache`: beside the data, since they may hold texts of
     it."""

@@ -86,6 +86,25 @@ class FrozenTask(Part):
         return EvaluationSetting(task=self.id, examples_fingerprint=self.examples, **known)
 
 
+class WeightsFile(Part):
+    """The trained weights of a cell, a file of the repository. `record` is the digest of the run record that was frozen
+    (`FrozenFile.source`)."""
+
+    path: str = Field(pattern=r"^[^/\\.][^\\]*\.safetensors$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0)
+    record: str
+
+
+class Weights(Part):
+    """Where the trained weights of a release's cells are published: a repository on a Hugging Face hub, and the commit
+    by its full hash, which nobody can change afterwards."""
+
+    repository: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    files: tuple[WeightsFile, ...]
+
+
 class SummaryRow(Part):
     """A row of the release's tables: clean accuracy, and robust accuracy at the medium tier under `worst`, the ranked
     threat that hurts it most (None, and so `robust`, where there is none). `rank` is None where the row is not ranked:
@@ -136,6 +155,8 @@ class Manifest(Part):
     ranks: Annotated[Literal["intervals", "paired"], Field(exclude_if=lambda rule: rule == "intervals")] = "intervals"
     """The rule of the ranks in the summary: RANKS, or by overlapping intervals, as before there was this field."""
     summary: tuple[SummaryRow, ...]
+    weights: Weights | None = Field(default=None, exclude_if=lambda found: found is None)
+    """Of the cells whose trained weights are published; not written where none are."""
     digest: str = ""
 
     def sealed(self) -> Manifest:

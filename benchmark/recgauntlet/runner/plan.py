@@ -7,7 +7,7 @@ import datetime
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
@@ -18,7 +18,7 @@ from recgauntlet.core.spec import CellSpec
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.records.io import read_record, read_records
 from recgauntlet.records.schema import RunRecord
-from recgauntlet.runner.messages import Message, receive
+from recgauntlet.runner.messages import Message, Pair, receive
 from recgauntlet.runner.poisoned_files import threats_of
 from recgauntlet.runner.poisoning import trainings_of
 from recgauntlet.runner.processes import importable, spawn
@@ -41,6 +41,8 @@ class Planned:
     state: State
     reason: str = ""
     """Why a cell that nobody asked for is in the plan."""
+    options: Pair | None = None
+    """The hyper-parameters of the model and of the defense."""
 
 
 def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned, ...]:
@@ -68,10 +70,9 @@ def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned
     ordered = sorted((asked | twins | asked).values(), key=lambda spec: not spec.is_twin)
     planned = []
     for spec, known in zip(ordered, _look_up(ordered), strict=True):
-        if spec.record_path in asked:
-            planned.append(Planned(spec, _state(spec, known, overwrite)))
-        else:
-            planned.append(_twin(spec, known, overwrite))
+        is_asked = spec.record_path in asked
+        cell = Planned(spec, _state(spec, known, overwrite)) if is_asked else _twin(spec, known, overwrite)
+        planned.append(replace(cell, options=known.opened))
     return tuple(planned)
 
 

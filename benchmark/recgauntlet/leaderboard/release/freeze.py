@@ -26,7 +26,7 @@ from recgauntlet.records.best_known import BestKnown, Challenged
 from recgauntlet.records.columns import FloatColumn
 from recgauntlet.records.digest import COMPRESSED, compress, to_bytes
 from recgauntlet.records.io import read_records
-from recgauntlet.records.manifest import MANIFEST, RANKS, FrozenFile, Manifest, is_file_safe
+from recgauntlet.records.manifest import MANIFEST, RANKS, FrozenFile, Manifest, Weights, is_file_safe
 from recgauntlet.records.release import ROOT, find_release, open_manifest, release_names, superseded_by
 from recgauntlet.records.schema import RunRecord, TierOutcome
 
@@ -52,6 +52,8 @@ class Wanted:
     """The release that this one corrects."""
     reason: str = ""
     """What was wrong with it."""
+    weights: Weights | None = None
+    """Published weights of the cells; those of cells that are not frozen are left out."""
 
 
 def freeze(wanted: Wanted, *, progress: Progress = lambda what, share: None) -> Path:
@@ -86,11 +88,18 @@ def freeze(wanted: Wanted, *, progress: Progress = lambda what, share: None) -> 
         files=entries,
         ranks=RANKS,
         summary=summary,
+        weights=_weights_of(sources, wanted.weights),
     ).sealed()
     progress("writing", 0.9)
     directory = _write(wanted, files, manifest)
     progress("done", 1.0)
     return directory
+
+
+def _weights_of(sources: Sequence[RunRecord], weights: Weights | None) -> Weights | None:
+    digests = {record.digest for record in sources}
+    files = () if weights is None else tuple(file for file in weights.files if file.record in digests)
+    return weights.model_copy(update={"files": files}) if weights is not None and files else None
 
 
 def _without_attack_scores(record: RunRecord) -> RunRecord:

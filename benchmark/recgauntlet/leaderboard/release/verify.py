@@ -140,6 +140,10 @@ def _facts(manifest: Manifest, directory: Path, records: list[RunRecord]) -> Ite
             yield f"counts.{name}", f"is {getattr(manifest.counts, name)}, there are {getattr(counts, name)}"
     if manifest.attack_scores and not all(record.has_attack_scores for record in records):
         yield "attack_scores", "is true, and there are records without"
+    known = {file.source for file in manifest.files if file.kind == "record"}
+    for number, file in enumerate(manifest.weights.files if manifest.weights else ()):
+        if file.record not in known:
+            yield f"weights.files.{number}", f"{file.path} belongs to no record of the release"
     yield from _best_known(manifest, directory, records)
 
 
