@@ -297,6 +297,28 @@ def suites() -> str:
     return table(head, rows, right=4)
 
 
+def poisoned() -> str:
+    """What models under defenses keep of attacks on training data, and what filters remove."""
+    rows = []
+    for own in json.loads((DOCS / "reference" / "poisoning.json").read_text(encoding="utf-8")):
+        filtered = own["filtered"]
+        rows.append(
+            [
+                f"`{own['model']}`",
+                f"`{shown('defense', own['defense'])}`",
+                per_cent(own["accuracy"]),
+                f"{per_cent(own['pairs_clean'])} / {per_cent(own['pairs_robust'])}",
+                f"{per_cent(own['win_clean'])} / {per_cent(own['win_worst'])}",
+                f"{per_cent(own['er50_clean'])} / {per_cent(own['er50_worst'])}",
+                f"{own['ndcg10_change']:+.3f}",
+                ", ".join(f"{one['attack']} {100 * one['recall']:.0f}" for one in filtered),
+                ", ".join(f"{one['genuine']:.0f}" for one in filtered),
+            ]
+        )
+    head = ["model", "defense", "accuracy", "pairs", "win rate", "ER@50", "nDCG@10", "fakes found", "genuine removed"]
+    return table(head, rows, right=7)
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "api": api,
     "ablation": ablation,
@@ -308,6 +330,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "models": models,
     "news": news,
     "performance": performance,
+    "poisoned": poisoned,
     "suites": suites,
     "tasks": tasks,
 }

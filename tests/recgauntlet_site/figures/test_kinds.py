@@ -262,7 +262,7 @@ def test_the_heat_map_prints_every_value_and_hatches_what_is_not_read(forty: Tas
 
 
 def test_rows_beyond_sixty_are_named_below_the_heat_map_and_stay_in_its_data() -> None:
-    table = many_rows(foreign=40)
+    table = many_rows(foreign=25)
     figure = present(heat_map(table))
     assert len(table.rows) > MOST_ROWS
     assert len(figure.rows) == len(table.rows)
