@@ -232,6 +232,7 @@ def taught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("taught")
 def test_the_documented_model_runs_the_gauntlet_under_the_documented_defense(tmp_path: Path) -> None:
     spec = CellSpec(

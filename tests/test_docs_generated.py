@@ -57,6 +57,7 @@ def test_generated_parts_equal_the_committed_ones(
     assert generate.generated(text) == text, "`make docs` writes the page anew"
 
 
+@pytest.mark.slow
 def test_a_changed_number_table_and_output_are_restored(generate: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     for name, old, new in (

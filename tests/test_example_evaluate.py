@@ -33,6 +33,7 @@ def test_the_example_prints_the_summary_of_its_model(card: str, capsys: pytest.C
         assert words in out
 
 
+@pytest.mark.slow
 def test_an_object_of_an_unregistered_class_gives_a_whole_record(
     card: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

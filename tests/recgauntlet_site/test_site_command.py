@@ -26,6 +26,7 @@ def test_the_command_is_registered_as_a_plugin() -> None:
     assert find("commands", "site").value is site
 
 
+@pytest.mark.slow
 def test_two_renderings_from_two_places_are_the_same_bytes(board: Board, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere" / board.directory.name
     for number, (path, _) in enumerate(reversed(board.results.records)):
@@ -76,6 +77,7 @@ def test_a_broken_record_is_warned_of_and_does_not_stop_the_page(board: Board, t
     assert str(tmp_path / "page" / "index.html") in result.stdout
 
 
+@pytest.mark.slow
 def test_the_printed_page_renders_again_from_the_copies_beside_it(board: Board, tmp_path: Path) -> None:
     good = tmp_path / "good"
     for _, record in board.results.records:

@@ -227,16 +227,18 @@ class PoisonVerifier:
 
     def _budget_faults(self, table: PoisonTable) -> Iterator[PoisonFault]:
         budget = PoisonBudget.of(self.threat, table.header.tier, self.genuine)
-        accounts = list(dict.fromkeys(table.accounts))
-        if len(accounts) > budget.accounts:
-            row = list(table.accounts).index(accounts[budget.accounts]) + 1
+        rows: dict[object, list[int]] = {}
+        for row, account in enumerate(table.accounts, start=1):
+            rows.setdefault(account, []).append(row)
+        if len(rows) > budget.accounts:
+            first = list(rows.values())[budget.accounts][0]
             yield PoisonFault(
-                f"there are {len(accounts)} accounts, {budget.accounts} are allowed ({budget.tier})", row, "account"
+                f"there are {len(rows)} accounts, {budget.accounts} are allowed ({budget.tier})", first, "account"
             )
-        for account, length in Counter(table.accounts).items():
-            if length > budget.length:
-                row = [row for row, own in enumerate(table.accounts, start=1) if own == account][budget.length]
-                yield PoisonFault(f"{account!r} has {length} items, {budget.length} are allowed", row, "account")
+        for account, own in rows.items():
+            if len(own) > budget.length:
+                fault = f"{account!r} has {len(own)} items, {budget.length} are allowed"
+                yield PoisonFault(fault, own[budget.length], "account")
 
 
 def nesting_fault(smaller: PoisonTable, larger: PoisonTable) -> PoisonFault | None:

@@ -138,6 +138,7 @@ def test_a_twin_with_all_pairs_serves_a_cell_of_the_first_ones(make: Make, whole
     assert (twin.state, cell.state) == ("done", "new")
 
 
+@pytest.mark.slow
 def test_a_record_of_too_few_pairs_is_kept_and_named(make: Make, found: RunRecord) -> None:
     _put(found, make())
     assert plan([make(pairs=PAIRS)])[0].state == "done"

@@ -158,6 +158,15 @@ def test_rows_that_do_not_fit_the_hash_are_refused(verifier: PoisonVerifier, tab
     assert fault.field == "header.sha256"
 
 
+def test_accounts_that_are_no_number_are_faults_however_many_there_are(
+    verifier: PoisonVerifier, table: PoisonTable
+) -> None:
+    missing = float("nan")
+    faults = verifier.faults(with_rows(table, [[missing, "i0", 1_600_000_000 + row] for row in range(50)]))
+    assert {fault.field for fault in faults} >= {"account"}
+    assert all(fault.row for fault in faults)
+
+
 def test_a_table_without_rows_is_legal(verifier: PoisonVerifier, table: PoisonTable) -> None:
     empty = with_rows(table, [])
     assert verifier.faults(empty) == []

@@ -77,6 +77,7 @@ def words(record: RunRecord) -> tuple[str, str]:
     return record.failure.kind, record.failure.message
 
 
+@pytest.mark.slow
 def test_a_cell_that_writes_outside_its_directory_ends(run: Run, target: Path) -> None:
     before = {path: path.read_bytes() for path in target.iterdir()}
     for defense, what in (
