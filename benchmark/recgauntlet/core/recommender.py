@@ -68,6 +68,28 @@ class Origin:
     training: TrainingPeriod
 
 
+@dataclass(frozen=True)
+class FrozenBase:
+    """Pretrained weights inside a model that training leaves as they are. A built model has them already, so a
+    checkpoint holds their SHA-256 in their place.
+
+    Parameters
+    ----------
+    name
+        Of the pretrained model, for messages.
+    tensors
+        Their names in the model's `state_dict`.
+    """
+
+    name: str
+    tensors: frozenset[str]
+
+    @classmethod
+    def of(cls, name: str, model: nn.Module) -> Self:
+        """The parameters of `model` that do not learn."""
+        return cls(name, frozenset(part for part, value in model.named_parameters() if not value.requires_grad))
+
+
 class Recommender(nn.Module, ABC):
     """A model that scores how likely a user is to take a candidate.
 
@@ -96,6 +118,8 @@ class Recommender(nn.Module, ABC):
         self.token_length = token_length
         self._catalog_tokens: Tokens | None = None
         self.origin: Origin | None = None
+        self.base: FrozenBase | None = None
+        """What checkpoints leave out; set it where the constructor loads weights that do not learn."""
 
     @classmethod
     def build(cls, origin: Origin, seed: int) -> Self:

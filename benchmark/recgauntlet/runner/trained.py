@@ -195,7 +195,10 @@ def load_cell(path: Path, setup: Setup, *, host: Host | None = None, progress: P
     Raises
     ------
     RecordError
-        Where the checkpoint cannot be read, or was trained on other data than its task has now.
+        Where the checkpoint cannot be read, or was trained on other data than its task has now, or on another
+        pretrained model than is here.
+    PluginError, DataError
+        Where the pretrained model is not in the cache and cannot be fetched.
     """
     info = read_info(path)
     spec = setup.spec_of(info, path)
@@ -213,6 +216,7 @@ def load_cell(path: Path, setup: Setup, *, host: Host | None = None, progress: P
         )
     if remote:
         return Loaded(info, cell, data, remote[1].weights(), remote[1].loaded(data, machine), machine)
+    cell.model.value.fetch(cell.model_options, offline=spec.source.offline)
     model = untrained(cell, data, machine.device)
     load_weights(model, path)
     return Loaded(info, cell, data, weights_hash(model), cell.defense_object.wrap(model), machine)

@@ -20,6 +20,17 @@ from recgauntlet.records.references import PluginRef
 from recgauntlet.records.schema import Epoch
 
 _KEY = "recgauntlet"
+_LENGTH = 8
+"""Bytes before the header of a safetensors file."""
+
+
+class BaseRef(BaseModel):
+    """Pretrained weights that a checkpoint leaves out (`FrozenBase`): their model's name and the tensors' SHA-256."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    sha256: str
 
 
 class CheckpointInfo(BaseModel):
@@ -59,6 +70,8 @@ class CheckpointInfo(BaseModel):
     """Whether the defense has a `filter` of its own."""
     kept: tuple[NonNegativeInt, ...] | None = None
     """The rows of the training pairs that the defense's `filter` kept; None for all."""
+    base: BaseRef | None = None
+    """What the file leaves out; None where it holds all weights."""
 
     @property
     def sources(self) -> tuple[str, str]:
@@ -67,21 +80,23 @@ class CheckpointInfo(BaseModel):
 
 
 def save_checkpoint(model: Recommender, info: CheckpointInfo, path: Path) -> str:
-    """Write the weights atomically; returns the SHA-256 of the weights (header left out).
+    """Write the weights atomically, without the model's frozen base; returns the `weights_hash`.
 
     Raises
     ------
     OutputError
         Where the place cannot be written.
     """
-    tensors = _named(model)
+    tensors, base = _parts(model)
+    info = info.model_copy(update={"base": base})
     write_atomically(path, save(tensors, metadata={_KEY: info.model_dump_json()}))
-    return weights_hash(model)
+    return _hash(tensors, base)
 
 
 def weights_hash(model: Recommender) -> str:
-    """SHA-256 over the names, shapes and bytes of all weights and buffers."""
-    return _hash(_named(model))
+    """SHA-256 over the names, shapes and bytes of all weights and buffers; those of a frozen base by their own
+    SHA-256."""
+    return _hash(*_parts(model))
 
 
 def hash_of_file(path: Path) -> str:
@@ -93,16 +108,18 @@ def hash_of_file(path: Path) -> str:
         Where the file is no whole safetensors file.
     """
     try:
-        return _hash(load_file(path))
+        return _hash(load_file(path), _base_of(path))
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
 
 
-def _hash(tensors: dict[str, Tensor]) -> str:
+def _hash(tensors: dict[str, Tensor], base: BaseRef | None = None) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(tensor.numpy().tobytes())
+    if base is not None:
+        digest.update(base.sha256.encode())
     return digest.hexdigest()
 
 
@@ -115,8 +132,7 @@ def read_info(path: Path) -> CheckpointInfo:
         Where the file is no whole safetensors file, or was not written by recgauntlet.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+        metadata = _metadata(path)
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
     try:
@@ -131,21 +147,67 @@ def read_info(path: Path) -> CheckpointInfo:
 
 
 def load_weights(model: Recommender, source: Path | bytes) -> None:
-    """Put the weights of a checkpoint, a file or its content, into `model`, in place.
+    """Put the weights of a checkpoint, a file or its content, into `model`, in place. What the checkpoint leaves out is
+    in `model` already.
 
     Raises
     ------
     RecordError
-        Where the weights do not fit the model.
+        Where the weights do not fit the model, or were trained on another base than `model` has.
     """
+    where = None if isinstance(source, bytes) else source
     try:
-        model.load_state_dict(load(source) if isinstance(source, bytes) else load_file(source))
+        weights, base = load(source) if isinstance(source, bytes) else load_file(source), _base_of(source)
+        if base is not None:
+            weights = _frozen(model) | weights
+        model.load_state_dict(weights)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise RecordError(
             f"the weights do not fit the model ({str(error).splitlines()[0]})",
-            where=None if isinstance(source, bytes) else source,
+            where=where,
             remedy="give the checkpoint of this model with these options, or train the cell again",
         ) from error
+    if base is not None and base.sha256 != (found := _hash(_frozen(model))):
+        raise RecordError(
+            f"was trained on {base.name} with the SHA-256 {base.sha256[:12]}; what is installed here under this name "
+            f"has {found[:12]}",
+            where=where,
+            field="base.sha256",
+            remedy="put the files of the pretrained model back that it was trained on, or train the cell again",
+        )
+
+
+def _parts(model: Recommender) -> tuple[dict[str, Tensor], BaseRef | None]:
+    """What a checkpoint holds of `model`, and what it leaves out."""
+    tensors = _named(model)
+    if model.base is None:
+        return tensors, None
+    kept = {name: tensor for name, tensor in tensors.items() if name not in model.base.tensors}
+    return kept, BaseRef(name=model.base.name, sha256=_hash(_frozen(model)))
+
+
+def _frozen(model: Recommender) -> dict[str, Tensor]:
+    """The tensors of the model's frozen base."""
+    names = model.base.tensors if model.base else frozenset[str]()
+    return {name: tensor for name, tensor in _named(model).items() if name in names}
+
+
+def _base_of(source: Path | bytes) -> BaseRef | None:
+    """What a readable safetensors file, or its content, leaves out."""
+    try:
+        return BaseRef.model_validate(json.loads(_metadata(source)[_KEY])["base"])
+    except (KeyError, TypeError, json.JSONDecodeError, ValidationError):
+        return None
+
+
+def _metadata(source: Path | bytes) -> dict[str, str]:
+    """The metadata of a readable safetensors file, or of its content: eight bytes of length, then a JSON object."""
+    if isinstance(source, bytes):
+        length = int.from_bytes(source[:_LENGTH], "little")
+        found: dict[str, str] = json.loads(source[_LENGTH : _LENGTH + length]).get("__metadata__") or {}
+        return found
+    with safe_open(source, framework="pt") as file:
+        return file.metadata() or {}
 
 
 def _unreadable(path: Path, error: Exception) -> RecordError:
