@@ -17,6 +17,7 @@ from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.scoring import score_batch
 from recgauntlet.threats.gradients import input_gradient
 from recgauntlet.training.defense import Defense
 from recgauntlet.training.trainer import AdamWTrainer
@@ -111,3 +112,20 @@ def test_an_encoder_reads_no_further_than_its_positions_reach(
     long = type(users)(users.ids, torch.arange(39)[None])
     with torch.no_grad():
         assert torch.isfinite(model.score(model.encode_user(long), model.candidates(torch.tensor([1])))).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["bert", "gpt"])
+def test_items_older_than_the_limit_are_not_read(
+    models: dict[str, Callable[[], Recommender]], batch: Batch, name: str
+) -> None:
+    torch.manual_seed(0)
+    model = models[name]().eval()
+    assert model.history_limit
+    items = torch.arange(len(batch)).unsqueeze(1) + torch.arange(model.history_limit + 2)
+    other = items.clone()
+    other[:, :2] = items.flip(0)[:, :2]
+    scores = score_batch(model, batch.with_histories(items % 40))
+    torch.testing.assert_close(score_batch(model, batch.with_histories(other % 40)), scores)
+    other[:, 2] += 20
+    assert not torch.allclose(score_batch(model, batch.with_histories(other % 40)), scores, atol=1e-6)

@@ -67,7 +67,7 @@ class CausalRanker(TextModel):
         checkpoint: str = "",
     ) -> None:
         super().__init__(catalog, token_length=token_length)
-        self.history_items = history_items
+        self.history_items = self.history_limit = history_items
         self.history_tokens = history_tokens
         self.reader = reader
         self._frame = frame

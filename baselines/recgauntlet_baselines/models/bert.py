@@ -80,7 +80,7 @@ class BertRanker(TextModel):
         trim_vocabulary: bool = True,
     ) -> None:
         super().__init__(catalog, token_length=token_length)
-        self.history_items = history_items
+        self.history_items = self.history_limit = history_items
         self.history_tokens = history_tokens
         self.max_length = max_length
         tokenizer, self.bert = load(checkpoint or str(model_path()), layers)

@@ -120,6 +120,9 @@ class Recommender(nn.Module, ABC):
         self.origin: Origin | None = None
         self.base: FrozenBase | None = None
         """What checkpoints leave out; set it where the constructor loads weights that do not learn."""
+        self.history_limit: int | None = None
+        """How many of a history's newest items are read; None for all. Searches score histories that differ in older
+        items once. Included models may set it: of others it is not believed."""
 
     @classmethod
     def build(cls, origin: Origin, seed: int) -> Self:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from recgauntlet.core.batch import Batch
 
@@ -38,15 +38,22 @@ class KnownScores:
     Searches at rising budgets ask for many inputs again.
 
     Perturbed embeddings have no key: two attacks never meet at one point of a continuum.
+
+    history_limit
+        How many of a history's newest items the model reads; None for all.
     """
 
     most: int = MOST
+    history_limit: int | None = None
     _logits: dict[bytes, float] = field(default_factory=dict)
 
     def keys(self, batch: Batch) -> list[bytes]:
         """What tells the batch's inputs apart: a digest of 16 bytes for each."""
         ids = torch.stack([batch.example_ids, batch.users.ids[batch.rows], batch.items], dim=1)
-        table = torch.cat([ids, batch.histories()], dim=1).cpu().contiguous()
+        histories = batch.histories()
+        if self.history_limit is not None:
+            histories = histories[:, -self.history_limit :]
+        table = torch.cat([ids, histories], dim=1).cpu().contiguous()
         width = table.element_size() * table.shape[1]
         rows = table.numpy().tobytes()
         texts = batch.texts or [""] * len(batch)
@@ -55,14 +62,12 @@ class KnownScores:
         )
         return [hashlib.blake2b(read, digest_size=16).digest() for read in inputs]
 
-    def find(self, keys: list[bytes]) -> tuple[Tensor, Tensor]:
-        """On the CPU: the known logits of `keys`, `[K]`, and which of them are known, `[K]`."""
-        found = [self._logits.get(key) for key in keys]
-        known = torch.tensor([logit is not None for logit in found], dtype=torch.bool)
-        return torch.tensor([0.0 if logit is None else logit for logit in found]), known
+    def find(self, keys: Iterable[bytes]) -> dict[bytes, float]:
+        """Those of `keys` that are known, with their logits."""
+        return {key: self._logits[key] for key in keys if key in self._logits}
 
-    def keep(self, keys: list[bytes], logits: Tensor) -> None:
-        """Remember `logits [K]` of `keys`."""
-        if len(self._logits) + len(keys) > self.most:
+    def keep(self, logits: Mapping[bytes, float]) -> None:
+        """Remember the logits of keys."""
+        if len(self._logits) + len(logits) > self.most:
             self._logits.clear()
-        self._logits.update(zip(keys, logits.tolist(), strict=True))
+        self._logits.update(logits)

@@ -69,13 +69,14 @@ class Victim:
     _words: WordVectors = field(init=False)
     _history: HistoryVectors = field(init=False)
     _word_effects: tuple[tuple[str, ...], Tensor] | None = None
-    _known_scores: KnownScores = field(default_factory=KnownScores)
+    _known_scores: KnownScores = field(init=False)
 
     def __post_init__(self) -> None:
         on_cpu = self.clean.items.device.type == "cpu"
         self.chunk = self.chunk or (CHUNK_ON_CPU if on_cpu else CHUNK)
         self._known = torch.unique(self.clean.example_ids.cpu())
         self._asked = torch.zeros(len(self._known), dtype=torch.int64)
+        self._known_scores = KnownScores(history_limit=self.model.history_limit)
         self._words = WordVectors(self.model, self.clean.items.device)
         count = len(self.world.catalog)
         self._history = HistoryVectors(self.model, count, self.clean.users, self._book_encodings)
@@ -113,15 +114,19 @@ class Victim:
     def _remembered(self, batch: Batch) -> Tensor:
         """The scores, those that were given before from memory; only where the model is not random."""
         keys = self._known_scores.keys(batch)
-        scores, known = self._known_scores.find(keys)
-        self.effort.cache_hits += int(known.sum())
-        new = torch.nonzero(~known).flatten()
-        if not len(new):
-            return scores.to(batch.items.device)
-        device_rows = new.to(batch.items.device)
-        computed = self._computed(batch if len(new) == len(batch) else batch.select(device_rows))
-        self._known_scores.keep([keys[at] for at in new.tolist()], computed)
-        return scores.to(computed).index_copy_(0, device_rows, computed)
+        logits = self._known_scores.find(keys)
+        new: dict[bytes, int] = {}
+        for row, key in enumerate(keys):
+            if key not in logits:
+                new.setdefault(key, row)
+        self.effort.cache_hits += len(batch) - len(new)
+        if new:
+            rows = torch.tensor(list(new.values()), device=batch.items.device)
+            computed = self._computed(batch if len(new) == len(batch) else batch.select(rows))
+            found = dict(zip(new, computed.tolist(), strict=True))
+            self._known_scores.keep(found)
+            logits |= found
+        return torch.tensor([logits[key] for key in keys], device=batch.items.device)
 
     def _computed(self, batch: Batch) -> Tensor:
         self.effort.forwards += len(batch) * self.samples

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from toy_recommender import ToyRecommender, make_batch, make_victim
 
-from recgauntlet.core.batch import Batch
+from recgauntlet.core.batch import Batch, Users, UserState
 from recgauntlet.core.errors import BudgetExceeded
 from recgauntlet.threats.embedding_scale import embedding_scale
 from recgauntlet.threats.knowledge import AttackerKnowledge
@@ -110,12 +111,38 @@ def test_perturbed_embeddings_and_random_models_are_scored_each_time(
 def test_what_is_remembered_has_an_end(batch: Batch) -> None:
     known = KnownScores(most=3)
     keys = known.keys(batch.select(torch.arange(4)))
-    known.keep(keys[:2], torch.tensor([0.0, float("nan")]))
-    scores, there = known.find(keys[:3])
-    assert there.tolist() == [True, True, False]
-    assert scores[0] == 0.0
-    known.keep(keys[2:], torch.tensor([1.0, 2.0]))
-    assert known.find(keys)[1].tolist() == [False, False, True, True]
+    known.keep({keys[0]: 0.0, keys[1]: float("nan")})
+    assert list(known.find(keys[:3])) == keys[:2]
+    assert known.find(keys[:1]) == {keys[0]: 0.0}
+    known.keep({keys[2]: 1.0, keys[3]: 2.0})
+    assert list(known.find(keys)) == keys[2:]
+
+
+def test_histories_that_differ_in_items_that_are_not_read_are_scored_once(
+    model: ToyRecommender, world: AttackerKnowledge, batch: Batch
+) -> None:
+    class Newest(ToyRecommender):
+        """Reads three items."""
+
+        def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
+            return super().encode_user(Users(users.ids, users.histories[:, -3:]))
+
+    limited = Newest(model.catalog)
+    limited.load_state_dict(model.state_dict())
+    few = batch.select(torch.arange(6))
+    old, new = few.histories().clone(), few.histories().clone()
+    old[:, :-3] = 7
+    new[:, -3] = 7
+    asked = few.joined(few.with_histories(old)).joined(few.with_histories(new))
+    forwards = []
+    for limit in (None, 3):
+        limited.history_limit = limit
+        victim = make_victim(limited.eval(), world, batch)
+        victim.reset(3)
+        torch.testing.assert_close(victim.scores(asked), plain_scores(limited, asked))
+        assert victim.effort.queries == 18, "what is not scored is paid for"
+        forwards.append(victim.effort.forwards)
+    assert forwards == [18, 12]
 
 
 def test_an_unknown_example_is_refused(victim: Victim, world: AttackerKnowledge) -> None:

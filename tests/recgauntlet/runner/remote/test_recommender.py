@@ -145,6 +145,12 @@ def test_a_copy_is_another_connection_opened_when_it_is_asked(model: ToyRecommen
     assert other.client is not there.client
 
 
+def test_a_plugin_s_word_about_what_it_reads_is_not_taken(model: ToyRecommender) -> None:
+    own = copy.deepcopy(model)
+    own.history_limit = 1
+    assert remote(own).history_limit is None
+
+
 def test_the_hash_is_the_file_s_until_the_weights_change(model: ToyRecommender) -> None:
     own = copy.deepcopy(model)
     there = remote(own)
