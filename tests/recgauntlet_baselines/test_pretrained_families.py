@@ -127,5 +127,5 @@ def test_items_older_than_the_limit_are_not_read(
     other[:, :2] = items.flip(0)[:, :2]
     scores = score_batch(model, batch.with_histories(items % 40))
     torch.testing.assert_close(score_batch(model, batch.with_histories(other % 40)), scores)
-    other[:, 2] += 20
+    other[:, -1] += 20
     assert not torch.allclose(score_batch(model, batch.with_histories(other % 40)), scores, atol=1e-6)
