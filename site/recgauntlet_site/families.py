@@ -15,7 +15,7 @@ OURS = "recgauntlet"
 OTHER = "other"
 
 MODELS: Mapping[str, tuple[str, ...]] = {
-    "text": ("bert", "gpt", "gpt-small", "naml", "nrms", "two-tower"),
+    "text": ("bert", "gpt", "gpt-small", "llm-prompt", "naml", "nrms", "two-tower"),
     "collaborative": ("bpr-mf", "item-knn", "lightgcn", "most-popular", "partitioned-knn"),
     "sequential and hybrid": ("bert4rec", "din", "sasrec", "sasrec-text"),
     OTHER: (),

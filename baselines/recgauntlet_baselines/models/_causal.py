@@ -13,7 +13,9 @@ from torch.nn import functional as F
 from recgauntlet.core.batch import Candidates, Users, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
+from recgauntlet.data.language_model import smollm2
 from recgauntlet_baselines.models._layers import TextModel, WordTokenizer, closed, in_length_groups
+from recgauntlet_baselines.models._pretrained import files_of
 
 
 @dataclass(frozen=True)
@@ -234,3 +236,11 @@ def separator_of(tokenizer: Any, checkpoint: str) -> int:
             remedy="choose a causal language model with an end-of-text token",
         )
     return int(separator)
+
+
+def fetch_causal(checkpoint: str, *, offline: bool) -> None:
+    """Put a causal model into the cache: SmolLM2 where the name is empty."""
+    if checkpoint:
+        files_of(checkpoint, offline=offline)
+    else:
+        smollm2(offline=offline)

@@ -18,11 +18,12 @@ from recgauntlet.data.language_model import SMOLLM2_FILE, smollm2
 from recgauntlet_baselines.models._causal import (
     CausalRanker,
     Frame,
+    fetch_causal,
     mean_head,
     of_mean,
     separator_of,
 )
-from recgauntlet_baselines.models._pretrained import adapt, files_of, load, with_blanks
+from recgauntlet_baselines.models._pretrained import adapt, load, with_blanks
 
 ADAPTED = 0.1
 """More than the share of weights that low-rank updates have."""
@@ -93,11 +94,3 @@ class GPTRanker(CausalRanker):
 
     def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
         return of_mean(self.head, *self.read_candidates(user, candidates, embeddings))
-
-
-def fetch_causal(checkpoint: str, *, offline: bool) -> None:
-    """Put a causal model into the cache: SmolLM2 where the name is empty."""
-    if checkpoint:
-        files_of(checkpoint, offline=offline)
-    else:
-        smollm2(offline=offline)

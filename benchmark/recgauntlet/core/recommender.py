@@ -27,7 +27,7 @@ class TrainingRecipe:
     Parameters
     ----------
     epochs
-        The most passes over the training pairs.
+        The most passes over the training pairs; 0 for a model that is not trained, only calibrated.
     batch_size
         Training pairs (one clicked, one not) a step; fewer where an epoch would have less than `least_steps` steps.
     learning_rate
@@ -171,6 +171,11 @@ class Recommender(nn.Module, ABC):
         """A further scalar of the model's own (masked items, a penalty), added to what a defense minimizes on a
         training batch; None for none. `generator`: of this step alone, on the CPU."""
         return None
+
+    @torch.no_grad()
+    def calibrate(self, scores: Tensor) -> None:
+        """Called once for a model whose recipe has no epochs, with its logits `[2 V]` of validation pairs, half of
+        them of clicked items: the place to move the decision boundary."""
 
     @classmethod
     def hyperparameters(cls) -> dict[str, Scalar]:

@@ -29,7 +29,13 @@ from recgauntlet.records.references import Environment, PluginRef
 from recgauntlet.threats.insertions import changed_by_insertions
 from recgauntlet.threats.training_data import changed_genuine
 from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_info
-from recgauntlet.training.defense import Defense, UnloadedDefense, find_defense, serves_itself
+from recgauntlet.training.defense import (
+    Defense,
+    UnloadedDefense,
+    find_defense,
+    require_use,
+    serves_itself,
+)
 from recgauntlet.training.device import describe, make_deterministic, peak_memory
 from recgauntlet.training.trainer import Trained, filtered, train
 from recgauntlet.training.tuned import Method, nearest, tuned_for, tuned_in
@@ -74,6 +80,7 @@ def open_cell(spec: CellSpec, task: Task | None = None) -> OpenCell:
     options = merged_options(model, spec.model_options, tuned_values(model, "model", spec))
     chosen = merged_options(defense, spec.defense_options, tuned_values(defense, "defense", spec))
     made: Defense = defense.value(**chosen)
+    require_use(model, defense.name, made)
     refs = PluginRef.of(model, options, sources[0]), PluginRef.of(defense, made.hyperparameters(), sources[1])
     return OpenCell(spec, task, model, defense, made, options, refs)
 

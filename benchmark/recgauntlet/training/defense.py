@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recgauntlet.core.batch import Batch
+from recgauntlet.core.errors import PluginError
 from recgauntlet.core.plugins import Plugin, find
 from recgauntlet.core.recommender import Recommender, constructor_defaults
 from recgauntlet.core.rng import Randomness
@@ -153,6 +154,18 @@ class UnloadedDefense(Defense):
 def serves_itself(defense: Defense) -> bool:
     """Whether models trained under `defense` are served as they are: it has no `wrap` of its own."""
     return type(defense).wrap is Defense.wrap and "wrap" not in vars(defense)
+
+
+def require_use(model: Plugin, name: str, defense: Defense) -> None:
+    """PluginError where the model is not trained and the defense, called `name`, changes nothing but training."""
+    points = ("training_loss", "step", "filter")
+    changes_training = any(getattr(type(defense), point) is not getattr(Defense, point) for point in points)
+    if model.value.recipe.epochs == 0 and changes_training:
+        raise PluginError(
+            f"{model.name} is not trained, so {name}, which changes training, would do nothing",
+            field="defense",
+            remedy="choose none, or a defense that works at inference (recgauntlet list defenses)",
+        )
 
 
 def model_scores(model: Recommender, batch: Batch) -> Tensor:

@@ -18,7 +18,7 @@ from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.scoring import score_batch
-from recgauntlet.core.types import Progress
+from recgauntlet.core.types import FloatArray, Progress
 from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.metrics.ranking import auc
 from recgauntlet.records.schema import Epoch
@@ -27,6 +27,8 @@ from recgauntlet.training.defense import Defense, TrainingContext
 
 _RECENT = 50
 """Steps whose mean loss is shown while training."""
+CALIBRATION_PAIRS = 200
+"""Validation pairs, the first ones, whose scores a model without training is calibrated on."""
 
 
 @dataclass(frozen=True)
@@ -195,22 +197,29 @@ def train(
     if best is not None:
         model.load_state_dict(best)
     model.eval()
-    return Trained(tuple(epochs), seconds, steps, passes, float(np.mean(flops)) * steps)
+    if recipe.epochs == 0:
+        some = data.valid.select(np.arange(min(CALIBRATION_PAIRS, len(data.valid))))
+        progress(f"calibrating on {len(some)} validation pairs", 0.0)
+        model.calibrate(torch.from_numpy(scores_of(model, some)[0]))
+    return Trained(tuple(epochs), seconds, steps, passes, float(np.mean(flops)) * steps if steps else 0.0)
+
+
+def validate(model: Recommender, pairs: Pairs) -> float:
+    """The AUC on pairs; a model whose scores are not finite is worth 0."""
+    scores, labels = scores_of(model, pairs)
+    return float(auc(labels > 0.5, scores)) if np.isfinite(scores).all() else 0.0
 
 
 @torch.no_grad()
-def validate(model: Recommender, pairs: Pairs, *, chunk: int = 512) -> float:
-    """The AUC on pairs; a model whose scores are not finite is worth 0."""
+def scores_of(model: Recommender, pairs: Pairs, *, chunk: int = 512) -> tuple[FloatArray, FloatArray]:
+    """The logits `[2 V]` of `V` pairs and their labels."""
     model.eval()
     labels, scores = [], []
     for start in range(0, len(pairs), chunk):
         batch = pairs_to_batch(pairs, np.arange(start, min(start + chunk, len(pairs)))).to(model.device)
         scores.append(score_batch(model, batch).cpu().numpy())
         labels.append(batch.labels.cpu().numpy())
-    all_scores = np.concatenate(scores)
-    if not np.isfinite(all_scores).all():
-        return 0.0
-    return float(auc(np.concatenate(labels) > 0.5, all_scores))
+    return np.concatenate(scores), np.concatenate(labels)
 
 
 def filtered(defense: Defense, pairs: Pairs) -> Pairs:

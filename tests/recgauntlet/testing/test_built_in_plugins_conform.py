@@ -29,6 +29,7 @@ OPTIONS: dict[str, dict[str, Scalar]] = {
     "bert": {"layers": 1, "max_length": 64},
     "gpt": {"checkpoint": str(THIN / "gpt"), "layers": 2, "rank": 2},
     "gpt-small": {"width": 32},
+    "llm-prompt": {"checkpoint": str(THIN / "asked"), "history_items": 4},
     "two-tower": {"item_size": 16, "attention_size": 8},
 }
 """What makes slow models small."""
@@ -36,8 +37,9 @@ OPTIONS: dict[str, dict[str, Scalar]] = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _thin_models() -> Iterator[None]:
-    (THIN / "gpt").mkdir()
-    thin_gpt(THIN / "gpt")
+    for name, positions in (("gpt", 160), ("asked", 400)):
+        (THIN / name).mkdir()
+        thin_gpt(THIN / name, positions=positions)
     yield
     shutil.rmtree(THIN)
 
