@@ -103,6 +103,7 @@ def test_a_cell_is_calibrated_and_not_trained(card: Path, checkpoint: str, tmp_p
     )
     run_cell(spec)
     record = read_record(spec.record_path)
+    assert spec.checkpoint_path.stat().st_size < 10_000  # the pretrained weights are not repeated
     assert record.status == "ok"
     assert record.cost is not None
     assert (record.epochs, record.cost.forwards, record.cost.flops) == ((), 0, 0.0)

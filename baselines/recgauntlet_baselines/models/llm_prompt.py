@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from recgauntlet.core.batch import Candidates, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.recommender import TrainingRecipe
+from recgauntlet.core.recommender import FrozenBase, TrainingRecipe
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.types import Scalar
-from recgauntlet.data.language_model import smollm2
+from recgauntlet.data.language_model import SMOLLM2_FILE, smollm2
 from recgauntlet_baselines.models._causal import CausalRanker, Frame, fetch_causal, separator_of
 from recgauntlet_baselines.models._pretrained import files_of, load, with_blanks, word_pieces
 
@@ -82,6 +82,7 @@ class LLMPrompt(CausalRanker):
         rows = output_rows(files_of(where), reader, (yes, no))
         self.register_buffer("direction", rows[0] - rows[1], persistent=False)
         self.offset = nn.Parameter(torch.zeros(()))
+        self.base = FrozenBase.of(checkpoint or SMOLLM2_FILE, self)
 
     @classmethod
     def fetch(cls, options: Mapping[str, Scalar], *, offline: bool = False) -> None:
