@@ -22,16 +22,23 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     return thin_bert(tmp_path_factory.mktemp("thin-bert"))
 
 
-def make(data: TaskData, checkpoint: str, *, max_length: int = 64, tuned_layers: int = 0) -> BertRanker:
+def make(
+    data: TaskData, checkpoint: str, *, max_length: int = 64, tuned_layers: int = 0, one_way: bool = True
+) -> BertRanker:
     torch.manual_seed(0)
     return BertRanker(
-        data.catalog, token_length=12, checkpoint=checkpoint, max_length=max_length, tuned_layers=tuned_layers
+        data.catalog,
+        token_length=12,
+        checkpoint=checkpoint,
+        max_length=max_length,
+        tuned_layers=tuned_layers,
+        one_way=one_way,
     ).eval()
 
 
-@pytest.fixture(scope="module")
-def model(data: TaskData, checkpoint: str) -> BertRanker:
-    return make(data, checkpoint)
+@pytest.fixture(scope="module", params=[True, False], ids=["one-way", "joint"])
+def model(request: pytest.FixtureRequest, data: TaskData, checkpoint: str) -> BertRanker:
+    return make(data, checkpoint, one_way=request.param)
 
 
 @torch.no_grad()
@@ -119,7 +126,7 @@ def test_layers_are_kept_from_the_bottom(data: TaskData, checkpoint: str) -> Non
     both = make(data, checkpoint)
     one = BertRanker(data.catalog, token_length=12, checkpoint=checkpoint, max_length=64, layers=1)
     assert len(one.bert.encoder.layer) == 1
-    kept, first = one.bert.encoder.layer[0].layer.state_dict(), both.bert.encoder.layer[0].state_dict()
+    kept, first = one.bert.encoder.layer[0].state_dict(), both.bert.encoder.layer[0].state_dict()
     assert all(torch.equal(kept[name], first[name]) for name in first)
 
 
@@ -160,7 +167,8 @@ def test_trimming_keeps_what_is_said_of_the_catalogs_texts(data: TaskData, check
     assert len({*letters, int(unknown)}) == 4
 
 
-def test_a_batch_is_read_in_groups_of_like_length(model: BertRanker, batch: Batch) -> None:
+def test_a_batch_is_read_in_groups_of_like_length(data: TaskData, checkpoint: str, batch: Batch) -> None:
+    model = make(data, checkpoint, one_way=False)
     read: list[tuple[int, ...]] = []
     inside = model.bert.encoder.layer[0].register_forward_pre_hook(
         lambda module, given: read.append(tuple(given[0].shape[:2]))
@@ -207,3 +215,44 @@ def test_the_last_layer_that_reads_the_first_token_alone_gives_the_state_of_the_
     alone = encoder(inputs_embeds=words, attention_mask=mask).last_hidden_state
     assert alone.shape[1] == 1
     torch.testing.assert_close(alone[:, 0], whole, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_one_way_is_the_encoder_with_a_mask_that_hides_the_candidate_from_the_history(
+    data: TaskData, checkpoint: str, batch: Batch
+) -> None:
+    model = make(data, checkpoint)
+    scores = model_scores(model, batch)
+    assert float(scores.std()) > 1e-4
+    for row in range(6):
+        candidate, history = [model._first], []
+        shown = model.tokenize([model.catalog.texts[int(batch.items[row])]])
+        candidate += [*shown.ids[0].tolist(), model._separator]
+        for item in [item for item in batch.histories()[row].tolist() if item != PAD][::-1]:
+            text = model.tokenize([model.catalog.texts[item]])
+            history += [*text.ids[0].tolist(), model._separator]
+        history = history[: 64 - 12 - 2]
+        own, total = len(candidate), len(candidate) + len(history)
+        seen = torch.ones(total, total, dtype=torch.bool)
+        seen[own:, :own] = False
+        hidden = model.bert(
+            inputs_embeds=model.word_vectors(torch.tensor([candidate + history])),
+            attention_mask=torch.where(seen, 0.0, torch.finfo(torch.float32).min)[None, None],
+            token_type_ids=torch.tensor([[0] * own + [1] * len(history)]),
+            position_ids=torch.tensor([[*range(own), *range(14, 14 + len(history))]]),
+        ).last_hidden_state
+        torch.testing.assert_close(model.head(hidden[:, 0]).squeeze(-1), scores[row : row + 1], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_pass_over_a_candidate_reads_the_candidate_alone(data: TaskData, checkpoint: str, batch: Batch) -> None:
+    model = make(data, checkpoint)
+    state = model.encode_user(batch.users).select(batch.rows)
+    candidates = model.candidates(batch.items)
+    read: list[int] = []
+    key = model.bert.encoder.layer[0].attention.self.key
+    inside = key.register_forward_pre_hook(lambda module, given: read.append(given[0].shape[0] * given[0].shape[1]))
+    model.score(state, candidates)
+    inside.remove()
+    real = int((candidates.tokens.mask.sum(dim=1) + 2).sum())
+    assert real <= sum(read) < 1.3 * real, "groups of like length hold few pads"

@@ -135,7 +135,9 @@ def test_scoring_a_candidate_reads_the_candidate_alone(model: Ranker, batch: Bat
     )
     model.score(state, candidates)
     inside.remove()
-    assert read == [(len(batch), candidates.tokens.ids.shape[1] + 1, 16)]
+    real = int((candidates.tokens.mask.sum(dim=1) + 1).sum())
+    assert sum(shape[0] for shape in read) == len(batch)
+    assert real <= sum(shape[0] * shape[1] for shape in read) < 1.3 * real, "groups of like length hold few pads"
 
 
 @torch.no_grad()

@@ -33,6 +33,8 @@ from recgauntlet_baselines.models.gpt import GPTRanker
 from recgauntlet_baselines.models.two_tower import TwoTower
 
 FAMILIES = ("roberta", "distilbert", "mpnet", "electra", "deberta", "deberta-v2")
+ONE_WAY = ("bert", "roberta", "electra")
+"""Families whose layers give keys and values."""
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,11 @@ def test_an_encoder_is_trained_for_a_step_and_attacked(
 ) -> None:
     torch.manual_seed(0)
     checkpoint = thin_encoder(tmp_path, family)
-    model = BertRanker(data.catalog, token_length=12, checkpoint=checkpoint, max_length=64, tuned_layers=1)
+    options = {"token_length": 12, "checkpoint": checkpoint, "max_length": 64, "tuned_layers": 1}
+    if family not in ONE_WAY:
+        with pytest.raises(PluginError, match="one_way=false"):
+            BertRanker(data.catalog, **options)  # type: ignore[arg-type]
+    model = BertRanker(data.catalog, **options, one_way=family in ONE_WAY)  # type: ignore[arg-type]
     moved = step(model, PGD(), batch)
     assert any(name.startswith("bert.") for name in moved)
     assert not any("embeddings" in name for name in moved)
@@ -104,6 +110,7 @@ def test_an_encoder_reads_no_further_than_its_positions_reach(
 ) -> None:
     checkpoint = thin_encoder(tmp_path, family)
     options = {"token_length": 12, "checkpoint": checkpoint, "history_tokens": 12, "history_items": 40}
+    options["one_way"] = family in ONE_WAY
     with pytest.raises(PluginError, match="max_length") as caught:
         BertRanker(data.catalog, **options, max_length=limit + 1)  # type: ignore[arg-type]
     assert str(limit) in caught.value.remedy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -112,9 +113,13 @@ class CausalRanker(TextModel):
         words, mask = closed(embedded, candidates.tokens.mask, *self._vectors(self._frame.closing))
         seen = user.tensors[0]
         width = int(seen.sum(dim=1).max())
-        past = _Past(user.tensors[1][:, :, :, :width], seen[:, :width])
-        hidden = self._read(words, mask, torch.full_like(mask[:, :1], self._room, dtype=torch.long), past)
-        return hidden.last_hidden_state, mask
+        past = (user.tensors[1][:, :, :, :width], seen[:, :width])
+        return in_length_groups(partial(self._after_history, width=words.shape[1]), words, mask, whole=past), mask
+
+    def _after_history(self, words: Tensor, mask: Tensor, kept: Tensor, seen: Tensor, *, width: int) -> Tensor:
+        start = torch.full_like(mask[:, :1], self._room, dtype=torch.long)
+        hidden: Tensor = self._read(words, mask, start, _Past(kept, seen)).last_hidden_state
+        return F.pad(hidden, (0, 0, 0, width - words.shape[1]))
 
     def _read(self, words: Tensor, mask: Tensor, start: Tensor, past: _Past | None = None) -> Any:
         """The model's answer to `words [B, L, D]` after `past`; the places of real tokens are counted without gaps from
@@ -193,9 +198,9 @@ class _Past:
         """As transformers wants it; a new one each time, for reading adds to it."""
         from transformers import DynamicCache
 
-        cache = DynamicCache()
-        for layer in range(self.kept.shape[1] // 2):
-            cache.update(self.kept[:, 2 * layer], self.kept[:, 2 * layer + 1], layer)
+        cache, kept = DynamicCache(), self.kept.unbind(dim=1)  # a slice for each layer would be slow backwards
+        for layer in range(len(kept) // 2):
+            cache.update(kept[2 * layer], kept[2 * layer + 1], layer)
         return cache
 
 

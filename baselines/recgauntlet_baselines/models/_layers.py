@@ -163,18 +163,27 @@ class AdditiveAttention(nn.Module):
 
 
 def in_length_groups(
-    encode: Callable[..., Tensor], embedded: Tensor, mask: Tensor, *more: Tensor, least: int = BUCKETED
+    encode: Callable[..., Tensor],
+    embedded: Tensor,
+    mask: Tensor,
+    *more: Tensor,
+    least: int = BUCKETED,
+    whole: Sequence[Tensor] = (),
 ) -> Tensor:
-    """`encode(embedded [B, L, D], mask [B, L], *more [B, L])`, a tensor of `B` rows; long and short texts in separate
-    groups, so that few pads are computed with, from `least` texts on. A text's real tokens come first."""
+    """`encode(embedded [B, L, D], mask [B, L], *more [B, L], *whole [B, ...])`, a tensor of `B` rows; long and short
+    texts in separate groups, so that few pads are computed with, from `least` texts on. A text's real tokens come
+    first."""
     if len(embedded) < least:
-        return encode(embedded, mask, *more)
+        return encode(embedded, mask, *more, *whole)
     lengths = mask.sum(dim=1)
     order = torch.argsort(lengths, stable=True)
-    groups = []
-    for rows in order.chunk(BUCKETS):
-        width = int(lengths[rows[-1]])
-        groups.append(encode(*(part[rows, :width] for part in (embedded, mask, *more))))
+    # sorted once and then cut: taking the rows of each group would fill a whole gradient for each
+    widths = [int(group[-1]) for group in lengths[order].chunk(BUCKETS)]
+    cut = [
+        [group[:, :width] for group, width in zip(part[order].chunk(BUCKETS), widths, strict=True)]
+        for part in (embedded, mask, *more)
+    ]
+    groups = [encode(*parts) for parts in zip(*cut, *(part[order].chunk(BUCKETS) for part in whole), strict=True)]
     return torch.cat(groups)[torch.argsort(order)]
 
 

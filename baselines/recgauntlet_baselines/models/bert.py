@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar, Self
 
 import torch
@@ -16,11 +17,13 @@ from recgauntlet.core.recommender import FrozenBase, TrainingRecipe
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.types import Scalar
 from recgauntlet.data.encoder import model_path
-from recgauntlet_baselines.models._layers import TextModel, WordTokenizer, in_length_groups
+from recgauntlet_baselines.models._layers import TextModel, WordTokenizer, closed, in_length_groups
+from recgauntlet_baselines.models._one_way import embedded_at, first_states, keys_and_values, require_one_way
 from recgauntlet_baselines.models._pretrained import (
     files_of,
     freeze_below,
     kept_pieces,
+    layers_of,
     load,
     positions_of,
     read_first_alone,
@@ -35,11 +38,13 @@ GROUPED = 16
 
 
 class BertRanker(TextModel):
-    """`[CLS] newest item [SEP] older item [SEP] ... candidate [SEP]`, read by a pretrained BERT.
+    """`[CLS] candidate [SEP] newest item [SEP] older item [SEP] ...`, read by a pretrained BERT, whose state of the
+    first token gives the logit.
 
     The form of the article on adversarial training for large-model recommenders: a language model scores an item's text
-    for a user described by text. The user state is the history's word embeddings; every layer sees both sides, so
-    nothing deeper can be cached while a candidate is under attack.
+    for a user described by text. Here the candidate's tokens see the history and the history's tokens do not see the
+    candidate (`one_way`), so the user state is the history's keys and values, and a pass over an attacked candidate
+    reads the candidate alone.
 
     Parameters
     ----------
@@ -55,6 +60,10 @@ class BertRanker(TextModel):
     tuned_layers
         How many layers, from the top, learn at most; the layers below and the embeddings stay as they were and draw no
         dropout. 0: everything learns, the word vectors too.
+    one_way
+        `false`: `[CLS] newest item [SEP] older item [SEP] ... candidate [SEP]`, and all tokens see each other, as in
+        the article. The user state is then the history's word embeddings, and each pass over a candidate reads all of
+        it, which takes four times as long. Families without BERT's layers (DistilBERT, MPNet, DeBERTa) need it.
     trim_vocabulary
         Keep the word pieces that the catalog uses, single characters and special tokens; others are the unknown word. A
         small catalog uses a seventh of MiniLM's table, which is half of its weights.
@@ -77,6 +86,7 @@ class BertRanker(TextModel):
         history_items: int = 10,
         history_tokens: int = 12,
         tuned_layers: int = 3,
+        one_way: bool = True,
         trim_vocabulary: bool = True,
     ) -> None:
         super().__init__(catalog, token_length=token_length)
@@ -108,7 +118,11 @@ class BertRanker(TextModel):
                 remedy="choose how many layers learn, or 0 for all that there is",
             )
         self._frozen = freeze_below(self.bert, tuned_layers) if tuned_layers else ()
-        read_first_alone(self.bert)
+        self.one_way = one_way
+        if one_way:
+            require_one_way(self.bert, checkpoint)
+        else:
+            read_first_alone(self.bert)
         self.base = FrozenBase.of(checkpoint or MINILM, self) if tuned_layers else None
         self._tokenize = WordTokenizer(
             lambda words: [[rows.get(piece, unknown) for piece in ids] for ids in pieces_of(words)],
@@ -147,17 +161,43 @@ class BertRanker(TextModel):
         flat = closed.flip(1).flatten(1, 2)
         flat_mask = closed_mask.flip(1).flatten(1, 2)
         order = torch.argsort((~flat_mask).long(), dim=1, stable=True)  # real tokens to the front
-        room = self.max_length - self.token_length - 2
+        room = min(self.max_length - self.token_length - 2, self.history_items * (self.history_tokens + 1))
         width = max(1, min(room, int(flat_mask.sum(dim=1).max())))
         order = order[:, :width]
         packed = flat.gather(1, order.unsqueeze(-1).expand(-1, -1, flat.shape[2]))
-        return UserState((_to_width(packed, room), _to_width(flat_mask.gather(1, order), room)))
+        seen = flat_mask.gather(1, order)
+        if self.one_way:
+            kept = in_length_groups(partial(self._keys_and_values, room=room), packed, seen, least=GROUPED)
+            return UserState((kept, _to_width(seen, room)))
+        return UserState((_to_width(packed, room), _to_width(seen, room)))
+
+    def _keys_and_values(self, words: Tensor, mask: Tensor, *, room: int) -> Tensor:
+        hidden = embedded_at(self.bert, words, self.token_length + 2, kind=1)
+        kept = keys_and_values(layers_of(self.bert), hidden, mask)
+        return F.pad(kept, (0, 0, 0, room - mask.shape[1]))
 
     def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        embedded = self.embed(candidates) if embeddings is None else embeddings
+        if not self.one_way:
+            return self._jointly(user, candidates, embedded)
+        kept, seen = user.tensors
+        width = int(seen.sum(dim=1).max())
+        first, last = self.word_vectors(torch.tensor([self._first, self._separator], device=self.device))
+        words, mask = closed(embedded, candidates.tokens.mask, last)
+        words = torch.cat([first.expand(len(words), 1, -1), words], dim=1)
+        mask = F.pad(mask, (1, 0), value=True)
+        past = (kept[:, :, :, :width], seen[:, :width])
+        return in_length_groups(self._after_history, words, mask, least=GROUPED, whole=past)
+
+    def _after_history(self, words: Tensor, mask: Tensor, kept: Tensor, seen: Tensor) -> Tensor:
+        hidden = embedded_at(self.bert, words, 0, kind=0)
+        logits: Tensor = self.head(first_states(layers_of(self.bert), hidden, mask, kept, seen)).squeeze(-1)
+        return logits
+
+    def _jointly(self, user: UserState, candidates: Candidates, embedded: Tensor) -> Tensor:
         history, history_mask = user.tensors
         width = max(1, int(history_mask.sum(dim=1).max()))
         history, history_mask = history[:, :width], history_mask[:, :width]
-        embedded = self.embed(candidates) if embeddings is None else embeddings
         mask = candidates.tokens.mask
         count = len(candidates)
         special = self.word_vectors(torch.tensor([self._first, self._separator], device=mask.device))
