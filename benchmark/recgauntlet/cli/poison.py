@@ -109,9 +109,15 @@ def list_(task: str | None, track: Track, threat: str | None, data: DataOptions)
 @track_option
 @threat_option
 @click.option("--attacks", multiple=True, callback=words, help="Attacks, with commas; the suite by default.")
+@click.option("--from", "published", type=PATH, help="A release whose poison tables are verified and kept first.")
 @data_options
-def make(task: str, track: Track, threat: str | None, attacks: tuple[str, ...], data: DataOptions) -> None:
+def make(
+    task: str, track: Track, threat: str | None, attacks: tuple[str, ...], published: Path | None, data: DataOptions
+) -> None:
     """Make, verify and keep the poison tables of TASK. What is kept already is read and verified again.
+
+    With --from the tables that a release was frozen with take the place of those that would be made here, where
+    another processor may choose other accounts.
 
     An attack of a plugin (docs/extend/poisoning.md) runs where it is named, in a process of its own that cannot read
     the data. A table that the verifier refuses is reported and not kept; the exit code is then 2.
@@ -120,12 +126,15 @@ def make(task: str, track: Track, threat: str | None, attacks: tuple[str, ...], 
     Examples:
       recgauntlet poison make ecommerce-purchase
       recgauntlet poison make ecommerce-purchase --attacks bandwagon,coattails
+      recgauntlet poison make ecommerce-purchase --from results/2027.1
     """
     from recgauntlet.runner.enclosure import paths_of_data
     from recgauntlet.runner.poison_plugins import find_attacks
 
     store = _store_of(task, track, data, threat)
     chosen = find_attacks(store.threat, attacks, paths_of_data(task, data.sources([task])(task)))
+    if published is not None:
+        click.echo(f"{store.adopt(published, chosen)} tables of {published}")
     refused = []
     for attack in chosen:
         for tier, made in store.tables(attack).items():

@@ -75,6 +75,11 @@ def release() -> None:
     help="Where the trained weights of these records were published (recgauntlet weights push prints it).",
 )
 @click.option(
+    "--poison-tables",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The directory of the poison tables that the records were trained on; kept where the data may be passed on.",
+)
+@click.option(
     "--attack-scores", is_flag=True, help="Keep the score of every perturbed input too; the release is twice as large."
 )
 def freeze(
@@ -88,6 +93,7 @@ def freeze(
     newest: bool,
     attack_scores: bool,
     repository: str | None,
+    poison_tables: Path | None,
 ) -> None:
     """Freeze the records (and best known attacks) of --results as the release NAME, for example 2027.1.
 
@@ -111,6 +117,7 @@ def freeze(
         supersedes=supersedes,
         reason=reason,
         weights=published(repository, directories) if repository else None,
+        poison_tables=poison_tables,
     )
     console = Console(highlight=False)
     directory = with_bar(Console(stderr=True), lambda progress: freeze_release(wanted, progress=progress))

@@ -113,7 +113,7 @@ def _found(directory: Path) -> Iterator[tuple[Path, RunRecord | BestKnown | Reco
 
 def _frozen(directory: Path, manifest: Manifest) -> Iterator[tuple[Path, RunRecord | BestKnown | RecordError]]:
     """The files of a frozen release, and the files beside them that it does not list, as errors."""
-    for file in manifest.files:
+    for file in (file for file in manifest.files if file.kind != "poison-table"):
         path = directory / file.path
         try:
             content = frozen_content(directory, file)

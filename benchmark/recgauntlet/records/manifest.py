@@ -49,7 +49,7 @@ class FrozenFile(Part):
 
     path: str
     """Below the release's directory, with `/`."""
-    kind: Literal["record", "best-known"]
+    kind: Literal["record", "best-known", "poison-table"]
     sha256: str
     bytes: int = Field(ge=0)
     record: str = ""

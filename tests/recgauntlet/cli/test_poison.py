@@ -204,3 +204,25 @@ def test_attacks_of_plugins_are_listed_and_run_where_they_are_named(run: Run, ma
     assert "targets-alone" in run(*command, "--out", made[0].parent / "out-of-plugins")
     message = run("poison", "make", made[0], "--attacks", "replaces-the-verifier", code=2)
     assert "there are 7 accounts, 6 are allowed" in message
+
+
+def test_tables_of_a_release_take_the_place_of_those_made_here(
+    run: Run, made: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run("poison", "make", made[0], "--attacks", "random")
+    kept = sorted(files.poison(files.cache_root()).glob("tiny-standard-brushing-random-*"))
+    assert len(kept) == 3
+    elsewhere = tmp_path / "poison" / "tiny"
+    elsewhere.mkdir(parents=True)
+    for path in kept:
+        table = read_table(path)
+        times = [int(str(time)) + (1 if int(str(time)) % 86_400 < 80_000 else -1) for time in table.times]
+        rows = list(zip(table.accounts, table.items, times, strict=True))
+        header = table.header.model_copy(update={"sha256": rows_hash(rows)})
+        write_table(PoisonTable(header, table.accounts, table.items, times), elsewhere / path.name)
+    assert "3 tables of" in run("poison", "make", made[0], "--attacks", "random", "--from", tmp_path)
+    for path in kept:
+        assert read_table(path).header == read_table(elsewhere / path.name).header
+    assert "holds no poison table of tiny" in run(
+        "poison", "make", made[0], "--attacks", "copy", "--from", tmp_path, code=2
+    )

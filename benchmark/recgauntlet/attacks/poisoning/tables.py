@@ -133,6 +133,43 @@ class PoisonStore:
         }
         return found
 
+    def adopt(self, directory: Path, attacks: Sequence[PoisoningAttack]) -> int:
+        """Keep the tables of `attacks` for this threat and track that lie below `directory`, in place of those that are
+        kept; how many there were. All are verified before one is kept.
+
+        Raises
+        ------
+        DataError
+            Where there is none, or one is damaged, refused, or of another version of the attacks.
+        OutputError
+            Where the cache cannot be written.
+        """
+        found: dict[Path, PoisonTable] = {}
+        for path in sorted(directory.rglob("*.parquet")):
+            header = read_table(path).header
+            if (header.task, header.track, header.threat) != (self.card.id, self.track, self.threat.id):
+                continue
+            table, _ = self.checked(path)
+            if header.suite != POISONING_VERSION:
+                problem = f"is {header.suite}, where {POISONING_VERSION} is expected"
+                raise DataError(
+                    problem, where=path, field="header.suite", remedy="make the tables here: leave --from out"
+                )
+            found |= {
+                self.path(attack, header.tier): table
+                for attack in attacks
+                if (attack.name, attack.hyperparameters()) == (header.attack, header.hyperparameters)
+            }
+        if not found:
+            raise DataError(
+                f"holds no poison table of {self.card.id} ({self.track}) under {self.threat.id} and these attacks",
+                where=directory,
+                remedy="name a release that was frozen with --poison-tables, or leave --from out",
+            )
+        for target, table in found.items():
+            write_table(table, target)
+        return len(found)
+
     def checked(self, path: Path) -> tuple[PoisonTable, Poison]:
         """The table at `path`, which may be anybody's, and what it adds.
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from recgauntlet.core.errors import OutputError, RecordError
 from recgauntlet.core.escape import terminal
 from recgauntlet.leaderboard.best_known import without_record
 from recgauntlet.leaderboard.build import build_table
+from recgauntlet.leaderboard.release.poison_tables import collect
 from recgauntlet.leaderboard.release.summary import count, frozen_tasks, mixed_settings, summary_rows
 from recgauntlet.records.best_known import BestKnown, Challenged
 from recgauntlet.records.columns import FloatColumn
@@ -54,6 +56,9 @@ class Wanted:
     """What was wrong with it."""
     weights: Weights | None = None
     """Published weights of the cells; those of cells that are not frozen are left out."""
+    poison_tables: Path | None = None
+    """A directory with the poison tables that the records were trained on; those of data that may be passed on are
+    frozen too."""
 
 
 def freeze(wanted: Wanted, *, progress: Progress = lambda what, share: None) -> Path:
@@ -63,7 +68,8 @@ def freeze(wanted: Wanted, *, progress: Progress = lambda what, share: None) -> 
     ------
     RecordError
         Naming every problem: the name, broken or failed records, records that cannot be compared in one ranking, of the
-        other track, or several of one cell, and best known attacks on no record of the release.
+        other track, or several of one cell, best known attacks on no record of the release, and poison tables that are
+        not there.
     OutputError
         Where the directory cannot be written.
     """
@@ -74,6 +80,10 @@ def freeze(wanted: Wanted, *, progress: Progress = lambda what, share: None) -> 
     records = [record if wanted.attack_scores else _without_attack_scores(record) for record in sources]
     progress("compressing", 0.2)
     files, entries = _files(sources, records, best_known)
+    if wanted.poison_tables is not None:
+        tables = _poison_tables(records, wanted.poison_tables)
+        files |= tables
+        entries += tuple(_entry(path, "poison-table", content) for path, content in sorted(tables.items()))
     progress("computing the summary", 0.5)
     summary = summary_rows(build_table(records))
     manifest = Manifest(
@@ -133,17 +143,29 @@ def _files(
         path, data = f"{stem}{mark}.json{COMPRESSED}", compress(to_bytes(content))
         files[path] = data
         is_record = isinstance(content, RunRecord)
+        entry = _entry(path, "record" if is_record else "best-known", data)
         entries.append(
-            FrozenFile(
-                path=path,
-                kind="record" if is_record else "best-known",
-                sha256=hashlib.sha256(data).hexdigest(),
-                bytes=len(data),
-                record=content.digest if is_record else "",
-                source=source_digest,
-            )
+            entry.model_copy(update={"record": content.digest if is_record else "", "source": source_digest})
         )
     return files, tuple(sorted(entries, key=lambda entry: entry.path))
+
+
+def _entry(path: str, kind: Literal["record", "best-known", "poison-table"], content: bytes) -> FrozenFile:
+    return FrozenFile(path=path, kind=kind, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+
+
+def _poison_tables(records: Sequence[RunRecord], directory: Path) -> dict[str, bytes]:
+    if not directory.is_dir():
+        raise RecordError("is no directory", where=directory, field="--poison-tables", remedy="check the path")
+    files, missing = collect(records, directory)
+    if missing:
+        raise RecordError(
+            f"lacks {len(missing)} of the poison tables that the records were trained on, such as {missing[0]}",
+            where=directory,
+            field="--poison-tables",
+            remedy="name the directory that `recgauntlet poison make` printed on the machine where the cells ran",
+        )
+    return files
 
 
 def _stem(cell: RunRecord | Challenged) -> str:

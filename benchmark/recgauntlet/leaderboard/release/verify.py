@@ -10,6 +10,7 @@ from pathlib import Path
 from recgauntlet.core.errors import RecordError
 from recgauntlet.leaderboard.best_known import without_record
 from recgauntlet.leaderboard.build import build_table
+from recgauntlet.leaderboard.release import poison_tables
 from recgauntlet.leaderboard.release.summary import (
     count,
     differing,
@@ -72,6 +73,8 @@ def verify_release(directory: Path, *, progress: Progress = lambda what, share: 
     place = shown(directory / MANIFEST)
     progress("fingerprints", 0.6)
     findings += [Finding(place, where, problem) for where, problem in _facts(manifest, directory, records)]
+    broken = poison_tables.faults(manifest, directory, records)
+    findings += [Finding(shown(directory / path), "", problem) for path, problem in broken]
     progress("summary", 0.65)
     if len(records) == manifest.counts.records and not mixed_settings(records):
         again = summary_rows(build_table(records))

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import poison_task
 import pytest
 from made_releases import SMALL, board, make_release, small, write_all
+from synthetic_poisoning import poisoned_record
 from synthetic_records import make_record
 
+from recgauntlet.attacks.poisoning.profiles import PopularProfiles
 from recgauntlet.core.errors import OutputError, RecordError
+from recgauntlet.data.poison_tables import read_table, write_table
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.release import freeze as freezing
 from recgauntlet.leaderboard.release.freeze import Wanted, freeze
 from recgauntlet.leaderboard.release.summary import summary_rows
+from recgauntlet.leaderboard.release.verify import verify_release
 from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, write_best_known
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.manifest import MANIFEST, read_manifest
@@ -294,3 +300,50 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatc
     with pytest.raises(OutputError, match="No space left"):
         freeze(Wanted("2026.1", (source,), tmp_path / "results"))
     assert list((tmp_path / "results").iterdir()) == []
+
+
+@pytest.fixture
+def poisoned(tmp_path: Path) -> tuple[list[RunRecord], Path]:
+    """A record that was trained on three tables of an attack, and the directory of these and of some that it was not
+    trained on."""
+    store, _ = poison_task.make_store(tmp_path / "task")
+    tables = store.tables(poison_task.RandomProfiles())
+    store.tables(PopularProfiles())
+    (outcome,) = poisoned_record().poisoning
+    hashes = {tier: made.table.header.sha256 for tier, made in tables.items()}
+    trainings = tuple(one.model_copy(update={"table": hashes[one.tier]}) for one in outcome.trainings)
+    parts = {"poisoning": (outcome.model_copy(update={"trainings": trainings}),)}
+    records = [poisoned_record(seed).model_copy(update=parts).sealed() for seed in range(3)]
+    path = tables["low"].path
+    assert path is not None
+    return records, path.parent
+
+
+def test_the_poison_tables_of_redistributable_data_are_frozen(
+    poisoned: tuple[list[RunRecord], Path], tmp_path: Path
+) -> None:
+    records, tables = poisoned
+    release = make_release(tmp_path, records=records, poison_tables=tables)
+    frozen = sorted(release.rglob("*.parquet"))
+    assert len(frozen) == 3
+    assert verify_release(release) == ()
+    header = read_table(frozen[0]).header
+    write_table(replace(read_table(frozen[0]), times=[0] * len(read_table(frozen[0]))), frozen[0])
+    assert read_table(frozen[0]).header == header
+    assert {finding.path for finding in verify_release(release)} == {str(frozen[0])}
+
+
+def test_missing_poison_tables_are_refused(poisoned: tuple[list[RunRecord], Path], tmp_path: Path) -> None:
+    records, tables = poisoned
+    next(path for path in tables.iterdir() if "random" in path.name).unlink()
+    assert "lacks 1 of the poison tables" in refusal(tmp_path, records, poison_tables=tables)
+
+
+def test_poison_tables_of_data_that_may_not_be_passed_on_are_left_out(
+    poisoned: tuple[list[RunRecord], Path], tmp_path: Path
+) -> None:
+    records, tables = poisoned
+    kept = [
+        r.model_copy(update={"task": r.task.model_copy(update={"redistributable": False})}).sealed() for r in records
+    ]
+    assert not list(make_release(tmp_path, records=kept, poison_tables=tables).rglob("*.parquet"))
