@@ -96,25 +96,37 @@ def _twin(spec: CellSpec, known: Message, overwrite: bool) -> Planned:
 def estimates(planned: Sequence[Planned], directories: Iterable[Path]) -> dict[Path, float | None]:
     """Seconds that each cell to be done will take, by its record's path; None where no record of its device helps.
 
-    It is the mean over the finished records below `directories` of the same task, track, model and defense; where there
-    is none, of the same track and model. What is not training is taken in proportion to the test
-    pairs, and trainings on poisoned data as many as there will be.
+    It is the mean over the finished records below `directories` of the same track and model: of those with the cell's
+    options of the model where there are any, and of those with its task and defense where there are any. A record with
+    options that the model does not have is of another model of that name. What is not training is taken in proportion
+    to the test pairs, and trainings on poisoned data as many as there will be.
     """
-    took: dict[tuple[str, ...], list[_Took]] = {}
+    took: dict[tuple[str, ...], list[tuple[RunRecord, _Took]]] = {}
     for record in (record for directory in directories if directory.is_dir() for record in read_records(directory)):
         with contextlib.suppress(ValueError, TypeError):  # no dates, or one with a time zone and one without
             began, ended = (datetime.datetime.fromisoformat(time) for time in (record.started, record.finished))
-            model = (record.environment.device, record.task.track, record.model.name)
-            for key in (model, (*model, record.task.id, record.defense.name)) if record.status == "ok" else ():
-                took.setdefault(key, []).append(_Took.of(record, (ended - began).total_seconds()))
+            key = (record.environment.device, record.task.track, record.model.name)
+            if record.status == "ok":
+                took.setdefault(key, []).append((record, _Took.of(record, (ended - began).total_seconds())))
     devices = {name: describe(choose_device(name), "fp32").device for name in {cell.spec.device for cell in planned}}
     out: dict[Path, float | None] = {}
-    for spec in (cell.spec for cell in planned if cell.state != "done"):
-        model = (devices[spec.device], spec.track, spec.model)
-        found = took.get((*model, spec.task_id, spec.defense)) or took.get(model)
+    for cell in (cell for cell in planned if cell.state != "done"):
+        spec = cell.spec
+        known = took.get((devices[spec.device], spec.track, spec.model), [])
+        found = [one for _, one in _nearest(known, cell)]
         share = _share_of_pairs(spec) if found else 1.0
         out[spec.record_path] = fmean([one.seconds_of(spec, share) for one in found]) if found else None
     return out
+
+
+def _nearest(known: list[tuple[RunRecord, _Took]], cell: Planned) -> list[tuple[RunRecord, _Took]]:
+    """Those of the records of a model that are most like the cell."""
+    options = cell.options[0] if cell.options else {}
+    if cell.options:
+        known = [one for one in known if one[0].model.hyperparameters.keys() <= options.keys()]
+    equal = [one for one in known if one[0].model.hyperparameters.items() <= options.items()] or known
+    place = (cell.spec.task_id, cell.spec.defense)
+    return [one for one in equal if (one[0].task.id, one[0].defense.name) == place] or equal
 
 
 @dataclass(frozen=True)

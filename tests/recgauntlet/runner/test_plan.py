@@ -65,6 +65,26 @@ def test_what_is_not_training_is_estimated_in_proportion_to_the_test_pairs(tmp_p
     assert list(estimates(cells, (tmp_path,)).values()) == [240, 80]
 
 
+def test_a_model_is_not_estimated_by_another_that_had_its_name(tmp_path: Path) -> None:
+    device = describe(choose_device("cpu"), "fp32").device
+    record = make_record(task="video-watch")
+    for seed, (seconds, options) in enumerate(((60, {"heads": 2}), (100, {"layers": 6}), (140, {"layers": 30}))):
+        timed = {
+            "seed": seed,
+            "started": "2026-01-02T00:00:00+00:00",
+            "finished": f"2026-01-02T00:0{seconds // 60}:{seconds % 60:02}+00:00",
+            "environment": record.environment.model_copy(update={"device": device}),
+            "model": record.model.model_copy(update={"name": "gpt", "hyperparameters": options}),
+        }
+        write_record(record.model_copy(update=timed), tmp_path / f"{seed}.json")
+    cell = planned("gpt", "standard", "video-watch")
+    found = [
+        estimates([replace(cell, options=(options, {}))], (tmp_path,))[cell.spec.record_path]
+        for options in ({"layers": 6, "rank": 8}, {"layers": 2, "rank": 8}, {"heads": 4}, {"width": 64})
+    ]
+    assert found == [100, 120, 60, None], "equal options, else the same names; other names are another model's"
+
+
 def test_included_language_models_are_looked_up_behind_the_fence(
     tiny_card: Path, tiny_cache: Path, tmp_path: Path
 ) -> None:
