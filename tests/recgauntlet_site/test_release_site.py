@@ -13,6 +13,8 @@ from recgauntlet_site.commands import site
 ROOT = Path(__file__).parents[2]
 RELEASE = ROOT / "results" / CURRENT
 
+pytestmark = pytest.mark.slow  # the whole release is rendered
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
