@@ -9,6 +9,7 @@ import numpy as np
 
 from recgauntlet.attacks.poisoning.suite import insertion_attacks, poisoning_attacks
 from recgauntlet.core.card import RANKING_TIER
+from recgauntlet.evaluation.newcomers import NewcomersOutcome, newcomers_checks
 from recgauntlet.records.parts import Gate
 from recgauntlet.records.poisoning import PoisonedTraining, TrainingDataOutcome
 
@@ -19,21 +20,31 @@ POISON_HEAD = 0.15
 """By how much the win rate of popular targets may change: on Online Retail four attacks at the medium tier change it by
 at most 0.05 for most-popular, 0.11 for item-knn and 0.09 for bpr-mf, where it rises by 0.51, 0.31 and 0.19 for the
 tail."""
-POISON_FILTER = 0.8
-"""Share of the training users that a filter may remove."""
+POISON_FILTER = 0.45
+"""Share of the training users with training pairs that a filter may remove. The most that a filter of the zoo removes
+is 0.40: `trimmed-raters` with the largest share of its search space, on Online Retail, where half of these users have
+at most six training pairs."""
 
 
-def poisoning_checks(outcome: TrainingDataOutcome, repeated: str | None, *, filters: bool) -> tuple[Gate, ...]:
+def poisoning_checks(
+    outcome: TrainingDataOutcome, repeated: str | None, newcomers: NewcomersOutcome | None, *, filters: bool
+) -> tuple[Gate, ...]:
     """The checks of a model that was trained again.
 
     repeated
         The hash of the weights of a training on the genuine data again; None where there was none.
+    newcomers
+        What became of harmless new accounts; None where the model was not trained with such.
     filters
         Whether the defense has a filter.
     """
     trained = [one for one in outcome.trainings if one.tier == RANKING_TIER and not one.faults]
     found = [*_same_weights(outcome, repeated), *_random(outcome, trained), *_head(outcome, trained)]
-    return tuple(gate for gate in [*found, *(_filter(outcome, trained) if filters else ())])
+    if filters:
+        found += _filter(outcome)
+    if newcomers is not None:
+        found += newcomers_checks(newcomers, outcome.threat, filters=filters)
+    return tuple(found)
 
 
 def _gate(outcome: TrainingDataOutcome, name: str) -> partial[Gate]:
@@ -90,14 +101,15 @@ def _lift(outcome: TrainingDataOutcome, training: PoisonedTraining, *, control: 
     return float(np.nanmean(change)) if np.isfinite(change).any() else 0.0
 
 
-def _filter(outcome: TrainingDataOutcome, trained: list[PoisonedTraining]) -> Iterator[Gate]:
-    shares = [(one.dropped_fakes + one.dropped_genuine) / max(1, one.genuine + one.accounts) for one in trained]
-    if shares:
-        low, high = min(shares), max(shares)
-        value = high if high > POISON_FILTER else low
-        yield _gate(outcome, "filter-removes-some")(
-            passed=low > 0 and high <= POISON_FILTER,
-            value=value,
+def _filter(outcome: TrainingDataOutcome) -> Iterator[Gate]:
+    """That a filter removes most users under no table. One that removes nobody is judged by what its model does: the
+    share may be an estimate, and `pca-varselect` finds no fakes on music-listen."""
+    trained = [one for one in outcome.trainings if not one.faults]
+    if trained:
+        most = max((one.dropped_fakes + one.dropped_genuine) / max(1, one.genuine + one.accounts) for one in trained)
+        yield _gate(outcome, "filter-keeps-most")(
+            passed=most <= POISON_FILTER,
+            value=most,
             limit=POISON_FILTER,
-            explanation="share of all training users that the defense's filter removes: neither nobody nor nearly all",
+            explanation="the largest share of the training users that the defense's filter removes",
         )

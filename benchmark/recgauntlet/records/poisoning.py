@@ -44,14 +44,10 @@ class TrainedOutcome(Part):
     weights: str
 
 
-class PoisonedTraining(Part):
-    """A training from scratch, by the same recipe, on genuine and fake interactions.
-
-    `accounts` fake accounts with `rows` interactions in all; `table` is the SHA-256 of these. With `faults` the
-    verifier refused the table: nothing was trained, the clean model counts, and there are no accounts.
-    `dropped_fakes` of the accounts and `dropped_genuine` of the `genuine` training users had no training pair left
-    after the defense's filter.
-    """
+class PoisonTableRef(Part):
+    """A poison table: `accounts` fake accounts, or accounts that are added to, with `rows` interactions in all, beside
+    `genuine` users who have training pairs; `table` is the SHA-256 of the rows. With `faults` the verifier refused it,
+    and there are no accounts."""
 
     attack: str
     knowledge: str
@@ -61,9 +57,18 @@ class PoisonedTraining(Part):
     rows: int
     table: str
     faults: tuple[str, ...]
+    genuine: int
+
+
+class PoisonedTraining(PoisonTableRef):
+    """A training from scratch, by the same recipe, on genuine and fake interactions.
+
+    With `faults` nothing was trained, and the clean model counts. `dropped_fakes` of the accounts and `dropped_genuine`
+    of the genuine users had no training pair left after the defense's filter.
+    """
+
     dropped_fakes: int
     dropped_genuine: int
-    genuine: int
     outcome: TrainedOutcome
 
 

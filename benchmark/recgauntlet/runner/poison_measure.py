@@ -9,11 +9,16 @@ import numpy as np
 from recgauntlet.attacks.poisoning.suite import POISONING_VERSION
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import RecordError
+from recgauntlet.core.protocol import SAMPLES
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.types import IntArray
+from recgauntlet.data.batches import pairs_to_batch
+from recgauntlet.evaluation.newcomers import NewcomersOutcome, measure_newcomers
 from recgauntlet.evaluation.poisoning import measure_poisoning
+from recgauntlet.evaluation.setup import is_random
 from recgauntlet.records.columns import BitColumn, FloatColumn, IntColumn
 from recgauntlet.records.poisoning import PoisonedTraining, TrainedOutcome, TrainingDataOutcome
-from recgauntlet.runner.poisoned_files import PoisonedFiles, PoisonFile
+from recgauntlet.runner.poisoned_files import NewcomersFile, PoisonedFiles, PoisonFile
 from recgauntlet.training.checkpoint import CheckpointInfo
 
 
@@ -68,29 +73,28 @@ def outcome_of(
 
 def training_of(file: PoisonFile, outcome: TrainedOutcome, fakes: int, genuine: int) -> PoisonedTraining:
     """A training with a poison table, after whose filter `fakes` accounts and `genuine` users are gone."""
-    return PoisonedTraining(
-        attack=file.attack,
-        knowledge=file.knowledge,
-        hyperparameters=file.hyperparameters,
-        tier=file.tier,
-        accounts=file.accounts,
-        rows=file.rows,
-        table=file.table,
-        faults=file.faults,
-        dropped_fakes=fakes,
-        dropped_genuine=genuine,
-        genuine=file.genuine,
-        outcome=outcome,
-    )
+    return PoisonedTraining(**file.reference(), dropped_fakes=fakes, dropped_genuine=genuine, outcome=outcome)
 
 
 def dropped(data: TaskData, file: PoisonFile, info: CheckpointInfo) -> tuple[int, int]:
     """Of how many fake and genuine users the defense's filter left no training pair, as the checkpoint states it."""
-    users = data.train.users
-    if info.kept is None:
-        return 0, 0
-    if info.kept and max(info.kept) >= len(users):
-        raise RecordError("states rows of the training pairs that there are not", field="kept", remedy="run it again")
-    gone = np.setdiff1d(users, users[np.array(info.kept, dtype=np.int64)])
+    gone = users_dropped(data, info)
     fakes = int(np.isin(gone, file.fakes).sum())
     return fakes, len(gone) - fakes
+
+
+def users_dropped(data: TaskData, info: CheckpointInfo) -> IntArray:
+    """`[R]`: the users whom the defense's filter left no training pair; RecordError where there are no such users."""
+    gone = np.array(sorted(set(info.dropped)), dtype=np.int64)
+    if not np.isin(gone, data.train.users).all():
+        raise RecordError(
+            "states users of the training pairs that there are not", field="dropped", remedy="run it again"
+        )
+    return gone
+
+
+def newcomers_of(served: Recommender, data: TaskData, file: NewcomersFile, info: CheckpointInfo) -> NewcomersOutcome:
+    """What became of the harmless new accounts in `data`, on which a served model was trained."""
+    batch = pairs_to_batch(data.test, np.arange(len(data.test))).to(served.device)
+    samples = SAMPLES if is_random(served, batch) else 1
+    return measure_newcomers(served, data, np.array(file.accounts, dtype=np.int64), users_dropped(data, info), samples)

@@ -21,46 +21,52 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recgauntlet.attacks.poisoning.base import PoisoningAttack
 from recgauntlet.attacks.poisoning.greybox import single_attacks
+from recgauntlet.attacks.poisoning.newcomers import draw_newcomers
 from recgauntlet.attacks.poisoning.suite import POISONING_VERSION, chosen_attacks, insertion_attacks
 from recgauntlet.attacks.poisoning.tables import PoisonStore
 from recgauntlet.core import files as paths
 from recgauntlet.core.card import TIERS, TaskCard, Tier, Track, TrainingDataThreat
+from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.files import write_atomically
+from recgauntlet.core.poison import Poison
+from recgauntlet.core.rng import Randomness
 from recgauntlet.core.spec import ALL, CellSpec
 from recgauntlet.core.task import SourceOptions, Task
-from recgauntlet.core.types import IntArray, Scalar
+from recgauntlet.core.types import IntArray
 from recgauntlet.data import cache as store
-from recgauntlet.data.interactions import load_interactions
-from recgauntlet.data.poisoned import with_poison
+from recgauntlet.data.interactions import Interactions, load_interactions
+from recgauntlet.data.poisoned import PoisonedData, with_poison
 from recgauntlet.data.prepare import prepare
 from recgauntlet.evaluation.poisoning import Audience
-from recgauntlet.records.poisoning import TargetSet
+from recgauntlet.records.poisoning import PoisonTableRef, TargetSet
 from recgauntlet.training.build import changed
 
 _REMEDY = "delete the directory; the next run makes it again"
 
 
-class PoisonFile(BaseModel):
+class PoisonFile(PoisonTableRef):
     """A poison table, and the training data with its accounts.
 
-    `data` is the name of the prepared data, empty where the verifier refused the table (`faults`). `fakes` are the
-    accounts' indices among its users, for the evaluator alone; `genuine` is the number of genuine training users.
+    `data` is the name of the prepared data, empty where the verifier refused the table. `fakes` are the accounts'
+    indices among its users, for the evaluator alone.
     """
+
+    data: str
+    fakes: tuple[int, ...]
+
+    def reference(self) -> dict[str, Any]:
+        """What a record has of it."""
+        return self.model_dump(exclude={"data", "fakes"})
+
+
+class NewcomersFile(BaseModel):
+    """Training data with harmless new accounts: its name, and their indices among its users."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    attack: str
-    knowledge: str
-    hyperparameters: dict[str, Scalar]
-    tier: Tier
-    accounts: int
-    rows: int
-    table: str
-    faults: tuple[str, ...]
     data: str
-    fakes: tuple[int, ...]
-    genuine: int
+    accounts: tuple[int, ...]
 
 
 class _Users(NamedTuple):
@@ -119,11 +125,8 @@ class PoisonedFiles:
             for tier, made in tables.tables(attack).items():
                 name, fakes = "", np.zeros(0, dtype=np.int64)
                 if not made.faults:
-                    poisoned = with_poison(data, genuine, made.poison, task.card.track(track))
-                    if fault := changed(data, poisoned, made.poison):
-                        raise RuntimeError(fault)
-                    name, fakes = f"{attack.name}-{tier}.npz", poisoned.fakes
-                    store.save(poisoned.data, self.directory / name)
+                    name = f"{attack.name}-{tier}.npz"
+                    fakes = self._saved(name, task, track, data, genuine, made.poison).fakes
                 files.append(
                     PoisonFile(
                         attack=attack.name,
@@ -136,12 +139,49 @@ class PoisonedFiles:
                         faults=tuple(map(str, made.faults)),
                         data=name,
                         fakes=tuple(np.sort(fakes).tolist()),
-                        genuine=genuine.training_users,
+                        genuine=len(np.unique(data.train.users)),
                     )
                 )
             write_atomically(
                 self._path(attack.name), _Attack(source=attack.source, tiers=tuple(files)).model_dump_json().encode()
             )
+
+    def newcomers(self, task: Task, track: Track, source: SourceOptions, plugins: str) -> NewcomersFile:
+        """Training data with harmless new accounts, made where it is not there.
+
+        `plugins` is the source of the model and the defense where it is not the package's own: other accounts are drawn
+        for each, so that no plugin can contain a list of its own.
+
+        Raises
+        ------
+        DataError, OutputError
+            Where the data cannot be read, or the cache cannot be written.
+        """
+        name = "-".join(["newcomers", *([hashlib.sha256(plugins.encode()).hexdigest()[:16]] if plugins else [])])
+        path = self._path(name)
+        if path.exists():
+            try:
+                return NewcomersFile.model_validate_json(path.read_bytes())
+            except (OSError, ValidationError) as error:
+                raise _damaged(path, error) from error
+        data, genuine = prepare(task, track, source), load_interactions(task, track, source)
+        targets = PoisonStore(task.card, track, self.threat, genuine, source.cache).verifier.targets
+        rng = Randomness(task.card.track(track).sampling_seed, f"{name}/{self.threat.id}")
+        accounts = draw_newcomers(genuine, targets, self.threat, rng)
+        made = self._saved(f"{name}.npz", task, track, data, genuine, accounts)
+        found = NewcomersFile(data=f"{name}.npz", accounts=tuple(np.sort(made.fakes).tolist()))
+        write_atomically(path, found.model_dump_json().encode())
+        return found
+
+    def _saved(
+        self, name: str, task: Task, track: Track, data: TaskData, genuine: Interactions, poison: Poison
+    ) -> PoisonedData:
+        """The data with `poison`, kept under `name`."""
+        poisoned = with_poison(data, genuine, poison, task.card.track(track))
+        if fault := changed(data, poisoned, poison):
+            raise RuntimeError(fault)
+        store.save(poisoned.data, self.directory / name)
+        return poisoned
 
     def _is_made(self, attack: PoisoningAttack) -> bool:
         path = self._path(attack.name)
@@ -154,12 +194,10 @@ class PoisonedFiles:
         try:
             found = _Attack.model_validate_json(path.read_bytes()).tiers
         except (OSError, ValidationError) as error:
-            raise DataError(
-                f"the list of poisoned data is damaged ({type(error).__name__})", where=path, remedy=_REMEDY
-            ) from error
+            raise _damaged(path, error) from error
         return found[TIERS.index(tier)]
 
-    def path(self, file: PoisonFile) -> Path:
+    def path(self, file: PoisonFile | NewcomersFile) -> Path:
         """Where the training data of a table lies that was not refused."""
         return self.directory / file.data
 
@@ -200,6 +238,10 @@ class PoisonedFiles:
 
     def _path(self, attack: str) -> Path:
         return self.directory / f"{attack}.json"
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"the list of poisoned data is damaged ({type(error).__name__})", where=path, remedy=_REMEDY)
 
 
 def _write_audience(audience: Audience, users: IntArray, sets: list[list[Any]], path: Path) -> None:

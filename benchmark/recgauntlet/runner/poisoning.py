@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
-
 from recgauntlet.attacks.poisoning.suite import POISONING_VERSION
 from recgauntlet.core.card import RANKING_TIER, TIERS, Tier, TrainingDataThreat
 from recgauntlet.core.dataset import TaskData
@@ -26,9 +24,18 @@ from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import Task
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.evaluation.poisoning_checks import poisoning_checks
-from recgauntlet.records.poisoning import PoisonedTraining, TargetSet, TrainedOutcome, TrainingDataOutcome
-from recgauntlet.runner.poison_measure import dropped, measured_by, outcome_of, training_of, worst_of
-from recgauntlet.runner.poisoned_files import PoisonedFiles, PoisonFile, chosen_of, names_of, poisoned_files, threats_of
+from recgauntlet.records.poisoning import TargetSet, TrainingDataOutcome
+from recgauntlet.runner.poison_measure import dropped, measured_by, newcomers_of, outcome_of, training_of, worst_of
+from recgauntlet.runner.poison_results import CleanResult, Measured, MeasuredNewcomers, Repeated
+from recgauntlet.runner.poisoned_files import (
+    NewcomersFile,
+    PoisonedFiles,
+    PoisonFile,
+    chosen_of,
+    names_of,
+    poisoned_files,
+    threats_of,
+)
 from recgauntlet.training.build import sources_of
 from recgauntlet.training.checkpoint import CheckpointInfo, hash_of_file
 
@@ -42,44 +49,13 @@ FAST = 10.0
 TEXT = "the model reads text, and only models that learn from who took what are trained again"
 NO_POISON = "no poison"
 """Stands for an attack: training again on the genuine data."""
-
-
-class CleanResult(BaseModel):
-    """The cell's own model under one threat; without an outcome where it is not trained again, for a `reason`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    outcome: TrainedOutcome | None
-    reason: str
-    fast: bool
-    repeatable: bool
-    """Whether the same training gives the same bits: on a CPU."""
-    filters: bool
-    """Whether the defense has a filter."""
-    seconds: float
-
-
-class Repeated(BaseModel):
-    """A training on the genuine data again: the SHA-256 of its weights, and the seconds that it took."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    weights: str
-    seconds: float
-
-
-class Measured(BaseModel):
-    """A poisoned training, and the seconds that training and measuring it took."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    training: PoisonedTraining
-    seconds: float
+NEWCOMERS = "harmless new accounts"
+"""Stands for an attack: training with accounts that do no harm."""
 
 
 @dataclass(frozen=True)
 class Retraining:
-    """A training that is due: under a threat, on the prepared `data`. `attack` may be NO_POISON."""
+    """A training that is due: under a threat, on the prepared `data`. `attack` may be NO_POISON or NEWCOMERS."""
 
     threat: str
     attack: str
@@ -89,7 +65,9 @@ class Retraining:
     @property
     def title(self) -> str:
         """ "coattails, medium tier"."""
-        return self.attack if self.attack == NO_POISON else f"{self.attack}, {shown('tier', self.tier)} tier"
+        return (
+            self.attack if self.attack in {NO_POISON, NEWCOMERS} else f"{self.attack}, {shown('tier', self.tier)} tier"
+        )
 
 
 class PoisonSteps:
@@ -124,6 +102,8 @@ class PoisonSteps:
             if clean is None or clean.outcome is not None:
                 names = () if clean is None else self._attacks(files, fast=clean.fast)
                 files.ready(self._task, self.spec.track, self.spec.source, names)
+            if clean is not None and self._has_newcomers(files, clean):
+                self._newcomers(files)
 
     def journal(self) -> Journal:
         """What was measured so far, of these weights and this source of the plugins."""
@@ -151,6 +131,9 @@ class PoisonSteps:
             repeats = clean.fast and clean.repeatable
             if repeats and journal.found(NO_POISON, Repeated) is None:
                 return Retraining(files.threat.id, NO_POISON, RANKING_TIER, self.prepared)
+            if self._has_newcomers(files, clean) and journal.found(_newcomers_key(files), MeasuredNewcomers) is None:
+                path = files.path(self._newcomers(files))
+                return Retraining(files.threat.id, NEWCOMERS, RANKING_TIER, path)
             for file in self._files(files, clean, journal):
                 if not file.faults and journal.found(_key(files, file), Measured) is None:
                     return Retraining(files.threat.id, file.attack, file.tier, files.path(file))
@@ -200,7 +183,13 @@ class PoisonSteps:
             journal.keep(NO_POISON, Repeated(weights=models.weights(), seconds=info.seconds))
             return
         files = next(files for files in self.files if files.threat.id == due.threat)
-        file, began = files.file(due.attack, due.tier), time.perf_counter()
+        began = time.perf_counter()
+        if due.attack == NEWCOMERS:
+            found = newcomers_of(models.served(cell, data, machine), data, self._newcomers(files), info)
+            seconds = info.seconds + time.perf_counter() - began
+            journal.keep(_newcomers_key(files), MeasuredNewcomers(outcome=found, seconds=seconds))
+            return
+        file = files.file(due.attack, due.tier)
         outcome = outcome_of(models.served(cell, data, machine), data, files, info, models.weights())
         training = training_of(file, outcome, *dropped(data, file, info))
         seconds = info.seconds + time.perf_counter() - began
@@ -241,8 +230,26 @@ class PoisonSteps:
             }
         )
         repeated = journal.found(NO_POISON, Repeated)
-        checks = poisoning_checks(found, repeated.weights if repeated else None, filters=clean.filters)
+        newcomers = journal.found(_newcomers_key(files), MeasuredNewcomers)
+        checks = poisoning_checks(
+            found,
+            repeated.weights if repeated else None,
+            newcomers.outcome if newcomers else None,
+            filters=clean.filters,
+        )
         return found.model_copy(update={"checks": checks})
+
+    def _has_newcomers(self, files: PoisonedFiles, clean: CleanResult) -> bool:
+        """Whether the model is trained with harmless new accounts too: where a defense, or a model that is not
+        built-in, may treat these as it likes."""
+        is_plain = self.spec.is_twin and whose("models", self.spec.model)[0] == BUILT_IN
+        return files.threat.accounts is not None and clean.outcome is not None and not is_plain
+
+    def _newcomers(self, files: PoisonedFiles) -> NewcomersFile:
+        spec = self.spec
+        of = (whose("models", spec.model)[0], whose("defenses", spec.defense)[0])
+        foreign = [source for source, place in zip(sources_of(spec), of, strict=True) if place != BUILT_IN]
+        return files.newcomers(self._task, spec.track, spec.source, " ".join(foreign))
 
     def _files(self, files: PoisonedFiles, clean: CleanResult, journal: Journal) -> list[PoisonFile]:
         """The tables in the order of their trainings: all attacks at the medium tier; then, where these are measured,
@@ -299,6 +306,10 @@ def _attacks(threat: TrainingDataThreat, chosen: tuple[str, ...] | None, *, fast
 
 def _clean_key(files: PoisonedFiles) -> str:
     return f"{files.threat.id}/clean"
+
+
+def _newcomers_key(files: PoisonedFiles) -> str:
+    return f"{files.threat.id}/newcomers"
 
 
 def _key(files: PoisonedFiles, file: PoisonFile) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 
 from recgauntlet.core.card import TIERS
@@ -302,8 +303,8 @@ def checkpoint_info(
     cell: OpenCell, trained: Trained, data: TaskData, recipe: TrainingRecipe, environment: Environment
 ) -> CheckpointInfo:
     """The header of the cell's checkpoint."""
-    spec = cell.spec
-    kept = rows_kept(filtered(cell.defense_object, data.train), data.train)
+    spec, left = cell.spec, filtered(cell.defense_object, data.train)
+    kept = rows_kept(left, data.train)
     return CheckpointInfo(
         task=spec.task_id,
         track=spec.track,
@@ -329,6 +330,7 @@ def checkpoint_info(
         filters=type(cell.defense_object).filter is not Defense.filter,
         needs_defense=kept is None or not serves_itself(cell.defense_object),
         kept=kept if kept is not None and len(kept) < len(data.train) else None,
+        dropped=tuple(np.setdiff1d(data.train.users, left.users).tolist()),
     )
 
 

@@ -72,6 +72,8 @@ class CheckpointInfo(BaseModel):
     """The rows of the training pairs that the defense's `filter` kept; None for all."""
     base: BaseRef | None = None
     """What the file leaves out; None where it holds all weights."""
+    dropped: tuple[NonNegativeInt, ...] = ()
+    """The users who had training pairs, and whom the `filter` left none."""
 
     @property
     def sources(self) -> tuple[str, str]:

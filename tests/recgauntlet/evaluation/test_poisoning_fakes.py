@@ -4,7 +4,7 @@
 |---|---|---|
 | `KnownNumbers` | nothing: the accounts' numbers are drawn | no gain; it removes genuine users in their share |
 | `last_clicks`, an oracle of dates | nothing: accounts are active on all days | no gain |
-| `ShortProfiles` | nearly all fakes are removed | the genuine users that it removes, about half |
+| `ShortProfiles` | nearly all fakes are removed | the genuine users it removes; harmless new accounts |
 | `NewUsers` | all: it has learned the genuine pairs by heart | harmless new accounts, all of which it removes |
 """
 
@@ -19,7 +19,7 @@ import torch
 from poison_task import make_store
 from tiny_task import make_spec
 
-from recgauntlet.attacks.poisoning.base import PoisoningKnowledge, dated
+from recgauntlet.attacks.poisoning.newcomers import draw_newcomers
 from recgauntlet.attacks.poisoning.profiles import Coattails, RandomProfiles
 from recgauntlet.attacks.poisoning.suite import poisoning_attacks
 from recgauntlet.attacks.poisoning.tables import PoisonStore
@@ -28,10 +28,16 @@ from recgauntlet.core.poison import FakeAccounts
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import PAD
 from recgauntlet.data.poisoned import PoisonedData, with_accounts
+from recgauntlet.evaluation.newcomers import measure_newcomers, newcomers_checks
 from recgauntlet.evaluation.poisoning import Audience, measure_exposure
+from recgauntlet.evaluation.poisoning_checks import POISON_FILTER
+from recgauntlet.records.parts import Gate
 from recgauntlet.threats.training_data import DAY
 from recgauntlet.training.build import OpenCell, open_cell, train_cell
+from recgauntlet.training.defense import Defense
+from recgauntlet_baselines.defenses.pca_varselect import PCAVarSelect
 from recgauntlet_baselines.defenses.suspicious_users import SuspiciousUsers
+from recgauntlet_baselines.defenses.trimmed_raters import TrimmedRaters
 
 Filter = Callable[[Pairs], Pairs]
 
@@ -180,30 +186,34 @@ def test_dropping_short_profiles_removes_fakes_and_half_of_the_genuine_users(sta
     cap = stage.store.genuine.median_profile
     fakes, genuine = removed(poisoned, ShortProfiles(cap))
     assert fakes == 1.0
-    assert genuine > 0.4
+    assert genuine > POISON_FILTER
 
 
-def harmless(stage: Stage, count: int) -> FakeAccounts:
-    """New accounts that take what one genuine reader took, in another order and less one item in four: no targets."""
-    training, targets = stage.store.genuine.training, stage.store.verifier.targets.items
-    rng = Randomness(0, "harmless")
-    readers = rng.numpy().permutation(np.unique(training.users))[:count]
-    profiles = []
-    for number, reader in enumerate(readers.tolist()):
-        own = training.items[(training.users == reader) & ~np.isin(training.items, targets)]
-        profiles.append(rng.child("items").numpy(number).permutation(own)[: -(-3 * len(own) // 4)])
-    return dated(profiles, PoisoningKnowledge.of(stage.store.genuine, "public"), rng.child("times"))
+def checks_of(stage: Stage, fake: Filter) -> dict[str, Gate]:
+    """What the checks find of a filter among harmless new accounts."""
+    store = stage.store
+    drawn = draw_newcomers(store.genuine, store.verifier.targets, store.threat, Randomness(0, "newcomers"))
+    poisoned = stage.poisoned(drawn)
+    gone = np.setdiff1d(poisoned.data.train.users, fake(poisoned.data.train).users)
+    model, _ = train_cell(stage.cell, filtered(poisoned, fake), torch.device("cpu"), "fp32", lambda what, share: None)
+    found = measure_newcomers(model.eval(), poisoned.data, poisoned.fakes, gone)
+    return {check.name: check for check in newcomers_checks(found, "brushing", filters=True)}
 
 
 def test_dropping_all_new_users_gains_everything_and_harmless_new_users_show_it(stage: Stage) -> None:
     poisoned, by_heart = stage.poisoned(), NewUsers(stage.data.train)
     assert removed(poisoned, by_heart) == (1.0, 0.0)
     assert stage.tail_win_rate(filtered(poisoned, by_heart)) == stage.tail_win_rate(stage.data)
-    newcomers = stage.poisoned(harmless(stage, 12))
-    assert removed(newcomers, by_heart) == (1.0, 0.0)
-    # an honest filter removes newcomers that do no harm like anybody else
-    honest = SuspiciousUsers(share=0.2, neighbours=3).filter
-    assert removed(newcomers, honest)[0] < 0.2 < 0.4 < removed(poisoned, honest)[0]
+    kept = checks_of(stage, by_heart)["newcomers-are-kept"]
+    assert not kept.passed
+    assert kept.value == 1.0
+
+
+@pytest.mark.parametrize("honest", [SuspiciousUsers(share=0.1), PCAVarSelect(), TrimmedRaters(share=0.3)])
+def test_an_honest_filter_removes_harmless_new_users_like_anybody_else(stage: Stage, honest: Defense) -> None:
+    found = checks_of(stage, honest.filter)
+    assert all(check.passed for check in found.values()), found
+    assert found["newcomers-are-kept"].value < 0.2
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from recgauntlet.runner.poisoning import FAST, trainings_of
 from recgauntlet.runner.record import Machine
 from recgauntlet.runner.sweep import run_sweep
 from recgauntlet.training.build import open_cell
+from recgauntlet.training.defense import find_defense
 
 ATTACKS: list[tuple[str, Any]] = [("random", "standard"), ("coattails", "high")]
 NAMES = tuple(attack.name for attack in single_attacks())
@@ -125,7 +126,7 @@ def test_no_poison_gives_the_same_weights_again(outcome: TrainingDataOutcome) ->
     checks = {check.name: check for check in outcome.checks}
     assert checks["no-poison-changes-nothing"].passed
     assert checks["random-profiles-lift-no-more"].passed
-    assert "filter-removes-some" not in checks
+    assert "filter-keeps-most" not in checks
 
 
 def test_a_sweep_in_processes_finds_the_same_as_one_process(folder: Path, tmp_path: Path) -> None:
@@ -260,6 +261,37 @@ def test_what_a_filter_drops_is_counted_by_who_is_fake(tmp_path: Path) -> None:
     assert len(dropped) == int(0.2 * len(users))
     assert poisoned.dropped_fakes == len(dropped & set(file.fakes)) > 0
     assert poisoned.dropped_genuine == len(dropped - set(file.fakes))
+
+
+def test_a_filter_that_keeps_what_it_knows_by_heart_fails_a_check(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way of a cell: harmless new accounts are drawn, trained with, and looked for in what is left."""
+    _, data = poison_task.make_store(folder)
+    genuine = {pair.tobytes() for pair in np.column_stack([data.train.histories, data.train.clicked])}
+
+    def known(self: Any, pairs: Any) -> Any:
+        rows = [row.tobytes() in genuine for row in np.column_stack([pairs.histories, pairs.clicked])]
+        return pairs.select(np.flatnonzero(rows))
+
+    spec = spec_of(folder, tmp_path, defense="suspicious-users", poison_attacks=("coattails",))
+    for filter_, passed in ((None, True), (known, False)):
+        if filter_ is not None:
+            monkeypatch.setattr(find_defense("suspicious-users").value, "filter", filter_)
+        record = run_cell(replace(spec, out=tmp_path / str(passed)))
+        assert record.failure is None, record.failure
+        (found,) = record.poisoning
+        checks = {check.name: check for check in found.checks}
+        assert checks["newcomers-are-kept"].passed == passed, checks
+
+
+def test_users_whom_a_filter_leaves_nothing_are_counted_where_it_rewrites_histories(tmp_path: Path) -> None:
+    cell = make_cell(tmp_path, defense="trimmed-raters", defense_options=(("share", 0.4),))
+    (poisoned,) = cell.run(ATTACKS[1:], Journal(), quiet).trainings
+    data = cache.load(cell.files.path(cell.files.file("coattails", "high")))
+    assert data is not None
+    left = open_cell(cell.cell.spec).defense_object.filter(data.train)
+    assert poisoned.dropped_fakes + poisoned.dropped_genuine == len(np.setdiff1d(data.train.users, left.users)) > 0
 
 
 def test_a_plan_counts_the_trainings_that_there_will_be(folder: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from recgauntlet.attacks.poisoning.insertions import (
 from recgauntlet.core.card import TrainingDataThreat
 from recgauntlet.core.errors import PluginError
 
-POISONING_VERSION = "0.6"
+POISONING_VERSION = "0.7"
 """Rises with any change of the attacks' code, or of the verifier, that can move a number. Tables of another version are
 made again."""
 

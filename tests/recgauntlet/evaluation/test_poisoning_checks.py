@@ -1,0 +1,74 @@
+"""The checks of poisoning: each fails where it must, and at its limit it does not."""
+
+from __future__ import annotations
+
+import pytest
+from synthetic_poisoning import CLEAN, POISONED, poisoning, training
+
+from recgauntlet.evaluation.newcomers import LEAST_LEARNED, MOST_REMOVED, NewcomersOutcome, newcomers_checks
+from recgauntlet.evaluation.poisoning_checks import POISON_FILTER, poisoning_checks
+from recgauntlet.records.parts import Gate
+from recgauntlet.records.poisoning import TrainingDataOutcome
+
+
+def checks(outcome: TrainingDataOutcome, *, filters: bool = True) -> dict[str, Gate]:
+    return {check.name: check for check in poisoning_checks(outcome, None, None, filters=filters)}
+
+
+def with_removed(*removed: int) -> TrainingDataOutcome:
+    """Of 40 fake and 160 genuine users a filter removes so many genuine ones under one attack after another."""
+    trainings = tuple(
+        training(name, "standard", POISONED).model_copy(
+            update={"accounts": 40, "genuine": 160, "dropped_fakes": 0, "dropped_genuine": count}
+        )
+        for name, count in zip(("coattails", "random"), removed, strict=False)
+    )
+    outcome = poisoning(trainings=trainings)
+    assert isinstance(outcome, TrainingDataOutcome)
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("removed", "passed"),
+    [((90, 0), True), ((91, 0), False), ((0, 91), False), ((0, 0), True)],
+)
+def test_a_filter_keeps_most_users(removed: tuple[int, int], passed: bool) -> None:
+    assert checks(with_removed(*removed))["filter-keeps-most"].passed == passed
+    assert "filter-keeps-most" not in checks(with_removed(160), filters=False)
+
+
+def test_what_a_filter_removes_is_compared_with_all_training_users() -> None:
+    found = checks(with_removed(120))["filter-keeps-most"]
+    assert found.value == 120 / 200 > found.limit == POISON_FILTER
+    refused = training("coattails", "standard", CLEAN, faults=("too long",))
+    assert "filter-keeps-most" not in checks(with_removed().model_copy(update={"trainings": (refused,)}))
+
+
+def newcomers(removed: int = 0, genuine: int = 0, fit: float = 0.9) -> dict[str, Gate]:
+    found = NewcomersOutcome(
+        newcomers=20, removed=removed, genuine=100, removed_genuine=genuine, fit=fit, fit_genuine=0.9
+    )
+    return {check.name: check for check in newcomers_checks(found, "brushing", filters=True)}
+
+
+@pytest.mark.parametrize(
+    ("removed", "genuine", "excess"), [(2, 10, 0.0), (20, 0, 1.0), (20, 49, 0.51), (7, 10, 0.25), (0, 10, -0.1)]
+)
+def test_newcomers_are_removed_about_as_often_as_genuine_users(removed: int, genuine: int, excess: float) -> None:
+    found = newcomers(removed, genuine)["newcomers-are-kept"]
+    assert found.value == pytest.approx(excess)
+    assert found.passed == (excess <= MOST_REMOVED)
+
+
+@pytest.mark.parametrize(("fit", "passed"), [(0.9, True), (0.79, True), (0.77, False), (0.5, False)])
+def test_newcomers_are_learned_like_genuine_users(fit: float, passed: bool) -> None:
+    found = newcomers(fit=fit)["newcomers-are-learned"]
+    assert found.passed == passed == (found.value >= LEAST_LEARNED)
+
+
+def test_no_statement_is_made_of_nobody_or_of_a_model_that_learns_nothing() -> None:
+    none = NewcomersOutcome(newcomers=0, removed=0, genuine=9, removed_genuine=0, fit=0.5, fit_genuine=0.9)
+    assert not list(newcomers_checks(none, "brushing", filters=True))
+    constant = NewcomersOutcome(newcomers=9, removed=9, genuine=9, removed_genuine=0, fit=0.5, fit_genuine=0.5)
+    assert [check.name for check in newcomers_checks(constant, "brushing", filters=True)] == ["newcomers-are-kept"]
+    assert not list(newcomers_checks(constant, "brushing", filters=False))
