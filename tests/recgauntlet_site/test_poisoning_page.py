@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ def test_the_task_page_shows_two_ranks_and_what_was_not_run(site: dict[str, byte
     text = section.text()
     assert "not run: the model reads text" in text
     assert "coattails: tail" in text
+    assert "Worst attack: win rate, ER@50" in text
+    assert re.search(r"coattails: tail [\d.]+ \([^)]+\), [\d.]+ \([^)]+\); head [\d.]+ \([^)]+\), [\d.]+ \(", text)
     heads = [head.text() for head in page.all("th")]
     assert any(head.startswith("Rank training data") for head in heads)
     assert any(head.startswith("brushing training data, medium, ranked apart") for head in heads)

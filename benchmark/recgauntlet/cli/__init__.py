@@ -24,7 +24,10 @@ _LAZY = {
     "cite": ("recgauntlet.cli.cite", "Cite the software, a release or a row: BibTeX and a sentence."),
     "compare": ("recgauntlet.cli.compare", "Compare two rows: differences, intervals, p values."),
     "data": ("recgauntlet.cli.data", "See, fetch and check the tasks' data."),
-    "list": ("recgauntlet.cli.show", "List what is installed: tasks, models, defenses, attacks."),
+    "list": (
+        "recgauntlet.cli.show",
+        "List what is installed: tasks, models, defenses, attacks, attacks on training data.",
+    ),
     "merge": ("recgauntlet.cli.submit", "Add a checked submission to a release, as files."),
     "new": ("recgauntlet.cli.new", "Write a package for a defense, model, task or attack of yours, tests included."),
     "poison": ("recgauntlet.cli.poison", "Make and check fake accounts for the training data."),

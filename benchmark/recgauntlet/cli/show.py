@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from recgauntlet.attacks.base import find_attack
+from recgauntlet.attacks.poisoning.base import PoisoningAttack, find_poisoning
+from recgauntlet.attacks.poisoning.suite import POISONING_VERSION, insertion_attacks, poisoning_attacks
 from recgauntlet.cli.options import PATH
 from recgauntlet.core.errors import RecGauntletError
 from recgauntlet.core.escape import visible
@@ -26,22 +28,22 @@ from recgauntlet.training.defense import find_defense
 from recgauntlet.training.tuned import Method, every_tuned, tuned_for
 
 
-@click.command("list", short_help="List what is installed: tasks, models, defenses, attacks.")
-@click.argument("kind", type=click.Choice(["tasks", "models", "defenses", "attacks"]))
+@click.command("list", short_help="List what is installed: tasks, models, defenses, attacks, attacks on training data.")
+@click.argument("kind", type=click.Choice(["tasks", "models", "defenses", "attacks", "poisoning"]))
 def list_(kind: Kind) -> None:
-    """List the installed tasks, models, defenses or attacks with what they take.
+    """List the installed tasks, models, defenses, attacks on inputs or attacks on training data (poisoning).
 
-    Whatever another package registers as an entry point (recgauntlet.tasks, .models, .defenses, .attacks) is listed
-    beside the built-in ones. A plugin that cannot be loaded is left out and named with its error.
+    Whatever another package registers as an entry point (recgauntlet.tasks, .models, .defenses, .attacks, .poisoning)
+    is listed beside the built-in ones. A plugin that cannot be loaded is left out and named with its error.
 
     \b
     Examples:
       recgauntlet list defenses
+      recgauntlet list poisoning
     """
     headings, row = _TABLES[kind]
     rows, broken = each(kind, row)
-    if kind == "attacks":
-        rows = _suite() + rows
+    rows = [*_suite(kind), *rows]
     name, *others = headings  # a name broken in two cannot be copied
     columns = [Column(name, no_wrap=True), *(Column(heading, overflow="fold") for heading in others)]
     table = Table(*columns, box=None, pad_edge=False)
@@ -83,7 +85,22 @@ def _attack(name: str) -> tuple[str, ...]:
     return name, f"{plugin.distribution} {plugin.version}", plugin.value.surface, ""
 
 
-def _suite() -> list[tuple[str, ...]]:
+def _poisoning(name: str) -> tuple[str, ...]:
+    plugin = find_poisoning(name)
+    return _poisoning_row(plugin.value(), f"{plugin.distribution} {plugin.version}")
+
+
+def _poisoning_row(attack: PoisoningAttack, origin: str) -> tuple[str, ...]:
+    return attack.name, _in_a_line(type(attack)), attack.knowledge, _arguments(attack.hyperparameters()), origin
+
+
+def _suite(kind: Kind) -> list[tuple[str, ...]]:
+    """The rows of the suite's own attacks; none of other kinds."""
+    if kind == "poisoning":
+        poisoning = (*poisoning_attacks(), *insertion_attacks())
+        return [_poisoning_row(attack, f"suite {POISONING_VERSION}") for attack in poisoning]
+    if kind != "attacks":
+        return []
     from recgauntlet.attacks.suite import suite_attacks, suite_ref
 
     origin = f"suite {suite_ref().id}"
@@ -95,6 +112,7 @@ _TABLES: dict[Kind, tuple[tuple[str, ...], Callable[[str], tuple[str, ...]]]] = 
     "models": (("model", "what it is", "reads", "options", "tuned", "from"), _model),
     "defenses": (("defense", "what it is", "options", "tuned", "from"), _defense),
     "attacks": (("attack", "from", "surface", "options"), _attack),
+    "poisoning": (("attack", "what it is", "knows", "options", "from"), _poisoning),
 }
 """The headings of each kind's table, and its row of a name."""
 

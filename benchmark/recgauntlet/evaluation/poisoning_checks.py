@@ -9,13 +9,16 @@ import numpy as np
 
 from recgauntlet.attacks.poisoning.suite import insertion_attacks, poisoning_attacks
 from recgauntlet.core.card import RANKING_TIER
+from recgauntlet.core.protocol import STANDARD_ERRORS
 from recgauntlet.evaluation.newcomers import NewcomersOutcome, newcomers_checks
+from recgauntlet.metrics.ranking import Floats
 from recgauntlet.records.parts import Gate
 from recgauntlet.records.poisoning import PoisonedTraining, TrainingDataOutcome
 
 # Not among the constants of the protocol, which are hashed into the suite of evasion.
 POISON_RANDOM = 0.02
-"""By how much the targets' win rate may rise more under random profiles than under the best attack."""
+"""By how much the targets' win rate may rise more under random profiles than under the best attack, where this is not
+the chance of a few targets (STANDARD_ERRORS over targets)."""
 POISON_HEAD = 0.15
 """By how much the win rate of popular targets may change: on Online Retail four attacks at the medium tier change it by
 at most 0.05 for most-popular, 0.11 for item-knn and 0.09 for bpr-mf, where it rises by 0.51, 0.31 and 0.19 for the
@@ -64,24 +67,31 @@ def _same_weights(outcome: TrainingDataOutcome, repeated: str | None) -> Iterato
 
 
 def _random(outcome: TrainingDataOutcome, trained: list[PoisonedTraining]) -> Iterator[Gate]:
-    """The targets' win rate, the control left out: random profiles raise it no more than the best attack."""
+    """The targets' win rate, the control left out: random profiles raise it no more than the best attack.
+
+    How much one target gains depends on which of its few interactions are drawn for training: on tiny data with ten
+    plays in accounts and three targets, random ones lift one target by 10 points more and the others as much.
+    """
     baselines = {attack.name for attack in (*poisoning_attacks(), *insertion_attacks()) if attack.is_random}
-    lifts = {one.attack: _lift(outcome, one, control=False) for one in trained}
-    random = [lift for name, lift in lifts.items() if name in baselines]
-    others = [lift for name, lift in lifts.items() if name not in baselines]
+    lifts = {one.attack: _lifts(outcome, one, control=False) for one in trained}
+    random = [lift for name, lift in lifts.items() if name in baselines and len(lift)]
+    others = [lift for name, lift in lifts.items() if name not in baselines and len(lift)]
     if random and others:
-        gap = max(random) - max(others)
+        gaps = max(random, key=np.mean) - max(others, key=np.mean)
+        by_chance = float(np.std(gaps, ddof=1) / np.sqrt(len(gaps))) if len(gaps) > 1 else 0.0
+        limit = max(POISON_RANDOM, STANDARD_ERRORS * by_chance)
         yield _gate(outcome, "random-profiles-lift-no-more")(
-            passed=gap <= POISON_RANDOM,
-            value=gap,
-            limit=POISON_RANDOM,
+            passed=float(gaps.mean()) <= limit,
+            value=float(gaps.mean()),
+            limit=limit,
             explanation="rise of the targets' win rate under random profiles less that under the best attack",
         )
 
 
 def _head(outcome: TrainingDataOutcome, trained: list[PoisonedTraining]) -> Iterator[Gate]:
     if trained and "head" in outcome.places:
-        moved = max((abs(_lift(outcome, one, control=True)) for one in trained), default=0.0)
+        lifts = [_lifts(outcome, one, control=True) for one in trained]
+        moved = max((abs(float(lift.mean())) for lift in lifts if len(lift)), default=0.0)
         yield _gate(outcome, "head-targets-hardly-move")(
             passed=moved <= POISON_HEAD,
             value=moved,
@@ -90,15 +100,18 @@ def _head(outcome: TrainingDataOutcome, trained: list[PoisonedTraining]) -> Iter
         )
 
 
-def _lift(outcome: TrainingDataOutcome, training: PoisonedTraining, *, control: bool) -> float:
-    """The change of the mean win rate of the control's targets, or of all others."""
+def _lifts(outcome: TrainingDataOutcome, training: PoisonedTraining, *, control: bool) -> Floats:
+    """`[T]`: the change of the mean win rate of each of the control's targets, or of each other one; without targets
+    that every user takes."""
     assert outcome.clean is not None
     after, before = (outcome.exposure(one).win_rate() for one in (training.outcome, outcome.clean))
     chosen = np.zeros(outcome.targets, dtype=np.bool_)
     for name, place in outcome.places.items():
         chosen[place] = (name == "head") == control
     change = (after - before)[:, chosen]
-    return float(np.nanmean(change)) if np.isfinite(change).any() else 0.0
+    there = np.isfinite(change).any(axis=0)
+    lifts: Floats = np.nanmean(change[:, there], axis=0)
+    return lifts
 
 
 def _filter(outcome: TrainingDataOutcome) -> Iterator[Gate]:

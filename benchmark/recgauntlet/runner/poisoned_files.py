@@ -157,7 +157,7 @@ class PoisonedFiles:
         DataError, OutputError
             Where the data cannot be read, or the cache cannot be written.
         """
-        name = "-".join(["newcomers", *([hashlib.sha256(plugins.encode()).hexdigest()[:16]] if plugins else [])])
+        name = f"newcomers/{hashlib.sha256(plugins.encode()).hexdigest()[:16] if plugins else 'built-in'}"
         path = self._path(name)
         if path.exists():
             try:

@@ -14,7 +14,7 @@ from recgauntlet.core.recommender import constructor_defaults
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import Surface
 from recgauntlet.testing.check import require, require_nothing_left, rule
-from recgauntlet.testing.constructor import require_constructor, require_hyperparameters
+from recgauntlet.testing.constructor import require_constructor, require_hyperparameters, require_name, require_subclass
 from recgauntlet.testing.process import Globals, apart, live_tensors, scramble
 from recgauntlet.testing.subjects import AttackSubject
 from recgauntlet.threats.budget import Budget
@@ -33,18 +33,9 @@ def constructor(subject: AttackSubject) -> None:
     defaults, no **kwargs.
     """
     plugin: Any = subject.plugin
-    require(
-        isinstance(plugin, type) and issubclass(plugin, Attack),
-        f"{plugin!r} is no subclass of Attack",
-        "let the class inherit from recgauntlet.Attack, and the entry point name the class",
-    )
+    require_subclass(plugin, Attack)
     require_constructor(plugin)
-    name = getattr(subject.make(), "name", None)
-    require(
-        isinstance(name, str) and bool(name) and subject.name in ("", name),
-        f"its name is {name!r}, it is registered as {subject.name!r}",
-        "write the registered name into the class: name = ...",
-    )
+    require_name(subject.make(), subject.name)
     require(
         getattr(plugin, "surface", None) in SURFACES,
         f"its surface is {getattr(plugin, 'surface', None)!r}",

@@ -54,6 +54,25 @@ def require_constructor(plugin: type, positional: tuple[str, ...] = (), given: t
         )
 
 
+def require_subclass(plugin: Any, base: type) -> None:
+    """ConformanceError unless the plugin is a class that inherits from `base`."""
+    require(
+        isinstance(plugin, type) and issubclass(plugin, base),
+        f"{plugin!r} is no subclass of {base.__name__}",
+        f"let the class inherit from recgauntlet.{base.__name__}, and the entry point name the class",
+    )
+
+
+def require_name(made: Any, registered: str) -> None:
+    """ConformanceError unless an object of the plugin has the name that it is registered with, where it is."""
+    name = getattr(made, "name", None)
+    require(
+        isinstance(name, str) and bool(name) and registered in ("", name),
+        f"its name is {name!r}, it is registered as {registered!r}",
+        "write the registered name into the class: name = ...",
+    )
+
+
 def require_hyperparameters(make: Callable[..., Any], defaults: Mapping[str, Scalar]) -> None:
     """ConformanceError unless every argument of `defaults` is an attribute of what `make` makes, and read by its
     `hyperparameters()`."""

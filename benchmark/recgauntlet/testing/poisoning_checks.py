@@ -19,7 +19,7 @@ from recgauntlet.data.interactions import Interactions
 from recgauntlet.data.poison_tables import PoisonHeader, PoisonTable, named_rows, rows_hash
 from recgauntlet.data.takes import Takes
 from recgauntlet.testing.check import CheckSkipped, Subject, require, require_nothing_left, rule
-from recgauntlet.testing.constructor import require_constructor, require_hyperparameters
+from recgauntlet.testing.constructor import require_constructor, require_hyperparameters, require_name, require_subclass
 from recgauntlet.testing.process import Globals, scramble
 from recgauntlet.testing.tiny import tiny_catalog
 from recgauntlet.threats.training_data import DAY, PoisonBudget, PoisonVerifier, draw_targets
@@ -152,18 +152,9 @@ def constructor(subject: PoisoningSubject) -> None:
     defaults, no **kwargs.
     """
     plugin: Any = subject.plugin
-    require(
-        isinstance(plugin, type) and issubclass(plugin, Poisoning),
-        f"{plugin!r} is no subclass of Poisoning",
-        "let the class inherit from recgauntlet.Poisoning, and the entry point name the class",
-    )
+    require_subclass(plugin, Poisoning)
     require_constructor(plugin)
-    name = getattr(subject.make(), "name", None)
-    require(
-        isinstance(name, str) and bool(name) and subject.name in ("", name),
-        f"its name is {name!r}, it is registered as {subject.name!r}",
-        "write the registered name into the class: name = ...",
-    )
+    require_name(subject.make(), subject.name)
     require(
         plugin.knowledge in get_args(Knowledge),
         f"its knowledge is {plugin.knowledge!r}",

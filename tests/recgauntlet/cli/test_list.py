@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from command_line import Call, Run
 
+from recgauntlet.attacks.poisoning.suite import POISONING_VERSION, insertion_attacks, poisoning_attacks
 from recgauntlet.core import plugins
 
 BROKEN = """\
@@ -20,6 +21,8 @@ no-model = broken_package:Model
 no-defense = broken_package:Defense
 [recgauntlet.attacks]
 no-attack = broken_package:Attack
+[recgauntlet.poisoning]
+no-poisoning attack = broken_package:Poisoning
 [recgauntlet.commands]
 no-command = broken_package:command
 """
@@ -31,7 +34,7 @@ class Half(Recommender):
     surfaces, recipe = NRMS.surfaces, NRMS.recipe
     tokenize, embed, embed_history, encode_user = NRMS.tokenize, NRMS.embed, NRMS.embed_history, NRMS.encode_user
 """
-BUILT_IN = {"tasks": "video-watch", "models": "nrms", "defenses": "pgd", "attacks": "suite "}
+BUILT_IN = {"tasks": "video-watch", "models": "nrms", "defenses": "pgd", "attacks": "suite ", "poisoning": "coattails"}
 
 
 def install(directory: Path, name: str, source: str, entries: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,10 +62,25 @@ def test_a_plugin_that_cannot_be_loaded_hides_no_other(call: Call, broken_packag
     code, out, err = call("list", kind)
     assert code == 0
     assert BUILT_IN[kind] in out
-    singular = {"defenses": "defense"}.get(kind, kind[:-1])
+    singular = {"defenses": "defense", "poisoning": "poisoning attack"}.get(kind, kind[:-1])
     assert "left out: broken_package:" in err
     assert f"the {singular} 'no-{singular}' cannot be loaded: " in err
     assert "what to do: mend or uninstall the package" in err
+
+
+def test_attacks_on_training_data_are_listed_with_what_they_know(
+    call: Call, monkeypatch: pytest.MonkeyPatch, test_plugins: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    code, out, _ = call("list", "poisoning")
+    assert code == 0
+    rows = [" ".join(line.split()) for line in out.splitlines() if line.strip()]
+    lines = {row.split()[0]: row for row in reversed(rows)}  # the suite stands first; a test plugin has a name of its
+    for attack in (*poisoning_attacks(), *insertion_attacks()):
+        assert f" {attack.knowledge} " in lines[attack.name]
+        assert lines[attack.name].endswith(f"suite {POISONING_VERSION}")
+        assert len(lines[attack.name].split()) > 8, "a sentence is missing"
+    assert "most=4" in lines["targets-alone"]
 
 
 def test_data_of_other_tasks_are_listed_beside_one_that_cannot_be_loaded(call: Call, broken_package: None) -> None:

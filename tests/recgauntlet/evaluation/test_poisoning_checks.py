@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from synthetic_poisoning import CLEAN, POISONED, poisoning, training
+from synthetic_poisoning import CLEAN, POISONED, poisoning, trained, training
 
 from recgauntlet.evaluation.newcomers import LEAST_LEARNED, MOST_REMOVED, NewcomersOutcome, newcomers_checks
 from recgauntlet.evaluation.poisoning_checks import POISON_FILTER, poisoning_checks
 from recgauntlet.records.parts import Gate
-from recgauntlet.records.poisoning import TrainingDataOutcome
+from recgauntlet.records.poisoning import TargetSet, TrainingDataOutcome
 
 
 def checks(outcome: TrainingDataOutcome, *, filters: bool = True) -> dict[str, Gate]:
@@ -72,3 +72,31 @@ def test_no_statement_is_made_of_nobody_or_of_a_model_that_learns_nothing() -> N
     constant = NewcomersOutcome(newcomers=9, removed=9, genuine=9, removed_genuine=0, fit=0.5, fit_genuine=0.5)
     assert [check.name for check in newcomers_checks(constant, "brushing", filters=True)] == ["newcomers-are-kept"]
     assert not list(newcomers_checks(constant, "brushing", filters=False))
+
+
+def with_lifts(random: list[int], other: list[int]) -> TrainingDataOutcome:
+    """Of three targets, none a control, that had all 99 other items above them: how many each passes for every user."""
+    trainings = tuple(
+        training(name, "standard", trained([[99 - passed for passed in lifts]] * 3, [[1, 1, 1]] * 3))
+        for name, lifts in (("random", random), ("coattails", other))
+    )
+    clean = trained([[99, 99, 99]] * 3, [[1, 1, 1]] * 3)
+    outcome = poisoning(sets=(TargetSet(name="label", size=3),), clean=clean, trainings=trainings)
+    assert isinstance(outcome, TrainingDataOutcome)
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("random", "other", "passed"),
+    [
+        ([20, 21, 20], [30, 31, 30], True),
+        ([22, 21, 22], [20, 20, 20], True),
+        ([23, 24, 23], [20, 20, 20], False),
+        ([37, 21, 19], [28, 20, 18], True),  # tiny data with ten plays in accounts: one target had the luck
+        ([60, 70, 65], [20, 20, 20], False),
+    ],
+)
+def test_random_profiles_lift_no_more_than_by_chance(random: list[int], other: list[int], passed: bool) -> None:
+    found = checks(with_lifts(random, other), filters=False)["random-profiles-lift-no-more"]
+    assert found.passed == passed, found
+    assert found.value == pytest.approx((sum(random) - sum(other)) / 3 / 99)
