@@ -28,7 +28,7 @@ from recgauntlet.core.files import CURRENT
 from recgauntlet.core.names import shown
 from recgauntlet.leaderboard.address import row_id
 from recgauntlet.leaderboard.build import build_table
-from recgauntlet.leaderboard.dataframe import COLUMNS, EXAMPLE_COLUMNS, documentation
+from recgauntlet.leaderboard.dataframe_columns import COLUMNS, EXAMPLE_COLUMNS, documentation
 from recgauntlet.leaderboard.paired import CLEAN, Quantity, beside, twin_of
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.records.io import read_records

@@ -53,6 +53,7 @@ def columns_of(table: TaskTable) -> tuple[Column, ...]:
         Column("clean", "Clean", "", "accuracy", lambda row: _share(row.clean), shown=True),
         *_robust_accuracies(table),
         *_poisoning(table),
+        *_naturalness(table),
         Column("retained", "Retained", "worst ranked threat", "accuracy", _retained, shown=True),
         *([_POLICY] if any(row.policy for row in table.rows) else []),
         *_OTHERS,
@@ -69,6 +70,38 @@ def _robust_accuracies(table: TaskTable) -> Iterator[Column]:
             yield column(f"t{number}{tier[0]}", threat.id, note, content=_robust(table, threat, tier))
             if table.certifies(threat.id, tier):
                 yield column(f"c{number}{tier[0]}", threat.id, f"{name}, certified", content=_certified(threat, tier))
+
+
+def _naturalness(table: TaskTable) -> Iterator[Column]:
+    """For each threat with measured edits the share of broken examples that stay broken by a natural edit."""
+    for number, threat in enumerate(table.threats):
+        under = [cells for row in table.rows if (cells := row.under(threat.id)) is not None]
+        if any(cells.naturalness is not None and cells.naturalness.of_any is not None for cells in under):
+            yield Column(
+                f"n{number}",
+                threat.id,
+                f"broken by natural edits, {shown('tier', RANKING_TIER)}, not ranked",
+                "naturalness of edits",
+                _stay_broken(threat),
+                shown=True,
+                threat=threat.id,
+                tier=RANKING_TIER,
+            )
+
+
+def _stay_broken(threat: ThreatColumn) -> Callable[[Row], Content]:
+    def content(row: Row) -> Content:
+        cells = row.under(threat.id)
+        natural = cells.naturalness if cells else None
+        if cells is None or not cells.applicable:
+            return NOTHING
+        if natural is None or natural.of_any is None:
+            return Content("not computed", mark="none")
+        if natural.of_any.share is None:
+            return Content("none broken", mark="none")
+        return _share(natural.of_any.share)
+
+    return content
 
 
 def _poisoning(table: TaskTable) -> Iterator[Column]:

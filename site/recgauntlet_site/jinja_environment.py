@@ -14,6 +14,7 @@ from recgauntlet.core.names import shown
 from recgauntlet.core.quantities import seconds, size
 from recgauntlet.leaderboard.paired import CLEAN, Quantity, beside, twin_of
 from recgauntlet.leaderboard.schema import FailedCell
+from recgauntlet.records.naturalness import LARGEST_RATIO, LEAST_COSINE
 from recgauntlet_site import format as text
 from recgauntlet_site.filters import filter_values, filters_of
 
@@ -51,6 +52,8 @@ def _environment() -> Environment:
         filter_values=filter_values,
         filters_of=filters_of,
         CLEAN=CLEAN,
+        LARGEST_RATIO=LARGEST_RATIO,
+        LEAST_COSINE=LEAST_COSINE,
         Quantity=Quantity,
         beside=beside,
         twin_of=twin_of,

@@ -81,6 +81,12 @@ from recgauntlet.runner.weights import bring, trained_cells, weights_for
     help="Attack the first N test pairs, and impressions in proportion. Such rows are not ranked. [all]",
 )
 @click.option(
+    "--naturalness",
+    is_flag=True,
+    help="Measure how natural edited texts are: perplexities by SmolLM2 (fetched once, 93 MB) and cosines of sentence "
+    "vectors. Takes minutes a cell.",
+)
+@click.option(
     "--poison-attacks",
     callback=poison_attacks,
     metavar="none|all|NAMES",
@@ -121,6 +127,7 @@ def run(
     overwrite: bool,
     reuse_weights: str | None,
     test_pairs: int | None,
+    naturalness: bool,
     poison_attacks: tuple[str, ...] | None,
     time_limit: float | None,
     memory_limit: float | None,
@@ -183,6 +190,7 @@ def run(
             tuned=tuned,
             reuse_weights=reuse_weights is not None,
             test_pairs=test_pairs,
+            naturalness=naturalness,
             poison_attacks=poison_attacks,
         )
         for seed, task, model, defense in product(seed_list, tasks, models, defenses)

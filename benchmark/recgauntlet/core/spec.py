@@ -69,6 +69,8 @@ class CellSpec:
     """The attacks on training data, for a look; None: those of the card's active threats."""
     test_pairs: int | None = None
     """Attack the first test pairs alone, so many (`recgauntlet.evaluation.first_pairs`); None for all."""
+    naturalness: bool = False
+    """Measure perplexities and cosines of edited texts (`recgauntlet.evaluation.naturalness`), with SmolLM2."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "defense", stored("defense", self.defense))

@@ -18,6 +18,8 @@ from tokenizers import Tokenizer
 
 from recgauntlet.core.types import FloatArray
 
+ENCODER = "all-MiniLM-L6-v2"
+
 
 def model_path() -> Path:
     """The directory that `AutoModel.from_pretrained` loads the encoder from."""

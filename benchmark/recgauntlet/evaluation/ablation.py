@@ -13,8 +13,9 @@ from recgauntlet.core.card import Threat, Tier
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.protocol import SUBSET
 from recgauntlet.core.rng import Randomness
+from recgauntlet.core.types import Edit
 from recgauntlet.evaluation.results import AblationResult, ThreatResult
-from recgauntlet.evaluation.robustness import run_attack, step_key
+from recgauntlet.evaluation.robustness import run_attack, step_key, text_edits_of
 from recgauntlet.evaluation.setup import Trial, attackable
 from recgauntlet.threats.budget import Budget
 
@@ -43,15 +44,19 @@ def run_alone(
         alone = journal.found(f"alone/{name}", AblationResult)
         if alone is None:
             met = broken = np.zeros(len(trial.batch), dtype=np.bool_)
+            edits: dict[int, tuple[Edit, ...]] = {}
             if attack.name in known:
                 met, broken = known[attack.name].attacked, known[attack.name].broken
+                edits |= known[attack.name].edits_of
             rest = index[trial.right[index] & ~torch.from_numpy(met).to(index.device)[index]]
             if len(rest):
                 broken = broken.copy()
-                broken[rest.cpu().numpy()] = (
-                    run_attack(trial, attack, budget, rest, rng.child(name)).broken.cpu().numpy()
-                )
-            alone = AblationResult(attack=attack.name, tier=tier, broken=broken[index.cpu().numpy()])
+                attempt = run_attack(trial, attack, budget, rest, rng.child(name))
+                broken[rest.cpu().numpy()] = attempt.broken.cpu().numpy()
+                found = rest[attempt.broken].tolist()
+                edits |= dict(zip(found, text_edits_of(trial, budget, rest, attempt), strict=False))
+            own = [edits[row] for row in index.tolist() if row in edits]
+            alone = AblationResult(attack=attack.name, tier=tier, broken=broken[index.cpu().numpy()], edits=tuple(own))
             journal.keep(f"alone/{name}", alone)
         results.append(alone)
     return tuple(results)

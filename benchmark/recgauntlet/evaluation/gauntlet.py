@@ -15,9 +15,11 @@ from recgauntlet.core.journal import Journal
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import Progress
+from recgauntlet.data.text_measures import TextMeasures
 from recgauntlet.evaluation.ablation import run_alone, subset_of
 from recgauntlet.evaluation.ads import dodge_ads
 from recgauntlet.evaluation.certify import certificate_check, certify
+from recgauntlet.evaluation.naturalness import models_of, with_naturalness
 from recgauntlet.evaluation.promotion import promote
 from recgauntlet.evaluation.ranking import rank_under_attack
 from recgauntlet.evaluation.results import AdResult, CleanResult, PromotionResult, RankingResult, ThreatResult
@@ -40,6 +42,7 @@ from recgauntlet.evaluation.sanity_checks.sensitivity import sensitivity_checks
 from recgauntlet.evaluation.sanity_checks.threat import attack_comparisons, attackability
 from recgauntlet.evaluation.security_curve import security_curve
 from recgauntlet.evaluation.setup import Trial, measure_clean
+from recgauntlet.records.naturalness import NaturalnessModels
 from recgauntlet.records.schema import Gate
 from recgauntlet.threats.embedding_scale import EmbeddingScale, embedding_scale
 from recgauntlet.threats.knowledge import AttackerKnowledge
@@ -64,6 +67,8 @@ class GauntletResult:
     """The sanity checks of the model itself; those of a threat stand with the threat."""
     ads: tuple[AdResult, ...] = ()
     """One for each draw of sponsored items, where the card has simulated ads."""
+    naturalness: NaturalnessModels | None = None
+    """What measured how natural edits are, where texts were edited."""
 
     @property
     def gates(self) -> tuple[Gate, ...]:
@@ -81,6 +86,7 @@ def run_gauntlet(
     journal: Journal | None = None,
     twin_directory: Path | None = None,
     brief: bool = False,
+    measures: TextMeasures | None = None,
     progress: Progress = lambda what, share: None,
 ) -> GauntletResult:
     """Send `model` (trained, on its device) through every threat of `card`.
@@ -95,6 +101,8 @@ def run_gauntlet(
         Where inputs that fool the twin are kept for its other defenses (None: nowhere).
     brief
         The medium tier and the sanity checks alone: no other tier, curve, ranking, promotion or ads.
+    measures
+        What measures how natural edits of texts are (None: their words and characters are counted alone).
     """
     model.eval().requires_grad_(False)
     journal = journal or Journal()
@@ -131,8 +139,10 @@ def run_gauntlet(
     ads: tuple[AdResult, ...] = ()
     if card.ads is not None and not brief:
         ads = dodge_ads(trial, data, card.ads, rng.child(card.ads.id), journal=journal)
+    progress("naturalness of edits", 1.0)
+    threats = [with_naturalness(trial, result, measures, journal) for result in threats]
     progress("done", 1.0)
-    return GauntletResult(trial, clean, tuple(threats), model_checks, ads)
+    return GauntletResult(trial, clean, tuple(threats), model_checks, ads, models_of(threats, measures))
 
 
 def check_model(trial: Trial, data: TaskData, twin: EmbeddingScale | None) -> tuple[Gate, ...]:

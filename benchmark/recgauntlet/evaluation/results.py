@@ -12,9 +12,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
 from recgauntlet.core.card import Threat, Tier
-from recgauntlet.core.types import BoolArray, FloatArray, Scalar
+from recgauntlet.core.types import BoolArray, Edit, FloatArray, Scalar
 from recgauntlet.records.ads import AdAttackOutcome, AdOutcome, AdTierOutcome
 from recgauntlet.records.columns import BitColumn, FloatColumn
+from recgauntlet.records.naturalness import Naturalness
 from recgauntlet.records.schema import (
     AttackEffort,
     AttackOutcome,
@@ -99,6 +100,15 @@ class AttackResult(_Result):
     """The largest difference to the scores of a fresh copy of the model, relative to the spread of the clean scores."""
     error: str = ""
     evidence: tuple[Evidence, ...] = ()
+    edits: tuple[tuple[Edit, ...], ...]
+    """Where texts are edited, the edits of each broken example; else empty."""
+    naturalness: Naturalness | None = None
+    """What these edits change; None where no text is edited."""
+
+    @property
+    def edits_of(self) -> dict[int, tuple[Edit, ...]]:
+        """The edits by the example that they broke."""
+        return dict(zip(np.flatnonzero(self.broken).tolist(), self.edits, strict=False))
 
     def to_record(self) -> AttackOutcome:
         return self._packed(AttackOutcome)
@@ -126,6 +136,9 @@ class AblationResult(_Result):
     tier: Tier
     broken: Bits
     """`[K]`; examples that are wrong on the clean input are not counted."""
+    edits: tuple[tuple[Edit, ...], ...]
+    """As those of an attack."""
+    naturalness: Naturalness | None = None
 
     def to_record(self) -> LoneAttack:
         return self._packed(LoneAttack)

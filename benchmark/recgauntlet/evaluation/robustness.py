@@ -25,7 +25,7 @@ from recgauntlet.core.journal import Journal
 from recgauntlet.core.names import shown
 from recgauntlet.core.protocol import SAME, UNSUCCESSFUL
 from recgauntlet.core.rng import Randomness
-from recgauntlet.core.types import Progress
+from recgauntlet.core.types import Edit, Progress
 from recgauntlet.evaluation.judge import judged_scores, largest_difference, score_in_chunks
 from recgauntlet.evaluation.results import AttackResult, ThreatResult, TierResult
 from recgauntlet.evaluation.setup import Trial, attackable, is_right
@@ -208,7 +208,17 @@ def _result(trial: Trial, budget: Budget, attack: Attack, index: Tensor, attempt
         unlike_fresh=attempt.unlike_fresh,
         error=attempt.error,
         evidence=evidence_of(trial, budget, attack.name, index, attempt, shown),
+        edits=text_edits_of(trial, budget, index, attempt),
     )
+
+
+def text_edits_of(trial: Trial, budget: Budget, index: Tensor, attempt: Attempt) -> tuple[tuple[Edit, ...], ...]:
+    """The edits of each example that the attempt at `index [n]` broke, where texts are edited; else none."""
+    threat = threat_model(budget.threat)
+    if not threat.edits_text:
+        return ()
+    clean, rows = trial.batch.select(index), torch.nonzero(attempt.broken).squeeze(1).tolist()
+    return tuple(threat.edits(trial.world.catalog, clean, attempt.perturbed, row) for row in rows)
 
 
 def smallest_radii(trial: Trial, budget: Budget, index: Tensor, attempt: Attempt) -> Tensor:

@@ -10,6 +10,7 @@ from recgauntlet.core.card import TIERS, Tier
 from recgauntlet.core.types import BoolArray
 from recgauntlet.leaderboard import aggregate_extras as extras
 from recgauntlet.leaderboard.decoded import DecodedRecord
+from recgauntlet.leaderboard.naturalness import natural_edits
 from recgauntlet.leaderboard.schema import AttackTally, Cell, Cost, Quality, ThreatCells, ThreatColumn
 from recgauntlet.metrics import ranking as metrics
 from recgauntlet.metrics.bootstrap import Estimate, Floats, estimates, resampled_means
@@ -64,6 +65,7 @@ def outcomes(
                 extras.ablation(records, column.id),
                 extras.ranking(records, column.id),
                 extras.promotion([record.record for record in records], column.id),
+                natural_edits([record.record for record in records], column.id),
             )
             for column in columns
         ),

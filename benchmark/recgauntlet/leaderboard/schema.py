@@ -11,6 +11,7 @@ from recgauntlet.core.card import RANKING_TIER, Goal, Tier
 from recgauntlet.core.types import Surface
 from recgauntlet.leaderboard.ad_schema import Ads
 from recgauntlet.leaderboard.flags import Flag
+from recgauntlet.leaderboard.natural_schema import NaturalEdits
 from recgauntlet.leaderboard.poisoning_schema import Poisoning
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.comparability import EvaluationSetting
@@ -146,6 +147,7 @@ class ThreatCells:
     ablation: tuple[Ablation, ...] = ()
     ranking: Ranking | None = None
     promotion: Promotion | None = None
+    naturalness: Annotated[NaturalEdits | None, Field(exclude_if=lambda found: found is None)] = None
 
     def at(self, tier: Tier) -> Cell | None:
         """The cell at `tier`, None where there is none."""

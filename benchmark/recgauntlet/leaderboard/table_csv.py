@@ -123,6 +123,7 @@ def _line(table: TaskTable, row: Row) -> dict[str, Value]:
                 line[f"robust_accuracy:{cells.threat}:{tier}"] = "not applicable"
     for cells in row.threats:
         line |= _further(cells)
+        line |= _naturalness(cells)
     line |= _ads(row)
     line |= _poisoning(row)
     return line | {name: value_of(row) for name, (_, value_of, _) in NUMBERS.items()}
@@ -140,6 +141,27 @@ def _further(cells: ThreatCells) -> dict[str, Value]:
                 value = getattr(part, field.name)
                 name = f"{COLUMNS.get(field.name, field.name)}:{cells.threat}"
                 line |= _interval(name, value) if isinstance(value, Estimate) else {name: value}
+    return line
+
+
+def _naturalness(cells: ThreatCells) -> dict[str, Value]:
+    """How natural the edits of texts are; empty where the row has none."""
+    natural = cells.naturalness
+    if natural is None:
+        return {}
+    line: dict[str, Value] = {}
+    for name, stay in (("stay_broken", natural.of_any), ("stay_broken_as_found", natural.found)):
+        if stay is not None and stay.share is not None:
+            line |= _interval(f"{name}:{cells.threat}:{natural.tier}", stay.share)
+    for attack in natural.attacks:
+        place = f"{cells.threat}:{natural.tier}:{attack.attack}"
+        line[f"edits:{place}"] = attack.edits
+        line[f"words_changed:{place}"] = attack.words
+        line[f"characters_changed:{place}"] = attack.characters
+        if natural.of_any is not None:
+            line[f"perplexity_ratio:{place}"] = attack.perplexity_ratio
+            line[f"cosine:{place}"] = attack.cosine
+            line[f"natural_edits:{place}"] = attack.natural
     return line
 
 

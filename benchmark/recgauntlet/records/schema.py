@@ -11,6 +11,7 @@ from recgauntlet.core.types import BoolArray, Edit, Scalar, Surface
 from recgauntlet.records.ads import AdOutcome
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.digest import digest_of
+from recgauntlet.records.naturalness import Naturalness, NaturalnessModels
 from recgauntlet.records.parts import LISTED as LISTED
 from recgauntlet.records.parts import AttackEffort as AttackEffort
 from recgauntlet.records.parts import Gate as Gate
@@ -66,6 +67,8 @@ class AttackOutcome(Part):
     violations: int
     effort: AttackEffort
     error: str = ""
+    naturalness: Naturalness | None = Field(default=None, exclude_if=lambda found: found is None)
+    """Of attacks on texts alone; not written elsewhere."""
 
 
 class TierOutcome(Part):
@@ -92,6 +95,7 @@ class LoneAttack(Part):
     attack: str
     tier: Tier
     broken: BitColumn
+    naturalness: Naturalness | None = Field(default=None, exclude_if=lambda found: found is None)
 
 
 class CurvePoint(Part):
@@ -249,6 +253,8 @@ class RunRecord(Part):
     """Of tasks whose training data is attacked; not written elsewhere."""
     first_pairs: FirstPairs | None = Field(default=None, exclude_if=lambda found: found is None)
     """Of records of the first test pairs alone; not written elsewhere."""
+    naturalness: NaturalnessModels | None = Field(default=None, exclude_if=lambda found: found is None)
+    """Where texts were edited; not written elsewhere."""
     gates: tuple[Gate, ...] = ()
     cost: TrainingCost | None = None
     epochs: tuple[Epoch, ...] = ()
@@ -271,6 +277,12 @@ class RunRecord(Part):
         found = (one.certified for one in self.certified if (one.threat, one.tier) == (threat, tier))
         bits = next(found, None)
         return None if bits is None else bits.to_bool()
+
+    @property
+    def lacks_perplexities(self) -> bool:
+        """Whether texts were edited and nothing measured how natural they are."""
+        edited = any(threat.applicable and threat.surface == "candidate-text" for threat in self.threats)
+        return edited and (self.naturalness is None or bool(self.naturalness.reason))
 
     @property
     def age(self) -> tuple[bool, str, str]:

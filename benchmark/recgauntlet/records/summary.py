@@ -16,6 +16,7 @@ from recgauntlet.core.names import shown
 from recgauntlet.core.quantities import seconds, size
 from recgauntlet.core.types import Scalar
 from recgauntlet.metrics.ranking import accuracy
+from recgauntlet.records.edits import broken_up_to, medians, natural_up_to
 from recgauntlet.records.poisoning import TrainingDataOutcome
 from recgauntlet.records.schema import RunRecord, ThreatOutcome, robust_accuracy
 
@@ -47,6 +48,8 @@ def print_summary(console: Console, record: RunRecord, *, tuned: Mapping[str, Sc
     for threat in record.threats:
         table.add_row(*(escape(visible(text)) for text in _threat_row(threat)))
     console.print(table)
+    for threat in record.threats:
+        _print_edits(console, record, threat)
     for name in dict.fromkeys(one.threat for one in record.certified):
         shares = [
             f"{shown('tier', one.tier)} {np.mean(one.certified.to_bool()):.1%}"
@@ -80,6 +83,33 @@ def _threat_row(threat: ThreatOutcome) -> tuple[str, ...]:
     standard = next(tier for tier in threat.tiers if tier.tier == RANKING_TIER)
     broke = [f"{a.name} {int(a.broken.to_bool().sum())}" for a in standard.attacks if a.broken.to_bool().any()]
     return (threat.id, threat.goal + ranked, *robust, ", ".join(broke))
+
+
+def _print_edits(console: Console, record: RunRecord, threat: ThreatOutcome) -> None:
+    """What the edits of each attack by itself change, medians at the medium tier; nothing where no text is edited."""
+    runs = [(one.attack, found) for one in threat.alone if one.tier == RANKING_TIER and (found := one.naturalness)]
+    if not runs:
+        return
+    reason = record.naturalness.reason if record.naturalness else ""
+    console.print(
+        visible(f"edits           {threat.id}, {shown('tier', RANKING_TIER)} tier, each attack alone, medians")
+    )
+    if reason:
+        console.print(visible(f"                perplexity and cosine not computed: {reason}"), markup=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("attack", "edits", "words", "characters", "perplexity ratio", "cosine", "natural"):
+        table.add_column(heading)
+    for attack, found in runs:
+        natural = found.natural()
+        values = ["" if value is None else f"{value:.3g}" for value in medians([found])]
+        count = "" if natural is None else str(int(natural.sum()))
+        table.add_row(escape(visible(attack)), str(found.words.n), *values, count)
+    console.print(table)
+    broken, natural = broken_up_to(threat, RANKING_TIER), natural_up_to(threat, RANKING_TIER)
+    if natural is not None:
+        console.print(
+            f"stay broken     {int(natural.sum())} of {int(broken.sum())} by the edits found, if others are refused"
+        )
 
 
 def _poisoning_line(outcome: TrainingDataOutcome) -> str:

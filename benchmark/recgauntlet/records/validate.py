@@ -12,13 +12,17 @@ import numpy.typing as npt
 
 from recgauntlet.core.card import TIERS, TaskCard
 from recgauntlet.core.errors import RecordError
-from recgauntlet.core.types import BoolArray
+from recgauntlet.core.types import BoolArray, IntArray
 from recgauntlet.metrics.ranking import correct
-from recgauntlet.records.columns import BitColumn, FloatColumn
+from recgauntlet.records.columns import BitColumn, FloatColumn, IntColumn
 from recgauntlet.records.digest import validated
+from recgauntlet.records.naturalness import Naturalness
 from recgauntlet.records.poisoning_checks import poisoning_faults
 from recgauntlet.records.references import TaskRef
 from recgauntlet.records.schema import REMEDY, SCHEMA_VERSIONS, Clean, RunRecord, ThreatOutcome
+
+_HALF = 1e-3
+"""What rounding to half precision may add to a cosine of 1."""
 
 
 def parse_record(content: dict[str, Any], path: Path) -> RunRecord:
@@ -47,6 +51,12 @@ class _Reader:
     def floats(self, column: FloatColumn, field: str) -> npt.NDArray[np.float32]:
         try:
             return column.to_float()
+        except RecordError as error:
+            raise self.fault(field, error.problem) from error
+
+    def integers(self, column: IntColumn, field: str) -> IntArray:
+        try:
+            return column.to_int()
         except RecordError as error:
             raise self.fault(field, error.problem) from error
 
@@ -155,6 +165,7 @@ def _check_threat(threat: ThreatOutcome, right: BoolArray, columns: _Reader) -> 
                 raise columns.fault(name, "must have a bit an example, and break none that it did not attack")
             if (broken & robust).any():
                 raise columns.fault(name, "broke examples that are counted as robust")
+            _check_naturalness(attack.naturalness, int(broken.sum()), name, columns)
 
 
 def _check_subset(threat: ThreatOutcome, right: BoolArray, columns: _Reader) -> None:
@@ -177,8 +188,30 @@ def _check_subset(threat: ThreatOutcome, right: BoolArray, columns: _Reader) -> 
     if len(set(runs)) != len(runs):
         raise columns.fault(f"{place}.alone", "names an attack twice at one tier")
     for lone in threat.alone:
-        if len(columns.bits(lone.broken, f"{place}.alone.{lone.attack}")) != size:
-            raise columns.fault(f"{place}.alone.{lone.attack}", f"does not have {size} bits")
+        name = f"{place}.alone.{lone.attack}"
+        broken = columns.bits(lone.broken, name)
+        if len(broken) != size:
+            raise columns.fault(name, f"does not have {size} bits")
+        _check_naturalness(lone.naturalness, int(broken.sum()), name, columns)
+
+
+def _check_naturalness(found: Naturalness | None, broken: int, place: str, columns: _Reader) -> None:
+    """A value for each broken example, perplexity ratios above 0 and cosines between -1 and 1, both or none."""
+    if found is None:
+        return
+    counts = [len(columns.integers(part, f"{place}.naturalness")) for part in (found.words, found.characters)]
+    ratio, cosine = (
+        None if part is None else columns.floats(part, f"{place}.naturalness")
+        for part in (found.perplexity_ratio, found.cosine)
+    )
+    if (ratio is None) != (cosine is None):
+        raise columns.fault(f"{place}.naturalness", "must have perplexity ratios and cosines, or neither")
+    if ratio is not None and cosine is not None:
+        counts += [len(ratio), len(cosine)]
+        if not ((ratio >= 0).all() and (np.abs(cosine) <= 1 + _HALF).all()):
+            raise columns.fault(f"{place}.naturalness", "must have ratios from 0 on and cosines from -1 to 1")
+    if set(counts) != {broken}:
+        raise columns.fault(f"{place}.naturalness", f"must have {broken} values, one for each broken example")
 
 
 def _check_certified(record: RunRecord, right: BoolArray, columns: _Reader) -> None:

@@ -11,9 +11,12 @@ from recgauntlet.core.journal import Journal
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.types import Progress
+from recgauntlet.data.language_model import smollm2
 from recgauntlet.data.prepare import prepare
+from recgauntlet.data.text_measures import TextMeasures
 from recgauntlet.evaluation.first_pairs import first_pairs
 from recgauntlet.evaluation.gauntlet import run_gauntlet
+from recgauntlet.evaluation.naturalness import edits_texts
 from recgauntlet.records.io import write_record
 from recgauntlet.records.poisoning import TrainingDataOutcome
 from recgauntlet.records.schema import RunRecord
@@ -136,6 +139,8 @@ def attack_cell(
         twin, twin_info = models.twin(cell, data, machine, part)
     with step("serving"):
         served = models.served(cell, data, machine)
+    with step("language model"):
+        measures = text_measures(cell, machine)
     with step("evaluation"):
         weights = models.weights()
         result = run_gauntlet(
@@ -146,12 +151,21 @@ def attack_cell(
             twin=twin,
             journal=Journal(spec.journal_path, _journal_header(cell, data, weights)),
             twin_directory=twin_directory(spec.source),
+            measures=measures,
             progress=_part(progress, TRAINING_SHARE, 1.0),
         )
     with step("recording"):
         cost = cost_of(info, served, result.trial, machine.device, twin_info)
         header = Header.of(cell, machine, info)
         return make_record(header, data, result=result, weights=weights, info=info, cost=cost, poisoning=poisoning)
+
+
+def text_measures(cell: OpenCell, machine: Machine) -> TextMeasures | None:
+    """What measures how natural edits are: None where the spec does not ask for it, or no text is edited."""
+    spec = cell.spec
+    if not (spec.naturalness and edits_texts(cell.task.card)):
+        return None
+    return TextMeasures(smollm2(spec.source.cache, offline=spec.source.offline), machine.device)
 
 
 def may_reuse(spec: CellSpec) -> bool:

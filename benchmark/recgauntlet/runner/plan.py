@@ -80,7 +80,7 @@ def _twin(spec: CellSpec, known: Message, overwrite: bool) -> Planned:
     """A twin that nobody named: kept even with `overwrite`, unless its record is damaged or of another version."""
     reason = "the undefended twin that the others are compared with"
     try:
-        state = _state(spec, known, overwrite=False)
+        state = _state(replace(spec, naturalness=False), known, overwrite=False)  # nobody asked for its edits
     except RecordError as error:
         if not overwrite:
             raise
@@ -215,6 +215,14 @@ def _state(spec: CellSpec, known: Message, overwrite: bool) -> State:
             field="first_pairs.pairs",
             remedy=f"ask for no more (--test-pairs {had.pairs}), write to another directory (--out), or attack its "
             "weights anew (--overwrite --reuse-weights)",
+        )
+    if spec.naturalness and record.lacks_perplexities:
+        raise RecordError(
+            "was made without perplexities of its edits, which are asked for; it is kept",
+            where=path,
+            field="naturalness",
+            remedy="leave --naturalness out, write to another directory (--out), or attack its weights anew "
+            "(--overwrite --reuse-weights)",
         )
     for part, plugin, now, default in zip(
         ("model", "defense"), (record.model, record.defense), known.opened or (), known.defaults or (), strict=True

@@ -126,6 +126,7 @@ def make_record(
         ads=tuple(one.to_record() for one in result.ads) if result else (),
         poisoning=poisoning,
         first_pairs=described(spec.test_pairs, card.track(spec.track), data),
+        naturalness=result.naturalness if result else None,
         gates=result.gates if result else (),
         cost=cost,
         epochs=info.epochs if info else (),

@@ -23,6 +23,8 @@ from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.data import prepare
 from recgauntlet.data.custom import find_task_or_card
+from recgauntlet.data.language_model import smollm2
+from recgauntlet.evaluation.naturalness import edits_texts
 from recgauntlet.records.digest import to_bytes
 from recgauntlet.records.io import read_record, write_record
 from recgauntlet.records.schema import Failure, RunRecord
@@ -126,14 +128,16 @@ def _make_ready(spec: CellSpec) -> Path:
 
 
 def fetch_weights(spec: CellSpec) -> None:
-    """Put what the spec's model is built from into the cache, where the model is an included one: no cell could, behind
-    its fence.
+    """Put what the spec's model is built from into the cache, where the model is an included one, and the language
+    model that measures edits, where it is asked for: no cell could, behind its fence.
 
     Raises
     ------
     PluginError, DataError, OutputError
         Where a name or an option is wrong, or it cannot be had.
     """
+    if spec.naturalness and edits_texts(find_task_or_card(spec.task).card):
+        smollm2(spec.source.cache, offline=spec.source.offline)
     if whose("models", spec.model)[0] != BUILT_IN:
         return
     model = find_model(spec.model)

@@ -45,6 +45,8 @@ class ThreatModel(ABC, Generic[Card]):
     """What the budget counts, in the plural; empty for a radius."""
     changes_user: ClassVar[bool] = False
     """Whether a change is one of the user, which all candidates of an impression share."""
+    edits_text: ClassVar[bool] = False
+    """Whether the candidate's text is edited, so that it can be asked how natural an edit is."""
 
     def __init__(self, card: Card) -> None:
         self.card: Card = card

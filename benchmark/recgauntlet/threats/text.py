@@ -52,6 +52,7 @@ class TextThreatModel(ThreatModel[TextThreat]):
     surface: ClassVar[Surface] = "candidate-text"
     is_discrete: ClassVar[bool] = True
     unit: ClassVar[str] = "words"
+    edits_text: ClassVar[bool] = True
 
     @property
     def promotes_by_text(self) -> bool:

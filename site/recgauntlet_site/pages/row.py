@@ -42,6 +42,7 @@ def row_page(common: Mapping[str, Any], task: TaskPage, at: RowAt, methods: Mapp
         twin_path="" if twin is None else task.row_path(twin),
         methods=pages_of(row, methods),
         curves=[(grid, points) for grid in task.grids for other, points in grid.curves if other is row],
+        natural=[(c, cells) for c in table.threats if (cells := row.under(c.id)) and cells.naturalness],
         seeds=list(_seed_lines(table, row, at.records)),
         environment=_environment_of(at.records),
         command=command_of(task.argument, table, [row]),

@@ -178,6 +178,11 @@ class TaskPage:
         """The threats whose attacks were run one by one, each with the rows that have them."""
         return self._having(lambda cells: bool(cells.ablation))
 
+    @property
+    def natural(self) -> list[tuple[ThreatColumn, _RowCells]]:
+        """The threats whose edits of texts were counted, each with the rows that have them."""
+        return self._having(lambda cells: cells.naturalness is not None)
+
     def _having(self, wanted: Callable[[ThreatCells], bool]) -> list[tuple[ThreatColumn, _RowCells]]:
         found = []
         for column in self.table.threats:

@@ -13,12 +13,15 @@ import pytest
 import torch
 from tiny_task import make_spec, write_task
 
-from recgauntlet.core.errors import CardError, DeviceError, OutputError, PluginError
+from recgauntlet.core.errors import CardError, DataError, DeviceError, OutputError, PluginError, RecordError
 from recgauntlet.records.io import read_record
 from recgauntlet.records.schema import Failure, RunRecord
 from recgauntlet.runner import cell as cell_module
+from recgauntlet.runner import sweep as sweep_module
 from recgauntlet.runner.cell import check_spec, run_cell
+from recgauntlet.runner.plan import plan
 from recgauntlet.runner.record import record_dead_cell
+from recgauntlet.runner.sweep import fetch_weights
 from recgauntlet.training.build import open_cell
 from recgauntlet.training.checkpoint import read_info
 
@@ -261,3 +264,43 @@ def test_a_recorded_failure_names_files_without_their_directories() -> None:
     words = _message(DataError("is cut off", where="/home/somebody/items.csv", field="id", remedy="fetch it again"))
     assert "items.csv" in words
     assert "somebody" not in words
+
+
+def test_edits_are_counted_and_the_record_says_why_they_are_not_measured(here: Any) -> None:
+    record = read(here("pgd"))
+    (threat,) = [threat for threat in record.threats if threat.surface == "candidate-text"]
+    assert record.naturalness is not None
+    assert "--naturalness" in record.naturalness.reason
+    runs = [*(attack for tier in threat.tiers for attack in tier.attacks), *threat.alone]
+    for run in runs:
+        assert run.naturalness is not None
+        assert run.naturalness.words.n == int(run.broken.to_bool().sum())
+        assert run.naturalness.perplexity_ratio is None
+    assert any(run.naturalness and run.naturalness.words.n for run in runs)
+    others = [threat for threat in record.threats if threat.surface != "candidate-text"]
+    assert all(attack.naturalness is None for threat in others for tier in threat.tiers for attack in tier.attacks)
+
+
+def test_a_record_without_perplexities_is_kept_where_they_are_asked_for(here: Any) -> None:
+    spec = here("pgd", naturalness=True)
+    assert read(spec).lacks_perplexities
+    with pytest.raises(RecordError, match="without perplexities") as caught:
+        plan([spec])
+    assert "--reuse-weights" in caught.value.remedy
+    assert [cell.state for cell in plan([replace(spec, naturalness=False)])] == ["done", "done"]
+    again = {cell.spec.defense: cell.state for cell in plan([spec], overwrite=True)}
+    assert again == {"standard": "done", "pgd": "new"}  # nobody asked for the twin's edits
+
+
+def test_a_language_model_is_fetched_where_it_is_asked_for_alone(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> Path:
+        raise DataError("SmolLM2 is not in the cache", remedy="put it there")
+
+    for module in (cell_module, sweep_module):
+        monkeypatch.setattr(module, "smollm2", refuse)
+    fetch_weights(here("pgd"))
+    with pytest.raises(DataError, match="SmolLM2"):
+        fetch_weights(here("pgd", naturalness=True))
+    failed = run_cell(here("pgd", naturalness=True, reuse_weights=True))
+    assert failed.failure is not None
+    assert (failed.failure.stage, failed.failure.kind) == ("language model", "DataError")

@@ -95,6 +95,7 @@ def test_listed_are_examples_that_were_attacked_and_did_not_move(try_: Try) -> N
         scores=scores,
         violations=0,
         effort=AttackEffort(forwards=0, backwards=0, user_encodings=0, cache_hits=0, seconds=0.0),
+        edits=(),
     )
     tier = TierResult(tier="low", amount=1.0, characters=0, queries=1, robust=trial.right.numpy(), attacks=(attack,))
     assert unmoved_by_attacks(trial, [tier]).nonzero().flatten().tolist() == [0, 2]

@@ -126,7 +126,7 @@ def test_a_gap_counts_only_beyond_chance_and_slack() -> None:
 
 
 def lone(attack: str, tier: str, broken: int) -> AblationResult:
-    return AblationResult(attack=attack, tier=tier, broken=broken > BITS)  # type: ignore[arg-type]
+    return AblationResult(attack=attack, tier=tier, broken=broken > BITS, edits=())  # type: ignore[arg-type]
 
 
 def test_damage_that_shrinks_with_the_budget_is_flagged() -> None:
