@@ -17,12 +17,14 @@ from recgauntlet.cli.progress import OneBar
 from recgauntlet.core.card import Track
 from recgauntlet.core.files import write_atomically
 from recgauntlet.core.spec import TWIN, CellSpec
+from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.evaluation.exhaustive import LARGEST_GAP, Gap
+from recgauntlet.testing.audit.poisoning import audit_poisoning, is_poisonable, poisoned_subject
 from recgauntlet.testing.audit.run import EXAMPLES, MARGIN, Audit, Measured, subject_gaps, train_subject
 from recgauntlet.testing.audit.run import audit as run_audit
-from recgauntlet.testing.audit.zoo import zoo
+from recgauntlet.testing.audit.zoo import account_zoo, zoo
 
-TRAINING_SHARE = 0.1
+TRAINING_SHARE, POISONING_SHARE = 0.1, 0.1
 """Of the progress; a guess that only the bar uses."""
 
 
@@ -66,6 +68,9 @@ def audit(
     is found out if its robust accuracy is within 2 points of that of the model inside, or if a sanity check flags it,
     so that it is not ranked. The honest model itself must pass every check.
 
+    On a task with fake accounts as a threat, fakes against these are audited too: filters of the training data that
+    know the genuine data, or go by the form of accounts. They are trained around item-knn, clean and poisoned.
+
     With --exhaustive the undefended model is attacked twice under every threat of the task that counts edits: by the
     suite, and by a search that scores all that the verifier accepts (one edit exactly; two from the 32 worst inputs of
     one edit, so what it finds is a lower bound). The suite may miss one point, or one example of fewer than 100. Under
@@ -79,27 +84,41 @@ def audit(
     Examples:
       recgauntlet audit
       recgauntlet audit --fake noisy-logits,memorized-pairs --examples 150
+      recgauntlet audit --fake short-profiles,pairs-by-heart --task music-listen
       recgauntlet audit --exhaustive --task video-watch
     """
     if exhaustive and (fakes or twin_seed is not None):
         raise click.UsageError("--exhaustive attacks the undefended model alone: leave --fake and --twin-seed out")
-    chosen = zoo(fakes)
+    chosen, against_accounts = zoo(fakes), account_zoo(fakes)
     console = Console(highlight=False)
     sources = data.sources([task])
     spec = CellSpec(task, track, model, TWIN, seed, Path(), sources(task), device="cpu")
+    if not fakes and not is_poisonable(find_task_or_card(task).card):
+        against_accounts = ()
+    result = poisoned = None
+    gaps: tuple[Gap, ...] = ()
     with OneBar(console) as bar:
-        subject = train_subject(spec, examples, twin_seed=twin_seed, progress=bar.part(0.0, TRAINING_SHARE))
-        rest = bar.part(TRAINING_SHARE, 1.0)
-        gaps = subject_gaps(subject, rest) if exhaustive else None
-        result = run_audit(subject, chosen, rest) if gaps is None else None
-    if result is None:
-        return _report_gaps(console, gaps or (), out)
-    print_audit(console, result)
+        end = 1.0 - POISONING_SHARE * bool(against_accounts) if chosen else 0.0
+        if chosen:
+            subject = train_subject(spec, examples, twin_seed=twin_seed, progress=bar.part(0.0, TRAINING_SHARE))
+            rest = bar.part(TRAINING_SHARE, 1.0 if exhaustive else end)
+            if exhaustive:
+                gaps = subject_gaps(subject, rest)
+            else:
+                result = run_audit(subject, chosen, rest)
+        if against_accounts and not exhaustive:
+            poisoned = audit_poisoning(poisoned_subject(spec), against_accounts, bar.part(end, 1.0))
+    if exhaustive:
+        return _report_gaps(console, gaps, out)
+    audits = [one for one in (result, poisoned) if one is not None]
+    for one in audits:
+        print_audit(console, one)
+    sound = all(one.sound for one in audits)
     if out is not None:
-        content = json.dumps(asdict(result) | {"sound": result.sound}, indent=1) + "\n"
-        write_atomically(out, content.encode())
+        content = (asdict(result) if result else {}) | ({"poisoning": asdict(poisoned)} if poisoned else {})
+        write_atomically(out, (json.dumps(content | {"sound": sound}, indent=1) + "\n").encode())
         console.print(f"table written to {out}", soft_wrap=True)
-    return 0 if result.sound else 1
+    return 0 if sound else 1
 
 
 def _report_gaps(console: Console, gaps: Sequence[Gap], out: Path | None) -> int:

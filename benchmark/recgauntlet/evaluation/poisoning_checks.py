@@ -115,14 +115,21 @@ def _lifts(outcome: TrainingDataOutcome, training: PoisonedTraining, *, control:
 
 
 def _filter(outcome: TrainingDataOutcome) -> Iterator[Gate]:
-    """That a filter removes most users under no table. One that removes nobody is judged by what its model does: the
-    share may be an estimate, and `pca-varselect` finds no fakes on music-listen."""
     trained = [one for one in outcome.trainings if not one.faults]
-    if trained:
-        most = max((one.dropped_fakes + one.dropped_genuine) / max(1, one.genuine + one.accounts) for one in trained)
-        yield _gate(outcome, "filter-keeps-most")(
-            passed=most <= POISON_FILTER,
-            value=most,
-            limit=POISON_FILTER,
-            explanation="the largest share of the training users that the defense's filter removes",
-        )
+    shares = [(one.dropped_fakes + one.dropped_genuine) / max(1, one.genuine + one.accounts) for one in trained]
+    if shares:
+        yield filter_check(outcome.threat, max(shares))
+
+
+def filter_check(threat: str, share: float) -> Gate:
+    """That a filter removes most users under no table, where the largest `share` is given. One that removes nobody is
+    judged by what its model does: how many it removes may be an estimate, and `pca-varselect` finds no fakes on
+    music-listen."""
+    return Gate(
+        name="filter-keeps-most",
+        threat=threat,
+        passed=share <= POISON_FILTER,
+        value=share,
+        limit=POISON_FILTER,
+        explanation="the largest share of the training users that the defense's filter removes",
+    )

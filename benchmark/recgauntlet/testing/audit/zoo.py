@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from recgauntlet.core.errors import PluginError
 from recgauntlet.testing.audit import codebooks, gradients, inputs, logits, memory, originals, repeats
+from recgauntlet.testing.audit.accounts import ACCOUNT_FAKES, AccountFake
 from recgauntlet.testing.audit.fake import Fake
 
 FAKES: tuple[type[Fake], ...] = (
@@ -62,16 +63,27 @@ def fake_names() -> tuple[str, ...]:
 
 
 def zoo(names: Sequence[str] = ()) -> tuple[type[Fake], ...]:
-    """The fakes `names` in the order of the table, or all of them.
+    """The fakes `names` in the order of the table, or all of them; those against poisoning left out.
 
     Raises
     ------
     PluginError
         Where there is no fake of a name.
     """
-    for name in names:
-        if name not in fake_names():
-            raise PluginError(
-                f"there is no fake named {name!r}", field="--fake", remedy=f"choose among: {', '.join(fake_names())}"
-            )
+    _check(names)
     return tuple(fake for fake in FAKES if not names or fake.name in names)
+
+
+def account_zoo(names: Sequence[str] = ()) -> tuple[type[AccountFake], ...]:
+    """The same of the fakes against poisoning."""
+    _check(names)
+    return tuple(fake for fake in ACCOUNT_FAKES if not names or fake.name in names)
+
+
+def _check(names: Sequence[str]) -> None:
+    known = (*fake_names(), *(fake.name for fake in ACCOUNT_FAKES))
+    for name in names:
+        if name not in known:
+            raise PluginError(
+                f"there is no fake named {name!r}", field="--fake", remedy=f"choose among: {', '.join(known)}"
+            )
