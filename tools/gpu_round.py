@@ -98,8 +98,18 @@ def _spec(options: argparse.Namespace, cell: str, out: Path) -> CellSpec:
         if name.startswith(f"{model}.")
     )
     source = SourceOptions(directory=None, cache=cache_root(), offline=True)
-    names = (options.task, "standard", model, stored("defense", defense or "none"), options.seed)
-    return CellSpec(*names, out, source, device=options.device, model_options=chosen)
+    trained = stored("defense", defense or "none")
+    return CellSpec(
+        options.task,
+        "standard",
+        model,
+        trained,
+        options.seed,
+        out,
+        source,
+        device=options.device,
+        model_options=chosen,
+    )
 
 
 def _value(text: str) -> bool | int | float | str:

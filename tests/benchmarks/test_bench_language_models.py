@@ -1,0 +1,109 @@
+"""A training step of the pretrained language models beside the bare Hugging Face module on the same tokens, and PGD's
+three steps beside a plain step and three passes over the candidates alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from bench_figures import Book
+from bench_subject import untrained_subject
+from bench_timing import side_by_side
+
+from recgauntlet.core.batch import Batch
+from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.rng import Randomness
+from recgauntlet.data.batches import pairs_to_batch
+from recgauntlet.data.encoder import model_path
+from recgauntlet.data.language_model import smollm2
+from recgauntlet.training.defense import Defense, TrainingContext
+from recgauntlet.training.trainer import AdamWTrainer
+from recgauntlet_baselines.defenses.pgd import PGD
+from recgauntlet_baselines.models._pretrained import load
+
+PAIRS, ROUNDS = 16, 5
+MODELS: dict[str, tuple[dict[str, int], Callable[[], Any]]] = {
+    "bert": ({}, lambda: load(str(model_path())).body),
+    "gpt": ({"layers": 6}, lambda: load(str(smollm2(offline=True)), 6).body),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_step_costs_little_more_than_the_bare_module_and_pgd_reads_candidates_alone(name: str, book: Book) -> None:
+    options, bare = MODELS[name]
+    subject = untrained_subject(name, options, task="video-watch", track="standard")
+    batch = pairs_to_batch(subject.data.train, np.arange(PAIRS))
+    title = f"{name}, six layers, video-watch (standard), {PAIRS} pairs a step"
+
+    step = trained_step(trainable(subject.model, name), batch, Defense())
+    tokens = tokens_a_row(subject.model, batch)
+    sides = side_by_side(step, passed(bare().train(), len(batch), tokens), rounds=ROUNDS)
+    detail = f"{sides.first:.2f} s against {sides.second:.2f} s; {tokens} tokens a row"
+    book("training", "a step ÷ bare module's passes", sides.ratio, detail, at_most=1.15, subject=title)
+
+    alone = candidate_pass(subject.model, batch)
+
+    def parts() -> None:
+        step()
+        for _ in range(3):
+            alone()
+
+    sides = side_by_side(trained_step(subject.model, batch, PGD(warmup=0.0)), parts, rounds=ROUNDS)
+    detail = f"{sides.first:.2f} s against {sides.second:.2f} s"
+    what = "PGD-3 ÷ a step and three passes over the candidates alone"
+    book("training", what, sides.ratio, detail, at_most=1.2, subject=title)
+
+
+def trainable(model: Recommender, name: str) -> Recommender:
+    """The model with its own choice of what learns, which `untrained_subject` has taken away."""
+    fresh = untrained_subject(name, MODELS[name][0], task="video-watch", track="standard")
+    assert fresh.model.base is not None
+    for part, value in model.named_parameters():
+        value.requires_grad_(part not in fresh.model.base.tensors)
+    return model
+
+
+def trained_step(model: Recommender, batch: Batch, defense: Defense) -> Callable[[], object]:
+    trainer = AdamWTrainer(model.train(), 1000, Randomness(0, "benchmark"), "fp32")
+
+    def step() -> None:
+        trainer.context = TrainingContext(500, 0.5, trainer.context.rng)
+        trainer.minimize(defense.training_loss(model.train(), batch, trainer.context))
+
+    return step
+
+
+def candidate_pass(model: Recommender, batch: Batch) -> Callable[[], object]:
+    """Scores and their gradient with respect to the candidates' embeddings, the users being encoded."""
+    with torch.no_grad():
+        state = model.encode_user(batch.users).select(batch.rows)
+        candidates = model.candidates(batch.items)
+        embedded = model.embed(candidates)
+
+    def run() -> None:
+        handle = embedded.detach().requires_grad_(True)
+        torch.autograd.grad(model.score(state, candidates, handle).sum(), handle)
+
+    return run
+
+
+def tokens_a_row(model: Any, batch: Batch) -> int:
+    """The mean length of history and candidate together, with what stands between texts."""
+    read = batch.users.histories[:, -model.history_limit :]
+    _, mask = model.history_tokens_of(read, model.history_tokens)
+    history = (mask.sum(dim=(1, 2)) + (read >= 0).sum(dim=1))[batch.rows] + 1
+    return round(float((history + model.candidates(batch.items).tokens.mask.sum(dim=1) + 1).float().mean()))
+
+
+def passed(module: Any, rows: int, tokens: int) -> Callable[[], object]:
+    """Forward and backward of a bare module over `rows` texts of `tokens` tokens, none of them padding."""
+    ids = torch.randint(0, 1000, (rows, tokens), generator=torch.Generator().manual_seed(0))
+
+    def run() -> None:
+        module.zero_grad(set_to_none=True)
+        module(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.mean().backward()
+
+    return run
