@@ -319,6 +319,27 @@ def poisoned() -> str:
     return table(head, rows, right=7)
 
 
+def naturalness() -> str:
+    """What a reader judged of 50 edits of each attack, beside the measured perplexity ratios and cosines."""
+    rows = [
+        [
+            own["task"],
+            own["threat"],
+            f"`{own['attack']}`",
+            str(own["edits"]),
+            per_cent(own["changed"] / own["edits"]),
+            f"{own['words']:g}",
+            f"{own['characters']:g}",
+            f"{own['perplexity_ratio']:.2f}",
+            f"{own['cosine']:.2f}",
+            per_cent(own["natural"] / own["edits"]),
+        ]
+        for own in json.loads((DOCS / "reference" / "naturalness.json").read_text(encoding="utf-8"))
+    ]
+    head = ["task", "threat", "attack", "edits", "meaning changed, %", "words", "characters"]
+    return table([*head, "perplexity ratio", "cosine", "natural, %"], rows, right=7)
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "api": api,
     "ablation": ablation,
@@ -328,6 +349,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "exhaustive": exhaustive,
     "example-columns": lambda: documentation([own for own in EXAMPLE_COLUMNS if own.name not in OF_A_CELL]),
     "models": models,
+    "naturalness": naturalness,
     "news": news,
     "performance": performance,
     "poisoned": poisoned,

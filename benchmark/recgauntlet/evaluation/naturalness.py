@@ -44,7 +44,7 @@ def with_naturalness(
         each = [(_examples(attack), attack.edits) for attack in attacks]
         each += [(np.array(result.subset)[one.broken], one.edits) for one in result.ablation]
         return _Measured(
-            runs=tuple(naturalness_of([texts[row] for row in rows.tolist()], edits, measures) for rows, edits in each)
+            runs=tuple(naturalness_of([texts[int(row)] for row in rows], edits, measures) for rows, edits in each)
         )
 
     key = f"naturalness/{'measured' if measures else 'counted'}/{result.threat.id}"
