@@ -16,6 +16,7 @@ from recgauntlet.cli.options import PATH, DataOptions, data_options, words
 from recgauntlet.cli.progress import OneBar
 from recgauntlet.core.card import Track
 from recgauntlet.core.files import write_atomically
+from recgauntlet.core.names import shown
 from recgauntlet.core.spec import TWIN, CellSpec
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.evaluation.exhaustive import LARGEST_GAP, Gap
@@ -158,9 +159,10 @@ def _explanation(gaps: Sequence[Gap]) -> list[str]:
 def print_audit(console: Console, result: Audit) -> None:
     """The table: the honest model, then every fake with what it gained and what flagged it; and the outcome."""
     console.print(
-        f"{result.task}, suite {result.suite}, {result.examples} test examples; robust accuracy at the medium"
+        f"{result.task}, suite {result.suite}, {result.examples} test examples; robust accuracy at the "
+        f"{shown('tier', result.tier)} tier, in brackets what it has above the honest model",
+        soft_wrap=True,
     )
-    console.print("tier, in brackets what it has above the honest model", soft_wrap=True)
     headings = ("fake", "clean", *result.honest.robust, "verdict")
     columns = [Column(each, overflow="fold", no_wrap=each in {"fake", "verdict"}) for each in headings]
     table = Table(*columns, box=None, pad_edge=False)

@@ -12,7 +12,7 @@ from recgauntlet.attacks.poisoning.newcomers import draw_newcomers
 from recgauntlet.attacks.poisoning.profiles import Coattails
 from recgauntlet.attacks.poisoning.suite import POISONING_VERSION
 from recgauntlet.attacks.poisoning.tables import PoisonStore
-from recgauntlet.core.card import TaskCard, TrainingDataThreat
+from recgauntlet.core.card import TaskCard, Tier, TrainingDataThreat
 from recgauntlet.core.errors import CardError
 from recgauntlet.core.poison import FakeAccounts, Targets
 from recgauntlet.core.recommender import Recommender
@@ -32,12 +32,14 @@ from recgauntlet.training.build import OpenCell, open_cell, train_cell
 
 MODEL = "item-knn"
 """The model that is poisoned: it trains in a second, and fake accounts move it."""
+TIER: Tier = "high"
+"""A demo track has one fake account at the medium tier."""
 
 
 @dataclass(frozen=True)
 class PoisonedSubject:
-    """What is audited with: an undefended cell, its genuine data without fakes, with those of `coattails` at the high
-    tier, and with harmless new accounts. The high tier, because a demo track has one fake account at the medium one."""
+    """What is audited with: an undefended cell, its genuine data without fakes, with those of `coattails` at
+    TIER, and with harmless new accounts."""
 
     cell: OpenCell
     threat: TrainingDataThreat
@@ -99,7 +101,7 @@ def poisoned_subject(spec: CellSpec) -> PoisonedSubject:
     targets, rng = store.verifier.targets, Randomness(spec.seed, "audit/newcomers")
     accounts = (
         FakeAccounts.none(),
-        store.tables(Coattails())["high"].accounts,
+        store.tables(Coattails())[TIER].accounts,
         draw_newcomers(genuine, targets, threat, rng),
     )
     made = [with_accounts(data, genuine, each, track) for each in accounts]
@@ -121,7 +123,7 @@ def audit_poisoning(
         rows.append(AuditRow(fake.name, fake.pretends(), found, gain, verdict(gain, found.flags)))
     progress("poisoning: done", 1.0)
     card = subject.cell.task.card
-    return Audit(card.id, f"poisoning {POISONING_VERSION}", 2 * len(data.test), honest, tuple(rows))
+    return Audit(card.id, f"poisoning {POISONING_VERSION}", 2 * len(data.test), honest, tuple(rows), TIER)
 
 
 def _trained(cell: OpenCell, made: PoisonedData) -> tuple[Recommender, IntArray]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from recgauntlet.attacks.suite import suite_ref
-from recgauntlet.core.card import TaskCard, Threat
+from recgauntlet.core.card import RANKING_TIER, TaskCard, Threat, Tier
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import CardError
 from recgauntlet.core.plugins import each
@@ -53,7 +53,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Measured:
-    """A model's accuracy, 0 to 1: clean, and robust at the medium tier of each threat that applies; and its `flags`,
+    """A model's accuracy, 0 to 1: clean, and robust at one tier of each threat that applies; and its `flags`,
     each a check that failed (with its threat) or an attack that crashed: one is enough to lose the rank."""
 
     clean: float
@@ -75,13 +75,15 @@ class AuditRow:
 
 @dataclass(frozen=True)
 class Audit:
-    """The whole: it is `sound` if no fake went undetected and the honest model is not flagged."""
+    """The whole: it is `sound` if no fake went undetected and the honest model is not flagged. Robust accuracy is that
+    at `tier`."""
 
     task: str
     suite: str
     examples: int
     honest: Measured
     rows: tuple[AuditRow, ...]
+    tier: Tier = RANKING_TIER
 
     @property
     def undetected(self) -> tuple[str, ...]:
