@@ -80,7 +80,7 @@ def _naturalness(table: TaskTable) -> Iterator[Column]:
             yield Column(
                 f"n{number}",
                 threat.id,
-                f"broken by natural edits, {shown('tier', RANKING_TIER)}, not ranked",
+                f"stay broken by natural edits, {shown('tier', RANKING_TIER)}, not ranked",
                 "naturalness of edits",
                 _stay_broken(threat),
                 shown=True,
