@@ -22,7 +22,7 @@ from recgauntlet.core.files import CURRENT
 from recgauntlet.core.plugins import Kind, names, whose
 from recgauntlet.records.io import read_records
 from recgauntlet.testing import KINDS
-from recgauntlet.testing.audit.zoo import fake_names
+from recgauntlet.testing.audit.zoo import account_zoo, fake_names
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -158,4 +158,6 @@ def test_the_protocol_names_every_sanity_check_and_every_fake_of_the_audit() -> 
     code = "\n".join(path.read_text() for room in rooms for path in (PACKAGE / room).rglob("*.py"))
     assert [name for name in named if f'"{name}"' not in code] == [], "no such check in the code"
     rows = re.findall(r"^\| ((?:`[\w-]+`(?:, )?)+)", audit[1], flags=re.MULTILINE)
-    assert sorted(name for row in rows for name in re.findall(r"`([\w-]+)`", row)) == sorted(fake_names())
+    assert sorted(name for row in rows for name in re.findall(r"`([\w-]+)`", row)) == sorted(
+        [*fake_names(), *(fake.name for fake in account_zoo())]
+    )
