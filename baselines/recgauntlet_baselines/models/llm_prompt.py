@@ -95,7 +95,7 @@ class LLMPrompt(CausalRanker):
 
     @torch.no_grad()
     def calibrate(self, scores: Tensor) -> None:
-        self.offset -= scores.median()
+        self.offset.sub_(scores.median())
 
 
 def question(tokenizer: Any) -> Frame:

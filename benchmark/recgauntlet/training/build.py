@@ -37,7 +37,7 @@ from recgauntlet.training.defense import (
     require_use,
     serves_itself,
 )
-from recgauntlet.training.device import describe, make_deterministic, peak_memory
+from recgauntlet.training.device import describe, make_deterministic, peak_memory, processor_in_words
 from recgauntlet.training.trainer import Trained, filtered, train
 from recgauntlet.training.tuned import Method, nearest, tuned_for, tuned_in
 
@@ -344,8 +344,3 @@ def rows_kept(kept: Pairs, pairs: Pairs) -> tuple[int, ...] | None:
     numbered = enumerate(rows(pairs))
     found = [next((number for number, row in numbered if row == wanted), None) for wanted in rows(kept)]
     return None if None in found else tuple(number for number in found if number is not None)
-
-
-def processor_in_words(environment: Environment) -> str:
-    """Processor, device and threads: what two runs must share for their seconds to be compared."""
-    return f"{environment.processor} / {environment.device} / {environment.threads}"

@@ -116,3 +116,8 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor()
+
+
+def processor_in_words(environment: Environment) -> str:
+    """Processor, device and threads: what two runs must share for their seconds to be compared."""
+    return f"{environment.processor} / {environment.device} / {environment.threads}"
