@@ -338,8 +338,7 @@ def rows_kept(kept: Pairs, pairs: Pairs) -> tuple[int, ...] | None:
     """The rows of `pairs` that `kept` consists of, in rising order; None where it is something else."""
 
     def rows(of: Pairs) -> Iterator[bytes]:
-        parts = (of.users, of.histories, of.clicked, of.unclicked)
-        return (b"".join(part[row].tobytes() for part in parts) for row in range(len(of)))
+        return (b"".join(part[row].tobytes() for part in vars(of).values()) for row in range(len(of)))
 
     numbered = enumerate(rows(pairs))
     found = [next((number for number, row in numbered if row == wanted), None) for wanted in rows(kept)]

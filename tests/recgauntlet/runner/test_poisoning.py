@@ -267,7 +267,7 @@ def test_a_filter_that_keeps_what_it_knows_by_heart_fails_a_check(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole way of a cell: harmless new accounts are drawn, trained with, and looked for in what is left."""
-    _, data = poison_task.make_store(folder)
+    _, data = poison_task.make_store(folder, poison_task.write_active_task)
     genuine = {pair.tobytes() for pair in np.column_stack([data.train.histories, data.train.clicked])}
 
     def known(self: Any, pairs: Any) -> Any:
