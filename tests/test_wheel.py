@@ -88,6 +88,7 @@ def test_the_installed_package_is_the_wheels_own(clean: Path, tmp_path: Path) ->
     assert all(task in listed for task in ("ecommerce-purchase", "music-listen", "news-click", "video-watch"))
 
 
+@pytest.mark.slow
 def test_the_installed_command_runs_a_cell_and_renders_the_page(clean: Path, tmp_path: Path) -> None:
     example = ROOT / "examples" / "own-data"
     for file in example.iterdir():

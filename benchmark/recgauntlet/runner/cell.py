@@ -22,8 +22,7 @@ from recgauntlet.records.poisoning import TrainingDataOutcome
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.failures import StepError, step
 from recgauntlet.runner.models import Models, ModelsHere
-from recgauntlet.runner.poison_cell import TRAINING_SHARE, poisoned, retraining_failure
-from recgauntlet.runner.poisoning import Retraining
+from recgauntlet.runner.poison_cell import TRAINING_SHARE, poisoned
 from recgauntlet.runner.record import Header, Machine, cost_of, make_record, twin_directory
 from recgauntlet.training.build import (
     OpenCell,
@@ -61,17 +60,14 @@ def train_apart(
     weights: Path,
     record: Path,
     progress: Progress,
-    due: Retraining | None = None,
 ) -> None:
     """The first half of `run_cell`, for a process that never sees test data: train on `data` (whose test part is empty)
-    and write the weights to `weights`; where that fails, write the failed cell's record to `record`. With `due`, `data`
-    is poisoned."""
+    and write the weights to `weights`; where that fails, write the failed cell's record to `record`."""
     machine = Machine.of(cell.spec, cell.model, started)
     try:
         train_and_save(cell, data, machine, weights, progress)
     except StepError as error:
-        failure = error.failure if due is None else retraining_failure(due, error.failure)
-        write_record(make_record(Header.of(cell, machine), data, failure=failure), record)
+        write_record(make_record(Header.of(cell, machine), data, failure=error.failure), record)
 
 
 def evaluate_apart(cell: OpenCell, models: Models, started: str, record: Path, progress: Progress) -> bool:

@@ -125,7 +125,7 @@ class PoisonedFiles:
             for tier, made in tables.tables(attack).items():
                 name, fakes = "", np.zeros(0, dtype=np.int64)
                 if not made.faults:
-                    name = f"{attack.name}-{tier}.npz"
+                    name = self._name(f"{attack.name}-{tier}")
                     fakes = self._saved(name, task, track, data, genuine, made.poison).fakes
                 files.append(
                     PoisonFile(
@@ -168,10 +168,15 @@ class PoisonedFiles:
         targets = PoisonStore(task.card, track, self.threat, genuine, source.cache).verifier.targets
         rng = Randomness(task.card.track(track).sampling_seed, f"{name}/{self.threat.id}")
         accounts = draw_newcomers(genuine, targets, self.threat, rng)
-        made = self._saved(f"{name}.npz", task, track, data, genuine, accounts)
-        found = NewcomersFile(data=f"{name}.npz", accounts=tuple(np.sort(made.fakes).tolist()))
+        file = self._name(name)
+        made = self._saved(file, task, track, data, genuine, accounts)
+        found = NewcomersFile(data=file, accounts=tuple(np.sort(made.fakes).tolist()))
         write_atomically(path, found.model_dump_json().encode())
         return found
+
+    def _name(self, content: str) -> str:
+        """A name for training data that does not tell code which trains on them what they are."""
+        return hashlib.sha256(f"{self.directory.name}/{content}".encode()).hexdigest()[:16] + ".npz"
 
     def _saved(
         self, name: str, task: Task, track: Track, data: TaskData, genuine: Interactions, poison: Poison

@@ -78,7 +78,9 @@ def run_sweep(
     def process_of(job: CellJob) -> Child[CellJob]:
         job = replace(job, boxed=boxed, is_remote=job.phase != "training" and is_remote(job.spec))
         box = bubblewrap.command(job.fence.writable) if boxed and not job.is_remote else ()
-        return Child(work, job, job.spec.title, allowance, box)
+        child = Child(work, job.as_given, job.spec.title, allowance, box)
+        child.job = job
+        return child
 
     def start(running: list[Child[CellJob]]) -> Child[CellJob] | None:
         """The next phase of a cell, or a cell whose twin is done; a cell without data fails here."""
@@ -228,6 +230,11 @@ def _collected(job: CellJob, opened: Pair) -> RunRecord:
     if job.phase != "evaluation" and record.status == "ok":
         failure = Failure(kind="RecordError", message=f"{job.phase} recorded an evaluation", stage="process")
         return _failed(spec, failure, opened)
+    if job.due is not None and job.phase == "training" and record.failure is not None:
+        record = record.model_copy(update={"failure": retraining_failure(job.due, record.failure)}).sealed()
+        job.record.unlink()
+        write_record(record, spec.record_path)
+        return record
     _move(job.record, spec.record_path)
     if record.status == "ok":
         spec.clear_workplace()

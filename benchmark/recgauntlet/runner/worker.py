@@ -6,13 +6,14 @@ import os
 import threading
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from tqdm import tqdm
 
+from recgauntlet.core.card import RANKING_TIER
 from recgauntlet.core.errors import DataError, RecGauntletError
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.types import Progress
@@ -56,6 +57,13 @@ class CellJob:
     def data(self) -> Path:
         """The prepared data that is trained on, or that the measured weights were trained on."""
         return self.prepared if self.due is None else self.due.data
+
+    @property
+    def as_given(self) -> CellJob:
+        """The job as its process is given it: code that trains is not told of which attack its data are."""
+        if self.due is None or self.phase != "training":
+            return self
+        return replace(self, due=replace(self.due, threat="", attack="", tier=RANKING_TIER))
 
     @property
     def place(self) -> Path:
@@ -102,7 +110,7 @@ def _train(job: CellJob, pipe: Connection, progress: Progress) -> None:
         enclose(job.place, job.fence, lambda what: send(pipe, refused=what))
     cell = open_cell(spec, task)
     send(pipe, opened=cell.options)
-    train_apart(cell, data, job.started, job.weights, job.record, progress, job.due)
+    train_apart(cell, data, job.started, job.weights, job.record, progress)
 
 
 def _judge(job: CellJob, pipe: Connection, progress: Progress) -> None:

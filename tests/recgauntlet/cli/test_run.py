@@ -93,6 +93,7 @@ def test_a_dry_run_shows_twins_and_writes_nothing(run: Run, tiny_card: Path, tmp
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_and_says_what_comes_next(run: Run, tiny_card: Path, tiny_cache: Path, out: Path) -> None:
     path = make_spec(tiny_card, out, tiny_cache).record_path
     old = read_record(path)

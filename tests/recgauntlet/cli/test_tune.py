@@ -18,6 +18,7 @@ from recgauntlet.training.build import open_cell
 from recgauntlet.training.tuned import Tuned, TunedTrial, read_tuned, write_tuned
 
 
+@pytest.mark.slow
 def test_tuning_writes_the_best_trial_and_does_nothing_the_second_time(
     call: Call, tiny_card: Path, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,13 @@ from recgauntlet.runner.cell import run_cell
 from recgauntlet.runner.plan import plan
 from recgauntlet.runner.poison_look import PoisonedCell
 from recgauntlet.runner.poisoned_files import PoisonedFiles, chosen_of, threats_of
-from recgauntlet.runner.poisoning import FAST, trainings_of
+from recgauntlet.runner.poisoning import FAST, Retraining, poisoned_files, trainings_of
 from recgauntlet.runner.record import Machine
 from recgauntlet.runner.sweep import run_sweep
+from recgauntlet.runner.worker import CellJob
 from recgauntlet.training.build import open_cell
 from recgauntlet.training.defense import find_defense
+from recgauntlet.training.device import now
 
 ATTACKS: list[tuple[str, Any]] = [("random", "standard"), ("coattails", "high")]
 NAMES = tuple(attack.name for attack in single_attacks())
@@ -129,6 +132,7 @@ def test_no_poison_gives_the_same_weights_again(outcome: TrainingDataOutcome) ->
     assert "filter-keeps-most" not in checks
 
 
+@pytest.mark.slow
 def test_a_sweep_in_processes_finds_the_same_as_one_process(folder: Path, tmp_path: Path) -> None:
     spec = spec_of(folder, tmp_path / "sweep", poison_attacks=("coattails",))
     (record,) = run_sweep([spec], Watching())
@@ -326,3 +330,25 @@ def test_a_named_attack_runs_under_the_threats_whose_budget_it_has(tmp_path: Pat
     brushing, insertion = card.poisoning
     assert chosen_of(brushing, ["coattails", "insert-early"]) == ("coattails",)
     assert chosen_of(insertion, ["all"])[0] == "insert-random"
+
+
+def test_a_training_is_not_told_which_attack_its_data_are_of(folder: Path, outcome: TrainingDataOutcome) -> None:
+    spec = spec_of(folder, folder / "out")
+    prepared = ready(find_task_or_card(spec.task), "standard", spec.source)
+    (files,) = poisoned_files(find_task_or_card(spec.task), spec, prepared)
+    jobs = [
+        CellJob(spec, "training", prepared, now(), due=Retraining(outcome.threat, attack, tier, files.path(file)))
+        for attack, tier, file in (
+            ("coattails", "standard", files.file("coattails", "standard")),
+            ("coattails", "high", files.file("coattails", "high")),
+        )
+    ]
+    for job in jobs:
+        given = job.as_given
+        assert b"coattails" not in pickle.dumps(given)
+        assert (given.data, given.place) == (job.data, job.place)
+        assert replace(job, phase="measuring").as_given.due == job.due
+    first, second = (job.as_given for job in jobs)
+    assert first.due is not None
+    assert second.due is not None
+    assert replace(first.due, data=prepared) == replace(second.due, data=prepared)

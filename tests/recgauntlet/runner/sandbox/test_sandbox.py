@@ -101,6 +101,7 @@ def test_native_code_is_held_by_the_kernel(run: Run, target: Path) -> None:
     assert not (target / "graffiti.txt").exists()
 
 
+@pytest.mark.slow
 def test_without_the_fence_the_same_code_does_its_deed(run: Run, target: Path) -> None:
     assert run("writes-natively", guarded=False).failure is None
     assert (target / "graffiti.txt").exists()
@@ -240,11 +241,13 @@ def test_a_cell_that_grows_is_ended(run: Run) -> None:
     assert (kind, "--memory-limit" in message) == ("MemoryLimit", True)
 
 
+@pytest.mark.slow
 def test_a_cell_may_write_in_its_own_directory_and_leaves_nothing_there(run: Run, out: Path) -> None:
     assert run("writes-inside").failure is None
     assert list(out.glob(".cells/tiny/standard/nrms-writes-inside*")) == []
 
 
+@pytest.mark.slow
 def test_what_a_cell_prints_reaches_no_terminal(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("paints-the-terminal").failure is None
     assert "owned" not in "".join(capfd.readouterr())
