@@ -179,7 +179,7 @@ def test_a_plugin_that_fails_on_poisoned_data_ends_its_cell_alone(
     failure = records["refuses-poison"].failure
     assert failure is not None
     assert failure.stage == "poisoning"
-    assert failure.message.startswith("coattails, medium tier: ")
+    assert failure.message.startswith("harmless new accounts: ")  # the first training with more users
     assert "too many users" in failure.message
     assert records["standard"].failure is None
     assert records["standard"].poisoning == ()
