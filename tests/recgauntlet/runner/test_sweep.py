@@ -273,7 +273,7 @@ def test_a_killed_sweep_loses_the_cell_in_flight_alone(command: Any, tmp_path: P
     assert leftovers(swept) == []
     (tmp_path / "gate").write_text("open")
     again = command("--defense", "standard,waits,fgm")
-    output, _ = again.communicate(timeout=120)
+    output, _ = again.communicate(timeout=250)
     assert again.returncode == 0, output
     assert "1 exist already" in output
     assert "2 cells done, 0 failed" in output
