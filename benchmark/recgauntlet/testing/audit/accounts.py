@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,7 +22,7 @@ class Insight:
     user_count: int
 
 
-class AccountFake(Defense):
+class AccountFake(Defense, ABC):
     """A defense that only looks robust to fake accounts. The first line of its docstring says what it pretends, the
     rest why that is no defense."""
 
@@ -38,9 +39,9 @@ class AccountFake(Defense):
     def filter(self, pairs: Pairs) -> Pairs:
         return pairs.select(np.flatnonzero(self.kept(pairs)))
 
+    @abstractmethod
     def kept(self, pairs: Pairs) -> BoolArray:
         """`[P]`: which pairs it trains on."""
-        raise NotImplementedError
 
     def known(self, pairs: Pairs) -> BoolArray:
         """`[P]`: which pairs it has learned by heart."""
