@@ -8,9 +8,9 @@ PIP := -m pip install --quiet --disable-pip-version-check
 DEMO := demo
 DEMO_TASKS := ecommerce-purchase,news-click,video-watch
 DOCS ?= docs
-# One thread a worker: more would compete for the same cores. Three workers for two cores: many tests wait for processes.
+# One thread a worker: more would compete for the same cores. Four workers for two cores: many tests wait for processes.
 # Files in order of path: xdist would leave files of few and long tests to the end, where one worker is left alone.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow bench lint types check site docs lock clean
