@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,9 @@ def test_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("PYTHONPATH", str(PLUGINS), prepend=os.pathsep)
     # one of them replaces this at import; the change must not outlive the test
     monkeypatch.setattr(robustness, "run_attack", robustness.run_attack)
+    # what an earlier test of this process imported must not answer whether this one imports a plugin
+    for name in [name for name in sys.modules if name.startswith("recgauntlet_test_")]:
+        monkeypatch.delitem(sys.modules, name)
     plugins._entries.cache_clear()
     yield PLUGINS
     plugins._entries.cache_clear()
