@@ -50,6 +50,7 @@ NO_RESULT = Content("no result", mark="none")
 def columns_of(table: TaskTable) -> tuple[Column, ...]:
     """All columns of a table between the names and the flags, in order."""
     return (
+        *([_P_BEST] if table.ranked else []),
         Column("clean", "Clean", "", "accuracy", lambda row: _share(row.clean), shown=True),
         *_robust_accuracies(table),
         *_poisoning(table),
@@ -170,6 +171,14 @@ def _certified(threat: ThreatColumn, tier: Tier) -> Callable[[Row], Content]:
         return _share(cell.certified) if cell is not None and cell.certified is not None else NOTHING
 
     return content
+
+
+def _best(row: Row) -> Content:
+    place = row.rank_range
+    return Content("–") if place is None else Content(f"{100 * place.best:.0f}", sort=f"{place.best:.6g}")
+
+
+_P_BEST = Column("best", "P(best)", "first in % of the draws", "accuracy", _best, shown=True)
 
 
 def _retained(row: Row) -> Content:

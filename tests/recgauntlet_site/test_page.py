@@ -107,8 +107,8 @@ def test_every_accuracy_on_the_pages_is_recomputed_from_the_records(board: Board
             if worst:
                 assert value(cells["retained"]) == f"{100 * min(worst) / clean:.1f}"
                 first = row_of(section(page, task, track), name, "headlines")
-                shown = [value(cell) for cell in first.all("td")]
-                assert shown[1:3] == [f"{100 * clean:.1f}", f"{100 * min(worst):.1f}"]
+                shown = {cell.attributes.get("data-label"): value(cell) for cell in first.all("td")}
+                assert (shown["clean"], shown["robust"]) == (f"{100 * clean:.1f}", f"{100 * min(worst):.1f}")
             own = read_page(board.files[row_link(row)[3:]])
             assert f"{100 * clean:.1f}" in own.all("dl", class_="keys")[0].text()
             seeds = own.all("section", aria_labelledby="seeds")[0].all("tbody")[0].all("tr")
@@ -149,7 +149,8 @@ def test_flagged_rows_say_why_on_the_spot_and_have_no_rank(shop: Element) -> Non
         assert word in flags_of(shop, row)
     assert "seed 1 failed" in flags_of(shop, row_of(shop, "nrms + fgm"))
     assert "refused" in flags_of(shop, row_of(shop, "nrms + pgd epsilon = 0.4"))
-    assert row_of(shop, "nrms + pgd epsilon = 0.2").all("td", class_="rank")[0].text() == "1"
+    assert row_of(shop, "nrms + pgd epsilon = 0.2").all("td", class_="rank")[0].text() == "1 range 1"
+    assert value(cells_of(shop, row_of(shop, "nrms + pgd epsilon = 0.2"))["best"]) == "100"
 
 
 def flags_of(page: Element, row: Element) -> str:

@@ -14,6 +14,7 @@ from recgauntlet.core.names import shown
 if TYPE_CHECKING:
     from recgauntlet.leaderboard.address import RowAt
     from recgauntlet.leaderboard.compare import Comparison
+    from recgauntlet.leaderboard.schema import Row
 
 
 @click.command(short_help="Compare two rows: differences, intervals, p values.")
@@ -50,6 +51,8 @@ def compare(a: str, b: str, threats: tuple[str, ...], tiers: tuple[Tier, ...], a
     click.echo()
     for line in found.differences:
         click.echo(terminal(rows.sentence(found, line)))
+    if found.a.row.rank_range and found.b.row.rank_range:
+        click.echo(f"Among all ranked rows of the task: A has {_place(found.a.row)}; B has {_place(found.b.row)}.")
     seeds = "one seed" if len(found.seeds) == 1 else f"{len(found.seeds)} seeds"
     click.echo(f"{found.examples:,} test examples ({found.examples // 2:,} pairs), {seeds}. Differences are A - B.")
 
@@ -80,6 +83,13 @@ def _print_table(found: Comparison) -> None:
     Console(highlight=False, width=200, markup=False).print(table)
 
 
+def _place(row: Row) -> str:
+    """The rank of a row with its range over the bootstrap's draws."""
+    place = row.rank_range
+    assert place is not None  # a ranked row has one
+    return f"rank {row.rank} (range {place}, best in {100 * place.best:.0f} % of the draws)"
+
+
 def _p(value: float | None, digits: int = 4) -> str:
     """A p value, to as many digits as its draws give."""
     least = 10.0**-digits
@@ -96,6 +106,9 @@ def _content(found: Comparison) -> dict[str, Any]:
             "model": at.row.model.key.model_dump(),
             "defense": at.row.defense.key.model_dump(),
             "rank": at.row.rank,
+            "rank_low": at.row.rank_range and at.row.rank_range.low,
+            "rank_high": at.row.rank_range and at.row.rank_range.high,
+            "p_best": at.row.rank_range and at.row.rank_range.best,
             "records": [source.digest for source in at.row.sources],
         }
 

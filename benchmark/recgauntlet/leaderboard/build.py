@@ -19,7 +19,7 @@ from recgauntlet.leaderboard.ads import ads_of
 from recgauntlet.leaderboard.aggregate import cost, outcomes, quality
 from recgauntlet.leaderboard.decoded import DecodedRecord
 from recgauntlet.leaderboard.flags import other_source, policy_threats, row_flags
-from recgauntlet.leaderboard.paired import Quantity, ranks_of
+from recgauntlet.leaderboard.paired import Quantity, rank_ranges, ranks_of
 from recgauntlet.leaderboard.poisoning import poisoning_of, with_poisoning_ranks
 from recgauntlet.leaderboard.schema import (
     FailedCell,
@@ -224,8 +224,14 @@ def _with_ranks(rows: Sequence[Row], records: Sequence[Sequence[RunRecord]]) -> 
         for number, row in enumerate(rows)
         if row.worst is not None and row.worst_cell is not None and not any(flag.blocks_rank for flag in row.flags)
     }
-    ranks = dict(zip(able, ranks_of(*zip(*able.values(), strict=True)), strict=True)) if able else {}
-    return [replace(row, rank=ranks.get(number)) for number, row in enumerate(rows)]
+    if not able:
+        return list(rows)
+    values, behind, wanted = zip(*able.values(), strict=True)
+    ranks, ranges = ranks_of(values, behind, wanted), rank_ranges(behind, wanted)
+    found = list(rows)
+    for number, rank, place in zip(able, ranks, ranges, strict=True):
+        found[number] = replace(rows[number], rank=rank, rank_range=place)
+    return found
 
 
 def _row_order(row: Row) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ same seeds for all rows. A row is better than another where it is better in at l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -21,7 +21,17 @@ from recgauntlet.leaderboard.aggregate import pair_means
 from recgauntlet.leaderboard.flags import MIN_SEEDS
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.metrics import ranking as metrics
-from recgauntlet.metrics.bootstrap import Estimate, Floats, estimates, paired_p, resampled_means, shared_ranks
+from recgauntlet.metrics.bootstrap import (
+    DRAWS,
+    Estimate,
+    Floats,
+    RankRange,
+    estimates,
+    paired_p,
+    rank_range,
+    resampled_means,
+    shared_ranks,
+)
 from recgauntlet.metrics.significance import LEVEL
 from recgauntlet.records.schema import FirstPairs, RunRecord
 
@@ -167,6 +177,21 @@ def ranks_of(
     return shared_ranks(order, better(rows, wanted) & (order[:, None] > order))
 
 
+def rank_ranges(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Quantity]) -> tuple[RankRange, ...]:
+    """The range of the ranks of each row, in its own quantity of `wanted`, over the draws by which `better` decides.
+
+    Two rows are compared on the seeds and test pairs that they share. Where these are fewer than three seeds, either
+    may be ahead: `low` takes the other for worse, `high` for better, and `best` leaves it out.
+    """
+    behind, level = np.zeros((len(rows), DRAWS)), np.zeros((len(rows), DRAWS))
+    unknown = np.full(len(rows), len(rows) - 1)
+    for own, others, _, draws in _differences(rows, wanted, _drawn):
+        behind[own] += (draws < 0).sum(axis=1)
+        level[own] += (draws == 0).sum(axis=1)
+        unknown[own] -= len(others)
+    return tuple(rank_range(*of_row) for of_row in zip(behind, level, unknown.tolist(), strict=True))
+
+
 def better(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Quantity]) -> BoolArray:
     """As `better_by`, each row in its own quantity of `wanted`."""
     return better_by(rows, wanted, _drawn)
@@ -179,18 +204,28 @@ def better_by(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Wanted], dra
     All rows share the draws of `resampled_means`, so the answer for two rows is that of `paired`. Each two are compared
     on the seeds and test pairs that they share; with fewer than three seeds they cannot be told apart.
     """
+    found = np.zeros((len(rows), len(rows)), dtype=bool)
+    for own, others, ahead, draws in _differences(rows, wanted, drawn):
+        found[own, others] = (ahead > 0) & (paired_p(ahead, draws) <= LEVEL)
+    return found
+
+
+def _differences(
+    rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Wanted], drawn: Drawn[Wanted]
+) -> Iterator[tuple[int, list[int], Floats, Floats]]:
+    """A row and others (by their numbers), by how much it is ahead of them `[M]` and in each draw `[R, M]`. Every two
+    rows with at least three common seeds are compared once from each side."""
     seeds = [frozenset(record.seed for record in row) for row in rows]
     sizes = list(zip(seeds, map(_pairs_of, rows), strict=True))
     common = [[(own & other, min(p, q)) for other, q in sizes] for own, p in sizes]
-    found = np.zeros((len(rows), len(rows)), dtype=bool)
     for shared in {shared for line in common for shared in line if len(shared[0]) >= MIN_SEEDS}:
         members = [n for n, (own, size) in enumerate(sizes) if shared[0] <= own and shared[1] <= size]
         means, draws = drawn([_on(rows[n], shared[0]) for n in members], [wanted[n] for n in members], shared[1])
         for place, own in enumerate(members):
-            ahead = means[place] - means
-            p = paired_p(ahead, draws[:, [place]] - draws)
-            found[own, members] |= (ahead > 0) & (p <= LEVEL) & [common[own][other] == shared for other in members]
-    return found
+            others = [n for n, other in enumerate(members) if other != own and common[own][other] == shared]
+            if others:
+                ahead, in_draws = means[place] - means[others], draws[:, [place]] - draws[:, others]
+                yield own, [members[n] for n in others], ahead, in_draws
 
 
 def _pairs_of(row: Sequence[RunRecord]) -> int:

@@ -41,8 +41,8 @@ NUMBERS: dict[str, tuple[str, Number, str]] = {
     "attack_seconds": ("attacks, s", lambda row: row.cost.attack_seconds, "{:.0f}"),
 }
 """Columns of plain numbers: heading, value, format. Names are those of the CSV."""
-COLUMNS = ("rank", "clean_accuracy", "robust_accuracy", "certified_accuracy", "retained", *NUMBERS)
-DEFAULT = ("rank", "clean_accuracy", "robust_accuracy", "training_flops_ratio")
+COLUMNS = ("rank", "p_best", "clean_accuracy", "robust_accuracy", "certified_accuracy", "retained", *NUMBERS)
+DEFAULT = ("rank", "p_best", "clean_accuracy", "robust_accuracy", "training_flops_ratio")
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,10 @@ def _columns(
     rows = shown.rows
     records = [RowAt(board, shown, row).records for row in rows]
     if name == "rank":
-        return [(Heading("", "rank"), [TableCell(_rank(row, shown)) for row in rows])]
+        return [(Heading("", "rank"), [_rank(row, shown) for row in rows])]
+    if name == "p_best":
+        places = [row.rank_range for row in rows]
+        return [(Heading("", "P(best)"), [TableCell(f"{100 * place.best:.0f}" if place else "–") for place in places])]
     if name == "clean_accuracy":
         marks = _stars(rows, shown, CLEAN, p_values)
         return [(Heading("", "clean"), _accuracies([row.clean for row in rows], records, CLEAN, marks, unranked))]
@@ -249,6 +252,11 @@ def _notes(
     ]
     if "robust_accuracy" in columns and len(tiers) == 1:
         notes.append(f"Threats at the {shown_name('tier', tiers[0])} tier.")
+    if table.ranked and any(row.rank for row in table.rows) and not {"rank", "p_best"}.isdisjoint(columns):
+        notes.append(
+            "Rank among all ranked rows of the task; below or beside it its range (2.5 % to 97.5 % of the bootstrap's "
+            "draws). P(best): the draws in which the row is first, in per cent."
+        )
     diagnostic = [shortened(threat.id) for threat in table.threats if not threat.ranked]
     if diagnostic and "robust_accuracy" in columns:
         notes.append(f"Not ranked: {', '.join(diagnostic)}.")
@@ -268,10 +276,12 @@ def _notes(
     return tuple(notes)
 
 
-def _rank(row: Row, table: TaskTable) -> str:
-    if row.rank is None:
-        return "–"
-    return f"{row.rank}{'=' if sum(other.rank == row.rank for other in table.rows) > 1 else ''}"
+def _rank(row: Row, table: TaskTable) -> TableCell:
+    """The rank with its range."""
+    if row.rank is None or row.rank_range is None:
+        return TableCell("–")
+    shared = "=" if sum(other.rank == row.rank for other in table.rows) > 1 else ""
+    return TableCell(f"{row.rank}{shared}", str(row.rank_range.low), str(row.rank_range.high))
 
 
 def _missing(row: Row, threat: str) -> str:

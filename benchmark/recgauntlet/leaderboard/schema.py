@@ -13,7 +13,7 @@ from recgauntlet.leaderboard.ad_schema import Ads
 from recgauntlet.leaderboard.flags import Flag
 from recgauntlet.leaderboard.natural_schema import NaturalEdits
 from recgauntlet.leaderboard.poisoning_schema import Poisoning
-from recgauntlet.metrics.bootstrap import Estimate
+from recgauntlet.metrics.bootstrap import Estimate, RankRange
 from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.references import PluginRef
 from recgauntlet.records.schema import FirstPairs, RunRecord
@@ -259,6 +259,8 @@ class Row:
     """Apart from `rank`, which is by evasion; None where the row has no rank by poisoning."""
     first_pairs: Annotated[FirstPairs | None, Field(exclude_if=lambda found: found is None)] = None
     """Of a row of the first test pairs alone."""
+    rank_range: Annotated[RankRange | None, Field(exclude_if=lambda found: found is None)] = None
+    """Of a row with a rank: among all ranked rows of the table."""
     records: Annotated[tuple[RunRecord, ...], Field(exclude=True)] = field(default=(), repr=False, compare=False)
     """In the order of `sources`; they are not written with the row."""
 

@@ -26,6 +26,19 @@ class Estimate:
     high: float
 
 
+@dataclass(frozen=True)
+class RankRange:
+    """A row's ranks over the draws of a joint bootstrap: the 2.5 % and 97.5 % quantiles (`low`, `high`), and the share
+    of the draws in which it is the `best`. Where k rows are best in a draw, it counts 1 / k for each."""
+
+    low: int
+    high: int
+    best: float
+
+    def __str__(self) -> str:
+        return f"{self.low}" if self.low == self.high else f"{self.low}–{self.high}"
+
+
 def resampled_means(outcomes: Floats, *, draws: int = DRAWS, seed: int = _SEED) -> Floats:
     """Bootstrap means `[R, M]` of `outcomes [S, N, M]`: S seeds, N examples, M quantities of the same examples.
 
@@ -148,6 +161,20 @@ def paired_p(differences: Floats, draws: Floats) -> Floats:
     """
     p: Floats = np.minimum(1.0, 2 * (np.sign(differences) * draws <= 0).mean(axis=0))
     return p
+
+
+def rank_range(behind: Floats, level: Floats, unknown: int = 0) -> RankRange:
+    """The range of the ranks of one row. In each of R draws `behind [R]` rows are better than it and `level [R]` others
+    are equal. `unknown` rows it cannot be compared with: they may all be behind it (`low`) or ahead of it (`high`), and
+    for `best` they count as equal.
+
+    A rank is 1 + the number of rows that are better, so equal rows share the better rank. A quantile between two ranks
+    is the wider one.
+    """
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(behind, tail, method="lower"), np.quantile(behind, 1 - tail, method="higher")
+    best = float(np.mean((behind == 0) / (1 + level + unknown)))
+    return RankRange(1 + int(low), 1 + int(high) + unknown, best)
 
 
 def shared_ranks(values: Floats, better: BoolArray) -> tuple[int, ...]:

@@ -16,9 +16,20 @@ from recgauntlet.core.files import CURRENT
 from recgauntlet.leaderboard.address import Board, RowAt, locate, open_board, row_id
 from recgauntlet.leaderboard.citation import sentence
 from recgauntlet.leaderboard.compare import compare
-from recgauntlet.leaderboard.paired import CLEAN, Quantity, beside, better, paired, ranks_of, twin_of
+from recgauntlet.leaderboard.paired import (
+    CLEAN,
+    Quantity,
+    beside,
+    better,
+    outcomes,
+    paired,
+    rank_ranges,
+    ranks_of,
+    twin_of,
+)
 from recgauntlet.leaderboard.paper_table import Selection, build_paper_tables
 from recgauntlet.leaderboard.schema import TaskTable
+from recgauntlet.metrics.bootstrap import RankRange, resampled_means
 from recgauntlet.metrics.significance import LEVEL
 from recgauntlet.records.io import read_records, write_record
 from recgauntlet.records.schema import RunRecord
@@ -233,3 +244,41 @@ def test_a_p_of_the_level_is_told_apart(same: Path) -> None:
     assert replace(line, p=LEVEL).told_apart
     assert not replace(line, p=LEVEL + 0.001).told_apart
     assert not replace(line, p=0.0, seeds=(0, 1)).told_apart
+
+
+def test_ranges_of_ranks_are_those_of_the_draws_of_the_board() -> None:
+    found = [made(name, value) for name, value in (("a", 0.62), ("b", 0.6), ("c", 0.58), ("d", 0.3))]
+    ranges = rank_ranges(found, [STUFFING] * 4)
+    bits = [bits for row in found if (bits := outcomes(row, STUFFING)) is not None]
+    draws = resampled_means(np.stack(bits, axis=2))
+    ranks = 1 + (draws[:, None, :] > draws[:, :, None]).sum(axis=2)
+    for place, own in enumerate(ranges):
+        assert own.low == np.sort(ranks[:, place])[49]
+        assert own.high == np.sort(ranks[:, place])[1950]
+    assert sum(own.best for own in ranges) == pytest.approx(1)
+    assert ranges[3] == RankRange(4, 4, 0.0)
+    assert ranges[0].best > ranges[1].best > ranges[2].best > 0
+
+
+def test_rows_that_are_equal_in_every_outcome_share_the_better_rank() -> None:
+    row = made("a", 0.6)
+    ranges = rank_ranges([row, [renamed(record, "b") for record in row], made("c", 0.2)], [STUFFING] * 3)
+    assert ranges == (RankRange(1, 1, 0.5), RankRange(1, 1, 0.5), RankRange(3, 3, 0.0))
+
+
+def test_a_row_of_other_seeds_may_stand_on_either_side() -> None:
+    found = [made("a", 0.6), made("b", 0.3), made("c", 0.5, (5, 6, 7))]
+    assert rank_ranges(found, [STUFFING] * 3) == (
+        RankRange(1, 2, 0.5),
+        RankRange(2, 3, 0.0),
+        RankRange(1, 3, pytest.approx(1 / 3)),
+    )
+
+
+def test_every_ranked_row_of_the_release_has_a_range(release: Board) -> None:
+    for table in release.tables:
+        ranked = [row for row in table.rows if row.rank is not None]
+        assert all((row.rank_range is not None) == (row in ranked) for row in table.rows)
+        ranges = [row.rank_range for row in ranked if row.rank_range is not None]
+        assert sum(place.best for place in ranges) == pytest.approx(1)  # all have the same seeds
+        assert all(1 <= place.low <= place.high <= len(ranked) for place in ranges)

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from recgauntlet.metrics import bootstrap as stats
 from recgauntlet.metrics.bootstrap import (
     Estimate,
+    RankRange,
     crossed_means,
     estimates,
     paired_p,
+    rank_range,
     resampled_means,
     shared_ranks,
 )
@@ -162,3 +164,22 @@ def test_an_interval_has_numpys_quantiles_and_contains_its_value(draws: int) -> 
     assert [inside.low, inside.high] == np.quantile(means[:, 0], BOUNDS).tolist()
     assert (outside.low, outside.high) == (np.quantile(means[:, 1], BOUNDS[0]), 9.0)
     assert estimates([inside.value], means[:, :1]) == [inside]
+
+
+def test_the_range_of_a_rank_holds_its_quantiles_over_the_draws() -> None:
+    draws = np.zeros(2000)
+    draws[:49], draws[49:100], draws[100:200] = 5, 4, 1
+    assert rank_range(draws, np.zeros(2000)) == RankRange(1, 5, 0.9)  # 5 ahead in less than 2.5 % of the draws
+    draws[:60] = 5
+    assert rank_range(draws, np.zeros(2000)) == RankRange(1, 6, 0.9)
+    assert str(RankRange(1, 6, 0.9)) == "1–6"
+    assert str(RankRange(2, 2, 0.0)) == "2"
+
+
+def test_rows_that_are_best_in_a_draw_together_share_it() -> None:
+    best = rank_range(np.array([0.0, 0, 1]), np.array([0.0, 2, 0])).best
+    assert best == pytest.approx((1 + 1 / 3) / 3)
+
+
+def test_rows_that_a_row_cannot_be_compared_with_may_be_on_either_side() -> None:
+    assert rank_range(np.zeros(3), np.zeros(3), unknown=2) == RankRange(1, 3, pytest.approx(1 / 3))
