@@ -22,6 +22,7 @@ from recgauntlet.data.language_model import smollm2
 from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet.training.trainer import AdamWTrainer
 from recgauntlet_baselines.defenses.pgd import PGD
+from recgauntlet_baselines.models._causal import CausalRanker
 from recgauntlet_baselines.models._pretrained import load
 
 PAIRS, ROUNDS = 16, 5
@@ -91,11 +92,13 @@ def candidate_pass(model: Recommender, batch: Batch) -> Callable[[], object]:
 
 
 def tokens_a_row(model: Any, batch: Batch) -> int:
-    """The mean length of history and candidate together, with what stands between texts."""
+    """The mean number of states that history and candidate have together, with what stands between texts."""
     read = batch.users.histories[:, -model.history_limit :]
-    _, mask = model.history_tokens_of(read, model.history_tokens)
-    history = (mask.sum(dim=(1, 2)) + (read >= 0).sum(dim=1))[batch.rows] + 1
-    return round(float((history + model.candidates(batch.items).tokens.mask.sum(dim=1) + 1).float().mean()))
+    history = (read >= 0).sum(dim=1)
+    if isinstance(model, CausalRanker):  # word by word
+        _, mask = model.history_tokens_of(read, model.history_tokens)
+        history = history + mask.sum(dim=(1, 2))
+    return round(float((history[batch.rows] + model.candidates(batch.items).tokens.mask.sum(dim=1) + 2).float().mean()))
 
 
 def passed(module: Any, rows: int, tokens: int) -> Callable[[], object]:

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from thin_models import thin_bert
+from torch import Tensor
 from toy_recommender import make_batch
+from transformers import AutoModel, AutoTokenizer
 
 from recgauntlet.core.batch import Batch, Users, UserState
 from recgauntlet.core.dataset import Catalog, TaskData
@@ -23,7 +25,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def make(
-    data: TaskData, checkpoint: str, *, max_length: int = 64, tuned_layers: int = 0, one_way: bool = True
+    data: TaskData,
+    checkpoint: str,
+    *,
+    max_length: int = 64,
+    tuned_layers: int = 1,
+    one_way: bool = True,
+    **options: int,
 ) -> BertRanker:
     torch.manual_seed(0)
     return BertRanker(
@@ -33,6 +41,7 @@ def make(
         max_length=max_length,
         tuned_layers=tuned_layers,
         one_way=one_way,
+        **options,
     ).eval()
 
 
@@ -67,8 +76,13 @@ def test_states_of_different_chunks_can_be_joined(model: BertRanker, batch: Batc
 
 
 @torch.no_grad()
-def test_the_oldest_history_is_cut_first(data: TaskData, checkpoint: str) -> None:
-    narrow = make(data, checkpoint, max_length=24)  # room for ten tokens of history: an item or two
+@pytest.mark.parametrize(
+    "options",
+    [{"one_way": True, "history_items": 2}, {"one_way": False, "max_length": 24}],  # ten tokens: an item or two
+    ids=["one-way", "joint"],
+)
+def test_the_oldest_history_is_cut_first(data: TaskData, checkpoint: str, options: dict[str, int]) -> None:
+    narrow = make(data, checkpoint, **options)
     newest = Users(torch.tensor([0, 1]), torch.tensor([[1, 2, 3, 4, 5, 6], [9, 2, 3, 4, 5, 6]]))
     oldest = Users(torch.tensor([0, 1]), torch.tensor([[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 9]]))
     first, second = narrow.encode_user(newest).tensors[0]
@@ -99,26 +113,42 @@ def test_words_are_told_by_their_tokens(model: BertRanker) -> None:
     assert int(tokens.mask[1].sum()) == 1
 
 
-def test_gradient_reaches_the_words_through_both_sides(model: BertRanker, batch: Batch) -> None:
-    model.zero_grad(set_to_none=True)
+def test_gradient_reaches_the_words_through_both_sides(data: TaskData, checkpoint: str, batch: Batch) -> None:
+    model = make(data, checkpoint, one_way=False, tuned_layers=0)
     click_loss(model_scores(model, batch), batch).backward()
     words = model.bert.get_input_embeddings().weight.grad
     assert words is not None
     boat = int(model.tokenize(["boat"]).ids[0, 0])
     assert words[boat].any()
-    model.zero_grad(set_to_none=True)
+
+
+def test_gradient_reaches_the_items_of_a_history_and_their_places(
+    data: TaskData, checkpoint: str, batch: Batch
+) -> None:
+    model = make(data, checkpoint, history_items=4)
+    handle = model.embed_history(batch.users).requires_grad_()
+    state = model.encode_user(batch.users, handle).select(batch.rows)
+    model.score(state, model.candidates(batch.items)).sum().backward()
+    assert handle.grad is not None
+    read = batch.users.histories >= 0
+    read[:, :-4] = False
+    assert torch.equal(handle.grad.abs().sum(dim=2) > 0, read)
+    assert model.places.grad is not None
+    assert model.places.grad.any(dim=1).all()
 
 
 def test_the_layers_on_top_learn_and_those_below_draw_no_dropout(data: TaskData, checkpoint: str, batch: Batch) -> None:
     model = make(data, checkpoint, tuned_layers=1).train()
     learning = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert all(name.startswith(("bert.encoder.layer.1.", "head.")) for name in learning)
+    assert all(name.startswith(("bert.encoder.layer.1.", "head.", "item_norm.", "places")) for name in learning)
     assert any(name.startswith("bert.") for name in learning)
     assert not any(part.training for part in model.bert.encoder.layer[0].modules())
     assert not model.bert.embeddings.dropout.training
     click_loss(model_scores(model, batch), batch).backward()
     assert all(p.grad is None for name, p in model.named_parameters() if name not in learning)
-    whole = {name for name, p in make(data, checkpoint).named_parameters() if p.requires_grad}
+    whole = {
+        name for name, p in make(data, checkpoint, one_way=False, tuned_layers=0).named_parameters() if p.requires_grad
+    }
     assert any(name.startswith("bert.embeddings") for name in whole)
 
 
@@ -135,9 +165,10 @@ def test_layers_are_kept_from_the_bottom(data: TaskData, checkpoint: str) -> Non
     [
         ({"layers": 3}, "layers"),
         ({"layers": -1}, "layers"),
-        ({"max_length": 10}, "max_length"),
-        ({"max_length": 4000}, "max_length"),
-        ({"tuned_layers": -1, "max_length": 20}, "tuned_layers"),
+        ({"max_length": 10, "one_way": False}, "max_length"),
+        ({"max_length": 4000, "one_way": False}, "max_length"),
+        ({"tuned_layers": 0}, "tuned_layers"),
+        ({"tuned_layers": -1, "one_way": False, "max_length": 64}, "tuned_layers"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(
@@ -152,7 +183,7 @@ def test_options_that_do_not_fit_are_refused(
 @torch.no_grad()
 def test_trimming_keeps_what_is_said_of_the_catalogs_texts(data: TaskData, checkpoint: str, batch: Batch) -> None:
     trimmed = make(data, checkpoint)
-    whole = BertRanker(data.catalog, token_length=12, checkpoint=checkpoint, max_length=64, trim_vocabulary=False)
+    whole = BertRanker(data.catalog, token_length=12, checkpoint=checkpoint, tuned_layers=1, trim_vocabulary=False)
     whole.head.load_state_dict(trimmed.head.state_dict())
     torch.testing.assert_close(model_scores(trimmed, batch), model_scores(whole.eval(), batch), rtol=1e-4, atol=1e-5)
     vocabulary = (Path(checkpoint) / "vocab.txt").read_text(encoding="utf-8").split()
@@ -218,29 +249,30 @@ def test_the_last_layer_that_reads_the_first_token_alone_gives_the_state_of_the_
 
 
 @torch.no_grad()
-def test_one_way_is_the_encoder_with_a_mask_that_hides_the_candidate_from_the_history(
+def test_the_upper_layers_are_the_encoders_with_a_mask_that_hides_the_candidate_from_the_history(
     data: TaskData, checkpoint: str, batch: Batch
 ) -> None:
     model = make(data, checkpoint)
+    model.places.normal_(std=0.5)
     scores = model_scores(model, batch)
     assert float(scores.std()) > 1e-4
+    below = AutoModel.from_pretrained(checkpoint, num_hidden_layers=1).eval()
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+
+    def read_alone(item: int) -> Tensor:
+        hidden: Tensor = below(**tokenizer(model.catalog.texts[item], return_tensors="pt")).last_hidden_state[0]
+        return hidden
+
     for row in range(6):
-        candidate, history = [model._first], []
-        shown = model.tokenize([model.catalog.texts[int(batch.items[row])]])
-        candidate += [*shown.ids[0].tolist(), model._separator]
-        for item in [item for item in batch.histories()[row].tolist() if item != PAD][::-1]:
-            text = model.tokenize([model.catalog.texts[item]])
-            history += [*text.ids[0].tolist(), model._separator]
-        history = history[: 64 - 12 - 2]
-        own, total = len(candidate), len(candidate) + len(history)
-        seen = torch.ones(total, total, dtype=torch.bool)
-        seen[own:, :own] = False
-        hidden = model.bert(
-            inputs_embeds=model.word_vectors(torch.tensor([candidate + history])),
-            attention_mask=torch.where(seen, 0.0, torch.finfo(torch.float32).min)[None, None],
-            token_type_ids=torch.tensor([[0] * own + [1] * len(history)]),
-            position_ids=torch.tensor([[*range(own), *range(14, 14 + len(history))]]),
-        ).last_hidden_state
+        items = [item for item in batch.histories()[row].tolist() if item != PAD][::-1]
+        history = torch.stack([read_alone(item).mean(dim=0) for item in items]) + model.places[: len(items)]
+        candidate = read_alone(int(batch.items[row]))
+        both = torch.cat([candidate, model.item_norm(history)])[None]
+        seen = torch.ones(both.shape[1], both.shape[1], dtype=torch.bool)
+        seen[len(candidate) :, : len(candidate)] = False
+        mask = torch.where(seen, 0.0, torch.finfo(torch.float32).min)[None, None]
+        hidden = model.bert.encoder.layer[1](both, attention_mask=mask)
+        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
         torch.testing.assert_close(model.head(hidden[:, 0]).squeeze(-1), scores[row : row + 1], rtol=1e-4, atol=1e-5)
 
 

