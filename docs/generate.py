@@ -340,6 +340,31 @@ def naturalness() -> str:
     return table([*head, "perplexity ratio", "cosine", "natural, %"], rows, right=7)
 
 
+def equal_rows() -> str:
+    """How often ranks separate simulated rows that are equal in truth."""
+    rows = [
+        [
+            str(own["seeds"]),
+            f"{100 * own['deviation']:g}",
+            *(f"{100 * own[name]:.1f}" for name in ("alone", "alone_by_intervals")),
+            *(f"{100 * own[name]:.1f}" for name in ("told_apart", "told_apart_by_intervals")),
+            f"{own['range_width']:.1f}",
+        ]
+        for own in json.loads((DOCS / "reference" / "ranks.json").read_text(encoding="utf-8"))["simulated"]
+    ]
+    head = ["seeds", "trainings vary by, points", "one alone at rank 1, %", "the same by intervals, %"]
+    return table([*head, "pairs told apart, %", "the same by intervals, %", "ranks in a range"], rows, right=7)
+
+
+def separated() -> str:
+    """How many pairs of ranked rows of the release are told apart by the test of the ranks, and by intervals."""
+    found = json.loads((DOCS / "reference" / "ranks.json").read_text(encoding="utf-8"))["release"]
+    names = ("rows", "pairs", "by_ranks", "by_intervals")
+    total = ["all", *(f"{sum(own[name] for own in found)}" for name in names)]
+    head = ["task", "ranked rows", "pairs", "told apart by the test of the ranks", "by intervals that do not overlap"]
+    return table(head, [*([own["task"], *(str(own[name]) for name in names)] for own in found), total], right=4)
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "api": api,
     "ablation": ablation,
@@ -347,12 +372,14 @@ TABLES: dict[str, Callable[..., str]] = {
     "columns": lambda: documentation(COLUMNS),
     "defenses": defenses,
     "exhaustive": exhaustive,
+    "equal-rows": equal_rows,
     "example-columns": lambda: documentation([own for own in EXAMPLE_COLUMNS if own.name not in OF_A_CELL]),
     "models": models,
     "naturalness": naturalness,
     "news": news,
     "performance": performance,
     "poisoned": poisoned,
+    "separated": separated,
     "suites": suites,
     "tasks": tasks,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 
@@ -14,18 +14,19 @@ from recgauntlet.core.spec import TWIN
 from recgauntlet.leaderboard.flags import POLICY_SURFACE
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatColumn
 from recgauntlet.metrics.bootstrap import Estimate
-from recgauntlet_site.format import percent, times
+from recgauntlet_site.format import percent, times, turned
 
 
 @dataclass(frozen=True)
 class Content:
-    """A cell: its `value`, a `small` line below it, the key to `sort` by (empty values come last), and a `mark`: "none"
-    where there is no value, "worst" where the row is ranked by this value."""
+    """A cell: its `value`, a `small` line below it and `more` below that, the key to `sort` by (empty values come
+    last), and a `mark`: "none" where there is no value, "worst" where the row is ranked by this value."""
 
     value: str
     small: str = ""
     sort: str = ""
     mark: str = ""
+    more: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,8 @@ def _robust(table: TaskTable, threat: ThreatColumn, tier: Tier) -> Callable[[Row
             cells = row.under(threat.id)
             return NO_RESULT if cells and cells.applicable else NOTHING
         worst = table.ranked and tier == RANKING_TIER and row.worst == threat.id
-        return _share(cell.robust, "worst" if worst else "")
+        share = _share(cell.robust, "worst" if worst else "")
+        return share if cell.attack_success is None else replace(share, more=turned(cell.attack_success))
 
     return content
 

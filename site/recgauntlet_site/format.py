@@ -12,12 +12,18 @@ from recgauntlet.core.names import shown
 from recgauntlet.core.types import Scalar
 from recgauntlet.leaderboard.paired import Quantity, beside, twin_of
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatColumn
+from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.threats.registry import THREAT_MODELS, threat_model
 
 
 def percent(share: float) -> str:
     """A share as a percentage with one decimal, without the sign: 0.6123 becomes "61.2"."""
     return f"{100 * share:.1f}"
+
+
+def turned(success: Estimate) -> str:
+    """Attack success as a short line: "32.1 % turned"."""
+    return f"{percent(success.value)} % turned"
 
 
 def points(difference: float) -> str:

@@ -20,7 +20,7 @@ from recgauntlet_site.filters import filter_values, filters_of
 
 _FILTERS = (
     *(text.budget, text.counted, text.headline, text.joined, text.limits, text.percent, text.points),
-    *(text.queries, text.scalar, text.times, seconds, size),
+    *(text.queries, text.scalar, text.times, text.turned, seconds, size),
 )
 
 

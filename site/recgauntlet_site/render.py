@@ -17,9 +17,10 @@ from recgauntlet.leaderboard.address import Board, RowAt, Scope, slug
 from recgauntlet.leaderboard.best_known import with_best_known, without_record
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.citation import cite, installed_card
-from recgauntlet.leaderboard.paper_table import Selection, build_paper_tables
+from recgauntlet.leaderboard.paper_table import build_paper_tables
 from recgauntlet.leaderboard.paper_table_text import to_latex
 from recgauntlet.leaderboard.schema import TaskTable
+from recgauntlet.leaderboard.selection import Selection
 from recgauntlet.leaderboard.table_csv import to_csv
 from recgauntlet.metrics.bootstrap import LEVEL
 from recgauntlet.records.best_known import BestKnown

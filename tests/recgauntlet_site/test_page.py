@@ -125,7 +125,7 @@ def test_intervals_hold_their_values(shop: Element) -> None:
     shown = 0
     for row in board_rows(shop):
         for cell in row.all("td"):
-            found = re.fullmatch(r"([\d.]+) ([\d.]+)–([\d.]+)", " ".join(cell.text().split()))
+            found = re.fullmatch(r"([\d.]+) ([\d.]+)–([\d.]+)(?: [\d.]+ % turned)?", " ".join(cell.text().split()))
             if found:
                 shown += 1
                 assert float(found[2]) <= float(found[1]) <= float(found[3])

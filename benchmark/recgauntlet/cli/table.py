@@ -78,8 +78,9 @@ def table(
     from recgauntlet.core.escape import terminal
     from recgauntlet.core.files import write_atomically
     from recgauntlet.leaderboard.address import open_board
-    from recgauntlet.leaderboard.paper_table import COLUMNS, DEFAULT, Selection, build_paper_tables
+    from recgauntlet.leaderboard.paper_table import COLUMNS, DEFAULT, build_paper_tables
     from recgauntlet.leaderboard.paper_table_text import to_html, to_latex, to_markdown
+    from recgauntlet.leaderboard.selection import Selection
     from recgauntlet.leaderboard.table_csv import csv_of
 
     if form != "csv" and (strange := [name for name in wanted or () if name not in COLUMNS]):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from recgauntlet.core.card import TIERS, Tier
+from recgauntlet.core.card import TIERS, Goal, Tier
 from recgauntlet.core.types import BoolArray
 from recgauntlet.leaderboard import aggregate_extras as extras
 from recgauntlet.leaderboard.decoded import DecodedRecord
@@ -48,11 +48,15 @@ def outcomes(
     shares = np.divide(shares, means[:, :1], out=np.zeros_like(shares), where=means[:, :1] > 0)
     values = [float(layer.mean() / clean.mean()) if clean.any() else 0.0 for layer in robust.values()]
     retained = dict(zip(robust, estimates(values, shares), strict=True))
+    successes = _attack_successes(records, robust, {column.id: column.goal for column in columns})
     cells: dict[str, list[Cell]] = {column.id: [] for column in columns}
     for (threat, tier), found in attacked.items():
         key = threat, tier
         by_seed = tuple(robust_accuracy(outcome) for outcome in found)
-        cells[threat].append(Cell(tier, of_robust[key], retained[key], _tallies(found), of_certified.get(key), by_seed))
+        cell = Cell(
+            tier, of_robust[key], retained[key], _tallies(found), of_certified.get(key), by_seed, successes[key]
+        )
+        cells[threat].append(cell)
     return (
         accuracies[0],
         tuple(clean.mean(axis=1).tolist()),
@@ -70,6 +74,26 @@ def outcomes(
             for column in columns
         ),
     )
+
+
+def _attack_successes(
+    records: Sequence[DecodedRecord], robust: Mapping[tuple[str, Tier], BoolArray], goals: Mapping[str, Goal]
+) -> dict[tuple[str, Tier], Estimate | None]:
+    """`metrics.ranking.attack_success` under each threat and tier, with the draws of the row's other intervals; None
+    where nothing attackable was right."""
+    open_to = {goal: np.stack([record.attackable(goal) for record in records]) for goal in set(goals.values())}
+    found: dict[tuple[str, Tier], Estimate | None] = {}
+    for key, bits in robust.items():
+        attackable = open_to[goals[key[0]]]
+        shares = np.stack([pair_means(attackable), pair_means(attackable & bits)], axis=2)
+        before, after = shares.mean(axis=(0, 1))
+        draws = resampled_means(shares)
+        (success,) = estimates(
+            [float(metrics.attack_success(before[None], after[None])[0])],
+            metrics.attack_success(draws[:, 0], draws[:, 1])[:, None],
+        )
+        found[key] = success if before > 0 else None
+    return found
 
 
 def quality(records: Sequence[DecodedRecord]) -> Quality:

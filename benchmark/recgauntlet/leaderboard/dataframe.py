@@ -62,11 +62,12 @@ def _table_lines(board: Board, table: TaskTable) -> Iterator[dict[str, Any]]:
             cell: dict[str, Any] = (
                 _cell(board, table, record) | _source(table, record) | _whole(record) | {"row": row_id(table, row)}
             )
+            decoded = DecodedRecord(record)
             for threat in record.threats:
                 for tier in TIERS:
                     outcome = record.tier(threat.id, tier)
                     if outcome is not None or not threat.applicable:
-                        yield cell | _under(threat, outcome, cell["clean_accuracy"]) | _at(record, threat.id, tier)
+                        yield cell | _under(threat, outcome, decoded) | _at(record, threat.id, tier)
             for ads in record.ads:
                 if ads.draw == 0:
                     yield from (cell | line for line in _ads(ads))
@@ -125,7 +126,7 @@ def _whole(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _under(threat: ThreatOutcome, outcome: TierOutcome | None, clean: float) -> dict[str, Any]:
+def _under(threat: ThreatOutcome, outcome: TierOutcome | None, decoded: DecodedRecord) -> dict[str, Any]:
     found: dict[str, Any] = {
         "threat": threat.id,
         "surface": threat.surface,
@@ -135,10 +136,13 @@ def _under(threat: ThreatOutcome, outcome: TierOutcome | None, clean: float) -> 
     }
     if outcome is None:
         return found
-    robust = robust_accuracy(outcome)
+    robust, clean = robust_accuracy(outcome), float(decoded.correct.mean())
+    attackable = decoded.attackable(threat.goal)
+    shares = np.array([[attackable.mean()], [(attackable & outcome.robust.to_bool()).mean()]])
     return found | {
         "robust_accuracy": robust,
         "retained": robust / clean if clean > 0 else 0.0,
+        "attack_success": float(metrics.attack_success(*shares)[0]) if attackable.any() else None,
         "amount": outcome.amount,
         "characters": outcome.characters,
         "queries": outcome.queries,

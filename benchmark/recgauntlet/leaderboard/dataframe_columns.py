@@ -35,6 +35,13 @@ COLUMNS: tuple[Column, ...] = (
     Column("robust_accuracy", "float64", "share", "test examples right on the clean input and on all that was found"),
     Column("retained", "float64", "share", "`robust_accuracy / clean_accuracy`; 0 where nothing was right"),
     Column(
+        "attack_success",
+        "float64",
+        "share",
+        "of the examples right on the clean input that the threat may attack, those that attacks turned wrong; missing "
+        "where there were none",
+    ),
+    Column(
         "certified_accuracy", "float64", "share", "proved right on every legal input; missing where nothing is proved"
     ),
     Column(

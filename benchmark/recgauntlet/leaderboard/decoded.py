@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from recgauntlet.core.card import Goal
 from recgauntlet.core.types import BoolArray
 from recgauntlet.metrics.ranking import Floats, Ranked, Scores, correct, offsets_of
 from recgauntlet.records.columns import FloatColumn
@@ -35,6 +36,11 @@ class DecodedRecord:
     def correct(self) -> BoolArray:
         """`[2 P]`: whether each test example is right on the clean input."""
         return correct(self.clean.labels.to_bool(), self.clean.scores.to_float())
+
+    def attackable(self, goal: Goal) -> BoolArray:
+        """`[2 P]`: whether each test example is right on the clean input and may be attacked with this goal: with
+        `promote` unclicked candidates alone."""
+        return self.correct & ~self.clean.labels.to_bool() if goal == "promote" else self.correct
 
     @cached_property
     def labels(self) -> BoolArray:

@@ -6,17 +6,17 @@ Built from the same `TaskTable` as the page; `paper_table_text` writes it in LaT
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
-from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
-from recgauntlet.core.errors import RecordError
+from recgauntlet.core.card import Tier
 from recgauntlet.core.escape import shortened
 from recgauntlet.core.names import shown as shown_name
-from recgauntlet.leaderboard.address import Board, RowAt, row_id, suggestion
+from recgauntlet.leaderboard.address import Board, RowAt, row_id
 from recgauntlet.leaderboard.compare import PValues, against_twins
 from recgauntlet.leaderboard.paired import CLEAN, Part, Quantity, quantities, ranks_of
-from recgauntlet.leaderboard.schema import Row, TaskTable
+from recgauntlet.leaderboard.schema import Cell, Row, TaskTable
+from recgauntlet.leaderboard.selection import Selection, select
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.metrics.significance import stars
 from recgauntlet.records.schema import RunRecord
@@ -41,25 +41,17 @@ NUMBERS: dict[str, tuple[str, Number, str]] = {
     "attack_seconds": ("attacks, s", lambda row: row.cost.attack_seconds, "{:.0f}"),
 }
 """Columns of plain numbers: heading, value, format. Names are those of the CSV."""
-COLUMNS = ("rank", "p_best", "clean_accuracy", "robust_accuracy", "certified_accuracy", "retained", *NUMBERS)
+COLUMNS = (
+    "rank",
+    "p_best",
+    "clean_accuracy",
+    "robust_accuracy",
+    "certified_accuracy",
+    "retained",
+    "attack_success",
+    *NUMBERS,
+)
 DEFAULT = ("rank", "p_best", "clean_accuracy", "robust_accuracy", "training_flops_ratio")
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which rows, threats and tiers a table shows; an empty field means all."""
-
-    tasks: Collection[str] = ()
-    tracks: Collection[str] = ()
-    models: Collection[str] = ()
-    defenses: Collection[str] = ()
-    threats: Collection[str] = ()
-    tiers: Collection[str] = ()
-
-    @property
-    def shown_tiers(self) -> tuple[Tier, ...]:
-        """The tiers in their order, the one that ranks where none is named."""
-        return tuple(tier for tier in TIERS if tier in (self.tiers or (RANKING_TIER,)))
 
 
 @dataclass(frozen=True)
@@ -194,6 +186,9 @@ def _columns(
             if name == "certified_accuracy" and not shown.certifies(threat.id, tier):
                 continue
             cells = [None if (under := row.under(threat.id)) is None else under.at(tier) for row in rows]
+            if name == "attack_success":
+                found.append((Heading(threat.id, f"{shown_name('tier', tier)}, attack success"), _successes(cells)))
+                continue
             quantity = Quantity(threat.id, tier, cast("Part", name.removesuffix("_accuracy")))
             estimates = [getattr(cell, quantity.part) if cell else None for cell in cells]
             robust = quantity.part == "robust"
@@ -276,6 +271,12 @@ def _notes(
     return tuple(notes)
 
 
+def _successes(cells: Sequence[Cell | None]) -> list[TableCell]:
+    """Attack success on what was attackable, in per cent; nothing is marked, because less is better."""
+    found = [cell.attack_success if cell else None for cell in cells]
+    return [TableCell(_percent(s.value), _percent(s.low), _percent(s.high)) if s else TableCell("–") for s in found]
+
+
 def _rank(row: Row, table: TaskTable) -> TableCell:
     """The rank with its range."""
     if row.rank is None or row.rank_range is None:
@@ -291,60 +292,3 @@ def _missing(row: Row, threat: str) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
-
-
-def select(tables: Sequence[TaskTable], chosen: Selection) -> tuple[TaskTable, ...]:
-    """The tables with the chosen rows, threats and tiers alone; those of which no row or no chosen threat is left are
-    left out.
-
-    Raises RecordError where a name is nowhere in the tables (what is close to it is suggested), or nothing is left.
-    """
-    wanted = _checked(tables, chosen)
-    kept = [
-        replace(
-            table,
-            threats=tuple(column for column in table.threats if column.id in wanted["threats"]),
-            rows=tuple(
-                _chosen_row(row, wanted["threats"], wanted["tiers"])
-                for row in table.rows
-                if row.model.name in wanted["models"] and row.defense.name in wanted["defenses"]
-            ),
-        )
-        for table in tables
-        if table.task in wanted["tasks"] and table.track in wanted["tracks"]
-    ]
-    found = tuple(table for table in kept if table.rows and (table.threats or not chosen.threats))
-    if not found:
-        raise RecordError(
-            "no row has all of these names", field="--select", remedy="leave one of them out, or give other values"
-        )
-    return found
-
-
-def _checked(tables: Sequence[TaskTable], chosen: Selection) -> dict[str, Collection[str]]:
-    """The names that each field of `chosen` lets through."""
-    rows = [row for table in tables for row in table.rows]
-    there: dict[str, set[str]] = {
-        "tasks": {table.task for table in tables},
-        "tracks": {table.track for table in tables},
-        "models": {row.model.name for row in rows},
-        "defenses": {row.defense.name for row in rows},
-        "threats": {column.id for table in tables for column in table.threats},
-        "tiers": set(TIERS),
-    }
-    for field, names in there.items():
-        for name in set(getattr(chosen, field)) - names:
-            problem = f"there is no {field.removesuffix('s')} {name!r} here"
-            raise RecordError(problem, field="--select", remedy=suggestion(name, names))
-    return {field: getattr(chosen, field) or names for field, names in there.items()}
-
-
-def _chosen_row(row: Row, threats: Collection[str], tiers: Collection[str]) -> Row:
-    return replace(
-        row,
-        threats=tuple(
-            replace(under, cells=tuple(cell for cell in under.cells if cell.tier in tiers))
-            for under in row.threats
-            if under.threat in threats
-        ),
-    )

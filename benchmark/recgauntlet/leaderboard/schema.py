@@ -60,7 +60,8 @@ class Cell:
     """A row's robust accuracy under one threat at one tier, and the share of the clean accuracy that it retains.
 
     `certified` is the accuracy that is proved for every legal input, None where nothing is (not 0); then it is not
-    written. `by_seed` is the robust accuracy of each seed, in the order of the row's `sources`.
+    written. `by_seed` is the robust accuracy of each seed, in the order of the row's `sources`. `attack_success` is
+    the share of the attackable right answers that attacks turned (`metrics.ranking`), None where there were none.
     """
 
     tier: Tier
@@ -69,6 +70,7 @@ class Cell:
     attacks: tuple[AttackTally, ...]
     certified: Annotated[Estimate | None, Field(exclude_if=lambda found: found is None)] = None
     by_seed: tuple[float, ...] = ()
+    attack_success: Annotated[Estimate | None, Field(exclude_if=lambda found: found is None)] = None
 
 
 @dataclass(frozen=True)

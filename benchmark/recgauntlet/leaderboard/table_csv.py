@@ -12,8 +12,9 @@ from recgauntlet.core.errors import RecordError
 from recgauntlet.core.escape import csv_cell
 from recgauntlet.leaderboard.address import Board, row_id
 from recgauntlet.leaderboard.compare import against_twins
-from recgauntlet.leaderboard.paper_table import NUMBERS, Selection, quantities_of, select
+from recgauntlet.leaderboard.paper_table import NUMBERS, quantities_of
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatCells
+from recgauntlet.leaderboard.selection import Selection, select
 from recgauntlet.metrics.bootstrap import Estimate
 
 if TYPE_CHECKING:
@@ -112,12 +113,16 @@ def _line(table: TaskTable, row: Row) -> dict[str, Value]:
         **_interval("clean_accuracy", row.clean),
         "worst_threat": row.worst,
     }
+    if row.worst_cell is not None:
+        line |= _interval("worst_robust_accuracy", row.worst_cell.robust)
     for tier in TIERS:
         for cells in row.threats:
             cell = cells.at(tier)
             if cell is not None:
                 line |= _interval(f"robust_accuracy:{cells.threat}:{tier}", cell.robust)
                 line |= _interval(f"retained:{cells.threat}:{tier}", cell.retained)
+                if cell.attack_success is not None:
+                    line |= _interval(f"attack_success:{cells.threat}:{tier}", cell.attack_success)
                 if cell.certified is not None:
                     line |= _interval(f"certified_accuracy:{cells.threat}:{tier}", cell.certified)
                 elif table.certifies(cells.threat, tier):

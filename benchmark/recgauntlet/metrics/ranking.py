@@ -35,6 +35,17 @@ def correct(labels: Labels, scores: Scores) -> BoolArray:
     return right
 
 
+def attack_success(attackable: Floats, standing: Floats) -> Floats:
+    """Attack success on what was attackable: of the examples that were right on the clean input and that a threat may
+    attack (a share `attackable`), those that are no longer right (all but a share `standing`).
+
+    Elementwise; 0 where nothing attackable was right. A threat that promotes items attacks unclicked candidates alone:
+    its robust accuracy keeps the clicked ones, this does not count them.
+    """
+    left: Floats = np.divide(standing, attackable, out=np.ones_like(attackable), where=attackable > 0)
+    return 1 - left
+
+
 def accuracy(labels: Labels, scores: Scores) -> float:
     """The share of `labels [N]` that the logits `scores [N]` predict, 0 being the decision boundary.
 

@@ -21,8 +21,9 @@ from recgauntlet.core.errors import RecordError
 from recgauntlet.core.files import CURRENT
 from recgauntlet.leaderboard.address import open_board
 from recgauntlet.leaderboard.build import build_table
-from recgauntlet.leaderboard.paper_table import Selection, build_paper_tables
+from recgauntlet.leaderboard.paper_table import build_paper_tables
 from recgauntlet.leaderboard.schema import Row, TaskTable
+from recgauntlet.leaderboard.selection import Selection
 from recgauntlet.leaderboard.table_csv import to_csv
 from recgauntlet.records.columns import BitColumn
 from recgauntlet.records.io import read_record, write_record

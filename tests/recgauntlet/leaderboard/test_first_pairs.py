@@ -13,9 +13,10 @@ from recgauntlet.leaderboard.citation import sentence
 from recgauntlet.leaderboard.compare import against_twins, compare
 from recgauntlet.leaderboard.dataframe import load
 from recgauntlet.leaderboard.paired import CLEAN, Quantity, beside, better, paired, twin_of
-from recgauntlet.leaderboard.paper_table import Selection, build_paper_tables
+from recgauntlet.leaderboard.paper_table import build_paper_tables
 from recgauntlet.leaderboard.release.freeze import Wanted, freeze
 from recgauntlet.leaderboard.release.verify import verify_release
+from recgauntlet.leaderboard.selection import Selection
 from recgauntlet.leaderboard.table_csv import to_csv
 from recgauntlet.records.io import write_record
 

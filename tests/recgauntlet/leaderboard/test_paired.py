@@ -27,8 +27,9 @@ from recgauntlet.leaderboard.paired import (
     ranks_of,
     twin_of,
 )
-from recgauntlet.leaderboard.paper_table import Selection, build_paper_tables
+from recgauntlet.leaderboard.paper_table import build_paper_tables
 from recgauntlet.leaderboard.schema import TaskTable
+from recgauntlet.leaderboard.selection import Selection
 from recgauntlet.metrics.bootstrap import RankRange, resampled_means
 from recgauntlet.metrics.significance import LEVEL
 from recgauntlet.records.io import read_records, write_record

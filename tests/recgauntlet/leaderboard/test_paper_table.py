@@ -20,14 +20,9 @@ from recgauntlet.core.names import shown as shown_name
 from recgauntlet.leaderboard.address import Board, locate, open_board
 from recgauntlet.leaderboard.compare import against_twins
 from recgauntlet.leaderboard.paired import CLEAN, Quantity, paired, twin_of
-from recgauntlet.leaderboard.paper_table import (
-    PaperTable,
-    Selection,
-    TableCell,
-    build_paper_tables,
-    select,
-)
+from recgauntlet.leaderboard.paper_table import PaperTable, TableCell, build_paper_tables
 from recgauntlet.leaderboard.paper_table_text import to_html, to_latex, to_markdown
+from recgauntlet.leaderboard.selection import Selection, select
 from recgauntlet.leaderboard.table_csv import csv_of, to_csv
 from recgauntlet.records.io import write_record
 from recgauntlet.records.schema import Gate, RunRecord
