@@ -11,10 +11,11 @@ from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
 from recgauntlet.core.names import shown
 from recgauntlet.core.quantities import seconds, size
 from recgauntlet.core.spec import TWIN
+from recgauntlet.leaderboard.absence import absence
 from recgauntlet.leaderboard.flags import POLICY_SURFACE
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatColumn
 from recgauntlet.metrics.bootstrap import Estimate
-from recgauntlet_site.format import percent, times, turned
+from recgauntlet_site.format import absent_mark, percent, times, turned
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Column:
 
 
 NOTHING = Content("not applicable", mark="none")
-NO_RESULT = Content("no result", mark="none")
+NOT_RUN = Content("not run", mark=absent_mark("not run"))
 
 
 def columns_of(table: TaskTable) -> tuple[Column, ...]:
@@ -140,7 +141,7 @@ def _poisoned(table: TaskTable, threat: str, tier: Tier) -> Callable[[Row], Cont
         one = next((one for one in row.poisoning if one.threat == threat), None)
         found = None if one is None else one.at(tier)
         if one is None or found is None:
-            return Content("not run" if one is not None and one.reason else "no result", mark="none")
+            return NOT_RUN
         worst = table.ranked and tier == RANKING_TIER and row.worst_poisoning is one
         return _share(found.robust, "worst" if worst else "")
 
@@ -158,8 +159,7 @@ def _robust(table: TaskTable, threat: ThreatColumn, tier: Tier) -> Callable[[Row
         if cell is None:
             if row.policy is not None and threat.surface == POLICY_SURFACE:
                 return Content("policy", mark="none")
-            cells = row.under(threat.id)
-            return NO_RESULT if cells and cells.applicable else NOTHING
+            return NOT_RUN if absence(row, threat.id) == "not run" else NOTHING
         worst = table.ranked and tier == RANKING_TIER and row.worst == threat.id
         share = _share(cell.robust, "worst" if worst else "")
         return share if cell.attack_success is None else replace(share, more=turned(cell.attack_success))
@@ -216,6 +216,12 @@ def _number(field: str, text: Callable[[float], str]) -> Callable[[Row], Content
     return lambda row: Content(text(value(row)), sort=f"{value(row):.6g}")
 
 
+def _seeds(row: Row) -> Content:
+    """The number of seeds that finished, and those that failed."""
+    failed = next((flag.title for flag in row.flags if flag.kind == "failed-cells"), "")
+    return Content(str(len(row.seeds)), failed, str(len(row.seeds)))
+
+
 def _device(row: Row) -> str:
     """The devices of the row's runs."""
     return "; ".join(sorted({source.device for source in row.sources}))
@@ -238,6 +244,6 @@ _OTHERS = (
     _quality("mrr", "MRR", "", content=_number("quality.mrr", _four)),
     _quality("ndcg5", "nDCG@5", "", content=_number("quality.ndcg5", _four)),
     _quality("ndcg10", "nDCG@10", "", content=_number("quality.ndcg10", _four)),
-    Column("seeds", "Seeds", "", "run", lambda row: Content(str(len(row.seeds)), sort=str(len(row.seeds)))),
+    Column("seeds", "Seeds", "behind each number", "run", _seeds, shown=True),
     Column("device", "Device", "", "run", lambda row: Content(_device(row), sort=_device(row))),
 )

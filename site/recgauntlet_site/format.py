@@ -21,6 +21,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
+def absent_mark(why: str) -> str:
+    """The class of a cell without a number, by why it has none."""
+    return {"not run": "none not-run", "failed": "none lost"}.get(why, "none")
+
+
 def turned(success: Estimate) -> str:
     """Attack success as a short line: "32.1 % turned"."""
     return f"{percent(success.value)} % turned"

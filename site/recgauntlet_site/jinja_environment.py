@@ -12,6 +12,7 @@ from markupsafe import Markup
 from recgauntlet.core.card import RANKING_TIER, TIERS
 from recgauntlet.core.names import shown
 from recgauntlet.core.quantities import seconds, size
+from recgauntlet.leaderboard.absence import absence, absence_of_row, absence_of_worst
 from recgauntlet.leaderboard.paired import CLEAN, Quantity, beside, twin_of
 from recgauntlet.leaderboard.schema import FailedCell
 from recgauntlet.records.naturalness import LARGEST_RATIO, LEAST_COSINE
@@ -19,7 +20,7 @@ from recgauntlet_site import format as text
 from recgauntlet_site.filters import filter_values, filters_of
 
 _FILTERS = (
-    *(text.budget, text.counted, text.headline, text.joined, text.limits, text.percent, text.points),
+    *(text.absent_mark, text.budget, text.counted, text.headline, text.joined, text.limits, text.percent, text.points),
     *(text.queries, text.scalar, text.times, text.turned, seconds, size),
 )
 
@@ -51,6 +52,9 @@ def _environment() -> Environment:
         GOALS=text.GOALS,
         filter_values=filter_values,
         filters_of=filters_of,
+        absence=absence,
+        absence_of_row=absence_of_row,
+        absence_of_worst=absence_of_worst,
         CLEAN=CLEAN,
         LARGEST_RATIO=LARGEST_RATIO,
         LEAST_COSINE=LEAST_COSINE,

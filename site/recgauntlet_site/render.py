@@ -86,6 +86,7 @@ def render_site(
     board = _board(found, tables, records)
     tasks = task_pages(tables, cards, records, draw)
     common = {
+        "board": board,
         "docs": docs,
         "menu": tasks,
         "releases": releases,

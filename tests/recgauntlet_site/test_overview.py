@@ -73,3 +73,66 @@ def test_what_is_left_out_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("settings", [{"track": "demo"}, {"track": "demo", "simulated": True}])
 def test_the_demo_track_has_no_overview(tmp_path: Path, settings: dict[str, object]) -> None:
     assert lines_of(start_page(both_tasks("standard", **settings), tmp_path)) == {}
+
+
+def test_only_methods_on_the_same_tasks_are_ordered_by_what_they_keep(tmp_path: Path) -> None:
+    """`easy` has the two tasks on which all keep much: by a mean over what exists it would lead `hard`, which keeps
+    more on the task that both have."""
+    levels = {
+        "shop": {"stuffing": (0.5, 0.5, 0.5)},
+        "news": {"tampering": (0.6, 0.6, 0.6)},
+        "film": {"swap": (0.7,) * 3},
+    }
+    more = {"shop": {"stuffing": (0.6, 0.6, 0.6)}, "news": {"tampering": (0.65,) * 3}, "film": {"swap": (0.7,) * 3}}
+    has = {"standard": "shop news film", "easy": "news film", "hard": "shop news", "worse": "shop news"}
+    records = [
+        make_record(
+            seed=seed, defense=defense, task=task, clean=0.9, threats=(more if defense == "hard" else levels)[task]
+        )
+        for defense, tasks in has.items()
+        for task in tasks.split()
+        for seed in range(3)
+    ]
+    page = start_page(records, tmp_path)
+    lines = lines_of(page)
+    assert list(lines) == ["nrms + undefended", "nrms + easy", "nrms + hard", "nrms + worse"]
+    assert sum("not run" in cell for cell in lines["nrms + hard"]) == 1  # not "not applicable", which it is not
+    caption = page.all("section", class_="overview")[0].all("caption")[0].text()
+    assert "Methods on the same tasks stand together" in " ".join(caption.split())
+
+
+def test_not_run_not_applicable_and_failed_look_different(tmp_path: Path) -> None:
+    third = [make_record(seed=s, task="film", threats={"swap": (0.6, 0.5, 0.4)}) for s in range(3)]
+    lost = [make_record(seed=s, task="film", defense="pgd", failure="crash", threats={"swap": None}) for s in range(3)]
+    unread = [
+        make_record(seed=s, model="mf", task=task, threats={threat: None})
+        for s in range(3)
+        for task, threat in (("shop", "stuffing"), ("news", "tampering"))
+    ]
+    files = render_records(tmp_path, [*both_tasks("standard"), *both_tasks("pgd"), *third, *lost, *unread])
+    rows = read_page(files["index.html"]).all("section", class_="overview")[0].all("tbody")[0].all("tr")
+    cells = {
+        " ".join(row.all("th")[0].text().split()): {
+            (cell.text().strip(), cell.attributes["class"])
+            for cell in row.all("td")
+            if "none" in cell.attributes["class"]
+        }
+        for row in rows
+    }
+    assert cells["nrms + pgd"] == {("failed", "number none lost")}
+    assert cells["mf + undefended"] == {("not applicable", "number none"), ("not run", "number none not-run")}
+    style = files["assets/style.css"].decode()
+    assert '.not-run::before{content:"○ "}' in style  # by a sign and by words, not by colour alone
+    assert '.lost::before{content:"✕ "}' in style
+
+
+def test_what_stands_behind_the_numbers_is_seen(tmp_path: Path) -> None:
+    records = [*both_tasks("standard"), *both_tasks("pgd")[:2], make_record(seed=1, defense="pgd", failure="crash")]
+    page = start_page(records, tmp_path)
+    standing = " ".join(page.all("p", class_="standing")[0].text().split())
+    assert (
+        standing
+        == "Records that are not a frozen release: 2 tasks, 4 rows (2 ranked), 1 to 3 seeds a row, 8 trainings."
+    )
+    (line,) = [row for row in page.all("tr") if "pgd" in row.text() and "seed 1 failed" in row.text()]
+    assert any(cell.text().split() == ["1", "seed", "1", "failed"] for cell in line.all("td"))

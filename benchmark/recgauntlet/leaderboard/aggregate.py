@@ -63,7 +63,7 @@ def outcomes(
         tuple(
             ThreatCells(
                 column.id,
-                any(t.applicable for record in records for t in record.record.threats if t.id == column.id),
+                _is_applicable(records, column.id),
                 tuple(cells[column.id]),
                 extras.curve(records, column.id),
                 extras.ablation(records, column.id),
@@ -74,6 +74,12 @@ def outcomes(
             for column in columns
         ),
     )
+
+
+def _is_applicable(records: Sequence[DecodedRecord], threat: str) -> bool:
+    """Whether the model reads what the threat changes; also where no record knows the threat: then it was not run."""
+    found = [t.applicable for record in records for t in record.record.threats if t.id == threat]
+    return any(found) or not found
 
 
 def _attack_successes(

@@ -12,6 +12,7 @@ from typing import cast
 from recgauntlet.core.card import Tier
 from recgauntlet.core.escape import shortened
 from recgauntlet.core.names import shown as shown_name
+from recgauntlet.leaderboard.absence import absence
 from recgauntlet.leaderboard.address import Board, RowAt, row_id
 from recgauntlet.leaderboard.compare import PValues, against_twins
 from recgauntlet.leaderboard.paired import CLEAN, Part, Quantity, quantities, ranks_of
@@ -193,7 +194,7 @@ def _columns(
             estimates = [getattr(cell, quantity.part) if cell else None for cell in cells]
             robust = quantity.part == "robust"
             marks = _stars(rows, shown, quantity, p_values) if robust else [""] * len(rows)
-            absent = ["n/a" if quantity.part == "certified" else _missing(row, threat.id) for row in rows]
+            absent = ["n/a" if quantity.part == "certified" else _absent(row, threat.id) for row in rows]
             filled = zip(_accuracies(estimates, records, quantity, marks, unranked), absent, strict=True)
             entries = [entry if entry.text else TableCell(text) for entry, text in filled]
             title = shown_name("tier", tier) if robust else f"{shown_name('tier', tier)}, {quantity.part}"
@@ -285,9 +286,9 @@ def _rank(row: Row, table: TaskTable) -> TableCell:
     return TableCell(f"{row.rank}{shared}", str(row.rank_range.low), str(row.rank_range.high))
 
 
-def _missing(row: Row, threat: str) -> str:
-    cells = row.under(threat)
-    return "no result" if cells is None or cells.applicable else "n/a"
+def _absent(row: Row, threat: str) -> str:
+    why = absence(row, threat)
+    return "n/a" if why == "not applicable" else why
 
 
 def _percent(share: float) -> str:

@@ -140,7 +140,7 @@ class Promotion:
 @dataclass(frozen=True)
 class ThreatCells:
     """A row's cells under one threat. Not applicable (and no cells) where the model does not read the
-    surface. What the row's records do not hold is empty or None."""
+    surface; applicable without cells where it was not run. What the row's records do not hold is empty or None."""
 
     threat: str
     applicable: bool

@@ -14,6 +14,7 @@ from matplotlib.transforms import ScaledTranslation
 from recgauntlet.core.card import RANKING_TIER, Tier
 from recgauntlet.core.escape import visible
 from recgauntlet.core.names import shown
+from recgauntlet.leaderboard.absence import absence
 from recgauntlet.leaderboard.schema import TaskTable, ThreatColumn
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet_site.figures.describe import (
@@ -72,8 +73,7 @@ class _Column:
         value = self.of(row)
         if value is not None:
             return value_and_interval(value)
-        cells = row.row.under(self.threat.id) if self.threat else None
-        return ("not applicable" if cells is not None and not cells.applicable else "no result", "")
+        return (absence(row.row, self.threat.id) if self.threat else "not run", "")
 
     @property
     def heading(self) -> str:

@@ -60,7 +60,7 @@ def _data(row: PlottedRow) -> tuple[str, ...]:
         *value_and_interval(row.row.clean),
         visible(row.row.worst or "–"),
         ", ".join(map(percent, by_seed)),
-        *(("no result", "") if robust is None else value_and_interval(robust)),
+        *(("not run", "") if robust is None else value_and_interval(robust)),
     )
 
 

@@ -44,7 +44,8 @@ class Overview(NamedTuple):
 
 def overview_of(tasks: Sequence[TaskPage]) -> Overview | None:
     """The overview; None where no method stands in two ranked tables. A task with several tables, which may not be
-    compared, is left out. Methods on most tasks come first, then those that keep most."""
+    compared, is left out. Methods on most tasks come first. Only methods on the same tasks are compared: they stand
+    together, those that keep most on these tasks first."""
     ranked = [task for task in tasks if task.table.ranked]
     often = Counter(task.table.task for task in ranked)
     columns = [task for task in ranked if often[task.table.task] == 1]
@@ -60,5 +61,5 @@ def _key(ref: PluginRef) -> tuple[object, ...]:
 
 
 def _order(line: Line) -> tuple[object, ...]:
-    kept = [row.worst_cell.robust.value for row in line.rows if row.worst_cell is not None]
-    return -len(kept), -sum(kept), line.rows[0].model.name, line.rows[0].defense.name
+    kept = {task.table.task: row.worst_cell.robust.value for task, row in line.cells if row and row.worst_cell}
+    return -len(kept), sorted(kept), -sum(kept.values()), line.rows[0].model.name, line.rows[0].defense.name
