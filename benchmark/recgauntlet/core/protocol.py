@@ -48,6 +48,8 @@ LEAST_FELT = 0.5
 """Share of random legal changes that must move the score."""
 FAR = 16.0
 """How many times more or less than usual, beside the twin's, an example moves that moves far more or far less."""
+DRAWS, DRAWN_QUERIES = 4, 4
+"""Further random changes of each example that are compared with what they do to the twin, and what each may ask."""
 LEAST_P = 0.001
 """Two-sided p of the sign test of both, under which it is no chance."""
 LARGEST_UNATTACKABLE = 0.1

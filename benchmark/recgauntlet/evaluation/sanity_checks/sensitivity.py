@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from scipy.special import bdtr
@@ -13,6 +14,8 @@ from recgauntlet.attacks.base import Attack
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import TIERS, Threat
 from recgauntlet.core.protocol import (
+    DRAWN_QUERIES,
+    DRAWS,
     FAR,
     LARGEST_REFUSED,
     LEAST_FELT,
@@ -49,22 +52,48 @@ def sensitivity_checks(
 ) -> tuple[Gate, ...]:
     """Random legal changes move the score, as much as they do elsewhere, and not much less than that of `twin`; so does
     something that the attacks of `tiers` returned."""
-    clean = trial.batch.select(index)
-    found = run_attack(trial, random, Budget.of(threat, "standard"), index, rng.child("felt")).perturbed
-    rows = torch.nonzero(threat_model(threat).changed(trial.world.catalog, clean, found)).squeeze(1)
-    moves = (_scores(trial, found.select(rows)) - trial.scores[index[rows]]).double().abs()
-    theirs = None if twin is None else _moves_of_twin(trial, threat, clean.select(rows), found.select(rows), twin)
-    unmoved = unmoved_by_attacks(trial, tiers)[index[rows]]
-    gates = [_felt(trial, threat, index[rows], moves, unmoved, theirs)]
-    if theirs is not None and len(rows):
-        gates.append(_beside_twin(trial, threat, moves, theirs))
+    budget = Budget.of(threat, "standard")
+    first = _draw(trial, budget, random, index, rng.child("felt"), twin)
+    drawn = [first]
+    if twin is not None and threat.surface != "embedding":
+        few = replace(budget, queries=DRAWN_QUERIES)
+        drawn += [_draw(trial, few, random, index, rng.child(f"drawn/{number}"), twin) for number in range(DRAWS)]
+    gates = [_felt(trial, threat, index, drawn, unmoved_by_attacks(trial, tiers)[index], rng.child("felt elsewhere"))]
+    if first.theirs is not None and len(first.rows):
+        gates.append(_beside_twin(trial, threat, first.moves, first.theirs))
     if threat.surface == "embedding":
-        gates.append(_handed_embeddings(trial, threat, clean))
+        gates.append(_handed_embeddings(trial, threat, trial.batch.select(index)))
     else:
-        gates.append(_elsewhere(trial, threat, clean.select(rows), found.select(rows), moves, rng.child("elsewhere")))
+        gates.append(_elsewhere(trial, threat, first, rng.child("elsewhere")))
     if threat.surface == "candidate-text":
         gates.append(_refusals(trial, threat, random, rng.child("refusals")))
     return tuple(gates)
+
+
+class _Drawn(NamedTuple):
+    """Random legal changes of the examples at the places `rows [K]`."""
+
+    rows: Tensor
+    clean: Batch
+    changed: Batch
+    moves: Tensor
+    """`[K]`: how far each moves the model's score."""
+    theirs: Tensor | None
+    """`[K]`: how far each moves the undefended twin's, relative to its spread."""
+
+    def select(self, which: Tensor) -> _Drawn:
+        theirs = None if self.theirs is None else self.theirs[which]
+        return _Drawn(self.rows[which], self.clean.select(which), self.changed.select(which), self.moves[which], theirs)
+
+
+def _draw(trial: Trial, budget: Budget, random: Attack, index: Tensor, rng: Randomness, twin: Victim | None) -> _Drawn:
+    clean = trial.batch.select(index)
+    changed = run_attack(trial, random, budget, index, rng).perturbed
+    rows = torch.nonzero(threat_model(budget.threat).changed(trial.world.catalog, clean, changed)).squeeze(1)
+    clean, changed = clean.select(rows), changed.select(rows)
+    moves = (_scores(trial, changed) - trial.scores[index[rows]]).double().abs()
+    theirs = None if twin is None else _moves_of_twin(trial, budget.threat, clean, changed, twin)
+    return _Drawn(rows, clean, changed, moves, theirs)
 
 
 def _scores(trial: Trial, batch: Batch) -> Tensor:
@@ -87,25 +116,41 @@ def unmoved_by_attacks(trial: Trial, tiers: Sequence[TierResult]) -> Tensor:
     return asked & ~moved
 
 
-def _felt(trial: Trial, threat: Threat, index: Tensor, moves: Tensor, unmoved: Tensor, theirs: Tensor | None) -> Gate:
+def _felt(
+    trial: Trial, threat: Threat, index: Tensor, drawn: Sequence[_Drawn], unmoved: Tensor, rng: Randomness
+) -> Gate:
     """Random legal changes move the score, or the model does not read what the attacker changes.
 
     Beside a twin it is a two-sided sign test on the attacked examples too: each example's move is compared with the
     twin's. Ratios of an honest model lie on both sides of their median alike; a model that answers some examples from
-    memory has many far below it, and none far above. Listed are those that attacks tried to move and did not.
+    memory, or goes back to originals that it knows, has many far below it, and none far above. A change that does not
+    move drawn inputs either is no memory (a spelling that is mended wherever it stands). An example counts once,
+    however many of its changes do. Listed are those that attacks tried to move and did not.
     """
-    share = float((moves > SAME * _spread(trial.scores)).double().mean()) if len(moves) else 1.0
+    spread = _spread(trial.scores)
+    moves = drawn[0].moves
+    share = float((moves > SAME * spread).double().mean()) if len(moves) else 1.0
     p, beside, still = 1.0, "", index[:0]
-    if theirs is not None and len(moves):
-        ratio = moves / _spread(trial.scores) / theirs.clamp(min=1e-300)
-        usual = float(ratio[theirs > SAME].median()) if bool((theirs > SAME).any()) else 0.0
-        low = (theirs > SAME) & ((ratio < usual / FAR) | (moves <= SAME * _spread(trial.scores)))
-        high = (moves > SAME * _spread(trial.scores)) & ((ratio > usual * FAR) | (theirs <= SAME))
+    beside_twin = [(one, one.theirs) for one in drawn if one.theirs is not None and len(one.rows)]
+    if beside_twin:
+        ratios = [one.moves / spread / theirs.clamp(min=1e-300) for one, theirs in beside_twin]
+        known = torch.cat([ratio[theirs > SAME] for (_, theirs), ratio in zip(beside_twin, ratios, strict=True)])
+        usual = float(known.median()) if len(known) else 0.0
+        low, high = torch.zeros_like(unmoved), torch.zeros_like(unmoved)
+        for (one, theirs), ratio in zip(beside_twin, ratios, strict=True):
+            silent = one.moves <= SAME * spread
+            below = torch.nonzero((theirs > SAME) & ((ratio < usual / FAR) | silent)).squeeze(1)
+            if threat.surface != "embedding" and len(below):
+                there = _moves_elsewhere(trial, threat, one.select(below), rng)
+                below = below[there > SAME * spread]
+            low[one.rows[below]] = True
+            high[one.rows] |= ~silent & ((ratio > usual * FAR) | (theirs <= SAME))
         still = index[low & unmoved]
         few, many = int(low.sum()), int(high.sum())
+        asked = len({row for one, _ in beside_twin for row in one.rows.tolist()})
         p = min(1.0, 2 * float(bdtr(min(few, many), few + many, 0.5)))
         beside = (
-            f"; beside the undefended twin {few} of {len(moves)} examples move far less than the others and {many} far "
+            f"; beside the undefended twin {few} of {asked} examples move far less than the others and {many} far "
             f"more (two-sided sign test: p = {p:.2g}), and {len(still)} of the former were attacked and never moved"
         )
     return Gate(
@@ -142,17 +187,23 @@ def _beside_twin(trial: Trial, threat: Threat, moves: Tensor, theirs: Tensor) ->
     )
 
 
-def _elsewhere(trial: Trial, threat: Threat, clean: Batch, perturbed: Batch, moves: Tensor, rng: Randomness) -> Gate:
-    """The same edits in inputs that nobody has seen: what stands around the edited places is drawn from the catalog.
+def _moves_elsewhere(trial: Trial, threat: Threat, drawn: _Drawn, rng: Randomness) -> Tensor:
+    """`[K]`: how far the same edits move the scores of inputs that nobody has seen: what stands around the edited
+    places is drawn from the catalog."""
+    model, catalog = threat_model(threat), trial.world.catalog
+    edits = [model.edits(catalog, drawn.clean, drawn.changed, row) for row in range(len(drawn.clean))]
+    unseen = model.unseen(catalog, drawn.clean, edits, rng)
+    return (_scores(trial, model.rebuilt(catalog, unseen, edits)) - _scores(trial, unseen)).double().abs()
+
+
+def _elsewhere(trial: Trial, threat: Threat, drawn: _Drawn, rng: Randomness) -> Gate:
+    """The same edits count as much in inputs that nobody has seen.
 
     A model that goes back to an original which it knows (of the catalog, the test, or an earlier question) has none
     there.
     """
-    model, catalog = threat_model(threat), trial.world.catalog
-    edits = [model.edits(catalog, clean, perturbed, row) for row in range(len(clean))]
-    unseen = model.unseen(catalog, clean, edits, rng)
-    there = (_scores(trial, model.rebuilt(catalog, unseen, edits)) - _scores(trial, unseen)).double().abs()
-    ratio = _ratio(moves, there)
+    there = _moves_elsewhere(trial, threat, drawn, rng)
+    ratio = _ratio(drawn.moves, there)
     passed = LEAST_LIKE_ELSEWHERE <= ratio <= MOST_LIKE_ELSEWHERE
     return Gate(
         name="changes-count-as-elsewhere",

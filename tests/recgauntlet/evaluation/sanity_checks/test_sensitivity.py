@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from toy_recommender import embedding_threat, headline_threat, history_threat, stuffing_threat
 
 from recgauntlet.attacks.suite import attacks_for
+from recgauntlet.core.batch import Candidates
 from recgauntlet.core.card import Threat
 from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
-from recgauntlet.core.types import Edit
+from recgauntlet.core.types import PAD, Edit
 from recgauntlet.evaluation.ablation import subset_of
 from recgauntlet.evaluation.results import AttackResult, TierResult
 from recgauntlet.evaluation.sanity_checks import failed
@@ -21,23 +25,28 @@ from recgauntlet.evaluation.sanity_checks.sensitivity import sensitivity_checks,
 from recgauntlet.evaluation.setup import Trial
 from recgauntlet.records.parts import AttackEffort
 from recgauntlet.records.schema import Gate
-from recgauntlet.testing.audit import zoo
+from recgauntlet.testing.audit import Fake, zoo
+from recgauntlet.testing.audit.originals import NearestTexts
 from recgauntlet.threats.embedding_scale import embedding_scale
 from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.registry import THREAT_MODELS
 from recgauntlet.threats.victim import Victim
 
 Try = Callable[..., Trial]
+GatesOf = Callable[[str | type[Fake], Threat], tuple[Gate, ...]]
 RNG = Randomness(0, "test")
 
 
 @pytest.fixture
-def gates_of(try_: Try, data: TaskData, toy_world: AttackerKnowledge) -> Callable[[str, Threat], tuple[Gate, ...]]:
+def gates_of(try_: Try, data: TaskData, toy_world: AttackerKnowledge) -> GatesOf:
     """The checks of a fake (empty: of the model inside), whose twin is the model inside."""
 
-    def gates(fake: str, threat: Threat) -> tuple[Gate, ...]:
+    def gates(fake: str | type[Fake], threat: Threat) -> tuple[Gate, ...]:
         twin = try_().model
-        model = zoo([fake])[0](twin, data) if fake else twin
+        model: Recommender = twin
+        if fake:
+            kind = zoo([fake])[0] if isinstance(fake, str) else fake
+            model = kind(twin, data)
         trial = Trial.of(model, data, toy_world).under(threat)
         (random,) = (attack for attack in attacks_for(threat) if attack.is_random)
         beside = Victim(twin, toy_world, embedding_scale(twin, data.catalog), trial.batch)
@@ -51,9 +60,7 @@ def gates_of(try_: Try, data: TaskData, toy_world: AttackerKnowledge) -> Callabl
     [(headline_threat(), 4), (stuffing_threat(), 4), (history_threat(), 3), (embedding_threat(), 3)],
     ids=["headlines", "stuffing", "history", "embedding"],
 )
-def test_an_honest_model_passes_all(
-    threat: Threat, count: int, gates_of: Callable[[str, Threat], tuple[Gate, ...]]
-) -> None:
+def test_an_honest_model_passes_all(threat: Threat, count: int, gates_of: GatesOf) -> None:
     gates = gates_of("", threat)
     assert len(gates) == count
     assert failed(gates) == ()
@@ -75,10 +82,48 @@ def test_an_honest_model_passes_all(
         ("shared-memory-of-some", headline_threat(), "changes-are-felt"),
     ],
 )
-def test_a_model_that_knows_the_clean_inputs_fails(
-    fake: str, threat: Threat, check: str, gates_of: Callable[[str, Threat], tuple[Gate, ...]]
-) -> None:
+def test_a_model_that_knows_the_clean_inputs_fails(fake: str, threat: Threat, check: str, gates_of: GatesOf) -> None:
     assert check in {gate.name for gate in failed(gates_of(fake, threat))}
+
+
+class NearestOfSome(NearestTexts):
+    """Goes back to the catalog's text for a quarter of the catalog, so that no median shows it."""
+
+    name = "nearest-of-some"
+
+    def originals(self, candidates: Candidates) -> Tensor:
+        originals = super().originals(candidates)
+        return torch.where(originals % 4 == 0, originals, PAD)
+
+
+class Mends(Fake):
+    """An honest repair: in a third of the vocabulary, a word that is written wrong is read as the one that it is
+    nearest to, wherever it stands."""
+
+    name = "mends"
+
+    def candidates(self, items: Tensor, texts: Sequence[str] | None = None) -> Candidates:
+        words = sorted({word for text in self.inner.catalog.texts for word in text.split()})
+        mended = words[::3]
+
+        def mend(word: str) -> str:
+            near = get_close_matches(word, mended, n=1, cutoff=0.7)
+            return near[0] if near and word not in words else word
+
+        read = None if texts is None else [" ".join(map(mend, text.split())) for text in texts]
+        return self.inner.candidates(items, read)
+
+
+def test_a_model_that_goes_back_to_some_originals_fails_beside_its_twin(gates_of: GatesOf) -> None:
+    (felt,) = (gate for gate in gates_of(NearestOfSome, headline_threat()) if gate.name == "changes-are-felt")
+    assert not felt.passed
+    assert felt.value > felt.limit, "most changes are felt: no share shows it"
+
+
+def test_a_repair_that_works_wherever_the_word_stands_is_no_memory(gates_of: GatesOf) -> None:
+    (moved,) = (gate for gate in gates_of(Mends, headline_threat()) if gate.name == "changes-are-felt")
+    assert moved.value < 1.0, "some edits are undone, or this test means nothing"
+    assert moved.passed
 
 
 def test_listed_are_examples_that_were_attacked_and_did_not_move(try_: Try) -> None:
