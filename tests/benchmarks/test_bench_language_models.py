@@ -22,7 +22,6 @@ from recgauntlet.data.language_model import smollm2
 from recgauntlet.training.defense import Defense, TrainingContext
 from recgauntlet.training.trainer import AdamWTrainer
 from recgauntlet_baselines.defenses.pgd import PGD
-from recgauntlet_baselines.models._causal import CausalRanker
 from recgauntlet_baselines.models._pretrained import load
 
 PAIRS, ROUNDS = 16, 5
@@ -92,13 +91,9 @@ def candidate_pass(model: Recommender, batch: Batch) -> Callable[[], object]:
 
 
 def tokens_a_row(model: Any, batch: Batch) -> int:
-    """The mean number of states that history and candidate have together, with what stands between texts."""
-    read = batch.users.histories[:, -model.history_limit :]
-    history = (read >= 0).sum(dim=1)
-    if isinstance(model, CausalRanker):  # word by word
-        _, mask = model.history_tokens_of(read, model.history_tokens)
-        history = history + mask.sum(dim=(1, 2))
-    return round(float((history[batch.rows] + model.candidates(batch.items).tokens.mask.sum(dim=1) + 2).float().mean()))
+    """The mean number of places that history and candidate have together, with what stands around them."""
+    history = (batch.users.histories[:, -model.history_limit :] >= 0).sum(dim=1)[batch.rows]
+    return round(float((history + model.candidates(batch.items).tokens.mask.sum(dim=1) + 2).float().mean()))
 
 
 def passed(module: Any, rows: int, tokens: int) -> Callable[[], object]:

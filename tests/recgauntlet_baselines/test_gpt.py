@@ -11,7 +11,9 @@ import torch
 from blank_checkpoint import INFO
 from safetensors.torch import load_file, save_file
 from thin_models import CAUSAL, thin_bert, thin_gpt
+from torch import Tensor
 from toy_recommender import make_batch
+from transformers import AutoModel
 
 from recgauntlet.core.batch import Batch, Users, UserState
 from recgauntlet.core.dataset import TaskData
@@ -23,6 +25,8 @@ from recgauntlet_baselines.models.gpt import GPTRanker
 from recgauntlet_baselines.models.gpt_small import GPTSmall
 
 Ranker = GPTRanker | GPTSmall
+OWN = ("head", "project", "places")
+"""What `gpt` learns beside the updates of the pretrained model."""
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +50,10 @@ def make(data: TaskData, checkpoint: str, *, history_items: int = 4, layers: int
         checkpoint=checkpoint,
         layers=layers,
         rank=rank,
+        read_layers=1,
         history_items=history_items,
-        history_tokens=6,
     )
+    torch.nn.init.normal_(model.places, std=0.1)
     return felt(model)
 
 
@@ -80,19 +85,50 @@ def test_scores_through_the_cache_are_those_of_the_whole_sequence(model: Ranker,
     scores = model_scores(model, batch)
     assert float(scores.std()) > 1e-2
     for row in range(8):
-        sequence = [model._frame.closing[0]]
-        past = [item for item in batch.histories()[row].tolist() if item != PAD]
-        for item in past[-4:]:
-            text = model.catalog.texts[item]
-            tokens = model.tokenize([text])
-            sequence += [*tokens.ids[0][tokens.mask[0]].tolist()[:6], model._frame.closing[0]]
+        past = [item for item in batch.histories()[row].tolist() if item != PAD][-4:]
+        bar = model.frame.closing
         shown = model.tokenize([model.catalog.texts[int(batch.items[row])]])
-        begin = len(sequence)
-        sequence += [*shown.ids[0].tolist(), model._frame.closing[0]]
+        candidate = model.frame_vectors([*shown.ids[0].tolist(), *bar])
+        before = words_of(model, past) if isinstance(model, GPTSmall) else items_of(model, past)
+        begin, sequence = len(before), torch.cat([before, candidate])
         places = torch.arange(len(sequence)) + model._room - begin  # the candidate begins at one place for all
-        hidden = model.reader(input_ids=torch.tensor([sequence]), position_ids=places[None]).last_hidden_state
+        hidden = model.reader(inputs_embeds=sequence[None], position_ids=places[None]).last_hidden_state
         read = hidden[0, begin:].mean(dim=0)
         torch.testing.assert_close(model.head(read), scores[row : row + 1], rtol=1e-4, atol=1e-4)
+
+
+def words_of(model: GPTSmall, past: list[int]) -> Tensor:
+    """`[P, D]`: what stands before a candidate, word by word."""
+    ids = [*model.frame.opening]
+    for item in past:
+        tokens = model.tokenize([model.catalog.texts[item]])
+        ids += [*tokens.ids[0][tokens.mask[0]].tolist()[:6], *model.frame.separator]
+    return model.frame_vectors(ids)
+
+
+def items_of(model: GPTRanker, past: list[int]) -> Tensor:
+    """`[P, D]`: what stands before a candidate, item by item."""
+    items = [
+        model.project(model.item_vectors[item]) + model.places[len(model.places) - len(past) + n]
+        for n, item in enumerate(past)
+    ]
+    bar = model.frame_vectors(model.frame.opening)
+    return torch.cat([bar, torch.stack(items), bar])
+
+
+@torch.no_grad()
+def test_an_item_is_what_the_pretrained_model_makes_of_its_text(data: TaskData, checkpoint: str) -> None:
+    model = make(data, checkpoint, rank=2)
+    below = AutoModel.from_pretrained(checkpoint, num_hidden_layers=1).eval()
+    vectors = []
+    for text in model.catalog.texts:
+        ids = [*model.frame.opening, *model.tokenize([text]).ids[0].tolist()]
+        vectors.append(below(input_ids=torch.tensor([ids])).last_hidden_state[0, 1:].mean(dim=0))
+    centred = torch.stack(vectors) - torch.stack(vectors).mean(dim=0)
+    torch.testing.assert_close(
+        model.item_vectors / model.item_vectors.std(), centred / centred.std(), rtol=1e-3, atol=1e-3
+    )
+    assert "item_vectors" not in model.state_dict(), "made anew from the pretrained model, not kept in checkpoints"
 
 
 def test_gradients_reach_the_history_through_the_cache_and_the_candidate(model: Ranker, batch: Batch) -> None:
@@ -179,9 +215,10 @@ def test_a_word_of_a_pretrained_model_has_its_blank(data: TaskData, checkpoint: 
 def test_low_rank_updates_alone_are_trained(data: TaskData, checkpoint: str, batch: Batch) -> None:
     whole, adapted = make(data, checkpoint), make(data, checkpoint, rank=2)
     adapted.head.load_state_dict(whole.head.state_dict())
+    adapted.places.data.copy_(whole.places.data)
     torch.testing.assert_close(model_scores(adapted, batch), model_scores(whole, batch))
     learning = {name for name, p in adapted.named_parameters() if p.requires_grad}
-    assert all(".lora_" in name or name.startswith("head.") for name in learning)
+    assert all(".lora_" in name or name.startswith(OWN) for name in learning)
     assert {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in learning} >= {"c_attn", "c_proj", "c_fc"}
     click_loss(model_scores(adapted, batch), batch).backward()
     moved = {name for name, p in adapted.named_parameters() if p.grad is not None and p.grad.any()}
@@ -208,8 +245,11 @@ def test_what_cannot_be_read_is_refused(data: TaskData, checkpoint: str, tmp_pat
         make(data, thin_bert(tmp_path), history_items=2)
     assert caught.value.field == "checkpoint"
     with pytest.raises(PluginError, match="positions") as caught:
-        make(data, checkpoint, history_items=40)
+        make(data, checkpoint, history_items=400)
     assert caught.value.field == "history_items"
+    with pytest.raises(PluginError, match="reads nothing") as caught:
+        GPTRanker(data.catalog, token_length=12, checkpoint=checkpoint, read_layers=0)
+    assert caught.value.field == "read_layers"
 
 
 def test_bad_checkpoints_are_refused_with_what_to_do(data: TaskData, checkpoint: str, tmp_path: Path) -> None:
@@ -258,11 +298,11 @@ def test_a_checkpoint_holds_the_updates_and_the_head_alone(data: TaskData, check
     with torch.no_grad():
         for name, value in trained.named_parameters():
             value.add_(0.1 if value.requires_grad else 0.0)
-            assert value.requires_grad == ("lora" in name or name.startswith("head"))
+            assert value.requires_grad == ("lora" in name or name.startswith(OWN))
     path = tmp_path / "gpt.safetensors"
     save_checkpoint(trained, INFO, path)
-    assert {name.split(".")[0] for name in load_file(path)} == {"reader", "head"}
-    assert all("lora" in name or name.startswith("head") for name in load_file(path))
+    assert {name.split(".")[0] for name in load_file(path)} == {"reader", *OWN}
+    assert all("lora" in name or name.startswith(OWN) for name in load_file(path))
     load_weights(again, path)
     assert all(map(torch.equal, again.state_dict().values(), trained.state_dict().values()))
 

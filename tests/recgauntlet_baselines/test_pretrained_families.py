@@ -49,7 +49,7 @@ def models(data: TaskData, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     common = {"catalog": data.catalog, "token_length": 12}
     return {
         "bert": partial(BertRanker, **common, checkpoint=encoder, max_length=64, tuned_layers=1),
-        "gpt": partial(GPTRanker, **common, checkpoint=causal, layers=2, rank=2, history_items=4, history_tokens=6),
+        "gpt": partial(GPTRanker, **common, checkpoint=causal, layers=2, read_layers=1, rank=2, history_items=4),
         "two-tower": partial(TwoTower, **common, checkpoint=encoder, item_size=8, attention_size=8),
     }
 

@@ -73,7 +73,7 @@ class CausalRanker(TextModel):
         self.history_items = self.history_limit = history_items
         self.history_tokens = history_tokens
         self.reader = reader
-        self._frame = frame
+        self.frame = frame
         self._room = room_for(frame, history_items, history_tokens)
         positions = self._room + token_length + len(frame.closing)
         limit = int(getattr(reader.config, "max_position_embeddings", positions))
@@ -95,7 +95,7 @@ class CausalRanker(TextModel):
     def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
         """The mask `[U, P]` of the history's tokens, real ones first, and the keys and values of all layers in turn,
         `[U, 2 * layers, heads, P, D / heads]`; `P` is the same for all users, so that states can be joined."""
-        words, mask = self._sequence(users, embeddings)
+        words, mask = self.read_history(users, embeddings)
         kept = in_length_groups(self._keys_and_values, words, mask)
         return UserState((F.pad(mask, (0, self._room - mask.shape[1])), kept))
 
@@ -110,7 +110,7 @@ class CausalRanker(TextModel):
     ) -> tuple[Tensor, Tensor]:
         """The last hidden states `[B, L, D]` of the candidates' tokens and of the closing, and their mask `[B, L]`."""
         embedded = self.embed(candidates) if embeddings is None else embeddings
-        words, mask = closed(embedded, candidates.tokens.mask, *self._vectors(self._frame.closing))
+        words, mask = closed(embedded, candidates.tokens.mask, *self.frame_vectors(self.frame.closing))
         seen = user.tensors[0]
         width = int(seen.sum(dim=1).max())
         past = (user.tensors[1][:, :, :, :width], seen[:, :width])
@@ -134,7 +134,7 @@ class CausalRanker(TextModel):
             use_cache=True,
         )
 
-    def _sequence(self, users: Users, embeddings: Tensor | None) -> tuple[Tensor, Tensor]:
+    def read_history(self, users: Users, embeddings: Tensor | None) -> tuple[Tensor, Tensor]:
         """Vectors `[U, P, D]` and mask of the opening, of the newest items, oldest first, each closed by a separator,
         and of what stands before a candidate; real ones first."""
         recent = users.histories[:, -self.history_items :]
@@ -144,16 +144,19 @@ class CausalRanker(TextModel):
             embedded = self.word_vectors(ids)
         else:
             embedded = embeddings[:, -items:].reshape(count, items, self.history_tokens, -1)[:, :, :tokens]
-        embedded, ended = closed(embedded.flatten(0, 1), mask.flatten(0, 1), *self._vectors(self._frame.separator))
+        embedded, ended = closed(embedded.flatten(0, 1), mask.flatten(0, 1), *self.frame_vectors(self.frame.separator))
         ended = ended.view(count, items, -1) & (recent >= 0).unsqueeze(-1)
-        opening, between = self._frame.opening, self._frame.between
-        parts = (self._vectors(opening), embedded.reshape(count, -1, embedded.shape[2]), self._vectors(between))
+        opening, between = self.frame.opening, self.frame.between
+        parts = (
+            self.frame_vectors(opening),
+            embedded.reshape(count, -1, embedded.shape[2]),
+            self.frame_vectors(between),
+        )
         words = torch.cat([part.expand(count, -1, -1) for part in parts], dim=1)
         seen = F.pad(ended.flatten(1), (len(opening), len(between)), value=True)
-        order = torch.argsort((~seen).long(), dim=1, stable=True)[:, : int(seen.sum(dim=1).max())]
-        return words.gather(1, order.unsqueeze(-1).expand(-1, -1, words.shape[2])), seen.gather(1, order)
+        return real_first(words, seen)
 
-    def _vectors(self, ids: Sequence[int]) -> Tensor:
+    def frame_vectors(self, ids: Sequence[int]) -> Tensor:
         """`[len(ids), D]`."""
         return self.word_vectors(torch.tensor(ids, device=self.device, dtype=torch.long))
 
@@ -165,7 +168,7 @@ class CausalRanker(TextModel):
     def _require_causal(self, checkpoint: str) -> None:
         """PluginError where later tokens change what was read before, or the cache changes what is read."""
         self.reader.eval()
-        words = self.word_vectors(torch.tensor([[self._frame.closing[0], 0, 1, self._frame.closing[0]]]))
+        words = self.word_vectors(torch.tensor([[self.frame.closing[0], 0, 1, self.frame.closing[0]]]))
         mask = torch.ones(words.shape[:2], dtype=torch.bool)
         try:
             begin = torch.zeros(1, 1, dtype=torch.long)
@@ -202,6 +205,12 @@ class _Past:
         for layer in range(len(kept) // 2):
             cache.update(kept[2 * layer], kept[2 * layer + 1], layer)
         return cache
+
+
+def real_first(words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors `[B, L, D]` and mask with the real places in front, cut after the last of them."""
+    order = torch.argsort((~mask).long(), dim=1, stable=True)[:, : int(mask.sum(dim=1).max())]
+    return words.gather(1, order.unsqueeze(-1).expand(-1, -1, words.shape[2])), mask.gather(1, order)
 
 
 def room_for(frame: Frame, history_items: int, history_tokens: int) -> int:

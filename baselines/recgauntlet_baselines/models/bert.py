@@ -191,7 +191,7 @@ class BertRanker(TextModel):
         if known is None or (known.device, known.dtype) != (self.device, self.places.dtype):
             tokens = self.catalog_tokens()
             parts = []
-            for rows in torch.arange(len(self.catalog), device=self.device).split(READ_AT_ONCE):
+            for rows in torch.split(torch.arange(len(self.catalog), device=self.device), READ_AT_ONCE):
                 texts = tokens.select(rows)
                 hidden, mask = self._read_alone(self.word_vectors(texts.ids), texts.mask)
                 parts.append((hidden * mask.unsqueeze(-1)).sum(dim=1) / mask.sum(dim=1, keepdim=True))
