@@ -27,6 +27,9 @@ from recgauntlet.records.summary import print_summary
 from recgauntlet.training.defense import find_defense
 from recgauntlet.training.tuned import Method, every_tuned, tuned_for
 
+WHAT = "what it is"
+"""The heading of the sentence that stands without a heading."""
+
 
 @click.command("list", short_help="List what is installed: tasks, models, defenses, attacks, attacks on training data.")
 @click.argument("kind", type=click.Choice(["tasks", "models", "defenses", "attacks", "poisoning"]))
@@ -44,11 +47,10 @@ def list_(kind: Kind) -> None:
     headings, row = _TABLES[kind]
     rows, broken = each(kind, row)
     rows = [*_suite(kind), *rows]
-    name, *others = headings  # a name broken in two cannot be copied
-    columns = [Column(name, no_wrap=True), *(Column(heading, overflow="fold") for heading in others)]
-    table = Table(*columns, box=None, pad_edge=False)
-    for cells in rows:
-        table.add_row(*cells)
+    table = Table.grid(Column(no_wrap=True), Column(overflow="fold"), padding=(0, 2, 1, 0))  # narrow terminals too
+    for name, *cells in rows:
+        said = [(heading, cell) for heading, cell in zip(headings[1:], cells, strict=True) if cell]
+        table.add_row(name, "\n".join(cell if heading == WHAT else f"{heading}: {cell}" for heading, cell in said))
     Console(highlight=False).print(table, markup=False) if rows else click.echo("none")
     print_broken(broken)
 
@@ -62,7 +64,7 @@ def print_broken(errors: Sequence[RecGauntletError]) -> None:
 def _task(name: str) -> tuple[str, ...]:
     card = find_task(name).card
     threats = ", ".join(threat.id for threat in card.threats)
-    return card.id, str(card.version), ", ".join(card.tracks), threats, card.question
+    return card.id, card.question, str(card.version), ", ".join(card.tracks), threats
 
 
 def _model(name: str) -> tuple[str, ...]:
@@ -82,7 +84,7 @@ def _defense(name: str) -> tuple[str, ...]:
 
 def _attack(name: str) -> tuple[str, ...]:
     plugin = find_attack(name)
-    return name, f"{plugin.distribution} {plugin.version}", plugin.value.surface, ""
+    return name, plugin.value.surface, "", f"{plugin.distribution} {plugin.version}"
 
 
 def _poisoning(name: str) -> tuple[str, ...]:
@@ -104,15 +106,15 @@ def _suite(kind: Kind) -> list[tuple[str, ...]]:
     from recgauntlet.attacks.suite import suite_attacks, suite_ref
 
     origin = f"suite {suite_ref().id}"
-    return [(attack.name, origin, attack.surface, _arguments(attack.hyperparameters())) for attack in suite_attacks()]
+    return [(attack.name, attack.surface, _arguments(attack.hyperparameters()), origin) for attack in suite_attacks()]
 
 
 _TABLES: dict[Kind, tuple[tuple[str, ...], Callable[[str], tuple[str, ...]]]] = {
-    "tasks": (("task", "version", "tracks", "threats", "question"), _task),
-    "models": (("model", "what it is", "reads", "options", "tuned", "from"), _model),
-    "defenses": (("defense", "what it is", "options", "tuned", "from"), _defense),
-    "attacks": (("attack", "from", "surface", "options"), _attack),
-    "poisoning": (("attack", "what it is", "knows", "options", "from"), _poisoning),
+    "tasks": (("task", WHAT, "version", "tracks", "threats"), _task),
+    "models": (("model", WHAT, "reads", "options", "tuned", "from"), _model),
+    "defenses": (("defense", WHAT, "options", "tuned", "from"), _defense),
+    "attacks": (("attack", "surface", "options", "from"), _attack),
+    "poisoning": (("attack", WHAT, "knows", "options", "from"), _poisoning),
 }
 """The headings of each kind's table, and its row of a name."""
 

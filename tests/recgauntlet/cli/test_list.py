@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,10 +75,11 @@ def test_attacks_on_training_data_are_listed_with_what_they_know(
     monkeypatch.setenv("COLUMNS", "300")
     code, out, _ = call("list", "poisoning")
     assert code == 0
-    rows = [" ".join(line.split()) for line in out.splitlines() if line.strip()]
-    lines = {row.split()[0]: row for row in reversed(rows)}  # the suite stands first; a test plugin has a name of its
+    lines: dict[str, str] = {}
+    for block in re.split(r"^(?=\S)", out, flags=re.MULTILINE)[1:]:
+        lines.setdefault(block.split()[0], " ".join(block.split()))  # the suite stands first
     for attack in (*poisoning_attacks(), *insertion_attacks()):
-        assert f" {attack.knowledge} " in lines[attack.name]
+        assert f" knows: {attack.knowledge} " in lines[attack.name]
         assert lines[attack.name].endswith(f"suite {POISONING_VERSION}")
         assert len(lines[attack.name].split()) > 8, "a sentence is missing"
     assert "most=4" in lines["targets-alone"]
