@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -28,8 +29,9 @@ from recgauntlet.records.digest import to_bytes
 from recgauntlet.records.io import Results
 from recgauntlet.records.release import Release, open_manifest
 from recgauntlet.records.schema import RunRecord
-from recgauntlet_site.figures import style_sheet
+from recgauntlet_site.figures import all_tasks, saved, style_sheet
 from recgauntlet_site.filters import start_filters
+from recgauntlet_site.findings import Findings
 from recgauntlet_site.jinja_environment import rendered
 from recgauntlet_site.pages.docs import NO_DOCS, Docs
 from recgauntlet_site.pages.method import FAMILY, by_family, method_pages
@@ -87,6 +89,7 @@ def render_site(
     tasks = task_pages(tables, cards, records, draw)
     common = {
         "board": board,
+        "ranked": [table for table in tables if table.ranked],
         "docs": docs,
         "menu": tasks,
         "releases": releases,
@@ -95,6 +98,10 @@ def render_site(
         "versions": sorted({record.environment.recgauntlet for record in records.values()}),
     }
     methods = method_pages(tasks)
+    findings = Findings(tasks)
+    picture = iter(draw(saved, [partial(all_tasks, tables)]))
+    if common["ranked"]:
+        yield "findings.html", rendered("findings.html.j2", common, root="", here="findings.html", findings=findings)
     yield "about.html", rendered("about.html.j2", common, root="", here="about.html", tasks=tasks)
     for task in tasks:
         for row in task.table.rows:
@@ -122,6 +129,9 @@ def render_site(
         if one not in loose:
             yield _copy_name(one), _json_copy(path, one)
     yield "leaderboard.json", _as_json(tables)
+    shown = next(picture, None)
+    if shown is not None:
+        yield from ((f"figures/{name}", content) for name, content in shown.files.items())
     yield (
         "index.html",
         rendered(
@@ -133,6 +143,8 @@ def render_site(
             tasks=tasks,
             broken=_broken(found, loose),
             overview=overview_of(tasks),
+            answers=findings.answers,
+            picture=shown,
             methods=[(kind, by_family(methods.values(), kind)) for kind in FAMILY],
         ),
     )

@@ -17,7 +17,14 @@ from synthetic_records import make_record
 from recgauntlet.records.schema import RunRecord
 
 pytestmark = in_browser
-KINDS = ("index.html", "about.html", "tasks/shop-standard.html", "tasks/shop-demo.html", "models/nrms.html")
+KINDS = (
+    "index.html",
+    "about.html",
+    "findings.html",
+    "tasks/shop-standard.html",
+    "tasks/shop-demo.html",
+    "models/nrms.html",
+)
 TASK = "tasks/shop-standard.html"
 Open = Callable[..., Any]
 

@@ -5,6 +5,7 @@ from functools import partial
 
 from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet_site.figures.accuracy_cost import accuracy_cost as accuracy_cost
+from recgauntlet_site.figures.all_tasks import all_tasks as all_tasks
 from recgauntlet_site.figures.clean_robust import clean_robust as clean_robust
 from recgauntlet_site.figures.describe import Figure as Figure
 from recgauntlet_site.figures.describe import SavedFigure as SavedFigure
