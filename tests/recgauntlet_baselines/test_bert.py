@@ -134,7 +134,7 @@ def test_gradient_reaches_the_items_of_a_history_and_their_places(
     read[:, :-4] = False
     assert torch.equal(handle.grad.abs().sum(dim=2) > 0, read)
     assert model.places.grad is not None
-    assert model.places.grad.any(dim=1).all()
+    assert model.places.grad.any(dim=2).all()
 
 
 def test_the_layers_on_top_learn_and_those_below_draw_no_dropout(data: TaskData, checkpoint: str, batch: Batch) -> None:
@@ -249,11 +249,10 @@ def test_the_last_layer_that_reads_the_first_token_alone_gives_the_state_of_the_
 
 
 @torch.no_grad()
-def test_the_upper_layers_are_the_encoders_with_a_mask_that_hides_the_candidate_from_the_history(
+def test_the_upper_layers_are_the_encoders_with_a_mask_by_which_an_item_sees_itself_alone(
     data: TaskData, checkpoint: str, batch: Batch
 ) -> None:
     model = make(data, checkpoint)
-    model.places.normal_(std=0.5)
     scores = model_scores(model, batch)
     assert float(scores.std()) > 1e-4
     below = AutoModel.from_pretrained(checkpoint, num_hidden_layers=1).eval()
@@ -265,15 +264,27 @@ def test_the_upper_layers_are_the_encoders_with_a_mask_that_hides_the_candidate_
 
     for row in range(6):
         items = [item for item in batch.histories()[row].tolist() if item != PAD][::-1]
-        history = torch.stack([read_alone(item).mean(dim=0) for item in items]) + model.places[: len(items)]
+        history = torch.stack([read_alone(item).mean(dim=0) for item in items])
         candidate = read_alone(int(batch.items[row]))
         both = torch.cat([candidate, model.item_norm(history)])[None]
-        seen = torch.ones(both.shape[1], both.shape[1], dtype=torch.bool)
-        seen[len(candidate) :, : len(candidate)] = False
+        seen = torch.eye(both.shape[1], dtype=torch.bool)
+        seen[: len(candidate)] = True
         mask = torch.where(seen, 0.0, torch.finfo(torch.float32).min)[None, None]
         hidden = model.bert.encoder.layer[1](both, attention_mask=mask)
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
         torch.testing.assert_close(model.head(hidden[:, 0]).squeeze(-1), scores[row : row + 1], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_an_item_counts_by_its_place(data: TaskData, checkpoint: str) -> None:
+    model = make(data, checkpoint)
+    users = Users(torch.tensor([0, 1]), torch.tensor([[PAD, 1, 2, 3], [PAD, 3, 2, 1]]))
+    candidates = model.candidates(torch.tensor([5, 5]))
+    first, second = model.score(model.encode_user(users), candidates)
+    torch.testing.assert_close(first, second)
+    model.places.normal_()
+    first, second = model.score(model.encode_user(users), candidates)
+    assert abs(float(first - second)) > 1e-3
 
 
 @torch.no_grad()
@@ -286,5 +297,7 @@ def test_a_pass_over_a_candidate_reads_the_candidate_alone(data: TaskData, check
     inside = key.register_forward_pre_hook(lambda module, given: read.append(given[0].shape[0] * given[0].shape[1]))
     model.score(state, candidates)
     inside.remove()
-    real = int((candidates.tokens.mask.sum(dim=1) + 2).sum())
+    once = model.candidates(torch.unique(batch.items))
+    assert len(once) < len(candidates), "each text once"
+    real = int((once.tokens.mask.sum(dim=1) + 2).sum())
     assert real <= sum(read) < 1.3 * real, "groups of like length hold few pads"

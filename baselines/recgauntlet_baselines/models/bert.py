@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recgauntlet.core.batch import Candidates, Users, UserState
+from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.recommender import FrozenBase, TrainingRecipe
 from recgauntlet.core.references import bibtex
-from recgauntlet.core.types import Scalar
+from recgauntlet.core.types import PAD, Scalar
 from recgauntlet.data.encoder import model_path
 from recgauntlet_baselines.models._layers import TextModel, WordTokenizer, closed, in_length_groups
 from recgauntlet_baselines.models._one_way import embedded_at, first_states, keys_and_values, require_one_way, states
@@ -43,13 +43,14 @@ class BertRanker(TextModel):
 
     The form of the article on adversarial training for large-model recommenders: a language model scores an item's text
     for a user described by text. What the frozen layers make of a catalog text never changes, so it is computed once
-    (as in PreTTR, MacAvaney et al. 2020) and an item of the history is the mean of its tokens' states:
+    (as in PreTTR, MacAvaney et al. 2020), and an item of the history is the mean of its tokens' states:
 
-        x_j = LN(mean(BERT_low([CLS] text_j [SEP])) + r_j);  h = BERT_up(BERT_low([CLS] text [SEP]) | x_1 ... x_H)
+        x_j = LN(mean(BERT_low([CLS] text_j [SEP])));  h = BERT_up(BERT_low([CLS] text [SEP]) | x_1 ... x_H)
         score = <w, h_[CLS]> + b
 
-    `r_j` is a learned vector for the place of an item, newest first. The candidate's tokens see the history and the
-    history does not see the candidate, so the user state is the history's keys and values in the upper layers.
+    The candidate's tokens see the items of the history; an item sees itself alone, so its keys and values are computed
+    once however many histories it stands in. A learned vector for the place of an item, newest first, is added to its
+    keys in each layer.
 
     Parameters
     ----------
@@ -129,7 +130,7 @@ class BertRanker(TextModel):
         if one_way:
             require_one_way(self.bert, checkpoint)
             width = self.bert.config.hidden_size
-            self.places = nn.Parameter(torch.zeros(history_items, width))
+            self.places = nn.Parameter(torch.zeros(len(self._upper), history_items, width))
             self.item_norm = nn.LayerNorm(width)
         else:
             read_first_alone(self.bert)
@@ -178,11 +179,22 @@ class BertRanker(TextModel):
         if not self.one_way:
             return self._embedded_words(users, embeddings)
         read = min(self.history_items, users.histories.shape[1])
-        vectors = (self.embed_history(users) if embeddings is None else embeddings)[:, -read:].flip(1)
-        seen = (users.histories >= 0)[:, -read:].flip(1)
-        kept = keys_and_values(self._upper, self.item_norm(vectors + self.places[:read]), seen)
+        histories = users.histories[:, -read:].flip(1)
+        if embeddings is None:
+            items, place = torch.unique(histories.clamp(min=0), return_inverse=True)
+            kept = self._keys_and_values(self._item_vectors()[items])[place]
+        else:
+            kept = self._keys_and_values(embeddings[:, -read:].flip(1).flatten(0, 1)).unflatten(0, histories.shape)
+        kept = kept.permute(0, 2, 3, 1, 4)
+        places = self.places[:, :read].unflatten(2, (kept.shape[2], -1)).transpose(1, 2)
+        kept = torch.stack([kept[:, 0::2] + places, kept[:, 1::2]], dim=2).flatten(1, 2)
         missing = self.history_items - read
-        return UserState((F.pad(kept, (0, 0, 0, missing)), F.pad(seen, (0, missing))))
+        return UserState((F.pad(kept, (0, 0, 0, missing)), F.pad(histories >= 0, (0, missing))))
+
+    def _keys_and_values(self, vectors: Tensor) -> Tensor:
+        """`[B, 2 * layers, heads, D / heads]` of item vectors `[B, D]`, each a text of one place."""
+        alone = torch.ones(len(vectors), 1, dtype=torch.bool, device=vectors.device)
+        return keys_and_values(self._upper, self.item_norm(vectors).unsqueeze(1), alone).squeeze(3)
 
     @torch.no_grad()
     def _item_vectors(self) -> Tensor:
@@ -193,8 +205,8 @@ class BertRanker(TextModel):
             parts = []
             for rows in torch.split(torch.arange(len(self.catalog), device=self.device), READ_AT_ONCE):
                 texts = tokens.select(rows)
-                hidden, mask = self._read_alone(self.word_vectors(texts.ids), texts.mask)
-                parts.append((hidden * mask.unsqueeze(-1)).sum(dim=1) / mask.sum(dim=1, keepdim=True))
+                hidden, seen = self._read_alone(self.word_vectors(texts.ids), texts.mask)
+                parts.append((hidden * seen.unsqueeze(-1)).sum(dim=1) / seen.sum(dim=1, keepdim=True))
             known = self._catalog_vectors = torch.cat(parts)
         return known
 
@@ -202,10 +214,20 @@ class BertRanker(TextModel):
         """The states `[B, L + 2, D]`, and their mask, that the lower layers give for `[CLS] text [SEP]`, a text having
         the word vectors `embedded [B, L, E]`."""
         first, last = self.word_vectors(torch.tensor([self._first, self._separator], device=self.device))
-        words, mask = closed(embedded, mask, last)
-        words = torch.cat([first.expand(len(words), 1, -1), words], dim=1)
-        mask = F.pad(mask, (1, 0), value=True)
-        return states(self._lower, embedded_at(self.bert, words), mask), mask
+
+        def read(embedded: Tensor, real: Tensor) -> Tensor:
+            words, seen = closed(embedded, real, last)
+            words = torch.cat([first.expand(len(words), 1, -1), words], dim=1)
+            hidden = states(self._lower, embedded_at(self.bert, words), F.pad(seen, (1, 0), value=True))
+            return F.pad(hidden, (0, 0, 0, mask.shape[1] - real.shape[1]))
+
+        return in_length_groups(read, embedded, mask, least=GROUPED), F.pad(mask, (2, 0), value=True)
+
+    def _read_candidates(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        """As `_read_alone`, each text once however many users it is scored for."""
+        texts, place = torch.unique(torch.where(tokens.mask, tokens.ids, PAD), dim=0, return_inverse=True)
+        hidden, seen = self._read_alone(self.word_vectors(texts.clamp(min=0)), texts != PAD)
+        return hidden[place], seen[place]
 
     def _embedded_words(self, users: Users, embeddings: Tensor | None) -> UserState:
         """The embedded history, newest item first, each item closed by a separator, cut to what the sequence holds."""
@@ -227,16 +249,16 @@ class BertRanker(TextModel):
         return UserState((_to_width(packed, room), _to_width(seen, room)))
 
     def score(self, user: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
-        embedded = self.embed(candidates) if embeddings is None else embeddings
+        tokens = candidates.tokens
         if not self.one_way:
-            return self._jointly(user, candidates, embedded)
+            return self._jointly(user, candidates, self.embed(candidates) if embeddings is None else embeddings)
+        read = self._read_candidates(tokens) if embeddings is None else self._read_alone(embeddings, tokens.mask)
         kept, seen = user.tensors
         width = max(1, int(seen.sum(dim=1).max()))
         past = (kept[:, :, :, :width], seen[:, :width])
-        return in_length_groups(self._beside_history, embedded, candidates.tokens.mask, least=GROUPED, whole=past)
+        return in_length_groups(self._beside_history, *read, least=GROUPED, whole=past)
 
-    def _beside_history(self, embedded: Tensor, mask: Tensor, kept: Tensor, seen: Tensor) -> Tensor:
-        hidden, mask = self._read_alone(embedded, mask)
+    def _beside_history(self, hidden: Tensor, mask: Tensor, kept: Tensor, seen: Tensor) -> Tensor:
         logits: Tensor = self.head(first_states(self._upper, hidden, mask, kept, seen)).squeeze(-1)
         return logits
 
