@@ -184,9 +184,10 @@ class BertRanker(TextModel):
             items, place = torch.unique(histories.clamp(min=0), return_inverse=True)
             kept = self._keys_and_values(self._item_vectors()[items])[place]
         else:
-            kept = self._keys_and_values(embeddings[:, -read:].flip(1).flatten(0, 1)).unflatten(0, histories.shape)
+            kept = self._keys_and_values(embeddings[:, -read:].flip(1).flatten(0, 1))
+            kept = kept.view(*histories.shape, *kept.shape[1:])
         kept = kept.permute(0, 2, 3, 1, 4)
-        places = self.places[:, :read].unflatten(2, (kept.shape[2], -1)).transpose(1, 2)
+        places = self.places[:, :read].view(len(self._upper), read, kept.shape[2], -1).transpose(1, 2)
         kept = torch.stack([kept[:, 0::2] + places, kept[:, 1::2]], dim=2).flatten(1, 2)
         missing = self.history_items - read
         return UserState((F.pad(kept, (0, 0, 0, missing)), F.pad(histories >= 0, (0, missing))))
