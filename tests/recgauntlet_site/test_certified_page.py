@@ -15,7 +15,7 @@ def test_a_certified_row_brings_a_column_in_which_others_are_not_applicable(tmp_
     page = read_page(render_records(tmp_path, [make_record(), smooth])["tasks/shop-standard.html"])
     board = page.all("table", class_="board")[0]
     heads = [head.text() for head in board.all("thead")[0].all("th")]
-    assert heads[3:7] == [
+    assert heads[4:8] == [
         "stuffing low, not ranked",
         "stuffing low, certified",
         "stuffing medium, ranked",

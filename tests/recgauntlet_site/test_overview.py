@@ -120,6 +120,9 @@ def test_not_run_not_applicable_and_failed_look_different(tmp_path: Path) -> Non
         for row in rows
     }
     assert cells["nrms + pgd"] == {("failed", "number none lost")}
+    assert "✕" not in files["index.html"].decode()  # the sign is the style's, so that it is not read aloud
+    (told,) = [part.text() for part in read_page(files["index.html"]).all("span", class_="lost")]
+    assert told == "3 trainings failed"
     assert cells["mf + undefended"] == {("not applicable", "number none"), ("not run", "number none not-run")}
     style = files["assets/style.css"].decode()
     assert '.not-run::before{content:"○ "}' in style  # by a sign and by words, not by colour alone
