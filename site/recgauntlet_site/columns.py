@@ -54,6 +54,7 @@ def columns_of(table: TaskTable) -> tuple[Column, ...]:
     return (
         *([_P_BEST] if table.ranked else []),
         Column("clean", "Clean", "", "accuracy", lambda row: _share(row.clean), shown=True),
+        *([_WORST] if sum(threat.ranked for threat in table.threats) > 1 else []),
         *_robust_accuracies(table),
         *_poisoning(table),
         *_naturalness(table),
@@ -175,9 +176,21 @@ def _certified(threat: ThreatColumn, tier: Tier) -> Callable[[Row], Content]:
     return content
 
 
+def _worst(row: Row) -> Content:
+    """The row's main number, with the threat that it is under."""
+    cell = row.worst_cell
+    if cell is None:
+        return NOTHING
+    share = _share(cell.robust)
+    return replace(share, more=f"{row.worst}, {turned(cell.attack_success)}" if cell.attack_success else f"{row.worst}")
+
+
+_WORST = Column("worst", "Robust", "worst ranked threat, medium", "accuracy", _worst, shown=True)
+
+
 def _best(row: Row) -> Content:
     place = row.rank_range
-    return Content("–") if place is None else Content(f"{100 * place.best:.0f}", sort=f"{place.best:.6g}")
+    return Content("–") if place is None else Content(place.best_percent, sort=f"{place.best:.6g}")
 
 
 _P_BEST = Column("best", "P(best)", "first in % of the draws", "accuracy", _best, shown=True)

@@ -152,7 +152,7 @@ def _worth(task: TaskPage, gains: Sequence[Gain]) -> Finding:
         f"{percent(line.b)} % ({_difference(line)}), with {_clean(gain)}, at {times(gain.row.cost.flops_ratio)} the "
         "training FLOPs"
     )
-    certain = f"; it is the best ranked row in {100 * best.best:.0f} % of the draws" if best else ""
+    certain = f"; it is the best ranked row in {best.best_percent} % of the draws" if best else ""
     return Finding(f"{text}{certain}.", task.row_path(gain.row))
 
 

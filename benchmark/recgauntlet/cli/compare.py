@@ -87,7 +87,7 @@ def _place(row: Row) -> str:
     """The rank of a row with its range over the bootstrap's draws."""
     place = row.rank_range
     assert place is not None  # a ranked row has one
-    return f"rank {row.rank} (range {place}, best in {100 * place.best:.0f} % of the draws)"
+    return f"rank {row.rank} (range {place}, best in {place.best_percent} % of the draws)"
 
 
 def _p(value: float | None, digits: int = 4) -> str:

@@ -172,7 +172,7 @@ def _columns(
         return [(Heading("", "rank"), [_rank(row, shown) for row in rows])]
     if name == "p_best":
         places = [row.rank_range for row in rows]
-        return [(Heading("", "P(best)"), [TableCell(f"{100 * place.best:.0f}" if place else "–") for place in places])]
+        return [(Heading("", "P(best)"), [TableCell(place.best_percent if place else "–") for place in places])]
     if name == "clean_accuracy":
         marks = _stars(rows, shown, CLEAN, p_values)
         return [(Heading("", "clean"), _accuracies([row.clean for row in rows], records, CLEAN, marks, unranked))]

@@ -38,6 +38,13 @@ class RankRange:
     def __str__(self) -> str:
         return f"{self.low}" if self.low == self.high else f"{self.low}–{self.high}"
 
+    @property
+    def best_percent(self) -> str:
+        """P(best) as a whole percentage; ">99" and "<1" where it is neither sure nor impossible."""
+        if 0 < self.best < 1:
+            return ">99" if self.best > 0.995 else "<1" if self.best < 0.005 else f"{100 * self.best:.0f}"
+        return f"{100 * self.best:.0f}"
+
 
 def resampled_means(outcomes: Floats, *, draws: int = DRAWS, seed: int = _SEED) -> Floats:
     """Bootstrap means `[R, M]` of `outcomes [S, N, M]`: S seeds, N examples, M quantities of the same examples.

@@ -98,6 +98,7 @@ def test_a_row_is_cited_with_its_data_its_model_and_its_defense(release: Path) -
         "harper2015movielens",
         "devlin2019bert",
         "wang2020minilm",
+        "macavaney2020prettr",
     ]
     assert [reason.what for reason in found.reasons][2:] == [
         "the data of video-watch (standard track)",

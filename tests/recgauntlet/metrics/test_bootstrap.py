@@ -183,3 +183,10 @@ def test_rows_that_are_best_in_a_draw_together_share_it() -> None:
 
 def test_rows_that_a_row_cannot_be_compared_with_may_be_on_either_side() -> None:
     assert rank_range(np.zeros(3), np.zeros(3), unknown=2) == RankRange(1, 3, pytest.approx(1 / 3))
+
+
+@pytest.mark.parametrize(
+    ("best", "text"), [(1.0, "100"), (0.9968, ">99"), (0.455, "46"), (0.0015, "<1"), (0.0, "0"), (0.994, "99")]
+)
+def test_the_probability_of_being_best_is_not_rounded_to_certainty(best: float, text: str) -> None:
+    assert RankRange(1, 2, best).best_percent == text

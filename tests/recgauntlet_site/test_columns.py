@@ -1,0 +1,36 @@
+"""Columns of the board that depend on the table: the main number beside several ranked threats."""
+
+from __future__ import annotations
+
+from synthetic_records import make_record
+
+from recgauntlet.leaderboard.build import build_table
+from recgauntlet.leaderboard.schema import TaskTable
+from recgauntlet_site.columns import Column, columns_of
+
+
+def table_of(threats: dict[str, tuple[float, float, float]]) -> TaskTable:
+    (table,) = build_table([make_record(seed=seed, threats=threats) for seed in range(3)])
+    return table
+
+
+def column_of(table: TaskTable, key: str) -> Column | None:
+    return next((column for column in columns_of(table) if column.key == key), None)
+
+
+def test_with_several_ranked_threats_the_main_number_has_a_column_that_names_its_threat() -> None:
+    table = table_of({"stuffing": (0.6, 0.55, 0.5), "swap": (0.6, 0.45, 0.4)})
+    column = column_of(table, "worst")
+    assert column is not None
+    (row,) = table.rows
+    content = column.content(row)
+    cell = row.worst_cell
+    assert cell is not None
+    assert cell.attack_success is not None
+    assert row.worst == "swap"
+    assert content.value == f"{100 * cell.robust.value:.1f}"
+    assert content.more == f"swap, {100 * cell.attack_success.value:.1f} % turned"
+
+
+def test_with_one_ranked_threat_its_own_column_is_the_main_number() -> None:
+    assert column_of(table_of({"stuffing": (0.6, 0.5, 0.4), "embedding": (0.6, 0.3, 0.2)}), "worst") is None
