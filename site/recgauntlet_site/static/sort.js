@@ -2,7 +2,8 @@
 // How long ago a release was frozen: pages are the same on every day, so the reader's clock says it.
 for (const time of document.querySelectorAll("time.age")) {
   const days = Math.floor((Date.now() - Date.parse(time.dateTime)) / 86400000);
-  if (days >= 0) time.insertAdjacentText("afterend", days < 60 ? ` (${days} days ago)` : ` (${Math.round(days / 30.44)} months ago)`);
+  const ago = days < 1 ? "today" : days < 2 ? "1 day ago" : days < 60 ? `${days} days ago` : `${Math.round(days / 30.44)} months ago`;
+  if (days >= 0) time.insertAdjacentText("afterend", ` (${ago})`);
 }
 // Sorts a table by a column when its head is pressed. A cell's `data-sort` counts before its text; empty values come last.
 (() => {
