@@ -365,6 +365,25 @@ def separated() -> str:
     return table(head, [*([own["task"], *(str(own[name]) for name in names)] for own in found), total], right=4)
 
 
+def synonyms() -> str:
+    """How many words have a replacement as neighbours and as synonyms, and what the attacks leave of a model."""
+    found = json.loads((DOCS / "reference" / "synonyms.json").read_text(encoding="utf-8"))
+    rows = [
+        [
+            rule["synonyms"],
+            f"{rule['synonym_cosine']:g}",
+            *(f"{100 * words['share']:.0f}" for words in rule["words"].values()),
+            *(f"{words['replacements']:.1f}" for words in rule["words"].values()),
+            *(f"{100 * rule['accuracy'][name]:.1f}" for name in ("clean", *TIERS)),
+        ]
+        for rule in found["rules"]
+    ]
+    tasks = list(found["rules"][0]["words"])
+    head = ["`synonyms`", "`synonym_cosine`", *(f"words of {task}, %" for task in tasks)]
+    head += [*(f"replacements of such a word, {task}" for task in tasks), f"clean, {found['pairs']} pairs, %"]
+    return table([*head, *(f"{shown('tier', tier)}, %" for tier in TIERS)], rows, right=9)
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "api": api,
     "ablation": ablation,
@@ -381,6 +400,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "poisoned": poisoned,
     "separated": separated,
     "suites": suites,
+    "synonyms": synonyms,
     "tasks": tasks,
 }
 

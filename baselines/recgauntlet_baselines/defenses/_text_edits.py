@@ -57,8 +57,8 @@ class WordMoves:
 class TextEdits:
     """What a text threat allows within `budget`: at most `rounds` words of a text are touched, each once.
 
-    Kinds: a popular word of the catalog behind the text or in place of another, a neighbour in place of a word, a
-    misspelling of a word. A misspelt word carries one slip: fewer characters than the budget has.
+    Kinds: a popular word of the catalog behind the text or in place of another, a neighbour or synonym in place of a
+    word, a misspelling of a word. A misspelt word carries one slip: fewer characters than the budget has.
     """
 
     def __init__(self, lexicon: Lexicon, threat: TextThreat, budget: Budget) -> None:
@@ -165,10 +165,10 @@ class TextEdits:
     def _learn(self, words: Iterable[str]) -> None:
         new = [word for word in words if word not in self._alternatives]
         near = self._replaces and not self.appends
-        if near:
+        if near and self.threat.synonyms == "neighbours":
             self._lexicon.prepare(new)
         for word in new:
-            found = self._lexicon.neighbours(word, self.threat.synonym_cosine) if near else ()
+            found = self._lexicon.replacements(word, self.threat) if near else ()
             # few misspellings of a word are drawn, always the same
             slips = sorted(self._lexicon.misspellings(word), key=_checksum)[:_VARIANTS] if self._misspells else ()
             self._alternatives[word] = (*found, *slips)

@@ -160,7 +160,23 @@ class TextThreat(_Threat):
     """Largest share of the words that may change; at least one may."""
     keep_numbers: bool = True
     keep_names: bool = False
+    synonyms: Literal["neighbours", "wordnet"] = Field(
+        default="neighbours", exclude_if=lambda rule: bool(rule == "neighbours")
+    )
+    """What a word may become where no word is added: a word with a near input vector in the frozen encoder, or a
+    synonym of WordNet in the same form. Left out of a card's hash where it is `neighbours`, once the only rule."""
     synonym_cosine: float = Field(default=0.6, ge=0, le=1)
+    """The least cosine of a word and its replacement: of their input vectors (neighbours), or of the encoder's vectors
+    of the two words as texts (WordNet)."""
+
+    @model_validator(mode="after")
+    def _synonyms_replace_words(self) -> Self:
+        if self.synonyms == "wordnet" and ("replace-word" not in self.operations or "insert-word" in self.operations):
+            raise ValueError(
+                '"synonyms" is for threats that replace words and add none: with "insert-word", a word becomes any '
+                "word of the catalog's vocabulary"
+            )
+        return self
 
     @model_validator(mode="after")
     def _characters_have_an_operation(self) -> Self:
@@ -274,6 +290,10 @@ class TaskCard(CardPart):
                 remedy=f"choose one of: {', '.join(self.tracks)}",
             )
         return self.tracks[name]
+
+    def uses_synonyms(self) -> bool:
+        """Whether a threat needs WordNet."""
+        return any(isinstance(threat, TextThreat) and threat.synonyms == "wordnet" for threat in self.threats)
 
     def compares_items(self) -> bool:
         """Whether a threat needs the items' similarity: one that changes histories, or that stuffs texts with words."""

@@ -18,6 +18,7 @@ from recgauntlet.data import cache as store
 from recgauntlet.data.ads import with_ads
 from recgauntlet.data.examples import from_impressions, from_interactions
 from recgauntlet.data.fingerprint import DataPrint, fingerprint
+from recgauntlet.data.synonyms import make_ready
 from recgauntlet.data.validate import validate
 
 
@@ -42,6 +43,7 @@ def prepare(
         Where the cache cannot be written.
     """
     card = task.card.track(track)
+    _words_ready(task.card, options)
     kept = prepared_at(task.card, track, options.cache)
     if kept is not None and (data := store.load(kept)) is not None:
         return data
@@ -66,10 +68,17 @@ def prepare(
 
 def ready(task: Task, track: Track, options: SourceOptions) -> Path:
     """Where the prepared track lies, after preparing it where it was not; raises as `prepare`."""
+    _words_ready(task.card, options)
     kept = prepared_at(task.card, track, options.cache)
     if kept is not None and kept.exists():
         return kept
     return place(task.card, track, prepare(task, track, options).fingerprint, options.cache)
+
+
+def _words_ready(card: TaskCard, options: SourceOptions) -> None:
+    """Fetch WordNet where a threat needs it: no cell could, behind its fence."""
+    if card.uses_synonyms():
+        make_ready(options.cache, offline=options.offline)
 
 
 def prepared_at(card: TaskCard, track: Track, cache: Path) -> Path | None:

@@ -1,9 +1,8 @@
 """Words of a catalog: frequencies, neighbours, names and numbers.
 
 A word is what stands between white space. Its core is the word without the punctuation around it, in lower
-case; "Queen," and "QUEEN" share the core "queen". Nearness is the cosine of two words' input vectors in the
-frozen encoder (MiniLM). WordNet would be the usual source, but no maintained package ships its data: `wn` and
-`nltk` download theirs, so an attack could not be repeated without a connection.
+case; "Queen," and "QUEEN" share the core "queen". What a word may become is a neighbour, by the cosine of two words'
+input vectors in the frozen encoder (MiniLM), or a synonym of WordNet; the threat's card chooses.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recgauntlet.core.card import TextThreat
 from recgauntlet.core.protocol import LONGEST_WORD
 from recgauntlet.core.types import FloatArray
 from recgauntlet.data.encoder import sentence_vectors, word_table
@@ -180,6 +180,24 @@ class Lexicon:
         near = (other for other, cosine in self._near[core] if cosine >= minimum)
         return tuple(f"{before}{_in_case_of(middle, other)}{after}" for other in near)
 
+    def synonyms(self, word: str, minimum: float = NEAR) -> tuple[str, ...]:
+        """The synonyms of a word in WordNet whose vector, as a text of its own in the frozen encoder, has a cosine of
+        at least `minimum` to the word's; nearest first, in its case and with its punctuation.
+
+        Raises
+        ------
+        DataError
+            Where WordNet is not in the cache and cannot be fetched.
+        """
+        before, middle, after = parts_of(word)
+        near = (other for other, cosine in _synonyms(middle.lower()) if cosine >= minimum)
+        return tuple(f"{before}{_in_case_of(middle, other)}{after}" for other in near)
+
+    def replacements(self, word: str, threat: TextThreat) -> tuple[str, ...]:
+        """What `word` may become as a word under a threat that adds none, by the rule that its card names."""
+        rule = self.synonyms if threat.synonyms == "wordnet" else self.neighbours
+        return rule(word, threat.synonym_cosine)
+
     def cosine(self, first: str, second: str) -> float:
         """The cosine of two words' vectors, case and outer punctuation aside; -1 where the encoder splits one
         of them into pieces (1 for a word and itself all the same)."""
@@ -190,6 +208,20 @@ class Lexicon:
         if a not in space.numbers or b not in space.numbers:
             return -1.0
         return float(space.vectors[space.numbers[a]] @ space.vectors[space.numbers[b]])
+
+
+@lru_cache(maxsize=2**15)
+def _text_vector(word: str) -> FloatArray:
+    """One text a pass: in a batch the last bits of a vector depend on the other texts, and so might what is legal."""
+    return sentence_vectors([word])[0]
+
+
+@lru_cache(maxsize=2**15)
+def _synonyms(core: str) -> tuple[tuple[str, float], ...]:
+    from recgauntlet.data.synonyms import synonyms
+
+    pairs = ((other, float(_text_vector(core) @ _text_vector(other))) for other in synonyms(core))
+    return tuple(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
 
 
 def _in_case_of(pattern: str, word: str) -> str:

@@ -6,8 +6,9 @@ A perturbed text is the clean one, or words with single spaces between them, and
   where `insert-word` is allowed). No word is taken away.
 - Either at most `amount` words are changed or added, or no word is added and at most `characters` words are
   misspelt (only where `replace-character` is allowed).
-- A word that is changed as a word becomes one of its neighbours (`Lexicon.neighbours`, a cosine of at least
-  `synonym_cosine`). Where words may also be added (stuffing), it becomes another word of the catalog's vocabulary.
+- A word that is changed as a word becomes one of its neighbours, or one of its synonyms in WordNet, as `synonyms` has
+  it (`Lexicon.replacements`, a cosine of at least `synonym_cosine`). Where words may also be added (stuffing), it
+  becomes another word of the catalog's vocabulary.
 - An added word is one of that vocabulary (`Lexicon.vocabulary`).
 - A misspelt word has one slip and is no other word (`Lexicon.misspellings`); words of more than 64 characters are not
   misspelt.
@@ -98,7 +99,7 @@ class TextThreatModel(ThreatModel[TextThreat]):
         added = lexicon.vocabulary(self.card.banned_characters) if self.may_insert else ()
         if not word:
             return added
-        return (*added, *lexicon.misspellings(word), *lexicon.neighbours(word, self.card.synonym_cosine))
+        return (*added, *lexicon.misspellings(word), *lexicon.replacements(word, self.card))
 
     @classmethod
     def changed(cls, catalog: Catalog, clean: Batch, perturbed: Batch) -> Tensor:
@@ -199,6 +200,8 @@ class TextThreatModel(ThreatModel[TextThreat]):
     def limits(self) -> list[str]:
         card = self.card
         found = [f"at most {card.max_length} characters in all"]
+        if card.synonyms == "wordnet":
+            found.append("words become synonyms in WordNet")
         if card.max_repeats is not None:
             found.append(f"no word more than {'twice' if card.max_repeats == 2 else f'{card.max_repeats} times'}")
         if card.banned_characters:
@@ -294,9 +297,9 @@ def _words_fault(
     if threat.keep_names and any(lexicon.is_name(old) for old, _ in changed):
         return "a name was replaced"
     if "insert-word" not in threat.operations:
-        if all(new in lexicon.neighbours(old, threat.synonym_cosine) for old, new in changed):
+        if all(new in lexicon.replacements(old, threat) for old, new in changed):
             return ""
-        return "a word was replaced by one that is no neighbour"
+        return f"a word was replaced by one that is no {'synonym' if threat.synonyms == 'wordnet' else 'neighbour'}"
     vocabulary = frozenset(lexicon.vocabulary(threat.banned_characters))
     if any(new not in vocabulary or core_of(new) == core_of(old) for old, new in changed):
         return "a word was replaced by one that is not in the catalog's vocabulary, or by itself in another case"

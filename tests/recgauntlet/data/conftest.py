@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_wordnet import tiny_synonyms as tiny_synonyms
 
 from recgauntlet.core.card import TaskCard
 from recgauntlet.core.dataset import IMPRESSIONS, INTERACTIONS, ITEMS, Tables

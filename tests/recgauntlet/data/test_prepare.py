@@ -9,14 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from recgauntlet.core.card import TaskCard, Track
+from recgauntlet.core.card import TaskCard, TextThreat, Track
 from recgauntlet.core.dataset import ITEMS, Tables
 from recgauntlet.core.errors import CardError, DataError, OutputError
 from recgauntlet.core.task import SourceOptions, Task
 from recgauntlet.data import cache as store
 from recgauntlet.data.cleaning import table_of
 from recgauntlet.data.fingerprint import fingerprint
-from recgauntlet.data.prepare import item_vectors, prepare, prepared_at
+from recgauntlet.data.prepare import item_vectors, prepare, prepared_at, ready
 
 Make = Callable[..., TaskCard]
 
@@ -183,3 +183,27 @@ def test_vectors_are_computed_once_a_catalog(
     other = replace(data, catalog=replace(data.catalog, texts=("new", *data.catalog.texts[1:])))
     item_vectors(other, cache=options.cache)
     assert calls == [40, 40]
+
+
+def test_wordnet_is_fetched_where_a_threat_asks_for_synonyms_and_nowhere_else(
+    toys: Tables, make_card: Make, options: SourceOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[tuple[Path, bool]] = []
+    monkeypatch.setattr("recgauntlet.data.prepare.make_ready", lambda cache, offline: fetched.append((cache, offline)))
+    threat = {
+        "id": "tampering",
+        "surface": "candidate-text",
+        "goal": "flip",
+        "ranked": True,
+        "operations": ["replace-word"],
+        "words": {"low": 1, "standard": 1, "high": 1},
+        "queries": {"low": 1, "standard": 1, "high": 1},
+        "source": "ours",
+    }
+    plain = make_card(**on_card(toys))
+    for rule in ("neighbours", "wordnet"):
+        threats = (TextThreat.model_validate(threat | {"synonyms": rule}),)
+        task = Task(plain.model_copy(update={"threats": threats}), Shop(toys).load)
+        prepare(task, "standard", options)
+        ready(task, "standard", options)
+        assert fetched == ([] if rule == "neighbours" else [(options.cache, options.offline)] * 2)

@@ -95,7 +95,7 @@ class Rules:
     def drafts(self, world: AttackerKnowledge, batch: Batch) -> list[Draft]:
         """The texts of a batch as shown, unchanged, their neighbours looked up in one go."""
         shown = batch.texts or [world.catalog.texts[i] for i in batch.items.tolist()]
-        if self.may_replace and not self.stuffing:
+        if self.may_replace and not self.stuffing and self.threat.synonyms == "neighbours":
             self.lexicon.prepare(word for text in dict.fromkeys(shown) for word in words_of(text))
         return [Draft.of(text) for text in shown]
 
@@ -119,10 +119,10 @@ class Rules:
         ]
 
     def replacements(self, word: str) -> tuple[str, ...]:
-        """What may come in for a word: its neighbours, or the popular words where the threat is stuffing."""
+        """What may come in for a word: neighbours or synonyms, or the popular words where the threat is stuffing."""
         if self.stuffing:
             return self.popular
-        return self.lexicon.neighbours(word, self.threat.synonym_cosine)
+        return self.lexicon.replacements(word, self.threat)
 
     def word_moves(self, draft: Draft, moves: Iterable[tuple[int, str]], most: int) -> list[Draft]:
         """The first `most` legal drafts one word away; a move is a place and the word to put there."""
