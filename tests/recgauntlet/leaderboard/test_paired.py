@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations, permutations
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from page_reader import read_page
+from rank_simulation import simulation
 from synthetic_records import make_record
 
 from recgauntlet.core.files import CURRENT
@@ -283,3 +285,9 @@ def test_every_ranked_row_of_the_release_has_a_range(release: Board) -> None:
         ranges = [row.rank_range for row in ranked if row.rank_range is not None]
         assert sum(place.best for place in ranges) == pytest.approx(1)  # all have the same seeds
         assert all(1 <= place.low <= place.high <= len(ranked) for place in ranges)
+
+
+def test_the_pairs_that_the_documentation_counts_as_told_apart_are_those_of_the_release(release: Board) -> None:
+    written = json.loads(simulation().FILE.read_text())["release"]
+    assert written == [simulation().separated(table) for table in release.tables if table.ranked]
+    assert sum(own["by_ranks"] for own in written) > sum(own["by_intervals"] for own in written)

@@ -1,60 +1,35 @@
-"""The simulation of rows that are equal in truth, and the counts in docs/reference/ranks.json."""
+"""The simulation of rows that are equal in truth. The counts of the release are tested beside its ranks."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
-
-from recgauntlet.core.files import CURRENT
-from recgauntlet.leaderboard.build import build_table
-from recgauntlet.records.io import read_records
-
-ROOT = Path(__file__).parents[3]
+from rank_simulation import simulation
 
 
-@pytest.fixture(scope="module")
-def simulation() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("simulate_ranks", ROOT / "tools" / "simulate_ranks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_counts_of_the_release_are_those_of_its_records(simulation: ModuleType) -> None:
-    written = json.loads(simulation.FILE.read_text())["release"]
-    tables = build_table(read_records(ROOT / "results" / CURRENT))
-    assert written == [simulation.separated(table) for table in tables if table.ranked]
-    assert sum(own["by_ranks"] for own in written) > sum(own["by_intervals"] for own in written)
-
-
-def test_equal_rows_are_hardly_ever_alone_at_rank_1_where_trainings_do_not_vary(simulation: ModuleType) -> None:
-    written = json.loads(simulation.FILE.read_text())["simulated"]
-    assert [(own["seeds"], own["deviation"]) for own in written] == [*simulation.VARIANTS]
-    assert all(own["boards"] == simulation.BOARDS and own["rows"] == simulation.ROWS for own in written)
+def test_equal_rows_are_hardly_ever_alone_at_rank_1_where_trainings_do_not_vary() -> None:
+    written = json.loads(simulation().FILE.read_text())["simulated"]
+    assert [(own["seeds"], own["deviation"]) for own in written] == [*simulation().VARIANTS]
+    assert all(own["boards"] == simulation().BOARDS and own["rows"] == simulation().ROWS for own in written)
     assert written[1]["alone"] < 0.01
     assert written[-1]["alone"] > written[1]["alone"]  # three seeds know little of trainings that vary much
 
 
-def test_the_simulation_repeats_itself(simulation: ModuleType) -> None:
-    assert simulation.simulated(3, 0.01, 3) == simulation.simulated(3, 0.01, 3)
+def test_the_simulation_repeats_itself() -> None:
+    assert simulation().simulated(3, 0.01, 3) == simulation().simulated(3, 0.01, 3)
 
 
-def test_a_row_that_is_better_in_truth_is_alone_at_rank_1(simulation: ModuleType) -> None:
+def test_a_row_that_is_better_in_truth_is_alone_at_rank_1() -> None:
     rng = np.random.default_rng(1)
-    found = simulation.judged(simulation.simulated_outcomes(rng, 3, 0.0, better_by=0.08))
+    found = simulation().judged(simulation().simulated_outcomes(rng, 3, 0.0, better_by=0.08))
     assert found["alone"] == 1
     assert found["told_apart"] >= 9 / 45
     assert found["most_probably_best"] > 0.99
 
 
-def test_outcomes_of_two_rows_correlate_as_on_the_release(simulation: ModuleType) -> None:
-    bits = simulation.simulated_outcomes(np.random.default_rng(2), 3, 0.0)
-    correlation = np.corrcoef(bits.transpose(0, 2, 1).reshape(-1, simulation.PAIRS))
+def test_outcomes_of_two_rows_correlate_as_on_the_release() -> None:
+    bits = simulation().simulated_outcomes(np.random.default_rng(2), 3, 0.0)
+    correlation = np.corrcoef(bits.transpose(0, 2, 1).reshape(-1, simulation().PAIRS))
     assert correlation[~np.eye(len(correlation), dtype=bool)].mean() == pytest.approx(0.78, abs=0.03)
