@@ -36,6 +36,7 @@ from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import ready
 from recgauntlet.runner.sandbox.bubblewrap import Sandbox
 from recgauntlet.runner.sandbox.limits import Allowance
+from recgauntlet.runner.tuning.poison import tuning_poison
 from recgauntlet.runner.tuning.sampling import drawn, space_of
 from recgauntlet.runner.tuning.study import Study, chosen, run_studies
 from recgauntlet.training.build import open_cell
@@ -168,6 +169,7 @@ def _study(method: Method, spec: CellSpec, trials: int, epochs: int) -> Study:
     model_options, defense_options = cell.model_options, constructor_defaults(cell.defense.value)
     defaults = model_options if method == "model" else defense_options
     prepared = ready(cell.task, spec.track, spec.source)
+    reads_text = "candidate-text" in cell.model.value.surfaces  # such models are not trained on poisoned data
     return Study(
         spec=replace(
             spec,
@@ -180,6 +182,7 @@ def _study(method: Method, spec: CellSpec, trials: int, epochs: int) -> Study:
         epochs=epochs,
         prepared=prepared,
         belonging={"task": cell.task.card.fingerprint(spec.track), "data": store.load_training(prepared).fingerprint},
+        poison=() if reads_text else tuning_poison(cell.task, spec.track, spec.source, prepared),
     )
 
 

@@ -125,6 +125,22 @@ def _drawn_pairs(
     return Pairs(takes.users[rows], histories, takes.items[rows], unclicked.reshape(-1))
 
 
+def untrained_pairs(trained: Pairs, takes: Takes, users: IntArray, size: int, rng: Randomness, most: int) -> Pairs:
+    """Up to `most` pairs of `takes` that are not among the pairs `trained`, made by the rules of these.
+
+    `users` are the indices in `trained` of the users of `takes`, `size` is the number of items. Which clicks are
+    trained on is drawn, so a model that learned nothing of `trained` fits both alike.
+    """
+    keys = users[takes.users] * size + takes.items
+    rows = np.flatnonzero(takes.has_history & ~np.isin(keys, trained.users * size + trained.clicked))
+    rows = np.sort(rng.child("rows").numpy().permutation(rows)[:most])
+    unclicked = unseen(
+        takes.users[rows], takes.keys(size), size, 1, rng.child("unclicked").numpy(), where="the untrained pairs"
+    )
+    histories = takes.histories(rows, trained.histories.shape[1])
+    return Pairs(users[takes.users[rows]], histories, takes.items[rows], unclicked.reshape(-1))
+
+
 def _slots(kept: int, added: int, rng: Randomness) -> tuple[IntArray, IntArray]:
     """The places, among `kept + added`, of what is kept, in order, `[kept]`, and of what is added, `[added]`."""
     order = rng.numpy().permutation(kept + added)

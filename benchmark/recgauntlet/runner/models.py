@@ -10,7 +10,7 @@ from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.types import Progress
 from recgauntlet.runner.record import Machine
-from recgauntlet.training.build import OpenCell, belongs, find_twin, untrained
+from recgauntlet.training.build import OpenCell, belongs, find_twin, open_cell, train_cell, untrained
 from recgauntlet.training.checkpoint import CheckpointInfo, load_weights, read_info, weights_hash
 
 
@@ -25,6 +25,11 @@ class Models(Protocol):
         self, cell: OpenCell, data: TaskData, machine: Machine, progress: Progress
     ) -> tuple[Recommender | None, CheckpointInfo | None]:
         """The undefended twin; None for an undefended cell."""
+        ...
+
+    def retrained_twin(self, cell: OpenCell, data: TaskData, machine: Machine) -> Recommender | None:
+        """The undefended twin, trained on `data`, where that holds accounts which the task's data does not; None for an
+        undefended cell."""
         ...
 
     def served(self, cell: OpenCell, data: TaskData, machine: Machine) -> Recommender:
@@ -60,6 +65,13 @@ class ModelsHere:
         if cell.spec.is_twin:
             return None, None
         return find_twin(cell, data, machine.device, machine.precision, progress)
+
+    def retrained_twin(self, cell: OpenCell, data: TaskData, machine: Machine) -> Recommender | None:
+        if cell.spec.is_twin:
+            return None
+        twin = open_cell(cell.spec.twin())
+        model, _ = train_cell(twin, data, machine.device, machine.precision, lambda what, share: None)
+        return model.eval().requires_grad_(False)
 
     def served(self, cell: OpenCell, data: TaskData, machine: Machine) -> Recommender:
         return cell.defense_object.wrap(self._trained)

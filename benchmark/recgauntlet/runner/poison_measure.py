@@ -13,7 +13,7 @@ from recgauntlet.core.protocol import SAMPLES
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.types import IntArray
 from recgauntlet.data.batches import pairs_to_batch
-from recgauntlet.evaluation.newcomers import NewcomersOutcome, measure_newcomers
+from recgauntlet.evaluation.newcomers import NewcomersOutcome, Untrained, measure_gains, measure_newcomers
 from recgauntlet.evaluation.poisoning import measure_poisoning
 from recgauntlet.evaluation.setup import is_random
 from recgauntlet.records.columns import BitColumn, FloatColumn, IntColumn
@@ -93,8 +93,34 @@ def users_dropped(data: TaskData, info: CheckpointInfo) -> IntArray:
     return gone
 
 
-def newcomers_of(served: Recommender, data: TaskData, file: NewcomersFile, info: CheckpointInfo) -> NewcomersOutcome:
-    """What became of the harmless new accounts in `data`, on which a served model was trained."""
+def newcomers_of(
+    served: Recommender,
+    twin: Recommender | None,
+    data: TaskData,
+    file: NewcomersFile,
+    untrained: Untrained,
+    info: CheckpointInfo,
+) -> NewcomersOutcome:
+    """What became of the harmless new accounts in `data`, on which a served model and its undefended `twin` were
+    trained."""
+    accounts, gone = np.array(file.accounts, dtype=np.int64), _rows_lost(data, info)
+    samples = _samples(served, data)
+    found = measure_newcomers(served, data, accounts, gone, samples)
+    if twin is None:
+        return found
+    own = measure_gains(served, data, accounts, gone, untrained, samples)
+    of_twin = measure_gains(twin, data, accounts, gone, untrained, _samples(twin, data))
+    return found.model_copy(update={"gains": own, "twin_gains": of_twin})
+
+
+def _rows_lost(data: TaskData, info: CheckpointInfo) -> IntArray:
+    """`[R]`: the training pairs that the defense's filter removed; RecordError where there are no such pairs."""
+    lost = np.array(sorted(set(info.lost)), dtype=np.int64)
+    if len(lost) and not 0 <= lost[0] <= lost[-1] < len(data.train):
+        raise RecordError("states rows of the training pairs that there are not", field="lost", remedy="run it again")
+    return lost
+
+
+def _samples(served: Recommender, data: TaskData) -> int:
     batch = pairs_to_batch(data.test, np.arange(len(data.test))).to(served.device)
-    samples = SAMPLES if is_random(served, batch) else 1
-    return measure_newcomers(served, data, np.array(file.accounts, dtype=np.int64), users_dropped(data, info), samples)
+    return SAMPLES if is_random(served, batch) else 1

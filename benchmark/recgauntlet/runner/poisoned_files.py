@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from recgauntlet.attacks.poisoning.suite import POISONING_VERSION, chosen_attack
 from recgauntlet.attacks.poisoning.tables import PoisonStore
 from recgauntlet.core import files as paths
 from recgauntlet.core.card import TIERS, TaskCard, Tier, Track, TrainingDataThreat
-from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.dataset import Pairs, TaskData
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.files import write_atomically
 from recgauntlet.core.poison import Poison
@@ -38,6 +38,7 @@ from recgauntlet.data import cache as store
 from recgauntlet.data.interactions import Interactions, load_interactions
 from recgauntlet.data.poisoned import PoisonedData, with_poison
 from recgauntlet.data.prepare import prepare
+from recgauntlet.evaluation.newcomers import Untrained
 from recgauntlet.evaluation.poisoning import Audience
 from recgauntlet.records.poisoning import PoisonTableRef, TargetSet
 from recgauntlet.training.build import changed
@@ -61,11 +62,13 @@ class PoisonFile(PoisonTableRef):
 
 
 class NewcomersFile(BaseModel):
-    """Training data with harmless new accounts: its name, and their indices among its users."""
+    """Training data with harmless new accounts: its name, and their indices among its users; and the name of a file of
+    pairs that it does not have."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: str
+    untrained: str
     accounts: tuple[int, ...]
 
 
@@ -157,7 +160,7 @@ class PoisonedFiles:
         DataError, OutputError
             Where the data cannot be read, or the cache cannot be written.
         """
-        name = f"newcomers/{hashlib.sha256(plugins.encode()).hexdigest()[:16] if plugins else 'built-in'}"
+        name = f"harmless/{hashlib.sha256(plugins.encode()).hexdigest()[:16] if plugins else 'built-in'}"
         path = self._path(name)
         if path.exists():
             try:
@@ -170,9 +173,27 @@ class PoisonedFiles:
         accounts = draw_newcomers(genuine, targets, self.threat, rng)
         file = self._name(name)
         made = self._saved(file, task, track, data, genuine, accounts)
-        found = NewcomersFile(data=file, accounts=tuple(np.sort(made.fakes).tolist()))
+        untrained = Untrained.of(made, genuine, accounts, rng.child("untrained"))
+        beside = self._name(f"{name}/untrained")
+        store.write_archive(
+            {
+                f"{part}.{column}": array
+                for part, pairs in vars(untrained).items()
+                for column, array in vars(pairs).items()
+            },
+            self.directory / beside,
+        )
+        found = NewcomersFile(data=file, untrained=beside, accounts=tuple(np.sort(made.fakes).tolist()))
         write_atomically(path, found.model_dump_json().encode())
         return found
+
+    def untrained(self, file: NewcomersFile) -> Untrained:
+        """The pairs that the training data of `file` does not have; DataError where they are gone or damaged."""
+        with store.open_archive(self.directory / file.untrained) as stored:
+            parts = [
+                Pairs(*(stored[f"{part.name}.{column.name}"] for column in fields(Pairs))) for part in fields(Untrained)
+            ]
+        return Untrained(*parts)
 
     def _name(self, content: str) -> str:
         """A name for training data that does not tell code which trains on them what they are."""

@@ -185,7 +185,9 @@ class PoisonSteps:
         files = next(files for files in self.files if files.threat.id == due.threat)
         began = time.perf_counter()
         if due.attack == NEWCOMERS:
-            found = newcomers_of(models.served(cell, data, machine), data, self._newcomers(files), info)
+            new = self._newcomers(files)
+            twin, served = models.retrained_twin(cell, data, machine), models.served(cell, data, machine)
+            found = newcomers_of(served, twin, data, new, files.untrained(new), info)
             seconds = info.seconds + time.perf_counter() - began
             journal.keep(_newcomers_key(files), MeasuredNewcomers(outcome=found, seconds=seconds))
             return

@@ -38,7 +38,7 @@ from recgauntlet.training.defense import (
     serves_itself,
 )
 from recgauntlet.training.device import describe, make_deterministic, peak_memory, processor_in_words
-from recgauntlet.training.trainer import Trained, filtered, train
+from recgauntlet.training.trainer import Trained, filtered, rows_lost, train
 from recgauntlet.training.tuned import Method, nearest, tuned_for, tuned_in
 
 
@@ -331,6 +331,7 @@ def checkpoint_info(
         needs_defense=kept is None or not serves_itself(cell.defense_object),
         kept=kept if kept is not None and len(kept) < len(data.train) else None,
         dropped=tuple(np.setdiff1d(data.train.users, left.users).tolist()),
+        lost=rows_lost(left, data.train),
     )
 
 

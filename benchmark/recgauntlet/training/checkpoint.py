@@ -74,6 +74,8 @@ class CheckpointInfo(BaseModel):
     """What the file leaves out; None where it holds all weights."""
     dropped: tuple[NonNegativeInt, ...] = ()
     """The users who had training pairs, and whom the `filter` left none."""
+    lost: tuple[NonNegativeInt, ...] = ()
+    """The rows of the training pairs whose click the `filter` left out."""
 
     @property
     def sources(self) -> tuple[str, str]:

@@ -232,3 +232,10 @@ def filtered(defense: Defense, pairs: Pairs) -> Pairs:
             remedy="return a Pairs with at least one pair",
         )
     return pairs
+
+
+def rows_lost(kept: Pairs, pairs: Pairs) -> tuple[int, ...]:
+    """The rows of `pairs` whose user and click are those of none of `kept`, whatever became of the histories."""
+    size = 1 + max(int(part.clicked.max(initial=0)) for part in (kept, pairs))
+    keys, left = (part.users * size + part.clicked for part in (pairs, kept))
+    return tuple(np.flatnonzero(~np.isin(keys, left)).tolist())

@@ -12,9 +12,11 @@ from recgauntlet.attacks.poisoning.profiles import RandomProfiles
 from recgauntlet.attacks.poisoning.tables import PoisonStore
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.poison import FakeAccounts
+from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import PAD
 from recgauntlet.data.cache import content_hash
-from recgauntlet.data.poisoned import PoisonedData, with_accounts
+from recgauntlet.data.poisoned import PoisonedData, untrained_pairs, with_accounts
+from recgauntlet.data.takes import Takes
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +117,21 @@ def test_an_account_with_one_basket_gives_no_pair(made: tuple[PoisonStore, TaskD
     """What was bought at one time does not explain itself, for genuine customers neither."""
     at_once = replace(fakes, times=np.full_like(fakes.times, fakes.times[0]))
     assert len(poisoned(made, at_once).data.train) == len(made[1].train)
+
+
+def test_untrained_pairs_are_those_that_the_draw_left_out(
+    made: tuple[PoisonStore, TaskData], fakes: FakeAccounts
+) -> None:
+    found = poisoned(made, fakes)
+    size, takes = len(made[0].genuine.catalog), Takes.of(fakes.accounts, fakes.items, fakes.times)
+    rest = untrained_pairs(found.data.train, takes, found.fakes, size, Randomness(0, "untrained"), 10_000)
+    own = np.isin(found.data.train.users, found.fakes)
+    trained = set((found.data.train.users[own] * size + found.data.train.clicked[own]).tolist())
+    left = (rest.users * size + rest.clicked).tolist()
+    assert trained
+    assert sorted([*trained, *left]) == sorted(
+        (found.fakes[takes.users] * size + takes.items)[takes.has_history].tolist()
+    )
+    taken = set((found.fakes[takes.users] * size + takes.items).tolist())
+    assert not taken & set((rest.users * size + rest.unclicked).tolist())
+    assert len(untrained_pairs(found.data.train, takes, found.fakes, size, Randomness(0, "untrained"), 3)) == 3

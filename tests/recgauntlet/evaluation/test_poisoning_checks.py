@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 from synthetic_poisoning import CLEAN, POISONED, poisoning, trained, training
 
-from recgauntlet.evaluation.newcomers import LEAST_LEARNED, MOST_REMOVED, NewcomersOutcome, newcomers_checks
+from recgauntlet.evaluation.newcomers import (
+    LEAST_GAIN,
+    LEAST_LEARNED,
+    LEAST_SHARE,
+    MOST_LOST,
+    MOST_REMOVED,
+    Gains,
+    NewcomersOutcome,
+    newcomers_checks,
+)
 from recgauntlet.evaluation.poisoning_checks import POISON_FILTER, poisoning_checks
 from recgauntlet.records.parts import Gate
 from recgauntlet.records.poisoning import TargetSet, TrainingDataOutcome
@@ -46,7 +55,14 @@ def test_what_a_filter_removes_is_compared_with_all_training_users() -> None:
 
 def newcomers(removed: int = 0, genuine: int = 0, fit: float = 0.9) -> dict[str, Gate]:
     found = NewcomersOutcome(
-        newcomers=20, removed=removed, genuine=100, removed_genuine=genuine, fit=fit, fit_genuine=0.9
+        newcomers=20,
+        removed=removed,
+        genuine=100,
+        removed_genuine=genuine,
+        fit=fit,
+        fit_genuine=0.9,
+        lost=removed / 20,
+        lost_genuine=genuine / 100,
     )
     return {check.name: check for check in newcomers_checks(found, "brushing", filters=True)}
 
@@ -60,10 +76,66 @@ def test_newcomers_are_removed_about_as_often_as_genuine_users(removed: int, gen
     assert found.passed == (excess <= MOST_REMOVED)
 
 
+def test_a_filter_that_leaves_newcomers_few_pairs_removes_too_much() -> None:
+    found = NewcomersOutcome(
+        newcomers=20,
+        removed=0,
+        genuine=100,
+        removed_genuine=0,
+        fit=0.9,
+        fit_genuine=0.9,
+        lost=0.9,
+        lost_genuine=0.3,
+    )
+    (kept, learned) = newcomers_checks(found, "brushing", filters=True)
+    assert kept.value == pytest.approx(0.6)
+    assert not kept.passed
+    assert learned.passed
+
+
 @pytest.mark.parametrize(("fit", "passed"), [(0.9, True), (0.79, True), (0.77, False), (0.5, False)])
 def test_newcomers_are_learned_like_genuine_users(fit: float, passed: bool) -> None:
     found = newcomers(fit=fit)["newcomers-are-learned"]
     assert found.passed == passed == (found.value >= LEAST_LEARNED)
+
+
+def gained(
+    own: tuple[float, float], twin: tuple[float, float] | None = (0.08, 0.1), lost: float = 0.0
+) -> dict[str, Gate]:
+    """Where training on a pair adds so much to its margin, for newcomers and for genuine users."""
+    found = NewcomersOutcome(
+        newcomers=20,
+        removed=0,
+        genuine=100,
+        removed_genuine=0,
+        fit=0.9,
+        fit_genuine=0.9,
+        lost=lost,
+        gains=Gains(newcomers=own[0], genuine=own[1]),
+        twin_gains=Gains(newcomers=twin[0], genuine=twin[1]) if twin else None,
+    )
+    return {check.name: check for check in newcomers_checks(found, "brushing", filters=False)}
+
+
+@pytest.mark.parametrize(
+    ("own", "share"),
+    [((0.08, 0.1), 1.0), ((0.16, 0.2), 1.0), ((0.042, 0.1), 0.525), ((0.03, 0.1), 0.375), ((0, 0.1), 0)],
+)
+def test_newcomers_count_as_much_as_without_the_defense(own: tuple[float, float], share: float) -> None:
+    found = gained(own)["newcomers-count-as-much"]
+    assert found.value == pytest.approx(share)
+    assert found.passed == (share >= LEAST_SHARE)
+
+
+@pytest.mark.parametrize("twin", [None, (LEAST_GAIN - 0.01, 0.1), (0.1, LEAST_GAIN - 0.01)])
+def test_no_statement_is_made_where_training_on_a_pair_adds_next_to_nothing(twin: tuple[float, float] | None) -> None:
+    assert "newcomers-count-as-much" not in gained((0.0, 0.1), twin)
+    assert "newcomers-count-as-much" not in gained((0.0, LEAST_GAIN - 0.01))
+
+
+def test_no_statement_is_made_where_a_filter_leaves_few_pairs_of_newcomers() -> None:
+    assert "newcomers-count-as-much" in gained((0.0, 0.1), lost=MOST_LOST)
+    assert "newcomers-count-as-much" not in gained((0.0, 0.1), lost=MOST_LOST + 0.01)
 
 
 def test_no_statement_is_made_of_nobody_or_of_a_model_that_learns_nothing() -> None:

@@ -35,6 +35,7 @@ from recgauntlet.records.parts import Gate
 from recgauntlet.threats.training_data import DAY
 from recgauntlet.training.build import OpenCell, open_cell, train_cell
 from recgauntlet.training.defense import Defense
+from recgauntlet.training.trainer import rows_lost
 from recgauntlet_baselines.defenses.pca_varselect import PCAVarSelect
 from recgauntlet_baselines.defenses.suspicious_users import SuspiciousUsers
 from recgauntlet_baselines.defenses.trimmed_raters import TrimmedRaters
@@ -194,9 +195,9 @@ def checks_of(stage: Stage, fake: Filter) -> dict[str, Gate]:
     store = stage.store
     drawn = draw_newcomers(store.genuine, store.verifier.targets, store.threat, Randomness(0, "newcomers"))
     poisoned = stage.poisoned(drawn)
-    gone = np.setdiff1d(poisoned.data.train.users, fake(poisoned.data.train).users)
+    lost = np.array(rows_lost(fake(poisoned.data.train), poisoned.data.train), dtype=np.int64)
     model, _ = train_cell(stage.cell, filtered(poisoned, fake), torch.device("cpu"), "fp32", lambda what, share: None)
-    found = measure_newcomers(model.eval(), poisoned.data, poisoned.fakes, gone)
+    found = measure_newcomers(model.eval(), poisoned.data, poisoned.fakes, lost)
     return {check.name: check for check in newcomers_checks(found, "brushing", filters=True)}
 
 
@@ -207,6 +208,19 @@ def test_dropping_all_new_users_gains_everything_and_harmless_new_users_show_it(
     kept = checks_of(stage, by_heart)["newcomers-are-kept"]
     assert not kept.passed
     assert kept.value == 1.0
+
+
+def test_a_filter_that_leaves_new_users_one_pair_removes_too_many_of_their_pairs(stage: Stage) -> None:
+    known = NewUsers(stage.data.train)
+
+    def fake(pairs: Pairs) -> Pairs:
+        _, first = np.unique(pairs.users, return_index=True)
+        of_known = np.isin(pairs.users, known(pairs).users)
+        return pairs.select(np.union1d(np.flatnonzero(of_known), first))
+
+    kept = checks_of(stage, fake)["newcomers-are-kept"]
+    assert not kept.passed
+    assert 0.4 < kept.value < 1.0
 
 
 @pytest.mark.parametrize("honest", [SuspiciousUsers(share=0.1), PCAVarSelect(), TrimmedRaters(share=0.3)])

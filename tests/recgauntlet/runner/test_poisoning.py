@@ -31,6 +31,7 @@ from recgauntlet.runner.poisoning import FAST, Retraining, poisoned_files, train
 from recgauntlet.runner.record import Machine
 from recgauntlet.runner.sweep import run_sweep
 from recgauntlet.runner.worker import CellJob
+from recgauntlet.testing.audit.accounts import Insight, KnownSteps
 from recgauntlet.training.build import open_cell
 from recgauntlet.training.defense import find_defense
 from recgauntlet.training.device import now
@@ -287,6 +288,21 @@ def test_a_filter_that_keeps_what_it_knows_by_heart_fails_a_check(
         (found,) = record.poisoning
         checks = {check.name: check for check in found.checks}
         assert checks["newcomers-are-kept"].passed == passed, checks
+
+
+def test_a_loss_of_known_users_alone_fails_a_check_beside_the_twin(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, data = poison_task.make_store(folder, poison_task.write_active_task)
+    fake = KnownSteps(Insight(data.train, data.user_count))
+    spec = spec_of(folder, tmp_path, model="bpr-mf", defense="label-smoothing", poison_attacks=("coattails",))
+    for name in ("step", "training_loss"):
+        monkeypatch.setattr(find_defense("label-smoothing").value, name, getattr(fake, name))
+    record = run_cell(spec)
+    assert record.failure is None, record.failure
+    checks = {check.name: check for check in record.poisoning[0].checks}
+    assert not checks["newcomers-count-as-much"].passed, checks
+    assert "newcomers-are-kept" not in checks
 
 
 def test_users_whom_a_filter_leaves_nothing_are_counted_where_it_rewrites_histories(tmp_path: Path) -> None:

@@ -85,10 +85,23 @@ class RemoteModels:
                 info = remote.load()
                 return remote.served(data, machine), info
         progress("training the undefended twin, whose weights are not there", 0.0)
+        return self._trained_twin(cell, data, machine, progress)
+
+    def retrained_twin(self, cell: OpenCell, data: TaskData, machine: Machine) -> Recommender | None:
+        """The undefended twin, trained on `data`, which is the data of the host."""
+        if cell.spec.is_twin:
+            return None
+        if whose("models", cell.spec.model)[0] == BUILT_IN:
+            return ModelsHere().retrained_twin(cell, data, machine)
+        return self._trained_twin(cell, data, machine, lambda what, share: None)[0]
+
+    def _trained_twin(
+        self, cell: OpenCell, data: TaskData, machine: Machine, progress: Progress
+    ) -> tuple[Recommender, CheckpointInfo]:
         client, place = self._host.open("twin")
         client.ask("train", progress=progress)
         client.close()
-        remote = _Remote(spec.twin(), cell.task, self._host, "twin", place / WEIGHTS)
+        remote = _Remote(cell.spec.twin(), cell.task, self._host, "twin", place / WEIGHTS)
         if not remote.fits(data, machine):
             raise client.broken("left weights that are not those of the undefended twin")
         info = remote.load()

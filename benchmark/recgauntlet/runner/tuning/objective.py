@@ -1,8 +1,9 @@
-"""The objective of tuning, the same for every method: accuracy on validation pairs, clean and under cheap attacks."""
+"""The objective of tuning, the same for every method: accuracy on validation pairs, clean, after attacks on inputs and
+after training on poisoned data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -19,13 +20,16 @@ from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.protocol import LARGEST_SHARE, REFERENCES
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
+from recgauntlet.evaluation.poisoning import measure_pairs
 from recgauntlet.evaluation.robustness import run_attack
 from recgauntlet.evaluation.setup import Trial, attackable
+from recgauntlet.metrics.exposure import PairOutcomes
+from recgauntlet.runner.tuning.poison import TuningPoison
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.registry import threat_model
 
-VERSION = 1
+VERSION = 2
 """Rises with any change that can move an objective: trials under another are not gone on with."""
 PAIRS = 300
 """Validation pairs that a trial is judged on, at most."""
@@ -40,7 +44,8 @@ class Judged:
 
     clean: float
     robust: dict[str, float]
-    """By threat: the share of the examples that is right under every attack."""
+    """By threat: the share of the examples that is right under every attack; under a threat to the training data, of
+    pairs of a click and a target, right after every training."""
     one_sided: float
     """The share of the more frequent answer on balanced examples."""
 
@@ -63,7 +68,7 @@ def judged_on(data: TaskData) -> TaskData:
 
     Training keeps the weights that are best on all validation pairs, these among them, whatever the method.
     """
-    references = min(REFERENCES, len(data.valid) // 2)
+    references = _references(data)
     rest = data.valid.select(slice(references, references + PAIRS))
     impressions = replace(
         data.impressions,
@@ -74,6 +79,11 @@ def judged_on(data: TaskData) -> TaskData:
         offsets=np.zeros(1, dtype=np.int64),
     )
     return replace(data, valid=data.valid.select(slice(references)), test=rest, impressions=impressions)
+
+
+def _references(data: TaskData) -> int:
+    """How many of the first validation pairs the attacker knows."""
+    return min(REFERENCES, len(data.valid) // 2)
 
 
 def judge(
@@ -109,3 +119,18 @@ def standing(trial: Trial, threat: Threat, rng: Randomness) -> Tensor:
         found = run_attack(trial, attack, budget, index, rng.child(f"{threat.id}/{attack.name}"))
         left[index[found.broken]] = False
     return left
+
+
+def pairs_right(served: Recommender, data: TaskData, poison: TuningPoison) -> PairOutcomes:
+    """Which pairs of a click and a target are right, of the validation pairs of `judged_on(data)`, where `served` was
+    trained on `data`."""
+    references = _references(data)
+    eligible = poison.eligible[references : references + PAIRS]
+    return measure_pairs(served, judged_on(data), poison.targets, eligible)
+
+
+def robust_to_poison(clean: PairOutcomes, poisoned: Sequence[PairOutcomes]) -> float | None:
+    """The share of the pairs that is right after the clean training and after every poisoned one; None without a
+    pair."""
+    share = clean.and_right_under(poisoned).accuracy()
+    return share if np.isfinite(share) else None

@@ -20,6 +20,7 @@ from recgauntlet.runner.sandbox import bubblewrap
 from recgauntlet.runner.sandbox.bubblewrap import Sandbox
 from recgauntlet.runner.sandbox.limits import Allowance
 from recgauntlet.runner.tuning.objective import PAIRS, VERSION
+from recgauntlet.runner.tuning.poison import TuningPoison, names_of
 from recgauntlet.runner.tuning.trial import TrialJob, TrialResult, try_apart
 from recgauntlet.training.device import now
 from recgauntlet.training.tuned import Method, Tuned, TunedTrial
@@ -42,6 +43,8 @@ class Study:
     """The prepared data of the track."""
     belonging: dict[str, str]
     """What else its results depend on (fingerprints)."""
+    poison: tuple[TuningPoison, ...] = ()
+    """What each trial is trained on again, by threat."""
 
     def title(self, number: int) -> str:
         """A trial's name on a terminal."""
@@ -59,6 +62,7 @@ class Study:
         spec = self.spec
         return self.belonging | {
             "objective": str(VERSION),
+            "poison": names_of(self.poison),
             "options": json.dumps([spec.model_options, spec.defense_options]),
             "seed": str(spec.seed),
             "epochs": str(self.epochs),
@@ -153,7 +157,7 @@ def run_studies(
         plain = {name: value for name, value in values.items() if value is not None}
         watcher.started(study.title(number))
         running[spec] = (study, time.monotonic())
-        job = TrialJob(spec, number, plain, study.epochs, study.prepared, guarded)
+        job = TrialJob(spec, number, plain, study.epochs, study.prepared, guarded, study.poison)
         box = bubblewrap.command((spec.workplace,)) if boxed else ()
         return Child(try_apart, job, study.title(number), allowance, box)
 

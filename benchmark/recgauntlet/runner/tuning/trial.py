@@ -1,9 +1,11 @@
-"""One tuning trial, in a separate process without access to the test period."""
+"""One tuning trial, in a separate process without access to the test period: a training, and one more for each poison
+table."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal
@@ -14,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import RecGauntletError
 from recgauntlet.core.files import write_atomically
+from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.types import Progress
 from recgauntlet.data import cache as store
@@ -22,11 +25,13 @@ from recgauntlet.records.digest import to_bytes
 from recgauntlet.runner.enclosure import enclose, training_fence
 from recgauntlet.runner.messages import send, send_error
 from recgauntlet.runner.record import precision_of
-from recgauntlet.runner.tuning.objective import judge, judged_on
+from recgauntlet.runner.tuning.objective import judge, judged_on, pairs_right, robust_to_poison
+from recgauntlet.runner.tuning.poison import TuningPoison
 from recgauntlet.runner.worker import begin
 from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.training.build import open_cell, train_cell
 from recgauntlet.training.device import choose_device, describe
+from recgauntlet.training.trainer import Trained
 from recgauntlet.training.tuned import Value
 
 
@@ -42,6 +47,8 @@ class TrialJob:
     prepared: Path
     """The prepared data of the track."""
     guarded: bool = True
+    poison: tuple[TuningPoison, ...] = ()
+    """What the model is trained on again, by threat."""
 
     @property
     def result(self) -> Path:
@@ -63,7 +70,7 @@ class TrialResult(BaseModel):
     one_sided: FiniteFloat | None = None
     valid_auc: FiniteFloat | None = None
     seconds: FiniteFloat | None = None
-    """Of training; None where it failed."""
+    """Of the clean training; None where it failed."""
     commit: str = ""
     reason: str = ""
 
@@ -74,11 +81,12 @@ def try_apart(job: TrialJob, pipe: Connection) -> None:
     try:
         task = find_task_or_card(spec.task)
         data = store.load_training(job.prepared)
+        poisoned = [[store.load_training(path) for path in each.files] for each in job.poison]
         parts = judged_on(data)
         world = AttackerKnowledge.of(task.card, parts)
         if job.guarded:
             enclose(spec.workplace, training_fence(spec), lambda what: send(pipe, refused=what))
-        result = run_trial(job, data, parts, world, progress)
+        result = run_trial(job, data, poisoned, world, progress)
     except RecGauntletError as error:
         send_error(pipe, error)
     else:
@@ -87,28 +95,49 @@ def try_apart(job: TrialJob, pipe: Connection) -> None:
 
 
 def run_trial(
-    job: TrialJob, data: TaskData, parts: TaskData, world: AttackerKnowledge, progress: Progress
+    job: TrialJob, data: TaskData, poisoned: Sequence[Sequence[TaskData]], world: AttackerKnowledge, progress: Progress
 ) -> TrialResult:
-    """Train on `data` and judge on `parts` (`judged_on`); whatever a plugin raises makes the trial a failed one."""
-    spec = job.spec
-    cell = open_cell(spec)
+    """Train on `data` and judge on its validation pairs (`judged_on`), of which the attacker knows `world`; train again
+    on the data `poisoned` under each threat of the job. Whatever a plugin raises makes the trial a failed one."""
+    spec, cell = job.spec, open_cell(job.spec)
     device = choose_device(spec.device)
     torch.set_num_threads(spec.threads)
     precision = precision_of(spec.precision, device, cell.model)
     common = {"number": job.number, "values": job.values, "commit": describe(device, precision).commit}
-    try:
-        model, trained = train_cell(
-            cell, data, device, precision, lambda what, share: progress(what, 0.7 * share), most_epochs=job.epochs
+    share_of_each = 0.7 / (1 + sum(map(len, poisoned)))
+    done = 0
+
+    def trained(on: TaskData) -> tuple[Recommender, Trained]:
+        nonlocal done
+        began, done = share_of_each * done, done + 1
+        # a defense may keep something of a training, so that each gets a new one
+        again = open_cell(spec)
+        model, found = train_cell(
+            again,
+            on,
+            device,
+            precision,
+            lambda what, share: progress(what, began + share_of_each * share),
+            most_epochs=job.epochs,
         )
-        served = cell.defense_object.wrap(model)
+        return again.defense_object.wrap(model).eval().requires_grad_(False), found
+
+    try:
+        served, clean = trained(data)
+        robust: dict[str, float] = {}
+        for poison, tables in zip(job.poison, poisoned, strict=True):
+            before = pairs_right(served, data, poison)
+            found = robust_to_poison(before, [pairs_right(trained(on)[0], on, poison) for on in tables])
+            robust |= {} if found is None else {poison.threat: found}
         judged = judge(
-            served.eval().requires_grad_(False),
+            served,
             cell.task.card,
-            parts,
+            judged_on(data),
             spec.seed,
             world=world,
             progress=lambda what, share: progress(what, 0.7 + 0.3 * share),
         )
+        judged = replace(judged, robust=judged.robust | robust)
     except Exception as error:
         return TrialResult(status="failed", reason=f"{type(error).__name__}: {error}"[:2000], **common)
     if not math.isfinite(judged.objective):
@@ -116,8 +145,8 @@ def run_trial(
     return TrialResult(
         status="ok",
         objective=judged.objective,
-        seconds=trained.seconds,
-        valid_auc=max(epoch.valid_auc for epoch in trained.epochs),
+        seconds=clean.seconds,
+        valid_auc=max(epoch.valid_auc for epoch in clean.epochs),
         **asdict(judged),
         **common,
     )

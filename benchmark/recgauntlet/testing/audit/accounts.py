@@ -1,4 +1,4 @@
-"""Fakes against poisoning: defenses whose filter removes fake accounts by something else than what these do."""
+"""Fakes against poisoning: defenses that leave fake accounts out by something else than what these do."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from recgauntlet.core.batch import Batch
 from recgauntlet.core.dataset import Pairs
+from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.types import PAD, BoolArray, IntArray
-from recgauntlet.training.defense import Defense
+from recgauntlet.training.defense import Defense, Trainer, TrainingContext
 
 
 @dataclass(frozen=True)
@@ -23,10 +27,12 @@ class Insight:
 
 
 class AccountFake(Defense, ABC):
-    """A defense that only looks robust to fake accounts. The first line of its docstring says what it pretends, the
-    rest why that is no defense."""
+    """A defense that only looks robust to fake accounts: by its filter, or in training. The first line of its docstring
+    says what it pretends, the rest why that is no defense."""
 
     name: ClassVar[str]
+    model: ClassVar[str] = "item-knn"
+    """The model that it is trained with: one that trains in a second, and that fake accounts move."""
 
     def __init__(self, insight: Insight) -> None:
         self.insight = insight
@@ -111,6 +117,49 @@ class ShortProfiles(AccountFake):
         return np.isin(pairs.users, users[lengths > np.median(counts)])
 
 
+class KnownLoss(AccountFake):
+    """Leaves users out of the loss none of whose pairs it has learned by heart; its filter removes nobody.
+
+    The model's own further losses still learn from new users, so it keeps few fakes out."""
+
+    name = "known-users-loss"
+    model = "bpr-mf"
+
+    def kept(self, pairs: Pairs) -> BoolArray:
+        return np.ones(len(pairs), dtype=np.bool_)
+
+    def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
+        return super().training_loss(model, self.known_part(batch), context)
+
+    def known_part(self, batch: Batch) -> Batch:
+        """The examples of the users it knows a pair of; all where it knows none."""
+        by_heart = set(_rows(self.insight.genuine))
+        clicked = torch.nonzero(batch.labels > 0.5).squeeze(1)
+        rows = batch.rows[clicked]
+        content = torch.cat([batch.users.histories[rows], batch.items[clicked].unsqueeze(1)], dim=1).cpu().numpy()
+        known = torch.zeros(len(batch.users), dtype=torch.bool)
+        known[rows.cpu()] = torch.tensor([row.tobytes() in by_heart for row in content])
+        left = torch.nonzero(known[batch.rows.cpu()]).squeeze(1)
+        return batch.select(left.to(batch.rows.device)) if len(left) else batch
+
+
+class KnownSteps(KnownLoss):
+    """Leaves users out of every step none of whose pairs it has learned by heart; its filter removes nobody.
+
+    Nothing is learned from new users but what the model starts from. It changes what belongs to the trainer, as a
+    plugin can."""
+
+    name = "known-users-steps"
+
+    def step(self, trainer: Trainer, batch: Batch) -> Tensor:
+        known = self.known_part(batch)
+        vars(trainer)["_batch"] = known  # the model's further losses are computed on it
+        return super().step(trainer, known)
+
+    def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
+        return Defense.training_loss(self, model, batch, context)
+
+
 def _rows(pairs: Pairs) -> list[bytes]:
     return [row.tobytes() for row in np.column_stack([pairs.histories, pairs.clicked])]
 
@@ -124,5 +173,13 @@ def _items_of(pairs: Pairs) -> tuple[IntArray, IntArray]:
     return found, counts
 
 
-ACCOUNT_FAKES: tuple[type[AccountFake], ...] = (KnownNumbers, NewUsers, PairsByHeart, LastDay, ShortProfiles)
+ACCOUNT_FAKES: tuple[type[AccountFake], ...] = (
+    KnownNumbers,
+    NewUsers,
+    PairsByHeart,
+    LastDay,
+    ShortProfiles,
+    KnownLoss,
+    KnownSteps,
+)
 """In the order of the table."""

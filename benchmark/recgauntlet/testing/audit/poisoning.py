@@ -22,49 +22,60 @@ from recgauntlet.core.types import IntArray, Progress
 from recgauntlet.data.interactions import Interactions, load_interactions
 from recgauntlet.data.poisoned import PoisonedData, with_accounts
 from recgauntlet.data.prepare import prepare
-from recgauntlet.evaluation.newcomers import measure_newcomers, newcomers_checks
+from recgauntlet.evaluation.newcomers import Gains, Untrained, measure_gains, measure_newcomers, newcomers_checks
 from recgauntlet.evaluation.poisoning import measure_pairs, never_taken
 from recgauntlet.evaluation.poisoning_checks import filter_check
 from recgauntlet.metrics.exposure import PairOutcomes
-from recgauntlet.testing.audit.accounts import AccountFake, Insight
+from recgauntlet.testing.audit.accounts import ACCOUNT_FAKES, AccountFake, Insight
 from recgauntlet.testing.audit.run import Audit, AuditRow, Measured, verdict
 from recgauntlet.training.build import OpenCell, open_cell, train_cell
+from recgauntlet.training.trainer import rows_lost
 
-MODEL = "item-knn"
-"""The model that is poisoned: it trains in a second, and fake accounts move it."""
 TIER: Tier = "high"
 """A demo track has one fake account at the medium tier."""
 
 
 @dataclass(frozen=True)
 class PoisonedSubject:
-    """What is audited with: an undefended cell, its genuine data without fakes, with those of `coattails` at
-    TIER, and with harmless new accounts."""
+    """What is audited with: the undefended cell of each model, their genuine data without fakes, with those of
+    `coattails` at TIER, and with harmless new accounts; `untrained` are pairs that no training has."""
 
-    cell: OpenCell
+    cells: dict[str, OpenCell]
     threat: TrainingDataThreat
     genuine: Interactions
     targets: Targets
     clean: PoisonedData
     poisoned: PoisonedData
     newcomers: PoisonedData
+    untrained: Untrained
 
-    def measure(self, fake: AccountFake | None) -> Measured:
-        """Accuracy on pairs of a test click and a target, clean and robust to the fake accounts; the failed checks."""
-        cell = self.cell if fake is None else replace(self.cell, defense_object=fake)
+    def measure(self, model_name: str) -> tuple[Measured, Gains]:
+        """Of the undefended model: accuracy on pairs of a test click and a target, clean and robust to the fake
+        accounts, and the failed checks; and what it gains from training pairs."""
+        return self._measured(self.cells[model_name], None)
+
+    def measure_fake(self, fake: AccountFake, twin: Gains) -> Measured:
+        """The same of a fake, whose undefended `twin` gains that much."""
+        return self._measured(replace(self.cells[fake.model], defense_object=fake), twin)[0]
+
+    def _measured(self, cell: OpenCell, twin: Gains | None) -> tuple[Measured, Gains]:
         found = []
         shares = []
         for made in (self.clean, self.poisoned):
-            model, removed = _trained(cell, made)
+            model, lost = _trained(cell, made)
             found.append(self._pairs(model, made))
-            shares.append(len(removed) / len(np.unique(made.data.train.users)))
-        gates = [] if fake is None else [filter_check(self.threat.id, max(shares))]
-        model, removed = _trained(cell, self.newcomers)
-        outcome = measure_newcomers(model, self.newcomers.data, self.newcomers.fakes, removed)
-        gates += newcomers_checks(outcome, self.threat.id, filters=fake is not None)
+            users = made.data.train.users
+            shares.append(1 - len(np.unique(np.delete(users, lost))) / len(np.unique(users)))
+        gates = [] if twin is None else [filter_check(self.threat.id, max(shares))]
+        model, lost = _trained(cell, self.newcomers)
+        data, new = self.newcomers.data, self.newcomers.fakes
+        gains = measure_gains(model, data, new, lost, self.untrained)
+        outcome = measure_newcomers(model, data, new, lost)
+        outcome = outcome.model_copy(update={"gains": gains, "twin_gains": twin})
+        gates += newcomers_checks(outcome, self.threat.id, filters=twin is not None)
         flags = tuple(f"{gate.name} ({gate.threat})" for gate in gates if not gate.passed)
         robust = found[0].and_right_under(found[1:]).accuracy()
-        return Measured(found[0].accuracy(), {self.threat.id: robust}, flags)
+        return Measured(found[0].accuracy(), {self.threat.id: robust}, flags), gains
 
     def _pairs(self, model: Recommender, made: PoisonedData) -> PairOutcomes:
         # by the genuine numbers of the test users: those of `made` are drawn anew
@@ -86,7 +97,9 @@ def poisoned_subject(spec: CellSpec) -> PoisonedSubject:
         Where the card has no threat of fake accounts.
     """
     torch.set_num_threads(spec.threads)
-    cell = open_cell(replace(spec, model=MODEL, model_options=(), defense=TWIN, defense_options=()))
+    plain = replace(spec, model_options=(), defense=TWIN, defense_options=())
+    cells = {name: open_cell(replace(plain, model=name)) for name in sorted({fake.model for fake in ACCOUNT_FAKES})}
+    cell = next(iter(cells.values()))
     card, track = cell.task.card, cell.task.card.track(spec.track)
     if not is_poisonable(card):
         raise CardError(
@@ -105,29 +118,34 @@ def poisoned_subject(spec: CellSpec) -> PoisonedSubject:
         draw_newcomers(genuine, targets, threat, rng),
     )
     made = [with_accounts(data, genuine, each, track) for each in accounts]
-    return PoisonedSubject(cell, threat, genuine, targets, *made)
+    untrained = Untrained.of(made[-1], genuine, accounts[-1], rng.child("untrained"))
+    return PoisonedSubject(cells, threat, genuine, targets, made[0], made[1], made[2], untrained)
 
 
 def audit_poisoning(
     subject: PoisonedSubject, fakes: Sequence[type[AccountFake]], progress: Progress = lambda what, share: None
 ) -> Audit:
-    """Train without a defense and under every fake, on genuine data, with fake accounts, and with harmless ones."""
+    """Train without a defense and under every fake, on genuine data, with fake accounts, and with harmless ones. A
+    fake's gain is over its own model; the honest model of the table is that of the first fake."""
     data = subject.clean.data
     insight = Insight(data.train, data.user_count)
-    progress("poisoning: the honest model", 0.0)
-    honest, rows = subject.measure(None), []
+    progress("poisoning: the honest models", 0.0)
+    of_model = {name: subject.measure(name) for name in dict.fromkeys(fake.model for fake in fakes)}
+    flags = tuple(flag for found, _ in of_model.values() for flag in found.flags)
+    honest, rows = replace(next(iter(of_model.values()))[0], flags=flags), []
     for number, fake in enumerate(fakes, start=1):
         progress(f"poisoning: {fake.name}", number / (len(fakes) + 1))
-        found = subject.measure(fake(insight))
-        gain = {threat: value - honest.robust[threat] for threat, value in found.robust.items()}
+        undefended, gains = of_model[fake.model]
+        found = subject.measure_fake(fake(insight), gains)
+        gain = {threat: value - undefended.robust[threat] for threat, value in found.robust.items()}
         rows.append(AuditRow(fake.name, fake.pretends(), found, gain, verdict(gain, found.flags)))
     progress("poisoning: done", 1.0)
-    card = subject.cell.task.card
+    card = next(iter(subject.cells.values())).task.card
     return Audit(card.id, f"poisoning {POISONING_VERSION}", 2 * len(data.test), honest, tuple(rows), TIER)
 
 
 def _trained(cell: OpenCell, made: PoisonedData) -> tuple[Recommender, IntArray]:
-    """The cell's model, trained, and the users whom its defense left no training pair."""
+    """The cell's model, trained, and the rows of the training pairs that its defense's filter removed."""
     model, _ = train_cell(cell, made.data, torch.device("cpu"), "fp32", lambda what, share: None)
-    users = made.data.train.users
-    return model.eval(), np.setdiff1d(users, cell.defense_object.filter(made.data.train).users)
+    pairs = made.data.train
+    return model.eval(), np.array(rows_lost(cell.defense_object.filter(pairs), pairs), dtype=np.int64)

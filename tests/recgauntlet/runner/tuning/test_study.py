@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from poison_task import write_active_task
 from tiny_task import make_spec
 
 from recgauntlet.core.dataset import Pairs, TaskData
@@ -22,13 +23,16 @@ from recgauntlet.core.search_space import Between, OneOf, SearchSpace
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.data import cache as store
 from recgauntlet.data.custom import find_task_or_card
+from recgauntlet.data.interactions import load_interactions
 from recgauntlet.data.prepare import prepare, ready
 from recgauntlet.runner.tuning import objective
-from recgauntlet.runner.tuning.objective import ATTACKS, Judged, judge, judged_on, standing, threats_of
+from recgauntlet.runner.tuning.objective import ATTACKS, Judged, judge, judged_on, pairs_right, standing, threats_of
+from recgauntlet.runner.tuning.poison import cheap_attacks, tuning_poison
 from recgauntlet.runner.tuning.sampling import drawn, space_of
 from recgauntlet.runner.tuning.study import Study, chosen, run_studies
 from recgauntlet.runner.tuning.trial import TrialJob, TrialResult, run_trial
 from recgauntlet.threats.knowledge import AttackerKnowledge
+from recgauntlet.threats.training_data import draw_targets
 from recgauntlet.training.build import open_cell, train_cell
 from recgauntlet.training.defense import find_defense
 from recgauntlet.training.tuned import Value
@@ -152,6 +156,37 @@ def _repeated(data: TaskData, times: int) -> Pairs:
     )
 
 
+def test_a_trial_is_trained_again_on_poison_of_other_targets(tmp_path: Path) -> None:
+    card = write_active_task(tmp_path)
+    spec = replace(make_spec(card, tmp_path / "out", tmp_path / "cache"), model="most-popular", model_options=())
+    task = find_task_or_card(spec.task)
+    (poison,) = tuning_poison(task, "standard", spec.source, place(spec))
+    assert poison.threat == "brushing"
+    assert [attack.name for attack in cheap_attacks(task.card.poisoning[0])] == ["coattails", "random"]
+    genuine = load_interactions(task, "standard", spec.source)
+    evaluated = draw_targets(task.card.poisoning[0], genuine, task.card.track("standard").sampling_seed)
+    assert set(poison.targets.tolist()) != set(evaluated.items.tolist())
+    data, poisoned = store.load_training(place(spec)), [store.load_training(path) for path in poison.files]
+    assert [each.user_count - data.user_count for each in poisoned] == [6, 6]
+    assert all(len(each.test) == len(each.impressions) == 0 for each in poisoned)
+    # eligible by what is taken before the test period
+    taken = set(zip(genuine.training.users.tolist(), genuine.training.items.tolist(), strict=True))
+    taken |= set(zip(data.valid.users.tolist(), data.valid.clicked.tolist(), strict=True))
+    users, targets = data.valid.users.tolist(), poison.targets.tolist()
+    assert poison.eligible.tolist() == [[(user, item) not in taken for item in targets] for user in users]
+    result = tried(replace(job(replace(spec, defense="suspicious-users"), share=0.1), poison=(poison,)), data)
+    assert result.status == "ok", result.reason
+    cell = open_cell(spec)
+    outcomes = []
+    for each in (data, *poisoned):
+        model, _ = train_cell(cell, each, torch.device("cpu"), "fp32", lambda what, share: None)
+        outcomes.append(pairs_right(model.eval(), each, poison))
+    plain = tried(replace(job(spec), poison=(poison,)), data)
+    expected = outcomes[0].and_right_under(outcomes[1:]).accuracy()
+    assert plain.robust["brushing"] == pytest.approx(expected)
+    assert expected < outcomes[0].accuracy()
+
+
 def test_what_a_trial_reads_has_no_test_period(spec: CellSpec, data: TaskData) -> None:
     loaded = store.load_training(place(spec))
     assert len(loaded.test) == len(loaded.impressions) == 0
@@ -203,7 +238,8 @@ def tried(job: TrialJob, data: TaskData) -> TrialResult:
     parts = judged_on(data)
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     card = find_task_or_card(job.spec.task).card
-    result = run_trial(job, data, parts, AttackerKnowledge.of(card, parts), lambda what, share: None)
+    poisoned = [[store.load_training(path) for path in each.files] for each in job.poison]
+    result = run_trial(job, data, poisoned, AttackerKnowledge.of(card, parts), lambda what, share: None)
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic)
     return result

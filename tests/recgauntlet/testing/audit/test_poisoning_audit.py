@@ -21,7 +21,15 @@ from recgauntlet.testing.audit.poisoning import PoisonedSubject, audit_poisoning
 from recgauntlet.testing.audit.run import Audit
 from recgauntlet.testing.audit.zoo import account_zoo
 
-NAMES = ("account-numbers", "no-new-users", "pairs-by-heart", "last-day", "short-profiles")
+NAMES = (
+    "account-numbers",
+    "no-new-users",
+    "pairs-by-heart",
+    "last-day",
+    "short-profiles",
+    "known-users-loss",
+    "known-users-steps",
+)
 
 
 def spec_of(folder: Path) -> CellSpec:
@@ -59,7 +67,14 @@ def test_numbers_and_dates_of_accounts_give_nothing_away(name: str, audited: Aud
 
 
 def test_short_profiles_cost_too_many_genuine_users(audited: Audit) -> None:
-    assert "filter-keeps-most (brushing)" in audited.rows[-1].measured.flags
+    (row,) = (row for row in audited.rows if row.fake == "short-profiles")
+    assert "filter-keeps-most (brushing)" in row.measured.flags
+
+
+@pytest.mark.parametrize("name", ["known-users-loss", "known-users-steps"])
+def test_newcomers_that_a_filter_keeps_and_training_leaves_out_are_missed(name: str, audited: Audit) -> None:
+    (row,) = (row for row in audited.rows if row.fake == name)
+    assert row.measured.flags == ("newcomers-count-as-much (brushing)",), row
 
 
 @pytest.mark.parametrize(("switched_off", "code"), [(False, 0), (True, 1)])
