@@ -77,6 +77,7 @@ def main() -> None:
     make_ready(source.cache)
     loaded = load_cell(given.checkpoint, Setup(lambda task: source))
     data = first_pairs(loaded.data, given.pairs)
+    loaded.served.eval().requires_grad_(False)  # else dropout would break examples
     trial = Trial.of(loaded.served, data, AttackerKnowledge.of(loaded.cell.task.card, data))
     catalogs = {task: load_data(task, "demo", source=source) for task in CATALOGS}
     rules = [
