@@ -19,13 +19,14 @@ from recgauntlet.core.rng import Randomness
 from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.data.encoder import model_path
 from recgauntlet.data.language_model import smollm2
-from recgauntlet.training.defense import Defense, TrainingContext
+from recgauntlet.training.defense import Defense, TrainingContext, model_scores
 from recgauntlet.training.trainer import AdamWTrainer
 from recgauntlet_baselines.defenses.pgd import PGD
 from recgauntlet_baselines.models._pretrained import load
 
-PAIRS, ROUNDS = 16, 5
-MODELS: dict[str, tuple[dict[str, int], Callable[[], Any]]] = {
+PAIRS, ROUNDS, CHANGED = 16, 5, 64
+WORD_BY_WORD: dict[str, Any] = {"one_way": False}
+MODELS: dict[str, tuple[dict[str, Any], Callable[[], Any]]] = {
     "bert": ({}, lambda: load(str(model_path())).body),
     "gpt": ({"layers": 6}, lambda: load(str(smollm2(offline=True)), 6).body),
 }
@@ -38,7 +39,7 @@ def test_a_step_costs_little_more_than_the_bare_module_and_pgd_reads_candidates_
     batch = pairs_to_batch(subject.data.train, np.arange(PAIRS))
     title = f"{name}, six layers, video-watch (standard), {PAIRS} pairs a step"
 
-    step = trained_step(trainable(subject.model, name), batch, Defense())
+    step = trained_step(trainable(subject.model, name, options), batch, Defense())
     tokens = tokens_a_row(subject.model, batch)
     sides = side_by_side(step, passed(bare().train(), len(batch), tokens), rounds=ROUNDS)
     detail = f"{sides.first:.2f} s against {sides.second:.2f} s; {tokens} tokens a row"
@@ -57,9 +58,43 @@ def test_a_step_costs_little_more_than_the_bare_module_and_pgd_reads_candidates_
     book("training", what, sides.ratio, detail, at_most=1.2, subject=title)
 
 
-def trainable(model: Recommender, name: str) -> Recommender:
+def test_bert_with_one_vector_an_item_costs_less_than_word_by_word(book: Book) -> None:
+    items, words = (
+        untrained_subject("bert", options, task="video-watch", track="standard") for options in ({}, WORD_BY_WORD)
+    )
+    batch = pairs_to_batch(items.data.train, np.arange(PAIRS))
+    title = f"bert, six layers, video-watch (standard), {PAIRS} pairs, 50 items against at most 128 tokens"
+    trainable(items.model, "bert", {})
+    trainable(words.model, "bert", WORD_BY_WORD)
+    kinds: dict[str, Callable[[Recommender], Callable[[], object]]] = {
+        "a step": lambda model: trained_step(model, batch, Defense()),
+        "a step of PGD-3": lambda model: trained_step(model, batch, PGD(warmup=0.0)),
+        "scores of changed histories": lambda model: changed_histories(model, batch),
+    }
+    for what, run in kinds.items():
+        sides = side_by_side(run(words.model), run(items.model), rounds=ROUNDS)
+        detail = f"{sides.first:.2f} s against {sides.second:.2f} s"
+        book("training", f"{what}, word by word ÷ one vector an item", sides.ratio, detail, at_least=1, subject=title)
+
+
+def changed_histories(model: Recommender, batch: Batch) -> Callable[[], object]:
+    """One candidate for histories of one user that differ in their newest item, as a search asks for them."""
+    one = batch.select(torch.zeros(CHANGED, dtype=torch.long))
+    histories = one.histories().clone()
+    histories[:, -1] = torch.arange(CHANGED)
+    one = one.with_histories(histories)
+
+    def run() -> None:
+        model.eval()
+        with torch.no_grad():
+            model_scores(model, one)
+
+    return run
+
+
+def trainable(model: Recommender, name: str, options: dict[str, Any]) -> Recommender:
     """The model with its own choice of what learns, which `untrained_subject` has taken away."""
-    fresh = untrained_subject(name, MODELS[name][0], task="video-watch", track="standard")
+    fresh = untrained_subject(name, options, task="video-watch", track="standard")
     assert fresh.model.base is not None
     for part, value in model.named_parameters():
         value.requires_grad_(part not in fresh.model.base.tensors)
