@@ -213,7 +213,8 @@ class Lexicon:
 @lru_cache(maxsize=2**15)
 def _text_vector(word: str) -> FloatArray:
     """One text a pass: in a batch the last bits of a vector depend on the other texts, and so might what is legal."""
-    return sentence_vectors([word])[0]
+    vector: FloatArray = sentence_vectors([word])[0]
+    return vector
 
 
 @lru_cache(maxsize=2**15)
