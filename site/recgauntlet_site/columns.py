@@ -61,6 +61,7 @@ def columns_of(table: TaskTable) -> tuple[Column, ...]:
         Column("retained", "Retained", "worst ranked threat", "accuracy", _retained, shown=True),
         *([_POLICY] if any(row.policy for row in table.rows) else []),
         *_OTHERS,
+        *(_POPULAR if any(row.popular_quality for row in table.rows) else ()),
     )
 
 
@@ -229,6 +230,18 @@ def _number(field: str, text: Callable[[float], str]) -> Callable[[Row], Content
     return lambda row: Content(text(value(row)), sort=f"{value(row):.6g}")
 
 
+def _among_popular(field: str) -> Callable[[Row], Content]:
+    """Ranking quality with unclicked candidates drawn by popularity."""
+
+    def content(row: Row) -> Content:
+        if row.popular_quality is None:
+            return NOT_RUN
+        value: float = getattr(row.popular_quality, field)
+        return Content(_four(value), sort=f"{value:.6g}")
+
+    return content
+
+
 def _seeds(row: Row) -> Content:
     """The number of seeds that finished, and those that failed."""
     failed = next((flag.title for flag in row.flags if flag.kind == "failed-cells"), "")
@@ -259,4 +272,11 @@ _OTHERS = (
     _quality("ndcg10", "nDCG@10", "", content=_number("quality.ndcg10", _four)),
     Column("seeds", "Seeds", "behind each number", "run", _seeds, shown=True),
     Column("device", "Device", "", "run", lambda row: Content(_device(row), sort=_device(row))),
+)
+_POPULAR = (
+    _quality("auc-popular", "AUC", "popular candidates", content=_among_popular("auc")),
+    _quality("gauc-popular", "gAUC", "popular candidates", content=_among_popular("gauc")),
+    _quality("mrr-popular", "MRR", "popular candidates", content=_among_popular("mrr")),
+    _quality("ndcg5-popular", "nDCG@5", "popular candidates", content=_among_popular("ndcg5")),
+    _quality("ndcg10-popular", "nDCG@10", "popular candidates", content=_among_popular("ndcg10")),
 )

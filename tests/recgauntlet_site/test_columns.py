@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from board import render_records
+from page_reader import read_page
+from synthetic_popular import with_popular
 from synthetic_records import make_record
 
 from recgauntlet.leaderboard.build import build_table
@@ -34,3 +39,20 @@ def test_with_several_ranked_threats_the_main_number_has_a_column_that_names_its
 
 def test_with_one_ranked_threat_its_own_column_is_the_main_number() -> None:
     assert column_of(table_of({"stuffing": (0.6, 0.5, 0.4), "embedding": (0.6, 0.3, 0.2)}), "worst") is None
+
+
+def test_candidates_drawn_by_popularity_have_columns_and_a_section_of_the_row_page(tmp_path: Path) -> None:
+    records = [make_record(seed=seed) for seed in range(3)]
+    popular = [with_popular(record).sealed() for record in records]
+    keys = {"auc-popular", "gauc-popular", "mrr-popular", "ndcg5-popular", "ndcg10-popular"}
+    (table,), (plain,) = build_table(popular), build_table(records)
+    assert {column.key for column in columns_of(table)} - {column.key for column in columns_of(plain)} == keys
+    column = column_of(table, "ndcg10-popular")
+    assert column is not None
+    assert column.content(table.rows[0]).value == "0.5000"
+    for found, there in ((popular, True), (records, False)):
+        files = render_records(tmp_path / str(there), found)
+        (page,) = [content for path, content in files.items() if path.startswith("rows/")]
+        text = read_page(page).text()
+        assert ("drawn by popularity; above they are drawn uniformly" in text) == there
+        assert ("0.5000" in text) == there

@@ -108,6 +108,9 @@ def fetch(tasks: tuple[str, ...], track: Track, directory: Path | None, accept_l
             f"{name} ({track}): {len(made.catalog):,} items, {made.user_count:,} users, {len(made.train):,} training, "
             f"{len(made.valid):,} validation and {len(made.test):,} test pairs, {len(made.impressions):,} impressions"
         )
+        if made.popular_impressions is not None:
+            count = task.card.track(track).negatives.popular_per_click
+            click.echo(f"  the impressions also with {count} unclicked candidates each that are drawn by popularity")
         click.echo(f"  fingerprint {made.fingerprint}")
 
 

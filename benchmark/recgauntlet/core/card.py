@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from recgauntlet.core.ad_card import AdThreat as AdThreat
 from recgauntlet.core.card_parts import CardPart
+from recgauntlet.core.card_parts import Negatives as Negatives
 from recgauntlet.core.card_parts import Tier as Tier
 from recgauntlet.core.card_parts import TierValues as TierValues
 from recgauntlet.core.card_parts import Track as Track
@@ -67,17 +68,6 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return float("nan")
-
-
-class Negatives(CardPart):
-    """What an unclicked candidate is: shown in the same impression, or drawn uniformly from what the user never took.
-
-    `train_per_click` and `eval_per_click` are drawn per clicked item (`eval_per_click` is ignored for impressions).
-    """
-
-    rule: Literal["impression", "uniform-unseen"]
-    train_per_click: int = Field(ge=1)
-    eval_per_click: int = Field(ge=1, default=19)
 
 
 class TableCard(CardPart):

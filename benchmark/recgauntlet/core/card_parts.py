@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from recgauntlet.core.names import stored
 
@@ -44,3 +44,24 @@ class TierValues(CardPart):
     def at(self, tier: Tier) -> float:
         """The cap of `tier`."""
         return {"low": self.low, "standard": self.standard, "high": self.high}[tier]
+
+
+class Negatives(CardPart):
+    """What an unclicked candidate is: shown in the same impression, or drawn uniformly from what the user never took.
+
+    `train_per_click` and `eval_per_click` are drawn per clicked item (`eval_per_click` is ignored for impressions).
+    `popular_per_click` gives each test impression a second list, whose unclicked candidates are drawn by popularity.
+    """
+
+    rule: Literal["impression", "uniform-unseen"]
+    train_per_click: int = Field(ge=1)
+    eval_per_click: int = Field(ge=1, default=19)
+    popular_per_click: int = Field(ge=0, default=0, exclude_if=lambda count: bool(count == 0))
+    """0: no such lists. Left out of a card's hash where it is 0, so that older cards keep theirs."""
+
+    @field_validator("popular_per_click")
+    @classmethod
+    def _popularity_needs_interactions(cls, count: int, others: ValidationInfo) -> int:
+        if count and others.data.get("rule") == "impression":
+            raise ValueError('needs interactions, and the rule "impression" is for data with impressions: leave it out')
+        return count

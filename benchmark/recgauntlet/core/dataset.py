@@ -158,6 +158,8 @@ class TaskData:
         `offsets [I + 1]`.
     valid_ads, test_ads
         Lists with simulated ads of the two later periods; None where the card has none, and while a model is trained.
+    popular_impressions
+        The clicks of `impressions` among unclicked candidates that were drawn by popularity; None as the ads are.
     """
 
     fingerprint: str
@@ -169,3 +171,4 @@ class TaskData:
     impressions: Impressions
     valid_ads: AdLists | None = None
     test_ads: AdLists | None = None
+    popular_impressions: Impressions | None = None

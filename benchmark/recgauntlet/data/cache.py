@@ -21,7 +21,12 @@ from recgauntlet.core.files import write_atomically
 
 FORMAT = 2
 """Raise it whenever the same card and tables are prepared or stored differently: older files are then not used."""
-_ADS = ("valid_ads", "test_ads")
+_OPTIONAL: dict[str, type[AdLists] | type[Impressions]] = {
+    "valid_ads": AdLists,
+    "test_ads": AdLists,
+    "popular_impressions": Impressions,
+}
+"""Parts that depend on the card. They belong to the evaluation: training does not read them."""
 _REMEDY = "delete the file; the next run prepares it again"
 
 
@@ -81,7 +86,8 @@ def changed(target: Path) -> DataError:
 
 
 def load_training(target: Path) -> TaskData:
-    """What was saved at `target`, with empty test pairs and impressions, without ads: no label of a test is read.
+    """What was saved at `target`, with empty test pairs and impressions, without ads and popular candidates: no label
+    of a test is read.
 
     Raises
     ------
@@ -113,10 +119,12 @@ def _read(target: Path, *, training_only: bool) -> tuple[TaskData, str]:
             impressions = Impressions(none, test.histories, none, none.astype(np.bool_), offsets)
         else:
             test, impressions = _part(Pairs, "test", stored), _part(Impressions, "impressions", stored)
-        ads = [
-            None if training_only or f"{part}.users" not in stored else _part(AdLists, part, stored) for part in _ADS
-        ]
-        return TaskData(fingerprint, catalog, user_count, train, valid, test, impressions, *ads), expected
+        optional = {
+            part: _part(kind, part, stored)
+            for part, kind in _OPTIONAL.items()
+            if not training_only and f"{part}.users" in stored
+        }
+        return TaskData(fingerprint, catalog, user_count, train, valid, test, impressions, **optional), expected
 
 
 @contextmanager
@@ -137,8 +145,8 @@ def _columns(data: TaskData) -> list[tuple[str, str]]:
     """Every part of the data with arrays, and the name of each array."""
     pairs = [(part, field.name) for part in ("train", "valid", "test") for field in fields(Pairs)]
     lists = [("impressions", field.name) for field in fields(Impressions)]
-    ads = [(part, field.name) for part in _ADS if getattr(data, part) is not None for field in fields(AdLists)]
-    return pairs + lists + ads
+    there = {part: kind for part, kind in _OPTIONAL.items() if getattr(data, part) is not None}
+    return pairs + lists + [(part, field.name) for part, kind in there.items() for field in fields(kind)]
 
 
 def _part(kind: Any, name: str, stored: Any) -> Any:

@@ -19,7 +19,7 @@ from recgauntlet.core.errors import CardError, DataError
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import BoolArray, IntArray
 from recgauntlet.data.cleaning import pc
-from recgauntlet.data.negative_sampling import unseen
+from recgauntlet.data.negative_sampling import unseen, unseen_by_popularity
 from recgauntlet.data.takes import Takes
 from recgauntlet.data.takes import histories as cut_histories
 
@@ -124,7 +124,8 @@ def takes_of(interactions: pa.Table, users: pa.Array, catalog: Catalog) -> Takes
 def from_interactions(
     items: pa.Table, interactions: pa.Table, card: TrackCard, fingerprint: str, where: str
 ) -> TaskData:
-    """The track's data from interactions, unclicked candidates drawn uniformly from what the user never took.
+    """The track's data from interactions, unclicked candidates drawn uniformly from what the user never took; where the
+    card asks for them, also lists with candidates drawn by their clicks in the training period.
 
     An item counts once for a user, at its first time. A history holds what was taken in an earlier second (or at an
     earlier place, where the data has an order alone), so that items of one basket do not explain each other.
@@ -133,7 +134,7 @@ def from_interactions(
     Raises
     ------
     DataError
-        Where a period gives fewer examples than the card asks for.
+        Where a period gives fewer examples than the card asks for, or a user has taken nearly everything.
     """
     catalog = catalog_of(items)
     known_users = pc.unique(interactions["user"]).sort()
@@ -168,7 +169,16 @@ def from_interactions(
     test = clicks("test", in_test, max(card.test_pairs, card.test_impressions))
     shown = draw("test", test, ever, card.negatives.eval_per_click)
     first = test[: card.test_impressions]
-    candidates, labels, offsets = _mixed(taken[first], shown[: len(first)], rng.child("order"))
+
+    def lists(unclicked: IntArray, order: Randomness) -> Impressions:
+        return Impressions(users[first], histories(first), *_mixed(taken[first], unclicked, order))
+
+    popular = None
+    if card.negatives.popular_per_click:
+        stream, count = rng.child("popular"), card.negatives.popular_per_click
+        popularity = np.bincount(taken[in_train], minlength=len(catalog))
+        drawn = unseen_by_popularity(users[first], ever, popularity, count, stream.numpy(), where=where)
+        popular = lists(drawn, stream.child("order"))
     return TaskData(
         fingerprint=fingerprint,
         catalog=catalog,
@@ -176,7 +186,8 @@ def from_interactions(
         train=pairs(train, draw("train", train, before, per_click), card.train_pairs),
         valid=pairs(valid, draw("valid", valid, ever, 1), card.valid_pairs),
         test=pairs(test, shown[:, :1], card.test_pairs),
-        impressions=Impressions(users[first], histories(first), candidates, labels, offsets),
+        impressions=lists(shown[: len(first)], rng.child("order")),
+        popular_impressions=popular,
     )
 
 

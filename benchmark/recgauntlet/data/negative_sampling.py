@@ -32,6 +32,44 @@ def unseen(
     return drawn
 
 
+def unseen_by_popularity(
+    users: IntArray, taken: IntArray, clicks: IntArray, size: int, rng: np.random.Generator, *, where: str
+) -> IntArray:
+    """`[M, size]` distinct items a row, drawn one after the other with chances proportional to `clicks` from those the
+    row's user did not take. Items without clicks are never drawn.
+
+    Parameters
+    ----------
+    users
+        `[M]` user indices.
+    taken
+        Sorted keys `user * N + item` of what must not be drawn.
+    clicks
+        `[N]` clicks of each item in the training period.
+
+    Raises
+    ------
+    DataError
+        Where a user has taken so much that fewer than `size` items with clicks are left.
+    """
+    drawn = np.empty((len(users), size), dtype=np.int64)
+    ends = np.searchsorted(taken, np.stack([users, users + 1]) * len(clicks))
+    for row, (start, end) in enumerate(ends.T):
+        weights = clicks.astype(np.float64)
+        weights[taken[start:end] % len(clicks)] = 0
+        left = np.count_nonzero(weights)
+        if left < size:
+            raise DataError(
+                f"a user took so many of the items with clicks in the training period that {left} are left to draw, "
+                f"where an impression needs {size}",
+                where=where,
+                field="negatives.popular_per_click",
+                remedy="lower negatives.popular_per_click on the card, or add items",
+            )
+        drawn[row] = rng.choice(len(clicks), size=size, replace=False, p=weights / weights.sum())
+    return drawn
+
+
 def contains(sorted_keys: IntArray, keys: IntArray) -> BoolArray:
     """Whether each of `keys` is among `sorted_keys`."""
     if not len(sorted_keys):

@@ -87,6 +87,7 @@ def with_accounts(data: TaskData, genuine: Interactions, fakes: FakeAccounts, ca
     places = _slots(len(data.train), len(added), rng.child("pairs"))
     users, accounts = numbers
     train = _merged(_renumbered(data.train, users), _renumbered(added, accounts), *places)
+    popular = data.popular_impressions
     poisoned = replace(
         data,
         user_count=data.user_count + fakes.count,
@@ -94,6 +95,7 @@ def with_accounts(data: TaskData, genuine: Interactions, fakes: FakeAccounts, ca
         valid=_renumbered(data.valid, users),
         test=_renumbered(data.test, users),
         impressions=replace(data.impressions, users=users[data.impressions.users]),
+        popular_impressions=None if popular is None else replace(popular, users=users[popular.users]),
     )
     return PoisonedData(poisoned, users, accounts)
 

@@ -14,8 +14,9 @@ from recgauntlet.records.schema import FirstPairs
 
 
 def first_pairs(data: TaskData, count: int | None) -> TaskData:
-    """`data` with its first `count` test pairs (None: all), and in proportion its first test impressions, rounded up
-    and at least as many as rankings under attack need, and its first lists with simulated ads."""
+    """`data` with its first `count` test pairs (None: all), and in proportion its first test impressions (with their
+    popular candidates), rounded up and at least as many as rankings under attack need, and its first lists with
+    simulated ads."""
     if count is None or count >= len(data.test):
         return data
 
@@ -28,6 +29,9 @@ def first_pairs(data: TaskData, count: int | None) -> TaskData:
         test=data.test.select(slice(count)),
         impressions=_first_impressions(data.impressions, impressions),
         test_ads=None if data.test_ads is None else _first_lists(data.test_ads, part(len(data.test_ads))),
+        popular_impressions=(
+            None if data.popular_impressions is None else _first_impressions(data.popular_impressions, impressions)
+        ),
     )
 
 
@@ -47,7 +51,8 @@ def described(count: int | None, card: TrackCard, data: TaskData | None) -> Firs
 def _hash_of_all(data: TaskData) -> str:
     shown = data.impressions
     labels = np.tile([True, False], len(data.test))
-    return hash_of_examples(labels, shown.labels, np.diff(shown.offsets).tolist(), shown.users.tolist())
+    popular = None if data.popular_impressions is None else data.popular_impressions.labels
+    return hash_of_examples(labels, shown.labels, np.diff(shown.offsets).tolist(), shown.users.tolist(), popular)
 
 
 def _first_impressions(shown: Impressions, count: int) -> Impressions:

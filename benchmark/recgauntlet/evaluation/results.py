@@ -25,6 +25,7 @@ from recgauntlet.records.schema import (
     Evidence,
     Gate,
     LoneAttack,
+    PopularImpressions,
     PromotionOutcome,
     RankingOutcome,
     ThreatOutcome,
@@ -65,6 +66,17 @@ def _column(value: object) -> object:
     return BitColumn.of(value) if value.dtype == np.bool_ else FloatColumn.of(value)
 
 
+class PopularResult(_Result):
+    """Scores of the test impressions with unclicked candidates drawn by popularity, candidate by candidate."""
+
+    sizes: tuple[int, ...]
+    labels: Bits
+    scores: Floats
+
+    def to_record(self) -> PopularImpressions:
+        return self._packed(PopularImpressions)
+
+
 class CleanResult(_Result):
     """Scores of the clean test examples `[B]` and of the test impressions, candidate by candidate."""
 
@@ -74,9 +86,10 @@ class CleanResult(_Result):
     impression_users: tuple[int, ...]
     impression_labels: Bits
     impression_scores: Floats
+    popular: PopularResult | None = None
 
     def to_record(self) -> Clean:
-        return self._packed(Clean)
+        return self._packed(Clean, popular=None if self.popular is None else self.popular.to_record())
 
 
 class AttackResult(_Result):

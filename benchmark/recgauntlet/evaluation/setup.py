@@ -10,14 +10,14 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import Threat
-from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.dataset import Impressions, TaskData
 from recgauntlet.core.protocol import SAME, SAMPLES
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.scoring import score_batch
-from recgauntlet.core.types import BoolArray, Surface
+from recgauntlet.core.types import BoolArray, FloatArray, Surface
 from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
 from recgauntlet.evaluation.judge import fresh_copy, score_in_chunks
-from recgauntlet.evaluation.results import CleanResult
+from recgauntlet.evaluation.results import CleanResult, PopularResult
 from recgauntlet.threats.embedding_scale import EmbeddingScale, embedding_scale
 from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.registry import threat_model
@@ -133,17 +133,29 @@ def change(before: Tensor, after: Tensor) -> float:
 
 
 def measure_clean(trial: Trial, data: TaskData) -> CleanResult:
-    """Scores of the test pairs and of the test impressions."""
-    impressions = data.impressions
-    scores = []
-    for start in range(0, len(impressions), 64):
-        batch = impressions_to_batch(impressions, np.arange(start, min(start + 64, len(impressions))))
-        scores.append(score_batch(trial.model, batch.to(trial.model.device)).cpu().numpy())
+    """Scores of the test pairs and of the test impressions, those with popular candidates too where there are any."""
+    impressions, popular = data.impressions, data.popular_impressions
     return CleanResult(
         labels=trial.batch.labels.cpu().numpy() > 0.5,
         scores=trial.scores.cpu().numpy(),
         impression_sizes=tuple(np.diff(impressions.offsets).tolist()),
         impression_users=tuple(impressions.users.tolist()),
         impression_labels=impressions.labels,
-        impression_scores=np.concatenate(scores),
+        impression_scores=_scores(trial.model, impressions),
+        popular=None
+        if popular is None
+        else PopularResult(
+            sizes=tuple(np.diff(popular.offsets).tolist()),
+            labels=popular.labels,
+            scores=_scores(trial.model, popular),
+        ),
     )
+
+
+def _scores(model: Recommender, impressions: Impressions) -> FloatArray:
+    """`[N]`: the scores of all candidates, impression by impression."""
+    scores = []
+    for start in range(0, len(impressions), 64):
+        batch = impressions_to_batch(impressions, np.arange(start, min(start + 64, len(impressions))))
+        scores.append(score_batch(model, batch.to(model.device)).cpu().numpy())
+    return np.concatenate(scores)

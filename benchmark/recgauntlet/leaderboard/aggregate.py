@@ -14,6 +14,7 @@ from recgauntlet.leaderboard.naturalness import natural_edits
 from recgauntlet.leaderboard.schema import AttackTally, Cell, Cost, Quality, ThreatCells, ThreatColumn
 from recgauntlet.metrics import ranking as metrics
 from recgauntlet.metrics.bootstrap import Estimate, Floats, estimates, resampled_means
+from recgauntlet.records.ranking_quality import ranking_quality
 from recgauntlet.records.schema import AttackOutcome, RunRecord, TierOutcome, robust_accuracy
 
 
@@ -102,14 +103,9 @@ def _attack_successes(
     return found
 
 
-def quality(records: Sequence[DecodedRecord]) -> Quality:
-    """Ranking metrics on the clean impressions, the mean over seeds."""
-    found = []
-    for record in records:
-        users = np.repeat(np.array(record.clean.impression_users), record.ranked.sizes)
-        pooled = (metrics.auc(record.labels, record.scores), metrics.gauc(record.labels, record.scores, users))
-        ndcg = (record.ranked.ndcg_each(5).mean(), record.ndcg10.mean())
-        found.append([*pooled, record.ranked.auc(), record.ranked.mrr(), *ndcg])
+def quality(records: Sequence[DecodedRecord], *, popular: bool = False) -> Quality:
+    """Ranking metrics on the clean impressions, the mean over seeds: as `recgauntlet.records.ranking_quality`."""
+    found = [ranking_quality(record.clean, popular=popular) for record in records]
     return Quality(*np.array(found).mean(axis=0).tolist())
 
 

@@ -12,10 +12,11 @@ import numpy as np
 
 from recgauntlet.core.card import TIERS, Tier
 from recgauntlet.core.types import BoolArray
-from recgauntlet.leaderboard.decoded import DecodedRecord, scores_of
+from recgauntlet.leaderboard.decoded import DecodedRecord
 from recgauntlet.leaderboard.schema import Ablation, AblationLine, CurvePoint, Promotion, Ranking
 from recgauntlet.metrics.bootstrap import Estimate, Floats, crossed_means, estimates, resampled_means
 from recgauntlet.metrics.ranking import Ranked, offsets_of, rank_biased_overlap, top_jaccard
+from recgauntlet.records.ranking_quality import scores_of
 from recgauntlet.records.schema import PromotionOutcome, RankingOutcome, RunRecord, ThreatOutcome
 
 EXPOSURE_CUTOFFS = (10, 50)

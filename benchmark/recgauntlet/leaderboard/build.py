@@ -147,6 +147,7 @@ def _row(finished: Sequence[RunRecord], lost: Sequence[int], doubled: Sequence[i
         threats=threats,
         worst=min(at_rank)[1] if at_rank else None,
         quality=quality(decoded),
+        popular_quality=quality(decoded, popular=True) if all(one.clean.popular for one in decoded) else None,
         cost=cost(finished),
         flags=row_flags(finished, lost, doubled, ranked=table.ranked),
         sources=tuple(

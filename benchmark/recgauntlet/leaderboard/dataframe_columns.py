@@ -72,6 +72,13 @@ COLUMNS: tuple[Column, ...] = (
     Column("failed_gates", "string", "", "failed sanity checks, with `;` between"),
     Column("auc", "float64", "share", "AUC over all candidates of the clean impressions"),
     Column("ndcg10", "float64", "share", "nDCG@10 on the clean impressions, mean"),
+    Column(
+        "auc_popular",
+        "float64",
+        "share",
+        "as `auc`, with unclicked candidates drawn by popularity; missing where the task has none",
+    ),
+    Column("ndcg10_popular", "float64", "share", "as `ndcg10`, in the same way"),
     Column("training_seconds", "float64", "seconds", "of the training steps, on the clock"),
     Column("training_flops", "float64", "FLOPs", "of the training, by torch's counter"),
     Column("seconds_ratio", "float64", "ratio", "to the undefended twin; missing on the twin"),

@@ -5,18 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from recgauntlet.core.card import Goal
 from recgauntlet.core.types import BoolArray
 from recgauntlet.metrics.ranking import Floats, Ranked, Scores, correct, offsets_of
-from recgauntlet.records.columns import FloatColumn
+from recgauntlet.records.ranking_quality import scores_of
 from recgauntlet.records.schema import Clean, RunRecord
-
-
-def scores_of(column: FloatColumn) -> Scores:
-    """The scores `[N]` of a column. One that is not a number counts as the lowest."""
-    return np.nan_to_num(column.to_float(), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
 
 
 @dataclass(frozen=True)

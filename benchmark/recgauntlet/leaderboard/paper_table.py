@@ -42,6 +42,21 @@ NUMBERS: dict[str, tuple[str, Number, str]] = {
     "attack_seconds": ("attacks, s", lambda row: row.cost.attack_seconds, "{:.0f}"),
 }
 """Columns of plain numbers: heading, value, format. Names are those of the CSV."""
+
+
+def _popular(field: str) -> Number:
+    return lambda row: None if row.popular_quality is None else getattr(row.popular_quality, field)
+
+
+POPULAR: dict[str, tuple[str, Number, str]] = {
+    "auc_popular": ("AUC, popular", _popular("auc"), "{:.4f}"),
+    "gauc_popular": ("gAUC, popular", _popular("gauc"), "{:.4f}"),
+    "impression_auc_popular": ("AUC by impression, popular", _popular("impression_auc"), "{:.4f}"),
+    "mrr_popular": ("MRR, popular", _popular("mrr"), "{:.4f}"),
+    "ndcg@5_popular": ("nDCG@5, popular", _popular("ndcg5"), "{:.4f}"),
+    "ndcg@10_popular": ("nDCG@10, popular", _popular("ndcg10"), "{:.4f}"),
+}
+"""The same with unclicked candidates drawn by popularity, of tasks that have such."""
 COLUMNS = (
     "rank",
     "p_best",
@@ -51,6 +66,7 @@ COLUMNS = (
     "retained",
     "attack_success",
     *NUMBERS,
+    *POPULAR,
 )
 DEFAULT = ("rank", "p_best", "clean_accuracy", "robust_accuracy", "training_flops_ratio")
 
@@ -176,8 +192,9 @@ def _columns(
     if name == "clean_accuracy":
         marks = _stars(rows, shown, CLEAN, p_values)
         return [(Heading("", "clean"), _accuracies([row.clean for row in rows], records, CLEAN, marks, unranked))]
-    if name in NUMBERS:
-        title, value_of, form = NUMBERS[name]
+    plain = NUMBERS | POPULAR
+    if name in plain:
+        title, value_of, form = plain[name]
         return [
             (Heading("", title), [TableCell("–" if (v := value_of(row)) is None else form.format(v)) for row in rows])
         ]

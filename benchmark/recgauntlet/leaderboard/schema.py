@@ -257,6 +257,8 @@ class Row:
     """Of a defense with a policy; under text threats the row then has no cells of its own."""
     ads: Annotated[Ads | None, Field(exclude_if=lambda found: found is None)] = None
     poisoning: Annotated[tuple[Poisoning, ...], Field(exclude_if=lambda found: not found)] = ()
+    popular_quality: Annotated[Quality | None, Field(exclude_if=lambda found: found is None)] = None
+    """As `quality`, on the same clicks among unclicked candidates drawn by popularity; None where the task has none."""
     poisoning_rank: Annotated[int | None, Field(exclude_if=lambda found: found is None)] = None
     """Apart from `rank`, which is by evasion; None where the row has no rank by poisoning."""
     first_pairs: Annotated[FirstPairs | None, Field(exclude_if=lambda found: found is None)] = None

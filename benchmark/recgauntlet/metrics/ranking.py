@@ -10,7 +10,7 @@ Impressions are ragged: `labels [N]` and `scores [N]` of all candidates, cut by 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -156,6 +156,34 @@ class Ranked:
         """`[I]`: the sum of `values [N]` in each impression."""
         found: npt.NDArray[Any] = np.add.reduceat(values, self.offsets[:-1])
         return found
+
+
+class RankingMetrics(NamedTuple):
+    """Ranking quality of scores on impressions. `auc` pools all candidates; `impression_auc` is the mean over
+    impressions, which publications on MIND call AUC; `gauc` groups by user."""
+
+    auc: float
+    gauc: float
+    impression_auc: float
+    mrr: float
+    ndcg5: float
+    ndcg10: float
+
+
+def ranking_metrics(labels: Labels, scores: Scores, sizes: IntArray, users: IntArray) -> RankingMetrics:
+    """All ranking metrics of `labels [N]` and `scores [N]`, which `sizes [I]` cut into impressions of `users [I]`.
+
+    Raises ValueError as the metrics do: where a score is NaN, the shapes differ, or there is one label alone.
+    """
+    ranked = Ranked.of(labels, scores, offsets_of(sizes))
+    return RankingMetrics(
+        auc(labels, scores),
+        gauc(labels, scores, np.repeat(users, sizes)),
+        ranked.auc(),
+        ranked.mrr(),
+        float(ranked.ndcg_each(5).mean()),
+        float(ranked.ndcg_each(10).mean()),
+    )
 
 
 def auc(labels: Labels, scores: Scores) -> float:

@@ -82,18 +82,23 @@ def _suites(first: SuiteRef, second: SuiteRef) -> str:
 def _examples(clean: Clean) -> str:
     """A hash of what was scored: rows over different examples are never compared."""
     columns = (clean.labels.model_dump_json(), clean.impression_labels.model_dump_json())
-    return _hash_of(*columns, clean.impression_sizes, clean.impression_users)
+    popular = "" if clean.popular is None else clean.popular.labels.model_dump_json()
+    return _hash_of(*columns, clean.impression_sizes, clean.impression_users, popular)
 
 
 @lru_cache(maxsize=16)
-def _hash_of(labels: str, shown: str, sizes: tuple[int, ...], users: tuple[int, ...]) -> str:
+def _hash_of(labels: str, shown: str, sizes: tuple[int, ...], users: tuple[int, ...], popular: str) -> str:
     """Of columns as JSON; the same for all records of a table."""
-    bits = [BitColumn.model_validate_json(column).to_bool() for column in (labels, shown)]
-    return hash_of_examples(bits[0], bits[1], sizes, users)
+    bits = [BitColumn.model_validate_json(column).to_bool() for column in (labels, shown, popular) if column]
+    return hash_of_examples(bits[0], bits[1], sizes, users, *bits[2:])
 
 
-def hash_of_examples(labels: BoolArray, shown: BoolArray, sizes: Sequence[int], users: Sequence[int]) -> str:
-    """The `examples_fingerprint`: of the labels of the test pairs, and the labels, sizes and users of the
-    impressions."""
+def hash_of_examples(
+    labels: BoolArray, shown: BoolArray, sizes: Sequence[int], users: Sequence[int], popular: BoolArray | None = None
+) -> str:
+    """The `examples_fingerprint`: of the labels of the test pairs, the labels, sizes and users of the impressions, and
+    the labels of popular candidates where there are any."""
     parts = [labels.tobytes(), shown.tobytes(), json.dumps((sizes, users), sort_keys=True).encode()]
+    if popular is not None:
+        parts.append(popular.tobytes())
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()

@@ -170,6 +170,15 @@ class CertifiedOutcome(Part):
     certified: BitColumn
 
 
+class PopularImpressions(Part):
+    """The clicks of the test impressions, in their order and of their users, among unclicked candidates that were drawn
+    by popularity: the `sizes` of the lists, and candidate by candidate `labels` and clean `scores`."""
+
+    sizes: tuple[int, ...]
+    labels: BitColumn
+    scores: FloatColumn
+
+
 class Clean(Part):
     """Clean results: `labels` and `scores` over the test examples (pairs: clicked, unclicked, clicked, ...), and the
     scores of the impressions with their sizes and labels."""
@@ -180,6 +189,8 @@ class Clean(Part):
     impression_users: tuple[int, ...]
     impression_labels: BitColumn
     impression_scores: FloatColumn
+    popular: PopularImpressions | None = Field(default=None, exclude_if=lambda found: found is None)
+    """Of tasks with candidates drawn by popularity alone; not written elsewhere."""
 
 
 class Evidence(Part):

@@ -18,7 +18,8 @@ from recgauntlet.core.types import Scalar
 from recgauntlet.metrics.ranking import accuracy
 from recgauntlet.records.edits import broken_up_to, medians, natural_up_to
 from recgauntlet.records.poisoning import TrainingDataOutcome
-from recgauntlet.records.schema import RunRecord, ThreatOutcome, robust_accuracy
+from recgauntlet.records.ranking_quality import ranking_quality
+from recgauntlet.records.schema import Clean, RunRecord, ThreatOutcome, robust_accuracy
 
 
 def print_summary(console: Console, record: RunRecord, *, tuned: Mapping[str, Scalar] = MappingProxyType({})) -> None:
@@ -41,6 +42,7 @@ def print_summary(console: Console, record: RunRecord, *, tuned: Mapping[str, Sc
     labels, scores = record.clean.labels.to_bool(), record.clean.scores.to_float()
     console.print(visible(f"defense         {_options(record, tuned)}"), markup=False, soft_wrap=True)
     console.print(f"clean accuracy  {accuracy(labels, scores):.1%} of {len(labels)} examples")
+    _print_rankings(console, record.clean)
     table = Table(box=None, pad_edge=False)
     tiers = [shown("tier", tier) for tier in TIERS]
     for heading in ("threat", "goal", *tiers, f"attacks that broke something ({tiers[1]} tier)"):
@@ -65,6 +67,19 @@ def print_summary(console: Console, record: RunRecord, *, tuned: Mapping[str, Sc
     for gate in failed:
         name = f"{gate.name} ({gate.threat})" if gate.threat else gate.name
         console.print(visible(f"  FLAGGED {name}: {gate.explanation}"), markup=False, soft_wrap=True)
+
+
+def _print_rankings(console: Console, clean: Clean) -> None:
+    """Ranking quality by both lists of candidates; nothing where there is one list alone."""
+    if clean.popular is None:
+        return
+    for name, popular in (("uniformly", False), ("by popularity", True)):
+        found = ranking_quality(clean, popular=popular)
+        console.print(
+            f"rankings        unclicked candidates drawn {name}: AUC {found.auc:.3f}, gAUC {found.gauc:.3f}, "
+            f"MRR {found.mrr:.3f}, nDCG@5 {found.ndcg5:.3f}, nDCG@10 {found.ndcg10:.3f}",
+            soft_wrap=True,
+        )
 
 
 def _options(record: RunRecord, tuned: Mapping[str, Scalar]) -> str:

@@ -112,25 +112,27 @@ def _check_clean(clean: Clean, columns: _Reader) -> BoolArray:
         raise columns.fault("clean.scores", f"has {len(scores)} values for {len(labels)} labels")
     if len(labels) % 2 or not labels[0::2].all() or labels[1::2].any():
         raise columns.fault("clean.labels", "must be pairs: clicked, unclicked, clicked, ...")
-    shown = columns.bits(clean.impression_labels, "clean.impression_labels")
-    scored = len(columns.floats(clean.impression_scores, "clean.impression_scores"))
-    if (
-        not clean.impression_sizes
-        or min(clean.impression_sizes) < 1
-        or not sum(clean.impression_sizes) == len(shown) == scored
-    ):
-        raise columns.fault("clean.impression_sizes", "do not add up to the labels and scores of the impressions")
-    if len(clean.impression_users) != len(clean.impression_sizes):
+    count = len(clean.impression_sizes)
+    _check_lists(clean.impression_sizes, clean.impression_labels, clean.impression_scores, "clean.impression_", columns)
+    if len(clean.impression_users) != count:
         raise columns.fault("clean.impression_users", "must name one user an impression")
-    sizes = np.asarray(clean.impression_sizes, dtype=np.int64)
-    clicks = np.add.reduceat(shown.astype(np.int64), np.concatenate([[0], np.cumsum(sizes)[:-1]]))
-    if ((clicks < 1) | (clicks >= sizes)).any():
-        raise columns.fault(
-            "clean.impression_labels",
-            "must have a clicked and an unclicked candidate in every impression",
-        )
+    if (popular := clean.popular) is not None:
+        _check_lists(popular.sizes, popular.labels, popular.scores, "clean.popular.", columns)
+        if len(popular.sizes) != count:
+            raise columns.fault("clean.popular.sizes", f"are {len(popular.sizes)} for {count} test impressions")
     rounded: BoolArray = scores == 0
     return correct(labels, scores) | rounded
+
+
+def _check_lists(sizes: tuple[int, ...], labels: BitColumn, scores: FloatColumn, place: str, columns: _Reader) -> None:
+    """Impressions, whose fields have names that begin with `place`."""
+    shown = columns.bits(labels, f"{place}labels")
+    scored = len(columns.floats(scores, f"{place}scores"))
+    if not sizes or min(sizes) < 1 or not sum(sizes) == len(shown) == scored:
+        raise columns.fault(f"{place}sizes", "do not add up to the labels and scores of the impressions")
+    clicks = np.add.reduceat(shown.astype(np.int64), np.cumsum((0, *sizes[:-1])))
+    if ((clicks < 1) | (clicks >= np.asarray(sizes))).any():
+        raise columns.fault(f"{place}labels", "must have a clicked and an unclicked candidate in every impression")
 
 
 def _check_first_pairs(record: RunRecord, examples: int, columns: _Reader) -> None:

@@ -130,7 +130,10 @@ def changed_by_insertions(clean: TaskData, poisoned: PoisonedData, inserted: Ins
         # a full history may have lost its oldest items
         if not np.array_equal(left, there[len(there) - len(left) :]) or (len(left) < len(there) and PAD in after):
             return "genuine training pairs changed"
-    if data.valid is not clean.valid or data.test is not clean.test or data.impressions is not clean.impressions:
+    if any(
+        getattr(data, part) is not getattr(clean, part)
+        for part in ("valid", "test", "impressions", "popular_impressions")
+    ):
         return "genuine validation or test examples changed"
     if data.user_count != clean.user_count or data.catalog is not clean.catalog:
         return "the users or the catalog changed"

@@ -24,7 +24,7 @@ from functools import cached_property
 import numpy as np
 
 from recgauntlet.core.card import Tier, TierValues, TrainingDataThreat
-from recgauntlet.core.dataset import Pairs, TaskData
+from recgauntlet.core.dataset import Impressions, Pairs, TaskData
 from recgauntlet.core.poison import FakeAccounts, Poison, Targets
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import IntArray
@@ -270,11 +270,12 @@ def changed_genuine(clean: TaskData, poisoned: PoisonedData) -> str:
         before = replace(before, users=number[before.users])
         if not all(np.array_equal(getattr(before, f.name), getattr(after, f.name)) for f in fields(Pairs)):
             return f"genuine {name} pairs changed"
-    shown, shown_after = clean.impressions, data.impressions
-    same = all(
-        np.array_equal(getattr(shown, name), getattr(shown_after, name))
-        for name in ("histories", "items", "labels", "offsets")
-    )
-    if not same or not np.array_equal(number[shown.users], shown_after.users):
-        return "genuine test impressions changed"
+    for part in ("impressions", "popular_impressions"):
+        shown, after = getattr(clean, part), getattr(data, part)
+        if (shown is None) != (after is None):
+            return "genuine test impressions changed"
+        if shown is not None:
+            shown = replace(shown, users=number[shown.users])
+            if not all(np.array_equal(getattr(shown, f.name), getattr(after, f.name)) for f in fields(Impressions)):
+                return "genuine test impressions changed"
     return "" if data.catalog is clean.catalog else "the catalog changed"

@@ -83,6 +83,14 @@ def test_a_card_of_ones_own_is_a_task(cache: Path) -> None:
     assert Path(good("path", str(EXAMPLE)).strip()).is_file()
 
 
+def test_popular_candidates_are_shown_where_the_card_asks_for_them(cache: Path, tmp_path: Path) -> None:
+    assert "popularity" not in good("fetch", str(EXAMPLE))
+    card = shutil.copytree(EXAMPLE.parent, tmp_path / "own") / EXAMPLE.name
+    text = card.read_text(encoding="utf-8")
+    card.write_text(text.replace("eval_per_click = 9", "eval_per_click = 9, popular_per_click = 7"), encoding="utf-8")
+    assert "also with 7 unclicked candidates each that are drawn by popularity" in good("fetch", str(card))
+
+
 def test_a_card_without_a_fingerprint_takes_the_tables_as_they_are(cache: Path, tmp_path: Path) -> None:
     card = shutil.copytree(EXAMPLE.parent, tmp_path / "own") / EXAMPLE.name
     text = card.read_text(encoding="utf-8")

@@ -54,6 +54,7 @@ edits = { low = 1, standard = 2, high = 4 }
 window = 4
 min_cosine = 0.5
 """
+POPULAR = "tracks.standard.negatives.popular_per_click"
 SPLIT = "tracks.standard.split"
 
 
@@ -84,6 +85,8 @@ def test_a_whole_card_is_read(tmp_path: Path) -> None:
         ('surface = "history"', 'surface = "price"', "threats", "surface"),
         ("history_length = 4", 'history_length = "four"', "tracks.standard.history_length", "integer"),
         ("version = 1", "version = 0", "version", "greater"),
+        ('"uniform-unseen", train', '"impression", popular_per_click = 3, train', POPULAR, "needs interactions"),
+        ('"uniform-unseen", train', '"uniform-unseen", popular_per_click = -1, train', POPULAR, "greater"),
         ("split = { ", 'split = { rule = "by-mood", ', "tracks.standard.split.rule", "per-user"),
         ('split = { valid_from = "0.6"', 'split = { rule = "per-user", valid_from = "0.8"', SPLIT, "rise"),
         ('split = { valid_from = "0.6"', 'split = { rule = "per-user", valid_from = "2019-11-13"', SPLIT, "as text"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -89,6 +90,46 @@ def test_evaluation_calls_nothing_unclicked_that_the_user_ever_took(toys: Tables
         assert labels.sum() == 1
         assert len(set(items.tolist())) == 6
         assert all((item in times[user]) == label for item, label in zip(items.tolist(), labels.tolist(), strict=True))
+
+
+POPULAR = {"rule": "uniform-unseen", "train_per_click": 2, "eval_per_click": 5, "popular_per_click": 4}
+
+
+def test_popular_impressions_have_the_same_clicks_and_no_other_part_changes(toys: Tables, make_card: Make) -> None:
+    plain, card = built(toys, make_card()), make_card(negatives=POPULAR)
+    data = built(toys, card)
+    lists = data.popular_impressions
+    assert lists is not None
+    assert plain.popular_impressions is None
+    assert content_hash(replace(data, popular_impressions=None)) == content_hash(plain)
+    assert content_hash(built(toys, card)) == content_hash(data) != content_hash(plain)
+    items, labels = lists.items.reshape(-1, 5), lists.labels.reshape(-1, 5)
+    assert lists.users.tolist() == data.impressions.users.tolist()
+    assert lists.histories.tolist() == data.impressions.histories.tolist()
+    assert items[labels].tolist() == data.impressions.items[data.impressions.labels].tolist()
+    assert len(set(labels.argmax(axis=1).tolist())) > 1
+    times, before = first_times(toys, data), periods(toys, card, data)["train"][1]
+    trained = {item for of_user in times.values() for item, time in of_user.items() if time < before}
+    for user, row, marks in zip(lists.users.tolist(), items, labels, strict=True):
+        assert len(set(row.tolist())) == 5
+        assert not set(row[~marks].tolist()) & set(times[user])
+        assert set(row[~marks].tolist()) <= trained
+
+
+def test_what_was_taken_after_training_does_not_count_as_popularity(toys: Tables, make_card: Make) -> None:
+    assert toys.interactions is not None
+    rows = toys.interactions.to_pylist()
+    # All users but one take a new item at the end: it is the most taken, and has no click in training.
+    late = [{"user": f"u{user}", "item": "late", "time": max(row["time"] for row in rows)} for user in range(1, 30)]
+    tables = Tables(
+        pa.concat_tables([toys.items, pa.table({"id": ["late"], "text": ["late"], "category": ["toys"]})]),
+        pa.Table.from_pylist([*rows, *late], schema=toys.interactions.schema),
+    )
+    data = built(tables, make_card(negatives=POPULAR | {"popular_per_click": 25}, test_impressions=40))
+    assert data.popular_impressions is not None
+    unclicked = data.popular_impressions.items[~data.popular_impressions.labels]
+    assert 0 in data.popular_impressions.users
+    assert data.catalog.ids.index("late") not in unclicked
 
 
 def test_the_clicked_candidate_has_no_fixed_place(toys: Tables, make_card: Make) -> None:

@@ -207,3 +207,21 @@ def test_wordnet_is_fetched_where_a_threat_asks_for_synonyms_and_nowhere_else(
         prepare(task, "standard", options)
         ready(task, "standard", options)
         assert fetched == ([] if rule == "neighbours" else [(options.cache, options.offline)] * 2)
+
+
+def test_popular_candidates_are_kept_and_hidden_from_training(
+    make_card: Callable[..., TaskCard], toys: Tables, options: SourceOptions
+) -> None:
+    negatives = {"rule": "uniform-unseen", "train_per_click": 2, "eval_per_click": 5}
+    cards = [make_card(negatives=negatives | own) for own in ({}, {"popular_per_click": 0}, {"popular_per_click": 4})]
+    plain, none, popular = (card.fingerprint("standard") for card in cards)
+    assert plain == none != popular
+    task = Task(cards[-1], lambda *_: toys)
+    made = prepare(task, "standard", options)
+    target = ready(task, "standard", options)
+    again = store.load(target)
+    assert again is not None
+    assert again.popular_impressions is not None
+    assert store.content_hash(again) == store.content_hash(made)
+    assert store.load_training(target).popular_impressions is None
+    assert prepare(Task(cards[0], lambda *_: toys), "standard", options).popular_impressions is None

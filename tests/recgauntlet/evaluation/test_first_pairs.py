@@ -102,6 +102,10 @@ def test_impressions_are_taken_in_proportion_and_enough_for_rankings(tiny_card: 
     half = first_pairs(many, 11)
     assert (len(half.test), len(half.impressions)) == (11, 220)
     assert len(half.impressions.items) == half.impressions.offsets[-1] == len(half.impressions.labels)
+    popular = first_pairs(replace(many, popular_impressions=many.impressions), 11).popular_impressions
+    assert half.popular_impressions is None
+    assert popular is not None
+    assert (len(popular), len(popular.items)) == (220, popular.offsets[-1])
     lists = AdLists(np.arange(9), np.zeros((9, 3), int), np.zeros((2, 9, 4), int), np.zeros((2, 9, 4), bool))
     cut = first_pairs(replace(many, test_ads=lists), 10).test_ads
     assert cut is not None

@@ -81,6 +81,20 @@ def test_mrr_with_one_click_is_the_label_ranking_average_precision() -> None:
     assert Ranked.of(labels, scores, offsets).mrr() == pytest.approx(expected)
 
 
+def test_all_ranking_metrics_are_those_of_their_functions() -> None:
+    rng = np.random.default_rng(3)
+    sizes, users = np.array([4, 6, 3, 5]), np.array([7, 2, 7, 1])
+    labels = np.concatenate([np.arange(size) < 1 for size in sizes])
+    scores = rng.normal(size=len(labels))
+    ranked = metrics.Ranked.of(labels, scores, metrics.offsets_of(sizes))
+    found = metrics.ranking_metrics(labels, scores, sizes, users)
+    assert found.auc == metrics.auc(labels, scores)
+    assert found.gauc == metrics.gauc(labels, scores, np.repeat(users, sizes))
+    assert (found.impression_auc, found.mrr) == (ranked.auc(), ranked.mrr())
+    assert (found.ndcg5, found.ndcg10) == tuple(ranked.ndcg_each(k).mean() for k in (5, 10))
+    assert len(set(found)) > 4
+
+
 def test_gauc_weighs_a_users_auc_by_the_number_of_their_candidates() -> None:
     labels, scores, offsets = impressions(7, decimals=1)
     users = np.repeat(np.arange(len(offsets) - 1) // 3 * 10 + 4, np.diff(offsets))

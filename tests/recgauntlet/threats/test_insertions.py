@@ -236,6 +236,7 @@ def test_a_change_of_anything_else_is_found(made: tuple[PoisonStore, TaskData]) 
     assert after(train=replace(train, histories=stranger)) == "genuine training pairs changed"
     assert after(valid=data.test) == "genuine validation or test examples changed"
     assert after(test=data.valid) == "genuine validation or test examples changed"
+    assert after(popular_impressions=data.impressions) == "genuine validation or test examples changed"
     assert after(user_count=data.user_count + 1) == "the users or the catalog changed"
 
 

@@ -253,4 +253,18 @@ def test_a_change_of_anything_genuine_is_found(made: tuple[PoisonStore, TaskData
     assert after(test=poisoned.data.valid) == "genuine test pairs changed"
     shown = poisoned.data.impressions
     assert after(impressions=replace(shown, labels=~shown.labels)) == "genuine test impressions changed"
+    assert after(popular_impressions=shown) == "genuine test impressions changed"
     assert after(user_count=data.user_count) == "two users have one number"
+
+
+def test_popular_candidates_keep_their_users_among_fake_accounts(made: tuple[PoisonStore, TaskData]) -> None:
+    store, data = made
+    data = replace(data, popular_impressions=data.impressions)
+    accounts = store.tables(RandomProfiles())["high"].accounts
+    poisoned = with_accounts(data, store.genuine, accounts, store.card.track("standard"))
+    shown = poisoned.data.popular_impressions
+    assert shown is not None
+    assert shown.users.tolist() == poisoned.genuine[data.impressions.users].tolist()
+    assert changed_genuine(data, poisoned) == ""
+    wrong = replace(poisoned, data=replace(poisoned.data, popular_impressions=replace(shown, labels=~shown.labels)))
+    assert changed_genuine(data, wrong) == "genuine test impressions changed"
