@@ -67,6 +67,7 @@ def test_the_wheel_holds_the_four_packages_with_their_data_and_nothing_else(whee
         "recgauntlet_tasks/video_watch.toml",
         "recgauntlet_tasks/ecommerce_purchase.toml",
         "recgauntlet_tasks/news_click.toml",
+        "recgauntlet_tasks/news_click_articles.txt",
         "recgauntlet_tasks/news_click_impressions.txt",
         "recgauntlet_site/templates/start.html.j2",
         "recgauntlet_site/vendor/VENDOR.toml",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
-from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from recgauntlet.core.dataset import IMPRESSIONS, ITEMS, Tables
@@ -20,25 +21,46 @@ _REMEDY = "the file is damaged or of another format: take MINDsmall_train as Mic
 Row = tuple[str, str, int, list[str], list[str], list[bool]]
 
 
-def read(raw: dict[str, RawFile], chosen: Collection[str] | None) -> Tables:
-    """The tables of MIND's two files, cut to the impressions `chosen` (None: all) and the items they mention.
+@dataclass(frozen=True)
+class Selection:
+    """Which impressions a task is made of, by `key_of`.
 
+    whole
+        Those that are read as they are.
+    cut
+        Those of which only the articles of `articles` are read, in the history and among the candidates.
+    articles
+        Ids of articles.
+    """
+
+    whole: frozenset[str]
+    cut: frozenset[str]
+    articles: frozenset[str]
+
+    def __len__(self) -> int:
+        return len(self.whole) + len(self.cut)
+
+
+def key_of(user: str, time: int) -> str:
+    """The name of an impression that does not depend on a copy's own numbers: 12 digits of the SHA-256 of user/time."""
+    return hashlib.sha256(f"{user}/{time}".encode()).hexdigest()[:12]
+
+
+def read(raw: dict[str, RawFile], selection: Selection | None) -> Tables:
+    """The tables of MIND's two files, cut to the impressions of `selection`, and the items that these mention.
+
+    Impressions are named by `key_of` there, by the file's own numbers where `selection` is None (all impressions).
     Impressions without history are left out: a model has nothing to go by.
 
     Raises
     ------
     DataError
-        Where a file is damaged or foreign, or does not hold every chosen impression.
+        Where a file is damaged or foreign, or does not hold each of the selected impressions once.
     """
     behaviors, news = raw["behaviors"], raw["news"]
-    rows = impressions(behaviors, chosen)
-    if chosen is not None and len(rows) < len(chosen):
-        raise DataError(
-            f"holds {len(rows)} of the {len(chosen)} impressions that the task is made of",
-            where=behaviors.name,
-            field="impression",
-            remedy="take behaviors.tsv of MINDsmall_train: the other releases of MIND hold other impressions",
-        )
+    rows = impressions(behaviors)
+    if selection is not None:
+        rows = _selected(rows, selection, behaviors)
     rows = [row for row in rows if row[3]]
     used = {item for row in rows for item in (*row[3], *row[4])}
     return Tables(
@@ -47,14 +69,11 @@ def read(raw: dict[str, RawFile], chosen: Collection[str] | None) -> Tables:
     )
 
 
-def impressions(file: RawFile, chosen: Collection[str] | None) -> list[Row]:
+def impressions(file: RawFile) -> list[Row]:
     """The rows of behaviors.tsv: impression, user, time, history, and the candidates as `N1-1` (clicked) and `N2-0`."""
-    wanted = None if chosen is None else set(chosen)
     rows = []
     lines = separated(decode(file.content, file.name), "\t", 5, file.name)
     for number, (impression, user, time, history, shown) in enumerate(lines, start=1):
-        if wanted is not None and impression not in wanted:
-            continue
         candidates = [candidate.rpartition("-") for candidate in shown.split()]
         if not candidates or any(not item or mark not in ("0", "1") for item, _, mark in candidates):
             raise DataError(
@@ -66,6 +85,29 @@ def impressions(file: RawFile, chosen: Collection[str] | None) -> list[Row]:
         listed, clicked = [item for item, _, _ in candidates], [mark == "1" for _, _, mark in candidates]
         rows.append((impression, user, _seconds(time, file, number), history.split(), listed, clicked))
     return rows
+
+
+def _selected(rows: list[Row], selection: Selection, file: RawFile) -> list[Row]:
+    found = []
+    for _, user, time, history, shown, clicked in rows:
+        key = key_of(user, time)
+        if key in selection.cut:
+            history = [item for item in history if item in selection.articles]
+            clicked = [mark for item, mark in zip(shown, clicked, strict=True) if item in selection.articles]
+            shown = [item for item in shown if item in selection.articles]
+        elif key not in selection.whole:
+            continue
+        found.append((key, user, time, history, shown, clicked))
+    distinct = len({row[0] for row in found})
+    if distinct < len(selection) or len(found) > distinct:
+        repeated = f", {len(found) - distinct} of them twice" if len(found) > distinct else ""
+        raise DataError(
+            f"holds {distinct} of the {len(selection)} impressions that the task is made of{repeated}",
+            where=file.name,
+            field="user, time",
+            remedy="take behaviors.tsv of MINDsmall_train: the other releases of MIND hold other impressions",
+        )
+    return found
 
 
 def items(file: RawFile) -> list[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""The task news-click: 5,000 impressions of MIND; its demo is simulated in MIND's own format."""
+"""The task news-click: 9,088 impressions of MIND; its demo is simulated in MIND's own format."""
 
 from __future__ import annotations
 
@@ -33,12 +33,19 @@ def load(card: TaskCard, track: Track, options: SourceOptions) -> Tables:
     """
     if track == "demo":
         return mind.read(_simulated(card, options), None)
-    return mind.read(_read(options), chosen_impressions())
+    return mind.read(_read(options), selection())
 
 
-def chosen_impressions() -> list[str]:
-    """The ids of the impressions of MINDsmall_train that the standard track is made of."""
-    return (files("recgauntlet_tasks") / "news_click_impressions.txt").read_text(encoding="ascii").split()
+def selection() -> mind.Selection:
+    """The impressions of MINDsmall_train that the standard track is made of; a star marks those that are cut to listed
+    articles, because their source numbers articles in another way, and not all could be identified."""
+    impressions, articles = (
+        (files("recgauntlet_tasks") / f"news_click_{name}.txt").read_text(encoding="ascii").split()
+        for name in ("impressions", "articles")
+    )
+    cut = frozenset(name[:-1] for name in impressions if name.endswith("*"))
+    whole = frozenset(name for name in impressions if not name.endswith("*"))
+    return mind.Selection(whole, cut, frozenset(f"N{number}" for number in articles))
 
 
 def _read(options: SourceOptions) -> dict[str, RawFile]:

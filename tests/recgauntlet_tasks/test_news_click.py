@@ -6,6 +6,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -33,34 +34,68 @@ def raw(made: dict[str, bytes]) -> dict[str, RawFile]:
     return {role: RawFile(name, made[name]) for role, name in news_click.ROLES.items()}
 
 
+def key_of(row: str) -> str:
+    """The key of a line of behaviors.tsv."""
+    _, user, time, *_ = row.split("\t")
+    moment = datetime.strptime(time, "%m/%d/%Y %I:%M:%S %p").replace(tzinfo=UTC)
+    return mind.key_of(user, int(moment.timestamp()))
+
+
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The standard track made of forty simulated impressions."""
-    chosen = [str(number) for number in range(1, 41)]
-    monkeypatch.setattr(news_click, "chosen_impressions", lambda: chosen)
+def small(monkeypatch: pytest.MonkeyPatch) -> mind.Selection:
+    """The standard track made of forty simulated impressions, twenty of them cut to four articles of five."""
+    rows = news_simulator.simulate(SIZE)["behaviors.tsv"].decode().splitlines()
+    keys = [key_of(row) for row in rows[:40]]
+    articles = frozenset(f"N{number}" for number in range(SIZE.articles) if number % 5)
+    chosen = mind.Selection(frozenset(keys[:20]), frozenset(keys[20:]), articles)
+    monkeypatch.setattr(news_click, "selection", lambda: chosen)
     return chosen
 
 
-def test_the_standard_track_is_made_of_five_thousand_impressions() -> None:
-    chosen = news_click.chosen_impressions()
-    assert len(set(chosen)) == len(chosen) == 5000
-    assert all(each.isdecimal() for each in chosen)
+def test_the_standard_track_is_made_of_nine_thousand_impressions() -> None:
+    chosen = news_click.selection()
+    assert (len(chosen.whole), len(chosen.cut), len(chosen)) == (5000, 4088, 9088)
+    assert not chosen.whole & chosen.cut
+    assert all(len(key) == 12 and set(key) <= set("0123456789abcdef") for key in chosen.whole | chosen.cut)
+    assert all(article[0] == "N" and article[1:].isdecimal() for article in chosen.articles)
 
 
-def test_the_whole_release_and_a_sample_of_it_give_one_table(
-    here: SourceOptions, files: Path, small: list[str]
+def cut_by_hand(row: str, articles: frozenset[str]) -> str:
+    impression, user, time, history, shown = row.split("\t")
+    history = " ".join(item for item in history.split() if item in articles)
+    shown = " ".join(item for item in shown.split() if item.partition("-")[0] in articles)
+    return "\t".join([f"9{impression}", user, time, history, shown])
+
+
+def test_the_whole_release_and_a_joined_sample_give_one_table(
+    here: SourceOptions, files: Path, small: mind.Selection
 ) -> None:
     made = news_simulator.simulate(SIZE)
     put(files, made)
     whole = task.load(task.card, "standard", here)
-    rows = made["behaviors.tsv"].decode().splitlines(keepends=True)
-    put(files, {"behaviors.tsv": "".join(reversed(rows[:40])).encode()})
+    rows = made["behaviors.tsv"].decode().splitlines()
+    sample = rows[:20] + [cut_by_hand(row, small.articles) for row in rows[20:40]]
+    assert sample[20:] != rows[20:40]
+    put(files, {"behaviors.tsv": "".join(f"{row}\n" for row in reversed(sample)).encode()})
     assert fingerprint(task.load(task.card, "standard", here)) == fingerprint(whole)
     assert whole.impressions is not None
-    assert sorted(whole.impressions["impression"].to_pylist()) == sorted(small)
-    mentioned = {item for row in whole.impressions.to_pylist() for name in ("history", "shown") for item in row[name]}
+    found = whole.impressions.to_pylist()
+    assert {row["impression"] for row in found} == small.whole | small.cut
+    for row in found:
+        seen = {*row["history"], *row["shown"]}
+        assert row["impression"] in small.whole or seen <= small.articles
+        assert len(row["shown"]) == len(row["clicked"])
+    mentioned = {item for row in found for name in ("history", "shown") for item in row[name]}
     assert set(whole.items["id"].to_pylist()) == mentioned
     validate(whole, "news")
+
+
+def test_an_impression_that_stands_twice_is_refused(here: SourceOptions, files: Path, small: mind.Selection) -> None:
+    made = news_simulator.simulate(SIZE)
+    first, _, rest = made["behaviors.tsv"].decode().partition("\n")
+    put(files, made | {"behaviors.tsv": f"{first}\n{rest}{first}\n".encode()})
+    with pytest.raises(DataError, match=r"holds 40 of the 40 impressions .* 1 of them twice"):
+        task.load(task.card, "standard", here)
 
 
 def test_what_is_read_is_what_was_shown(here: SourceOptions) -> None:
@@ -109,7 +144,7 @@ def test_copies_of_a_headline_agree(title: str, expected: str) -> None:
 
 def test_a_release_without_the_impressions_says_so(here: SourceOptions, files: Path) -> None:
     put(files, news_simulator.simulate(SIZE))
-    with pytest.raises(DataError, match=r"of the 5000 impressions") as caught:
+    with pytest.raises(DataError, match=r"holds 0 of the 9088 impressions") as caught:
         task.load(task.card, "standard", here)
     assert "MINDsmall_train" in caught.value.remedy
 
@@ -158,7 +193,7 @@ def official(
     thread.join()
 
 
-def test_the_archive_waits_for_the_licence(official: SourceOptions, small: list[str]) -> None:
+def test_the_archive_waits_for_the_licence(official: SourceOptions, small: mind.Selection) -> None:
     with pytest.raises(DataError) as caught:
         task.load(task.card, "standard", official)
     assert "--accept-licence" in str(caught.value)
@@ -188,9 +223,9 @@ def test_real_data_is_never_replaced_by_the_simulated(here: SourceOptions) -> No
         task.load(task.card, "standard", here)
 
 
-def test_other_tables_than_the_cards_are_refused(here: SourceOptions, files: Path, small: list[str]) -> None:
+def test_other_tables_than_the_cards_are_refused(here: SourceOptions, files: Path, small: mind.Selection) -> None:
     put(files, news_simulator.simulate(SIZE))
-    with pytest.raises(DataError, match=r"impressions \(40 rows where the card has 4893\)"):
+    with pytest.raises(DataError, match=r"impressions \(40 rows where the card has 8981\)"):
         prepare(task, "standard", here)
 
 
