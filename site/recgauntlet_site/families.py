@@ -24,11 +24,19 @@ DEFENSES: Mapping[str, tuple[str, ...]] = {
     "none": ("standard",),
     "adversarial training": (
         *("apr", "awp", "discrete", "ensemble", "fgm", "fgsm", "free", "freelb"),
-        *("mart", "pgd", "smart", "trades", "vat", "vulnerability-aware"),
+        *("mart", "mixed-items", "pgd", "smart", "trades", "vat", "vulnerability-aware"),
     ),
     "cost levers": ("gradient-scaling", "intensity-control", "layer-wise"),
     "smoothing and augmentation": (
-        *("augmentation", "history-dropout", "label-smoothing", "mixup", "rdrop", "word-dropout"),
+        *(
+            "augmentation",
+            "dirichlet-neighborhood",
+            "history-dropout",
+            "label-smoothing",
+            "mixup",
+            "rdrop",
+            "word-dropout",
+        ),
     ),
     "inference time": ("history-purifier", "median-user", "randomized-smoothing", "spell-repair", "unicode-normalize"),
     "data side": ("loss-truncation", "pca-varselect", "suspicious-users", "trimmed-raters"),

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import TIERS, Threat, Tier
 from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.errors import PluginError
@@ -91,3 +92,12 @@ def uniform(context: TrainingContext, ids: Tensor, width: int) -> Tensor:
     its first columns do not depend on `width`."""
     rows = [torch.rand(width, generator=context.rng.torch(context.step, number)) for number in ids.tolist()]
     return torch.stack(rows).to(ids.device) if rows else torch.empty((0, width), device=ids.device)
+
+
+def uniform_of_items(context: TrainingContext, batch: Batch) -> Tensor:
+    """`[U, H]` even draws for the items of the batch's histories. A user of a batch is known by the first example
+    shown to it, as one user may stand in a batch twice; the newest item has the first draw, however wide histories
+    are."""
+    unseen = torch.full((len(batch.users),), torch.iinfo(torch.int64).max, device=batch.rows.device)
+    key = unseen.scatter_reduce(0, batch.rows, batch.example_ids, "amin")
+    return uniform(context, key, batch.users.histories.shape[1]).flip(1)

@@ -14,7 +14,7 @@ from recgauntlet.core.references import bibtex
 from recgauntlet.core.search_space import Between, SearchSpace
 from recgauntlet.core.types import PAD
 from recgauntlet.training.defense import Defense, TrainingContext, model_scores
-from recgauntlet_baselines.defenses._edits import uniform
+from recgauntlet_baselines.defenses._edits import uniform_of_items
 
 
 @dataclass(kw_only=True, eq=False)
@@ -39,10 +39,7 @@ class HistoryDropout(Defense):
 
     def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
         histories = batch.users.histories
-        # a user of a batch is known by the first example shown to it: one user may stand in a batch twice
-        unseen = torch.full((len(batch.users),), torch.iinfo(torch.int64).max, device=batch.rows.device)
-        key = unseen.scatter_reduce(0, batch.rows, batch.example_ids, "amin")
-        draws = uniform(context, key, histories.shape[1]).flip(1)  # the newest item has the first draw, however wide
+        draws = uniform_of_items(context, batch)
         users = Users(batch.users.ids, without_items(histories, draws, self.rate))
         return model.click_loss(model_scores(model, replace(batch, users=users)), batch)
 
