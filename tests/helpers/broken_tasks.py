@@ -22,6 +22,8 @@ from recgauntlet.data.fingerprint import fingerprint
 
 Load = Callable[[TaskCard, Track, SourceOptions], Tables]
 ITEM_COUNT, USERS, TAKES = 30, 40, 8
+POPULAR = {"rule": "uniform-unseen", "train_per_click": 1, "eval_per_click": 3}
+"""The candidates of a card that may ask for others drawn by popularity too."""
 NOWHERE = SourceOptions(directory=None, cache=Path("nowhere"), offline=True)
 
 

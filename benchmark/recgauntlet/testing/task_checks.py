@@ -24,6 +24,7 @@ from recgauntlet.data.fingerprint import fingerprint
 from recgauntlet.data.prepare import build
 from recgauntlet.data.validate import validate
 from recgauntlet.testing.check import CheckSkipped, ConformanceError, Subject, require, require_nothing_left, rule
+from recgauntlet.testing.popular_list import popular_list
 from recgauntlet.testing.process import scramble
 
 MOST_ROWS = 100_000
@@ -220,7 +221,8 @@ def fingerprint_(subject: TaskSubject) -> None:
 @rule("change the sizes on the card, or the tables", needs_run=False)
 def examples(subject: TaskSubject) -> str:
     """As many examples as the card states, indices of the catalog, two candidates per pair, padding in front,
-    clicked and unclicked candidates in every impression.
+    clicked and unclicked candidates in every impression. Where the card asks for candidates drawn by popularity: the
+    same clicks among as many of them, which the user never took and others did in the training period.
     """
     tables = subject.valid_tables
     try:
@@ -255,7 +257,8 @@ def examples(subject: TaskSubject) -> str:
         len(shown) == subject.card.test_impressions and bool(((clicks > 0) & (clicks < np.diff(shown.offsets))).all()),
         "impressions lack a clicked or an unclicked candidate, or are not as many as the card says",
     )
-    return f"{len(data.train)} / {len(data.valid)} / {len(data.test)} pairs, {len(shown)} impressions"
+    also = popular_list(subject.card, data, tables)
+    return f"{len(data.train)} / {len(data.valid)} / {len(data.test)} pairs, {len(shown)} impressions{also}"
 
 
 @rule("let everything about an example lie before it", needs_run=False)

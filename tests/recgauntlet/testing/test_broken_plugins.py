@@ -76,6 +76,12 @@ BROKEN: tuple[tuple[Kind, Any, str, str], ...] = (
     ("tasks", broken_tasks.task(train_pairs=10_000), "examples", "the card asks for 10000"),
     (
         "tasks",
+        broken_tasks.task(negatives=broken_tasks.POPULAR | {"popular_per_click": 29}),
+        "examples",
+        "are left to draw, where an impression needs 29",
+    ),
+    (
+        "tasks",
         broken_tasks.task(lambda: broken_tasks.impressions(broken_tasks.past_and_present), "impression"),
         "no-leakage",
         "stands in its own history",
@@ -121,6 +127,7 @@ HONEST: tuple[tuple[Kind, Any], ...] = (
     ("attacks", broken_attacks.Step),
     ("poisoning", broken_poisoning.TargetsAlone),
     ("tasks", broken_tasks.task()),
+    ("tasks", broken_tasks.task(negatives=broken_tasks.POPULAR | {"popular_per_click": 3})),
     ("tasks", broken_tasks.task(split={"rule": "per-user", "valid_from": "0.6", "test_from": "0.8"})),
     ("tasks", broken_tasks.task(lambda: broken_tasks.impressions(broken_tasks.past), "impression")),
 )

@@ -16,7 +16,8 @@ from recgauntlet.core.source import source_files, source_hash
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.metrics.ranking import correct
 from recgauntlet.records.manifest import Finding
-from recgauntlet.records.schema import RunRecord, robust_accuracy
+from recgauntlet.records.ranking_quality import ranking_quality
+from recgauntlet.records.schema import Clean, RunRecord, robust_accuracy
 from recgauntlet.records.submission.manifest import Submission
 from recgauntlet.records.submission.reader import Opened
 from recgauntlet.runner.plan import plan
@@ -28,12 +29,14 @@ from recgauntlet.runner.trained import Sources
 
 CLEAN_POINTS = 2.0
 ROBUST_POINTS = 4.0
-"""Percentage points by which accuracies of the same cell may differ between machines. On one machine they are the same;
-on another, sums are rounded in another order, and training drifts apart like another seed."""
+"""Percentage points by which accuracies (and AUC of lists, by the first) of the same cell may differ between machines.
+On one machine they are the same; on another, sums are rounded in another order, and training drifts apart like another
+seed."""
 
 
 class Rerun(NamedTuple):
-    """Whether all scores of a cell were the same to the last bit when it was run again, and what differs too much."""
+    """Whether all clean scores of a cell, of pairs and of both kinds of lists, were the same to the last bit when it
+    was run again, and what differs too much."""
 
     same: bool
     findings: tuple[Finding, ...]
@@ -88,7 +91,7 @@ def rerun(
     records = run_sweep([cell.spec for cell in plan([spec])], watcher, allowance=allowance, sandbox="auto")
     again = next(r for r in records if (r.defense.name, r.model.name) == (spec.defense, spec.model))
     findings = tuple(Finding(path, field, problem) for field, problem in _differences(record, again))
-    same = record.clean is not None and again.clean is not None and record.clean.scores == again.clean.scores
+    same = record.clean is not None and record.clean == again.clean
     return Rerun(same, findings)
 
 
@@ -103,6 +106,7 @@ def _differences(record: RunRecord, again: RunRecord) -> Iterator[tuple[str, str
     accuracies = [100 * float(np.mean(correct(labels, part.scores.to_float()))) for part in (record.clean, again.clean)]
     if abs(accuracies[0] - accuracies[1]) > CLEAN_POINTS:
         yield "clean.scores", _apart("accuracy", accuracies, CLEAN_POINTS)
+    yield from _list_differences(record.clean, again.clean)
     found = {(threat.id, tier.tier): tier for threat in again.threats for tier in threat.tiers}
     for threat in record.threats:
         for tier in threat.tiers:
@@ -114,6 +118,28 @@ def _differences(record: RunRecord, again: RunRecord) -> Iterator[tuple[str, str
             if abs(shares[0] - shares[1]) > ROBUST_POINTS:
                 yield f"threats.{threat.id}.{tier.tier}.robust", _apart("robust accuracy", shares, ROBUST_POINTS)
     yield from _poisoning_differences(record, again)
+
+
+def _list_differences(clean: Clean, again: Clean) -> Iterator[tuple[str, str]]:
+    """AUC of the test impressions, and of those with candidates drawn by popularity."""
+    if (clean.impression_labels, clean.impression_sizes) != (again.impression_labels, again.impression_sizes):
+        yield "clean.impression_labels", "are not those of the cell run again"
+    else:
+        yield from _auc_difference(clean, again, "clean.impression_scores", popular=False)
+    if clean.popular is None and again.popular is None:
+        return
+    if clean.popular is None or again.popular is None:
+        yield "clean.popular", "is there in one of the two records alone"
+    elif (clean.popular.labels, clean.popular.sizes) != (again.popular.labels, again.popular.sizes):
+        yield "clean.popular.labels", "are not those of the cell run again"
+    else:
+        yield from _auc_difference(clean, again, "clean.popular.scores", popular=True)
+
+
+def _auc_difference(clean: Clean, again: Clean, field: str, *, popular: bool) -> Iterator[tuple[str, str]]:
+    values = [100 * ranking_quality(part, popular=popular).auc for part in (clean, again)]
+    if abs(values[0] - values[1]) > CLEAN_POINTS:
+        yield field, _apart("AUC", values, CLEAN_POINTS)
 
 
 def _poisoning_differences(record: RunRecord, again: RunRecord) -> Iterator[tuple[str, str]]:
