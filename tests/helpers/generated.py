@@ -65,6 +65,7 @@ def text_threats(draw: st.DrawFn) -> TextThreat:
             "operations": tuple(operations),
             "queries": draw(whole(40, least=1)),
             "words": draw(whole(4)),
+            "nearest_items": draw(st.none() | whole(8)) if "insert-word" in operations else None,
             "characters": draw(whole(6)) if "replace-character" in operations else None,
             "max_length": draw(st.sampled_from([1, 12, 40, 200])),
             "max_repeats": draw(st.sampled_from([None, 1, 2])),

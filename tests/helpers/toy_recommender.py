@@ -193,6 +193,12 @@ def stuffing_threat(queries: float = 500) -> TextThreat:
     )
 
 
+def near_stuffing_threat(queries: float = 500) -> TextThreat:
+    """Words of near items are added, and none is replaced."""
+    changes = {"operations": ("insert-word",), "nearest_items": tiers(2, 25, 1000)}
+    return stuffing_threat(queries).model_copy(update=changes)
+
+
 def headline_threat(queries: float = 200) -> TextThreat:
     return TextThreat(
         id="headline-tampering",

@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
-from toy_recommender import ToyRecommender, make_batch, make_catalog, train
+from toy_recommender import ToyRecommender, make_batch, make_catalog, near_stuffing_threat, train
 
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import HistoryThreat, TextThreat, Threat, Tier
@@ -113,7 +113,7 @@ def test_all_kinds_of_edits_are_drawn(lexicon: Lexicon, vectors: torch.Tensor, c
     generator = np.random.default_rng(0)
     drafts = [Draft.of(text) for text in catalog.texts]
     ends = np.array([len(draft.words) for draft in drafts])[:, None]
-    stuffing = text_edits(lexicon, TEXT_THREATS[0]).draw(drafts, generator, 32)
+    stuffing = text_edits(lexicon, TINY_TEXT[0]).draw(drafts, generator, 32)
     assert 0.4 < (stuffing.place == ends).mean() < 0.6, "half of the words come behind the text, half replace"
     tampering = text_edits(lexicon, TINY_TEXT[1]).draw(drafts, generator, 32)
     known = {word for text in catalog.texts for word in text.split()}
@@ -126,6 +126,17 @@ def test_all_kinds_of_edits_are_drawn(lexicon: Lexicon, vectors: torch.Tensor, c
     assert (shares > 0.25).all()
 
 
+def test_where_words_of_near_items_are_legal_no_others_are_drawn(lexicon: Lexicon, catalog: Catalog) -> None:
+    threat = near_stuffing_threat()
+    drafts = [Draft.of(text) for text in catalog.texts]
+    moves = text_edits(lexicon, threat, "low").draw(drafts, np.random.default_rng(0), 16)
+    for draft, places, words in zip(drafts, moves.place.tolist(), moves.word.tolist(), strict=True):
+        drawn = {moves.words[word] for place, word in zip(places, words, strict=True) if place >= 0}
+        assert {place for place in places if place >= 0} == {len(draft.words)}
+        assert drawn
+        assert drawn <= set(lexicon.stuffing(threat, "low", draft.clean))
+
+
 def test_names_and_numbers_are_never_proposed_for_a_change(lexicon: Lexicon) -> None:
     edits = text_edits(lexicon, TINY_TEXT[1])
     moves = edits.draw([Draft.of("Zorblat 5th boat of harbor")] * 4, np.random.default_rng(0), 64)
@@ -133,7 +144,7 @@ def test_names_and_numbers_are_never_proposed_for_a_change(lexicon: Lexicon) -> 
 
 
 def test_an_illegal_word_is_not_put(lexicon: Lexicon) -> None:
-    edits = text_edits(lexicon, TEXT_THREATS[0])
+    edits = text_edits(lexicon, TINY_TEXT[0])
     draft = Draft.of("boat ship harbor")
     assert edits.put(draft, 3, "helicopter") is None, "not in the catalog"
     assert edits.put(draft, 3, "guitar") is not None
@@ -173,7 +184,7 @@ def test_first_order_gains_of_a_linear_reader_are_exact(catalog: Catalog, lexico
     place = np.array([[0, len(draft.words), len(draft.words) + 5] for draft in drafts])
     moves = WordMoves(place, np.tile([0, 1, 0], (6, 1)), ("opera", "guitar"))
     sign = 1 - 2 * few.labels
-    edits, generator = text_edits(lexicon, TEXT_THREATS[0]), np.random.default_rng(0)
+    edits, generator = text_edits(lexicon, TINY_TEXT[0]), np.random.default_rng(0)
     gains = word_gains(model, state, few.items, sign, drafts, moves, edits, generator)
     with torch.no_grad():
         clean = model.score(state, model.candidates(few.items))

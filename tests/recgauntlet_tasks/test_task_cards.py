@@ -123,7 +123,9 @@ def test_ads_are_measured_alike_and_said_to_be_simulated() -> None:
 def test_the_rules_of_texts_are_the_published_ones() -> None:
     for threat in find_task("ecommerce-purchase").card.threats[:2]:
         assert isinstance(threat, TextThreat)
-        assert set(threat.operations) == {"insert-word", "replace-word"}
+        assert threat.operations == ("insert-word",)
+        assert threat.nearest_items is not None
+        assert [threat.nearest_items.at(tier) for tier in TIERS] == [5, 20, 10000]
         assert (threat.max_length, threat.max_repeats, threat.keep_numbers) == (200, 2, True)
         assert set(threat.banned_characters) == set("!$?_{}^¬¦")
     headline = find_task("news-click").card.threats[0]

@@ -57,8 +57,9 @@ class WordMoves:
 class TextEdits:
     """What a text threat allows within `budget`: at most `rounds` words of a text are touched, each once.
 
-    Kinds: a popular word of the catalog behind the text or in place of another, a neighbour or synonym in place of a
-    word, a misspelling of a word. A misspelt word carries one slip: fewer characters than the budget has.
+    Kinds: a word of the catalog (or of the nearest items, where the threat asks for it) behind the text or in place of
+    another, a neighbour or synonym in place of a word, a misspelling of a word. A misspelt word carries one slip: fewer
+    characters than the budget has.
     """
 
     def __init__(self, lexicon: Lexicon, threat: TextThreat, budget: Budget) -> None:
@@ -118,6 +119,8 @@ class TextEdits:
         return next((changed for changed in found if changed is not None), None)
 
     def _catalog_words(self, drafts: Sequence[Draft], generator: np.random.Generator, count: int) -> WordMoves:
+        if self._lexicon.is_narrow(self.threat, self._budget.tier):
+            return _listed([self._near_words(draft) for draft in drafts], generator, count)
         size = min(_WORDS_A_DRAW, len(self.vocabulary))
         pool = generator.choice(len(self.vocabulary), size=size, replace=False)
         ends = np.array([[len(draft.words)] for draft in drafts], dtype=np.int64).reshape(-1, 1)
@@ -136,19 +139,17 @@ class TextEdits:
 
     def _changed_words(self, drafts: Sequence[Draft], generator: np.random.Generator, count: int) -> WordMoves:
         self._learn(dict.fromkeys(chain.from_iterable(draft.words for draft in drafts)))
-        chance = generator.random((len(drafts), count))
-        place = np.full((len(drafts), count), -1, dtype=np.int64)
-        word = np.zeros((len(drafts), count), dtype=np.int64)
-        index: dict[str, int] = {}
-        for b, draft in enumerate(drafts):
-            options = [(p, new) for p in self._open_places(draft) for new in self._alternatives[draft.words[p]]]
-            # all where they are few, in a random order
-            few = len(options) <= count
-            drawn = generator.permutation(len(options)) if few else (chance[b] * len(options)).astype(np.int64)
-            for m, i in enumerate(drawn.tolist()):
-                place[b, m], new = options[i]
-                word[b, m] = index.setdefault(new, len(index))
-        return WordMoves(place, word, tuple(index))
+        options = [
+            [(p, new) for p in self._open_places(draft) for new in self._alternatives[draft.words[p]]]
+            for draft in drafts
+        ]
+        return _listed(options, generator, count)
+
+    def _near_words(self, draft: Draft) -> list[tuple[int, str]]:
+        """Every word of the near items behind the text, and in place of its words where these may be replaced."""
+        words = self._lexicon.stuffing(self.threat, self._budget.tier, draft.clean)
+        places = [len(draft.words), *(self._open_places(draft) if self._replaces else ())]
+        return [(place, word) for place in places for word in words]
 
     def _open_places(self, draft: Draft) -> list[int]:
         """The clean words that may be changed and are not yet, without those that a share rules out."""
@@ -172,6 +173,21 @@ class TextEdits:
             # few misspellings of a word are drawn, always the same
             slips = sorted(self._lexicon.misspellings(word), key=_checksum)[:_VARIANTS] if self._misspells else ()
             self._alternatives[word] = (*found, *slips)
+
+
+def _listed(options: Sequence[list[tuple[int, str]]], generator: np.random.Generator, count: int) -> WordMoves:
+    """`count` of the moves that each of `B` texts has: all where they are few, in a random order."""
+    chance = generator.random((len(options), count))
+    place = np.full((len(options), count), -1, dtype=np.int64)
+    word = np.zeros((len(options), count), dtype=np.int64)
+    index: dict[str, int] = {}
+    for b, moves in enumerate(options):
+        few = len(moves) <= count
+        drawn = generator.permutation(len(moves)) if few else (chance[b] * len(moves)).astype(np.int64)
+        for m, i in enumerate(drawn.tolist()):
+            place[b, m], new = moves[i]
+            word[b, m] = index.setdefault(new, len(index))
+    return WordMoves(place, word, tuple(index))
 
 
 def _checksum(word: str) -> int:

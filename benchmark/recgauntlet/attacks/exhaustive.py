@@ -98,7 +98,7 @@ class ExhaustiveWords(TextSearch):
         if not rules.stuffing or self.edits == "characters":
             return super()._moves(rules, draft)
         places = [*(rules.open_places(draft) if rules.may_replace else ()), len(draft.words)]
-        return [(place, word) for place in places for word in rules.vocabulary]
+        return [(place, word) for place in places for word in rules.stuffing_of(draft, rules.vocabulary)]
 
 
 class ExhaustiveCharacters(ExhaustiveWords):

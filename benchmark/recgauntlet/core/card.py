@@ -150,6 +150,9 @@ class TextThreat(_Threat):
     """Largest share of the words that may change; at least one may."""
     keep_numbers: bool = True
     keep_names: bool = False
+    nearest_items: TierValues | None = Field(default=None, exclude_if=lambda counts: counts is None)
+    """Where words are added: they must stand in one of so many catalog texts that are nearest to the candidate's; with
+    at least as many as there are texts, in any. Left out of a card's hash where it is None (any, in all tiers)."""
     synonyms: Literal["neighbours", "wordnet"] = Field(
         default="neighbours", exclude_if=lambda rule: bool(rule == "neighbours")
     )
@@ -166,6 +169,12 @@ class TextThreat(_Threat):
                 '"synonyms" is for threats that replace words and add none: with "insert-word", a word becomes any '
                 "word of the catalog's vocabulary"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _nearest_items_give_words(self) -> Self:
+        if self.nearest_items is not None and "insert-word" not in self.operations:
+            raise ValueError('"nearest_items" is for threats that add words: it needs "insert-word"')
         return self
 
     @model_validator(mode="after")

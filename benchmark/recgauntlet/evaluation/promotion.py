@@ -167,7 +167,7 @@ def _options(
     """
     if not going:
         return []
-    stuffed = [_appended(rules, drafts[i], rules.popular[:50], 1) if rules.stuffing else [] for i in going]
+    stuffed = [_appended(rules, drafts[i], _popular(rules, drafts[i])[:50], 1) if rules.stuffing else [] for i in going]
     asked = [(found or [drafts[i]])[0] for i, found in zip(going, stuffed, strict=True)]
     count = len(goal.level)
     rows = _rows_of(going, count, pairs)
@@ -189,14 +189,14 @@ def _moves(
     """At most `most` legal drafts: by the gradient `slope [W, D]`, and popular words appended."""
     readable, end = slope.shape[0], len(draft.words)
     places = [place for place in rules.open_places(draft) if place < readable] if rules.may_replace else []
-    moves = [(place, word) for place in places for word in rules.replacements(draft.words[place])]
-    appends = [(end, word) for word in rules.popular] if can_append and end < readable else []
+    moves = [(place, word) for place in places for word in rules.replacements(draft, place)]
+    appends = [(end, word) for word in _popular(rules, draft)] if can_append and end < readable else []
     by_gradient = min(most, GRADIENT_MOVES)
     half = by_gradient // 2 if appends else 0
     found = rules.word_moves(draft, _ranked(victim, appends, slope, product), half)
     found += rules.word_moves(draft, _ranked(victim, moves, slope, product), by_gradient - len(found))
     if can_append:
-        found += _appended(rules, draft, rules.popular, POPULAR_MOVES)
+        found += _appended(rules, draft, _popular(rules, draft), POPULAR_MOVES)
     return list(dict.fromkeys(found))[:most]
 
 
@@ -209,6 +209,11 @@ def _ranked(victim: Victim, moves: list[tuple[int, str]], slope: Tensor, product
     gain = slope @ victim.word_vectors(words).T - product[:, None]
     values = gain[[place for place, _ in moves], [place_of[word] for _, word in moves]]
     return [moves[n] for n in values.argsort(descending=True, stable=True).tolist()]
+
+
+def _popular(rules: Rules, draft: Draft) -> tuple[str, ...]:
+    """The words to stuff a text with, the most popular first."""
+    return rules.stuffing_of(draft, rules.popular)
 
 
 def _appended(rules: Rules, draft: Draft, words: Sequence[str], most: int) -> list[Draft]:

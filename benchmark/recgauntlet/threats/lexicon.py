@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recgauntlet.core.card import TextThreat
+from recgauntlet.core.card import TextThreat, Tier
 from recgauntlet.core.protocol import LONGEST_WORD
 from recgauntlet.core.types import FloatArray
 from recgauntlet.data.encoder import sentence_vectors, word_table
+from recgauntlet.threats.nearest_texts import NearestTexts
 
 NEAR = 0.6
 """The least cosine of two neighbours."""
@@ -50,6 +51,11 @@ def parts_of(word: str) -> tuple[str, str, str]:
 def core_of(word: str) -> str:
     """The word without the punctuation around it, in lower case."""
     return parts_of(word)[1].lower()
+
+
+def cores_of(text: str) -> frozenset[str]:
+    """The cores of the words of a text."""
+    return frozenset(map(core_of, words_of(text)))
 
 
 @lru_cache(maxsize=2**16)
@@ -106,7 +112,10 @@ class Lexicon:
                     lower.add(form)
         self._ordinary = frozenset(lower)
         self._tokens = frozenset(tokens)
+        self._texts = tuple(texts)
         self._vocabularies: dict[str, tuple[str, ...]] = {}
+        self._vectors: dict[tuple[str, ...], FloatArray] = {}
+        self._stuffing: dict[tuple[str, str, int], tuple[str, ...]] = {}
         self._near: dict[str, tuple[tuple[str, float], ...]] = {}
 
     @cached_property
@@ -124,10 +133,11 @@ class Lexicon:
         """The 300 first of the ranked words."""
         return self.ranked[:_MOST_POPULAR]
 
-    @cached_property
-    def popular_vectors(self) -> FloatArray:
-        """Unit vectors `[P, 384]` of the popular words, each as a text of its own, in the frozen encoder."""
-        return sentence_vectors(self.popular)
+    def vectors_of(self, words: tuple[str, ...]) -> FloatArray:
+        """Unit vectors `[V, 384]` of `words`, each as a text of its own, in the frozen encoder; kept."""
+        if words not in self._vectors:
+            self._vectors[words] = sentence_vectors(words)
+        return self._vectors[words]
 
     def vocabulary(self, banned: str = "") -> tuple[str, ...]:
         """What a text may be stuffed with: the 2,000 first of the ranked words without a character of `banned`."""
@@ -135,6 +145,27 @@ class Lexicon:
             free = (word for word in self.ranked if not set(banned) & set(word))
             self._vocabularies[banned] = tuple(islice(free, _MOST_WORDS))
         return self._vocabularies[banned]
+
+    @cached_property
+    def _nearest_texts(self) -> NearestTexts:
+        return NearestTexts(self._texts, cores_of)
+
+    def is_narrow(self, threat: TextThreat, tier: Tier) -> bool:
+        """Whether texts may be stuffed with words of near items alone: with fewer of these than there are texts."""
+        return threat.nearest_items is not None and threat.nearest_items.at(tier) < len(self._texts)
+
+    def stuffing(self, threat: TextThreat, tier: Tier, clean: str) -> tuple[str, ...]:
+        """What the text `clean` may be stuffed with in a tier: the vocabulary, or where the card has `nearest_items`,
+        those of its words that stand in one of the nearest texts, in the vocabulary's order."""
+        words = self.vocabulary(threat.banned_characters)
+        if threat.nearest_items is None or not self.is_narrow(threat, tier):
+            return words
+        count = int(threat.nearest_items.at(tier))
+        key = (threat.banned_characters, clean, count)
+        if key not in self._stuffing:
+            near = frozenset().union(*map(cores_of, self._nearest_texts.nearest(clean, count)))
+            self._stuffing[key] = tuple(word for word in words if word.lower() in near)
+        return self._stuffing[key]
 
     def misspellings(self, word: str) -> tuple[str, ...]:
         """What a typing mistake or a trick makes of `word`: one slip, in a word of at least three letters and at most

@@ -9,7 +9,8 @@ A perturbed text is the clean one, or words with single spaces between them, and
 - A word that is changed as a word becomes one of its neighbours, or one of its synonyms in WordNet, as `synonyms` has
   it (`Lexicon.replacements`, a cosine of at least `synonym_cosine`). Where words may also be added (stuffing), it
   becomes another word of the catalog's vocabulary.
-- An added word is one of that vocabulary (`Lexicon.vocabulary`).
+- An added word is one of that vocabulary (`Lexicon.stuffing`). With `nearest_items` the vocabulary of a text holds the
+  words of the catalog texts nearest to it alone, of so many as the tier has.
 - A misspelt word has one slip and is no other word (`Lexicon.misspellings`); words of more than 64 characters are not
   misspelt.
 - At most `max_changed_share` of the words change, but one always may.
@@ -87,16 +88,16 @@ class TextThreatModel(ThreatModel[TextThreat]):
 
     def _has_legal_change(self, lexicon: Lexicon, budget: Budget, text: str) -> bool:
         words = words_of(text)
+        added = lexicon.stuffing(self.card, budget.tier, text) if self.may_insert else ()
         changes = (
             " ".join([*words[:place], new, *words[place + 1 :]])
             for place in range(len(words) + 1)
-            for new in self._changes(lexicon, words[place] if place < len(words) else "")
+            for new in self._changes(lexicon, words[place] if place < len(words) else "", added)
         )
         return any(change != text and not text_fault(lexicon, self.card, budget, text, change) for change in changes)
 
-    def _changes(self, lexicon: Lexicon, word: str) -> Sequence[str]:
-        """What may stand in the place of `word`, or behind the last word where it is empty."""
-        added = lexicon.vocabulary(self.card.banned_characters) if self.may_insert else ()
+    def _changes(self, lexicon: Lexicon, word: str, added: Sequence[str]) -> Sequence[str]:
+        """What may stand in the place of `word`, or behind the last word where it is empty; `added` may stand there."""
         if not word:
             return added
         return (*added, *lexicon.misspellings(word), *lexicon.replacements(word, self.card))
@@ -242,7 +243,7 @@ def text_fault(lexicon: Lexicon, threat: TextThreat, budget: Budget, clean: str,
     return (
         _surface_fault(threat, clean, perturbed)
         or _number_fault(threat, before, after)
-        or _count_fault(lexicon, threat, budget, before, after)
+        or _count_fault(lexicon, threat, budget, clean, after)
     )
 
 
@@ -267,7 +268,8 @@ def _number_fault(threat: TextThreat, before: list[str], after: list[str]) -> st
     return ""
 
 
-def _count_fault(lexicon: Lexicon, threat: TextThreat, budget: Budget, before: list[str], after: list[str]) -> str:
+def _count_fault(lexicon: Lexicon, threat: TextThreat, budget: Budget, clean: str, after: list[str]) -> str:
+    before = words_of(clean)
     added = after[len(before) :]
     changed = [(old, new) for old, new in zip(before, after, strict=False) if old != new]
     if added and "insert-word" not in threat.operations:
@@ -276,7 +278,7 @@ def _count_fault(lexicon: Lexicon, threat: TextThreat, budget: Budget, before: l
     share = threat.max_changed_share
     if share is not None and touched > most_changed(share, len(before)):
         return f"{touched} of {len(before)} words changed, more than the share of {share}"
-    by_words = _words_fault(lexicon, threat, budget, changed, added)
+    by_words = _words_fault(lexicon, threat, budget, clean, changed, added)
     if not by_words or "replace-character" not in threat.operations or added:
         return by_words
     if len(changed) > budget.characters:
@@ -287,7 +289,12 @@ def _count_fault(lexicon: Lexicon, threat: TextThreat, budget: Budget, before: l
 
 
 def _words_fault(
-    lexicon: Lexicon, threat: TextThreat, budget: Budget, changed: list[tuple[str, str]], added: list[str]
+    lexicon: Lexicon,
+    threat: TextThreat,
+    budget: Budget,
+    clean: str,
+    changed: list[tuple[str, str]],
+    added: list[str],
 ) -> str:
     touched = len(changed) + len(added)
     if touched > budget.amount:
@@ -300,9 +307,10 @@ def _words_fault(
         if all(new in lexicon.replacements(old, threat) for old, new in changed):
             return ""
         return f"a word was replaced by one that is no {'synonym' if threat.synonyms == 'wordnet' else 'neighbour'}"
-    vocabulary = frozenset(lexicon.vocabulary(threat.banned_characters))
+    vocabulary = frozenset(lexicon.stuffing(threat, budget.tier, clean))
+    source = "the catalog's vocabulary" if threat.nearest_items is None else "the vocabulary of the nearest items"
     if any(new not in vocabulary or core_of(new) == core_of(old) for old, new in changed):
-        return "a word was replaced by one that is not in the catalog's vocabulary, or by itself in another case"
+        return f"a word was replaced by one that is not in {source}, or by itself in another case"
     if any(word not in vocabulary for word in added):
-        return "an added word is not in the catalog's vocabulary"
+        return f"an added word is not in {source}"
     return ""

@@ -9,6 +9,7 @@ from toy_recommender import (
     history_threat,
     make_twin,
     make_victim,
+    near_stuffing_threat,
     stuffing_threat,
 )
 
@@ -21,7 +22,7 @@ from recgauntlet.core.card import Threat
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.knowledge import AttackerKnowledge
 
-THREATS = (embedding_threat(), stuffing_threat(), headline_threat(), history_threat())
+THREATS = (embedding_threat(), stuffing_threat(), near_stuffing_threat(), headline_threat(), history_threat())
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.id)

@@ -4,9 +4,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toy_recommender import Run, ToyRecommender, headline_threat, make_batch, make_twin, make_victim, stuffing_threat
+from toy_recommender import (
+    Run,
+    ToyRecommender,
+    headline_threat,
+    make_batch,
+    make_twin,
+    make_victim,
+    near_stuffing_threat,
+    stuffing_threat,
+)
 
 from recgauntlet.attacks.base import Attack
+from recgauntlet.attacks.text.beam import BeamText
 from recgauntlet.attacks.text.edits import Draft, Rules
 from recgauntlet.attacks.text.greedy import CharacterSwap, WordGradient, WordQuery
 from recgauntlet.attacks.text.keywords import Keywords
@@ -70,6 +80,26 @@ def test_one_stuffed_word_comes_close_to_exhaustive_search(
     _, reached = run(WordGradient(stop_when_fallen=False), budget, examples)
     assert (reached <= best + 1e-4).all()
     assert ((reached - clean) / (best - clean)).mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", [WordGradient, WordQuery, Keywords])
+def test_every_search_finds_the_worst_word_of_the_near_items(
+    kind: type[BeamText], run: Run, victim: Victim, batch: Batch, world: AttackerKnowledge
+) -> None:
+    """They are few enough to be tried all."""
+    budget = Budget.of(near_stuffing_threat(), "low")
+    rules = Rules.of(world, budget)
+    examples = batch.select(torch.nonzero(batch.labels < 0.5).flatten()[:30])
+    best = (1 - 2 * examples.labels) * victim.scores(examples)
+    for b, text in enumerate(texts_of(world, examples)):
+        words = world.lexicon.stuffing(rules.threat, "low", text)
+        assert 0 < len(words) < len(rules.vocabulary) / 2
+        drafts = rules.word_moves(Draft.of(text), [(len(text.split()), word) for word in rules.vocabulary], 10**6)
+        assert {draft.words[-1] for draft in drafts} <= set(words)
+        tried = examples.select(torch.full((len(drafts),), b)).with_texts([draft.text for draft in drafts])
+        best[b] = max(best[b], ((1 - 2 * tried.labels) * victim.scores(tried)).max())
+    _, reached = run(kind(stop_when_fallen=False), budget, examples)
+    assert torch.allclose(reached, best, atol=1e-4)
 
 
 def test_the_query_attack_needs_no_gradient(model: ToyRecommender, world: AttackerKnowledge, batch: Batch) -> None:

@@ -8,7 +8,15 @@ import string
 import pytest
 import torch
 from small_data import small_data
-from toy_recommender import LinearRecommender, ToyRecommender, headline_threat, history_threat, stuffing_threat, train
+from toy_recommender import (
+    LinearRecommender,
+    ToyRecommender,
+    headline_threat,
+    history_threat,
+    near_stuffing_threat,
+    stuffing_threat,
+    train,
+)
 
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.exhaustive import ExhaustiveCharacters, ExhaustiveHistory, ExhaustiveWords
@@ -26,7 +34,7 @@ from recgauntlet.threats.knowledge import AttackerKnowledge
 from recgauntlet.threats.text import text_fault
 
 RNG = Randomness(0, "test")
-THREATS = (headline_threat(), stuffing_threat(), history_threat())
+THREATS = (headline_threat(), stuffing_threat(), near_stuffing_threat(), history_threat())
 
 
 @pytest.fixture(scope="module", params=[ToyRecommender, LinearRecommender])

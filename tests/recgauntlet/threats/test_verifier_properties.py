@@ -8,6 +8,7 @@ nor the verifier's alignment.
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -90,8 +91,10 @@ def test_every_surface_of_the_suite_is_tried() -> None:
 class Rules:
     """The rules for texts, read off the page: may `words` stand where `clean` stood, whatever the number of edits?"""
 
-    def __init__(self, world: AttackerKnowledge, threat: TextThreat, clean: str) -> None:
-        self.world, self.threat, self.clean, self.before = world, threat, clean, clean.split()
+    def __init__(self, world: AttackerKnowledge, budget: Budget, clean: str) -> None:
+        assert isinstance(budget.threat, TextThreat)
+        self.world, self.threat, self.clean, self.before = world, budget.threat, clean, clean.split()
+        self.near = None if self.threat.nearest_items is None else int(self.threat.nearest_items.at(budget.tier))
         self.tokens = sorted({word for text in world.catalog.texts for word in text.split()})
 
     def allow(self, words: Sequence[str]) -> bool:
@@ -125,7 +128,25 @@ class Rules:
         for form in sorted(shown, key=lambda form: (-shown[form], form)):
             best.setdefault(form.lower(), form)
         forms = (form for form in best.values() if len(form) > 1 and form.isascii() and form.isalpha())
-        return sorted(form for form in forms if not set(form) & set(self.threat.banned_characters))
+        fitting = sorted(form for form in forms if not set(form) & set(self.threat.banned_characters))
+        texts = list(dict.fromkeys(self.world.catalog.texts))
+        if self.near is None or self.near >= len(self.world.catalog.texts):
+            return fitting
+        bags = {text: {bare(word) for word in text.split()} for text in texts}
+        weight = {
+            word: math.log(len(texts) / sum(word in bag for bag in bags.values()))
+            for word in set().union(*bags.values())
+        }
+
+        def dot(first: str, second: str) -> float:
+            return math.fsum(weight[word] ** 2 for word in bags[first] & bags[second])
+
+        def alike(text: str) -> float:
+            norms = max(dot(text, text), 1e-12) ** 0.5 * max(dot(self.clean, self.clean) ** 0.5, 1e-12)
+            return round(dot(text, self.clean) / norms, 9)
+
+        nearest = sorted((text for text in texts if text != self.clean), key=lambda text: -alike(text))[: self.near]
+        return [form for form in fitting if any(form.lower() in bags[text] for text in nearest)]
 
 
 def stripped(word: str) -> str:
@@ -147,7 +168,7 @@ def legal_texts(draw: st.DrawFn, world: AttackerKnowledge, budget: Budget, clean
     """A walk of legal edits from `clean`: of words, or of characters."""
     threat = budget.threat
     assert isinstance(threat, TextThreat)
-    rules, words = Rules(world, threat, clean), clean.split()
+    rules, words = Rules(world, budget, clean), clean.split()
     by_characters = "replace-character" in threat.operations and draw(st.booleans())
     stuffing, vocabulary = "insert-word" in threat.operations, rules.vocabulary()
     kept = {p for p, word in enumerate(words) if threat.keep_names and rules.name(word)}
@@ -243,6 +264,10 @@ def wrong_texts(draw: st.DrawFn, rules: Rules, budget: Budget, legal: str) -> It
         if "insert-word" not in threat.operations:
             yield "a word is added", " ".join([*words, extra[0]])
     yield "no word of the catalog", " ".join([*clean, "qqzzxqqzzx"])
+    if rules.near is not None:
+        anywhere = replace(budget, threat=threat.model_copy(update={"nearest_items": None}))
+        for word in set(Rules(rules.world, anywhere, rules.clean).vocabulary()) - set(rules.vocabulary()):
+            yield "a word of no near item", " ".join([*clean, word])
     for character in threat.banned_characters:
         with_character = " ".join([*words[:-1], (words or [""])[-1] + character])
         if with_character.count(character) > rules.clean.count(character):  # as many as before are legal
@@ -276,7 +301,7 @@ def test_a_text_that_breaks_one_rule_is_refused(
     assert isinstance(budget.threat, TextThreat)
     one = batch.select(torch.tensor([0]))
     (clean,) = texts_of(world, one)
-    rules = Rules(world, budget.threat, clean)
+    rules = Rules(world, budget, clean)
     legal = data.draw(legal_texts(world, budget, clean))
     for rule, text in data.draw(st.composite(lambda draw: list(wrong_texts(draw, rules, budget, legal)))()):
         verdict = verify(world, SCALE, budget, one, one.with_texts([text]))

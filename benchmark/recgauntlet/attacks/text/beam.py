@@ -39,9 +39,10 @@ class TextSearch(Attack):
     def _moves(self, rules: Rules, draft: Draft) -> list[tuple[int, str]]:
         """The changes of single words: each a place and the word to put there."""
         misspell = self.edits == "characters"
-        change = rules.lexicon.misspellings if misspell else rules.replacements
         places = rules.open_places(draft, misspell=misspell)
-        return [(place, word) for place in places for word in change(draft.words[place])]
+        if misspell:
+            return [(place, word) for place in places for word in rules.lexicon.misspellings(draft.words[place])]
+        return [(place, word) for place in places for word in rules.replacements(draft, place)]
 
     def _legal(self, rules: Rules, draft: Draft, moves: Iterable[tuple[int, str]], most: int) -> list[Draft]:
         """The first `most` legal drafts that `moves` lead to."""

@@ -118,11 +118,20 @@ class Rules:
             and (misspell or not (self.threat.keep_names and self.lexicon.is_name(word)))
         ]
 
-    def replacements(self, word: str) -> tuple[str, ...]:
-        """What may come in for a word: neighbours or synonyms, or the popular words where the threat is stuffing."""
+    @property
+    def narrow(self) -> bool:
+        """Whether a text may be stuffed with words of near items alone."""
+        return self.lexicon.is_narrow(self.threat, self.budget.tier)
+
+    def stuffing_of(self, draft: Draft, usual: tuple[str, ...]) -> tuple[str, ...]:
+        """The words to stuff a text with: those of its near items where the card asks for it, else the `usual`."""
+        return self.lexicon.stuffing(self.threat, self.budget.tier, draft.clean) if self.narrow else usual
+
+    def replacements(self, draft: Draft, place: int) -> tuple[str, ...]:
+        """What may come in for a word: neighbours or synonyms, or words to stuff with where the threat is stuffing."""
         if self.stuffing:
-            return self.popular
-        return self.lexicon.replacements(word, self.threat)
+            return self.stuffing_of(draft, self.popular)
+        return self.lexicon.replacements(draft.words[place], self.threat)
 
     def word_moves(self, draft: Draft, moves: Iterable[tuple[int, str]], most: int) -> list[Draft]:
         """The first `most` legal drafts one word away; a move is a place and the word to put there."""
@@ -130,9 +139,12 @@ class Rules:
         cores = [core_of(word) for word in draft.words]
         times = Counter(cores)
         room = self._most_characters(draft) - len(" ".join(draft.words))
+        near = frozenset(self.stuffing_of(draft, ()))
         for place, word in moves:
             if len(out) >= most:
                 break
+            if self.narrow and word not in near:
+                continue
             appended = place >= len(draft.words)
             old, core = "" if appended else draft.words[place], core_of(word)
             longer = len(word) - len(old) + appended

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from recgauntlet.attacks.text.beam import BeamText
 from recgauntlet.attacks.text.edits import Draft
@@ -76,7 +78,9 @@ def _ranked_words(step: SearchStep) -> list[list[Draft]]:
     rules, drafts, words = step.rules, step.drafts, step.rules.vocabulary
     if not words:
         return [[] for _ in drafts]
-    asked = [(rules.word_moves(d, ((len(d.words), w) for w in words), 1) or [d])[0] for d in drafts]
+    own = [rules.stuffing_of(draft, words) for draft in drafts]
+    pairs = zip(drafts, own, strict=True)
+    asked = [(rules.word_moves(d, ((len(d.words), w) for w in few), 1) or [d])[0] for d, few in pairs]
     slopes, current = step.slopes([draft.text for draft in asked])
     vectors = step.victim.word_vectors(words)
     size, out = slopes.shape[1], []
@@ -84,6 +88,8 @@ def _ranked_words(step: SearchStep) -> list[list[Draft]]:
     for start in range(0, len(drafts), group):
         part = range(start, min(start + group, len(drafts)))
         gain = slopes[start : part.stop] @ vectors.T - current[start : part.stop].unsqueeze(-1)  # [k, W, V]
+        if rules.narrow:
+            gain = gain.masked_fill(~_among(words, [own[i] for i in part]).unsqueeze(1), -torch.inf)
         ends = torch.tensor([min(len(drafts[i].words), size - 1) for i in part])
         places = [rules.open_places(drafts[i]) if rules.may_replace else [] for i in part]
         open_ = torch.zeros(gain.shape[:2], dtype=torch.bool)
@@ -104,6 +110,15 @@ def _ranked_words(step: SearchStep) -> list[list[Draft]]:
             moves = ((r // len(words), words[r % len(words)]) for r in flat)
             out.append(shared(appended, rules.word_moves(draft, moves, limit), limit))
     return out
+
+
+def _among(words: Sequence[str], own: Sequence[Sequence[str]]) -> Tensor:
+    """`[K, V]`: which of `words` each of `own` holds."""
+    index = {word: v for v, word in enumerate(words)}
+    found = torch.zeros((len(own), len(words)), dtype=torch.bool)
+    for k, several in enumerate(own):
+        found[k, [index[word] for word in several]] = True
+    return found
 
 
 def shared(first: list[Draft], second: list[Draft], most: int) -> list[Draft]:
@@ -137,10 +152,9 @@ class WordQuery(BeamText):
                 for i, draft in enumerate(step.drafts)
             ]
         step.find_order(range(len(step.drafts)))
-        popular, out = rules.popular, []
-        rankings = step.public_ranking() if popular else [[] for _ in step.drafts]
+        rankings, out = step.public_ranking(), []
         for i, (draft, most) in enumerate(zip(step.drafts, step.most, strict=True)):
-            words = [popular[v] for v in rankings[i]]
+            words = rankings[i]
             appended = rules.word_moves(draft, ((len(draft.words), word) for word in words), most)
             places = step.first_places(i, 2) if rules.may_replace else []
             moves = ((place, word) for word in words for place in places)

@@ -41,6 +41,7 @@ class Keywords(BeamText):
         rules, words = step.rules, step.rules.vocabulary
         if not words:
             return [[] for _ in step.drafts]
+        index = {word: v for v, word in enumerate(words)}
         probed = self._probe(step)
         step.find_order([i for i in range(len(step.drafts)) if not self._done(step, i)])
         out: list[list[Draft]] = []
@@ -49,8 +50,9 @@ class Keywords(BeamText):
             if self._done(step, i) or most < 1:
                 out.append([])
                 continue
-            ranking = step.memory.promise[step.numbers[i]].topk(min(2 * most + _PROBES, len(words))).indices
-            ranked = [words[v] for v in ranking.tolist()]
+            own = step.rules.stuffing_of(draft, words)
+            promise = step.memory.promise[step.numbers[i]][[index[word] for word in own]]
+            ranked = [own[v] for v in promise.topk(min(2 * most + _PROBES, len(own))).indices.tolist()]
             known = {option.words[end] for option in probed[i]}
             appended = rules.word_moves(draft, ((end, word) for word in ranked if word not in known), most)
             places = step.first_places(i, 3) if rules.may_replace else []
@@ -73,13 +75,14 @@ class Keywords(BeamText):
         hope = effects.mean(dim=1, keepdim=True)
         spread = effects.std(dim=1, correction=0, keepdim=True)
         signs = wrong_way(step.batch).cpu()
-        first = {sign: (sign * hope + spread).squeeze(1).topk(min(2 * _PROBES, len(words))).indices for sign in (1, -1)}
+        most = len(words) if step.rules.narrow else min(2 * _PROBES, len(words))
+        first = {sign: (sign * hope + spread).squeeze(1).topk(most).indices.tolist() for sign in (1, -1)}
+        number = {word: v for v, word in enumerate(words)}
         asked: dict[int, list[int]] = {}
         for b, i in fresh.items():
-            draft, candidates = step.drafts[i], first[int(signs[b])].tolist()
-            moves = ((len(draft.words), words[v]) for v in candidates)
+            draft, own = step.drafts[i], frozenset(step.rules.stuffing_of(step.drafts[i], words))
+            moves = ((len(draft.words), words[v]) for v in first[int(signs[b])] if words[v] in own)
             probed[i] = step.rules.word_moves(draft, moves, min(_PROBES, step.most[i] // 2))
-            number = {words[v]: v for v in candidates}
             asked[b] = [number[option.words[-1]] for option in probed[i]]
         step.ask(probed)
         for b, i in fresh.items():

@@ -58,7 +58,7 @@ def _random_words(draft: Draft, rules: Rules, generator: np.random.Generator) ->
         append = rules.stuffing and (not places or generator.random() < 0.5)
         moves: list[tuple[int, str]] = []
         for place in [len(draft.words)] if append else generator.permutation(places).tolist():
-            words = rules.popular if append else rules.replacements(draft.words[place])
+            words = rules.stuffing_of(draft, rules.popular) if append else rules.replacements(draft, place)
             moves += [(place, words[i]) for i in generator.permutation(len(words))[:8]]
             if moves:
                 break

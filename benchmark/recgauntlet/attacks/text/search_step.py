@@ -136,16 +136,24 @@ class SearchStep:
         rank = {place: r for r, place in enumerate(self.memory.order.get(self.numbers[i], []))}
         return sorted(moves, key=lambda move: rank.get(move[0], len(rank)))
 
-    def public_ranking(self) -> list[list[int]]:
-        """For each example, the popular words by public similarity to the user's history, most promising first."""
+    def public_ranking(self) -> list[list[str]]:
+        """For each draft, the words to stuff it with (popular ones, or those of near items) by public similarity to
+        the user's history, the most promising first."""
+        lexicon, rules = self.victim.world.lexicon, self.rules
+        known = rules.vocabulary if rules.narrow else lexicon.popular
+        own = [rules.stuffing_of(draft, rules.popular) for draft in self.drafts]
+        if not known:
+            return [[] for _ in own]
         world, active = self.victim.world, self.batch.select(self.rows)
         vectors = world.item_vectors
         histories = active.histories().cpu()
         real = (histories != PAD).unsqueeze(-1)
         taste = (vectors[histories.clamp(min=0)] * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
-        words = torch.from_numpy(self.rules.lexicon.popular_vectors)
-        place = {word: v for v, word in enumerate(self.rules.lexicon.popular)}
-        words = words[[place[word] for word in self.rules.popular]]
+        words = torch.from_numpy(lexicon.vectors_of(known))
+        place = {word: v for v, word in enumerate(known)}
         promise = (taste - vectors.mean(dim=0)) @ words.T * wrong_way(active).cpu()[:, None]
-        ranking: list[list[int]] = promise.argsort(dim=1, descending=True, stable=True).tolist()
-        return ranking
+        out = []
+        for row, several in zip(promise, own, strict=True):
+            order = row[[place[word] for word in several]].argsort(descending=True, stable=True)
+            out.append([several[v] for v in order.tolist()])
+        return out
