@@ -14,6 +14,7 @@ from typing import NamedTuple
 import tomli_w
 from pydantic import ConfigDict, TypeAdapter
 
+from recgauntlet.core.errors import RecordError
 from recgauntlet.leaderboard.address import Board, RowAt, Scope, slug
 from recgauntlet.leaderboard.best_known import with_best_known, without_record
 from recgauntlet.leaderboard.build import build_table
@@ -28,6 +29,7 @@ from recgauntlet.records.best_known import BestKnown
 from recgauntlet.records.digest import to_bytes
 from recgauntlet.records.io import Results
 from recgauntlet.records.release import Release, open_manifest
+from recgauntlet.records.reruns import Rerun, confirmed, reruns_path
 from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.figures import all_tasks, saved, style_sheet
 from recgauntlet_site.filters import start_filters
@@ -82,6 +84,7 @@ def render_site(
     files_of = {record.digest: (path, record) for _, _, results in found for path, record in results.records}
     records = {digest: record for digest, (_, record) in files_of.items()}
     known = [one for _, _, results in found for one in results.best_known]
+    reruns, unread = _reruns(found)
     loose = without_record(list(records.values()), [one for _, one in known])
     everything = [record for _, _, results in found for record in results]
     tables = with_best_known(build_table(everything), everything, [one for _, one in known])
@@ -95,6 +98,7 @@ def render_site(
         "releases": releases,
         "links": {digest: _copy_name(record) for digest, record in records.items()},
         "records": len(records),
+        "reruns": reruns,
         "versions": sorted({record.environment.recgauntlet for record in records.values()}),
     }
     methods = method_pages(tasks)
@@ -141,7 +145,7 @@ def render_site(
             here="index.html",
             filters=start_filters(tables),
             tasks=tasks,
-            broken=_broken(found, loose),
+            broken=sorted([*_broken(found, loose), *unread]),
             overview=overview_of(tasks),
             answers=findings.answers,
             picture=shown,
@@ -181,6 +185,21 @@ def _board(
         name, date, frozen = manifest.name, manifest.date, True
         digest = Release(name, found[0][1], manifest, found[0][2]).digest or digest
     return Board(name, name, Path(name), frozen, date, digest, tables, records, Results((), ()))
+
+
+def _reruns(
+    found: Sequence[tuple[str, Path, Results]],
+) -> tuple[dict[str, Rerun], list[tuple[str, str, str, str]]]:
+    """By the digest of its record, each cell that was drawn by lot and had equal numbers when it was run again; and the
+    files of such cells that cannot be used, as those of `_broken`."""
+    known: dict[str, Rerun] = {}
+    faults = []
+    for _, directory, results in found:
+        try:
+            known |= confirmed(directory, results)
+        except RecordError as error:
+            faults.append((reruns_path(directory).name, error.problem, error.field or "", error.remedy))
+    return known, faults
 
 
 def _broken(found: Sequence[tuple[str, Path, Results]], loose: Sequence[BestKnown]) -> list[tuple[str, str, str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from pathlib import Path
 
 import click
@@ -10,8 +11,9 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from recgauntlet.cli.options import track_option
+from recgauntlet.cli.options import DataOptions, data_options, track_option
 from recgauntlet.cli.progress import with_bar
+from recgauntlet.cli.rerunning import keep, run_again
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.escape import terminal
@@ -21,8 +23,11 @@ from recgauntlet.leaderboard.release.freeze import freeze as freeze_release
 from recgauntlet.leaderboard.release.summary import plugins_of
 from recgauntlet.leaderboard.release.verify import verify_release
 from recgauntlet.metrics.bootstrap import Estimate
-from recgauntlet.records.manifest import MANIFEST, SummaryRow
+from recgauntlet.records.io import read_records
+from recgauntlet.records.manifest import MANIFEST, Finding, SummaryRow
 from recgauntlet.records.release import Release, find_release, open_manifest, open_release, release_names, superseded_by
+from recgauntlet.records.reruns import drawn, records_within
+from recgauntlet.runner.submission.checks import not_installed
 from recgauntlet.runner.weights import published
 
 ROOT = click.option(
@@ -130,10 +135,20 @@ def freeze(
 @release.command(short_help="Check checksums, records and summary of a release.")
 @click.argument("name")
 @ROOT
+@click.option("--rerun", is_flag=True, help="Run a cell that is drawn by lot, and keep the outcome beside NAME.")
+@click.option("--lot", type=click.IntRange(0), help="The number that draws the cell. [at random]")
+@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:0 or mps, for the cell.")
+@data_options
 @click.pass_context
-def verify(ctx: click.Context, name: str, root: Path) -> None:
+def verify(
+    ctx: click.Context, name: str, root: Path, rerun: bool, lot: int | None, device: str, data: DataOptions
+) -> None:
     """Check the release NAME: checksums, the digest and columns of every record, fingerprints, and the summary computed
     again from the records.
+
+    With --rerun one finished cell and its twin are trained and attacked again, as long as they took, with the installed
+    tasks and suite. NAME.reruns.json beside the release keeps the lot and a hash of the numbers; where they equal those
+    of the record, the board shows it.
 
     Every problem is printed with its file and field; the exit code is 1 if there are any.
 
@@ -141,19 +156,37 @@ def verify(ctx: click.Context, name: str, root: Path) -> None:
     Examples:
       recgauntlet release verify 2026.5
       recgauntlet release verify elsewhere/2026.5
+      recgauntlet release verify 2026.5 --rerun --lot 7
     """
     directory = find_release(name, root)
     if not (directory / MANIFEST).is_file():
         raise RecordError(
             "is no frozen release", where=directory, remedy="freeze it: recgauntlet release freeze --help"
         )
-    findings = with_bar(Console(stderr=True), lambda progress: verify_release(directory, progress=progress))
+    findings = [*with_bar(Console(stderr=True), lambda progress: verify_release(directory, progress=progress))]
     for newer in superseded_by(directory.resolve().name, directory.resolve().parent):
         click.echo(f"superseded by {newer}: cite that one")
+    if rerun and not findings:
+        findings += _again(directory, secrets.randbelow(1_000_000) if lot is None else lot, device, data)
     for finding in findings:
         click.echo(terminal(str(finding)))
     click.echo(f"{terminal(directory.resolve().name)}: {len(findings) or 'no'} findings")
     ctx.exit(1 if findings else 0)
+
+
+def _again(directory: Path, lot: int, device: str, data: DataOptions) -> list[Finding]:
+    """What differs too much when the cell on which `lot` falls is run again; nothing is run where tasks, suite or
+    plugins are other ones."""
+    records = records_within(directory, read_records(directory))
+    path = drawn(records, lot)
+    record = records[path]
+    faults = [Finding(path, field, f"{problem}; no cell was run again") for field, problem in not_installed(record)]
+    if not faults:
+        console = Console(highlight=False)
+        found = run_again(console, path, record, lot, data.sources(), device)
+        keep(console, directory, record, found, lot)
+        faults = [*found.findings]
+    return faults
 
 
 @release.command(short_help="Compare two releases row by row.")

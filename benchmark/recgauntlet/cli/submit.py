@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import tempfile
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -24,7 +23,8 @@ from recgauntlet.cli.options import (
     track_option,
     words,
 )
-from recgauntlet.cli.progress import SweepProgress, with_bar
+from recgauntlet.cli.progress import with_bar
+from recgauntlet.cli.rerunning import keep, run_again
 from recgauntlet.cli.results import print_results
 from recgauntlet.cli.sweeping import carry_out, print_plan
 from recgauntlet.core.card import Track
@@ -34,16 +34,15 @@ from recgauntlet.core.files import write_atomically
 from recgauntlet.core.plugins import names
 from recgauntlet.core.spec import TWIN, CellSpec, Options
 from recgauntlet.records.io import read_record
-from recgauntlet.records.manifest import Finding, check_not_frozen
-from recgauntlet.records.submission.manifest import Sender, Submission
-from recgauntlet.records.submission.reader import Opened, open_archive, open_merged
+from recgauntlet.records.manifest import SUBMISSIONS, Finding, check_not_frozen
+from recgauntlet.records.submission.manifest import Sender
+from recgauntlet.records.submission.reader import open_archive, open_merged
 from recgauntlet.runner.plan import plan
 from recgauntlet.runner.submission.checks import static_findings
 from recgauntlet.runner.submission.evidence import evidence_findings
 from recgauntlet.runner.submission.merge import merge as merge_archive
 from recgauntlet.runner.submission.pack import GROUPS, MODELS, SEEDS, TASKS, SubmittedKind, lacking, pack, recipe_of
-from recgauntlet.runner.submission.rerun import Rerun, draw, rerun, source_finding
-from recgauntlet.runner.trained import Sources
+from recgauntlet.runner.submission.rerun import Rerun, draw, source_finding
 
 _CHOICES = {"tasks": "--task", "seeds": "--seeds", "models": "--model"}
 """The options by which a part of a recipe is chosen."""
@@ -186,7 +185,13 @@ def verify(
     if not no_rerun and opened.manifest is not None and not opened.findings:
         lot = secrets.randbelow(1_000_000) if lot is None else lot
         missing = source_finding(opened.manifest)
-        again = Rerun(False, (missing,)) if missing else _again(console, opened, opened.manifest, lot, sources, device)
+        if missing:
+            again = Rerun(False, (missing,))
+        else:
+            path = draw(opened, opened.manifest, lot)
+            again = run_again(console, path, opened.records[path], lot, sources, device)
+            if archive.is_dir() and archive.resolve().parent.name == SUBMISSIONS:
+                keep(console, archive.resolve().parents[1], opened.records[path], again, lot, archive.name)
         agreement = "every score the same to the last bit" if again.same else "within the stated tolerance"
         _tell(console, "the cell run again", again.findings, agreement)
         findings += again.findings
@@ -210,13 +215,6 @@ def merge(archive: Path, release: Path) -> None:
     target = merge_archive(archive, release)
     click.echo(f"merged as {target}")
     click.echo(f"next: recgauntlet site --results {release} --out {release}-site")
-
-
-def _again(console: Console, opened: Opened, manifest: Submission, lot: int, sources: Sources, device: str) -> Rerun:
-    path = draw(opened, manifest, lot)
-    console.print(f"lot {lot} falls on {path}", soft_wrap=True)
-    with tempfile.TemporaryDirectory(prefix="recgauntlet-") as out, SweepProgress(console, 2) as progress:
-        return rerun(path, opened.records[path], Path(out), sources, progress, device=device)
 
 
 def _tell(console: Console, what: str, findings: Sequence[Finding], good: str) -> None:

@@ -14,6 +14,7 @@ from recgauntlet.records.best_known import BestKnown, is_best_known, parse_best_
 from recgauntlet.records.digest import COMPRESSED, compress, load_json, parse_json, to_bytes
 from recgauntlet.records.manifest import (
     MANIFEST,
+    RERUNS,
     Manifest,
     frozen_content,
     is_manifest,
@@ -93,6 +94,7 @@ def _found(directory: Path) -> Iterator[tuple[Path, RunRecord | BestKnown | Reco
     closed: list[Path] = []
     paths = [path for ending in ("*.json", f"*.json{COMPRESSED}") for path in sorted(directory.rglob(ending))]
     paths = [path for path in paths if SKIPPED_DIRECTORIES.isdisjoint(path.relative_to(directory).parts[:-1])]
+    paths = [path for path in paths if not path.name.endswith(RERUNS)]
     for path in paths:
         if path.name != MANIFEST:
             continue

@@ -24,6 +24,8 @@ RANKS: Literal["paired"] = "paired"
 """The rule of ranks: by the joint paired bootstrap (`recgauntlet.leaderboard.paired`)."""
 SUBMISSIONS = "submissions"
 """The directory of a release in which merged submissions are added, one directory each, after it was frozen."""
+RERUNS = ".reruns.json"
+"""The end of the file beside a release that names cells which were run again (`recgauntlet.records.reruns`)."""
 REMEDY = "restore the release from where it was published: a frozen file never changes"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 

@@ -10,7 +10,11 @@ from command_line import Run
 from made_releases import board, make_release, small, write_all
 from synthetic_records import make_record
 
-from recgauntlet.records.manifest import MANIFEST, read_manifest
+from recgauntlet.cli import rerunning
+from recgauntlet.records.io import read_records
+from recgauntlet.records.manifest import MANIFEST, Finding, read_manifest
+from recgauntlet.records.reruns import confirmed, drawn, records_within
+from recgauntlet.runner.submission.rerun import Rerun
 
 
 def test_a_release_is_frozen_verified_listed_corrected_and_compared(run: Run, tmp_path: Path) -> None:
@@ -137,3 +141,30 @@ def test_another_programs_manifest_forbids_nothing(tmp_path: Path) -> None:
 
     (tmp_path / MANIFEST).write_text('{"name": "an extension"}')
     check_not_frozen(tmp_path / "out", "--out")
+
+
+def test_a_cell_of_another_suite_is_not_run_again(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(rerunning, "rerun")
+    directory = make_release(tmp_path, records=small())
+    text = run("release", "verify", "2026.1", "--rerun", "--lot", "7", code=1)
+    assert "suite.fingerprint: is of preview-1 1" in text
+    assert "no cell was run again" in text
+    assert not directory.with_name("2026.1.reruns.json").exists()
+
+
+@pytest.mark.parametrize(("equal", "findings"), [(True, ()), (False, ()), (True, (Finding("p", "clean", "apart"),))])
+def test_the_outcome_of_a_cell_run_again_is_kept_beside_the_release(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, equal: bool, findings: tuple[Finding, ...]
+) -> None:
+    directory = make_release(tmp_path, records=small())
+    records = records_within(directory, read_records(directory))
+    record = records[drawn(records, 7)]
+    again = record if equal else make_record(seed=5)
+    monkeypatch.setattr("recgauntlet.cli.release.not_installed", lambda record: ())
+    monkeypatch.setattr(rerunning, "rerun", lambda path, given, *rest, **more: Rerun(equal, findings, again))
+    text = run("release", "verify", "2026.1", "--rerun", "--lot", "7", code=1 if findings else 0)
+    assert f"lot 7 falls on {drawn(records, 7)}" in text
+    assert f"2026.1.reruns.json: {'equal' if equal else 'other'} numbers" in text
+    kept = confirmed(directory, read_records(directory))
+    assert set(kept) == ({record.digest} if equal and not findings else set())
+    assert "no findings" in run("release", "verify", "2026.1")

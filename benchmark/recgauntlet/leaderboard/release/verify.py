@@ -23,7 +23,7 @@ from recgauntlet.leaderboard.release.summary import (
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.best_known import parse_best_known
 from recgauntlet.records.digest import load_json
-from recgauntlet.records.io import read_record
+from recgauntlet.records.io import read_record, read_records
 from recgauntlet.records.manifest import (
     MANIFEST,
     RANKS,
@@ -37,6 +37,7 @@ from recgauntlet.records.manifest import (
     read_manifest,
     unlisted_files,
 )
+from recgauntlet.records.reruns import confirmed, reruns_path
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.records.submission.reader import open_merged
 
@@ -75,6 +76,7 @@ def verify_release(directory: Path, *, progress: Progress = lambda what, share: 
     findings += [Finding(place, where, problem) for where, problem in _facts(manifest, directory, records)]
     broken = poison_tables.faults(manifest, directory, records)
     findings += [Finding(shown(directory / path), "", problem) for path, problem in broken]
+    findings += _reruns(directory)
     progress("summary", 0.65)
     if len(records) == manifest.counts.records and not mixed_settings(records):
         again = summary_rows(build_table(records))
@@ -148,6 +150,17 @@ def _facts(manifest: Manifest, directory: Path, records: list[RunRecord]) -> Ite
         if file.record not in known:
             yield f"weights.files.{number}", f"{file.path} belongs to no record of the release"
     yield from _best_known(manifest, directory, records)
+
+
+def _reruns(directory: Path) -> list[Finding]:
+    """What is wrong with the file of cells that were run again."""
+    path = reruns_path(directory)
+    try:
+        if path.is_file():
+            confirmed(directory, read_records(directory))
+    except RecordError as error:
+        return [Finding(shown(path), error.field or "", error.problem)]
+    return []
 
 
 def _best_known(manifest: Manifest, directory: Path, records: list[RunRecord]) -> Iterator[tuple[str, str]]:

@@ -38,7 +38,7 @@ def static_findings(opened: Opened, *, current: bool = True) -> tuple[Finding, .
         findings += [Finding(path, field, problem) for field, problem in _made_by(record, manifest, current)]
         findings += [Finding(path, field, problem) for field, problem in _outcomes(record)]
         if current:
-            findings += [Finding(path, field, problem) for field, problem in _installed(record)]
+            findings += [Finding(path, field, problem) for field, problem in not_installed(record)]
     findings += _together(opened)
     if opened.records and not opened.findings:
         findings += _summary(manifest, summary_of_records(list(opened.records.values())))
@@ -112,7 +112,7 @@ def _made_by(record: RunRecord, manifest: Submission, current: bool) -> Iterator
         yield f"{kind}.source", f"is {ref.source[:12] or 'not given'}, the source of the submission has another hash"
 
 
-def _installed(record: RunRecord) -> Iterator[tuple[str, str]]:
+def not_installed(record: RunRecord) -> Iterator[tuple[str, str]]:
     """Where a record is not of the task and the suite that are installed here."""
     if record.suite != suite_ref():
         found, here = (f"{s.id} {s.version} ({s.fingerprint[:12]})" for s in (record.suite, suite_ref()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from recgauntlet.core.spec import CellSpec
 from recgauntlet.metrics.ranking import correct
 from recgauntlet.records.manifest import Finding
 from recgauntlet.records.ranking_quality import ranking_quality
+from recgauntlet.records.reruns import drawn
 from recgauntlet.records.schema import Clean, RunRecord, robust_accuracy
 from recgauntlet.records.submission.manifest import Submission
 from recgauntlet.records.submission.reader import Opened
@@ -40,6 +40,8 @@ class Rerun(NamedTuple):
 
     same: bool
     findings: tuple[Finding, ...]
+    again: RunRecord | None = None
+    """What came out; None where no cell was run."""
 
 
 def source_finding(manifest: Submission) -> Finding | None:
@@ -58,8 +60,7 @@ def source_finding(manifest: Submission) -> Finding | None:
 
 def draw(opened: Opened, manifest: Submission, lot: int) -> str:
     """The path of the record that `lot` falls on, among those of the plugin."""
-    own = sorted(path for path, record in opened.records.items() if manifest.owns(record) and record.status == "ok")
-    return random.Random(lot).choice(own)
+    return drawn({path: record for path, record in opened.records.items() if manifest.owns(record)}, lot)
 
 
 def rerun(
@@ -87,12 +88,13 @@ def rerun(
         model_options=tuple(sorted(record.model.hyperparameters.items())),
         defense_options=tuple(sorted(record.defense.hyperparameters.items())),
         poison_attacks=record.poisoning[0].chosen if record.poisoning else (),
+        test_pairs=None if record.first_pairs is None else record.first_pairs.pairs,
     )
     records = run_sweep([cell.spec for cell in plan([spec])], watcher, allowance=allowance, sandbox="auto")
     again = next(r for r in records if (r.defense.name, r.model.name) == (spec.defense, spec.model))
     findings = tuple(Finding(path, field, problem) for field, problem in _differences(record, again))
     same = record.clean is not None and record.clean == again.clean
-    return Rerun(same, findings)
+    return Rerun(same, findings, again)
 
 
 def _differences(record: RunRecord, again: RunRecord) -> Iterator[tuple[str, str]]:

@@ -350,7 +350,7 @@ def release(tmp_path: Path) -> Path:
 @pytest.fixture
 def merged(packed: bytes, release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "it.zip").write_bytes(packed)
-    monkeypatch.setattr("recgauntlet.runner.submission.checks._installed", lambda record: ())
+    monkeypatch.setattr("recgauntlet.runner.submission.checks.not_installed", lambda record: ())
     return merge(tmp_path / "it.zip", release)
 
 
