@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow.compute as pc
 
 from recgauntlet.core.card import TrackCard
 from recgauntlet.core.dataset import Tables, TaskData
@@ -37,7 +36,7 @@ def popular_list(card: TrackCard, data: TaskData, tables: Tables) -> str:
     keys = users * len(data.catalog) + lists.items
     lists_and_items = np.repeat(np.arange(len(lists)), sizes) * len(data.catalog) + lists.items
     require(len(np.unique(lists_and_items)) == len(lists_and_items), "an item stands twice in a list")
-    takes = takes_of(tables.interactions, pc.unique(tables.interactions["user"]).sort(), data.catalog)
+    takes = takes_of(tables.interactions, tables.interactions["user"].combine_chunks().unique().sort(), data.catalog)
     ever = takes.keys(len(data.catalog))
     taken = int(contains(ever, keys[~lists.labels]).sum())
     require(taken == 0, f"{taken} popular candidates that count as unclicked were taken by their user")

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from rich.console import Console
 from synthetic_records import make_record
 
+from recgauntlet.cli.rerunning import keep
 from recgauntlet.core.errors import RecordError
 from recgauntlet.core.source import source_of
 from recgauntlet.core.spec import CellSpec
@@ -22,6 +24,7 @@ from recgauntlet.core.task import SourceOptions
 from recgauntlet.records.columns import BitColumn
 from recgauntlet.records.digest import compress, digest_of, to_bytes
 from recgauntlet.records.io import read_records
+from recgauntlet.records.reruns import confirmed, drawn, records_within
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.records.submission import archive as archives
 from recgauntlet.records.submission.archive import read_archive, sum_of, write_archive
@@ -30,6 +33,7 @@ from recgauntlet.records.submission.reader import Finding, open_archive, open_me
 from recgauntlet.runner.submission.checks import static_findings
 from recgauntlet.runner.submission.merge import merge
 from recgauntlet.runner.submission.pack import SEEDS, TASKS, pack
+from recgauntlet.runner.submission.rerun import Rerun, draw
 
 Change = Callable[[dict[str, bytes]], None]
 NAME = "nan-loss"
@@ -362,6 +366,21 @@ def test_a_merged_submission_is_files_whose_own_records_count(merged: Path, rele
     cells = [(record.task.id, record.defense.name, record.seed) for _, record in found.records]
     assert cells == [(task, NAME, seed) for task in TASKS for seed in SEEDS]
     assert static_findings(open_merged(merged), current=False) == ()
+
+
+def test_a_cell_of_a_merged_submission_that_was_run_again_is_confirmed(merged: Path, release: Path) -> None:
+    results = read_records(release)
+    within = f"submissions/{NAME}"
+    records = records_within(release, results, within)
+    assert records_within(release, results) == {}
+    opened = open_merged(merged)
+    assert opened.manifest is not None
+    path = draw(opened, opened.manifest, 5)
+    record = records[f"{within}/{path}"]
+    assert drawn(records, 5) == f"{within}/{path}"
+    found = Rerun(True, (), record)
+    keep(Console(quiet=True), release, record, found, 5, NAME)
+    assert set(confirmed(release, results)) == {record.digest}
 
 
 def test_what_is_merged_stays_as_it_is(merged: Path, release: Path, tmp_path: Path) -> None:
