@@ -134,8 +134,10 @@ def _poisoning(table: TaskTable) -> Iterator[Column]:
 
 
 def _poison_rank(row: Row) -> Content:
-    rank = row.poisoning_rank
-    return Content("not ranked", mark="none") if rank is None else Content(str(rank), sort=str(rank))
+    rank, place = row.poisoning_rank, row.poisoning_range
+    if rank is None or place is None:
+        return Content("not ranked", mark="none")
+    return Content(str(rank), f"range {place}", str(rank), more=f"best in {place.best_percent} % of the draws")
 
 
 def _poisoned(table: TaskTable, threat: str, tier: Tier) -> Callable[[Row], Content]:

@@ -46,6 +46,8 @@ def test_the_task_page_shows_two_ranks_and_what_was_not_run(site: dict[str, byte
     assert re.search(r"coattails: tail [\d.]+ \([^)]+\), [\d.]+ \([^)]+\); head [\d.]+ \([^)]+\), [\d.]+ \(", text)
     heads = [head.text() for head in page.all("th")]
     assert any(head.startswith("Rank training data") for head in heads)
+    assert "P(best)" in [head.text() for head in section.all("th")]
+    assert "range 1 best in 100 % of the draws" in page.text()
     assert any(head.startswith("brushing training data, medium, ranked apart") for head in heads)
 
 
@@ -67,6 +69,8 @@ def test_csv_and_dataframe_have_robust_accuracy_and_exposure(tmp_path: Path) -> 
     lines = {line["model"]: line for line in csv.DictReader(io.StringIO(to_csv(build_table(records())).decode()))}
     line = lines["bpr-mf"]
     assert line["poisoning_rank"] == "1"
+    assert (line["poisoning_rank:low"], line["poisoning_rank:high"], line["poisoning_p_best"]) == ("1", "1", "1.0")
+    assert lines["nrms"]["poisoning_rank:low"] == ""
     standard: Any = poisoning(200)
     robust = standard.robust_pairs("standard").accuracy()
     assert float(line["poisoned_accuracy:brushing:standard"]) == pytest.approx(robust)

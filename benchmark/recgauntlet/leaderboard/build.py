@@ -19,7 +19,7 @@ from recgauntlet.leaderboard.ads import ads_of
 from recgauntlet.leaderboard.aggregate import cost, outcomes, quality
 from recgauntlet.leaderboard.decoded import DecodedRecord
 from recgauntlet.leaderboard.flags import other_source, policy_threats, row_flags
-from recgauntlet.leaderboard.paired import Quantity, rank_ranges, ranks_of
+from recgauntlet.leaderboard.paired import Quantity, joint_draws, standings
 from recgauntlet.leaderboard.poisoning import poisoning_of, with_poisoning_ranks
 from recgauntlet.leaderboard.schema import (
     FailedCell,
@@ -228,9 +228,8 @@ def _with_ranks(rows: Sequence[Row], records: Sequence[Sequence[RunRecord]]) -> 
     if not able:
         return list(rows)
     values, behind, wanted = zip(*able.values(), strict=True)
-    ranks, ranges = ranks_of(values, behind, wanted), rank_ranges(behind, wanted)
     found = list(rows)
-    for number, rank, place in zip(able, ranks, ranges, strict=True):
+    for number, (rank, place) in zip(able, standings(values, behind, wanted, joint_draws), strict=True):
         found[number] = replace(rows[number], rank=rank, rank_range=place)
     return found
 

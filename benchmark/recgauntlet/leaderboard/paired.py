@@ -171,43 +171,53 @@ def paired(a: Sequence[RunRecord], b: Sequence[RunRecord], wanted: Sequence[Quan
 def ranks_of(
     values: Sequence[float], rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Quantity]
 ) -> tuple[int, ...]:
-    """The shared ranks of the rows of one table by their `values`, for each row of its own quantity in `wanted`, by
-    `better` (`bootstrap.shared_ranks`)."""
+    """The ranks of `standings`, for each row by its own quantity in `wanted`."""
+    return tuple(rank for rank, _ in standings(values, rows, wanted, joint_draws))
+
+
+def standings(
+    values: Sequence[float], rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Wanted], drawn: Drawn[Wanted]
+) -> tuple[tuple[int, RankRange], ...]:
+    """The shared rank of each row of one table by its value in `values` (`bootstrap.shared_ranks`), and the range of
+    its ranks over the same draws; of evasion with `joint_draws`, of attacks on training data with draws of their own.
+
+    `drawn` gives the means `[K]` of rows, each in its own quantity of `wanted`, on common seeds and so many first test
+    pairs, and their bootstrap means `[R, K]`, which all rows share.
+    """
     order = np.array(values, dtype=np.float64)
-    return shared_ranks(order, better(rows, wanted) & (order[:, None] > order))
+    is_better, ranges = _compared(rows, wanted, drawn)
+    return tuple(zip(shared_ranks(order, is_better & (order[:, None] > order)), ranges, strict=True))
 
 
 def rank_ranges(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Quantity]) -> tuple[RankRange, ...]:
-    """The range of the ranks of each row, in its own quantity of `wanted`, over the draws by which `better` decides.
-
-    Two rows are compared on the seeds and test pairs that they share. Where these are fewer than three seeds, either
-    may be ahead: `low` takes the other for worse, `high` for better, and `best` leaves it out.
-    """
-    behind, level = np.zeros((len(rows), DRAWS)), np.zeros((len(rows), DRAWS))
-    unknown = np.full(len(rows), len(rows) - 1)
-    for own, others, _, draws in _differences(rows, wanted, _drawn):
-        behind[own] += (draws < 0).sum(axis=1)
-        level[own] += (draws == 0).sum(axis=1)
-        unknown[own] -= len(others)
-    return tuple(rank_range(*of_row) for of_row in zip(behind, level, unknown.tolist(), strict=True))
+    """The ranges of `standings`, which need no values."""
+    return _compared(rows, wanted, joint_draws)[1]
 
 
 def better(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Quantity]) -> BoolArray:
-    """As `better_by`, each row in its own quantity of `wanted`."""
-    return better_by(rows, wanted, _drawn)
+    """`[K, K]`: whether row i is better than row j, each in its own quantity of `wanted`, which it must have."""
+    return _compared(rows, wanted, joint_draws)[0]
 
 
-def better_by(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Wanted], drawn: Drawn[Wanted]) -> BoolArray:
-    """`[K, K]`: whether row i is better than row j, each in its own quantity of `wanted`, which it must have. `drawn`
-    gives the means `[K]` of rows on common seeds and so many first test pairs, and their bootstrap means `[R, K]`.
+def _compared(
+    rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Wanted], drawn: Drawn[Wanted]
+) -> tuple[BoolArray, tuple[RankRange, ...]]:
+    """Which rows are better than which `[K, K]`, and the range of the ranks of each row over the draws by which this is
+    decided.
 
-    All rows share the draws of `resampled_means`, so the answer for two rows is that of `paired`. Each two are compared
-    on the seeds and test pairs that they share; with fewer than three seeds they cannot be told apart.
+    All rows share the draws, so the answer for two rows is that of `paired`. Each two are compared on the seeds and
+    test pairs that they share. With fewer than three seeds they cannot be told apart, and either may be ahead: `low`
+    takes the other for worse, `high` for better, and `best` leaves it out.
     """
     found = np.zeros((len(rows), len(rows)), dtype=bool)
+    behind, level = np.zeros((len(rows), DRAWS)), np.zeros((len(rows), DRAWS))
+    unknown = np.full(len(rows), len(rows) - 1)
     for own, others, ahead, draws in _differences(rows, wanted, drawn):
         found[own, others] = (ahead > 0) & (paired_p(ahead, draws) <= LEVEL)
-    return found
+        behind[own] += (draws < 0).sum(axis=1)
+        level[own] += (draws == 0).sum(axis=1)
+        unknown[own] -= len(others)
+    return found, tuple(rank_range(*of_row) for of_row in zip(behind, level, unknown.tolist(), strict=True))
 
 
 def _differences(
@@ -233,13 +243,13 @@ def _pairs_of(row: Sequence[RunRecord]) -> int:
     return min((record.clean.labels.n // 2 for record in row if record.clean is not None), default=0)
 
 
-def _drawn(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Quantity], pairs: int) -> tuple[Floats, Floats]:
+def joint_draws(rows: Sequence[Sequence[RunRecord]], wanted: Sequence[Quantity], pairs: int) -> tuple[Floats, Floats]:
     """The means `[K]` of the rows on the first `pairs` and their bootstrap means `[R, K]`, in one joint bootstrap."""
     bits = np.stack([_present(outcomes(row, q), q)[:, :pairs] for row, q in zip(rows, wanted, strict=True)], axis=2)
     means, draws = bits.mean(axis=(0, 1)), resampled_means(bits)
     retained = [n for n, quantity in enumerate(wanted) if quantity.part == "retained"]
     if retained:
-        clean, of_clean = _drawn([rows[n] for n in retained], [CLEAN] * len(retained), pairs)
+        clean, of_clean = joint_draws([rows[n] for n in retained], [CLEAN] * len(retained), pairs)
         means[retained] = np.divide(means[retained], clean, out=np.zeros_like(clean), where=clean > 0)
         draws[:, retained] = np.divide(draws[:, retained], of_clean, out=np.zeros_like(of_clean), where=of_clean > 0)
     return means, draws

@@ -12,7 +12,7 @@ import numpy as np
 
 from recgauntlet.core.card import RANKING_TIER, TIERS, Tier
 from recgauntlet.leaderboard.flags import Flag
-from recgauntlet.leaderboard.paired import better_by
+from recgauntlet.leaderboard.paired import standings
 from recgauntlet.leaderboard.poisoning_flags import poisoning_flags
 from recgauntlet.leaderboard.poisoning_schema import (
     Filtered,
@@ -23,7 +23,7 @@ from recgauntlet.leaderboard.poisoning_schema import (
     SetExposure,
 )
 from recgauntlet.leaderboard.schema import Row
-from recgauntlet.metrics.bootstrap import Estimate, Floats, estimates, grouped_means, resampled_means, shared_ranks
+from recgauntlet.metrics.bootstrap import Estimate, Floats, estimates, grouped_means, resampled_means
 from recgauntlet.metrics.exposure import PairOutcomes
 from recgauntlet.records.poisoning import PoisonedTraining, TrainedOutcome, TrainingDataOutcome
 from recgauntlet.records.schema import RunRecord
@@ -238,11 +238,13 @@ def with_poisoning_ranks(rows: Sequence[Row], behind: Sequence[Sequence[RunRecor
             able[number] = min(at)
     if not able:
         return [*rows]
-    values = np.array([value for value, _ in able.values()])
-    own, threats = [behind[n] for n in able], [threat for _, threat in able.values()]
-    ahead = better_by(own, threats, lambda some, of, pairs: _drawn(some, of))  # measured on all pairs in every row
-    ranks = dict(zip(able, shared_ranks(values, ahead & (values[:, None] > values)), strict=True))
-    return [replace(row, poisoning_rank=ranks.get(number)) for number, row in enumerate(rows)]
+    values, threats = zip(*able.values(), strict=True)
+    # measured on all pairs in every row
+    found = standings(values, [behind[n] for n in able], threats, lambda some, of, pairs: _drawn(some, of))
+    ranked = list(rows)
+    for number, (rank, place) in zip(able, found, strict=True):
+        ranked[number] = replace(rows[number], poisoning_rank=rank, poisoning_range=place)
+    return ranked
 
 
 def _drawn(rows: Sequence[Sequence[RunRecord]], threats: Sequence[str]) -> tuple[Floats, Floats]:

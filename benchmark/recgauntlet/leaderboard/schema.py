@@ -261,6 +261,8 @@ class Row:
     """As `quality`, on the same clicks among unclicked candidates drawn by popularity; None where the task has none."""
     poisoning_rank: Annotated[int | None, Field(exclude_if=lambda found: found is None)] = None
     """Apart from `rank`, which is by evasion; None where the row has no rank by poisoning."""
+    poisoning_range: Annotated[RankRange | None, Field(exclude_if=lambda found: found is None)] = None
+    """As `rank_range`, of a row with a rank by poisoning."""
     first_pairs: Annotated[FirstPairs | None, Field(exclude_if=lambda found: found is None)] = None
     """Of a row of the first test pairs alone."""
     rank_range: Annotated[RankRange | None, Field(exclude_if=lambda found: found is None)] = None

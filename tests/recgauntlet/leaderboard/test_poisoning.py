@@ -11,7 +11,7 @@ from synthetic_poisoning import USERS, poisoned_record, poisoning
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.poisoning_schema import Poisoning
 from recgauntlet.leaderboard.schema import Row
-from recgauntlet.metrics.bootstrap import grouped_means
+from recgauntlet.metrics.bootstrap import RankRange, grouped_means
 from recgauntlet.records.parts import Gate
 
 SEEDS = range(3)
@@ -99,6 +99,13 @@ def test_rows_are_ranked_apart_by_evasion_and_by_poisoning() -> None:
     (table,) = build_table([*records, *without])
     rows = {row.model.name: row for row in table.rows}
     assert {name: row.poisoning_rank for name, row in rows.items()} == {"falls": 1, "stands": 1, "text": None}
+    first, second, third = (rows[name].poisoning_range for name in ("falls", "stands", "text"))
+    assert third is None
+    assert first is not None
+    assert second is not None
+    assert (first.low, first.high, second.low) == (1, 2, 1)
+    assert first.best + second.best == pytest.approx(1.0)
+    assert first.best < second.best
     assert all(row.rank is not None for row in rows.values())
     ranks = [row.rank for row in table.rows]
     (apart,) = build_table([record.model_copy(update={"poisoning": ()}).sealed() for record in [*records, *without]])
@@ -120,6 +127,21 @@ def test_a_clear_difference_makes_a_rank() -> None:
     records += [poisoned_record(seed, model="stands", outcome=poisoning(200, harm=False)) for seed in SEEDS]
     (table,) = build_table(records)
     assert {row.model.name: row.poisoning_rank for row in table.rows} == {"falls": 2, "stands": 1}
+    ranges = {row.model.name: row.poisoning_range for row in table.rows}
+    assert ranges == {"falls": RankRange(2, 2, 0.0), "stands": RankRange(1, 1, 1.0)}
+
+
+def test_equal_rows_share_the_rank_in_every_draw_and_half_the_chance_to_be_best() -> None:
+    records = [poisoned_record(seed, model=model) for seed in SEEDS for model in ("one", "other")]
+    (table,) = build_table(records)
+    assert [(row.poisoning_rank, row.poisoning_range) for row in table.rows] == [(1, RankRange(1, 1, 0.5))] * 2
+
+
+def test_rows_of_too_few_common_seeds_may_stand_on_either_side() -> None:
+    records = [poisoned_record(seed, model="one") for seed in SEEDS]
+    records += [poisoned_record(seed, model="other") for seed in (2, 3, 4)]
+    (table,) = build_table(records)
+    assert [(row.poisoning_rank, row.poisoning_range) for row in table.rows] == [(1, RankRange(1, 2, 0.5))] * 2
 
 
 @pytest.mark.parametrize(
