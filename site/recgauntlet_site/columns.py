@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
@@ -15,6 +15,7 @@ from recgauntlet.leaderboard.absence import absence
 from recgauntlet.leaderboard.flags import POLICY_SURFACE
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatColumn
 from recgauntlet.metrics.bootstrap import Estimate
+from recgauntlet_site.families import OURS
 from recgauntlet_site.format import absent_mark, percent, times, turned
 
 
@@ -49,17 +50,20 @@ NOTHING = Content("not applicable", mark="none")
 NOT_RUN = Content("not run", mark=absent_mark("not run"))
 
 
-def columns_of(table: TaskTable) -> tuple[Column, ...]:
-    """All columns of a table between the names and the flags, in order."""
+def columns_of(table: TaskTable, submitted: Mapping[str, str] | None = None) -> tuple[Column, ...]:
+    """All columns of a table between the names and the flags, in order; `submitted` gives by the digest of a record the
+    submission that it came with."""
     return (
         *([_P_BEST] if table.ranked else []),
         Column("clean", "Clean", "", "accuracy", lambda row: _share(row.clean), shown=True),
         *([_WORST] if sum(threat.ranked for threat in table.threats) > 1 else []),
         *_robust_accuracies(table),
+        *_best_known(table),
         *_poisoning(table),
         *_naturalness(table),
         Column("retained", "Retained", "worst ranked threat", "accuracy", _retained, shown=True),
         *([_POLICY] if any(row.policy for row in table.rows) else []),
+        *_external(table, submitted or {}),
         *_OTHERS,
         *(_POPULAR if any(row.popular_quality for row in table.rows) else ()),
     )
@@ -75,6 +79,49 @@ def _robust_accuracies(table: TaskTable) -> Iterator[Column]:
             yield column(f"t{number}{tier[0]}", threat.id, note, content=_robust(table, threat, tier))
             if table.certifies(threat.id, tier):
                 yield column(f"c{number}{tier[0]}", threat.id, f"{name}, certified", content=_certified(threat, tier))
+
+
+def _best_known(table: TaskTable) -> Iterator[Column]:
+    """For each threat with attacks from outside the suite, what these and the suite leave together."""
+    for number, threat in enumerate(table.threats):
+        if any(one.threat == threat.id for row in table.rows for one in row.best_known):
+            yield Column(
+                f"k{number}",
+                threat.id,
+                f"best known, {shown('tier', RANKING_TIER)}, not ranked",
+                "robust accuracy",
+                _challenged(threat),
+                shown=True,
+                threat=threat.id,
+                tier=RANKING_TIER,
+            )
+
+
+def _challenged(threat: ThreatColumn) -> Callable[[Row], Content]:
+    def content(row: Row) -> Content:
+        found = next((one for one in row.best_known if one.threat == threat.id), None)
+        if found is None:
+            return Content("not challenged", mark="none")
+        names = ", ".join(attack.name for attack in found.attacks)
+        seeds = f"{len(found.seeds)} of {len(row.seeds)} seeds, by the suite {percent(found.suite)}"
+        return Content(percent(found.best_known), names, f"{found.best_known:.6g}", more=seeds)
+
+    return content
+
+
+def _external(table: TaskTable, submitted: Mapping[str, str]) -> Iterator[Column]:
+    """Where rows come from, if some are of a submission or of another distribution's plugins."""
+
+    def content(row: Row) -> Content:
+        names = sorted({submitted[source.digest] for source in row.sources if source.digest in submitted})
+        plugins = [ref for ref in (row.model, row.defense) if ref.distribution != OURS]
+        package = ", ".join(dict.fromkeys(f"{ref.distribution} {ref.version}" for ref in plugins))
+        if names:
+            return Content("submitted", package, f"a{names[0]}", more=", ".join(names))
+        return Content("other package", package, f"b{package}") if package else Content("–")
+
+    if any(content(row).sort for row in table.rows):
+        yield Column("external", "External", "submitted, or of another package", "run", content, shown=True)
 
 
 def _naturalness(table: TaskTable) -> Iterator[Column]:

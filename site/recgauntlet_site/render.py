@@ -28,6 +28,7 @@ from recgauntlet.metrics.bootstrap import LEVEL
 from recgauntlet.records.best_known import BestKnown
 from recgauntlet.records.digest import to_bytes
 from recgauntlet.records.io import Results
+from recgauntlet.records.manifest import SUBMISSIONS
 from recgauntlet.records.release import Release, open_manifest
 from recgauntlet.records.reruns import Rerun, confirmed, reruns_path
 from recgauntlet.records.schema import RunRecord
@@ -89,7 +90,7 @@ def render_site(
     everything = [record for _, _, results in found for record in results]
     tables = with_best_known(build_table(everything), everything, [one for _, one in known])
     board = _board(found, tables, records)
-    tasks = task_pages(tables, cards, records, draw)
+    tasks = task_pages(tables, cards, records, draw, submitted=_submitted(files_of))
     common = {
         "board": board,
         "ranked": [table for table in tables if table.ranked],
@@ -185,6 +186,17 @@ def _board(
         name, date, frozen = manifest.name, manifest.date, True
         digest = Release(name, found[0][1], manifest, found[0][2]).digest or digest
     return Board(name, name, Path(name), frozen, date, digest, tables, records, Results((), ()))
+
+
+def _submitted(files_of: Mapping[str, tuple[Path, RunRecord]]) -> dict[str, str]:
+    """By its digest, each record of a merged submission, with the submission's name."""
+    places = {digest: path.resolve().parents for digest, (path, _) in files_of.items()}
+    return {
+        digest: parents[n].name
+        for digest, parents in places.items()
+        for n in range(len(parents) - 1)
+        if parents[n + 1].name == SUBMISSIONS
+    }
 
 
 def _reruns(

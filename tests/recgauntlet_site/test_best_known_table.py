@@ -11,11 +11,14 @@ from board import HOSTILE, render_records
 from page_reader import read_page
 from synthetic_records import make_record
 
+from recgauntlet.leaderboard.best_known import with_best_known
+from recgauntlet.leaderboard.build import build_table
 from recgauntlet.records.best_known import BestKnown, Challenge, Challenged, write_best_known
 from recgauntlet.records.columns import BitColumn
 from recgauntlet.records.io import read_records
 from recgauntlet.records.references import PluginRef
 from recgauntlet.records.schema import AttackEffort, Evidence, RunRecord
+from recgauntlet_site.columns import columns_of
 from recgauntlet_site.render import render_site
 
 RECORDS = [make_record(seed=seed, defense=defense) for seed in range(3) for defense in ("standard", "pgd")]
@@ -114,3 +117,18 @@ def test_the_evidence_lies_beside_the_records_and_renders_again(tmp_path: Path) 
     again = read_records(copies / "records")
     assert len(again.best_known) == 1
     assert dict(render_site([("mine", copies / "records", again)], cards=lambda table: None)) == files
+
+
+def test_best_known_results_have_a_column_of_their_own() -> None:
+    (table,) = build_table(RECORDS)
+    keys = {column.key for column in columns_of(table)}
+    record = next(r for r in RECORDS if r.defense.name == "pgd" and r.seed == 0)
+    found = known_of(record, first(robust_of(record), 5)).sealed()
+    (challenged,) = with_best_known((table,), RECORDS, [found])
+    (column,) = [column for column in columns_of(challenged) if column.key not in keys]
+    assert (column.head, column.note, column.shown) == ("stuffing", "best known, medium, not ranked", True)
+    contents = {row.defense.name: column.content(row) for row in challenged.rows}
+    robust = robust_of(record)
+    assert contents["pgd"].value == f"{100 * (robust.sum() - 5) / len(robust):.1f}"
+    assert contents["pgd"].more == f"1 of 3 seeds, by the suite {100 * robust.mean():.1f}"
+    assert (contents["standard"].value, contents["standard"].sort) == ("not challenged", "")

@@ -11,7 +11,9 @@ from synthetic_records import make_record
 
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.schema import TaskTable
+from recgauntlet.records.io import read_records, write_record
 from recgauntlet_site.columns import Column, columns_of
+from recgauntlet_site.render import render_site
 
 
 def table_of(threats: dict[str, tuple[float, float, float]]) -> TaskTable:
@@ -56,3 +58,29 @@ def test_candidates_drawn_by_popularity_have_columns_and_a_section_of_the_row_pa
         text = read_page(page).text()
         assert ("drawn by popularity; above they are drawn uniformly" in text) == there
         assert ("0.5000" in text) == there
+
+
+def test_rows_of_submissions_and_of_other_packages_have_a_column(tmp_path: Path) -> None:
+    ours, theirs, sent = ([make_record(seed=seed, defense=name) for seed in range(3)] for name in ("pgd", "own", "new"))
+    other = {"distribution": "their-package", "version": "2.0"}
+    changed = [r.model_copy(update={"defense": r.defense.model_copy(update=other)}).sealed() for r in [*theirs, *sent]]
+    assert column_of(build_table(ours)[0], "external") is None
+    (table,) = build_table([*ours, *changed])
+    submitted = {record.digest: "my-defense" for record in changed if record.defense.name == "new"}
+    (column,) = [column for column in columns_of(table, submitted) if column.key == "external"]
+    found = {row.defense.name: column.content(row) for row in table.rows}
+    assert {name: content.value for name, content in found.items()} == {
+        "pgd": "–",
+        "own": "other package",
+        "new": "submitted",
+    }
+    assert (found["new"].small, found["new"].more) == ("their-package 2.0", "my-defense")
+    # where a record came with a submission is known by its place
+    directory = tmp_path / "2027.1"
+    for number, record in enumerate([*ours, *changed]):
+        place = directory / "submissions" / "my-defense" if record.digest in submitted else directory
+        write_record(record, place / f"{number}.json")
+    files = dict(render_site([("2027.1", directory, read_records(directory))]))
+    (page,) = [read_page(content) for path, content in files.items() if path.startswith("tasks/")]
+    cells = [cell.text() for cell in page.all("td") if cell.attributes.get("data-label", "").startswith("External")]
+    assert sorted(cells) == ["other package their-package 2.0", "submitted their-package 2.0 my-defense", "–"]

@@ -241,10 +241,10 @@ def with_poisoning_ranks(rows: Sequence[Row], behind: Sequence[Sequence[RunRecor
     values, threats = zip(*able.values(), strict=True)
     # measured on all pairs in every row
     found = standings(values, [behind[n] for n in able], threats, lambda some, of, pairs: _drawn(some, of))
-    ranked = list(rows)
+    placed = list(rows)
     for number, (rank, place) in zip(able, found, strict=True):
-        ranked[number] = replace(rows[number], poisoning_rank=rank, poisoning_range=place)
-    return ranked
+        placed[number] = replace(rows[number], poisoning_rank=rank, poisoning_range=place)
+    return placed
 
 
 def _drawn(rows: Sequence[Sequence[RunRecord]], threats: Sequence[str]) -> tuple[Floats, Floats]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -50,6 +50,8 @@ class TaskPage:
     others: Sequence[OtherTable] = ()
     own: bool = False
     """Whether the card is a user's own, which the records have."""
+    submitted: Mapping[str, str] = field(default_factory=dict)
+    """By the digest of a record the submission that it came with."""
 
     @property
     def path(self) -> str:
@@ -89,7 +91,7 @@ class TaskPage:
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the table between the names and the flags."""
-        return columns_of(self.table)
+        return columns_of(self.table, self.submitted)
 
     @property
     def column_groups(self) -> list[tuple[str, list[Column]]]:
@@ -205,9 +207,15 @@ class TaskPage:
 
 
 def task_pages(
-    tables: Sequence[TaskTable], cards: Cards, records: Mapping[str, RunRecord], draw: Mapper = map
+    tables: Sequence[TaskTable],
+    cards: Cards,
+    records: Mapping[str, RunRecord],
+    draw: Mapper = map,
+    *,
+    submitted: Mapping[str, str] | None = None,
 ) -> list[TaskPage]:
-    """A page for each table; `records` by their digests. Figures are drawn by `draw`."""
+    """A page for each table; `records` by their digests, and by these the submissions that records came with. Figures
+    are drawn by `draw`."""
     anchors = distinct([f"{slug(table.task)}-{table.track}" for table in tables])
     pages = []
     for table, anchor in zip(tables, anchors, strict=True):
@@ -216,5 +224,6 @@ def task_pages(
         others = [OtherTable(anchors[n], f"tasks/{anchors[n]}.html", "; ".join(why)) for n, why in apart(table, tables)]
         drawn = draw(saved, drawers(table, prefix=anchor))
         examples = examples_of(table, records)
-        pages.append(TaskPage(anchor, table, installed or own, drawn, examples, others, own is not None))
+        is_own = own is not None
+        pages.append(TaskPage(anchor, table, installed or own, drawn, examples, others, is_own, submitted or {}))
     return pages
