@@ -184,13 +184,13 @@ def _ads(row: Row) -> dict[str, Value]:
 
 def _poisoning(row: Row) -> dict[str, Value]:
     """Robust accuracy and win rates under attacks on training data; empty where the row has none."""
-    place, line = row.poisoning_range, dict[str, Value]()
+    spread, line = row.poisoning_range, dict[str, Value]()
     if row.poisoning:
         line = {
             "poisoning_rank": row.poisoning_rank,
-            "poisoning_rank:low": place.low if place else None,
-            "poisoning_rank:high": place.high if place else None,
-            "poisoning_p_best": place.best if place else None,
+            "poisoning_rank:low": spread.low if spread else None,
+            "poisoning_rank:high": spread.high if spread else None,
+            "poisoning_p_best": spread.best if spread else None,
         }
     for one in row.poisoning:
         for tier in TIERS:
