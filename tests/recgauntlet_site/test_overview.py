@@ -20,14 +20,16 @@ def start_page(records: list[RunRecord], directory: Path) -> Element:
     return read_page(render_records(directory, records)["index.html"])
 
 
+def method_of(row: Element) -> str:
+    """The method of a line, without the number of its tasks."""
+    return " ".join(row.all("th")[0].text().split()).rpartition(" of ")[0].rpartition(" ")[0]
+
+
 def lines_of(page: Element) -> dict[str, list[str]]:
     """The overview's cells by the names of their methods, in order; empty where there is no overview."""
     parts = page.all("section", class_="overview")
     rows = parts[0].all("tbody")[0].all("tr") if parts else []
-    return {
-        " ".join(row.all("th")[0].text().split()): [" ".join(cell.text().split()) for cell in row.all("td")]
-        for row in rows
-    }
+    return {method_of(row): [" ".join(cell.text().split()) for cell in row.all("td")] for row in rows}
 
 
 def both_tasks(defense: str, **settings: object) -> list[RunRecord]:
@@ -47,6 +49,19 @@ def test_methods_of_several_tasks_stand_side_by_side_best_first(tmp_path: Path) 
     robust = np.mean([record.threats[0].tiers[1].robust.to_bool().mean() for record in shown])
     assert lines["nrms + undefended"][0].startswith(f"{100 * robust:.1f} ")
     assert all("clean" in cell and "rank" in cell for cells in lines.values() for cell in cells)
+    assert all(", 3 seeds, rank" in cell for cells in lines.values() for cell in cells)
+
+
+def test_a_method_says_on_how_many_tasks_it_was_measured_and_with_how_many_seeds(tmp_path: Path) -> None:
+    film = [make_record(seed=0, task="film", threats={"swap": (0.5, 0.4, 0.3)})]
+    page = start_page([*both_tasks("standard"), *film, *both_tasks("pgd")], tmp_path)
+    heads = [head.text() for head in page.all("section", class_="overview")[0].all("tbody")[0].all("th")]
+    assert [" ".join(head.split()).rpartition(" + ")[2] for head in heads] == [
+        "undefended 3 of 3 tasks",
+        "pgd 2 of 3 tasks",
+    ]
+    (one,) = [cell for cell in lines_of(page)["nrms + undefended"] if ", 1 seed, " in cell]
+    assert one.endswith("not ranked")
 
 
 def test_other_options_are_another_method(tmp_path: Path) -> None:
