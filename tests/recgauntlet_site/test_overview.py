@@ -127,7 +127,7 @@ def test_not_run_not_applicable_and_failed_look_different(tmp_path: Path) -> Non
     files = render_records(tmp_path, [*both_tasks("standard"), *both_tasks("pgd"), *third, *lost, *unread])
     rows = read_page(files["index.html"]).all("section", class_="overview")[0].all("tbody")[0].all("tr")
     cells = {
-        " ".join(row.all("th")[0].text().split()): {
+        method_of(row): {
             (cell.text().strip(), cell.attributes["class"])
             for cell in row.all("td")
             if "none" in cell.attributes["class"]
