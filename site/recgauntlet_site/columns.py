@@ -64,8 +64,9 @@ def columns_of(table: TaskTable, submitted: Mapping[str, str] | None = None) -> 
         Column("retained", "Retained", "worst ranked threat", "accuracy", _retained, shown=True),
         *([_POLICY] if any(row.policy for row in table.rows) else []),
         *_external(table, submitted or {}),
-        *_OTHERS,
+        *(_OTHERS if not any(row.catalog_quality for row in table.rows) else map(_among_drawn, _OTHERS)),
         *(_POPULAR if any(row.popular_quality for row in table.rows) else ()),
+        *(_CATALOG if any(row.catalog_quality for row in table.rows) else ()),
     )
 
 
@@ -279,6 +280,25 @@ def _number(field: str, text: Callable[[float], str]) -> Callable[[Row], Content
     return lambda row: Content(text(value(row)), sort=f"{value(row):.6g}")
 
 
+def _among_drawn(column: Column) -> Column:
+    """The column, which says where there are other lists too that its candidates are a sample."""
+    if column.group != _QUALITY:
+        return column
+    return replace(column, note=f"{column.note}, sampled candidates".removeprefix(", "))
+
+
+def _among_all(field: str) -> Callable[[Row], Content]:
+    """Ranking quality among all items that the user never took."""
+
+    def content(row: Row) -> Content:
+        if row.catalog_quality is None:
+            return NOT_RUN
+        value: float = getattr(row.catalog_quality, field)
+        return Content(_four(value), sort=f"{value:.6g}")
+
+    return content
+
+
 def _among_popular(field: str) -> Callable[[Row], Content]:
     """Ranking quality with unclicked candidates drawn by popularity."""
 
@@ -302,7 +322,8 @@ def _device(row: Row) -> str:
     return "; ".join(sorted({source.device for source in row.sources}))
 
 
-_cost, _quality = partial(Column, group="cost"), partial(Column, group="clean ranking quality")
+_QUALITY = "clean ranking quality"
+_cost, _quality = partial(Column, group="cost"), partial(Column, group=_QUALITY)
 _bytes, _milliseconds, _four = partial(size, unit="B"), "{:.3g} ms".format, "{:.4f}".format
 _OTHERS = (
     _cost("seconds", "Training time", "relative to the twin", content=_ratio("seconds_ratio"), shown=True),
@@ -328,4 +349,9 @@ _POPULAR = (
     _quality("mrr-popular", "MRR", "popular candidates", content=_among_popular("mrr")),
     _quality("ndcg5-popular", "nDCG@5", "popular candidates", content=_among_popular("ndcg5")),
     _quality("ndcg10-popular", "nDCG@10", "popular candidates", content=_among_popular("ndcg10")),
+)
+_CATALOG = (
+    _quality("recall10-catalog", "Recall@10", "all items", content=_among_all("recall10")),
+    _quality("ndcg10-catalog", "nDCG@10", "all items", content=_among_all("ndcg10")),
+    _quality("mrr-catalog", "MRR", "all items", content=_among_all("mrr")),
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from board import render_records
 from page_reader import read_page
+from synthetic_places import with_places
 from synthetic_popular import with_popular
 from synthetic_records import make_record
 
@@ -37,6 +38,26 @@ def test_with_several_ranked_threats_the_main_number_has_a_column_that_names_its
     assert row.worst == "swap"
     assert content.value == f"{100 * cell.robust.value:.1f}"
     assert content.more == f"swap, {100 * cell.attack_success.value:.1f} % turned"
+
+
+def test_all_items_have_columns_beside_the_sampled_candidates(tmp_path: Path) -> None:
+    records = [make_record(seed=seed) for seed in range(3)]
+    listed = [with_places(record).sealed() for record in records]
+    (table,), (plain,) = build_table(listed), build_table(records)
+    keys = {"recall10-catalog", "ndcg10-catalog", "mrr-catalog"}
+    assert {column.key for column in columns_of(table)} - {column.key for column in columns_of(plain)} == keys
+    column = column_of(table, "recall10-catalog")
+    assert column is not None
+    assert column.content(table.rows[0]).value == "0.5000"
+    for found, there in ((table, True), (plain, False)):
+        sampled = column_of(found, "ndcg10")
+        assert sampled is not None
+        assert ("sampled candidates" in sampled.note) == there
+    files = render_records(tmp_path, listed)
+    (page,) = [content for path, content in files.items() if path.startswith("rows/")]
+    text = read_page(page).text()
+    assert "Among all items that the user never took" in text
+    assert "Recall@10, all items" in text
 
 
 def test_with_one_ranked_threat_its_own_column_is_the_main_number() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from recgauntlet.core.types import BoolArray, IntArray
@@ -142,6 +143,25 @@ class AdLists:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """What each of `U` users ever took, in whatever period: `items [M]`, rising for each user, cut by
+    `offsets [U + 1]`."""
+
+    items: IntArray
+    offsets: IntArray
+
+    def of(self, user: int) -> IntArray:
+        """The items of one user."""
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    def renumbered(self, users: IntArray, count: int) -> Taken:
+        """Of `count` users, of whom those at `users [U]`, rising, are these, and the others took nothing."""
+        sizes = np.zeros(count, dtype=np.int64)
+        sizes[users] = np.diff(self.offsets)
+        return Taken(self.items, np.concatenate([[0], np.cumsum(sizes)]))
+
+
+@dataclass(frozen=True)
 class TaskData:
     """Everything a cell needs of one track: made once, cached, keyed by `fingerprint` and the card.
 
@@ -160,6 +180,8 @@ class TaskData:
         Lists with simulated ads of the two later periods; None where the card has none, and while a model is trained.
     popular_impressions
         The clicks of `impressions` among unclicked candidates that were drawn by popularity; None as the ads are.
+    taken
+        What each user ever took; None of data with impressions, and while a model is trained.
     """
 
     fingerprint: str
@@ -172,3 +194,4 @@ class TaskData:
     valid_ads: AdLists | None = None
     test_ads: AdLists | None = None
     popular_impressions: Impressions | None = None
+    taken: Taken | None = None

@@ -15,16 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from recgauntlet.core.dataset import AdLists, Catalog, Impressions, Pairs, TaskData
+from recgauntlet.core.dataset import AdLists, Catalog, Impressions, Pairs, Taken, TaskData
 from recgauntlet.core.errors import DataError, OutputError
 from recgauntlet.core.files import write_atomically
 
-FORMAT = 2
+FORMAT = 3
 """Raise it whenever the same card and tables are prepared or stored differently: older files are then not used."""
-_OPTIONAL: dict[str, type[AdLists] | type[Impressions]] = {
+_OPTIONAL: dict[str, type[AdLists] | type[Impressions] | type[Taken]] = {
     "valid_ads": AdLists,
     "test_ads": AdLists,
     "popular_impressions": Impressions,
+    "taken": Taken,
 }
 """Parts that depend on the card. They belong to the evaluation: training does not read them."""
 _REMEDY = "delete the file; the next run prepares it again"
@@ -86,8 +87,8 @@ def changed(target: Path) -> DataError:
 
 
 def load_training(target: Path) -> TaskData:
-    """What was saved at `target`, with empty test pairs and impressions, without ads and popular candidates: no label
-    of a test is read.
+    """What was saved at `target`, with empty test pairs and impressions, without ads, popular candidates and what users
+    ever took: no label of a test is read.
 
     Raises
     ------
@@ -122,7 +123,7 @@ def _read(target: Path, *, training_only: bool) -> tuple[TaskData, str]:
         optional = {
             part: _part(kind, part, stored)
             for part, kind in _OPTIONAL.items()
-            if not training_only and f"{part}.users" in stored
+            if not training_only and f"{part}.items" in stored
         }
         return TaskData(fingerprint, catalog, user_count, train, valid, test, impressions, **optional), expected
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from recgauntlet.core.card import Split, TrackCard
-from recgauntlet.core.dataset import Catalog, Impressions, Pairs, TaskData
+from recgauntlet.core.dataset import Catalog, Impressions, Pairs, Taken, TaskData
 from recgauntlet.core.errors import CardError, DataError
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import BoolArray, IntArray
@@ -188,6 +188,7 @@ def from_interactions(
         test=pairs(test, shown[:, :1], card.test_pairs),
         impressions=lists(shown[: len(first)], rng.child("order")),
         popular_impressions=popular,
+        taken=Taken(ever % len(catalog), np.searchsorted(ever, np.arange(len(known_users) + 1) * len(catalog))),
     )
 
 

@@ -96,6 +96,7 @@ def with_accounts(data: TaskData, genuine: Interactions, fakes: FakeAccounts, ca
         test=_renumbered(data.test, users),
         impressions=replace(data.impressions, users=users[data.impressions.users]),
         popular_impressions=None if popular is None else replace(popular, users=users[popular.users]),
+        taken=None if data.taken is None else data.taken.renumbered(users, data.user_count + fakes.count),
     )
     return PoisonedData(poisoned, users, accounts)
 

@@ -20,13 +20,11 @@ from recgauntlet.core.types import BoolArray, IntArray
 from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
 from recgauntlet.data.interactions import Interactions
 from recgauntlet.data.negative_sampling import contains
+from recgauntlet.evaluation.catalog_lists import CHUNK, catalog_scores
 from recgauntlet.evaluation.judge import score_in_chunks
 from recgauntlet.evaluation.setup import is_random
 from recgauntlet.metrics.exposure import Exposure, PairOutcomes
-from recgauntlet.metrics.ranking import Floats, Ranked, Scores, correct
-
-CHUNK = 4096
-"""Candidates that are scored at once."""
+from recgauntlet.metrics.ranking import Floats, Ranked, correct
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,9 @@ def measure_exposure(model: Recommender, data: TaskData, audience: Audience, sam
     step = max(1, CHUNK // size)
     for start in range(0, count, step):
         own = np.arange(start, min(start + step, count))
-        scores = _catalog_scores(model, data, audience.rows[own], samples)
+        rows = audience.rows[own]
+        users = Users(torch.from_numpy(data.test.users[rows]), torch.from_numpy(data.test.histories[rows]))
+        scores = catalog_scores(model, users, size, samples)
         wanted = np.where(np.isnan(scores), np.inf, scores)[:, audience.targets, None]
         open_ = ~audience.taken[own][:, None, :]
         scores = np.where(np.isnan(scores), -np.inf, scores)[:, None, :]
@@ -94,15 +94,6 @@ def measure_exposure(model: Recommender, data: TaskData, audience: Audience, sam
         tied[own] = ((scores == wanted) & rivals).sum(axis=2)
         others[own] = rivals.sum(axis=2)
     return Exposure(above, tied, others, audience.eligible)
-
-
-def _catalog_scores(model: Recommender, data: TaskData, rows: IntArray, samples: int) -> Scores:
-    """`[M, N]`: the scores of all items for the users of the test pairs `rows [M]`."""
-    size = len(data.catalog)
-    users = Users(torch.from_numpy(data.test.users[rows]), torch.from_numpy(data.test.histories[rows]))
-    batch = _shown(users, np.repeat(np.arange(len(rows)), size), np.tile(np.arange(size), len(rows)))
-    found: Scores = score_in_chunks(model, batch.to(model.device), samples, CHUNK).cpu().numpy()
-    return found.reshape(len(rows), size)
 
 
 def _shown(users: Users, rows: IntArray, items: IntArray) -> Batch:

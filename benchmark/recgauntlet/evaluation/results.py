@@ -19,6 +19,7 @@ from recgauntlet.records.naturalness import Naturalness
 from recgauntlet.records.schema import (
     AttackEffort,
     AttackOutcome,
+    CatalogRanks,
     CertifiedOutcome,
     Clean,
     CurvePoint,
@@ -77,6 +78,17 @@ class PopularResult(_Result):
         return self._packed(PopularImpressions)
 
 
+class CatalogResult(_Result):
+    """The place of the click of each of the first test impressions among all items that its user never took."""
+
+    above: tuple[int, ...]
+    tied: tuple[int, ...]
+    others: tuple[int, ...]
+
+    def to_record(self) -> CatalogRanks:
+        return self._packed(CatalogRanks)
+
+
 class CleanResult(_Result):
     """Scores of the clean test examples `[B]` and of the test impressions, candidate by candidate."""
 
@@ -87,9 +99,11 @@ class CleanResult(_Result):
     impression_labels: Bits
     impression_scores: Floats
     popular: PopularResult | None = None
+    catalog: CatalogResult | None = None
 
     def to_record(self) -> Clean:
-        return self._packed(Clean, popular=None if self.popular is None else self.popular.to_record())
+        popular, catalog = (None if part is None else part.to_record() for part in (self.popular, self.catalog))
+        return self._packed(Clean, popular=popular, catalog=catalog)
 
 
 class AttackResult(_Result):

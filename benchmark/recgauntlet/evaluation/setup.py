@@ -16,6 +16,7 @@ from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.scoring import score_batch
 from recgauntlet.core.types import BoolArray, FloatArray, Surface
 from recgauntlet.data.batches import impressions_to_batch, pairs_to_batch
+from recgauntlet.evaluation.catalog_lists import rank_catalog
 from recgauntlet.evaluation.judge import fresh_copy, score_in_chunks
 from recgauntlet.evaluation.results import CleanResult, PopularResult
 from recgauntlet.threats.embedding_scale import EmbeddingScale, embedding_scale
@@ -133,7 +134,8 @@ def change(before: Tensor, after: Tensor) -> float:
 
 
 def measure_clean(trial: Trial, data: TaskData) -> CleanResult:
-    """Scores of the test pairs and of the test impressions, those with popular candidates too where there are any."""
+    """Scores of the test pairs and of the test impressions, those with popular candidates too where there are any,
+    and places of clicks among all items."""
     impressions, popular = data.impressions, data.popular_impressions
     return CleanResult(
         labels=trial.batch.labels.cpu().numpy() > 0.5,
@@ -149,6 +151,7 @@ def measure_clean(trial: Trial, data: TaskData) -> CleanResult:
             labels=popular.labels,
             scores=_scores(trial.model, popular),
         ),
+        catalog=rank_catalog(trial.model, data, trial.samples),
     )
 
 

@@ -14,7 +14,7 @@ from recgauntlet.leaderboard.naturalness import natural_edits
 from recgauntlet.leaderboard.schema import AttackTally, Cell, Cost, Quality, ThreatCells, ThreatColumn
 from recgauntlet.metrics import ranking as metrics
 from recgauntlet.metrics.bootstrap import Estimate, Floats, estimates, resampled_means
-from recgauntlet.records.ranking_quality import ranking_quality
+from recgauntlet.records.ranking_quality import catalog_quality, ranking_quality
 from recgauntlet.records.schema import AttackOutcome, RunRecord, TierOutcome, robust_accuracy
 
 
@@ -101,6 +101,15 @@ def _attack_successes(
         )
         found[key] = success if before > 0 else None
     return found
+
+
+def among_all_items(records: Sequence[DecodedRecord]) -> metrics.CatalogMetrics | None:
+    """Ranking metrics among all items, the mean over seeds; None where a record has none."""
+    found = [record.clean.catalog for record in records]
+    if any(places is None for places in found):
+        return None
+    each = [catalog_quality(places) for places in found if places is not None]
+    return metrics.CatalogMetrics(*np.array(each).mean(axis=0).tolist())
 
 
 def quality(records: Sequence[DecodedRecord], *, popular: bool = False) -> Quality:

@@ -16,7 +16,7 @@ import numpy as np
 
 from recgauntlet.core.card import RANKING_TIER, TIERS
 from recgauntlet.leaderboard.ads import ads_of
-from recgauntlet.leaderboard.aggregate import cost, outcomes, quality
+from recgauntlet.leaderboard.aggregate import among_all_items, cost, outcomes, quality
 from recgauntlet.leaderboard.decoded import DecodedRecord
 from recgauntlet.leaderboard.flags import other_source, policy_threats, row_flags
 from recgauntlet.leaderboard.paired import Quantity, joint_draws, standings
@@ -148,6 +148,7 @@ def _row(finished: Sequence[RunRecord], lost: Sequence[int], doubled: Sequence[i
         worst=min(at_rank)[1] if at_rank else None,
         quality=quality(decoded),
         popular_quality=quality(decoded, popular=True) if all(one.clean.popular for one in decoded) else None,
+        catalog_quality=among_all_items(decoded),
         cost=cost(finished),
         flags=row_flags(finished, lost, doubled, ranked=table.ranked),
         sources=tuple(

@@ -21,7 +21,7 @@ from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.metrics import ranking as metrics
 from recgauntlet.records.ads import AdOutcome
 from recgauntlet.records.poisoning import TrainingDataOutcome
-from recgauntlet.records.ranking_quality import ranking_quality
+from recgauntlet.records.ranking_quality import catalog_quality, ranking_quality
 from recgauntlet.records.release import ROOT
 from recgauntlet.records.schema import RunRecord, ThreatOutcome, TierOutcome, robust_accuracy
 
@@ -113,6 +113,7 @@ def _whole(record: RunRecord) -> dict[str, Any]:
     """What a finished cell has once, whatever the threat."""
     decoded, cost = DecodedRecord(record), record.cost
     popular = ranking_quality(decoded.clean, popular=True) if decoded.clean.popular else None
+    catalog = catalog_quality(decoded.clean.catalog) if decoded.clean.catalog else None
     return {
         "clean_accuracy": float(decoded.correct.mean()),
         "examples": len(decoded.correct),
@@ -120,6 +121,8 @@ def _whole(record: RunRecord) -> dict[str, Any]:
         "ndcg10": float(decoded.ndcg10.mean()),
         "auc_popular": popular and popular.auc,
         "ndcg10_popular": popular and popular.ndcg10,
+        "recall10_catalog": catalog and catalog.recall10,
+        "ndcg10_catalog": catalog and catalog.ndcg10,
         "failed_gates": ";".join(dict.fromkeys(gate.name for gate in record.gates if not gate.passed)),
         "training_seconds": cost and cost.seconds,
         "training_flops": cost and cost.flops,

@@ -79,6 +79,14 @@ COLUMNS: tuple[Column, ...] = (
         "as `auc`, with unclicked candidates drawn by popularity; missing where the task has none",
     ),
     Column("ndcg10_popular", "float64", "share", "as `ndcg10`, in the same way"),
+    Column(
+        "recall10_catalog",
+        "float64",
+        "share",
+        "recall@10 of clean clicks among all items that the user never took, one impression in ten; missing where the "
+        "task has real impressions",
+    ),
+    Column("ndcg10_catalog", "float64", "share", "nDCG@10 in the same way"),
     Column("training_seconds", "float64", "seconds", "of the training steps, on the clock"),
     Column("training_flops", "float64", "FLOPs", "of the training, by torch's counter"),
     Column("seconds_ratio", "float64", "ratio", "to the undefended twin; missing on the twin"),

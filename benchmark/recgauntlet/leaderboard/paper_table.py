@@ -57,6 +57,18 @@ POPULAR: dict[str, tuple[str, Number, str]] = {
     "ndcg@10_popular": ("nDCG@10, popular", _popular("ndcg10"), "{:.4f}"),
 }
 """The same with unclicked candidates drawn by popularity, of tasks that have such."""
+
+
+def _among_all(field: str) -> Number:
+    return lambda row: None if row.catalog_quality is None else getattr(row.catalog_quality, field)
+
+
+CATALOG: dict[str, tuple[str, Number, str]] = {
+    "recall@10_catalog": ("recall@10, all items", _among_all("recall10"), "{:.4f}"),
+    "ndcg@10_catalog": ("nDCG@10, all items", _among_all("ndcg10"), "{:.4f}"),
+    "mrr_catalog": ("MRR, all items", _among_all("mrr"), "{:.4f}"),
+}
+"""The same among all items that the user never took, of tasks whose unclicked candidates are drawn."""
 COLUMNS = (
     "rank",
     "p_best",
@@ -67,6 +79,7 @@ COLUMNS = (
     "attack_success",
     *NUMBERS,
     *POPULAR,
+    *CATALOG,
 )
 DEFAULT = ("rank", "p_best", "clean_accuracy", "robust_accuracy", "training_flops_ratio")
 
@@ -192,7 +205,7 @@ def _columns(
     if name == "clean_accuracy":
         marks = _stars(rows, shown, CLEAN, p_values)
         return [(Heading("", "clean"), _accuracies([row.clean for row in rows], records, CLEAN, marks, unranked))]
-    plain = NUMBERS | POPULAR
+    plain = NUMBERS | POPULAR | CATALOG
     if name in plain:
         title, value_of, form = plain[name]
         return [

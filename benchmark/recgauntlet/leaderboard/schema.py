@@ -14,6 +14,7 @@ from recgauntlet.leaderboard.flags import Flag
 from recgauntlet.leaderboard.natural_schema import NaturalEdits
 from recgauntlet.leaderboard.poisoning_schema import Poisoning
 from recgauntlet.metrics.bootstrap import Estimate, RankRange
+from recgauntlet.metrics.ranking import CatalogMetrics
 from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.references import PluginRef
 from recgauntlet.records.schema import FirstPairs, RunRecord
@@ -259,6 +260,8 @@ class Row:
     poisoning: Annotated[tuple[Poisoning, ...], Field(exclude_if=lambda found: not found)] = ()
     popular_quality: Annotated[Quality | None, Field(exclude_if=lambda found: found is None)] = None
     """As `quality`, on the same clicks among unclicked candidates drawn by popularity; None where the task has none."""
+    catalog_quality: Annotated[CatalogMetrics | None, Field(exclude_if=lambda found: found is None)] = None
+    """On the clicks of the first impressions among all items; None of data with impressions, and of older records."""
     poisoning_rank: Annotated[int | None, Field(exclude_if=lambda found: found is None)] = None
     """Apart from `rank`, which is by evasion; None where the row has no rank by poisoning."""
     poisoning_range: Annotated[RankRange | None, Field(exclude_if=lambda found: found is None)] = None

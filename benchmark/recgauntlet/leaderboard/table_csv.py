@@ -12,7 +12,7 @@ from recgauntlet.core.errors import RecordError
 from recgauntlet.core.escape import csv_cell
 from recgauntlet.leaderboard.address import Board, row_id
 from recgauntlet.leaderboard.compare import against_twins
-from recgauntlet.leaderboard.paper_table import NUMBERS, POPULAR, quantities_of
+from recgauntlet.leaderboard.paper_table import CATALOG, NUMBERS, POPULAR, quantities_of
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatCells
 from recgauntlet.leaderboard.selection import Selection, select
 from recgauntlet.metrics.bootstrap import Estimate
@@ -134,7 +134,7 @@ def _line(table: TaskTable, row: Row) -> dict[str, Value]:
         line |= _naturalness(cells)
     line |= _ads(row)
     line |= _poisoning(row)
-    numbers = NUMBERS if row.popular_quality is None else NUMBERS | POPULAR
+    numbers = NUMBERS | (POPULAR if row.popular_quality else {}) | (CATALOG if row.catalog_quality else {})
     return line | {name: value_of(row) for name, (_, value_of, _) in numbers.items()}
 
 

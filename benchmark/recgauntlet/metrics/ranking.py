@@ -186,6 +186,25 @@ def ranking_metrics(labels: Labels, scores: Scores, sizes: IntArray, users: IntA
     )
 
 
+class CatalogMetrics(NamedTuple):
+    """Ranking quality of clicks among all items: with one click a list, recall@10 is the hit rate."""
+
+    recall10: float
+    ndcg10: float
+    mrr: float
+
+
+def catalog_metrics(above: IntArray, tied: IntArray, k: int = 10) -> CatalogMetrics:
+    """Recall@k, nDCG@k and MRR of `I` lists with one click each, `above [I]` items before it and `tied [I]` others of
+    its score: the mean over lists of the expected value over all orders of the tied items."""
+    last = above + tied + 1  # the click's rank is anywhere from above + 1 to here
+    gains = np.zeros((3, int(last.max()) + 1))
+    ranks = np.arange(1, gains.shape[1])
+    gains[:, 1:] = ranks <= k, np.where(ranks <= k, 1 / np.log2(ranks + 1), 0.0), 1 / ranks
+    sums = np.cumsum(gains, axis=1)
+    return CatalogMetrics(*((sums[:, last] - sums[:, above]) / (tied + 1)).mean(axis=1).tolist())
+
+
 def auc(labels: Labels, scores: Scores) -> float:
     """The area under the ROC curve over all of `labels [N]` pooled: the chance that a clicked candidate
     scores above an unclicked one, half a point for a tie. Raises ValueError unless both labels occur."""

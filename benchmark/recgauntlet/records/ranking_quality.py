@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from recgauntlet.metrics.ranking import RankingMetrics, Scores, ranking_metrics
+from recgauntlet.metrics.ranking import CatalogMetrics, RankingMetrics, Scores, catalog_metrics, ranking_metrics
 from recgauntlet.records.columns import FloatColumn
-from recgauntlet.records.schema import Clean
+from recgauntlet.records.schema import CatalogRanks, Clean
 
 
 def scores_of(column: FloatColumn) -> Scores:
@@ -27,3 +27,8 @@ def ranking_quality(clean: Clean, *, popular: bool = False) -> RankingMetrics:
     else:
         raise ValueError("the record has no candidates drawn by popularity")
     return ranking_metrics(labels.to_bool(), scores_of(scores), np.array(sizes), np.array(clean.impression_users))
+
+
+def catalog_quality(places: CatalogRanks) -> CatalogMetrics:
+    """The ranking metrics of clicks among all items that their users never took."""
+    return catalog_metrics(np.array(places.above), np.array(places.tied))

@@ -80,6 +80,8 @@ def _measured(record: RunRecord) -> Iterator[tuple[str, bytes]]:
         if clean.popular is not None:
             yield "popular labels", clean.popular.labels.to_bool().tobytes()
             yield "popular scores", clean.popular.scores.to_float().tobytes()
+        if clean.catalog is not None:
+            yield "places in the catalog", clean.catalog.model_dump_json().encode()
     for threat in record.threats:
         yield f"threat {threat.id} {threat.applicable}", b""
         for tier in threat.tiers:

@@ -179,6 +179,15 @@ class PopularImpressions(Part):
     scores: FloatColumn
 
 
+class CatalogRanks(Part):
+    """The clicks of the first test impressions, of one in ten, among all items of the catalog that the user never took:
+    of `others` items so many score `above` the click, and so many are `tied` with it."""
+
+    above: tuple[int, ...]
+    tied: tuple[int, ...]
+    others: tuple[int, ...]
+
+
 class Clean(Part):
     """Clean results: `labels` and `scores` over the test examples (pairs: clicked, unclicked, clicked, ...), and the
     scores of the impressions with their sizes and labels."""
@@ -191,6 +200,8 @@ class Clean(Part):
     impression_scores: FloatColumn
     popular: PopularImpressions | None = Field(default=None, exclude_if=lambda found: found is None)
     """Of tasks with candidates drawn by popularity alone; not written elsewhere."""
+    catalog: CatalogRanks | None = Field(default=None, exclude_if=lambda found: found is None)
+    """Of tasks whose unclicked candidates are drawn; not written elsewhere, nor in records from before it was there."""
 
 
 class Evidence(Part):

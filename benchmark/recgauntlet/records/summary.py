@@ -18,7 +18,7 @@ from recgauntlet.core.types import Scalar
 from recgauntlet.metrics.ranking import accuracy
 from recgauntlet.records.edits import broken_up_to, medians, natural_up_to
 from recgauntlet.records.poisoning import TrainingDataOutcome
-from recgauntlet.records.ranking_quality import ranking_quality
+from recgauntlet.records.ranking_quality import catalog_quality, ranking_quality
 from recgauntlet.records.schema import Clean, RunRecord, ThreatOutcome, robust_accuracy
 
 
@@ -70,7 +70,14 @@ def print_summary(console: Console, record: RunRecord, *, tuned: Mapping[str, Sc
 
 
 def _print_rankings(console: Console, clean: Clean) -> None:
-    """Ranking quality by both lists of candidates; nothing where there is one list alone."""
+    """Ranking quality by all lists of candidates; nothing where there is one list alone."""
+    if clean.catalog is not None:
+        places = catalog_quality(clean.catalog)
+        console.print(
+            f"rankings        all items the user never took, {len(clean.catalog.above)} lists: recall@10 "
+            f"{places.recall10:.3f}, nDCG@10 {places.ndcg10:.3f}, MRR {places.mrr:.3f}",
+            soft_wrap=True,
+        )
     if clean.popular is None:
         return
     for name, popular in (("uniformly", False), ("by popularity", True)):

@@ -19,7 +19,7 @@ from recgauntlet.records.digest import validated
 from recgauntlet.records.naturalness import Naturalness
 from recgauntlet.records.poisoning_checks import poisoning_faults
 from recgauntlet.records.references import TaskRef
-from recgauntlet.records.schema import REMEDY, SCHEMA_VERSIONS, Clean, RunRecord, ThreatOutcome
+from recgauntlet.records.schema import REMEDY, SCHEMA_VERSIONS, CatalogRanks, Clean, RunRecord, ThreatOutcome
 
 _HALF = 1e-3
 """What rounding to half precision may add to a cosine of 1."""
@@ -120,6 +120,8 @@ def _check_clean(clean: Clean, columns: _Reader) -> BoolArray:
         _check_lists(popular.sizes, popular.labels, popular.scores, "clean.popular.", columns)
         if len(popular.sizes) != count:
             raise columns.fault("clean.popular.sizes", f"are {len(popular.sizes)} for {count} test impressions")
+    if (catalog := clean.catalog) is not None:
+        _check_places(catalog, count, columns)
     rounded: BoolArray = scores == 0
     return correct(labels, scores) | rounded
 
@@ -133,6 +135,15 @@ def _check_lists(sizes: tuple[int, ...], labels: BitColumn, scores: FloatColumn,
     clicks = np.add.reduceat(shown.astype(np.int64), np.cumsum((0, *sizes[:-1])))
     if ((clicks < 1) | (clicks >= np.asarray(sizes))).any():
         raise columns.fault(f"{place}labels", "must have a clicked and an unclicked candidate in every impression")
+
+
+def _check_places(catalog: CatalogRanks, impressions: int, columns: _Reader) -> None:
+    lengths = {len(catalog.above), len(catalog.tied), len(catalog.others)}
+    if len(lengths) != 1 or not 0 < len(catalog.above) <= impressions:
+        raise columns.fault("clean.catalog", f"must have one place for each of the first of {impressions} impressions")
+    places = zip(catalog.above, catalog.tied, catalog.others, strict=True)
+    if any(min(above, tied) < 0 or above + tied > others for above, tied, others in places):
+        raise columns.fault("clean.catalog.above", "and tied items must be at least 0 and together at most the others")
 
 
 def _check_first_pairs(record: RunRecord, examples: int, columns: _Reader) -> None:

@@ -116,6 +116,15 @@ def test_popular_impressions_have_the_same_clicks_and_no_other_part_changes(toys
         assert set(row[~marks].tolist()) <= trained
 
 
+def test_what_each_user_ever_took_is_known(toys: Tables, make_card: Make) -> None:
+    data = built(toys, make_card())
+    assert data.taken is not None
+    times = first_times(toys, data)
+    assert {user: data.taken.of(user).tolist() for user in range(data.user_count)} == {
+        user: sorted(items) for user, items in times.items()
+    }
+
+
 def test_what_was_taken_after_training_does_not_count_as_popularity(toys: Tables, make_card: Make) -> None:
     assert toys.interactions is not None
     rows = toys.interactions.to_pylist()

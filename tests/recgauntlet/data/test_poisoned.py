@@ -40,6 +40,17 @@ def test_no_accounts_are_no_change(made: tuple[PoisonStore, TaskData]) -> None:
     assert len(same.fakes) == 0
 
 
+def test_genuine_users_keep_what_they_took_under_their_new_numbers(
+    made: tuple[PoisonStore, TaskData], fakes: FakeAccounts
+) -> None:
+    before, found = made[1], poisoned(made, fakes)
+    assert before.taken is not None
+    assert found.data.taken is not None
+    for old, new in enumerate(found.genuine.tolist()):
+        assert found.data.taken.of(new).tolist() == before.taken.of(old).tolist()
+    assert all(len(found.data.taken.of(account)) == 0 for account in found.fakes.tolist())
+
+
 def test_pairs_of_an_account_have_what_it_took_before_and_never_took(
     made: tuple[PoisonStore, TaskData], fakes: FakeAccounts
 ) -> None:

@@ -222,6 +222,8 @@ def test_popular_candidates_are_kept_and_hidden_from_training(
     again = store.load(target)
     assert again is not None
     assert again.popular_impressions is not None
+    assert again.taken is not None
+    assert store.load_training(target).taken is None
     assert store.content_hash(again) == store.content_hash(made)
     assert store.load_training(target).popular_impressions is None
     assert prepare(Task(cards[0], lambda *_: toys), "standard", options).popular_impressions is None

@@ -240,3 +240,12 @@ def test_jaccard_is_that_of_the_two_first_tens() -> None:
     assert found == pytest.approx(expected)
     assert found[2] < 1
     assert found[0] == 1
+
+
+@pytest.mark.parametrize(("above", "tied"), [(0, 0), (3, 0), (9, 0), (10, 0), (8, 5), (0, 30), (40, 2)])
+def test_metrics_among_all_items_are_means_over_the_orders_of_ties(above: int, tied: int) -> None:
+    ranks = np.arange(above + 1, above + tied + 2)
+    found = metrics.catalog_metrics(np.array([above, 0]), np.array([tied, 0]))
+    hits = ranks <= 10
+    expected = (hits.mean(), (hits / np.log2(ranks + 1)).mean(), (1 / ranks).mean())
+    assert np.allclose(found, [(value + 1) / 2 for value in expected])

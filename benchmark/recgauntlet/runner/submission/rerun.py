@@ -15,7 +15,7 @@ from recgauntlet.core.source import source_files, source_hash
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.metrics.ranking import correct
 from recgauntlet.records.manifest import Finding
-from recgauntlet.records.ranking_quality import ranking_quality
+from recgauntlet.records.ranking_quality import catalog_quality, ranking_quality
 from recgauntlet.records.reruns import drawn
 from recgauntlet.records.schema import Clean, RunRecord, robust_accuracy
 from recgauntlet.records.submission.manifest import Submission
@@ -128,6 +128,7 @@ def _list_differences(clean: Clean, again: Clean) -> Iterator[tuple[str, str]]:
         yield "clean.impression_labels", "are not those of the cell run again"
     else:
         yield from _auc_difference(clean, again, "clean.impression_scores", popular=False)
+    yield from _catalog_difference(clean, again)
     if clean.popular is None and again.popular is None:
         return
     if clean.popular is None or again.popular is None:
@@ -136,6 +137,18 @@ def _list_differences(clean: Clean, again: Clean) -> Iterator[tuple[str, str]]:
         yield "clean.popular.labels", "are not those of the cell run again"
     else:
         yield from _auc_difference(clean, again, "clean.popular.scores", popular=True)
+
+
+def _catalog_difference(clean: Clean, again: Clean) -> Iterator[tuple[str, str]]:
+    """Recall@10 among all items. Records from before it was measured have none."""
+    if clean.catalog is None or again.catalog is None:
+        return
+    if clean.catalog.others != again.catalog.others:
+        yield "clean.catalog.others", "are not those of the cell run again"
+        return
+    values = [100 * catalog_quality(part).recall10 for part in (clean.catalog, again.catalog)]
+    if abs(values[0] - values[1]) > CLEAN_POINTS:
+        yield "clean.catalog.above", _apart("recall@10 among all items", values, CLEAN_POINTS)
 
 
 def _auc_difference(clean: Clean, again: Clean, field: str, *, popular: bool) -> Iterator[tuple[str, str]]:

@@ -78,9 +78,8 @@ def judged_on(data: TaskData) -> TaskData:
         labels=data.impressions.labels[:0],
         offsets=np.zeros(1, dtype=np.int64),
     )
-    return replace(
-        data, valid=data.valid.select(slice(references)), test=rest, impressions=impressions, popular_impressions=None
-    )
+    valid = data.valid.select(slice(references))
+    return replace(data, valid=valid, test=rest, impressions=impressions, popular_impressions=None, taken=None)
 
 
 def _references(data: TaskData) -> int:
