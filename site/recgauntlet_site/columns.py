@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 
@@ -15,39 +15,13 @@ from recgauntlet.leaderboard.absence import absence
 from recgauntlet.leaderboard.flags import POLICY_SURFACE
 from recgauntlet.leaderboard.schema import Row, TaskTable, ThreatColumn
 from recgauntlet.metrics.bootstrap import Estimate
+from recgauntlet_site.column import NOT_RUN as NOT_RUN
+from recgauntlet_site.column import NOTHING as NOTHING
+from recgauntlet_site.column import Column as Column
+from recgauntlet_site.column import Content as Content
 from recgauntlet_site.families import OURS
-from recgauntlet_site.format import absent_mark, percent, times, turned
-
-
-@dataclass(frozen=True)
-class Content:
-    """A cell: its `value`, a `small` line below it and `more` below that, the key to `sort` by (empty values come
-    last), and a `mark`: "none" where there is no value, "worst" where the row is ranked by this value."""
-
-    value: str
-    small: str = ""
-    sort: str = ""
-    mark: str = ""
-    more: str = ""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: its `key` in the address, its head with a `note`, its `group` in the column chooser, and its cell of a
-    row. Columns that are `shown` are visible at first; `threat` and `tier` are empty for columns without a threat."""
-
-    key: str
-    head: str
-    note: str
-    group: str
-    content: Callable[[Row], Content]
-    shown: bool = False
-    threat: str = ""
-    tier: str = ""
-
-
-NOTHING = Content("not applicable", mark="none")
-NOT_RUN = Content("not run", mark=absent_mark("not run"))
+from recgauntlet_site.format import percent, times, turned
+from recgauntlet_site.quality_columns import quality_columns
 
 
 def columns_of(table: TaskTable, submitted: Mapping[str, str] | None = None) -> tuple[Column, ...]:
@@ -64,9 +38,9 @@ def columns_of(table: TaskTable, submitted: Mapping[str, str] | None = None) -> 
         Column("retained", "Retained", "worst ranked threat", "accuracy", _retained, shown=True),
         *([_POLICY] if any(row.policy for row in table.rows) else []),
         *_external(table, submitted or {}),
-        *(_OTHERS if not any(row.catalog_quality for row in table.rows) else map(_among_drawn, _OTHERS)),
-        *(_POPULAR if any(row.popular_quality for row in table.rows) else ()),
-        *(_CATALOG if any(row.catalog_quality for row in table.rows) else ()),
+        *_COSTS,
+        *quality_columns(table),
+        *_RUNS,
     )
 
 
@@ -280,37 +254,6 @@ def _number(field: str, text: Callable[[float], str]) -> Callable[[Row], Content
     return lambda row: Content(text(value(row)), sort=f"{value(row):.6g}")
 
 
-def _among_drawn(column: Column) -> Column:
-    """The column, which says where there are other lists too that its candidates are a sample."""
-    if column.group != _QUALITY:
-        return column
-    return replace(column, note=f"{column.note}, sampled candidates".removeprefix(", "))
-
-
-def _among_all(field: str) -> Callable[[Row], Content]:
-    """Ranking quality among all items that the user never took."""
-
-    def content(row: Row) -> Content:
-        if row.catalog_quality is None:
-            return NOT_RUN
-        value: float = getattr(row.catalog_quality, field)
-        return Content(_four(value), sort=f"{value:.6g}")
-
-    return content
-
-
-def _among_popular(field: str) -> Callable[[Row], Content]:
-    """Ranking quality with unclicked candidates drawn by popularity."""
-
-    def content(row: Row) -> Content:
-        if row.popular_quality is None:
-            return NOT_RUN
-        value: float = getattr(row.popular_quality, field)
-        return Content(_four(value), sort=f"{value:.6g}")
-
-    return content
-
-
 def _seeds(row: Row) -> Content:
     """The number of seeds that finished, and those that failed."""
     failed = next((flag.title for flag in row.flags if flag.kind == "failed-cells"), "")
@@ -322,10 +265,9 @@ def _device(row: Row) -> str:
     return "; ".join(sorted({source.device for source in row.sources}))
 
 
-_QUALITY = "clean ranking quality"
-_cost, _quality = partial(Column, group="cost"), partial(Column, group=_QUALITY)
-_bytes, _milliseconds, _four = partial(size, unit="B"), "{:.3g} ms".format, "{:.4f}".format
-_OTHERS = (
+_cost = partial(Column, group="cost")
+_bytes, _milliseconds = partial(size, unit="B"), "{:.3g} ms".format
+_COSTS = (
     _cost("seconds", "Training time", "relative to the twin", content=_ratio("seconds_ratio"), shown=True),
     _cost("flops", "Training FLOPs", "relative to the twin", content=_ratio("flops_ratio"), shown=True),
     _cost("time", "Training time", "", content=_number("cost.training_seconds", seconds)),
@@ -334,24 +276,8 @@ _OTHERS = (
     _cost("parameters", "Parameters", "", content=_number("cost.parameters", size)),
     _cost("inference", "Scoring", "1,000 candidates", content=_number("cost.inference_ms_per_1000", _milliseconds)),
     _cost("attacks", "Attack time", "all attacks", content=_number("cost.attack_seconds", seconds)),
-    _quality("auc", "AUC", "all candidates", content=_number("quality.auc", _four)),
-    _quality("gauc", "gAUC", "by user", content=_number("quality.gauc", _four)),
-    _quality("impression-auc", "AUC", "by impression", content=_number("quality.impression_auc", _four)),
-    _quality("mrr", "MRR", "", content=_number("quality.mrr", _four)),
-    _quality("ndcg5", "nDCG@5", "", content=_number("quality.ndcg5", _four)),
-    _quality("ndcg10", "nDCG@10", "", content=_number("quality.ndcg10", _four)),
+)
+_RUNS = (
     Column("seeds", "Seeds", "behind each number", "run", _seeds, shown=True),
     Column("device", "Device", "", "run", lambda row: Content(_device(row), sort=_device(row))),
-)
-_POPULAR = (
-    _quality("auc-popular", "AUC", "popular candidates", content=_among_popular("auc")),
-    _quality("gauc-popular", "gAUC", "popular candidates", content=_among_popular("gauc")),
-    _quality("mrr-popular", "MRR", "popular candidates", content=_among_popular("mrr")),
-    _quality("ndcg5-popular", "nDCG@5", "popular candidates", content=_among_popular("ndcg5")),
-    _quality("ndcg10-popular", "nDCG@10", "popular candidates", content=_among_popular("ndcg10")),
-)
-_CATALOG = (
-    _quality("recall10-catalog", "Recall@10", "all items", content=_among_all("recall10")),
-    _quality("ndcg10-catalog", "nDCG@10", "all items", content=_among_all("ndcg10")),
-    _quality("mrr-catalog", "MRR", "all items", content=_among_all("mrr")),
 )
