@@ -45,7 +45,7 @@ def commands(given: argparse.Namespace) -> list[list[str]]:
     one = ["--workers", "1", "--threads", "1", "--offline"]
     return [
         ["run", "--model", model, "--defense", ",".join(DEFENSES[model]), *common, *one, *more, *options(given, model)]
-        for model, more in ((RANKED, []), (ATTACKED, first))
+        for model, more in ((ATTACKED, first), (RANKED, []))
     ]
 
 

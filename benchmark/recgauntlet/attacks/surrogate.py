@@ -51,6 +51,11 @@ class SurrogateInputs:
     rng: Randomness
     directory: Path | None = None
 
+    def on(self, clean: Batch, rng: Randomness) -> SurrogateInputs:
+        """The same twin's inputs for other clean examples, kept apart by the purpose of `rng`."""
+        victim = Victim(self.victim.model, self.victim.world, self.victim.scale, clean)
+        return SurrogateInputs(victim, (*self.identity, rng.purpose), rng, self.directory)
+
     def found(self, attacks: Sequence[Attack], budget: Budget) -> tuple[tuple[Variant, ...], Effort]:
         """What `attacks` make of the clean batch, one after the other, each on the examples that the twin still gets
         right, and what that took (also where it was done before)."""

@@ -132,10 +132,10 @@ def run_gauntlet(
 
     clean = measure_clean(trial, data)
     rest = TIERS_SHARE + CHECKS_SHARE
-    for number, (result, victim) in enumerate(zip(threats, victims, strict=True)):
+    for number, (result, surrogate) in enumerate(zip(threats, surrogates, strict=True)):
         if result.applicable and not brief:
             within = _part(progress, rest, 1 - rest, number, len(threats))
-            threats[number] = look_further(views[number], data, clean, result, victim, rng, journal, within)
+            threats[number] = look_further(views[number], data, clean, result, surrogate, rng, journal, within)
     ads: tuple[AdResult, ...] = ()
     if card.ads is not None and not brief:
         ads = dodge_ads(trial, data, card.ads, rng.child(card.ads.id), journal=journal)
@@ -212,7 +212,7 @@ def look_further(
     data: TaskData,
     clean: CleanResult,
     result: ThreatResult,
-    twin: Victim | None,
+    twin: SurrogateInputs | None,
     rng: Randomness,
     journal: Journal,
     progress: Progress,
@@ -232,7 +232,9 @@ def look_further(
     if threat_model(threat).promotes_by_text:
         progress(f"{threat.id}: promotion", 0.8)
         promotion = journal.do(
-            f"promotion/{threat.id}", PromotionResult, lambda: promote(trial, data, threat, rng, twin=twin)
+            f"promotion/{threat.id}",
+            PromotionResult,
+            lambda: promote(trial, data, threat, rng, twin=None if twin is None else twin.victim),
         )
     return result.model_copy(update={"curve": curve, "ranking": ranking, "promotion": promotion})
 

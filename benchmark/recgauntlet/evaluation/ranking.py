@@ -44,15 +44,15 @@ def rank_under_attack(
     threat: Threat,
     rng: Randomness,
     *,
-    twin: Victim | None = None,
+    twin: SurrogateInputs | None = None,
     pushers: Sequence[Attack] | None = None,
 ) -> RankingResult:
     """Push one candidate of each of the first RANKED_IMPRESSIONS test impressions of `data`.
 
     Where the threat promotes, an unclicked candidate is pushed up; else a clicked one is pushed down. Which one is
     drawn, impression by impression. Each of `pushers` (by default `pushers_for`), and each of them again by transfer
-    from `twin`, has its try; the input that moves the score furthest counts, if the verifier finds it legal. Where
-    none is, the impression stays as it was.
+    from the `twin`, has its try; the input that moves the score furthest counts, if the verifier finds it legal. Where
+    none is, the impression stays as it was. What the searches find on the twin is kept with its other inputs.
 
     The scores of candidates that were not touched are those of `clean`, so that rounding cannot reorder them.
     """
@@ -102,7 +102,7 @@ def _push(
     batch: Batch,
     threat: Threat,
     rng: Randomness,
-    twin: Victim | None,
+    twin: SurrogateInputs | None,
     pushers: Sequence[Attack] | None,
 ) -> _Pushed:
     model, budget = threat_model(threat), Budget.of(threat, RANKING_TIER)
@@ -111,8 +111,7 @@ def _push(
     targets = replace(trial, victim=victim, batch=batch, scores=scores, right=is_right(scores, batch))
     attacks = [attack for attack in pushers or pushers_for(threat) if attack.supports(budget)]
     if twin is not None:
-        other = Victim(twin.model, twin.world, twin.scale, batch)
-        attacks.append(Transfer(attacks, SurrogateInputs(other, (), rng.child("twin"))))
+        attacks.append(Transfer(attacks, twin.on(batch, rng.child("twin"))))
     everyone = torch.arange(len(batch), device=batch.items.device)
     sign = 1 - 2 * batch.labels
     best = _Pushed(batch, scores, torch.zeros_like(everyone, dtype=torch.bool))

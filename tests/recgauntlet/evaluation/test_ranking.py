@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,11 +20,12 @@ from toy_recommender import (
 )
 
 from recgauntlet.attacks.base import Attack
+from recgauntlet.attacks.surrogate import SurrogateInputs
 from recgauntlet.core.batch import Batch, Candidates, UserState
 from recgauntlet.core.card import Threat
 from recgauntlet.core.dataset import Impressions, TaskData
 from recgauntlet.core.rng import Randomness
-from recgauntlet.evaluation.ranking import rank_under_attack
+from recgauntlet.evaluation.ranking import pushers_for, rank_under_attack
 from recgauntlet.evaluation.results import CleanResult, RankingResult
 from recgauntlet.evaluation.setup import Trial, measure_clean
 from recgauntlet.threats.budget import Budget
@@ -130,6 +132,10 @@ def test_inputs_that_are_refused_leave_the_ranking_as_it_was(
     assert (found.scores == clean.impression_scores).all()
 
 
+def twin_of(trial: Trial, directory: Path | None = None) -> SurrogateInputs:
+    return SurrogateInputs(trial.victim, ("weights", "data", "suite"), RNG.child("twin"), directory)
+
+
 class Masked(ToyRecommender):
     """The same scores without a gradient."""
 
@@ -149,8 +155,27 @@ def test_hidden_gradients_do_not_hide_a_ranking_from_its_twin(trial: Trial, data
 
     threat = embedding_threat(queries=30)
     without = moved(rank_under_attack(hidden, data, clean, threat, RNG))
-    helped = moved(rank_under_attack(hidden, data, clean, threat, RNG, twin=trial.victim))
+    helped = moved(rank_under_attack(hidden, data, clean, threat, RNG, twin=twin_of(trial)))
     assert helped > 1.5 * without + 0.1
+
+
+def test_a_twin_is_searched_once_for_all_its_defenses(
+    trial: Trial, data: TaskData, clean: CleanResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threats = [embedding_threat(queries=30), history_threat(60)]
+    alone = [rank_under_attack(trial, data, clean, threat, RNG, twin=twin_of(trial)) for threat in threats]
+    kept = [rank_under_attack(trial, data, clean, threat, RNG, twin=twin_of(trial, tmp_path)) for threat in threats]
+    assert len(list(tmp_path.iterdir())) == len(threats)
+    with monkeypatch.context() as patch:
+        patch.delattr(SurrogateInputs, "_search")
+        again = [rank_under_attack(trial, data, clean, t, RNG, twin=twin_of(trial, tmp_path)) for t in threats]
+    for first, second, third in zip(alone, kept, again, strict=True):
+        assert (first.scores == second.scores).all()
+        assert (first.scores == third.scores).all()
+    # other draws, and the attacks on test pairs, have files of their own
+    rank_under_attack(trial, data, clean, threats[0], RNG.child("other"), twin=twin_of(trial, tmp_path))
+    twin_of(trial, tmp_path).found(pushers_for(threats[0]), Budget.of(threats[0], "standard"))
+    assert len(list(tmp_path.iterdir())) == len(threats) + 2
 
 
 def test_the_same_seed_draws_the_same_targets(trial: Trial, data: TaskData, clean: CleanResult) -> None:
