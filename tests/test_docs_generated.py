@@ -84,7 +84,7 @@ def test_the_tables_of_performance_follow_what_the_benchmarks_book(
     path.parent.mkdir()
     path.write_text(json.dumps([asdict(old), asdict(other)]), encoding="utf-8")
     keep([replace(old, measured=1.1, detail="fast"), replace(old, measured=1.3, subject="bert")], path)
-    monkeypatch.setattr(generate, "DOCS", tmp_path)
+    monkeypatch.setattr("measured_tables.DOCS", tmp_path)
     assert [row.split(" | ")[1:] for row in generate.performance("attacks").splitlines()[2:]] == [
         ["nrms", "1.1", "≤ 1.2", "ok |"],
         ["bert", "1.3", "≤ 1.2", "MISSED |"],
