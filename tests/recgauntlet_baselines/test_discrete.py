@@ -92,7 +92,9 @@ def test_every_random_text_is_legal_and_most_are_changed(
     changed = text_edits(lexicon, threat, tier).random(texts, np.random.default_rng(0))
     budget = Budget.of(threat, tier)
     assert [text_fault(lexicon, threat, budget, *pair) for pair in zip(texts, changed, strict=True)] == [""] * 60
-    assert sum(a != b for a, b in zip(texts, changed, strict=True)) > 50
+    # where words become near words alone, many have none
+    least = 50 if budget.characters or "insert-word" in threat.operations else 20
+    assert sum(a != b for a, b in zip(texts, changed, strict=True)) > least
 
 
 @pytest.mark.parametrize("tier", ["low", "standard", "high"])

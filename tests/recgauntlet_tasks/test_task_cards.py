@@ -78,7 +78,7 @@ def test_the_budgets_are_the_published_ones() -> None:
         **EMBEDDING,
     }
     assert budgets("news-click") == {
-        "headline-tampering": ("candidate-text", "flip", True, (1, 2, 4, 1, 2, 4), (200, 500, 2000)),
+        "headline-tampering": ("candidate-text", "flip", True, (1, 2, 4, 0, 1, 2), (200, 500, 2000)),
         **EMBEDDING,
     }
     assert (
