@@ -17,11 +17,12 @@ from torch import Tensor
 from recgauntlet.attacks.text.edits import Draft, Rules
 from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.card import RANKING_TIER, Threat
-from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.dataset import Taken, TaskData
 from recgauntlet.core.protocol import COMPETITORS, OPTIMIZED_SHARE, PLACE_TO_REACH, PROMOTED_ITEMS, PROMOTION_USERS
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
-from recgauntlet.core.types import IntArray
+from recgauntlet.core.types import FloatArray, IntArray
+from recgauntlet.evaluation.catalog_lists import catalog_scores, place_of
 from recgauntlet.evaluation.judge import score_in_chunks
 from recgauntlet.evaluation.results import PromotionResult
 from recgauntlet.evaluation.setup import Trial
@@ -45,7 +46,8 @@ def promote(
 
     The search asks the model, and by itself the undefended `twin`, which no trick of the model can mislead; of the two
     texts the one that does more for the model's searching users is kept. Users are up to PROMOTION_USERS of the test
-    pairs. An item's rank is its place among itself and up to COMPETITORS others, the same for every item and user. With
+    pairs. An item's rank is its place among itself and up to COMPETITORS others, the same for every item and user, and,
+    where it is known what users took, its place among all items that the user never took. With
     fewer than two users or items there is nothing to promote, and the outcome is empty.
     """
     draw = rng.child(f"promotion/{threat.id}")
@@ -65,7 +67,9 @@ def promote(
         texts = [other if wins else own for own, other, wins in zip(texts, others, better, strict=True)]
     rivals = _scores(trial.model, held_out, competitors, None)
     shown = [data.catalog.texts[i] for i in items]
-    before, after = (_ranks(_scores(trial.model, held_out, items, form), rivals) for form in (shown, texts))
+    scores = [_scores(trial.model, held_out, items, form) for form in (shown, texts)]
+    before, after = (_ranks(own, rivals) for own in scores)
+    among_all = [] if data.taken is None else _catalog_ranks(trial.model, held_out, items, scores, data.taken)
     return PromotionResult(
         threat=threat.id,
         items=tuple(items.tolist()),
@@ -74,6 +78,7 @@ def promote(
         competitors=len(competitors),
         before=before.reshape(-1).astype(np.float32),
         after=after.reshape(-1).astype(np.float32),
+        **dict(zip(("catalog_before", "catalog_after"), among_all, strict=False)),
     )
 
 
@@ -245,6 +250,24 @@ def _scores(model: Recommender, users: Users, items: IntArray, texts: Sequence[s
     pairs = _pairs(users, items, texts)
     by_user = torch.arange(len(pairs), device=pairs.items.device).reshape(len(items), len(users)).T.flatten()
     return score_in_chunks(model, pairs.select(by_user)).reshape(len(users), len(items))
+
+
+def _catalog_ranks(
+    model: Recommender, users: Users, items: IntArray, scores: Sequence[Tensor], taken: Taken
+) -> list[FloatArray]:
+    """For each of `scores [U, I]` the ranks of the items among all that the user never took, `[I x U]`, ties as in
+    `_ranks`."""
+    found = [np.empty((len(items), len(users)), dtype=np.float32) for _ in scores]
+    for u, user in enumerate(users.ids.tolist()):
+        one = users.select(torch.tensor([u], device=users.ids.device))
+        every = np.nan_to_num(catalog_scores(model, one, len(model.catalog))[0], nan=-np.inf)
+        for ranks, own in zip(found, scores, strict=True):
+            for n, item in enumerate(items.tolist()):
+                shown = every.copy()
+                shown[item] = np.nan_to_num(float(own[u, n]), nan=-np.inf)
+                above, tied, _ = place_of(item, shown, taken.of(user)).tolist()
+                ranks[n, u] = 1 + above + tied / 2
+    return [ranks.reshape(-1) for ranks in found]
 
 
 def _ranks(scores: Tensor, rivals: Tensor) -> Floats:

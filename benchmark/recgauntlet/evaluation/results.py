@@ -217,9 +217,14 @@ class PromotionResult(_Result):
     before: Floats
     """`[items x users]`: the item's rank, from 1."""
     after: Floats
+    catalog_before: Floats = np.zeros(0, dtype=np.float32)
+    """The same among all items that the user never took; empty where that is not known."""
+    catalog_after: Floats = np.zeros(0, dtype=np.float32)
 
     def to_record(self) -> PromotionOutcome:
-        return self._packed(PromotionOutcome)
+        if len(self.catalog_before):
+            return self._packed(PromotionOutcome)
+        return self._packed(PromotionOutcome, catalog_before=None, catalog_after=None)
 
 
 class AdAttackResult(_Result):

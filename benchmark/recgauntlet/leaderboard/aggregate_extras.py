@@ -15,7 +15,8 @@ from recgauntlet.core.types import BoolArray
 from recgauntlet.leaderboard.decoded import DecodedRecord
 from recgauntlet.leaderboard.schema import Ablation, AblationLine, CurvePoint, Promotion, Ranking
 from recgauntlet.metrics.bootstrap import Estimate, Floats, crossed_means, estimates, resampled_means
-from recgauntlet.metrics.ranking import Ranked, offsets_of, rank_biased_overlap, top_jaccard
+from recgauntlet.metrics.ranking import Ranked, Scores, offsets_of, rank_biased_overlap, top_jaccard
+from recgauntlet.records.columns import FloatColumn
 from recgauntlet.records.ranking_quality import scores_of
 from recgauntlet.records.schema import PromotionOutcome, RankingOutcome, RunRecord, ThreatOutcome
 
@@ -123,15 +124,31 @@ def promotion(records: Sequence[RunRecord], threat: str) -> Promotion | None:
         return None
     if len({(len(outcome.items), outcome.users, outcome.competitors) for outcome in found}) > 1:
         return None
-    exposed = [_exposed(outcome) for outcome in found]
+    among_all = None
+    every = [(outcome.catalog_before, outcome.catalog_after) for outcome in found]
+    ranks = [(before, after) for before, after in every if before is not None and after is not None]
+    if len(ranks) == len(found):
+        among_all = _promotion(found[0], 0, ranks)
+    sampled = [(outcome.before, outcome.after) for outcome in found]
+    return _promotion(found[0], found[0].competitors, sampled, among_all)
+
+
+def _promotion(
+    of: PromotionOutcome,
+    competitors: int,
+    ranks: Sequence[tuple[FloatColumn, FloatColumn]],
+    among_all: Promotion | None = None,
+) -> Promotion:
+    """Exposure over seeds of `ranks [items x users]`, before and after."""
+    items = len(of.items)
+    exposed = [_exposed(*(part.to_float().reshape(items, -1) for part in pair)) for pair in ranks]
     means = np.mean([part.mean(axis=(0, 1)) for part in exposed], axis=0)
-    values = estimates(means.tolist(), crossed_means(exposed))
-    return Promotion(len(found[0].items), found[0].users, found[0].competitors, *values)
+    first10, then10, first50, then50 = estimates(means.tolist(), crossed_means(exposed))
+    return Promotion(items, of.users, competitors, first10, then10, first50, then50, among_all)
 
 
-def _exposed(outcome: PromotionOutcome) -> Floats:
+def _exposed(before: Scores, after: Scores) -> Floats:
     """`[I, U, 4]`: whether an item is among a user's first 10 before and after, and among the first 50."""
-    before, after = (part.to_float().reshape(len(outcome.items), -1) for part in (outcome.before, outcome.after))
     layers = [ranks <= k for k in EXPOSURE_CUTOFFS for ranks in (before, after)]
     return np.stack(layers, axis=2).astype(np.float64)
 

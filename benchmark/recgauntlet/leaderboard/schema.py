@@ -127,7 +127,7 @@ class Ranking:
 @dataclass(frozen=True)
 class Promotion:
     """Items promoted by one text each: the share of (item, held-out user) in which the item stands among the user's
-    first 10 or 50, `items` and `users` a seed, against `competitors`."""
+    first 10 or 50, `items` and `users` a seed, against `competitors` (0 in `catalog`: all that the user never took)."""
 
     items: int
     users: int
@@ -136,6 +136,7 @@ class Promotion:
     exposure10_after: Estimate
     exposure50_before: Estimate
     exposure50_after: Estimate
+    catalog: Annotated[Promotion | None, Field(exclude_if=lambda found: found is None)] = None
 
 
 @dataclass(frozen=True)

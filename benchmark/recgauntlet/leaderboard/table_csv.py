@@ -148,8 +148,14 @@ def _further(cells: ThreatCells) -> dict[str, Value]:
         if part is not None:
             for field in fields(part):
                 value = getattr(part, field.name)
+                if field.name == "catalog":
+                    continue
                 name = f"{COLUMNS.get(field.name, field.name)}:{cells.threat}"
                 line |= _interval(name, value) if isinstance(value, Estimate) else {name: value}
+    if cells.promotion is not None and (among_all := cells.promotion.catalog) is not None:
+        for part_of, name in COLUMNS.items():
+            if part_of.startswith("exposure"):
+                line |= _interval(f"{name}_catalog:{cells.threat}", getattr(among_all, part_of))
     return line
 
 

@@ -144,7 +144,8 @@ class PromotionOutcome(Part):
     `users` others.
 
     `before` and `after [items x users]`: the item's rank among itself and `competitors` other catalog items, from 1, by
-    the scores of each held-out user, item by item.
+    the scores of each held-out user, item by item. `catalog_before` and `catalog_after`: the same among all items that
+    the user never took; not written where that is not known.
     """
 
     threat: str
@@ -154,6 +155,8 @@ class PromotionOutcome(Part):
     competitors: int
     before: FloatColumn
     after: FloatColumn
+    catalog_before: FloatColumn | None = Field(default=None, exclude_if=lambda found: found is None)
+    catalog_after: FloatColumn | None = Field(default=None, exclude_if=lambda found: found is None)
 
 
 class CertifiedOutcome(Part):

@@ -275,13 +275,19 @@ def _check_promotion(record: RunRecord, columns: _Reader) -> None:
     if len({outcome.threat for outcome in record.promotion}) != len(record.promotion):
         raise columns.fault("promotion", "names one threat twice")
     for outcome in record.promotion:
-        for name, column in (("before", outcome.before), ("after", outcome.after)):
-            place = f"promotion.{outcome.threat}.{name}"
+        if (outcome.catalog_before is None) != (outcome.catalog_after is None):
+            raise columns.fault(f"promotion.{outcome.threat}", "has ranks among all items before or after alone")
+        last = float(outcome.competitors + 1)
+        limits = {"before": last, "after": last, "catalog_before": math.inf, "catalog_after": math.inf}
+        for name, most in limits.items():
+            place, column = f"promotion.{outcome.threat}.{name}", getattr(outcome, name)
+            if column is None:
+                continue
             ranks = columns.floats(column, place)
             if len(ranks) != len(outcome.items) * outcome.users:
                 raise columns.fault(place, "must have a rank for each item and user")
-            if not ((ranks >= 1) & (ranks <= outcome.competitors + 1)).all():
-                raise columns.fault(place, f"must have ranks from 1 to {outcome.competitors + 1}")
+            if not ((ranks >= 1) & (ranks <= most)).all():
+                raise columns.fault(place, f"must have ranks from 1 to {most:g}")
 
 
 def _check_ads(record: RunRecord, columns: _Reader) -> None:

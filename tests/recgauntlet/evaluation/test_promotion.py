@@ -12,7 +12,7 @@ from torch import Tensor
 from toy_recommender import ToyRecommender, stuffing_threat, train
 
 from recgauntlet.core.batch import Candidates, UserState
-from recgauntlet.core.dataset import TaskData
+from recgauntlet.core.dataset import Taken, TaskData
 from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation import promotion
 from recgauntlet.evaluation.promotion import promote
@@ -138,3 +138,20 @@ def test_a_single_user_leaves_nothing_to_measure(trial: Trial, data: TaskData) -
         trial, batch=replace(trial.batch, users=trial.batch.users.select(torch.zeros(1, dtype=torch.int64)))
     )
     assert promote(alone, data, stuffing_threat(100), RNG).items == ()
+
+
+def test_ranks_among_all_items_leave_out_what_the_user_took(trial: Trial, data: TaskData) -> None:
+    size = len(data.catalog)
+    nothing = replace(data, taken=Taken(np.zeros(0, dtype=np.int64), np.zeros(data.user_count + 1, dtype=np.int64)))
+    found = promote(trial, nothing, stuffing_threat(100), RNG)
+    plain = promote(trial, data, stuffing_threat(100), RNG)
+    assert len(plain.catalog_before) == len(plain.catalog_after) == 0
+    assert (found.before == plain.before).all()
+    # the competitors are all items but the ten that are promoted, so ten at most stand between
+    for among_all, sampled in ((found.catalog_before, found.before), (found.catalog_after, found.after)):
+        assert (among_all >= sampled).all()
+        assert (among_all <= sampled + len(found.items) - 1).all()
+    assert found.catalog_after.mean() < found.catalog_before.mean()
+    every = np.tile(np.arange(size), data.user_count)
+    all_taken = replace(data, taken=Taken(every, np.arange(data.user_count + 1) * size))
+    assert set(promote(trial, all_taken, stuffing_threat(100), RNG).catalog_after.tolist()) == {1.0}

@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 from synthetic_places import with_places
@@ -17,8 +18,10 @@ from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.dataframe import _whole
 from recgauntlet.leaderboard.paper_table import CATALOG
 from recgauntlet.leaderboard.table_csv import to_csv
+from recgauntlet.records.columns import FloatColumn
 from recgauntlet.records.io import read_record, write_record
 from recgauntlet.records.reruns import numbers_of
+from recgauntlet.records.schema import RunRecord
 from recgauntlet.records.summary import print_summary
 from recgauntlet.records.validate import check_record
 from recgauntlet.runner.submission.rerun import _differences
@@ -76,3 +79,45 @@ def test_a_cell_run_again_must_have_the_same_places() -> None:
     assert [field for field, _ in _differences(record, with_places(make_record(), others=(99, 98)))] == [
         "clean.catalog.others"
     ]
+
+
+def with_catalog_ranks(record: RunRecord, **changes: object) -> RunRecord:
+    """The record with ranks among all items that are one more than those among the sampled."""
+
+    def one_more(ranks: FloatColumn) -> FloatColumn:
+        return FloatColumn.of(ranks.to_float() + 1)
+
+    promoted = tuple(
+        one.model_copy(update={"catalog_before": one_more(one.before), "catalog_after": one_more(one.after)} | changes)
+        for one in record.promotion
+    )
+    assert promoted
+    return record.model_copy(update={"promotion": promoted, "digest": ""})
+
+
+def test_exposure_among_all_items_stands_beside_the_sampled() -> None:
+    records = [with_catalog_ranks(make_record(seed=seed, further=True)).sealed() for seed in range(3)]
+    for record in records:
+        check_record(record)
+    (table,), (plain,) = (
+        build_table(records),
+        build_table([make_record(seed=seed, further=True).sealed() for seed in range(3)]),
+    )
+    (found,) = [cells.promotion for cells in table.rows[0].threats if cells.promotion]
+    (sampled,) = [cells.promotion for cells in plain.rows[0].threats if cells.promotion]
+    assert found.catalog is not None
+    assert sampled.catalog is None
+    assert found.exposure10_after == sampled.exposure10_after
+    assert found.catalog.exposure10_after.value < found.exposure10_after.value
+    line = next(csv.DictReader(io.StringIO(to_csv([table]).decode())))
+    column = min((name for name in line if name.startswith("exposure@10_after_catalog:")), key=len)
+    assert float(line[column]) == found.catalog.exposure10_after.value
+    assert not any("catalog" in name for name in next(csv.DictReader(io.StringIO(to_csv([plain]).decode()))))
+
+
+def test_ranks_among_all_items_that_cannot_be_are_refused() -> None:
+    record = make_record(further=True)
+    for changes in ({"catalog_after": None}, {"catalog_before": FloatColumn.of(np.zeros(60))}):
+        with pytest.raises(RecordError) as caught:
+            check_record(with_catalog_ranks(record, **changes))
+        assert str(caught.value.field).startswith("promotion.")
