@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,13 @@ def test_the_directories_of_the_tests_mirror_those_of_the_package() -> None:
 
 def test_races_with_other_libraries_are_not_collected(pytestconfig: pytest.Config) -> None:
     assert "benchmarks" in pytestconfig.getini("norecursedirs")
+
+
+def test_the_environment_of_the_text_peers_has_all_that_the_package_needs() -> None:
+    def names(requirements: list[str]) -> set[str]:
+        found = (re.match(r"[\w.-]+", line) for line in requirements)
+        return {re.sub(r"[-_.]+", "-", name.group()).lower() for name in found if name}
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pinned = (ROOT / "tests/benchmarks/requirements-peers-text.txt").read_text(encoding="utf-8").splitlines()
+    assert names(project["dependencies"]) - names(pinned) == {"pip"}
