@@ -98,23 +98,27 @@ def test_mixed_items_raise_the_loss_with_convex_weights() -> None:
     defense = MixedItems(ratio=0.5, steps=3)
     histories = batch.users.histories
     places = chosen_places(histories, torch.rand(histories.shape, generator=torch.Generator().manual_seed(0)), 0.5)
-    items, rows = torch.unique(histories[places.users, places.columns], return_inverse=True)
-    weights = defense.worst(model, batch, places, items, rows)
+    items = torch.unique(histories[histories != PAD])
+    weights = defense.worst(model, batch, places, items)
+    assert weights.shape == (len(places.users), 1 + len(items))
     assert float(weights.min()) >= 0.0
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(len(weights)))
     embedded, vectors = model.embed_history(batch.users), item_vectors(model, items)
-    clean = loss_of(Standard(), model, batch)
-    attacked = float(loss_at(model, batch, places.put(embedded, weights @ vectors)).detach())
+    own = embedded[places.users, places.columns]
+
+    def loss_with(weights: torch.Tensor) -> float:
+        mixtures = weights[:, :1] * own + weights[:, 1:] @ vectors
+        return float(loss_at(model, batch, places.put(embedded, mixtures)).detach())
+
+    clean, attacked = loss_of(Standard(), model, batch), loss_with(weights)
     drawn = torch.rand(weights.shape, generator=torch.Generator().manual_seed(0))
-    spread = torch.nn.functional.one_hot(rows, len(items)) + drawn / drawn.norm(dim=1, keepdim=True)
-    random = float(
-        loss_at(model, batch, places.put(embedded, (spread / spread.sum(dim=1, keepdim=True)) @ vectors)).detach()
-    )
+    spread = torch.nn.functional.one_hot(torch.zeros(len(weights), dtype=torch.long), 1 + len(items))
+    random = spread + drawn / drawn.norm(dim=1, keepdim=True)
     assert attacked > 1.2 * clean
-    assert attacked > random
-    # the first step is the gradient's own: one small step raises the loss by about its slope
-    tiny = MixedItems(ratio=0.5, steps=1, step_size=1e-3).worst(model, batch, places, items, rows)
-    assert clean < float(loss_at(model, batch, places.put(embedded, tiny @ vectors)).detach()) < attacked
+    assert attacked > loss_with(random / random.sum(dim=1, keepdim=True))
+    # a small step raises it a little
+    tiny = MixedItems(ratio=0.5, steps=1, step_size=1e-3).worst(model, batch, places, items)
+    assert clean < loss_with(tiny) < attacked
 
 
 def test_mixed_items_add_the_loss_on_mixtures() -> None:

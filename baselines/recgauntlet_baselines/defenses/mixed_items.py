@@ -19,6 +19,8 @@ from recgauntlet_baselines.defenses._edits import uniform_of_items
 from recgauntlet_baselines.defenses._item_mixtures import Places, chosen_places, item_vectors, loss_at
 from recgauntlet_baselines.defenses._passes import evaluation_mode
 
+_MOST = 256
+"""Items that a place may be mixed with."""
 _TINY = 1e-9
 
 
@@ -31,11 +33,11 @@ class MixedItems(Defense):
     `g = (dL / de') E^T` being the gradient of the loss with respect to the weights `x` of a place, and `E` the item
     vectors. So a place becomes the worst weighted sum of vectors that `steps` steps find.
 
-    Deviations from the paper: weights cover the items that stand in the batch's histories instead of the whole catalog;
-    only the places that are replaced are searched (the paper searches all and then replaces some), and they are chosen
-    by an exact share; the two losses are added, where the paper takes a step for each. The search runs in evaluation
-    mode, as there. What a model adds as an auxiliary loss stays on the clean history. A model that does not read
-    histories is trained plainly.
+    Deviations from the paper: a place is mixed with at most 256 items, drawn at every step from those that stand in the
+    batch's histories, instead of the whole catalog; only the places that are replaced are searched (the paper searches
+    all and then replaces some), and they are chosen by an exact share; the two losses are added, where the paper takes
+    a step for each. The search runs in evaluation mode, as there. What a model adds as an auxiliary loss stays on the
+    clean history. A model that does not read histories is trained plainly.
 
     Parameters
     ----------
@@ -67,23 +69,29 @@ class MixedItems(Defense):
         if "history" not in model.surfaces or not bool((histories != PAD).any()):
             return clean
         places = chosen_places(histories, uniform_of_items(context, batch), self.ratio)
-        items, rows = torch.unique(histories[places.users, places.columns], return_inverse=True)
+        present = torch.unique(histories[histories != PAD])
+        order = context.rng.child("items").numpy(context.step).permutation(len(present))[:_MOST]
+        items = present[torch.from_numpy(order).to(present.device)]
+        embedded = model.embed_history(batch.users)
         with evaluation_mode(model):
-            weights = self.worst(model, batch, places, items, rows)
-        mixtures = weights @ item_vectors(model, items)
-        return clean + self.lam * loss_at(model, batch, places.put(model.embed_history(batch.users), mixtures))
+            weights = self.worst(model, batch, places, items)
+        own = embedded[places.users, places.columns]
+        mixtures = weights[:, :1] * own + weights[:, 1:] @ item_vectors(model, items)
+        return clean + self.lam * loss_at(model, batch, places.put(embedded, mixtures))
 
-    def worst(self, model: Recommender, batch: Batch, places: Places, items: Tensor, rows: Tensor) -> Tensor:
-        """`[P, N]`: the weights of `items [N]` at `places`, where `items[rows[p]]` stands; all at least 0, sum 1."""
+    def worst(self, model: Recommender, batch: Batch, places: Places, items: Tensor) -> Tensor:
+        """`[P, 1 + N]`: the weights of the item that stands at each of the `places`, and of the others `items [N]`; all
+        at least 0, sum 1."""
         with torch.no_grad():
             embedded, vectors = model.embed_history(batch.users), item_vectors(model, items)
-        weights = F.one_hot(rows, len(items)).to(vectors.dtype)
+        own = embedded[places.users, places.columns]
+        weights = F.pad(own.new_ones(len(own), 1), (0, len(items)))
         for _ in range(self.steps):
             with torch.enable_grad():
-                mixtures = (weights @ vectors).requires_grad_(True)
+                mixtures = (weights[:, :1] * own + weights[:, 1:] @ vectors).requires_grad_(True)
                 loss = loss_at(model, batch, places.put(embedded, mixtures))
                 (slope,) = torch.autograd.grad(loss, mixtures)
-            gradient = slope @ vectors.T
+            gradient = torch.cat([(slope * own).sum(dim=1, keepdim=True), slope @ vectors.T], dim=1)
             weights = weights + self.step_size * gradient / (gradient.norm(dim=1, keepdim=True) + _TINY)
             weights = weights.clamp(min=0.0)
             weights = weights / weights.sum(dim=1, keepdim=True)
