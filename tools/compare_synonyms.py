@@ -64,7 +64,7 @@ def robust_accuracy(trial: Trial, threat: TextThreat) -> dict[str, float]:
 def text_threat(task: str, changes: Mapping[str, Any]) -> TextThreat:
     """The task's text threat without misspellings and added words, with `changes`."""
     threat = next(t for t in find_task_or_card(task).card.threats if isinstance(t, TextThreat))
-    plain = {"operations": ("replace-word",), "characters": None}
+    plain = {"operations": ("replace-word",), "characters": None, "nearest_items": None}
     return TextThreat.model_validate({**threat.model_dump(exclude={"synonyms"}), **plain, **changes})
 
 

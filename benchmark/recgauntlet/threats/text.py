@@ -28,7 +28,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from recgauntlet.core.card import TextThreat, Threat
+from recgauntlet.core.card import TIERS, TextThreat, Threat
 from recgauntlet.core.types import Edit, Surface
 from recgauntlet.threats.base import ThreatModel, place_fault, slashed
 from recgauntlet.threats.budget import Budget
@@ -201,6 +201,9 @@ class TextThreatModel(ThreatModel[TextThreat]):
     def limits(self) -> list[str]:
         card = self.card
         found = [f"at most {card.max_length} characters in all"]
+        if card.nearest_items is not None:
+            counts = slashed([card.nearest_items.at(tier) for tier in TIERS])
+            found.append(f"added words of the {counts} nearest items (all where there are no more)")
         if card.synonyms == "wordnet":
             found.append("words become synonyms in WordNet")
         if card.max_repeats is not None:
