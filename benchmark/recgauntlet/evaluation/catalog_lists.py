@@ -13,23 +13,28 @@ from recgauntlet.evaluation.judge import score_in_chunks
 from recgauntlet.evaluation.results import CatalogResult
 from recgauntlet.metrics.ranking import Scores
 
-ONE_IN = 10
-"""Of so many test impressions one has a list of the whole catalog, the first ones: every item is scored for its user,
-which takes a cross-encoder of texts minutes."""
+PAIRS_A_LIST = 15
+"""So many test pairs have one list of the whole catalog, 1,500 pairs have 100: every item is scored for the user of a
+list, which takes a cross-encoder of texts minutes."""
 CHUNK = 4096
 """Candidates that are scored at once."""
 
 
+def list_count(data: TaskData) -> int:
+    """How many users have a list of the whole catalog."""
+    return -(-len(data.test) // PAIRS_A_LIST)
+
+
 def rank_catalog(model: Recommender, data: TaskData, samples: int = 1) -> CatalogResult | None:
-    """The place of the click of each of the first test impressions, one in ONE_IN, among all items that its user never
-    took; None for data of impressions, where nobody knows what a user would have passed over.
+    """The place of the click of each of the first test impressions, `list_count` of them, among all items that its user
+    never took; None for data of impressions, where nobody knows what a user would have passed over.
 
     A score that is not a number counts as the lowest.
     """
     if data.taken is None or not len(data.impressions):
         return None
     shown, size = data.impressions, len(data.catalog)
-    count = -(-len(shown) // ONE_IN)
+    count = min(len(shown), list_count(data))
     found: list[IntArray] = []
     step = max(1, CHUNK // size)
     for start in range(0, count, step):

@@ -22,7 +22,7 @@ from recgauntlet.core.protocol import COMPETITORS, OPTIMIZED_SHARE, PLACE_TO_REA
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.types import FloatArray, IntArray
-from recgauntlet.evaluation.catalog_lists import catalog_scores, place_of
+from recgauntlet.evaluation.catalog_lists import catalog_scores, list_count, place_of
 from recgauntlet.evaluation.judge import score_in_chunks
 from recgauntlet.evaluation.results import PromotionResult
 from recgauntlet.evaluation.setup import Trial
@@ -47,7 +47,7 @@ def promote(
     The search asks the model, and by itself the undefended `twin`, which no trick of the model can mislead; of the two
     texts the one that does more for the model's searching users is kept. Users are up to PROMOTION_USERS of the test
     pairs. An item's rank is its place among itself and up to COMPETITORS others, the same for every item and user, and,
-    where it is known what users took, its place among all items that the user never took. With
+    where it is known what users took, for the first of them its place among all items that the user never took. With
     fewer than two users or items there is nothing to promote, and the outcome is empty.
     """
     draw = rng.child(f"promotion/{threat.id}")
@@ -69,7 +69,10 @@ def promote(
     shown = [data.catalog.texts[i] for i in items]
     scores = [_scores(trial.model, held_out, items, form) for form in (shown, texts)]
     before, after = (_ranks(own, rivals) for own in scores)
-    among_all = [] if data.taken is None else _catalog_ranks(trial.model, held_out, items, scores, data.taken)
+    first = torch.arange(min(list_count(data), len(held_out)), device=held_out.ids.device)
+    among_all = (
+        [] if data.taken is None else _catalog_ranks(trial.model, held_out.select(first), items, scores, data.taken)
+    )
     return PromotionResult(
         threat=threat.id,
         items=tuple(items.tolist()),

@@ -144,7 +144,8 @@ def _promotion(
     exposed = [_exposed(*(part.to_float().reshape(items, -1) for part in pair)) for pair in ranks]
     means = np.mean([part.mean(axis=(0, 1)) for part in exposed], axis=0)
     first10, then10, first50, then50 = estimates(means.tolist(), crossed_means(exposed))
-    return Promotion(items, of.users, competitors, first10, then10, first50, then50, among_all)
+    users = exposed[0].shape[1]
+    return Promotion(items, users, competitors, first10, then10, first50, then50, among_all)
 
 
 def _exposed(before: Scores, after: Scores) -> Floats:

@@ -83,8 +83,8 @@ COLUMNS: tuple[Column, ...] = (
         "recall10_catalog",
         "float64",
         "share",
-        "recall@10 of clean clicks among all items that the user never took, one impression in ten; missing where the "
-        "task has real impressions",
+        "recall@10 of clean clicks among all items that the user never took, one list for 15 test pairs; missing where "
+        "the task has real impressions",
     ),
     Column("ndcg10_catalog", "float64", "share", "nDCG@10 in the same way"),
     Column("training_seconds", "float64", "seconds", "of the training steps, on the clock"),

@@ -145,7 +145,7 @@ class PromotionOutcome(Part):
 
     `before` and `after [items x users]`: the item's rank among itself and `competitors` other catalog items, from 1, by
     the scores of each held-out user, item by item. `catalog_before` and `catalog_after`: the same among all items that
-    the user never took; not written where that is not known.
+    the user never took, for the first of these users (one for 15 test pairs); not written where that is not known.
     """
 
     threat: str
@@ -183,8 +183,8 @@ class PopularImpressions(Part):
 
 
 class CatalogRanks(Part):
-    """The clicks of the first test impressions, of one in ten, among all items of the catalog that the user never took:
-    of `others` items so many score `above` the click, and so many are `tied` with it."""
+    """The clicks of the first test impressions, one for 15 test pairs, among all items of the catalog that the user
+    never took: of `others` items so many score `above` the click, and so many are `tied` with it."""
 
     above: tuple[int, ...]
     tied: tuple[int, ...]

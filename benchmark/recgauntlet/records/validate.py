@@ -284,7 +284,10 @@ def _check_promotion(record: RunRecord, columns: _Reader) -> None:
             if column is None:
                 continue
             ranks = columns.floats(column, place)
-            if len(ranks) != len(outcome.items) * outcome.users:
+            users = outcome.users
+            if most == math.inf:
+                users = min(users, len(ranks) // max(1, len(outcome.items)))
+            if len(ranks) != len(outcome.items) * users or (most == math.inf and not users):
                 raise columns.fault(place, "must have a rank for each item and user")
             if not ((ranks >= 1) & (ranks <= most)).all():
                 raise columns.fault(place, f"must have ranks from 1 to {most:g}")

@@ -13,7 +13,7 @@ from toy_recommender import ToyRecommender
 from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.dataset import Taken, TaskData
 from recgauntlet.core.scoring import score_batch
-from recgauntlet.evaluation.catalog_lists import ONE_IN, place_of, rank_catalog
+from recgauntlet.evaluation.catalog_lists import PAIRS_A_LIST, place_of, rank_catalog
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_places_are_those_of_scoring_every_item_by_itself(data: TaskData) -> Non
     assert found is not None
     assert data.taken is not None
     shown = data.impressions
-    assert len(found.above) == -(-len(shown) // ONE_IN)
+    assert len(found.above) == -(-len(data.test) // PAIRS_A_LIST) < len(shown)
     for row, (above, tied, others) in enumerate(zip(found.above, found.tied, found.others, strict=True)):
         between = slice(shown.offsets[row], shown.offsets[row + 1])
         (click,) = shown.items[between][shown.labels[between]].tolist()

@@ -15,6 +15,7 @@ from recgauntlet.core.batch import Candidates, UserState
 from recgauntlet.core.dataset import Taken, TaskData
 from recgauntlet.core.rng import Randomness
 from recgauntlet.evaluation import promotion
+from recgauntlet.evaluation.catalog_lists import list_count
 from recgauntlet.evaluation.promotion import promote
 from recgauntlet.evaluation.results import PromotionResult
 from recgauntlet.evaluation.setup import Trial
@@ -148,7 +149,10 @@ def test_ranks_among_all_items_leave_out_what_the_user_took(trial: Trial, data: 
     assert len(plain.catalog_before) == len(plain.catalog_after) == 0
     assert (found.before == plain.before).all()
     # the competitors are all items but the ten that are promoted, so ten at most stand between
-    for among_all, sampled in ((found.catalog_before, found.before), (found.catalog_after, found.after)):
+    users = list_count(data)
+    assert users < found.users
+    for among_all, ranks in ((found.catalog_before, found.before), (found.catalog_after, found.after)):
+        sampled = ranks.reshape(len(found.items), -1)[:, :users].reshape(-1)
         assert (among_all >= sampled).all()
         assert (among_all <= sampled + len(found.items) - 1).all()
     assert found.catalog_after.mean() < found.catalog_before.mean()

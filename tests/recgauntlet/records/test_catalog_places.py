@@ -117,7 +117,11 @@ def test_exposure_among_all_items_stands_beside_the_sampled() -> None:
 
 def test_ranks_among_all_items_that_cannot_be_are_refused() -> None:
     record = make_record(further=True)
-    for changes in ({"catalog_after": None}, {"catalog_before": FloatColumn.of(np.zeros(60))}):
+    for changes in (
+        {"catalog_after": None},
+        {"catalog_before": FloatColumn.of(np.zeros(60))},
+        {"catalog_after": FloatColumn.of(np.ones(7))},
+    ):
         with pytest.raises(RecordError) as caught:
             check_record(with_catalog_ranks(record, **changes))
         assert str(caught.value.field).startswith("promotion.")
