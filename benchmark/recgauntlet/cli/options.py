@@ -19,6 +19,7 @@ from recgauntlet.core.spec import ALL, Options, task_id
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.core.types import Scalar
 from recgauntlet.runner.sandbox.bubblewrap import Sandbox
+from recgauntlet.runner.shard import Shard
 from recgauntlet.training.tuned import read_tuned
 
 PATH = click.Path(path_type=Path)
@@ -71,6 +72,16 @@ def seeds(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[i
     if min(numbers) < 0:
         raise click.BadParameter("seeds are not negative")
     return numbers
+
+
+def shard(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Shard | None:
+    """`I/N`: shard I of N, from 1."""
+    if value is None:
+        return None
+    number, slash, count = value.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise click.BadParameter(f"{value!r}: give I/N with I from 1 to N, like 3/8")
+    return Shard(int(number), int(count))
 
 
 def named(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> dict[str, Options]:

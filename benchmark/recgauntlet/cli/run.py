@@ -22,6 +22,7 @@ from recgauntlet.cli.options import (
     poison_attacks,
     sandbox_option,
     seeds,
+    shard,
     track_option,
     words,
 )
@@ -36,6 +37,7 @@ from recgauntlet.records.manifest import check_not_frozen
 from recgauntlet.records.release import ROOT
 from recgauntlet.runner.plan import Planned, estimates, plan
 from recgauntlet.runner.sandbox.bubblewrap import Sandbox
+from recgauntlet.runner.shard import Shard
 from recgauntlet.runner.weights import bring, trained_cells, weights_for
 
 
@@ -99,6 +101,12 @@ from recgauntlet.runner.weights import bring, trained_cells, weights_for
     metavar="GIB",
     help="Of one cell. [its share of nine tenths of the machine's]",
 )
+@click.option(
+    "--shard",
+    callback=shard,
+    metavar="I/N",
+    help="Run share I of N of the cells, from 1: one job of an array. All shards may write into one --out.",
+)
 @sandbox_option
 @click.option(
     "--unguarded",
@@ -131,6 +139,7 @@ def run(
     poison_attacks: tuple[str, ...] | None,
     time_limit: float | None,
     memory_limit: float | None,
+    shard: Shard | None,
     sandbox: Sandbox,
     unguarded: bool,
     dry_run: bool,
@@ -152,6 +161,10 @@ def run(
     simulated ads in proportion. A finished cell with more test pairs counts as done, a twin too: rows are compared on
     the pairs that they share.
 
+    With --shard I/N the cells are shared out to N jobs that may run at once, on one machine or many, into one --out
+    on a file system that they share. Cells of one undefended twin stay together, so no twin is trained twice. A job
+    that was stopped is started again with the same I/N; at the end, the command without --shard shows the table.
+
     \b
     Examples:
       recgauntlet run --track demo
@@ -161,6 +174,7 @@ def run(
       recgauntlet run --task video-watch --model gpt --test-pairs 250 --out results/mine
       recgauntlet run --task ecommerce-purchase --model item-knn --poison-attacks coattails,placement
       recgauntlet run --task video-watch --defense none,pgd --reuse-weights 2027.1 --out results/again
+      recgauntlet run --model nrms,sasrec,bpr-mf --seeds 0,1,2 --out results/mine --shard "$SLURM_ARRAY_TASK_ID/8"
     """
     console = Console(highlight=False)
     out = out or Path("demo" if track == "demo" else "results/local")
@@ -195,6 +209,11 @@ def run(
         )
         for seed, task, model, defense in product(seed_list, tasks, models, defenses)
     ]
+    if shard is not None:
+        specs = list(shard.of(specs))
+        if not specs:
+            console.print(f"shard {shard.number}/{shard.count} has no cells: fewer undefended twins than shards")
+            return 0
     planned = plan(specs, overwrite=overwrite)
     times = estimates(planned, (out, ROOT)) if dry_run else None
     print_plan(console, planned, out, times)
@@ -213,6 +232,7 @@ def run(
         gib=memory_limit,
         guarded=not unguarded,
         sandbox=sandbox,
+        shard="" if shard is None else str(shard),
     )
     print_results(console, [read_record(cell.spec.record_path) for cell in planned])
     if not records:

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from recgauntlet.cli.progress import SweepProgress, duration
-from recgauntlet.core.files import check_cache, check_writable, locked
+from recgauntlet.core.files import check_cache, check_writable
+from recgauntlet.core.locks import locked
 from recgauntlet.core.names import shown
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.data.custom import find_task_or_card
@@ -35,8 +36,10 @@ def carry_out(
     gib: float | None = None,
     guarded: bool = True,
     sandbox: Sandbox = "auto",
+    shard: str = "",
 ) -> tuple[RunRecord, ...]:
-    """Run what of the plan is not done, with bars; the records in order of finishing. `minutes` and `gib` limit a cell.
+    """Run what of the plan is not done, with bars; the records in order of finishing. `minutes` and `gib` limit a cell;
+    a plan that is a `shard` leaves room for the other ones in `out`.
 
     Raises
     ------
@@ -46,7 +49,7 @@ def carry_out(
     todo = [cell.spec for cell in planned if cell.state != "done"]
     if not todo:
         return ()
-    with reserved(out):
+    with reserved(out, shard):
         make_ready(console, todo)
         workers = workers or workers_for(todo[0])
         allowance = Allowance.of_machine(workers, seconds=60 * (minutes or 0), memory=int(GIB * (gib or 0)))
@@ -118,8 +121,8 @@ def print_time(console: Console, times: Mapping[Path, float | None], workers: in
 
 
 @contextlib.contextmanager
-def reserved(out: Path) -> Iterator[None]:
-    """Make sure that `out` can be written to, and keep other runs out of it.
+def reserved(out: Path, shard: str = "") -> Iterator[None]:
+    """Make sure that `out` can be written to, and keep other runs out of it, or other runs of this `shard`.
 
     Raises
     ------
@@ -127,7 +130,7 @@ def reserved(out: Path) -> Iterator[None]:
         Where it cannot, or another run holds it.
     """
     check_writable(out, "free some disk space or choose another output directory (--out)")
-    with locked(out) as alone:
+    with locked(out, shard) as alone:
         if not alone:
             click.echo(f"note: {out} cannot be locked here: start no other run into it meanwhile", err=True)
         yield

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import shutil
-import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from recgauntlet.core.errors import OutputError
@@ -108,52 +106,6 @@ def check_cache(cache: Path) -> None:
     places = (downloads, prepared, vectors, twins, language_models, word_nets)
     for directory in (place(cache) for place in places):
         check_writable(directory, f"set {CACHE_VARIABLE} to a directory that you may write to, or free some disk space")
-
-
-@contextlib.contextmanager
-def locked(directory: Path) -> Iterator[bool]:
-    """Keep other runs out of `directory` while this one writes into it. The lock ends with the process, however that
-    ends. Gives false where there are no locks: on Windows, and on some network file systems.
-
-    Raises
-    ------
-    OutputError
-        Where another run holds the lock, or its file cannot be opened.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield False
-        return
-    path = directory / ".lock"
-    with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                file = stack.enter_context(path.open("a+"))
-            except PermissionError as error:
-                remedy = "name another directory with --out, or let this user write to the file"
-                raise OutputError("cannot be opened", where=path, remedy=remedy) from error
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                raise OutputError(
-                    f"another run ({file.read(200) or 'just started'}) is writing into this directory",
-                    where=directory,
-                    field="--out",
-                    remedy="wait until it has ended, or stop it; or name another directory with --out",
-                ) from error
-            except OSError:  # a file system without locks
-                path.unlink()
-                yield False
-                return
-            if os.fstat(file.fileno()).st_nlink:  # else its last holder removed it after it was opened here
-                break
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        stack.callback(path.unlink)
-        yield True
 
 
 def write_directory(target: Path, files: Mapping[str, bytes]) -> None:

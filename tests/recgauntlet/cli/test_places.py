@@ -13,13 +13,14 @@ import pytest
 from command_line import Call, Run, run_words
 
 from recgauntlet.core.errors import OutputError
-from recgauntlet.core.files import check_cache, locked
+from recgauntlet.core.files import check_cache
+from recgauntlet.core.locks import locked
 
 Held = tuple[Path, subprocess.Popen[str]]
 HOLD = """\
 import sys
 from pathlib import Path
-from recgauntlet.core.files import locked
+from recgauntlet.core.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -46,6 +47,30 @@ def test_a_second_run_into_one_directory_is_refused(call: Call, tiny_card: Path,
     assert f"{out}: --out: another run (process {process.pid} on " in err
     assert "wait until it has ended, or stop it; or name another directory with --out" in err
     assert sorted(path.name for path in out.iterdir()) == [".lock"]
+
+
+def test_shards_of_one_division_write_side_by_side_and_keep_others_out(tmp_path: Path) -> None:
+    with locked(tmp_path, "1-of-8"), locked(tmp_path, "3-of-8"):
+        for refused in ("1-of-8", "1-of-4", ""):
+            with pytest.raises(OutputError, match="another run"), locked(tmp_path, refused):
+                pass
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock-1-of-8", ".lock-3-of-8"]
+    with locked(tmp_path), pytest.raises(OutputError, match="another run"), locked(tmp_path, "1-of-8"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("shard", ["0/4", "5/4", "1", "a/b", "1/0", "-1/4"])
+def test_a_shard_that_is_none_is_refused(call: Call, tiny_card: Path, tmp_path: Path, shard: str) -> None:
+    code, _, err = call(*run_words(tiny_card, tmp_path / "out", f"--shard={shard}"))
+    assert (code, "give I/N with I from 1 to N, like 3/8" in err) == (2, True)
+
+
+def test_a_shard_has_its_own_cells_and_their_twins(run: Run, tiny_card: Path, tmp_path: Path) -> None:
+    words = run_words(tiny_card, tmp_path / "out", "--seeds", "0,1,2", "--dry-run", "--shard")
+    assert "Plan: 4 cells" in run(*words, "1/2")
+    assert "Plan: 2 cells" in run(*words, "2/2")
+    assert "shard 4/4 has no cells: fewer undefended twins than shards" in run(*words, "4/4")
 
 
 def test_a_dry_run_may_look_at_a_directory_in_use(run: Run, tiny_card: Path, other_run: Held) -> None:
