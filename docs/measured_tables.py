@@ -159,3 +159,18 @@ def synonyms() -> str:
     head = ["`synonyms`", "`synonym_cosine`", *(f"words of {task}, %" for task in tasks)]
     head += [*(f"replacements of such a word, {task}" for task in tasks), f"clean, {found['pairs']} pairs, %"]
     return table([*head, *(f"{shown('tier', tier)}, %" for tier in TIERS)], rows, right=9)
+
+
+def pilot(task: str) -> str:
+    """What budgets that were tried leave of an undefended and of defended models."""
+    runs = [run for run in figures("pilot") if run["task"] == task]
+    budgets = list(dict.fromkeys(run["budget"] for run in runs))
+    rows = []
+    for own in sorted(runs, key=lambda run: budgets.index(run["budget"])):
+        kept = [per_cent(own["robust"][tier]) for tier in TIERS]
+        lost = [per_cent(own["lost"][tier]) for tier in TIERS]
+        trained = "" if own["weights"] == "this version" else f" (trained on {own['weights']})"
+        rows.append([own["budget"], f"`{own['defense']}`{trained}", per_cent(own["clean"]), *kept, *lost])
+    tiers = [shown("tier", tier) for tier in TIERS]
+    head = ["budget, low / medium / high", "defense", "clean", *tiers, *(f"lost, {tier}" for tier in tiers)]
+    return table(head, rows, right=7)

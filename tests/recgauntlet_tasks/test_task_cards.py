@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,17 @@ def test_every_track_says_where_its_data_is_from_and_what_it_is(name: str) -> No
         assert track.source.citation.strip().startswith("@")
     assert not card.track("standard").source.simulated
     assert set(card.metrics) == {"accuracy", "auc", "gauc", "mrr", "ndcg@5", "ndcg@10"}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_standard_tracks_test_on_enough_examples(name: str) -> None:
+    track = find_task(name).card.track("standard")
+    assert (track.test_pairs, track.test_impressions) == (1500, 1000)
+
+
+def test_popular_candidates_are_those_of_the_shop() -> None:
+    counts = {name: find_task(name).card.track("standard").negatives.popular_per_click for name in TASKS}
+    assert counts == {"ecommerce-purchase": 19, "music-listen": 0, "news-click": 0, "video-watch": 0}
 
 
 def test_simulated_data_is_marked() -> None:
@@ -89,6 +101,20 @@ def test_the_budgets_are_the_published_ones() -> None:
             **EMBEDDING,
         }
     )
+
+
+PILOT = Path(__file__).resolve().parents[2] / "docs" / "reference" / "pilot.json"
+
+
+@pytest.mark.parametrize("name", ["ecommerce-purchase", "news-click", "video-watch"])
+def test_the_pilot_tried_the_budget_of_the_card_and_it_separates(name: str) -> None:
+    (threat,) = (threat for threat in find_task(name).card.threats if threat.ranked)
+    budget = threat.model_dump(mode="json", exclude={"source"})
+    runs = json.loads(PILOT.read_text(encoding="utf-8"))
+    found = {run["defense"]: run for run in runs if run["task"] == name and run["threat"] == budget}
+    plain = found.pop("none")
+    assert 0.1 <= 1 - plain["lost"]["standard"] <= 0.75
+    assert max(run["robust"]["standard"] for run in found.values()) >= plain["robust"]["standard"] + 0.1
 
 
 def test_streams_are_farmed_with_the_budget_of_brushing_for_one_label() -> None:
