@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from api_reference import api
 from click.testing import CliRunner
+from effects import effects
 from markdown_table import DOCS, table
 from measured_tables import (
     equal_rows,
@@ -47,6 +48,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "checks": checks,
     "columns": lambda: documentation(COLUMNS),
     "defenses": defenses,
+    "effects": effects,
     "exhaustive": exhaustive,
     "equal-rows": equal_rows,
     "example-columns": lambda: documentation([own for own in EXAMPLE_COLUMNS if own.name not in OF_A_CELL]),

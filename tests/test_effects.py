@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from synthetic_records import make_record
+from synthetic_records import failed_gate, make_record
 from tiny_task import write_task
 
 SCRIPT = Path(__file__).resolve().parents[1] / "tools" / "reproduce_effects.py"
@@ -45,12 +45,20 @@ def test_gains_are_differences_of_the_same_lists_on_common_seeds(script: ModuleT
 
 def test_attacked_lists_are_read_in_the_order_of_the_defenses(script: ModuleType) -> None:
     made = [
-        make_record(model="sasrec", defense=defense, threats={"swap": (0.6, 0.5, 0.4)}, further=True)
+        make_record(
+            model="sasrec",
+            defense=defense,
+            threats={"swap": (0.6, 0.5, 0.4)},
+            further=True,
+            gates=(failed_gate(),) if defense == "mixed-items" else (),
+        )
         for defense in ("mixed-items", "standard", "fgm")
     ]
     plain, mixed = script.effects(made, "swap")["substitution"]
     assert (plain["defense"], mixed["defense"]) == ("standard", "mixed-items")
     assert 0 <= plain["ndcg10_after"]["low"] <= plain["ndcg10_after"]["value"] <= 1
+    assert plain["failed_checks"] == []
+    assert mixed["failed_checks"] == [failed_gate().name]
     assert plain["robust_accuracy"]["value"] == pytest.approx(0.5, abs=0.01)
 
 

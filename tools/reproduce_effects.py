@@ -112,7 +112,14 @@ def substitution(row: Row, threat: str) -> dict[str, Any] | None:
         "ndcg10_after": asdict(lists.ndcg10_after),
         "clean_accuracy": asdict(row.clean),
         "robust_accuracy": asdict(cell.robust),
+        "failed_checks": failed_checks(row, threat),
     }
+
+
+def failed_checks(row: Row, threat: str) -> list[str]:
+    """The sanity checks of the model, and of its measurement under `threat`, that failed in some seed."""
+    gates = [gate for record in row.records for gate in record.gates]
+    return sorted({gate.name for gate in gates if not gate.passed and gate.threat in ("", threat)})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
