@@ -234,7 +234,8 @@ def run(
         sandbox=sandbox,
         shard="" if shard is None else str(shard),
     )
-    print_results(console, [read_record(cell.spec.record_path) for cell in planned])
+    if shard is None:
+        print_results(console, [read_record(cell.spec.record_path) for cell in planned])
     if not records:
         return 0
     failed = [record for record in records if record.status == "failed"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -14,6 +15,7 @@ from typing import Literal
 
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.errors import CardError, PluginError, RecordError
+from recgauntlet.core.source import source_of
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.records.io import read_record, read_records
@@ -24,13 +26,14 @@ from recgauntlet.runner.poisoning import trainings_of
 from recgauntlet.runner.processes import importable, spawn
 from recgauntlet.runner.sandbox.limits import end_tree
 from recgauntlet.runner.worker import LookUp, look_up
-from recgauntlet.training.build import sources_of
 from recgauntlet.training.device import choose_device, describe
 
 LOOKING_UP = 300.0
 """Seconds that the plugins of a plan may take to be imported."""
 State = Literal["new", "done", "failed before", "changed"]
 """`changed`: done, but with another source of the model or the defense than is installed now."""
+Installed = Callable[[str, str], tuple[str, ...]]
+"""The source hashes of a model and a defense as they are installed, by their names."""
 
 
 @dataclass(frozen=True)
@@ -69,18 +72,23 @@ def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned
     twins = {spec.twin().record_path: spec.twin() for spec in specs if not spec.is_twin}
     ordered = sorted((asked | twins | asked).values(), key=lambda spec: not spec.is_twin)
     planned = []
+    installed = functools.cache(lambda model, defense: (source_of("models", model), source_of("defenses", defense)))
     for spec, known in zip(ordered, _look_up(ordered), strict=True):
         is_asked = spec.record_path in asked
-        cell = Planned(spec, _state(spec, known, overwrite)) if is_asked else _twin(spec, known, overwrite)
+        cell = (
+            Planned(spec, _state(spec, known, overwrite, installed))
+            if is_asked
+            else _twin(spec, known, overwrite, installed)
+        )
         planned.append(replace(cell, options=known.opened))
     return tuple(planned)
 
 
-def _twin(spec: CellSpec, known: Message, overwrite: bool) -> Planned:
+def _twin(spec: CellSpec, known: Message, overwrite: bool, installed: Installed) -> Planned:
     """A twin that nobody named: kept even with `overwrite`, unless its record is damaged or of another version."""
     reason = "the undefended twin that the others are compared with"
     try:
-        state = _state(replace(spec, naturalness=False), known, overwrite=False)  # nobody asked for its edits
+        state = _state(replace(spec, naturalness=False), known, False, installed)  # nobody asked for its edits
     except RecordError as error:
         if not overwrite:
             raise
@@ -158,14 +166,17 @@ def _share_of_pairs(spec: CellSpec) -> float:
     return spec.test_pairs / find_task_or_card(spec.task).card.track(spec.track).test_pairs
 
 
-def _look_up(specs: Sequence[CellSpec]) -> list[Message]:
-    """A message for each spec with the card's fingerprint and the hyper-parameters, after everything that it names was
-    found in a process of its own: importing a plugin runs its code."""
+def _look_up(cells: Sequence[CellSpec]) -> list[Message]:
+    """A message for each cell with the card's fingerprint and the hyper-parameters, after everything that it names was
+    found in a process of its own: importing a plugin runs its code. Cells that differ by their seed are looked up once.
+    """
+    rows = [replace(cell, seed=0) for cell in cells]
+    specs = tuple(dict.fromkeys(rows))
     found: list[Message] = []
     message: Message | None = None
     with tempfile.TemporaryDirectory(prefix="recgauntlet-") as scratch:
         with importable():
-            process, pipe = spawn(look_up, LookUp(tuple(specs), Path(scratch)))
+            process, pipe = spawn(look_up, LookUp(specs, Path(scratch)))
         try:
             end = time.monotonic() + LOOKING_UP
             while len(found) < len(specs):
@@ -186,10 +197,11 @@ def _look_up(specs: Sequence[CellSpec]) -> list[Message]:
             where=", ".join(sorted({name for spec in specs for name in (spec.model, spec.defense)})),
             remedy="a package must not do this where it is imported; mend or uninstall the one that registers it",
         )
-    return found
+    known = dict(zip(specs, found, strict=True))
+    return [known[row] for row in rows]
 
 
-def _state(spec: CellSpec, known: Message, overwrite: bool) -> State:
+def _state(spec: CellSpec, known: Message, overwrite: bool, installed: Installed) -> State:
     path = spec.record_path
     if overwrite or not path.exists():
         return "new"
@@ -240,7 +252,7 @@ def _state(spec: CellSpec, known: Message, overwrite: bool) -> State:
                 )
     _check_poisoning(record, spec, path)
     made_by = (record.model.source, record.defense.source)
-    return "done" if spec.reuse_weights or made_by == sources_of(spec) else "changed"
+    return "done" if spec.reuse_weights or made_by == installed(spec.model, spec.defense) else "changed"
 
 
 def _check_poisoning(record: RunRecord, spec: CellSpec, path: Path) -> None:
