@@ -11,6 +11,7 @@ from tiny_task import make_spec
 
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
+from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.records.io import write_record
 from recgauntlet.runner.plan import Planned, estimates, plan
 from recgauntlet.training.device import choose_device, describe
@@ -61,7 +62,8 @@ def test_what_is_not_training_is_estimated_in_proportion_to_the_test_pairs(tmp_p
     record = record.model_copy(update=timed)
     write_record(record, tmp_path / "first.json")
     cell = planned("nrms", "standard", "video-watch")
-    cells = [cell, Planned(replace(cell.spec, seed=8, test_pairs=100), "new")]
+    fifth = find_task_or_card("video-watch").card.track("standard").test_pairs // 5
+    cells = [cell, Planned(replace(cell.spec, seed=8, test_pairs=fifth), "new")]
     assert list(estimates(cells, (tmp_path,)).values()) == [240, 80]
 
 
