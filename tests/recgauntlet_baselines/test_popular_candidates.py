@@ -46,7 +46,7 @@ def test_popularity_alone_is_no_answer_among_popular_candidates() -> None:
     data = from_interactions(items, table_of(rows, INTERACTIONS), card, "f" * 64, "shop")
     model = MostPopular.build(Origin(data.catalog, 8, {}, TrainingPeriod(data.train, data.user_count)), 0)
     labels = torch.tensor([1.0, 0.0] * len(data.test))
-    trial = SimpleNamespace(model=model, batch=SimpleNamespace(labels=labels), scores=labels)
+    trial = SimpleNamespace(model=model, batch=SimpleNamespace(labels=labels), scores=labels, samples=1)
     clean = measure_clean(cast(Any, trial), data).to_record()
     uniform, popular = (ranking_quality(clean, popular=which) for which in (False, True))
     # Chance is an AUC of 0.5. The standard deviation of a mean over 400 lists is below 0.02.
