@@ -40,7 +40,7 @@ PAIRS, RACED = 150, 120
 
 
 @pytest.mark.skipif(find_spec("textattack") is None, reason="textattack is not installed")
-@pytest.mark.parametrize(("name", "likeness"), [("word-query", "TextFooler"), ("character-swap", "DeepWordBug")])
+@pytest.mark.parametrize(("name", "likeness"), [("word-query", "TextFooler"), ("character-beam", "DeepWordBug")])
 def test_a_text_search_is_as_strong_as_textattack_and_faster(
     name: str, likeness: str, subject: Subject, book: Book
 ) -> None:
@@ -52,7 +52,7 @@ def test_a_text_search_is_as_strong_as_textattack_and_faster(
     if name == "word-query":
         budget = replace(budget, characters=0)
     attack = next(attack for attack in attacks_for(threat) if attack.name == name)
-    search = textattack_search(trial, threat, budget, character_tricks=name == "character-swap")
+    search = textattack_search(trial, threat, budget, character_tricks=name == "character-beam")
     index = torch.nonzero(trial.right).squeeze(1)
 
     def ours(examples: Tensor) -> Tensor:
