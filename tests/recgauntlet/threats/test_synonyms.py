@@ -76,7 +76,7 @@ def enumerated(rules: Rules, draft: Draft) -> Iterator[str]:
     """All texts that the attacks' moves lead to, one edit after the other."""
     if rules.edits_left(draft) < 1:
         return
-    moves = [(p, new) for p in rules.open_places(draft) for new in rules.replacements(draft.words[p])]
+    moves = [(p, new) for p in rules.open_places(draft) for new in rules.replacements(draft, p)]
     for found in rules.word_moves(draft, moves, most=len(moves)):
         yield found.text
         yield from enumerated(rules, found)
