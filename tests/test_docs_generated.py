@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import inspect
 import json
 import re
@@ -15,6 +14,7 @@ from types import ModuleType
 import pytest
 from _pytest.mark import ParameterSet
 from bench_figures import Figure, keep
+from scripts import loaded
 
 import recgauntlet
 import recgauntlet.testing
@@ -35,12 +35,7 @@ WITHOUT_EQUATION = {"word-dropout", "history-dropout", "augmentation"}
 @pytest.fixture(scope="module")
 def generate() -> ModuleType:
     sys.path.insert(0, str(DOCS))  # as `python docs/generate.py` has it
-    spec = importlib.util.spec_from_file_location("generate_docs", DOCS / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("docs/generate.py")
 
 
 def _page(path: Path) -> ParameterSet:

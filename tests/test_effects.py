@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from scripts import loaded
 from synthetic_records import failed_gate, make_record
 from tiny_task import write_task
 
-SCRIPT = Path(__file__).resolve().parents[1] / "tools" / "reproduce_effects.py"
 SMALL = ["bpr-mf.size=16", "sasrec.size=8", "sasrec.blocks=1"]
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reproduce_effects", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("tools/reproduce_effects.py")
 
 
 def test_gains_are_differences_of_the_same_lists_on_common_seeds(script: ModuleType) -> None:
