@@ -173,7 +173,7 @@ def in_length_groups(
     """`encode(embedded [B, L, D], mask [B, L], *more [B, L], *whole [B, ...])`, a tensor of `B` rows; long and short
     texts in separate groups, so that few pads are computed with, from `least` texts on. A text's real tokens come
     first."""
-    if len(embedded) < least:
+    if torch.compiler.is_compiling() or len(embedded) < least:  # an exported graph has one path for all sizes
         return encode(embedded, mask, *more, *whole)
     lengths = mask.sum(dim=1)
     order = torch.argsort(lengths, stable=True)

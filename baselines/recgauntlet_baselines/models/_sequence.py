@@ -110,6 +110,8 @@ class Block(nn.Module):
 
 def read_width(mask: Tensor, length: int) -> int:
     """How many of the newest places of `mask [U, H]` hold all that is real, at least 1 and at most `length`."""
+    if torch.compiler.is_compiling():  # an exported graph cannot follow values
+        return min(mask.shape[1], length)
     real = mask.any(dim=0)
     oldest = int(real.int().argmax()) if bool(real.any()) else mask.shape[1] - 1
     return min(mask.shape[1] - oldest, length)

@@ -24,6 +24,7 @@ _LAZY = {
     "cite": ("recgauntlet.cli.cite", "Cite the software, a release or a row: BibTeX and a sentence."),
     "compare": ("recgauntlet.cli.compare", "Compare two rows: differences, intervals, p values."),
     "data": ("recgauntlet.cli.data", "See, fetch and check the tasks' data."),
+    "export": ("recgauntlet.cli.export", "Export a trained model to ONNX, torch.export or safetensors, with its card."),
     "list": (
         "recgauntlet.cli.show",
         "List what is installed: tasks, models, defenses, attacks, attacks on training data.",

@@ -68,6 +68,10 @@ class ModelProcessError(RecGauntletError):
     """The process that runs a plugin's model ended, or answered with something else than what it was asked for."""
 
 
+class ExportError(RecGauntletError):
+    """A model that cannot be exported, or whose export does not score as the model does."""
+
+
 class OutputError(RecGauntletError):
     """A place that cannot be written to."""
 

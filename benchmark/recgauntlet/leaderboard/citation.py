@@ -10,12 +10,13 @@ from recgauntlet.core.card import RANKING_TIER, TaskCard
 from recgauntlet.core.names import shown
 from recgauntlet.core.plugins import names
 from recgauntlet.core.task import find_task
+from recgauntlet.core.types import Surface
 from recgauntlet.leaderboard import bibtex
 from recgauntlet.leaderboard.address import Board, RowAt, Scope
 from recgauntlet.leaderboard.bibtex import Entry
 from recgauntlet.leaderboard.flags import seed_list
 from recgauntlet.leaderboard.paired import Quantity, beside, twin_of
-from recgauntlet.leaderboard.schema import Row, TaskTable
+from recgauntlet.leaderboard.schema import Row, TaskTable, TierBudget
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.references import PluginRef
 from recgauntlet.records.release import superseded_by
@@ -262,6 +263,12 @@ def _budget(table: TaskTable, threat: str) -> str:
     budget = next((b for b in column.budgets if b.tier == RANKING_TIER), None)
     if budget is None:
         return tier
-    unit = {"history": "edits", "candidate-text": "words"}.get(column.surface, "of the embeddings' norm")
+    return f"{tier}: {budget_in_words(column.surface, budget)}"
+
+
+def budget_in_words(surface: Surface, budget: TierBudget) -> str:
+    """What a tier allows: "2 words or 4 characters, 500 queries an example"."""
+    unit = {"history": "edit", "candidate-text": "word"}.get(surface, "of the embeddings' norm")
+    unit += "s" if surface in ("history", "candidate-text") and budget.amount != 1 else ""
     either = f" or {budget.characters} characters" if budget.characters else ""
-    return f"{tier}: {budget.amount:g} {unit}{either}, {budget.queries:,} queries an example"
+    return f"{budget.amount:g} {unit}{either}, {budget.queries:,} queries an example"
