@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -82,13 +83,15 @@ def with_bar(console: Console, work: Callable[[Report], Done]) -> Done:
 class SweepProgress(_Bars):
     """A bar for the whole and one for each cell (or trial) in flight: a `recgauntlet.runner.processes.Watcher`.
 
-    The time left is estimated from the shares of the cells in flight too, so it is there before the first is finished.
+    The time left is estimated from the shares of the cells in flight too, so it is there before the first is
+    finished. Threads may report at once.
     """
 
     def __init__(self, console: Console, total: int, noun: str = "cells") -> None:
         super().__init__(console, keeps=True, time_left=True)
         self._total = total
         self._noun = noun
+        self._lock = threading.Lock()
         self._shares: dict[str, float] = {}
         self._finished = 0
         self._began = time.monotonic()
@@ -97,27 +100,30 @@ class SweepProgress(_Bars):
 
     def started(self, name: str) -> None:
         """A bar for `name`."""
-        self._shares[name] = 0.0
-        self._of[name] = self._bars.add_task(name, total=1.0)
+        with self._lock:
+            self._shares[name] = 0.0
+            self._of[name] = self._bars.add_task(name, total=1.0)
 
     def progress(self, name: str, what: str, share: float) -> None:
         """Move its bar and the whole's. `what` may be a plugin's text."""
         what = shortened(visible(what))
-        self._shares[name] = share
-        self._bars.update(self._of[name], completed=share, description=f"  {name}: {escape(what)}")
-        self._line(f"{name}: {what}; {self._move()}")
+        with self._lock:
+            self._shares[name] = share
+            self._bars.update(self._of[name], completed=share, description=f"  {name}: {escape(what)}")
+            self._line(f"{name}: {what}; {self._move()}")
 
     def finished(self, name: str, result: str, failure: str) -> None:
         """A line that stays: how it ended. Of a failure, which may be a plugin's text, the first line."""
-        self._shares.pop(name)
-        self._finished += 1
-        self._bars.remove_task(self._of.pop(name))
-        counts = self._move()
-        if failure:
-            self._console.print(f"[bold]failed[/bold]  {name}: ", end="", soft_wrap=True)
-            self._console.print(visible(failure.strip().splitlines()[0]), markup=False, soft_wrap=True)
-        else:
-            self._console.print(f"done    {name}, {result}; {counts}", soft_wrap=True)
+        with self._lock:
+            self._shares.pop(name)
+            self._finished += 1
+            self._bars.remove_task(self._of.pop(name))
+            counts = self._move()
+            if failure:
+                self._console.print(f"[bold]failed[/bold]  {name}: ", end="", soft_wrap=True)
+                self._console.print(visible(failure.strip().splitlines()[0]), markup=False, soft_wrap=True)
+            else:
+                self._console.print(f"done    {name}, {result}; {counts}", soft_wrap=True)
 
     def _move(self) -> str:
         """Move the whole's bar; how much is done, and the time left."""

@@ -27,8 +27,9 @@ from recgauntlet.cli.options import (
     words,
 )
 from recgauntlet.cli.results import print_results
-from recgauntlet.cli.sweeping import carry_out, print_plan, print_time, workers_for
+from recgauntlet.cli.sweeping import Limits, carry_out, print_plan, print_time, workers_for
 from recgauntlet.core.card import Track
+from recgauntlet.core.errors import DeviceError
 from recgauntlet.core.plugins import names
 from recgauntlet.core.spec import TWIN, CellSpec, Options
 from recgauntlet.leaderboard.address import locate
@@ -107,6 +108,15 @@ from recgauntlet.runner.weights import bring, trained_cells, weights_for
     metavar="I/N",
     help="Run share I of N of the cells, from 1: one job of an array. All shards may write into one --out.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="What runs the cells: processes of this machine, or tasks of a Ray cluster (docs/clusters.md).",
+)
+@click.option(
+    "--address", default="", metavar="HOST:PORT", help="Of the Ray cluster. [one that is started on this machine]"
+)
 @sandbox_option
 @click.option(
     "--unguarded",
@@ -140,6 +150,8 @@ def run(
     time_limit: float | None,
     memory_limit: float | None,
     shard: Shard | None,
+    engine: str,
+    address: str,
     sandbox: Sandbox,
     unguarded: bool,
     dry_run: bool,
@@ -165,6 +177,9 @@ def run(
     on a file system that they share. Cells of one undefended twin stay together, so no twin is trained twice. A job
     that was stopped is started again with the same I/N; at the end, the command without --shard shows the table.
 
+    With --engine ray the cells are tasks of a Ray cluster, and records and weights come back into --out. A cell whose
+    node is lost starts again on another. Every node needs this package and the data, in its own cache or a shared one.
+
     \b
     Examples:
       recgauntlet run --track demo
@@ -175,10 +190,13 @@ def run(
       recgauntlet run --task ecommerce-purchase --model item-knn --poison-attacks coattails,placement
       recgauntlet run --task video-watch --defense none,pgd --reuse-weights 2027.1 --out results/again
       recgauntlet run --model nrms,sasrec,bpr-mf --seeds 0,1,2 --out results/mine --shard "$SLURM_ARRAY_TASK_ID/8"
+      recgauntlet run --model nrms,sasrec --seeds 0,1,2 --out results/mine --engine ray --address 10.0.0.1:6379
     """
     console = Console(highlight=False)
     out = out or Path("demo" if track == "demo" else "results/local")
     check_not_frozen(out, "--out")
+    if address and engine != "ray":
+        raise DeviceError("no cluster is used", field="--address", remedy="add --engine ray, or leave it out")
     tasks, models = tasks or tuple(names("tasks")), models or ("nrms",)
     defenses = defenses or (TWIN, "pgd")
     check_owners(model_options, models, "--model-option")
@@ -223,17 +241,9 @@ def run(
         _bring_weights(console, planned, reuse_weights, offline=data.offline, dry_run=dry_run)
     if dry_run:
         return 0
-    records = carry_out(
-        console,
-        planned,
-        out,
-        workers=workers,
-        minutes=time_limit,
-        gib=memory_limit,
-        guarded=not unguarded,
-        sandbox=sandbox,
-        shard="" if shard is None else str(shard),
-    )
+    limits = Limits(workers, time_limit, memory_limit, guarded=not unguarded, sandbox=sandbox)
+    chosen = limits.ray(address) if engine == "ray" else limits.local(planned[0].spec)
+    records = carry_out(console, planned, out, chosen, shard="" if shard is None else str(shard))
     if shard is None:
         print_results(console, [read_record(cell.spec.record_path) for cell in planned])
     if not records:

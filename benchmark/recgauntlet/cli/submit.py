@@ -26,7 +26,7 @@ from recgauntlet.cli.options import (
 from recgauntlet.cli.progress import with_bar
 from recgauntlet.cli.rerunning import keep, run_again
 from recgauntlet.cli.results import print_results
-from recgauntlet.cli.sweeping import carry_out, print_plan
+from recgauntlet.cli.sweeping import Limits, carry_out, print_plan
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import PluginError, RecordError
 from recgauntlet.core.escape import visible
@@ -132,7 +132,7 @@ def submit(
     print_plan(console, planned, out)
     if dry_run:
         return 0
-    carry_out(console, planned, out, workers=workers)
+    carry_out(console, planned, out, Limits(workers).local(planned[0].spec))
     paths = [cell.spec.record_path for cell in planned]
     records = [(path.relative_to(out), read_record(path)) for path in paths]
     print_results(console, [record for _, record in records])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -19,27 +20,21 @@ from recgauntlet.core.spec import CellSpec
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import item_vectors, prepare
 from recgauntlet.records.schema import RunRecord
+from recgauntlet.runner.cell_processes import fetch_weights
+from recgauntlet.runner.engine import Engine, LocalEngine
 from recgauntlet.runner.plan import Planned
+from recgauntlet.runner.ray_engine import RayEngine
 from recgauntlet.runner.sandbox.bubblewrap import Sandbox
 from recgauntlet.runner.sandbox.limits import GIB, Allowance
-from recgauntlet.runner.sweep import fetch_weights, run_sweep
+from recgauntlet.runner.sweep import run_sweep
 from recgauntlet.training.device import choose_device
 
 
 def carry_out(
-    console: Console,
-    planned: tuple[Planned, ...],
-    out: Path,
-    *,
-    workers: int | None = None,
-    minutes: float | None = None,
-    gib: float | None = None,
-    guarded: bool = True,
-    sandbox: Sandbox = "auto",
-    shard: str = "",
+    console: Console, planned: tuple[Planned, ...], out: Path, engine: Engine, *, shard: str = ""
 ) -> tuple[RunRecord, ...]:
-    """Run what of the plan is not done, with bars; the records in order of finishing. `minutes` and `gib` limit a cell;
-    a plan that is a `shard` leaves room for the other ones in `out`.
+    """Run what of the plan is not done on `engine`, with bars; the records in order of finishing. A plan that is a
+    `shard` leaves room for the other ones in `out`.
 
     Raises
     ------
@@ -51,10 +46,46 @@ def carry_out(
         return ()
     with reserved(out, shard):
         make_ready(console, todo)
-        workers = workers or workers_for(todo[0])
-        allowance = Allowance.of_machine(workers, seconds=60 * (minutes or 0), memory=int(GIB * (gib or 0)))
         with SweepProgress(console, len(todo)) as progress:
-            return run_sweep(todo, progress, workers=workers, allowance=allowance, guarded=guarded, sandbox=sandbox)
+            return run_sweep(todo, progress, engine)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many cells run at a time (None: what the machine or cluster can hold), and what each may take and do."""
+
+    workers: int | None = None
+    minutes: float | None = None
+    gib: float | None = None
+    guarded: bool = True
+    sandbox: Sandbox = "auto"
+
+    def local(self, spec: CellSpec) -> LocalEngine:
+        """The engine of this machine, for cells like `spec`."""
+        workers = self.workers or workers_for(spec)
+        allowance = Allowance.of_machine(workers, seconds=self.seconds, memory=self.memory)
+        return LocalEngine(workers, allowance=allowance, guarded=self.guarded, sandbox=self.sandbox)
+
+    def ray(self, address: str) -> RayEngine:
+        """The engine of the Ray cluster at `address`."""
+        return RayEngine(
+            address,
+            self.workers,
+            seconds=self.seconds,
+            memory=self.memory,
+            guarded=self.guarded,
+            sandbox=self.sandbox,
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Of one cell; 0 for the default."""
+        return 60 * (self.minutes or 0)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of one cell; 0 for the default."""
+        return int(GIB * (self.gib or 0))
 
 
 def workers_for(spec: CellSpec) -> int:

@@ -6,7 +6,6 @@ makes and verifies the tables imports nothing of the plugin.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import tempfile
@@ -30,7 +29,7 @@ from recgauntlet.core.source import source_of
 from recgauntlet.core.types import Scalar
 from recgauntlet.runner.enclosure import enclose
 from recgauntlet.runner.messages import send, send_error
-from recgauntlet.runner.processes import Child, watch
+from recgauntlet.runner.processes import Child, ProcessPool
 from recgauntlet.runner.sandbox.audit_hook import Fence
 from recgauntlet.runner.sandbox.bubblewrap import command, is_chosen
 from recgauntlet.runner.sandbox.limits import Allowance
@@ -178,13 +177,8 @@ def _asked(name: str, question: Question | None, unreadable: tuple[Path, ...]) -
     with tempfile.TemporaryDirectory(prefix="recgauntlet-") as scratch:
         job = PoisonJob(name, question, Path(scratch), unreadable)
         box = command((job.place,)) if is_chosen("auto") else ()
-        waiting = [job]
-
-        def start(running: list[Child[PoisonJob]]) -> Child[PoisonJob] | None:
-            return Child(answer, waiting.pop(), name, ALLOWED, box) if waiting else None
-
-        with contextlib.closing(watch(start, _Silent(), 1)) as ended:
-            (child,) = ended
+        with ProcessPool(1) as pool:
+            child = pool.follow(Child(answer, job, name, ALLOWED, box), lambda what, share: None)
         if not child.is_good:
             if child.error is not None:
                 raise child.error
@@ -210,13 +204,3 @@ def _broken(name: str, problem: str) -> PluginError:
         field="accounts",
         remedy=f"mend the attack (recgauntlet check {name} --kind poisoning shows what), or uninstall it",
     )
-
-
-class _Silent:
-    """Shows nothing of a process."""
-
-    def started(self, name: str) -> None: ...
-
-    def progress(self, name: str, what: str, share: float) -> None: ...
-
-    def finished(self, name: str, result: str, failure: str) -> None: ...

@@ -7,11 +7,16 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from typing import Any, Generic, Protocol, TypeVar
+from types import TracebackType
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from recgauntlet.core.errors import RecGauntletError
+from recgauntlet.core.types import Progress as Report
 from recgauntlet.runner.messages import Pair, receive
 from recgauntlet.runner.sandbox.bubblewrap import Boxed
 from recgauntlet.runner.sandbox.limits import Allowance, Meter, end_tree, supervise
@@ -19,10 +24,13 @@ from recgauntlet.runner.sandbox.limits import Allowance, Meter, end_tree, superv
 LOOKS_EVERY = 0.2
 """Seconds between two looks at what the processes take."""
 Job = TypeVar("Job")
+_STARTS = threading.Lock()
+"""Starting a process polls all others, and two threads that poll one at once lose its exit code."""
 
 
 class Watcher(Protocol):
-    """Follows what happens to cells or trials, each known by its name; the command line draws bars from it."""
+    """Follows what happens to cells or trials, each known by its name; the command line draws bars from it. It may be
+    called from many threads."""
 
     def started(self, name: str) -> None:
         """Its process has started."""
@@ -55,7 +63,7 @@ class Child(Generic[Job]):
         """The kind and the message of the rule that it broke, for which it was ended."""
         self._meter = Meter(self.process.pid or 0, allowance)
 
-    def is_running(self, watcher: Watcher) -> bool:
+    def is_running(self, report: Report) -> bool:
         """Take one message and measure; false once there are no more, or a rule is broken."""
         if self.pipe.poll():
             message = receive(self.pipe)
@@ -70,7 +78,7 @@ class Child(Generic[Job]):
             if message.error is not None:
                 self.error = message.error.error()
             elif message.what:
-                watcher.progress(self.name, message.what, message.share)
+                report(message.what, message.share)
         self.stopped = self._meter.excess()
         return self.stopped is None
 
@@ -78,15 +86,15 @@ class Child(Generic[Job]):
         """Wait for its end, which is forced where it broke a rule, and kill what it left behind."""
         if self.stopped:
             self.kill()
-        self.process.join()
+        _join(self.process)
         self._meter.end_rest()
         self.pipe.close()
 
     def kill(self) -> None:
         """End it with all that it started."""
-        if self.process.is_alive():
+        if _is_alive(self.process):
             end_tree(self.process.pid or 0)
-        self.process.join()
+        _join(self.process)
 
     @property
     def is_good(self) -> bool:
@@ -105,30 +113,41 @@ class Child(Generic[Job]):
         return "ProcessDied", f"the process ended with exit code {code}"
 
 
-def watch(
-    start: Callable[[list[Child[Job]]], Child[Job] | None], watcher: Watcher, workers: int
-) -> Generator[Child[Job], None, None]:
-    """Run child processes, at most `workers` at a time, and give each once it has ended.
+class ProcessPool:
+    """Threads, each of which starts and follows one child process at a time. Where the block ends early, processes that
+    still run are killed.
 
-    `start` is called with the running ones and starts another, or returns None where none can start now. Close the
-    iterator: that kills what still runs.
+    Submit work to `threads`; in a thread, `follow` runs one process to its end.
     """
-    running: list[Child[Job]] = []
-    with importable():
+
+    def __init__(self, workers: int) -> None:
+        self.threads = ThreadPoolExecutor(workers)
+        self._over = threading.Event()
+        self._importable = importable()
+
+    def __enter__(self) -> Self:
+        self._importable.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self.threads.shutdown(cancel_futures=True)
+        self._importable.__exit__(kind, error, trace)
+
+    def follow(self, child: Child[Job], report: Report) -> Child[Job]:
+        """Wait until `child` has ended, and pass on its progress; CancelledError where the block has ended before."""
         try:
-            while True:
-                while len(running) < workers and (child := start(running)) is not None:
-                    running.append(child)
-                if not running:
-                    return
-                multiprocessing.connection.wait([child.pipe for child in running], timeout=LOOKS_EVERY)
-                for child in [child for child in running if not child.is_running(watcher)]:
-                    running.remove(child)
-                    child.collect()
-                    yield child
-        finally:
-            for child in running:
-                child.kill()
+            while child.is_running(report):
+                if self._over.is_set():
+                    raise CancelledError
+                multiprocessing.connection.wait([child.pipe], timeout=LOOKS_EVERY)
+        except BaseException:
+            child.kill()
+            raise
+        child.collect()
+        return child
 
 
 def spawn(
@@ -144,7 +163,8 @@ def spawn(
     context = start_method(["recgauntlet.runner.worker", "recgauntlet_baselines"])
     mine, theirs = context.Pipe(duplex=duplex)
     process = context.Process(target=_supervised, args=(function, argument, theirs), daemon=True)
-    process.start()
+    with _STARTS:
+        process.start()
     theirs.close()
     return process, mine
 
@@ -156,6 +176,19 @@ def start_method(preload: list[str]) -> Any:
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload(preload)
     return context
+
+
+def _join(process: Any) -> None:
+    """Wait for the end of a process."""
+    while _is_alive(process):
+        time.sleep(0.01)
+    with _STARTS:
+        process.join()
+
+
+def _is_alive(process: Any) -> bool:
+    with _STARTS:
+        return bool(process.is_alive())
 
 
 def _supervised(function: Callable[[Any, Connection], None], argument: object, pipe: Connection) -> None:

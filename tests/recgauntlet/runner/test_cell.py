@@ -17,11 +17,11 @@ from recgauntlet.core.errors import CardError, DataError, DeviceError, OutputErr
 from recgauntlet.records.io import read_record
 from recgauntlet.records.schema import Failure, RunRecord
 from recgauntlet.runner import cell as cell_module
-from recgauntlet.runner import sweep as sweep_module
+from recgauntlet.runner import cell_processes as processes_module
 from recgauntlet.runner.cell import check_spec, run_cell
+from recgauntlet.runner.cell_processes import fetch_weights
 from recgauntlet.runner.plan import plan
 from recgauntlet.runner.record import record_dead_cell
-from recgauntlet.runner.sweep import fetch_weights
 from recgauntlet.training.build import open_cell
 from recgauntlet.training.checkpoint import read_info
 
@@ -296,7 +296,7 @@ def test_a_language_model_is_fetched_where_it_is_asked_for_alone(here: Any, monk
     def refuse(*_: object, **__: object) -> Path:
         raise DataError("SmolLM2 is not in the cache", remedy="put it there")
 
-    for module in (cell_module, sweep_module):
+    for module in (cell_module, processes_module):
         monkeypatch.setattr(module, "smollm2", refuse)
     fetch_weights(here("pgd"))
     with pytest.raises(DataError, match="SmolLM2"):

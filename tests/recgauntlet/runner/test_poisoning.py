@@ -24,6 +24,7 @@ from recgauntlet.records.io import read_record
 from recgauntlet.records.poisoning import TrainingDataOutcome
 from recgauntlet.runner import poison_look
 from recgauntlet.runner.cell import run_cell
+from recgauntlet.runner.engine import LocalEngine
 from recgauntlet.runner.plan import plan
 from recgauntlet.runner.poison_look import PoisonedCell
 from recgauntlet.runner.poisoned_files import PoisonedFiles, chosen_of, threats_of
@@ -136,7 +137,7 @@ def test_no_poison_gives_the_same_weights_again(outcome: TrainingDataOutcome) ->
 @pytest.mark.slow
 def test_a_sweep_in_processes_finds_the_same_as_one_process(folder: Path, tmp_path: Path) -> None:
     spec = spec_of(folder, tmp_path / "sweep", poison_attacks=("coattails",))
-    (record,) = run_sweep([spec], Watching())
+    (record,) = run_sweep([spec], Watching(), LocalEngine())
     assert record.failure is None, record.failure
     assert not spec.workplace.exists()
     (found,) = record.poisoning
@@ -155,11 +156,11 @@ def timeless(outcome: TrainingDataOutcome) -> dict[str, Any]:
 def test_a_killed_sweep_loses_the_training_in_flight_alone(folder: Path, tmp_path: Path) -> None:
     spec = spec_of(folder, tmp_path, poison_attacks=("coattails", "random", "copy"))
     with pytest.raises(KeyboardInterrupt):
-        run_sweep([spec], Watching("copy"))
+        run_sweep([spec], Watching("copy"), LocalEngine())
     kept = spec.poisoning_path.read_text(encoding="utf-8").splitlines()[1:]
     assert sum("/standard/" in line for line in kept) == 2
     watcher = Watching()
-    (record,) = run_sweep([spec], watcher)
+    (record,) = run_sweep([spec], watcher, LocalEngine())
     assert record.failure is None, record.failure
     (found,) = record.poisoning
     assert not found.ranked
@@ -176,7 +177,7 @@ def test_a_plugin_that_fails_on_poisoned_data_ends_its_cell_alone(
 ) -> None:
     failing = spec_of(folder, tmp_path, defense="refuses-poison")
     good = spec_of(folder, tmp_path, poison_attacks=())
-    records = {record.defense.name: record for record in run_sweep([good, failing], Watching())}
+    records = {record.defense.name: record for record in run_sweep([good, failing], Watching(), LocalEngine())}
     failure = records["refuses-poison"].failure
     assert failure is not None
     assert failure.stage == "poisoning"

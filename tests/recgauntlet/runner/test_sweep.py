@@ -21,6 +21,7 @@ from recgauntlet.core.errors import CardError, OutputError, RecordError
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.records.io import read_record, write_record
 from recgauntlet.records.schema import Failure, RunRecord
+from recgauntlet.runner.engine import LocalEngine
 from recgauntlet.runner.plan import plan
 from recgauntlet.runner.record import record_dead_cell
 from recgauntlet.runner.sweep import run_sweep
@@ -151,7 +152,7 @@ def test_a_broken_record_stands_in_the_way(spec: Any) -> None:
 @pytest.mark.slow
 def test_cells_that_die_or_fail_are_recorded_and_the_sweep_goes_on(spec: Any, out: Path, test_plugins: Path) -> None:
     notes = Notes()
-    records = run_sweep([spec("exits"), spec("killed"), spec("nan-loss"), spec("fgm")], notes)
+    records = run_sweep([spec("exits"), spec("killed"), spec("nan-loss"), spec("fgm")], notes, LocalEngine())
     assert notes.of("started") == notes.of("finished") == ["exits", "killed", "nan-loss", "fgm"]
     assert set(notes.of("progress")) >= {"exits", "fgm"}
     assert [record.status for record in records] == ["failed", "failed", "failed", "ok"]
@@ -173,7 +174,7 @@ def test_a_twin_runs_before_what_needs_it_even_with_two_workers(tiny_card: Path,
     shutil.rmtree(out)
     notes = Notes()
     cells = [make_spec(tiny_card, out, tiny_cache, "fgm"), make_spec(tiny_card, out, tiny_cache)]
-    records = run_sweep(cells, notes, workers=2)
+    records = run_sweep(cells, notes, LocalEngine(2))
     assert [record.status for record in records] == ["ok", "ok"]
     order = [told for told in notes.told if told[0] != "progress"]
     assert order == [("started", "undefended"), ("finished", "undefended"), ("started", "fgm"), ("finished", "fgm")]
@@ -182,7 +183,7 @@ def test_a_twin_runs_before_what_needs_it_even_with_two_workers(tiny_card: Path,
 def test_a_place_that_cannot_be_written_stops_the_sweep(spec: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
-        run_sweep([replace(spec(), out=tmp_path / "file" / "below"), spec("fgm")], Notes())
+        run_sweep([replace(spec(), out=tmp_path / "file" / "below"), spec("fgm")], Notes(), LocalEngine())
     assert not spec("fgm").record_path.exists()
 
 

@@ -22,6 +22,7 @@ from recgauntlet.core.spec import CellSpec
 from recgauntlet.records.io import read_record
 from recgauntlet.records.schema import RunRecord, robust_accuracy
 from recgauntlet.runner import sweep
+from recgauntlet.runner.engine import LocalEngine
 from recgauntlet.runner.processes import Watcher
 from recgauntlet.runner.submission import rerun
 from recgauntlet.runner.sweep import run_sweep
@@ -72,7 +73,7 @@ def results(record: RunRecord) -> str:
 @pytest.mark.slow
 def test_a_defense_that_replaces_the_attacks_gets_the_record_of_an_honest_one(spec: Any) -> None:
     specs = [spec("patches-the-evaluator"), spec("writes-inside")]  # both train plainly
-    patched, honest = run_sweep(specs, create_autospec(Watcher, instance=True), workers=1)
+    patched, honest = run_sweep(specs, create_autospec(Watcher, instance=True), LocalEngine())
     assert results(patched) == results(honest)
     assert any(robust_accuracy(tier) < 0.5 for threat in honest.threats for tier in threat.tiers)
     assert patched.defense.summary.startswith("Plugins that replace the attacks")  # from the process that trained
@@ -126,7 +127,7 @@ def test_verify_finds_a_record_that_replaced_attacks_made(
 @pytest.mark.slow
 def test_a_defense_that_replaces_the_attacks_and_wraps_gets_the_record_of_an_honest_one(spec: Any) -> None:
     cell = spec("patches-and-wraps")
-    (patched,) = run_sweep([cell], create_autospec(Watcher, instance=True), workers=1)
+    (patched,) = run_sweep([cell], create_autospec(Watcher, instance=True), LocalEngine())
     honest = read_record(spec("standard").record_path)  # the same training, and the same model served
     assert patched.failure is None, patched.failure
     assert (patched.clean, patched.weights_sha256) == (honest.clean, honest.weights_sha256)
@@ -147,13 +148,13 @@ def test_a_model_apart_has_the_record_of_the_same_model_here(
 ) -> None:
     cells = [spec("standard", "own-nrms"), spec(defense, "own-nrms")][-1 if defense == "standard" else 0 :]
     here = [in_process(replace(cell, out=tmp_path / "here")) for cell in cells][-1]
-    apart = run_sweep(cells, create_autospec(Watcher, instance=True), workers=1)[-1]
+    apart = run_sweep(cells, create_autospec(Watcher, instance=True), LocalEngine())[-1]
     assert results(apart) == results(here)
 
 
 @pytest.mark.slow
 def test_a_model_that_ends_midway_ends_its_cell(spec: Any) -> None:
-    (record,) = run_sweep([spec("standard", "ends-midway")], create_autospec(Watcher, instance=True), workers=1)
+    (record,) = run_sweep([spec("standard", "ends-midway")], create_autospec(Watcher, instance=True), LocalEngine())
     assert record.failure is not None
     assert (record.failure.kind, record.failure.stage) == ("ModelProcessError", "evaluation")
     assert "ended with exit code 7" in record.failure.message
@@ -198,7 +199,7 @@ def test_the_rows_that_a_filter_keeps_go_with_the_weights(spec: Any) -> None:
 def test_a_checkpoint_names_what_serving_needs(spec: Any, defense: str, needed: bool) -> None:
     cell = spec(defense)
     if not cell.checkpoint_path.exists():
-        run_sweep([cell], create_autospec(Watcher, instance=True), workers=1)
+        run_sweep([cell], create_autospec(Watcher, instance=True), LocalEngine())
     info = read_info(cell.checkpoint_path)
     assert (info.needs_defense, info.kept) == (needed, None)
     assert info.refs == open_cell(cell).refs

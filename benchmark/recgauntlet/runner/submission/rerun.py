@@ -20,6 +20,7 @@ from recgauntlet.records.reruns import drawn
 from recgauntlet.records.schema import Clean, RunRecord, robust_accuracy
 from recgauntlet.records.submission.manifest import Submission
 from recgauntlet.records.submission.reader import Opened
+from recgauntlet.runner.engine import LocalEngine
 from recgauntlet.runner.plan import plan
 from recgauntlet.runner.processes import Watcher
 from recgauntlet.runner.sandbox.limits import Allowance
@@ -90,7 +91,7 @@ def rerun(
         poison_attacks=record.poisoning[0].chosen if record.poisoning else (),
         test_pairs=None if record.first_pairs is None else record.first_pairs.pairs,
     )
-    records = run_sweep([cell.spec for cell in plan([spec])], watcher, allowance=allowance, sandbox="auto")
+    records = run_sweep([cell.spec for cell in plan([spec])], watcher, LocalEngine(allowance=allowance, sandbox="auto"))
     again = next(r for r in records if (r.defense.name, r.model.name) == (spec.defense, spec.model))
     findings = tuple(Finding(path, field, problem) for field, problem in _differences(record, again))
     same = record.clean is not None and record.clean == again.clean

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.types import Scalar
-from recgauntlet.runner.processes import Child, Watcher, watch
+from recgauntlet.runner.processes import Child, ProcessPool, Watcher
 from recgauntlet.runner.sandbox import bubblewrap
 from recgauntlet.runner.sandbox.bubblewrap import Sandbox
 from recgauntlet.runner.sandbox.limits import Allowance
@@ -143,40 +144,32 @@ def run_studies(
     """
     allowance = allowance or Allowance.of_machine(workers)
     boxed = guarded and bubblewrap.is_chosen(sandbox)
-    waiting = [(study, number) for study in studies for number, result in enumerate(study.results()) if result is None]
-    running: dict[CellSpec, tuple[Study, float]] = {}
+    keeping = threading.Lock()
 
-    def start(_: list[Child[TrialJob]]) -> Child[TrialJob] | None:
-        if not waiting:
-            return None
-        study, number = waiting.pop(0)
+    def run(study: Study, number: int) -> None:
         values = study.trials[number]
-        spec = study.spec_of(values)
+        spec, name, began = study.spec_of(values), study.title(number), time.monotonic()
         spec.clear_workplace()
-        spec.workplace.mkdir(parents=True, exist_ok=True)
-        plain = {name: value for name, value in values.items() if value is not None}
-        watcher.started(study.title(number))
-        running[spec] = (study, time.monotonic())
-        job = TrialJob(spec, number, plain, study.epochs, study.prepared, guarded, study.poison)
-        box = bubblewrap.command((spec.workplace,)) if boxed else ()
-        return Child(try_apart, job, study.title(number), allowance, box)
-
-    try:
-        with contextlib.closing(watch(start, watcher, workers)) as ended:
-            for child in ended:
-                result = _result(child)
-                child.job.spec.clear_workplace()
-                study, began = running.pop(child.job.spec)
+        try:
+            spec.workplace.mkdir(parents=True, exist_ok=True)
+            plain = {key: value for key, value in values.items() if value is not None}
+            watcher.started(name)
+            job = TrialJob(spec, number, plain, study.epochs, study.prepared, guarded, study.poison)
+            box = bubblewrap.command((spec.workplace,)) if boxed else ()
+            child = Child(try_apart, job, name, allowance, box)
+            result = _result(pool.follow(child, lambda what, share: watcher.progress(name, what, share)))
+            with keeping:
                 study.journal().keep(_key(dict(result.values)), result)
-                done = (
-                    f"objective {result.objective:.4f}, {time.monotonic() - began:.0f} s"
-                    if result.objective is not None
-                    else ""
-                )
-                watcher.finished(child.name, done, result.reason)
-    finally:
-        for spec in running:
+        finally:
             spec.clear_workplace()
+        objective = result.objective
+        done = "" if objective is None else f"objective {objective:.4f}, {time.monotonic() - began:.0f} s"
+        watcher.finished(name, done, result.reason)
+
+    with ProcessPool(workers) as pool:
+        trials = [(study, number) for study in studies for number, result in enumerate(study.results()) if not result]
+        for trial in as_completed([pool.threads.submit(run, *trial) for trial in trials]):
+            trial.result()
 
 
 def _result(child: Child[TrialJob]) -> TrialResult:

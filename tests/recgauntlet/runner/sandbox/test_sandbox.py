@@ -17,6 +17,7 @@ from tiny_task import make_spec
 
 from recgauntlet.core.errors import DeviceError
 from recgauntlet.records.schema import RunRecord
+from recgauntlet.runner.engine import LocalEngine
 from recgauntlet.runner.processes import Watcher
 from recgauntlet.runner.sandbox import bubblewrap, landlock
 from recgauntlet.runner.sandbox.bubblewrap import Sandbox
@@ -58,7 +59,7 @@ def run(
     ) -> RunRecord:
         spec = make_spec(tiny_card, out, tiny_cache, defense)
         watcher = create_autospec(Watcher, instance=True)
-        (record,) = run_sweep([spec], watcher, allowance=allowance, guarded=guarded, sandbox=sandbox)
+        (record,) = run_sweep([spec], watcher, LocalEngine(allowance=allowance, guarded=guarded, sandbox=sandbox))
         return record
 
     yield run
