@@ -207,28 +207,12 @@ def run_(
       recgauntlet poison run ecommerce-purchase --model item-knn
       recgauntlet poison run ecommerce-purchase --model bpr-mf --defense suspicious-users --attacks coattails,placement
     """
-    from recgauntlet.core.journal import Journal
     from recgauntlet.core.spec import CellSpec
-    from recgauntlet.data.prepare import prepare, ready
-    from recgauntlet.runner.enclosure import paths_of_data
-    from recgauntlet.runner.poison_look import PoisonedCell
-    from recgauntlet.runner.poison_plugins import find_attacks
-    from recgauntlet.runner.poisoned_files import PoisonedFiles
-    from recgauntlet.runner.record import Machine
-    from recgauntlet.training.build import open_cell
+    from recgauntlet.runner.poison_look import look
 
-    source = data.sources([task])(task)
-    spec = CellSpec(task, track, model, defense, seed, out, source, device=device, threads=threads)
-    cell = open_cell(spec)
-    card, own = cell.task.card, threat_of(cell.task.card, threat)
-    chosen = find_attacks(own, attacks, paths_of_data(task, source))
-    files = PoisonedFiles.of(card, track, own, ready(cell.task, track, source), source.cache)
-    files.ready(cell.task, track, source, chosen)
-    poisoned = PoisonedCell(cell, prepare(cell.task, track, source), files, Machine.of(spec, cell.model))
-    path = out / f"{card.id}-{track}-{own.id}-{model}-{spec.defense}-{seed}.journal"
-    journal = Journal(path, poisoned.journal_header())
-    steps: list[tuple[str, Tier]] = [(attack.name, tier) for attack in chosen]
-    found = poisoned.run(steps, journal, lambda what, share: click.echo(what, err=True))
+    own = threat_of(find_task_or_card(task).card, threat)
+    spec = CellSpec(task, track, model, defense, seed, out, data.sources([task])(task), device=device, threads=threads)
+    found = look(spec, own, attacks, tier, lambda what, share: click.echo(what, err=True))
     for one in found.trainings:
         for fault in one.faults[:1]:
             click.echo(f"{one.attack}: the table was refused and counts as no poison: {fault}", err=True)

@@ -38,7 +38,7 @@ def poisoning_of(records: Sequence[RunRecord]) -> tuple[Poisoning, ...]:
     for name in names:
         outcomes = [one for record in records for one in record.poisoning if one.threat == name]
         if len(outcomes) == len(records) and len({_form(one) for one in outcomes}) == 1:
-            found.append(_poisoning(records, outcomes))
+            found.append(summary(outcomes, poisoning_flags(records, outcomes)))
     return tuple(found)
 
 
@@ -47,7 +47,8 @@ def _form(outcome: TrainingDataOutcome) -> tuple[object, ...]:
     return outcome.suite, outcome.attacks, outcome.sets, outcome.users, outcome.eligible, outcome.pair_users
 
 
-def _poisoning(records: Sequence[RunRecord], outcomes: Sequence[TrainingDataOutcome]) -> Poisoning:
+def summary(outcomes: Sequence[TrainingDataOutcome], flags: tuple[Flag, ...] = ()) -> Poisoning:
+    """The outcomes of one row under one threat, one a seed and all of one form, with intervals."""
     first = outcomes[0]
     common = Poisoning(
         threat=first.threat,
@@ -55,7 +56,7 @@ def _poisoning(records: Sequence[RunRecord], outcomes: Sequence[TrainingDataOutc
         suite=first.suite,
         attacks=first.attacks,
         reason=next((one.reason for one in outcomes if one.reason), ""),
-        flags=poisoning_flags(records, outcomes),
+        flags=flags,
     )
     if common.reason:
         return common

@@ -9,14 +9,41 @@ from recgauntlet.core.card import Tier
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.journal import Journal
+from recgauntlet.core.poison_card import TrainingDataThreat
+from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.types import Progress
 from recgauntlet.data import cache as store
+from recgauntlet.data.prepare import prepare, ready
 from recgauntlet.records.poisoning import PoisonedTraining, TrainedOutcome, TrainingDataOutcome
+from recgauntlet.runner.enclosure import paths_of_data
 from recgauntlet.runner.poison_measure import dropped, measured_by, outcome_of, training_of
+from recgauntlet.runner.poison_plugins import find_attacks
 from recgauntlet.runner.poisoned_files import PoisonedFiles, PoisonFile
 from recgauntlet.runner.record import Machine
 from recgauntlet.training.build import OpenCell, checkpoint_info, open_cell, train_cell
 from recgauntlet.training.checkpoint import CheckpointInfo, weights_hash
+
+
+def look(
+    spec: CellSpec, threat: TrainingDataThreat, attacks: Sequence[str], tier: Tier, progress: Progress
+) -> TrainingDataOutcome:
+    """What the `attacks` on training data (none named: all) do to the cell `spec` at `tier`, whose model is trained
+    clean and under each. What is finished is kept in a journal in `spec.out`.
+
+    Raises
+    ------
+    DataError, OutputError, PluginError
+        Where the data is not there, the journal cannot be written, or a plugin fails.
+    """
+    cell = open_cell(spec)
+    card, source = cell.task.card, spec.source
+    chosen = find_attacks(threat, attacks, paths_of_data(spec.task, source))
+    files = PoisonedFiles.of(card, spec.track, threat, ready(cell.task, spec.track, source), source.cache)
+    files.ready(cell.task, spec.track, source, chosen)
+    poisoned = PoisonedCell(cell, prepare(cell.task, spec.track, source), files, Machine.of(spec, cell.model))
+    name = f"{card.id}-{spec.track}-{threat.id}-{spec.model}-{spec.defense}-{spec.seed}.journal"
+    journal = Journal(spec.out / name, poisoned.journal_header())
+    return poisoned.run([(attack.name, tier) for attack in chosen], journal, progress)
 
 
 @dataclass(frozen=True)
