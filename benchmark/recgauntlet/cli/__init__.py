@@ -23,6 +23,10 @@ _LAZY = {
     "check": ("recgauntlet.cli.check", "Check a defense, model, task or attack of yours against its contract."),
     "cite": ("recgauntlet.cli.cite", "Cite the software, a release or a row: BibTeX and a sentence."),
     "compare": ("recgauntlet.cli.compare", "Compare two rows: differences, intervals, p values."),
+    "completion": (
+        "recgauntlet.cli.completion",
+        "Print a script that completes commands, options and names in your shell.",
+    ),
     "data": ("recgauntlet.cli.data", "See, fetch and check the tasks' data."),
     "export": ("recgauntlet.cli.export", "Export a trained model to ONNX, torch.export or safetensors, with its card."),
     "list": (
@@ -80,11 +84,34 @@ class _Commands(click.Group):
             formatter.write_dl(rows)
 
 
+def _show_version(ctx: click.Context, option: click.Parameter, asked: bool) -> None:
+    """What a report of a fault must name."""
+    if not asked or ctx.resilient_parsing:
+        return
+    from recgauntlet.attacks.poisoning.suite import POISONING_VERSION
+    from recgauntlet.attacks.suite import suite_ref
+    from recgauntlet.core.checkout import commit
+
+    suite = suite_ref()
+    click.echo(f"recgauntlet, version {version('recgauntlet')}")
+    click.echo(f"commit {commit() or 'unknown: not run from a checkout'}")
+    click.echo(f"suite {suite.id} {suite.version} ({suite.fingerprint[:16]})")
+    click.echo(f"attacks on training data {POISONING_VERSION}")
+    ctx.exit()
+
+
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True},
 )
-@click.version_option(version("recgauntlet"), prog_name="recgauntlet")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version, the commit and the suite of attacks, and exit.",
+)
 def cli() -> None:
     """How robust is a recommender system, and what does robustness cost?
 

@@ -12,6 +12,7 @@ from rich.table import Column, Table
 
 from recgauntlet.attacks.poisoning.suite import attacks_on, insertion_attacks, poisoning_attacks
 from recgauntlet.attacks.poisoning.tables import PoisonedTier, PoisonStore, threat_of
+from recgauntlet.cli.completion import DEFENSES, MODELS
 from recgauntlet.cli.options import (
     PATH,
     DataOptions,
@@ -174,8 +175,8 @@ def check(task: str, tables: tuple[Path, ...], track: Track, threat: str | None,
 @click.argument("task")
 @track_option
 @threat_option
-@click.option("--model", required=True, help="The model to train, clean and poisoned.")
-@click.option("--defense", default="none", help="The defense to train it under.")
+@click.option("--model", required=True, type=MODELS, help="The model to train, clean and poisoned.")
+@click.option("--defense", default="none", type=DEFENSES, help="The defense to train it under.")
 @click.option("--attacks", multiple=True, callback=words, help="Attacks, with commas between them; all by default.")
 @click.option("--tier", type=TierName(), default="medium", help="Tier of the budget.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the weights and the training.")

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from recgauntlet.cli.options import DataOptions, data_options, track_option
 from recgauntlet.cli.progress import with_bar
+from recgauntlet.cli.release_export import export
 from recgauntlet.cli.rerunning import keep, run_again
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import RecordError
@@ -52,7 +53,11 @@ def release() -> None:
       recgauntlet release verify 2026.5
       recgauntlet release diff 2026.5 results/mine
       recgauntlet release list
+      recgauntlet release export 2026.5
     """
+
+
+release.add_command(export)
 
 
 @release.command(short_help="Freeze records under a name.")

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from recgauntlet.cli.completion import DEFENSES, MODELS, TASKS
 from recgauntlet.cli.options import (
     PATH,
     DataOptions,
@@ -43,9 +44,23 @@ from recgauntlet.runner.weights import bring, trained_cells, weights_for
 
 
 @click.command(short_help="Train, attack and record: the benchmark itself.")
-@click.option("--task", "tasks", multiple=True, callback=words, help="Tasks, or paths of your own cards (.toml). [all]")
-@click.option("--model", "models", multiple=True, callback=words, help="Recommenders. [nrms]")
-@click.option("--defense", "defenses", multiple=True, callback=defense_names, help="Defenses. [none, pgd]")
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    callback=words,
+    type=TASKS,
+    help="Tasks, or paths of your own cards (.toml). [all]",
+)
+@click.option("--model", "models", multiple=True, callback=words, type=MODELS, help="Recommenders. [nrms]")
+@click.option(
+    "--defense",
+    "defenses",
+    multiple=True,
+    callback=defense_names,
+    type=DEFENSES,
+    help="Defenses. [none, pgd]",
+)
 @click.option("--seeds", "seed_list", default="0", callback=seeds, help="Seeds, like 0,1,2. Ranks need three.")
 @track_option
 @device_option

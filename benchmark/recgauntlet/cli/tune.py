@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from recgauntlet.cli.completion import DEFENSES, MODELS, TASKS
 from recgauntlet.cli.options import (
     PATH,
     DataOptions,
@@ -49,13 +50,21 @@ EPOCHS = 2
 
 
 @click.command(short_help="Choose hyper-parameters on validation data, the same few trials a method.")
-@click.option("--task", "tasks", multiple=True, callback=words, help="Tasks, or paths of your own cards. [video-watch]")
-@click.option("--model", "models", multiple=True, callback=words, help="Recommenders. [nrms]")
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    callback=words,
+    type=TASKS,
+    help="Tasks, or paths of your own cards. [video-watch]",
+)
+@click.option("--model", "models", multiple=True, callback=words, type=MODELS, help="Recommenders. [nrms]")
 @click.option(
     "--defense",
     "defenses",
     multiple=True,
     callback=defense_names,
+    type=DEFENSES,
     help="Defenses to tune; without any, the models are tuned.",
 )
 @click.option("--trials", type=click.IntRange(1), default=TRIALS, help="Trials a method; the first: defaults.")

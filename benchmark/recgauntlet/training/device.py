@@ -6,15 +6,14 @@ import datetime
 import os
 import platform
 import resource
-import subprocess
 import sys
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from recgauntlet.core.checkout import commit
 from recgauntlet.core.errors import DeviceError
 from recgauntlet.records.references import Environment
 
@@ -56,7 +55,7 @@ def describe(device: torch.device, precision: str) -> Environment:
     """The environment of a cell that runs on `device`."""
     return Environment(
         recgauntlet=version("recgauntlet"),
-        commit=_commit(),
+        commit=commit(),
         python=platform.python_version(),
         torch=torch.__version__,
         transformers=version("transformers"),
@@ -89,24 +88,6 @@ def make_deterministic(seed: int) -> None:
     torch.set_deterministic_debug_mode("warn" if torch.cuda.is_available() else "error")
     settings: Any = torch.utils.deterministic
     settings.fill_uninitialized_memory = False  # costs a tenth of the time, and nothing here reads such memory
-
-
-@cache
-def _commit() -> str:
-    here = Path(__file__).resolve().parent
-    try:
-        top = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "--show-toplevel", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    lines = top.stdout.split()
-    # an installed copy may lie inside somebody else's repository
-    return lines[1] if top.returncode == 0 and Path(lines[0], "benchmark", "recgauntlet").exists() else ""
 
 
 def _processor() -> str:

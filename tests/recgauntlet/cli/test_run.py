@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from command_line import Run, run_words
 from rich.console import Console
 from tiny_task import make_spec
 
+from recgauntlet.attacks.poisoning.suite import POISONING_VERSION
+from recgauntlet.attacks.suite import SUITE_VERSION, suite_ref
 from recgauntlet.cli.progress import SweepProgress
 from recgauntlet.core.card import load_card
 from recgauntlet.records.io import read_record, write_record
@@ -28,7 +32,11 @@ def out(finished_cells: Path, tmp_path: Path) -> Path:
 def test_the_module_runs_as_the_command(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "recgauntlet", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
-    assert done.stdout.startswith("recgauntlet, version ")
+    package, commit, suite, poisoning = done.stdout.splitlines()
+    assert package == f"recgauntlet, version {version('recgauntlet')}"
+    assert re.fullmatch("commit ([0-9a-f]{40}|unknown: not run from a checkout)", commit)
+    assert suite == f"suite gauntlet {SUITE_VERSION} ({suite_ref().fingerprint[:16]})"
+    assert poisoning == f"attacks on training data {POISONING_VERSION}"
 
 
 @pytest.mark.parametrize(
