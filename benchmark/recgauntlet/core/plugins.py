@@ -14,7 +14,7 @@ from recgauntlet.core.errors import PluginError, RecGauntletError
 
 BUILT_IN = "recgauntlet"
 """The distribution of the built-in plugins."""
-Kind = Literal["tasks", "models", "defenses", "attacks", "poisoning", "commands"]
+Kind = Literal["tasks", "models", "defenses", "attacks", "poisoning", "commands", "figures"]
 Found = TypeVar("Found")
 _REMEDY = "mend or uninstall the package that registers it"
 

@@ -16,7 +16,7 @@ from recgauntlet.leaderboard.address import slug
 from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet_site.figures.rows import PlottedRow
-from recgauntlet_site.figures.style import IN_DARK, in_style
+from recgauntlet_site.figures.style import IN_DARK, PAPER, in_style
 from recgauntlet_site.format import distinct, joined, percent
 
 _MOST_NAMES = 8
@@ -80,6 +80,14 @@ class Figure(Described):
         metadata = {"CreationDate": None, "Title": self.title}
         with in_style():
             FigureCanvasPdf(self.drawing).print_pdf(file, metadata=metadata)  # type: ignore[no-untyped-call]
+        return file.getvalue()
+
+    @property
+    def png(self) -> bytes:
+        """The figure in light mode as pixels, two a point, on white: for programs that show no SVG."""
+        file = io.BytesIO()
+        with in_style():
+            self.drawing.savefig(file, format="png", dpi=144, facecolor=PAPER)
         return file.getvalue()
 
     def files(self) -> dict[str, bytes]:

@@ -200,3 +200,11 @@ def test_the_style_sheet_has_the_colours_of_all_series() -> None:
     style = style_sheet()
     for number in range(SERIES):
         assert style.count(f"--s{number}:#") == 2
+
+
+def test_a_figure_in_pixels_has_its_size_twice(drawn: dict[str, tuple[Figure, ...]]) -> None:
+    figure = drawn["few"][0]
+    pixels = figure.png
+    assert pixels[:8] == b"\x89PNG\r\n\x1a\n"
+    size = tuple(int.from_bytes(pixels[at : at + 4], "big") for at in (16, 20))
+    assert size == pytest.approx([2 * side for side in figure.size], abs=2)
