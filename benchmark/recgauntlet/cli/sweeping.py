@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,10 +31,16 @@ from recgauntlet.training.device import choose_device
 
 
 def carry_out(
-    console: Console, planned: tuple[Planned, ...], out: Path, engine: Engine, *, shard: str = ""
+    console: Console,
+    planned: tuple[Planned, ...],
+    out: Path,
+    engine: Engine,
+    *,
+    shard: str = "",
+    on_record: Callable[[RunRecord], None] | None = None,
 ) -> tuple[RunRecord, ...]:
     """Run what of the plan is not done on `engine`, with bars; the records in order of finishing. A plan that is a
-    `shard` leaves room for the other ones in `out`.
+    `shard` leaves room for the other ones in `out`. `on_record` is called with each record.
 
     Raises
     ------
@@ -47,7 +53,7 @@ def carry_out(
     with reserved(out, shard):
         make_ready(console, todo)
         with SweepProgress(console, len(todo)) as progress:
-            return run_sweep(todo, progress, engine)
+            return run_sweep(todo, progress, engine, on_record=on_record)
 
 
 @dataclass(frozen=True)

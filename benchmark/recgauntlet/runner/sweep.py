@@ -7,7 +7,7 @@ found by their records.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 
 from recgauntlet.core.spec import CellSpec
@@ -16,8 +16,15 @@ from recgauntlet.runner.engine import Engine
 from recgauntlet.runner.processes import Watcher
 
 
-def run_sweep(cells: Sequence[CellSpec], watcher: Watcher, engine: Engine) -> tuple[RunRecord, ...]:
-    """Run `cells`, twins before what needs them; the records in order of finishing.
+def run_sweep(
+    cells: Sequence[CellSpec],
+    watcher: Watcher,
+    engine: Engine,
+    *,
+    on_record: Callable[[RunRecord], None] | None = None,
+) -> tuple[RunRecord, ...]:
+    """Run `cells`, twins before what needs them; the records in order of finishing. `on_record` is called with each
+    when its cell has ended.
 
     Raises
     ------
@@ -49,4 +56,6 @@ def run_sweep(cells: Sequence[CellSpec], watcher: Watcher, engine: Engine) -> tu
                 to_come.remove(spec.record_path)
                 failure = f"{record.failure.stage}: {record.failure.message}" if record.failure else ""
                 watcher.finished(spec.title, f"{time.monotonic() - began:.0f} s", failure)
+                if on_record is not None:
+                    on_record(record)
     return tuple(records)

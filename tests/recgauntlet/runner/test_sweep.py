@@ -151,8 +151,10 @@ def test_a_broken_record_stands_in_the_way(spec: Any) -> None:
 
 @pytest.mark.slow
 def test_cells_that_die_or_fail_are_recorded_and_the_sweep_goes_on(spec: Any, out: Path, test_plugins: Path) -> None:
-    notes = Notes()
-    records = run_sweep([spec("exits"), spec("killed"), spec("nan-loss"), spec("fgm")], notes, LocalEngine())
+    notes, seen = Notes(), list[RunRecord]()
+    cells = [spec("exits"), spec("killed"), spec("nan-loss"), spec("fgm")]
+    records = run_sweep(cells, notes, LocalEngine(), on_record=seen.append)
+    assert tuple(seen) == records
     assert notes.of("started") == notes.of("finished") == ["exits", "killed", "nan-loss", "fgm"]
     assert set(notes.of("progress")) >= {"exits", "fgm"}
     assert [record.status for record in records] == ["failed", "failed", "failed", "ok"]
