@@ -15,7 +15,7 @@ PACKAGES = (
     "baselines/recgauntlet_baselines",
     "site/recgauntlet_site",
 )
-MOST_LINES, MOST_ENTRIES = 350, 13
+MOST_LINES, MOST_ENTRIES = 350, 14
 ALWAYS_THERE = {"__init__.py", "__main__.py", "py.typed"}
 
 

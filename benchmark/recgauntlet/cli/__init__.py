@@ -42,6 +42,7 @@ _LAZY = {
     "show": ("recgauntlet.cli.show", "Print a summary of one record."),
     "submit": ("recgauntlet.cli.submit", "Run the fixed recipe on your plugin and pack the result."),
     "table": ("recgauntlet.cli.table", "Print chosen rows as LaTeX, Markdown, HTML or CSV."),
+    "track": ("recgauntlet.cli.track", "Log records to TensorBoard, MLflow, Weights & Biases or Trackio."),
     "tune": ("recgauntlet.cli.tune", "Choose hyper-parameters on validation data, the same few trials a method."),
     "verify": ("recgauntlet.cli.submit", "Check a submission: everything that is wrong, at once."),
     "weights": ("recgauntlet.cli.weights", "Publish, fetch and check the trained weights of cells."),

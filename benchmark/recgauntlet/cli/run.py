@@ -29,6 +29,7 @@ from recgauntlet.cli.options import (
 )
 from recgauntlet.cli.results import print_results
 from recgauntlet.cli.sweeping import Limits, carry_out, print_plan, print_time, workers_for
+from recgauntlet.cli.track import live_tracking, track_to_option
 from recgauntlet.core.card import Track
 from recgauntlet.core.errors import DeviceError
 from recgauntlet.core.plugins import names
@@ -41,6 +42,7 @@ from recgauntlet.runner.plan import Planned, estimates, plan
 from recgauntlet.runner.sandbox.bubblewrap import Sandbox
 from recgauntlet.runner.shard import Shard
 from recgauntlet.runner.weights import bring, trained_cells, weights_for
+from recgauntlet.tracking.trackers import DIRECTORY
 
 
 @click.command(short_help="Train, attack and record: the benchmark itself.")
@@ -138,6 +140,10 @@ from recgauntlet.runner.weights import bring, trained_cells, weights_for
     is_flag=True,
     help="Let cells write anywhere, start processes and open connections. For plugins that you trust and that must.",
 )
+@track_to_option(
+    "--track-to", "Log each cell when it ends to a tracker, and the figures at the end. See recgauntlet track."
+)
+@click.option("--track-out", type=PATH, default=DIRECTORY, help="Where --track-to keeps its files.")
 @click.option(
     "--dry-run", is_flag=True, help="Show the plan with an estimate of its time from existing records, and stop."
 )
@@ -169,6 +175,8 @@ def run(
     address: str,
     sandbox: Sandbox,
     unguarded: bool,
+    track_to: tuple[str, ...],
+    track_out: Path,
     dry_run: bool,
 ) -> int:
     """Train every model under every defense on every task, attack it inside the budgets, and write one record a cell.
@@ -206,6 +214,7 @@ def run(
       recgauntlet run --task video-watch --defense none,pgd --reuse-weights 2027.1 --out results/again
       recgauntlet run --model nrms,sasrec,bpr-mf --seeds 0,1,2 --out results/mine --shard "$SLURM_ARRAY_TASK_ID/8"
       recgauntlet run --model nrms,sasrec --seeds 0,1,2 --out results/mine --engine ray --address 10.0.0.1:6379
+      recgauntlet run --track demo --task video-watch --track-to tensorboard --track-to mlflow
     """
     console = Console(highlight=False)
     out = out or Path("demo" if track == "demo" else "results/local")
@@ -258,9 +267,13 @@ def run(
         return 0
     limits = Limits(workers, time_limit, memory_limit, guarded=not unguarded, sandbox=sandbox)
     chosen = limits.ray(address) if engine == "ray" else limits.local(planned[0].spec)
-    records = carry_out(console, planned, out, chosen, shard="" if shard is None else str(shard))
-    if shard is None:
-        print_results(console, [read_record(cell.spec.record_path) for cell in planned])
+    part = "" if shard is None else str(shard)
+    with live_tracking(console, track_to, track_out, out) as tracking:
+        records = carry_out(console, planned, out, chosen, shard=part, on_record=tracking.send)
+        if shard is None:
+            every = [read_record(cell.spec.record_path) for cell in planned]
+            print_results(console, every)
+            tracking.send_figures(every)
     if not records:
         return 0
     failed = [record for record in records if record.status == "failed"]

@@ -1,0 +1,1 @@
+"""Records in experiment trackers: TensorBoard, MLflow, Weights & Biases and Trackio."""
