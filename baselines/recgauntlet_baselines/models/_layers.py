@@ -16,6 +16,8 @@ from recgauntlet.core.batch import Candidates, Tokens, Users, UserState
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.types import PAD, Surface
 
+MOST_WORDS = 500_000
+"""Words that a tokenizer remembers: texts of a service never end."""
 BUCKETS, BUCKETED = 6, 64
 """Groups of like length that a batch of at least `BUCKETED` texts is cut into."""
 
@@ -44,6 +46,8 @@ class WordTokenizer:
 
     def __call__(self, texts: Sequence[str], device: torch.device) -> Tokens:
         """Tokens of `texts [B]`; at least one real token each."""
+        if len(self._known) > MOST_WORDS:
+            self._known.clear()
         split = [text.split() for text in texts]
         new = list(dict.fromkeys(word for words in split for word in words if word not in self._known))
         if new:

@@ -39,6 +39,7 @@ _LAZY = {
     "power": ("recgauntlet.cli.power", "How many examples and seeds a difference needs."),
     "release": ("recgauntlet.cli.release", "Freeze results for good; verify, compare and list releases."),
     "run": ("recgauntlet.cli.run", "Train, attack and record: the benchmark itself."),
+    "serve": ("recgauntlet.cli.serve", "Serve a trained model over HTTP: rank candidates for a history."),
     "show": ("recgauntlet.cli.show", "Print a summary of one record."),
     "submit": ("recgauntlet.cli.submit", "Run the fixed recipe on your plugin and pack the result."),
     "table": ("recgauntlet.cli.table", "Print chosen rows as LaTeX, Markdown, HTML or CSV."),

@@ -35,10 +35,10 @@ def export(
     """Write the model of CHECKPOINT to the new directory DIR: the file, card.json and README.md.
 
     CHECKPOINT is a .safetensors file that `recgauntlet run` wrote, or the address of a cell,
-    RELEASE/TASK/MODEL/DEFENSE/SEED. onnx and torch-export hold one graph that scores candidates of one user, with the
-    defense where it acts at inference; safetensors holds the weights. The scores of the file are compared with the
-    model's on all test pairs. Where they differ, or the model cannot be exported, the exit code is 2 and nothing is
-    written. The card repeats the row of the model: what it keeps under which budget, and its flags.
+    RELEASE/TASK/MODEL/DEFENSE/SEED. onnx and torch-export hold one graph that scores candidates of one user by their
+    ids or tokens, with the defense where it acts on these; safetensors holds the weights. The scores of the file are
+    compared with the model's on all test pairs. Where they differ, or the model cannot be exported, the exit code is 2
+    and nothing is written. The card repeats the row of the model: what it keeps under which budget, and its flags.
 
     \b
     Examples:

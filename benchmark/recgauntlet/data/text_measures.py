@@ -51,11 +51,21 @@ class TextMeasures:
         The perplexity is the exponential of the mean negative log-likelihood of a text's tokens; 1 for a text without
         tokens. Two texts may have different numbers of tokens, so the ratio is one of predictability a token.
         """
-        known = self._perplexities
-        new = [text for text in dict.fromkeys((*clean, *edited)) if text not in known]
-        known.update(zip(new, self._measured(new), strict=True))
-        pairs = zip(clean, edited, strict=True)
+        self.perplexities([*clean, *edited])  # in batches of texts of like length
+        known, pairs = self._perplexities, zip(clean, edited, strict=True)
         return np.array([known[after] / known[before] for before, after in pairs], dtype=np.float32)
+
+    def perplexities(self, texts: Sequence[str]) -> FloatArray:
+        """`[N]`: the perplexity of each text."""
+        known = self._perplexities
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        known.update(zip(new, self._measured(new), strict=True))
+        return np.array([known[text] for text in texts], dtype=np.float32)
+
+    def forget(self) -> None:
+        """Drop what was measured; the language model stays."""
+        self._perplexities.clear()
+        self._vectors.clear()
 
     def cosines(self, clean: Sequence[str], edited: Sequence[str]) -> FloatArray:
         """`[N]`: the cosine between the sentence vectors of each clean text and its edited text."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -26,6 +27,8 @@ MOST_CANDIDATES = 1 << 20
 MOST_PARAMETERS = 64_000_000
 """Of a model that becomes a graph: its weights are in memory several times while it is written and checked."""
 WEIGHTS_REMEDY = "export the weights alone (--to safetensors), or serve the model (recgauntlet serve)"
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 Scorer = Callable[[Mapping[InputName, Tensor]], Tensor]
 """Logits `[C]` of the inputs of a graph."""
@@ -158,7 +161,8 @@ def _torch_export(program: Any) -> bytes:
 
 
 def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    error = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    lines = [line.strip() for line in _COLOUR.sub("", str(error)).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 

@@ -102,7 +102,8 @@ class ScoringGraph(nn.Module):
             "where there are fewer",
             "user": f"index of the user in the training data, from 0 to {user_count - 1}{stranger}",
             "items": f"catalog indices of the candidates, from 0 to {count - 1}",
-            "token_ids": f"tokens of the candidates' texts by the model's tokenize, cut to {length}; 0 behind the last",
+            "token_ids": "tokens of the candidates' texts by the served model's tokenize (a defense that repairs "
+            f"texts does it there), at most {length}; 0 behind the last",
             "token_mask": "true where a token stands",
         }
         shapes: Mapping[str, tuple[int | str, ...]] = {
