@@ -20,6 +20,7 @@ from markdown_table import DOCS, table
 from measured_tables import (
     equal_rows,
     exhaustive,
+    gaps,
     naturalness,
     performance,
     pilot,
@@ -50,6 +51,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "defenses": defenses,
     "effects": effects,
     "exhaustive": exhaustive,
+    "gaps": gaps,
     "equal-rows": equal_rows,
     "example-columns": lambda: documentation([own for own in EXAMPLE_COLUMNS if own.name not in OF_A_CELL]),
     "models": models,

@@ -133,6 +133,17 @@ def equal_rows() -> str:
     return table([*head, "pairs told apart, %", "the same by intervals, %", "ranks in a range"], rows, right=7)
 
 
+def gaps() -> str:
+    """How often the test of gaps tells simulated rows from their twins."""
+    rows = [
+        [f"{100 * own[name]:g}" for name in ("twin", "defense", "deviation")]
+        + [f"{100 * own[name]:.1f}" for name in ("told_apart", "covered")]
+        for own in figures("gaps")
+    ]
+    head = ["gap of the twin, points", "gap of the defense", "trainings vary by, a group", "told apart, %"]
+    return table([*head, "interval has the twin's gap, %"], rows, right=5)
+
+
 def separated() -> str:
     """How many pairs of ranked rows of the release are told apart by the test of the ranks, and by intervals."""
     found = figures("ranks")["release"]

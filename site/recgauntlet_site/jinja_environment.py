@@ -15,6 +15,7 @@ from recgauntlet.core.quantities import seconds, size
 from recgauntlet.leaderboard.absence import absence, absence_of_row, absence_of_worst
 from recgauntlet.leaderboard.paired import CLEAN, Quantity, beside, twin_of
 from recgauntlet.leaderboard.schema import FailedCell
+from recgauntlet.metrics.groups import LEAST_PAIRS
 from recgauntlet.records.naturalness import LARGEST_RATIO, LEAST_COSINE
 from recgauntlet_site import format as text
 from recgauntlet_site.filters import filter_values, filters_of
@@ -57,6 +58,7 @@ def _environment() -> Environment:
         absence_of_worst=absence_of_worst,
         CLEAN=CLEAN,
         LARGEST_RATIO=LARGEST_RATIO,
+        LEAST_PAIRS=LEAST_PAIRS,
         LEAST_COSINE=LEAST_COSINE,
         Quantity=Quantity,
         beside=beside,

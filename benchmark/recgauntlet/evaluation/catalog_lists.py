@@ -9,9 +9,12 @@ from recgauntlet.core.batch import Batch, Users
 from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.types import BoolArray, IntArray
+from recgauntlet.evaluation.groups import popularity_groups
 from recgauntlet.evaluation.judge import score_in_chunks
 from recgauntlet.evaluation.results import CatalogResult
-from recgauntlet.metrics.ranking import Scores
+from recgauntlet.metrics.exposure import top_chances
+from recgauntlet.metrics.ranking import Floats, Scores
+from recgauntlet.records.groups import EXPOSED
 
 PAIRS_A_LIST = 15
 """So many test pairs have one list of the whole catalog, 1,500 pairs have 100: every item is scored for the user of a
@@ -27,7 +30,8 @@ def list_count(data: TaskData) -> int:
 
 def rank_catalog(model: Recommender, data: TaskData, samples: int = 1) -> CatalogResult | None:
     """The place of the click of each of the first test impressions, `list_count` of them, among all items that its user
-    never took; None for data of impressions, where nobody knows what a user would have passed over.
+    never took, and the popularity of the first items; None for data of impressions, where nobody knows what a user
+    would have passed over.
 
     A score that is not a number counts as the lowest.
     """
@@ -35,7 +39,9 @@ def rank_catalog(model: Recommender, data: TaskData, samples: int = 1) -> Catalo
         return None
     shown, size = data.impressions, len(data.catalog)
     count = min(len(shown), list_count(data))
+    bounds, of_items = popularity_groups(data)
     found: list[IntArray] = []
+    exposed: list[Floats] = []
     step = max(1, CHUNK // size)
     for start in range(0, count, step):
         rows = np.arange(start, min(start + step, count))
@@ -44,9 +50,18 @@ def rank_catalog(model: Recommender, data: TaskData, samples: int = 1) -> Catalo
         for row, own in zip(rows.tolist(), np.where(np.isnan(scores), -np.inf, scores), strict=True):
             between = slice(shown.offsets[row], shown.offsets[row + 1])
             (click,) = shown.items[between][shown.labels[between]].tolist()
-            found.append(place_of(click, own, data.taken.of(int(shown.users[row]))))
+            taken = data.taken.of(int(shown.users[row]))
+            found.append(place_of(click, own, taken))
+            listed = np.union1d(np.setdiff1d(np.arange(size), taken), click)
+            chances = top_chances(own[listed], EXPOSED)
+            exposed.append(np.array([chances[of_items[listed] == group].sum() for group in range(len(bounds))]))
     above, tied, others = np.stack(found, axis=1).tolist()
-    return CatalogResult(above=tuple(above), tied=tuple(tied), others=tuple(others))
+    return CatalogResult(
+        above=tuple(above),
+        tied=tuple(tied),
+        others=tuple(others),
+        exposed=np.concatenate(exposed).astype(np.float32),
+    )
 
 
 def place_of(item: int, scores: Scores, taken: IntArray) -> IntArray:

@@ -84,6 +84,8 @@ class CatalogResult(_Result):
     above: tuple[int, ...]
     tied: tuple[int, ...]
     others: tuple[int, ...]
+    exposed: Floats = np.zeros(0, dtype=np.float32)
+    """`[lists x groups]`: places among the first of each list that items of each group of popularity have."""
 
     def to_record(self) -> CatalogRanks:
         return self._packed(CatalogRanks)

@@ -19,6 +19,7 @@ from recgauntlet.leaderboard.ads import ads_of
 from recgauntlet.leaderboard.aggregate import among_all_items, cost, outcomes, quality
 from recgauntlet.leaderboard.decoded import DecodedRecord
 from recgauntlet.leaderboard.flags import other_source, policy_threats, row_flags
+from recgauntlet.leaderboard.groups import with_groups
 from recgauntlet.leaderboard.paired import Quantity, joint_draws, standings
 from recgauntlet.leaderboard.poisoning import poisoning_of, with_poisoning_ranks
 from recgauntlet.leaderboard.schema import (
@@ -103,7 +104,7 @@ def _table(setting: EvaluationSetting, finished: Sequence[RunRecord], failed: Se
         if done:
             rows.append(_row(done, [record.seed for record in without], doubled, table))
             behind.append(done)
-    rows = [_with_program(row, rows) for row in rows]
+    rows = with_groups([_with_program(row, rows) for row in rows], table)
     if table.ranked:
         rows = with_poisoning_ranks(_with_ranks(rows, behind), behind)
     return replace(

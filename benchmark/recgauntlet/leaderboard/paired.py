@@ -151,7 +151,7 @@ def paired(a: Sequence[RunRecord], b: Sequence[RunRecord], wanted: Sequence[Quan
     """The records of two rows on the seeds and test pairs that they share, for each of the clean, robust or certified
     accuracies `wanted` of which both have results. Both must stand in one table, or in tables that may be compared."""
     seeds = sorted({record.seed for record in a} & {record.seed for record in b})
-    own, other = _on(a, seeds), _on(b, seeds)
+    own, other = on_seeds(a, seeds), on_seeds(b, seeds)
     found = {q: (x, y) for q in wanted if (x := outcomes(own, q)) is not None and (y := outcomes(other, q)) is not None}
     if not found:
         return []
@@ -230,7 +230,7 @@ def _differences(
     common = [[(own & other, min(p, q)) for other, q in sizes] for own, p in sizes]
     for shared in {shared for line in common for shared in line if len(shared[0]) >= MIN_SEEDS}:
         members = [n for n, (own, size) in enumerate(sizes) if shared[0] <= own and shared[1] <= size]
-        means, draws = drawn([_on(rows[n], shared[0]) for n in members], [wanted[n] for n in members], shared[1])
+        means, draws = drawn([on_seeds(rows[n], shared[0]) for n in members], [wanted[n] for n in members], shared[1])
         for place, own in enumerate(members):
             others = [n for n, other in enumerate(members) if other != own and common[own][other] == shared]
             if others:
@@ -261,6 +261,6 @@ def _present(bits: Floats | None, quantity: Quantity) -> Floats:
     return bits
 
 
-def _on(row: Sequence[RunRecord], seeds: Collection[int]) -> list[RunRecord]:
+def on_seeds(row: Sequence[RunRecord], seeds: Collection[int]) -> list[RunRecord]:
     """The records of some seeds, in order of seed."""
     return sorted((record for record in row if record.seed in seeds), key=lambda record: record.seed)

@@ -11,6 +11,7 @@ from recgauntlet.core.card import RANKING_TIER, Goal, Tier
 from recgauntlet.core.types import Surface
 from recgauntlet.leaderboard.ad_schema import Ads
 from recgauntlet.leaderboard.flags import Flag
+from recgauntlet.leaderboard.groups_schema import Groups
 from recgauntlet.leaderboard.natural_schema import NaturalEdits
 from recgauntlet.leaderboard.poisoning_schema import Poisoning
 from recgauntlet.metrics.bootstrap import Estimate, RankRange
@@ -240,7 +241,7 @@ class Row:
     give the reasons.
 
     `worst` is the ranked threat with the lowest robust accuracy at the medium tier, None where there is
-    none. `clean_by_seed` is in the order of `sources`.
+    none. `clean_by_seed` is in the order of `sources`. `groups` are those of fairness.
     """
 
     model: PluginRef
@@ -271,6 +272,7 @@ class Row:
     """Of a row of the first test pairs alone."""
     rank_range: Annotated[RankRange | None, Field(exclude_if=lambda found: found is None)] = None
     """Of a row with a rank: among all ranked rows of the table."""
+    groups: Annotated[tuple[Groups, ...], Field(exclude_if=lambda found: not found)] = ()
     records: Annotated[tuple[RunRecord, ...], Field(exclude=True)] = field(default=(), repr=False, compare=False)
     """In the order of `sources`; they are not written with the row."""
 

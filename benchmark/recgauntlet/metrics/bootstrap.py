@@ -79,6 +79,31 @@ def _draws(seed: int, draws: int, seeds: int, examples: int) -> tuple[Floats, Fl
     return weights, counts
 
 
+def means_by_group(
+    outcomes: Floats, groups: npt.NDArray[np.int64], *, draws: int = DRAWS, seed: int = _SEED
+) -> tuple[Floats, Floats]:
+    """The means `[G, M]` of `outcomes [S, N, M]` in each of the groups `groups [N]` of the examples, from 0 without
+    gaps, and their bootstrap means `[R, G, M]`. Examples whose group is negative are left out.
+
+    The draws are those of `resampled_means`: an example keeps its group, and the size of a group varies. A draw without
+    an example of a group takes the group's mean.
+
+    Raises ValueError where there is no seed, or a group without an example.
+    """
+    seeds, examples, quantities = outcomes.shape
+    member = (groups[:, None] == np.arange(groups.max(initial=-1) + 1)).astype(np.float64)
+    sizes = member.sum(axis=0)
+    if seeds < 1 or not len(sizes) or not sizes.all():
+        raise ValueError("a bootstrap needs at least one seed, and an example in each group")
+    weights, counts = _draws(seed, draws, seeds, examples)
+    inside = np.einsum("ng,snm->ngsm", member, outcomes)
+    means: Floats = inside.sum(axis=(0, 2)) / (seeds * sizes[:, None])
+    sums = (counts @ inside.reshape(examples, -1)).reshape(draws, len(sizes), seeds, quantities)
+    drawn = np.einsum("rs,rgsm->rgm", weights, sums)
+    whole = seeds * (counts @ member)[:, :, None]
+    return means, np.divide(drawn, whole, out=np.broadcast_to(means, drawn.shape).copy(), where=whole > 0)
+
+
 def crossed_means(outcomes: Sequence[Floats], *, draws: int = DRAWS, seed: int = _SEED) -> Floats:
     """Bootstrap means `[R, M]` of outcomes of pairs: for each seed `[I, U, M]`, M quantities of I items and U users.
 

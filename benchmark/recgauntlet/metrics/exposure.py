@@ -1,4 +1,4 @@
-"""Attacks on training data: where targets stand in users' lists, and which pairs of a click and a target are right."""
+"""Where items stand in users' lists; for attacks on training data, which pairs of a click and a target are right."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recgauntlet.core.types import BoolArray, IntArray
-from recgauntlet.metrics.ranking import Floats
+from recgauntlet.metrics.ranking import Floats, Scores
 
 
 @dataclass(frozen=True)
@@ -70,3 +70,13 @@ class PairOutcomes:
         eligible = self.eligible[:, columns]
         right = (self.clicked[:, None].astype(np.float64) + self.targets[:, columns]) / 2
         return float(right[eligible].mean()) if eligible.any() else float("nan")
+
+
+def top_chances(scores: Scores, k: int) -> Floats:
+    """`[N]`: the chance that each of `scores [N]` is among the first `k`, over all orders of tied ones."""
+    if len(scores) <= k:
+        return np.ones(len(scores))
+    last = np.partition(scores, -k)[-k]
+    above, tied = scores > last, scores == last
+    found: Floats = above + tied * ((k - above.sum()) / tied.sum())
+    return found

@@ -11,6 +11,7 @@ from recgauntlet.core.types import BoolArray, Edit, Scalar, Surface
 from recgauntlet.records.ads import AdOutcome
 from recgauntlet.records.columns import BitColumn, FloatColumn
 from recgauntlet.records.digest import digest_of
+from recgauntlet.records.groups import Grouping
 from recgauntlet.records.naturalness import Naturalness, NaturalnessModels
 from recgauntlet.records.parts import LISTED as LISTED
 from recgauntlet.records.parts import AttackEffort as AttackEffort
@@ -278,6 +279,8 @@ class RunRecord(Part):
     """Of tasks whose training data is attacked; not written elsewhere."""
     first_pairs: FirstPairs | None = Field(default=None, exclude_if=lambda found: found is None)
     """Of records of the first test pairs alone; not written elsewhere."""
+    groups: tuple[Grouping, ...] = Field(default=(), exclude_if=lambda found: not found)
+    """Groups of the test pairs, for fairness; not in records from before they were there."""
     naturalness: NaturalnessModels | None = Field(default=None, exclude_if=lambda found: found is None)
     """Where texts were edited; not written elsewhere."""
     gates: tuple[Gate, ...] = ()

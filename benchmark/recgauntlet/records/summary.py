@@ -15,8 +15,10 @@ from recgauntlet.core.escape import visible
 from recgauntlet.core.names import shown
 from recgauntlet.core.quantities import seconds, size
 from recgauntlet.core.types import Scalar
-from recgauntlet.metrics.ranking import accuracy
+from recgauntlet.metrics.groups import LEAST_PAIRS
+from recgauntlet.metrics.ranking import accuracy, correct
 from recgauntlet.records.edits import broken_up_to, medians, natural_up_to
+from recgauntlet.records.groups import group_name
 from recgauntlet.records.poisoning import TrainingDataOutcome
 from recgauntlet.records.ranking_quality import catalog_quality, ranking_quality
 from recgauntlet.records.schema import Clean, RunRecord, ThreatOutcome, robust_accuracy
@@ -61,6 +63,7 @@ def print_summary(console: Console, record: RunRecord, *, tuned: Mapping[str, Sc
         console.print(visible(f"certified       {name}: {', '.join(shares)}"), markup=False, soft_wrap=True)
     for poisoned in record.poisoning:
         console.print(visible(_poisoning_line(poisoned)), markup=False, soft_wrap=True)
+    _print_groups(console, record)
     _print_cost(console, record)
     failed = [gate for gate in record.gates if not gate.passed]
     console.print(f"sanity gates    {len(record.gates) - len(failed)} of {len(record.gates)} passed")
@@ -152,6 +155,35 @@ def _poisoning_line(outcome: TrainingDataOutcome) -> str:
             *([f"refused tables: {', '.join(refused)}"] if refused else []),
         ]
     )
+
+
+def _print_groups(console: Console, record: RunRecord) -> None:
+    """Clean accuracy, and robust accuracy under the worst ranked threat at the medium tier, by group."""
+    if record.clean is None or not record.groups:
+        return
+    found = [(threat.id, record.tier(threat.id, RANKING_TIER)) for threat in record.threats if threat.ranked]
+    shares = {name: outcome.robust.to_bool() for name, outcome in found if outcome is not None}
+    right = {"clean": correct(record.clean.labels.to_bool(), record.clean.scores.to_float())}
+    if shares:
+        worst = min(shares, key=lambda name: float(shares[name].mean()))
+        right[f"robust, {worst}"] = shares[worst]
+    by_pair = {name: bits.reshape(-1, 2).mean(axis=1) for name, bits in right.items()}
+    table = Table(box=None, pad_edge=False)
+    for heading in ("grouping", "group", "pairs", *by_pair):
+        table.add_column(escape(visible(heading)))
+    for grouping in record.groups:
+        codes = grouping.pairs.to_int()
+        inside = [codes == number for number in range(len(grouping.groups))]
+        for number, (group, members) in enumerate(zip(grouping.groups, inside, strict=True)):
+            enough = members.sum() >= LEAST_PAIRS
+            means = [f"{pairs[members].mean():.1%}" if enough else "" for pairs in by_pair.values()]
+            name = group_name(grouping.name, group.least, group.most)
+            table.add_row("" if number else grouping.name, name, str(members.sum()), *means)
+        some = [members for members in inside if members.sum() >= LEAST_PAIRS]
+        if len(some) > 1:
+            gaps = [np.ptp([pairs[members].mean() for members in some]) for pairs in by_pair.values()]
+            table.add_row("", "largest gap", "", *(f"{100 * gap:.1f} points" for gap in gaps))
+    console.print(table)
 
 
 def _print_cost(console: Console, record: RunRecord) -> None:

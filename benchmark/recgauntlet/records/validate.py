@@ -16,6 +16,7 @@ from recgauntlet.core.types import BoolArray, IntArray
 from recgauntlet.metrics.ranking import correct
 from recgauntlet.records.columns import BitColumn, FloatColumn, IntColumn
 from recgauntlet.records.digest import validated
+from recgauntlet.records.groups import grouping_faults
 from recgauntlet.records.naturalness import Naturalness
 from recgauntlet.records.poisoning_checks import poisoning_faults
 from recgauntlet.records.references import TaskRef
@@ -83,6 +84,7 @@ def check_record(record: RunRecord, where: Path | None = None) -> None:
         raise columns.fault("cost", "is missing in a record of a trained cell")
     right = _check_clean(record.clean, columns)
     _check_first_pairs(record, len(right), columns)
+    _check_groups(record, record.clean, columns)
     ids = [threat.id for threat in record.threats]
     if len(set(ids)) != len(ids):
         raise columns.fault("threats", "names one threat twice")
@@ -157,6 +159,16 @@ def _check_first_pairs(record: RunRecord, examples: int, columns: _Reader) -> No
         raise columns.fault("first_pairs", problem)
     if len(clean.impression_sizes) > first.all_impressions:
         raise columns.fault("first_pairs.all_impressions", "is less than the impressions of the record")
+
+
+def _check_groups(record: RunRecord, clean: Clean, columns: _Reader) -> None:
+    lists = 0 if clean.catalog is None else len(clean.catalog.above)
+    try:
+        fault = grouping_faults(record.groups, clean.labels.n // 2, lists)
+    except RecordError as error:
+        raise columns.fault("groups", error.problem) from error
+    if fault is not None:
+        raise columns.fault(*fault)
 
 
 def _check_threat(threat: ThreatOutcome, right: BoolArray, columns: _Reader) -> None:

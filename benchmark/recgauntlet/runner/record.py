@@ -22,6 +22,7 @@ from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.evaluation.evidence import with_inputs
 from recgauntlet.evaluation.first_pairs import described
 from recgauntlet.evaluation.gauntlet import GauntletResult
+from recgauntlet.evaluation.groups import groups_of
 from recgauntlet.evaluation.setup import Trial
 from recgauntlet.records.poisoning import TrainingDataOutcome
 from recgauntlet.records.references import Environment, PluginRef, TaskRef
@@ -126,6 +127,7 @@ def make_record(
         ads=tuple(one.to_record() for one in result.ads) if result else (),
         poisoning=poisoning,
         first_pairs=described(spec.test_pairs, card.track(spec.track), data),
+        groups=groups_of(data, result.clean) if result and data else (),
         naturalness=result.naturalness if result else None,
         gates=result.gates if result else (),
         cost=cost,

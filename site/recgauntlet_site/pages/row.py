@@ -11,6 +11,7 @@ from recgauntlet.leaderboard.paired import twin_of
 from recgauntlet.leaderboard.schema import Row, Source, TaskTable
 from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.jinja_environment import rendered
+from recgauntlet_site.pages.groups import group_tables
 from recgauntlet_site.pages.method import Key, MethodPage, pages_of
 from recgauntlet_site.pages.reproduce import command_of
 from recgauntlet_site.pages.task import TaskPage
@@ -43,6 +44,7 @@ def row_page(common: Mapping[str, Any], task: TaskPage, at: RowAt, methods: Mapp
         methods=pages_of(row, methods),
         curves=[(grid, points) for grid in task.grids for other, points in grid.curves if other is row],
         natural=[(c, cells) for c in table.threats if (cells := row.under(c.id)) and cells.naturalness],
+        groups=group_tables(row),
         seeds=list(_seed_lines(table, row, at.records)),
         environment=_environment_of(at.records),
         command=command_of(task.argument, table, [row]),
