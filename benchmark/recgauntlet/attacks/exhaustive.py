@@ -34,12 +34,12 @@ CHUNK = 2048
 _ALL = 10**9
 
 
-def exhaustive_for(threat: Threat) -> tuple[Attack, ...]:
+def exhaustive_for(threat: Threat, *, beam: int = BEAM) -> tuple[Attack, ...]:
     """The exhaustive searches of a discrete threat: one for each way in which its inputs are edited."""
     if isinstance(threat, HistoryThreat):
-        return (ExhaustiveHistory(),)
+        return (ExhaustiveHistory(beam=beam),)
     if isinstance(threat, TextThreat):
-        return (ExhaustiveWords(), ExhaustiveCharacters())
+        return (ExhaustiveWords(beam=beam), ExhaustiveCharacters(beam=beam))
     return ()
 
 

@@ -28,6 +28,7 @@ _LAZY = {
         "Print a script that completes commands, options and names in your shell.",
     ),
     "data": ("recgauntlet.cli.data", "See, fetch and check the tasks' data."),
+    "explain": ("recgauntlet.cli.explain", "Explain what turns one decision of a trained model."),
     "export": ("recgauntlet.cli.export", "Export a trained model to ONNX, torch.export or safetensors, with its card."),
     "list": (
         "recgauntlet.cli.show",

@@ -22,6 +22,7 @@ from recgauntlet.cli.options import (
     threads_option,
 )
 from recgauntlet.cli.progress import with_bar
+from recgauntlet.cli.results_place import results_of, weights_of
 from recgauntlet.core.card import TIERS, Tier
 from recgauntlet.core.errors import OutputError, RecordError
 from recgauntlet.core.names import shown
@@ -87,7 +88,7 @@ def challenge(
     setup = Setup(data.sources(), task, device, threads)
     if check is not None:
         found = read_best_known(check)
-        weights = _weights(checkpoint, check, below=FOLDER)
+        weights = weights_of(check, checkpoint, below=FOLDER)
         checked = with_bar(console, lambda report: recheck(found, weights, setup, progress=report))
         _print_checked(console, checked, check)
         return
@@ -98,13 +99,13 @@ def challenge(
     chosen = options_of(options, name)
     cell = read_record(record)
     folder = file_safe(name + "".join(f"+{key}={value}" for key, value in chosen))
-    path = out or _results(record).joinpath(FOLDER, folder, cell.task.id, cell.task.track, record.name)
+    path = out or results_of(record).joinpath(FOLDER, folder, cell.task.id, cell.task.track, record.name)
     check_not_frozen(path, "--out")
     if path.exists() and not overwrite:
         raise OutputError(
             "is there already", where=path, field="--out", remedy="give --overwrite, or another file with --out"
         )
-    weights = _weights(checkpoint, record)
+    weights = weights_of(record, checkpoint)
     found = with_bar(
         console,
         lambda report: run_challenge(
@@ -122,34 +123,6 @@ def challenge(
     write_best_known(found, path)
     _print_found(console, found)
     console.print(f"evidence of {len(found.evidence)} inputs written to {path}", soft_wrap=True, markup=False)
-
-
-def _results(path: Path) -> Path:
-    """The results directory of a record at OUT/TASK/TRACK/CELL.json."""
-    if len(path.resolve().parents) < 3:
-        raise RecordError(
-            "does not lie in a results directory (OUT/TASK/TRACK/CELL.json)",
-            where=path,
-            remedy="name the places with --out and --checkpoint",
-        )
-    return path.resolve().parents[2]
-
-
-def _weights(given: Path | None, path: Path, *, below: str = "") -> Path:
-    """The checkpoint of the cell at `path`, a record or a file below `below`."""
-    if given is not None:
-        return given
-    whole = path.resolve()
-    out = whole.parents[4] if below and below in whole.parts[:-4] else _results(path)
-    weights = out.joinpath("checkpoints", *whole.parts[-3:-1], f"{path.name.removesuffix('.json')}.safetensors")
-    if not weights.is_file():
-        raise RecordError(
-            f"its trained weights are not at {weights}",
-            where=path,
-            field="--checkpoint",
-            remedy="name them with --checkpoint, or train the cell again (recgauntlet run leaves weights)",
-        )
-    return weights
 
 
 def _print_found(console: Console, found: BestKnown) -> None:
