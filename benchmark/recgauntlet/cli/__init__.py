@@ -30,6 +30,7 @@ _LAZY = {
     "data": ("recgauntlet.cli.data", "See, fetch and check the tasks' data."),
     "explain": ("recgauntlet.cli.explain", "Explain what turns one decision of a trained model."),
     "export": ("recgauntlet.cli.export", "Export a trained model to ONNX, torch.export or safetensors, with its card."),
+    "harm": ("recgauntlet.cli.harm", "How far up attacks push items that you name."),
     "list": (
         "recgauntlet.cli.show",
         "List what is installed: tasks, models, defenses, attacks, attacks on training data.",

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recgauntlet.attacks.text.edits import Draft, Rules
 from recgauntlet.core.batch import Batch, Users
-from recgauntlet.core.card import RANKING_TIER, Threat
+from recgauntlet.core.card import RANKING_TIER, Threat, Tier
 from recgauntlet.core.dataset import Taken, TaskData
 from recgauntlet.core.protocol import COMPETITORS, OPTIMIZED_SHARE, PLACE_TO_REACH, PROMOTED_ITEMS, PROMOTION_USERS
 from recgauntlet.core.recommender import Recommender
@@ -52,19 +52,73 @@ def promote(
     """
     draw = rng.child(f"promotion/{threat.id}")
     items, competitors = _draw_items(data, draw)
-    searching, held_out = _draw_users(trial.batch.users, draw)
+    searching, held_out = draw_users(trial.batch.users, draw)
     if not len(searching) or not len(competitors) or not len(items):
         nothing = np.empty(0, dtype=np.float32)
         return PromotionResult(
             threat=threat.id, items=(), optimized_on=0, users=0, competitors=0, before=nothing, after=nothing
         )
+    lifted = lift(trial, data, threat, RANKING_TIER, items, competitors, (searching, held_out), twin=twin)
+    return PromotionResult(
+        threat=threat.id,
+        items=tuple(items.tolist()),
+        optimized_on=len(searching),
+        users=len(held_out),
+        competitors=len(competitors),
+        before=lifted.before.reshape(-1).astype(np.float32),
+        after=lifted.after.reshape(-1).astype(np.float32),
+        **dict(zip(("catalog_before", "catalog_after"), lifted.among_all, strict=False)),
+    )
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """One text for each of `I` items, and the ranks of the items for `U` users before and after.
+
+    texts
+        `[I]`
+    before, after
+        `[I, U]`: among the item and its competitors.
+    among_all
+        The same two among all items that the user never took, each `[I x V]` for the first `V` users; empty where it is
+        not known what users took.
+    """
+
+    texts: tuple[str, ...]
+    before: Floats
+    after: Floats
+    among_all: tuple[FloatArray, ...]
+
+
+def lift(
+    trial: Trial,
+    data: TaskData,
+    threat: Threat,
+    tier: Tier,
+    items: IntArray,
+    competitors: IntArray,
+    users: tuple[Users, Users],
+    *,
+    twin: Victim | None = None,
+    known: Sequence[str] | None = None,
+) -> Lifted:
+    """One text for each of `items` that lifts it above `competitors`, all catalog indices, in the lists of many users.
+
+    The texts are searched on the first of `users` and measured on the second. Of those that the searches on the model
+    and on the `twin` find, and of those that are `known` and legal at `tier`, the one counts that does most for the
+    model's searching users.
+    """
+    searching, held_out = users
     goal = _Goal.of(trial.model, searching, competitors)
-    texts = _search(trial.victim, threat, goal, searching, items)
+    texts = _search(trial.victim, threat, tier, goal, searching, items)
+    others = [] if known is None else [list(known)]
     if twin is not None:
-        others = _search(twin, threat, _Goal.of(twin.model, searching, competitors), searching, items)
-        ours, theirs = (goal.gain(_scores(trial.model, searching, items, form).T) for form in (texts, others))
+        goal_there = _Goal.of(twin.model, searching, competitors)
+        others.append(_search(twin, threat, tier, goal_there, searching, items))
+    for form in others:
+        ours, theirs = (goal.gain(_scores(trial.model, searching, items, each).T) for each in (texts, form))
         better = (theirs > ours).tolist()
-        texts = [other if wins else own for own, other, wins in zip(texts, others, better, strict=True)]
+        texts = [other if wins else own for own, other, wins in zip(texts, form, better, strict=True)]
     rivals = _scores(trial.model, held_out, competitors, None)
     shown = [data.catalog.texts[i] for i in items]
     scores = [_scores(trial.model, held_out, items, form) for form in (shown, texts)]
@@ -73,16 +127,7 @@ def promote(
     among_all = (
         [] if data.taken is None else _catalog_ranks(trial.model, held_out.select(first), items, scores, data.taken)
     )
-    return PromotionResult(
-        threat=threat.id,
-        items=tuple(items.tolist()),
-        optimized_on=len(searching),
-        users=len(held_out),
-        competitors=len(competitors),
-        before=before.reshape(-1).astype(np.float32),
-        after=after.reshape(-1).astype(np.float32),
-        **dict(zip(("catalog_before", "catalog_after"), among_all, strict=False)),
-    )
+    return Lifted(tuple(texts), before, after, tuple(among_all))
 
 
 @dataclass(frozen=True)
@@ -121,7 +166,7 @@ def _draw_items(data: TaskData, rng: Randomness) -> tuple[IntArray, IntArray]:
     return items, np.sort(rng.child("competitors").numpy().permutation(others)[:COMPETITORS])
 
 
-def _draw_users(users: Users, rng: Randomness) -> tuple[Users, Users]:
+def draw_users(users: Users, rng: Randomness) -> tuple[Users, Users]:
     """Distinct users to search on, and others to measure on; both empty where there are fewer than two."""
     first = np.unique(users.ids.cpu().numpy(), return_index=True)[1]
     chosen = rng.child("users").numpy().permutation(np.sort(first))[:PROMOTION_USERS]
@@ -131,9 +176,9 @@ def _draw_users(users: Users, rng: Randomness) -> tuple[Users, Users]:
     return search, held_out
 
 
-def _search(asked: Victim, threat: Threat, goal: _Goal, users: Users, items: IntArray) -> list[str]:
+def _search(asked: Victim, threat: Threat, tier: Tier, goal: _Goal, users: Users, items: IntArray) -> list[str]:
     """For each item the text found, word after word; the clean one where no legal text does better."""
-    budget = Budget.of(threat, RANKING_TIER)
+    budget = Budget.of(threat, tier)
     world = asked.world
     rules = Rules.of(world, budget)
     pairs = _pairs(users, items, [world.catalog.texts[i] for i in items])

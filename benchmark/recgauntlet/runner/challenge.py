@@ -57,14 +57,14 @@ def open_challenged(
         Where weights, defense, task or data are not those of `cell`.
     """
     loaded = load_cell(checkpoint, setup, host=host, progress=progress)
-    _check_belongs(loaded, cell, checkpoint)
+    check_belongs(loaded, cell, checkpoint)
     loaded.served.eval().requires_grad_(False)
     card = loaded.cell.task.card
     trial = Trial.of(loaded.served, loaded.data, AttackerKnowledge.of(card, loaded.data))
     return OpenChallenge(trial, {threat.id: threat for threat in card.threats}, loaded.machine.device)
 
 
-def _check_belongs(loaded: Loaded, cell: Challenged, checkpoint: Path) -> None:
+def check_belongs(loaded: Loaded, cell: Challenged, checkpoint: Path) -> None:
     card, track = loaded.cell.task.card, loaded.info.track
     defense = (loaded.info.defense, loaded.cell.defense_object.hyperparameters())
     own = "give the record's own weights with --checkpoint"

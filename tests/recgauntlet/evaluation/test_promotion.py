@@ -69,14 +69,14 @@ def test_users_are_searched_on_or_measured_on_but_not_both(
     trial: Trial, data: TaskData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[set[int]] = []
-    real = promotion._draw_users
+    real = promotion.draw_users
 
     def spy(*arguments: object) -> object:
         parts = real(*arguments)  # type: ignore[arg-type]
         seen.extend(set(part.ids.tolist()) for part in parts)
         return parts
 
-    monkeypatch.setattr(promotion, "_draw_users", spy)
+    monkeypatch.setattr(promotion, "draw_users", spy)
     outcome = promote(trial, data, stuffing_threat(100), RNG)
     searching, held_out = seen
     assert not searching & held_out
