@@ -7,6 +7,7 @@ Integrated gradients (Sundararajan et al. 2017) are Captum's, along the surface'
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -124,9 +125,8 @@ def integrated_gradients(model: Recommender, parts: InputParts) -> IntegratedGra
 def captum_method() -> Any:
     """Captum's class of integrated gradients; PluginError where it is not installed."""
     try:
-        from captum.attr import IntegratedGradients as Method
+        return importlib.import_module("captum.attr").IntegratedGradients
     except ImportError as error:
         raise PluginError(
             "Captum is not installed", field="integrated gradients", remedy="pip install 'recgauntlet[explain]'"
         ) from error
-    return Method
