@@ -74,17 +74,21 @@ def suites() -> str:
     return table(head, rows, right=4)
 
 
-def poisoned() -> str:
-    """What models under defenses keep of attacks on training data, and what filters remove."""
+def poisoned(task: str) -> str:
+    """What models under defenses keep of a task's attacks on training data, and what filters remove."""
     rows = []
     for own in figures("poisoning"):
+        if own["task"] != task:
+            continue
         filtered = own["filtered"]
         rows.append(
             [
                 f"`{own['model']}`",
                 f"`{shown('defense', own['defense'])}`",
                 per_cent(own["accuracy"]),
-                f"{per_cent(own['pairs_clean'])} / {per_cent(own['pairs_robust'])}",
+                _with_interval(own["pairs_clean"]),
+                _with_interval(own["pairs_robust"]),
+                f"`{own['worst']}`",
                 f"{per_cent(own['win_clean'])} / {per_cent(own['win_worst'])}",
                 f"{per_cent(own['er50_clean'])} / {per_cent(own['er50_worst'])}",
                 f"{own['ndcg10_change']:+.3f}",
@@ -92,8 +96,16 @@ def poisoned() -> str:
                 ", ".join(f"{one['genuine']:.0f}" for one in filtered),
             ]
         )
-    head = ["model", "defense", "accuracy", "pairs", "win rate", "ER@50", "nDCG@10", "fakes found", "genuine removed"]
-    return table(head, rows, right=7)
+    head = ["model", "defense", "accuracy", "pairs, clean", "pairs, poisoned", "worst", "win rate", "ER@50", "nDCG@10"]
+    return table([*head, "fakes found", "genuine removed"], rows, right=9)
+
+
+def _with_interval(value: float | list[float]) -> str:
+    """A share in per cent, with its interval where there is one."""
+    if isinstance(value, float):
+        return per_cent(value)
+    middle, low, high = map(per_cent, value)
+    return f"{middle} [{low}, {high}]"
 
 
 def naturalness() -> str:

@@ -34,7 +34,7 @@ class Registered(click.types.StringParamType):
     """A registered name, or some with commas between them: any text, of which a shell completes the last name."""
 
     def __init__(self, kind: Kind) -> None:
-        self.kind = kind
+        self.kind: Kind = kind
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """The names that begin as what was typed."""

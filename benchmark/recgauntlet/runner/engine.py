@@ -30,6 +30,7 @@ class Engine(Protocol):
     @property
     def capacity(self) -> int:
         """How many cells it runs at a time."""
+        ...
 
     def __enter__(self) -> Self: ...
 
@@ -40,6 +41,7 @@ class Engine(Protocol):
     def submit(self, spec: CellSpec, watcher: Watcher) -> Future[RunRecord]:
         """Start a cell whose twin is done. The result is its record, which is then at its place; an OutputError where
         that cannot be written."""
+        ...
 
 
 class LocalEngine:
