@@ -21,7 +21,7 @@ from recgauntlet.core.dataset import Pairs
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.records.io import read_record
 from recgauntlet.records.schema import RunRecord, robust_accuracy
-from recgauntlet.runner import sweep
+from recgauntlet.runner import cell_processes
 from recgauntlet.runner.engine import LocalEngine
 from recgauntlet.runner.processes import Watcher
 from recgauntlet.runner.submission import rerun
@@ -165,7 +165,7 @@ def test_training_may_not_leave_the_record_of_an_evaluation(spec: Any, tiny_cach
     cell.workplace.mkdir(parents=True, exist_ok=True)
     job = CellJob(cell, "training", tiny_cache, "")
     shutil.copy(cell.record_path, job.record)
-    record = sweep._collected(job, ({}, {}))
+    record = cell_processes._collected(job, ({}, {}))
     assert record.failure is not None
     assert record.failure.message == "training recorded an evaluation"
 
@@ -178,7 +178,7 @@ def test_what_training_left_beside_the_weights_is_gone_before_the_evaluation(spe
     cell.journal_path.write_text("of what was never searched")
     (cell.workplace / "models").symlink_to(cell.out)
     child = SimpleNamespace(job=job, error=None, is_good=True, untrained=False, opened=({}, {}))
-    outcome: Any = sweep._outcome(cast(Any, child))
+    outcome: Any = cell_processes._outcome(cast(Any, child))
     assert (outcome.phase, outcome.trained) == ("evaluation", True)
     assert list(cell.workplace.iterdir()) == []
     assert cell.record_path.exists()
