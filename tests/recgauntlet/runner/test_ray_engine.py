@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import create_autospec
 
 import pytest
@@ -28,20 +28,26 @@ from recgauntlet.runner.ray_engine import RayEngine, run_on_node
 from recgauntlet.runner.sweep import run_sweep
 
 
+class Nodes(NamedTuple):
+    """A cluster, and the directory in which its nodes work."""
+
+    cluster: Any
+    place: Path
+
+
 @pytest.fixture
-def nodes(tmp_path: Path, tiny_cache: Path, test_plugins: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A cluster whose head runs no cells; its other nodes see the test plugins and work below `tmp_path`/nodes."""
+def nodes(tmp_path: Path, tiny_cache: Path, test_plugins: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
+    """A cluster whose head runs no cells; its other nodes see the test plugins."""
     from ray.cluster_utils import Cluster
 
-    (tmp_path / "nodes").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "nodes"))
     monkeypatch.setenv("TEST_GATE", str(tmp_path / "gate"))
     monkeypatch.setenv("RECGAUNTLET_CACHE", str(tiny_cache))
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    with tempfile.TemporaryDirectory(dir="/tmp") as sockets:  # whose paths may have 107 characters
-        monkeypatch.setenv("RAY_TMPDIR", sockets)
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:  # short: paths of sockets may have 107 characters
+        monkeypatch.setenv("TMPDIR", place)
+        monkeypatch.setenv("RAY_TMPDIR", place)
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        yield cluster
+        yield Nodes(cluster, Path(place))
         cluster.shutdown()
 
 
@@ -50,11 +56,11 @@ def spec(tiny_card: Path, tiny_cache: Path, tmp_path: Path) -> Callable[..., Cel
     return lambda defense="standard": make_spec(tiny_card, tmp_path / "out", tiny_cache, defense)
 
 
-def waiting(tmp_path: Path, without: set[Path]) -> Path:
+def waiting(place: Path, without: set[Path]) -> Path:
     """Where a cell waits for its gate that does not wait in one of `without`."""
     end = time.monotonic() + 240
     while time.monotonic() < end:
-        found = {path for path in (tmp_path / "nodes").glob("**/waiting.pid") if path not in without}
+        found = {path for path in place.glob("recgauntlet-*/**/waiting.pid") if path not in without}
         if found:
             return found.pop()
         time.sleep(0.1)
@@ -67,18 +73,18 @@ def robust(record: RunRecord) -> list[tuple[str, str, BitColumn]]:
 
 @pytest.mark.slow
 def test_a_lost_node_costs_the_cell_in_flight_alone(
-    nodes: Any, spec: Any, tmp_path: Path, finished_cells: Path
+    nodes: Nodes, spec: Any, tmp_path: Path, finished_cells: Path
 ) -> None:
-    first = nodes.add_node(num_cpus=1)
-    engine = RayEngine(nodes.address)
+    first = nodes.cluster.add_node(num_cpus=1)
+    engine = RayEngine(nodes.cluster.address)
     watcher = create_autospec(Watcher, instance=True)
     with ThreadPoolExecutor(1) as thread:
         sweep = thread.submit(run_sweep, [spec("waits"), spec()], watcher, engine)
-        lost = waiting(tmp_path, set())
+        lost = waiting(nodes.place, set())
         twin = spec().record_path.read_bytes()
-        nodes.add_node(num_cpus=1)
-        nodes.remove_node(first, allow_graceful=False)
-        waiting(tmp_path, {lost})
+        nodes.cluster.add_node(num_cpus=1)
+        nodes.cluster.remove_node(first, allow_graceful=False)
+        waiting(nodes.place, {lost})
         (tmp_path / "gate").write_text("open")
         records = sweep.result()
     assert engine.capacity == 1
