@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -89,12 +88,6 @@ class Setup:
         return Path(self.vault, f"{number}.safetensors")
 
 
-@cache
-def data_of(task: str, track: Literal["standard", "demo"]) -> TaskData:
-    """The data of all users, of which a simulated client reads its own; once a process."""
-    return recgauntlet.load_data(task, track)
-
-
 def initial(setup: Setup, data: TaskData) -> FederatedMF:
     """The model before any training, the same everywhere."""
     torch.manual_seed(setup.seed)
@@ -110,7 +103,7 @@ def shared(model: FederatedMF) -> dict[str, Tensor]:
 
 def train_locally(setup: Setup, number: int, turn: int, received: dict[str, Tensor]) -> tuple[dict[str, Tensor], int]:
     """What client `number` sends after round `turn`, and of how many pairs."""
-    data = data_of(setup.task, setup.track)
+    data = recgauntlet.load_data(setup.task, setup.track)
     model, place = initial(setup, data), setup.rows(number)
     model.load_state_dict(received | (load_file(place) if place.exists() else {}), strict=False)
     pairs = setup.own_pairs(number, data.train)
@@ -171,7 +164,7 @@ def simulate(setup: Setup) -> dict[str, Tensor]:
 
     @server_app.main()
     def main(grid: Grid, context: Context) -> None:
-        first = initial(setup, data_of(setup.task, setup.track))
+        first = initial(setup, recgauntlet.load_data(setup.task, setup.track))
         result = strategy_of(setup).start(
             grid,
             ArrayRecord(shared(first)),
@@ -194,8 +187,8 @@ def main() -> None:
     parser.add_argument("--strategy", choices=STRATEGIES, default="fedavg")
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--malicious", type=float, default=0.0, help="share of the clients")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=2, help="local epochs a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=4, help="local epochs a round")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("federated"))
     given = vars(parser.parse_args())
@@ -203,7 +196,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as vault:
         setup = Setup(vault=vault, **given)
         arrays = simulate(setup)
-        data = data_of(setup.task, setup.track)
+        data = recgauntlet.load_data(setup.task, setup.track)
         model = initial(setup, data)
         model.load_state_dict(arrays, strict=False)
         # only for the evaluation are the rows of all users put together
