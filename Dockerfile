@@ -1,6 +1,6 @@
 # RecGauntlet on a CPU:
-#   docker build -t recgauntlet .
-#   docker run --rm -v "$PWD/results:/work/results" -v recgauntlet-cache:/cache recgauntlet run --track demo --out results/demo
+#   docker build -t recgauntlet --build-arg PIP_EXTRA_INDEX_URL=(an index with torch's CPU builds) .
+#   docker run --rm -v "$PWD/results:/data/results" -v recgauntlet-cache:/cache recgauntlet run --track demo --out results/demo
 # docs/clusters.md uses this image for jobs of Kubernetes.
 FROM python:3.11-slim-bookworm
 
@@ -11,8 +11,9 @@ RUN apt-get update \
 
 WORKDIR /opt/recgauntlet
 COPY requirements.lock ./
-# torch's default build for Linux is the large CUDA one
-RUN pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu -r requirements.lock
+# pip reads it; without it torch's default build for Linux comes, the large CUDA one
+ARG PIP_EXTRA_INDEX_URL
+RUN pip install --no-cache-dir -r requirements.lock
 
 COPY pyproject.toml README.md LICENSE ./
 COPY benchmark benchmark
@@ -22,8 +23,8 @@ COPY site/recgauntlet_site site/recgauntlet_site
 RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 
 ENV RECGAUNTLET_CACHE=/cache
-RUN useradd --create-home --uid 1000 runner && mkdir -p /cache /work && chown runner /cache /work
+RUN useradd --create-home --uid 1000 runner && mkdir -p /cache /data && chown runner /cache /data
 USER 1000
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["recgauntlet"]
 CMD ["--help"]
