@@ -43,18 +43,27 @@ def load(release: str | Path, *, examples: bool = False, root: Path = ROOT) -> p
 
     Warns for every file that cannot be read. Raises RecordError where there is no such release or no record in it.
     """
-    import pandas as pd
-
     board = open_board(release, root)
     for path, error in board.results.broken:
         warnings.warn(f"{path} is left out: {error.problem}", stacklevel=2)
-    if examples:
-        parts = [part for table in board.tables for row in table.rows for part in _example_frames(board, table, row)]
-        dtypes = {column.name: column.dtype for column in EXAMPLE_COLUMNS}
-        return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*dtypes])).astype(dtypes)
+    return examples_of(board) if examples else cells_of(board)
+
+
+def cells_of(board: Board) -> pd.DataFrame:
+    """One row a cell, threat and tier of a board, as of `load`."""
+    import pandas as pd
+
     lines = [line for table in board.tables for line in _table_lines(board, table)]
-    data = {c.name: pd.array([line.get(c.name) for line in lines], dtype=c.dtype) for c in COLUMNS}
-    return pd.DataFrame(data)
+    return pd.DataFrame({c.name: pd.array([line.get(c.name) for line in lines], dtype=c.dtype) for c in COLUMNS})
+
+
+def examples_of(board: Board) -> pd.DataFrame:
+    """One row a test example under each threat and tier of a board, as of `load`."""
+    import pandas as pd
+
+    parts = [part for table in board.tables for row in table.rows for part in _example_frames(board, table, row)]
+    dtypes = {column.name: column.dtype for column in EXAMPLE_COLUMNS}
+    return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*dtypes])).astype(dtypes)
 
 
 def _table_lines(board: Board, table: TaskTable) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -66,6 +66,7 @@ class RayEngine:
         self._guarded = guarded
         self._sandbox: Sandbox = sandbox
         self._running: set[Any] = set()
+        self._over = False
 
     def __enter__(self) -> Self:
         self._ray = _installed_ray()
@@ -85,6 +86,7 @@ class RayEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over = True
         for reference in tuple(self._running):
             self._ray.cancel(reference, force=True)
         self._threads.shutdown(cancel_futures=True)
@@ -108,6 +110,8 @@ class RayEngine:
         try:
             left: Files = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
+            if self._over:  # a cell that was stopped has not failed
+                raise CancelledError from error
             return failed_cell(spec, Failure(kind=type(error).__name__, message=str(error)[:2000], stage="process"))
         finally:
             self._running.discard(reference)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest.mock import create_autospec
@@ -161,6 +163,25 @@ def test_a_cell_that_a_cluster_gives_up_is_recorded_as_failed(spec: Any, monkeyp
     record = sweep_with(node, spec(), monkeypatch)
     assert (record.status, record.failure.kind, record.failure.stage) == ("failed", "RuntimeError", "process")
     assert record.failure.message == "the node died four times"
+
+
+def test_a_cell_that_is_stopped_is_not_recorded_as_failed(spec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits, cancelled = Event(), Event()
+
+    def node(*_: object) -> dict[str, bytes]:
+        waits.set()
+        assert cancelled.wait(60)
+        raise RuntimeError("cancelled")
+
+    ray: Any = FakeRay(node)
+    ray.cancel = lambda reference, force: cancelled.set()
+    monkeypatch.setattr("recgauntlet.runner.ray_engine._installed_ray", lambda: ray)
+    with contextlib.suppress(KeyboardInterrupt), RayEngine() as engine:
+        engine.submit(spec(), create_autospec(Watcher, instance=True))
+        assert waits.wait(60)
+        raise KeyboardInterrupt
+    assert cancelled.is_set()
+    assert not spec().record_path.exists()
 
 
 def test_a_record_of_another_cell_is_not_kept(

@@ -13,7 +13,7 @@ from recgauntlet.core.escape import visible
 from recgauntlet.core.files import write_directory
 from recgauntlet.leaderboard.address import Scope, locate
 from recgauntlet.leaderboard.citation import cite
-from recgauntlet.leaderboard.dataframe import COLUMNS, EXAMPLE_COLUMNS, load
+from recgauntlet.leaderboard.dataframe import COLUMNS, EXAMPLE_COLUMNS, cells_of, examples_of
 from recgauntlet.leaderboard.dataframe_columns import documentation
 from recgauntlet.records.release import ROOT
 
@@ -38,7 +38,7 @@ def export_release(release: str | Path, target: Path, *, root: Path = ROOT) -> t
     for path, error in scope.board.results.broken:
         remedy = "mend the file or take it away: what is published must be whole"
         raise RecordError(error.problem, where=path, remedy=remedy)
-    cells, examples = load(release, root=root), load(release, examples=True, root=root)
+    cells, examples = cells_of(scope.board), examples_of(scope.board)
     files = {
         CELLS: _parquet(cells),
         EXAMPLES: _parquet(examples),
