@@ -53,7 +53,8 @@ class SurrogateInputs:
 
     def on(self, clean: Batch, rng: Randomness) -> SurrogateInputs:
         """The same twin's inputs for other clean examples, kept apart by the purpose of `rng`."""
-        victim = Victim(self.victim.model, self.victim.world, self.victim.scale, clean)
+        twin = self.victim
+        victim = Victim(twin.model, twin.world, twin.scale, clean, half=twin.half)
         return SurrogateInputs(victim, (*self.identity, rng.purpose), rng, self.directory)
 
     def found(self, attacks: Sequence[Attack], budget: Budget) -> tuple[tuple[Variant, ...], Effort]:

@@ -40,7 +40,7 @@ class CellSpec:
     device
         "auto", "cpu", "cuda", "cuda:0" or "mps".
     precision
-        "auto", "fp32" or "bf16".
+        "auto", "fp32" or "bf16", of training and of searches; what counts is scored in single precision.
     threads
         CPU threads: the order of sums depends on them, so the same spec gives the same record on any number of cores.
     model_options, defense_options

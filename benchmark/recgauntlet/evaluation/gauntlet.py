@@ -86,6 +86,7 @@ def run_gauntlet(
     journal: Journal | None = None,
     twin_directory: Path | None = None,
     brief: bool = False,
+    half: bool = False,
     measures: TextMeasures | None = None,
     progress: Progress = lambda what, share: None,
 ) -> GauntletResult:
@@ -101,13 +102,15 @@ def run_gauntlet(
         Where inputs that fool the twin are kept for its other defenses (None: nowhere).
     brief
         The medium tier and the sanity checks alone: no other tier, curve, ranking, promotion or ads.
+    half
+        Search in bfloat16 (`recgauntlet.threats.precision`); what attacks find is scored in full.
     measures
         What measures how natural edits of texts are (None: their words and characters are counted alone).
     """
     model.eval().requires_grad_(False)
     journal = journal or Journal()
     tiers: tuple[Tier, ...] = ("standard",) if brief else TIERS
-    trial = Trial.of(model, data, AttackerKnowledge.of(card, data))
+    trial = Trial.of(model, data, AttackerKnowledge.of(card, data), half=half)
     rng = Randomness(seed, "evaluation")
     views = [trial.under(threat) for threat in card.threats]
     surrogates = [None] * len(views) if twin is None else _surrogates(twin, views, data, rng, twin_directory)
@@ -245,8 +248,8 @@ def _surrogates(
     """The twin as the source of inputs to try on the model, for each of `views`; one for views of the same batch."""
     twin.eval().requires_grad_(False)
     scale = embedding_scale(twin, data.catalog)
-    victims = {id(view): Victim(twin, view.world, scale, view.batch) for view in views}
-    identity = (weights_hash(twin), data.fingerprint, suite_ref().fingerprint)
+    victims = {id(view): Victim(twin, view.world, scale, view.batch, half=view.half) for view in views}
+    identity = (weights_hash(twin), data.fingerprint, suite_ref().fingerprint, *(["bf16"] if views[0].half else []))
     return [SurrogateInputs(victims[id(view)], identity, rng.child("twin"), directory) for view in views]
 
 

@@ -182,7 +182,7 @@ def _search(asked: Victim, threat: Threat, tier: Tier, goal: _Goal, users: Users
     world = asked.world
     rules = Rules.of(world, budget)
     pairs = _pairs(users, items, [world.catalog.texts[i] for i in items])
-    victim = Victim(asked.model, world, asked.scale, pairs, limit=budget.queries)
+    victim = Victim(asked.model, world, asked.scale, pairs, limit=budget.queries, half=asked.half)
     drafts = rules.drafts(world, pairs.select(torch.arange(len(items), device=pairs.items.device) * len(users)))
     chosen = list(drafts)
     best = goal.gain(victim.scores(pairs).reshape(len(items), -1)).tolist()

@@ -28,7 +28,6 @@ from recgauntlet.evaluation.setup import Trial, is_right
 from recgauntlet.threats.budget import Budget
 from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.verifier import verify
-from recgauntlet.threats.victim import Victim
 
 
 def pushers_for(threat: Threat) -> tuple[Attack, ...]:
@@ -106,7 +105,7 @@ def _push(
     pushers: Sequence[Attack] | None,
 ) -> _Pushed:
     model, budget = threat_model(threat), Budget.of(threat, RANKING_TIER)
-    victim = Victim(trial.model, trial.world, trial.scale, batch, samples=trial.samples)
+    victim = trial.victim_of(batch)
     scores = score_in_chunks(trial.model, batch, trial.samples)
     targets = replace(trial, victim=victim, batch=batch, scores=scores, right=is_right(scores, batch))
     attacks = [attack for attack in pushers or pushers_for(threat) if attack.supports(budget)]

@@ -46,6 +46,8 @@ class Trial:
     """A copy of the model that was never asked anything; None where it cannot be copied."""
     fresh: Recommender | None = None
     """A copy that no attack asks, and that scores what attacks return too; None where none does."""
+    half: bool = False
+    """Whether searches compute in bfloat16 (`recgauntlet.threats.precision`); what counts is scored in full."""
     listed: Trial | None = None
     """Where item ids are hidden, the trial with them; its scores are those of the record."""
     _under: dict[Surface, Trial] = field(init=False, default_factory=dict, repr=False)
@@ -62,6 +64,10 @@ class Trial:
             trial._under[threat.surface] = found
         return found
 
+    def victim_of(self, batch: Batch) -> Victim:
+        """The model as attacks on other examples see it."""
+        return Victim(self.model, self.world, self.scale, batch, samples=self.samples, half=self.half)
+
     def with_fresh_copy(self) -> Trial:
         """The same trial, in which a new fresh copy of the model scores too."""
         return self if self.untouched is None else replace(self, fresh=fresh_copy(self.untouched))
@@ -72,7 +78,7 @@ class Trial:
         scores = score_in_chunks(self.model, batch, self.samples)
         return replace(
             self,
-            victim=Victim(self.model, self.world, self.scale, batch, samples=self.samples),
+            victim=self.victim_of(batch),
             batch=batch,
             scores=scores,
             right=self.right & is_right(scores, batch),
@@ -80,16 +86,16 @@ class Trial:
         )
 
     @classmethod
-    def of(cls, model: Recommender, data: TaskData, world: AttackerKnowledge) -> Trial:
+    def of(cls, model: Recommender, data: TaskData, world: AttackerKnowledge, *, half: bool = False) -> Trial:
         """Score the test pairs of `data`."""
         untouched = _copy_or_none(model)
         batch = pairs_to_batch(data.test, np.arange(len(data.test))).to(model.device)
         samples = SAMPLES if is_random(model, batch) else 1
         scores = score_in_chunks(model, batch, samples)
         scale = embedding_scale(model, data.catalog)
-        victim = Victim(model, world, scale, batch, samples=samples)
+        victim = Victim(model, world, scale, batch, samples=samples, half=half)
         victim.prepare()
-        return cls(model, world, scale, victim, batch, scores, is_right(scores, batch), samples, untouched)
+        return cls(model, world, scale, victim, batch, scores, is_right(scores, batch), samples, untouched, half=half)
 
     def mask(self, index: Tensor) -> BoolArray:
         """`[B]` booleans over the test examples, set at `index`."""

@@ -145,8 +145,9 @@ def attack_cell(
             first_pairs(data, spec.test_pairs),
             spec.seed,
             twin=twin,
-            journal=Journal(spec.journal_path, _journal_header(cell, data, weights)),
+            journal=Journal(spec.journal_path, _journal_header(cell, data, weights, machine.precision)),
             twin_directory=twin_directory(spec.source),
+            half=machine.precision == "bf16",
             measures=measures,
             progress=_part(progress, TRAINING_SHARE, 1.0),
         )
@@ -192,7 +193,7 @@ def check_spec(spec: CellSpec) -> OpenCell:
     return cell
 
 
-def _journal_header(cell: OpenCell, data: TaskData, weights: str) -> dict[str, str]:
+def _journal_header(cell: OpenCell, data: TaskData, weights: str, precision: str) -> dict[str, str]:
     """What a journal's steps belong to: one change of any of it starts the evaluation anew."""
     return {
         "task": cell.task.card.fingerprint(cell.spec.track),
@@ -202,6 +203,7 @@ def _journal_header(cell: OpenCell, data: TaskData, weights: str) -> dict[str, s
         "defense": cell.spec.defense,
         "seed": str(cell.spec.seed),
         **({} if cell.spec.test_pairs is None else {"test_pairs": str(cell.spec.test_pairs)}),
+        **({} if precision == "fp32" else {"precision": precision}),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recgauntlet.core.batch import Batch, Users, UserState
 from recgauntlet.core.recommender import Recommender
+from recgauntlet.core.scoring import fit
 
 
 def mean_gradient(
@@ -78,3 +79,22 @@ def by_length(batch: Batch) -> Tensor:
         return torch.arange(len(batch), device=batch.items.device)
     lengths = torch.tensor([len(text) for text in batch.texts], device=batch.items.device)
     return torch.argsort(lengths, stable=True)
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Chunks `[b, L, ...]` one after the other, as wide as the widest."""
+    width = max(part.shape[1] for part in parts)
+    return torch.cat([fit(part, width) for part in parts])
+
+
+def by_word(words: Tensor, gradient: Tensor, embedded: Tensor) -> tuple[Tensor, Tensor]:
+    """On the CPU: the sum `[B, W, D]` of the tokens' gradients `[B, L, D]` over each word of a text, and its product
+    `[B, W]` with the word as it stands, of tokens that are of the words `words [B, L]`, in all texts at most `W`."""
+    gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+    count = max(1, int(words.max()) + 1) if words.numel() else 1
+    place = torch.where(words < 0, count, words)  # special tokens and padding are gathered past the end
+    slope = gradient.new_zeros((len(gradient), count + 1, gradient.shape[2]))
+    slope.scatter_add_(1, place.unsqueeze(-1).expand_as(gradient), gradient)
+    product = gradient.new_zeros((len(gradient), count + 1))
+    product.scatter_add_(1, place, (gradient * embedded).sum(dim=2))
+    return slope[:, :count].float().cpu(), product[:, :count].float().cpu()

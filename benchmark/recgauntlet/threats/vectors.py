@@ -1,4 +1,4 @@
-"""A model's vectors of single words and history items: knowledge about the model, free of queries."""
+"""What a model makes of single words and history items: knowledge about the model, free of queries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from recgauntlet.core.batch import Users
+from recgauntlet.core.batch import Batch, Users
+from recgauntlet.core.dataset import Catalog
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.types import NEW_ITEM, PAD
 
@@ -95,3 +96,18 @@ class WordVectors:
                 own = (candidates.tokens.word_of_token >= 0).unsqueeze(-1)
                 out.append(((embedded * own).sum(dim=1) / own.sum(dim=1).clamp(min=1)).cpu())
         return torch.cat(out)
+
+
+def added_by_words(
+    references: Batch, catalog: Catalog, words: Sequence[str], score: Callable[[Batch], Tensor]
+) -> Tensor:
+    """On the CPU: what each of `words [V]` adds to the logit of each of the examples `references [R]` when it stands
+    behind the text, `[V, R]`, by `score` of a batch."""
+    columns = []
+    for n, item in enumerate(references.items.tolist()):
+        text = catalog.texts[item]
+        longer = [text, *(f"{text} {word}" for word in words)]
+        alike = references.select(references.rows.new_full((len(longer),), n)).as_new_listings(longer)
+        logits = score(alike).float().cpu()
+        columns.append(logits[1:] - logits[0])
+    return torch.stack(columns, dim=1)

@@ -17,10 +17,19 @@ from recgauntlet.core.errors import BudgetExceeded
 from recgauntlet.core.recommender import Recommender, embedding_mask
 from recgauntlet.core.scoring import fit
 from recgauntlet.threats.embedding_scale import EmbeddingScale
-from recgauntlet.threats.gradients import by_length, encode_in_chunks, in_chunks, is_out_of_memory, mean_gradient
+from recgauntlet.threats.gradients import (
+    by_length,
+    by_word,
+    encode_in_chunks,
+    in_chunks,
+    is_out_of_memory,
+    joined,
+    mean_gradient,
+)
 from recgauntlet.threats.knowledge import AttackerKnowledge
+from recgauntlet.threats.precision import Precision
 from recgauntlet.threats.queries import Effort, KnownScores
-from recgauntlet.threats.vectors import HistoryVectors, WordVectors
+from recgauntlet.threats.vectors import HistoryVectors, WordVectors, added_by_words
 
 Result = TypeVar("Result")
 CHUNK, CHUNK_ON_CPU = 1024, 512
@@ -50,6 +59,8 @@ class Victim:
     samples
         How often a random model is asked for every score and gradient, of which the mean is given: expectation over
         randomness (Athalye, Carlini and Wagner 2018).
+    half
+        Whether scores and gradients are computed in bfloat16 (`recgauntlet.threats.precision`).
     effort
         What the attack has asked for.
     """
@@ -61,7 +72,9 @@ class Victim:
     limit: int | None = None
     chunk: int = 0
     samples: int = 1
+    half: bool = False
     effort: Effort = field(default_factory=Effort)
+    _precision: Precision = field(init=False)
     _state: UserState | None = None
     _known: Tensor = field(init=False)
     _asked: Tensor = field(init=False)
@@ -72,14 +85,13 @@ class Victim:
     _known_scores: KnownScores = field(init=False)
 
     def __post_init__(self) -> None:
-        on_cpu = self.clean.items.device.type == "cpu"
-        self.chunk = self.chunk or (CHUNK_ON_CPU if on_cpu else CHUNK)
+        self.chunk = self.chunk or (CHUNK_ON_CPU if self.clean.items.device.type == "cpu" else CHUNK)
         self._known = torch.unique(self.clean.example_ids.cpu())
         self._asked = torch.zeros(len(self._known), dtype=torch.int64)
         self._known_scores = KnownScores(history_limit=self.model.history_limit)
+        self._precision = Precision(self.half, self.clean, self._passes)
         self._words = WordVectors(self.model, self.clean.items.device)
-        count = len(self.world.catalog)
-        self._history = HistoryVectors(self.model, count, self.clean.users, self._book_encodings)
+        self._history = HistoryVectors(self.model, len(self.world.catalog), self.clean.users, self._book_encodings)
 
     def reset(self, limit: int | None) -> None:
         """A new attack begins: nothing asked yet, `limit` queries an example."""
@@ -133,12 +145,17 @@ class Victim:
         return self._fitting(lambda: self._scores(batch))
 
     def _scores(self, batch: Batch) -> Tensor:
+        return self._precision.settled(batch, self._passes(batch))
+
+    def _passes(self, batch: Batch) -> Tensor:
         order = by_length(batch) if len(batch) > self.chunk else None
-        ordered = batch if order is None else batch.select(order)
         with torch.no_grad():
-            out = [self._mean(part) for part in in_chunks(ordered, self.chunk, self.clean.users)]
-        scores = torch.cat(out) if out else torch.empty(0, device=batch.items.device)
+            scores = self._in_order(batch if order is None else batch.select(order))
         return scores if order is None else torch.empty_like(scores).index_copy_(0, order, scores)
+
+    def _in_order(self, batch: Batch) -> Tensor:
+        out = [self._mean(part) for part in in_chunks(batch, self.chunk, self.clean.users)]
+        return torch.cat(out) if out else torch.empty(0, device=batch.items.device)
 
     def _mean(self, batch: Batch) -> Tensor:
         """The mean of `samples` passes."""
@@ -185,7 +202,7 @@ class Victim:
                 size = embedded.shape[2]
         if not masks:
             return torch.zeros((0, 1), dtype=torch.bool, device=batch.items.device), size
-        return _joined(masks), size
+        return joined(masks), size
 
     def embedding_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Logits `[B]`, their gradient with respect to the candidates' embeddings `[B, L, D]` at `batch.delta`, and the
@@ -198,7 +215,7 @@ class Victim:
             logits.append(logit)
             gradients.append(gradient)
             masks.append(embedding_mask(candidates, embedded))
-        return torch.cat(logits), _joined(gradients), _joined(masks)
+        return torch.cat(logits), joined(gradients), joined(masks)
 
     def _candidate_gradients(self, batch: Batch) -> Iterator[tuple[Candidates, Tensor, Tensor, Tensor]]:
         """Chunk by chunk the candidates, their logits, and the gradients with respect to their embeddings."""
@@ -206,8 +223,9 @@ class Victim:
             with torch.no_grad():
                 state = self._user_state(part).select(part.rows)
                 candidates = self.model.candidates(part.items, part.texts)
-            embed, score = partial(self._embedded, candidates, part.delta), partial(self.model.score, state, candidates)
-            yield candidates, *mean_gradient(self.samples, embed, score)
+            embed, score = partial(self._embedded, candidates, part.delta), partial(self._scored, state, candidates)
+            logits, gradient, embedded = mean_gradient(self.samples, embed, score)
+            yield candidates, self._precision.settled(part, logits), gradient, embedded
 
     def _embedded(self, candidates: Candidates, delta: Tensor | None) -> Tensor:
         embedded = self.model.embed(candidates)
@@ -218,7 +236,8 @@ class Victim:
         return self.model.embed_history(users) if known is None else known
 
     def _score_history(self, users: Users, candidates: Candidates, embeddings: Tensor) -> Tensor:
-        return self.model.score(self.model.encode_user(users, embeddings), candidates)
+        with self._precision.of_passes():
+            return self.model.score(self.model.encode_user(users, embeddings), candidates)
 
     def _asked_for_gradients(self, batch: Batch, work: Callable[[Batch], Result]) -> Result:
         self._count(batch)
@@ -237,19 +256,12 @@ class Victim:
         return self._asked_for_gradients(batch, self._word_slopes)
 
     def _word_slopes(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        slopes, products = [], []
-        for candidates, _, gradient, embedded in self._candidate_gradients(batch):
-            gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
-            words = candidates.tokens.word_of_token
-            count = max(1, int(words.max()) + 1) if words.numel() else 1
-            place = torch.where(words < 0, count, words)  # special tokens and padding are gathered past the end
-            slope = gradient.new_zeros((len(gradient), count + 1, gradient.shape[2]))
-            slope.scatter_add_(1, place.unsqueeze(-1).expand_as(gradient), gradient)
-            product = gradient.new_zeros((len(gradient), count + 1))
-            product.scatter_add_(1, place, (gradient * embedded).sum(dim=2))
-            slopes.append(slope[:, :count].float().cpu())
-            products.append(product[:, :count].float().cpu())
-        return _joined(slopes), _joined(products)
+        parts = (
+            by_word(candidates.tokens.word_of_token, gradient, embedded)
+            for candidates, _, gradient, embedded in self._candidate_gradients(batch)
+        )
+        slopes, products = zip(*parts, strict=True)
+        return joined(slopes), joined(products)
 
     def word_vectors(self, words: Sequence[str]) -> Tensor:
         """On the CPU: the mean `[V, D]` of each word's token embeddings when it stands alone. Knowledge of the
@@ -265,17 +277,10 @@ class Victim:
             return torch.zeros((len(wanted), 1))
         if self._word_effects is None or self._word_effects[0] != wanted:
             references = self.world.references.to(self.clean.items.device)
-            columns = []
             with self._timed(), torch.no_grad():
-                for n, item in enumerate(references.items.tolist()):
-                    text = self.world.catalog.texts[item]
-                    longer = [text, *(f"{text} {word}" for word in wanted)]
-                    alike = references.select(references.rows.new_full((len(longer),), n)).as_new_listings(longer)
-                    passes = [self._mean(part) for part in in_chunks(alike, self.chunk, self.clean.users)]
-                    logits = torch.cat(passes).float().cpu()
-                    columns.append(logits[1:] - logits[0])
-            self._word_effects = wanted, torch.stack(columns, dim=1)
-            self.effort.forwards += sum(map(len, columns))
+                effects = added_by_words(references, self.world.catalog, wanted, self._in_order)
+            self._word_effects = wanted, effects
+            self.effort.forwards += effects.numel()
         return self._word_effects[1]
 
     def history_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -293,7 +298,7 @@ class Victim:
             logit, gradient, embedded = mean_gradient(
                 self.samples, partial(self._history_embedded, users), partial(self._score_history, users, candidates)
             )
-            logits.append(logit)
+            logits.append(self._precision.settled(part, logit))
             embeddings.append(embedded)
             gradients.append(gradient)
         return torch.cat(logits), torch.cat(embeddings), torch.cat(gradients)
@@ -310,7 +315,11 @@ class Victim:
         state = self._user_state(batch)
         candidates = self.model.candidates(batch.items, batch.texts)
         embedded = None if batch.delta is None else self._embedded(candidates, batch.delta)
-        return self.model.score(state.select(batch.rows), candidates, embedded)
+        return self._scored(state.select(batch.rows), candidates, embedded)
+
+    def _scored(self, state: UserState, candidates: Candidates, embeddings: Tensor | None = None) -> Tensor:
+        with self._precision.of_passes():
+            return self.model.score(state, candidates, embeddings)
 
     def _user_state(self, batch: Batch) -> UserState:
         if batch.users is self.clean.users:
@@ -319,7 +328,9 @@ class Victim:
             return self.prepare()
         self.effort.user_encodings += len(batch.users)
         with torch.no_grad():
-            return self.model.encode_user(batch.users, self._history.of(batch.users, self.chunk))
+            embeddings = self._history.of(batch.users, self.chunk)
+            with self._precision.of_passes():
+                return self.model.encode_user(batch.users, embeddings)
 
     def _places(self, example_ids: Tensor) -> Tensor:
         """Where each example stands among the known ones; ValueError for one that the clean batch does not have."""
@@ -337,9 +348,3 @@ class Victim:
             raise BudgetExceeded(f"example {int(self._known[worst])}: more than {self.limit} queries")
         self._asked = asked
         self.effort.queries += len(batch)
-
-
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    """Chunks `[b, L, ...]` one after the other, as wide as the widest."""
-    width = max(part.shape[1] for part in parts)
-    return torch.cat([fit(part, width) for part in parts])

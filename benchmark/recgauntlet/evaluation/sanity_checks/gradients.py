@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -34,8 +35,9 @@ def gradient_checks(trial: Trial, threat: Threat, index: Tensor) -> tuple[Gate, 
     """Gradients with respect to the surface's continuous handle: right by finite differences, and none that vanishes
     under the margin or the cross-entropy."""
     batch, model = trial.batch.select(index), threat_model(threat)
-    trial.victim.reset(None)
-    logits, gradient, length = model.gradient(trial.victim, batch)
+    victim = replace(trial, half=False).victim_of(trial.batch) if trial.half else trial.victim
+    victim.reset(None)
+    logits, gradient, length = model.gradient(victim, batch)
     damage = wrong_way(batch) * logits
     slopes = {"margin": torch.ones_like(damage), "cross-entropy": torch.sigmoid(damage)}
     spread = max(float(trial.scores.std()), 1e-12)
