@@ -179,18 +179,17 @@ class BertRanker(TextModel):
         if not self.one_way:
             return self._embedded_words(users, embeddings)
         read = min(self.history_items, users.histories.shape[1])
-        histories = users.histories[:, -read:].flip(1)
+        histories = F.pad(users.histories[:, -read:].flip(1), (0, self.history_items - read), value=PAD)
         if embeddings is None:
             items, place = torch.unique(histories.clamp(min=0), return_inverse=True)
             kept = self._keys_and_values(self._item_vectors()[items])[place]
         else:
-            kept = self._keys_and_values(embeddings[:, -read:].flip(1).flatten(0, 1))
+            vectors = F.pad(embeddings[:, -read:].flip(1), (0, 0, 0, self.history_items - read))
+            kept = self._keys_and_values(vectors.flatten(0, 1))
             kept = kept.view(*histories.shape, *kept.shape[1:])
-        kept = kept.permute(0, 2, 3, 1, 4)
-        places = self.places[:, :read].view(len(self._upper), read, kept.shape[2], -1).transpose(1, 2)
-        kept = torch.stack([kept[:, 0::2] + places, kept[:, 1::2]], dim=2).flatten(1, 2)
-        missing = self.history_items - read
-        return UserState((F.pad(kept, (0, 0, 0, missing)), F.pad(histories >= 0, (0, missing))))
+        # in place, and never laid out anew: what is kept of a history is half a megabyte
+        kept[:, :, 0::2] += self.places.transpose(0, 1).view(self.history_items, len(self._upper), kept.shape[3], -1)
+        return UserState((kept.permute(0, 2, 3, 1, 4), histories >= 0))
 
     def _keys_and_values(self, vectors: Tensor) -> Tensor:
         """`[B, 2 * layers, heads, D / heads]` of item vectors `[B, D]`, each a text of one place."""
