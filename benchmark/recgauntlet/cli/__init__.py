@@ -40,6 +40,7 @@ _LAZY = {
     "poison": ("recgauntlet.cli.poison", "Make and check fake accounts for the training data."),
     "power": ("recgauntlet.cli.power", "How many examples and seeds a difference needs."),
     "release": ("recgauntlet.cli.release", "Freeze results for good; verify, compare and list releases."),
+    "retrain": ("recgauntlet.cli.retrain", "Train a checkpoint further on newer data, and say what got worse."),
     "run": ("recgauntlet.cli.run", "Train, attack and record: the benchmark itself."),
     "serve": ("recgauntlet.cli.serve", "Serve a trained model over HTTP: rank candidates for a history."),
     "show": ("recgauntlet.cli.show", "Print a summary of one record."),

@@ -51,9 +51,15 @@ class Split(CardPart):
     """Left out of a card's hash where it is `time`, which was once the only rule."""
     valid_from: str
     test_from: str
+    train_from: str = Field(default="", exclude_if=lambda text: not text)
+    """Where the training period begins, and where the test period ends (dates or shares, as above); empty for the first
+    and behind the last interaction, and then left out of a card's hash."""
+    test_until: str = Field(default="", exclude_if=lambda text: not text)
 
     @model_validator(mode="after")
     def _shares_of_each_user(self) -> Self:
+        if self.rule == "per-user" and (self.train_from or self.test_until):
+            raise ValueError('with rule = "per-user", there is no train_from and no test_until: leave them out')
         if self.rule == "per-user" and not 0 < _number(self.valid_from) < _number(self.test_from) < 1:
             raise ValueError(
                 'with rule = "per-user", valid_from and test_from are shares of each user\'s interactions as text, and '

@@ -36,7 +36,7 @@ def boundaries(split: Split, times: IntArray, where: str) -> tuple[int, int]:
         Where a boundary is neither, or the test period does not begin after the validation period.
     """
     valid, test = (
-        _boundary(getattr(split, name), times, where, f"split.{name}") for name in ("valid_from", "test_from")
+        boundary(getattr(split, name), times, where, f"split.{name}") for name in ("valid_from", "test_from")
     )
     if valid >= test:
         raise CardError(
@@ -48,7 +48,28 @@ def boundaries(split: Split, times: IntArray, where: str) -> tuple[int, int]:
     return valid, test
 
 
-def _boundary(text: str, times: IntArray, where: str, field: str) -> int:
+def ends(split: Split, times: IntArray, where: str) -> tuple[int, int]:
+    """The first second of the training period, and the first after the test period, far away where the split names
+    none; CardError where they do not lie around the boundaries."""
+    valid, test = boundaries(split, times, where)
+    begin, end = -(2**62), 2**62
+    if split.train_from:
+        begin = boundary(split.train_from, times, where, "split.train_from")
+    if split.test_until:
+        end = boundary(split.test_until, times, where, "split.test_until")
+    if not (begin < valid and test < end):
+        raise CardError(
+            f"training from {split.train_from or 'the first interaction'} and testing until "
+            f"{split.test_until or 'the last'} leave no period for one of them",
+            where=where,
+            field="split.train_from, split.test_until",
+            remedy="let train_from lie before valid_from, and test_until behind test_from",
+        )
+    return begin, end
+
+
+def boundary(text: str, times: IntArray, where: str, field: str) -> int:
+    """The second that a date or a share of the interactions names; CardError where it is neither."""
     try:
         share = float(text)
     except ValueError:
@@ -87,20 +108,18 @@ def periods(split: Split, users: IntArray, times: IntArray, where: str) -> tuple
     CardError
         As `boundaries`.
     """
-    valid_from: IntArray | int
-    test_from: IntArray | int
     if split.rule == "time":
         valid_from, test_from = boundaries(split, times, where)
-    else:
-        counts = np.bincount(users)
-        starts = np.cumsum(counts) - counts
-        ranked = times[np.lexsort((times, users))]
-        # Whole numbers: as floats, 0.7 * 90 is less than 63.
-        shares = [Fraction(share).limit_denominator(10**6) for share in (split.valid_from, split.test_from)]
-        valid_from, test_from = (
-            ranked[starts + counts * share.numerator // share.denominator][users] for share in shares
-        )
-    train, test = times < valid_from, times >= test_from
+        begin, end = ends(split, times, where)
+        in_valid = (times >= valid_from) & (times < test_from)
+        return (times >= begin) & (times < valid_from), in_valid, (times >= test_from) & (times < end)
+    counts = np.bincount(users)
+    starts = np.cumsum(counts) - counts
+    ranked = times[np.lexsort((times, users))]
+    # Whole numbers: as floats, 0.7 * 90 is less than 63.
+    shares = [Fraction(share).limit_denominator(10**6) for share in (split.valid_from, split.test_from)]
+    own_valid, own_test = (ranked[starts + counts * share.numerator // share.denominator][users] for share in shares)
+    train, test = times < own_valid, times >= own_test
     return train, ~train & ~test, test
 
 
@@ -141,7 +160,8 @@ def from_interactions(
     takes = takes_of(interactions, known_users, catalog)
     users, taken, times = takes.users, takes.items, takes.times
     in_train, in_valid, in_test = periods(card.split, users, times, where)
-    ever, before = takes.keys(len(catalog)), takes.where(in_train).keys(len(catalog))
+    in_past = times < boundaries(card.split, times, where)[0] if card.split.train_from else in_train
+    ever, before = takes.keys(len(catalog)), takes.where(in_past).keys(len(catalog))
     rng = Randomness(card.sampling_seed, "data")
 
     def clicks(period: str, inside: BoolArray, size: int) -> IntArray:
@@ -233,7 +253,7 @@ def from_impressions(items: pa.Table, impressions: pa.Table, card: TrackCard, fi
     sizes = np.diff(offsets)
     clicks = np.bincount(np.repeat(np.arange(len(sizes)), sizes), weights=clicked, minlength=len(sizes))
     usable = (clicks > 0) & (clicks < sizes) & (np.diff(history_offsets) > 0)
-    valid_from, test_from = boundaries(card.split, times, where)
+    in_train, in_valid, in_test = periods(card.split, users, times, where)
     rng = Randomness(card.sampling_seed, "data")
 
     def histories(index: IntArray) -> IntArray:
@@ -264,13 +284,12 @@ def from_impressions(items: pa.Table, impressions: pa.Table, card: TrackCard, fi
         cuts = np.concatenate([[0], np.cumsum(sizes[index])])
         return Impressions(users[index], histories(index), shown[flat], clicked[flat], cuts)
 
-    in_test = times >= test_from
     return TaskData(
         fingerprint=fingerprint,
         catalog=catalog,
         user_count=len(known_users),
-        train=pairs("train", times < valid_from, card.negatives.train_per_click, card.train_pairs),
-        valid=pairs("valid", (times >= valid_from) & ~in_test, 1, card.valid_pairs),
+        train=pairs("train", in_train, card.negatives.train_per_click, card.train_pairs),
+        valid=pairs("valid", in_valid, 1, card.valid_pairs),
         test=pairs("test", in_test, 1, card.test_pairs),
         impressions=listed(in_test, card.test_impressions),
     )

@@ -15,11 +15,12 @@ from recgauntlet.core.files import cache_root
 from recgauntlet.core.plugins import Plugin
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.spec import TWIN, CellSpec
-from recgauntlet.core.task import SourceOptions
+from recgauntlet.core.task import SourceOptions, Task
 from recgauntlet.core.types import Progress, Scalar
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import prepare
 from recgauntlet.data.prepare import ready as prepared_track
+from recgauntlet.data.windows import windowed
 from recgauntlet.evaluation.gauntlet import run_gauntlet
 from recgauntlet.records.references import PluginRef
 from recgauntlet.records.schema import RunRecord
@@ -203,7 +204,7 @@ def load_cell(path: Path, setup: Setup, *, host: Host | None = None, progress: P
     info = read_info(path)
     spec = setup.spec_of(info, path)
     remote = open_remote(spec, find_task_or_card(spec.task), host, path) if host is not None else None
-    cell = remote[0] if remote else open_cell(spec)
+    cell = remote[0] if remote else open_cell(spec, task_of(info, setup))
     machine = replace(Machine.of(cell.spec, cell.model), precision="fp32")
     progress("reading data", 0.0)
     data = prepare(cell.task, info.track, cell.spec.source)
@@ -220,6 +221,14 @@ def load_cell(path: Path, setup: Setup, *, host: Host | None = None, progress: P
     model = untrained(cell, data, machine.device)
     load_weights(model, path)
     return Loaded(info, cell, data, weights_hash(model), cell.defense_object.wrap(model), machine)
+
+
+def task_of(info: CheckpointInfo, setup: Setup) -> Task:
+    """The task that `setup` names, or that a checkpoint was trained for; of a retrained one, with the periods that it
+    is tested on."""
+    task = find_task_or_card(setup.task or info.task)
+    was_trained_for = task.card.id == info.task
+    return windowed(task, info.track, info.window) if info.window and was_trained_for else task
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from recgauntlet.core.errors import RecordError
 from recgauntlet.core.files import write_atomically
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.types import Scalar
+from recgauntlet.data.windows import Window
 from recgauntlet.records.references import PluginRef
 from recgauntlet.records.schema import Epoch
 
@@ -76,6 +77,9 @@ class CheckpointInfo(BaseModel):
     """The users who had training pairs, and whom the `filter` left none."""
     lost: tuple[NonNegativeInt, ...] = ()
     """The rows of the training pairs whose click the `filter` left out."""
+
+    window: Window | None = None
+    """The periods of the data that a retrained model learned from last and is tested on; None for the card's own."""
 
     @property
     def sources(self) -> tuple[str, str]:
