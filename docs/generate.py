@@ -18,8 +18,10 @@ from click.testing import CliRunner
 from effects import effects
 from markdown_table import DOCS, table
 from measured_tables import (
+    drift,
     equal_rows,
     exhaustive,
+    fake_orders,
     gaps,
     naturalness,
     performance,
@@ -49,8 +51,10 @@ TABLES: dict[str, Callable[..., str]] = {
     "checks": checks,
     "columns": lambda: documentation(COLUMNS),
     "defenses": defenses,
+    "drift": drift,
     "effects": effects,
     "exhaustive": exhaustive,
+    "fake-orders": fake_orders,
     "gaps": gaps,
     "equal-rows": equal_rows,
     "example-columns": lambda: documentation([own for own in EXAMPLE_COLUMNS if own.name not in OF_A_CELL]),

@@ -108,6 +108,58 @@ def _with_interval(value: float | list[float]) -> str:
     return f"{middle} [{low}, {high}]"
 
 
+def drift() -> str:
+    """What weights keep on the time behind each window: never trained again, of the window before, and retrained."""
+    rows = []
+    for own in figures("drift"):
+        for window in own["windows"]:
+            threat = next(
+                (name for name in window["after"] if not name.startswith(("clean", "embedding"))), "embedding"
+            )
+            kept = [
+                " / ".join(str(window[weights].get(name, "")) for weights in ("never", "before", "after"))
+                for name in ("clean", threat)
+            ]
+            robust = window["change"][threat]
+            rows.append(
+                [
+                    own["task"],
+                    f"`{own['model']}`",
+                    f"`{shown('defense', own['defense'])}`",
+                    f"{window['until']} ({window['days']} days)",
+                    kept[0],
+                    threat,
+                    kept[1],
+                    f"{robust[0]:+.1f} [{robust[1]:+.1f}, {robust[2]:+.1f}]",
+                    "; ".join(window["refused"]),
+                ]
+            )
+    head = ["task", "model", "defense", "until", "clean", "threat", "robust", "change of robust", "why the old stay"]
+    return table(head, rows)
+
+
+def fake_orders() -> str:
+    """What fake accounts in the newest window do to retrained weights."""
+    rows = [
+        [
+            own["task"],
+            f"`{own['model']}`",
+            f"`{line['attack']}`",
+            str(line["accounts"]),
+            str(line["pairs_genuine"]),
+            str(line["pairs_poisoned"]),
+            ", ".join(
+                f"{name} {change[0]:+.1f} [{change[1]:+.1f}, {change[2]:+.1f}]"
+                for name, change in line["change"].items()
+            ),
+        ]
+        for own in figures("drift")
+        for line in own["fake_orders"]
+    ]
+    head = ["task", "model", "attack", "accounts", "pairs right, genuine window", "with them", "change of the rest"]
+    return table(head, rows)
+
+
 def naturalness() -> str:
     """What a reader judged of 50 edits of each attack, beside the measured perplexity ratios and cosines."""
     rows = [

@@ -32,6 +32,7 @@ DEFENSES: Mapping[str, tuple[str, ...]] = {
             "augmentation",
             "dirichlet-neighborhood",
             "history-dropout",
+            "knowledge-prior",
             "label-smoothing",
             "mixup",
             "rdrop",
