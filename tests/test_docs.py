@@ -24,7 +24,11 @@ from recgauntlet.core.names import stored
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 EXAMPLE = ROOT / "examples" / "defense-plugin"
-TAUGHT = {"--defense": {"embedding-noise", "my-noise"}, "--model": {"word-average"}, "--task": set[str]()}
+TAUGHT = {
+    "--defense": {"embedding-noise", "my-noise"},
+    "--model": {"word-average"},
+    "--task": {"support-answer", "finance-sentiment"},
+}
 """Names that the documentation itself teaches to register."""
 
 
