@@ -61,7 +61,7 @@ def retrain(
 
     The new weights are written unless more than --most-lost points of robust accuracy are lost under a ranked threat,
     or a check fails that did not before; then the exit code is 1 and nothing is replaced. They know the time that they
-    were trained until: the next retrain goes on from there, and attack, export and serve use what lies behind it.
+    were trained until: the next retrain goes on from there, and attack uses what lies behind it.
 
     The newest fifth of the clicks chooses the epoch. Attacks are the suite's at the medium tier. See docs/serving.md.
 
