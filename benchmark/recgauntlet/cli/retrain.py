@@ -56,8 +56,8 @@ def retrain(
     data: DataOptions,
 ) -> None:
     """Train the weights in CHECKPOINT further on the clicks since their training ended and before the date --until,
-    under their defense; then attack old and new weights on the time after it, which neither has seen, and print what
-    changed, pair by pair.
+    under their defense; then attack old and new weights on the time after it, on which neither was trained, and print
+    what changed, pair by pair. All of it must lie in the data that the weights were first trained on.
 
     The new weights are written unless more than --most-lost points of robust accuracy are lost under a ranked threat,
     or a check fails that did not before; then the exit code is 1 and nothing is replaced. They know the time that they

@@ -48,10 +48,9 @@ def boundaries(split: Split, times: IntArray, where: str) -> tuple[int, int]:
     return valid, test
 
 
-def ends(split: Split, times: IntArray, where: str) -> tuple[int, int]:
+def _ends(split: Split, times: IntArray, valid: int, test: int, where: str) -> tuple[int, int]:
     """The first second of the training period, and the first after the test period, far away where the split names
-    none; CardError where they do not lie around the boundaries."""
-    valid, test = boundaries(split, times, where)
+    none; CardError where they do not lie around the boundaries `valid` and `test`."""
     begin, end = -(2**62), 2**62
     if split.train_from:
         begin = boundary(split.train_from, times, where, "split.train_from")
@@ -110,7 +109,7 @@ def periods(split: Split, users: IntArray, times: IntArray, where: str) -> tuple
     """
     if split.rule == "time":
         valid_from, test_from = boundaries(split, times, where)
-        begin, end = ends(split, times, where)
+        begin, end = _ends(split, times, valid_from, test_from, where)
         in_valid = (times >= valid_from) & (times < test_from)
         return (times >= begin) & (times < valid_from), in_valid, (times >= test_from) & (times < end)
     counts = np.bincount(users)

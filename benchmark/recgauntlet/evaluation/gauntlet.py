@@ -249,7 +249,7 @@ def _surrogates(
     twin.eval().requires_grad_(False)
     scale = embedding_scale(twin, data.catalog)
     victims = {id(view): Victim(twin, view.world, scale, view.batch, half=view.half) for view in views}
-    identity = (weights_hash(twin), data.fingerprint, suite_ref().fingerprint, *(["bf16"] if views[0].half else []))
+    identity = (weights_hash(twin), data.fingerprint, suite_ref().fingerprint, *{"bf16" for view in views if view.half})
     return [SurrogateInputs(victims[id(view)], identity, rng.child("twin"), directory) for view in views]
 
 

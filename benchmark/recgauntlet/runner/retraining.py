@@ -205,7 +205,7 @@ def _next(info: CheckpointInfo, setup: Setup, until: str, progress: Progress) ->
             "was trained on other data than this task has now",
             where=setup.task,
             field="data_fingerprint",
-            remedy="retrain on the data that it was trained on, its newer part included",
+            remedy="a table with new rows gives items and users other numbers: run the model again on a card of it",
         )
     window = next_window(task.card, info.track, tables, until, info.window.until if info.window else "")
     return windowed(task, info.track, window), window
