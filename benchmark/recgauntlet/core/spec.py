@@ -69,6 +69,8 @@ class CellSpec:
     """The attacks on training data, for a look; None: those of the card's active threats."""
     test_pairs: int | None = None
     """Attack the first test pairs alone, so many (`recgauntlet.evaluation.first_pairs`); None for all."""
+    high_tier: bool = True
+    """Attack inputs at the high tier too."""
     naturalness: bool = False
     """Measure perplexities and cosines of edited texts (`recgauntlet.evaluation.naturalness`), with SmolLM2."""
 

@@ -86,6 +86,7 @@ def run_gauntlet(
     journal: Journal | None = None,
     twin_directory: Path | None = None,
     brief: bool = False,
+    high_tier: bool = True,
     half: bool = False,
     measures: TextMeasures | None = None,
     progress: Progress = lambda what, share: None,
@@ -102,6 +103,8 @@ def run_gauntlet(
         Where inputs that fool the twin are kept for its other defenses (None: nowhere).
     brief
         The medium tier and the sanity checks alone: no other tier, curve, ranking, promotion or ads.
+    high_tier
+        Attack at the high tier too. What the lower tiers find does not depend on it.
     half
         Search in bfloat16 (`recgauntlet.threats.precision`); what attacks find is scored in full.
     measures
@@ -109,7 +112,7 @@ def run_gauntlet(
     """
     model.eval().requires_grad_(False)
     journal = journal or Journal()
-    tiers: tuple[Tier, ...] = ("standard",) if brief else TIERS
+    tiers: tuple[Tier, ...] = ("standard",) if brief else TIERS if high_tier else TIERS[:-1]
     trial = Trial.of(model, data, AttackerKnowledge.of(card, data), half=half)
     rng = Randomness(seed, "evaluation")
     views = [trial.under(threat) for threat in card.threats]
@@ -141,7 +144,7 @@ def run_gauntlet(
             threats[number] = look_further(views[number], data, clean, result, surrogate, rng, journal, within)
     ads: tuple[AdResult, ...] = ()
     if card.ads is not None and not brief:
-        ads = dodge_ads(trial, data, card.ads, rng.child(card.ads.id), journal=journal)
+        ads = dodge_ads(trial, data, card.ads, rng.child(card.ads.id), tiers=tiers, journal=journal)
     progress("naturalness of edits", 1.0)
     threats = [with_naturalness(trial, result, measures, journal) for result in threats]
     progress("done", 1.0)

@@ -104,7 +104,8 @@ def _threat_row(threat: ThreatOutcome) -> tuple[str, ...]:
     ranked = "" if threat.ranked else " (not ranked)"
     if not threat.applicable:
         return (threat.id, threat.goal + ranked, "not applicable", "", "", "")
-    robust = [f"{robust_accuracy(tier):.1%}" for tier in threat.tiers]
+    attacked = {tier.tier: f"{robust_accuracy(tier):.1%}" for tier in threat.tiers}
+    robust = [attacked.get(tier, "not run") for tier in TIERS]
     standard = next(tier for tier in threat.tiers if tier.tier == RANKING_TIER)
     broke = [f"{a.name} {int(a.broken.to_bool().sum())}" for a in standard.attacks if a.broken.to_bool().any()]
     return (threat.id, threat.goal + ranked, *robust, ", ".join(broke))

@@ -147,6 +147,7 @@ def attack_cell(
             twin=twin,
             journal=Journal(spec.journal_path, _journal_header(cell, data, weights, machine.precision)),
             twin_directory=twin_directory(spec.source),
+            high_tier=spec.high_tier,
             half=machine.precision == "bf16",
             measures=measures,
             progress=_part(progress, TRAINING_SHARE, 1.0),

@@ -88,7 +88,9 @@ def _twin(spec: CellSpec, known: Message, overwrite: bool, installed: Installed)
     """A twin that nobody named: kept even with `overwrite`, unless its record is damaged or of another version."""
     reason = "the undefended twin that the others are compared with"
     try:
-        state = _state(replace(spec, naturalness=False), known, False, installed)  # nobody asked for its edits
+        state = _state(
+            replace(spec, high_tier=False, naturalness=False), known, False, installed
+        )  # nobody asked for these
     except RecordError as error:
         if not overwrite:
             raise
@@ -227,6 +229,14 @@ def _state(spec: CellSpec, known: Message, overwrite: bool, installed: Installed
             field="first_pairs.pairs",
             remedy=f"ask for no more (--test-pairs {had.pairs}), write to another directory (--out), or attack its "
             "weights anew (--overwrite --reuse-weights)",
+        )
+    if spec.high_tier and record.lacks_high_tier:
+        raise RecordError(
+            "was not attacked at the high tier, which is asked for; it is kept",
+            where=path,
+            field="threats.tiers",
+            remedy="leave that tier out (--no-high-tier), write to another directory (--out), or attack its weights "
+            "anew (--overwrite --reuse-weights)",
         )
     if spec.naturalness and record.lacks_perplexities:
         raise RecordError(

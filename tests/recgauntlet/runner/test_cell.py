@@ -304,3 +304,23 @@ def test_a_language_model_is_fetched_where_it_is_asked_for_alone(here: Any, monk
     failed = run_cell(here("pgd", naturalness=True, reuse_weights=True))
     assert failed.failure is not None
     assert (failed.failure.stage, failed.failure.kind) == ("language model", "DataError")
+
+
+def test_without_the_high_tier_the_others_find_the_same(here: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = read(here())
+    spec = here(high_tier=False, reuse_weights=True)
+    found = run_cell(spec)
+    assert found.failure is None, found.failure
+    assert not whole.lacks_high_tier
+    assert found.lacks_high_tier
+    for threat, full in zip(found.threats, whole.threats, strict=True):
+        assert [tier.tier for tier in threat.tiers] == ["low", "standard"]
+        assert [tier.robust for tier in threat.tiers] == [tier.robust for tier in full.tiers[:2]]
+        assert [point.amount for point in threat.curve] == [point.amount for point in full.curve]
+    found.summary()
+    assert capsys.readouterr().out.count("not run") == len(found.threats)
+    with pytest.raises(RecordError, match="not attacked at the high tier") as caught:
+        plan([replace(spec, high_tier=True)])
+    assert "--no-high-tier" in caught.value.remedy
+    assert plan([spec])[-1].state == "done"
+    assert plan([here("fgm")])[0].state == "done"  # nobody asked for the twin's tiers

@@ -88,6 +88,8 @@ def _record(record: RunRecord, path: str, manifest: Submission) -> Iterator[tupl
         yield "status", "is of a failed cell"
     elif record.first_pairs is not None:
         yield "first_pairs", "is there, but a submission is attacked on all test pairs: run it without --test-pairs"
+    elif record.lacks_high_tier:
+        yield "threats", "have no high tier, but a submission is attacked at all: run it without --no-high-tier"
     elif record.cost is None:
         yield "cost", "is missing, but each cell of a submission is trained: pack it again with recgauntlet submit"
     place = PurePosixPath(path).parts

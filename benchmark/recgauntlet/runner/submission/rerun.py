@@ -90,6 +90,7 @@ def rerun(
         defense_options=tuple(sorted(record.defense.hyperparameters.items())),
         poison_attacks=record.poisoning[0].chosen if record.poisoning else (),
         test_pairs=None if record.first_pairs is None else record.first_pairs.pairs,
+        high_tier=not record.lacks_high_tier,
     )
     records = run_sweep([cell.spec for cell in plan([spec])], watcher, LocalEngine(allowance=allowance, sandbox="auto"))
     again = next(r for r in records if (r.defense.name, r.model.name) == (spec.defense, spec.model))
