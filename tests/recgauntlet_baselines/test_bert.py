@@ -15,6 +15,7 @@ from recgauntlet.core.errors import PluginError
 from recgauntlet.core.types import PAD
 from recgauntlet.data.encoder import model_path
 from recgauntlet.training.defense import click_loss, model_scores
+from recgauntlet_baselines.models._layers import in_length_groups
 from recgauntlet_baselines.models._pretrained import load, read_first_alone
 from recgauntlet_baselines.models.bert import GROUPED, BertRanker
 
@@ -301,3 +302,47 @@ def test_a_pass_over_a_candidate_reads_the_candidate_alone(data: TaskData, check
     assert len(once) < len(candidates), "each text once"
     real = int((once.tokens.mask.sum(dim=1) + 2).sum())
     assert real <= sum(read) < 1.3 * real, "groups of like length hold few pads"
+
+
+def test_keys_of_items_that_are_kept_follow_the_weights(data: TaskData, checkpoint: str, batch: Batch) -> None:
+    model = make(data, checkpoint)
+
+    def kept_and_made() -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            kept = model.encode_user(batch.users).tensors[0]
+        return kept, model.encode_user(batch.users).tensors[0].detach()  # with gradients nothing is kept
+
+    first, made = kept_and_made()
+    torch.testing.assert_close(first, made)
+    with torch.no_grad():
+        model._upper[0].attention.self.key.weight.mul_(1.5)
+    second, made = kept_and_made()
+    torch.testing.assert_close(second, made)
+    assert not torch.allclose(first, second)
+    model.load_state_dict({name: 0.5 * value for name, value in model.state_dict().items()})
+    third, made = kept_and_made()
+    torch.testing.assert_close(third, made)
+    assert not torch.allclose(second, third)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half, _ = kept_and_made()
+    assert half.dtype == torch.bfloat16
+    assert torch.equal(kept_and_made()[0], third)
+
+
+def test_large_rows_are_moved_only_where_groups_save_enough() -> None:
+    calls: list[int] = []
+
+    def encode(embedded: Tensor, mask: Tensor, past: Tensor) -> Tensor:
+        calls.append(embedded.shape[1])
+        return (embedded.sum(dim=2) * mask).sum(dim=1) + past
+
+    embedded, past = torch.rand(60, 10, 2), torch.arange(60.0)
+    lengths = torch.arange(60) % 10 + 1
+    mask = torch.arange(10) < lengths[:, None]
+    expected = (embedded.sum(dim=2) * mask).sum(dim=1) + past
+    for worth, widths in ((0.0, [2, 4, 5, 7, 9, 10]), (0.5, [10])):  # the groups save 38 %
+        calls.clear()
+        torch.testing.assert_close(
+            in_length_groups(encode, embedded, mask, least=2, whole=[past], worth=worth), expected
+        )
+        assert calls == widths

@@ -173,16 +173,21 @@ def in_length_groups(
     *more: Tensor,
     least: int = BUCKETED,
     whole: Sequence[Tensor] = (),
+    worth: float = 0.0,
 ) -> Tensor:
     """`encode(embedded [B, L, D], mask [B, L], *more [B, L], *whole [B, ...])`, a tensor of `B` rows; long and short
     texts in separate groups, so that few pads are computed with, from `least` texts on. A text's real tokens come
-    first."""
+    first. All stay together where groups would save less than the share `worth` of the positions, since rows of `whole`
+    may be large, and moving them dear."""
     if torch.compiler.is_compiling() or len(embedded) < least:  # an exported graph has one path for all sizes
         return encode(embedded, mask, *more, *whole)
     lengths = mask.sum(dim=1)
     order = torch.argsort(lengths, stable=True)
     # sorted once and then cut: taking the rows of each group would fill a whole gradient for each
     widths = [int(group[-1]) for group in lengths[order].chunk(BUCKETS)]
+    longest, saved = widths[-1], 1 - sum(widths) / (len(widths) * max(1, widths[-1]))
+    if saved < worth:
+        return encode(*(part[:, :longest] for part in (embedded, mask, *more)), *whole)
     cut = [
         [group[:, :width] for group, width in zip(part[order].chunk(BUCKETS), widths, strict=True)]
         for part in (embedded, mask, *more)
