@@ -31,18 +31,22 @@ from recgauntlet.cli.results import print_results
 from recgauntlet.cli.sweeping import Limits, carry_out, print_plan, print_time, workers_for
 from recgauntlet.cli.track import live_tracking, track_to_option
 from recgauntlet.core.card import Track
-from recgauntlet.core.errors import DeviceError
+from recgauntlet.core.errors import DeviceError, RecordError
 from recgauntlet.core.plugins import names
 from recgauntlet.core.spec import TWIN, CellSpec, Options
 from recgauntlet.leaderboard.address import locate
 from recgauntlet.records.io import read_record
 from recgauntlet.records.manifest import check_not_frozen
 from recgauntlet.records.release import ROOT
+from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.plan import Planned, estimates, plan
 from recgauntlet.runner.sandbox.bubblewrap import Sandbox
 from recgauntlet.runner.shard import Shard
 from recgauntlet.runner.weights import bring, trained_cells, weights_for
 from recgauntlet.tracking.trackers import DIRECTORY
+
+MOST_SHOWN = 500
+"""Cells whose table a run prints at its end."""
 
 
 @click.command(short_help="Train, attack and record: the benchmark itself.")
@@ -281,17 +285,33 @@ def run(
     part = "" if shard is None else str(shard)
     with live_tracking(console, track_to, track_out, out) as tracking:
         records = carry_out(console, planned, out, chosen, shard=part, on_record=tracking.send)
-        if shard is None:
-            every = [read_record(cell.spec.record_path) for cell in planned]
+        damaged: RecordError | None = None
+        if shard is None and len(planned) <= MOST_SHOWN:
+            every, damaged = _records_of(planned)
             print_results(console, every)
             tracking.send_figures(every)
-    if not records:
-        return 0
+        elif shard is None:
+            console.print(f"more than {MOST_SHOWN} cells, so no table here: recgauntlet table {out}", soft_wrap=True)
     failed = [record for record in records if record.status == "failed"]
-    console.print(f"{len(records) - len(failed)} cells done, {len(failed)} failed; records in {out}", soft_wrap=True)
-    console.print(f"next: recgauntlet site --results {out} --out {out}-site", soft_wrap=True)
+    if records:
+        done = len(records) - len(failed)
+        console.print(f"{done} cells done, {len(failed)} failed; records in {out}", soft_wrap=True)
+        console.print(f"next: recgauntlet site --results {out} --out {out}-site", soft_wrap=True)
+    if damaged is not None:
+        raise damaged
     bad_input = any(record.failure and record.failure.kind in _INPUT for record in failed)
     return 2 if bad_input else 1 if failed else 0
+
+
+def _records_of(planned: Sequence[Planned]) -> tuple[list[RunRecord], RecordError | None]:
+    """The records of a plan, and what is wrong with the first that is damaged: plans do not read all of a record."""
+    records, damaged = [], None
+    for cell in planned:
+        try:
+            records.append(read_record(cell.spec.record_path))
+        except RecordError as error:
+            damaged = damaged or error
+    return records, damaged
 
 
 def _bring_weights(console: Console, planned: Sequence[Planned], source: str, *, offline: bool, dry_run: bool) -> None:

@@ -55,16 +55,20 @@ def decompress(content: bytes, where: Path, *, limit: int = LARGEST) -> bytes:
     return raw
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a file; RecordError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from error
+
+
 def load_json(path: Path, what: str, remedy: str) -> dict[str, Any]:
     """The JSON object in a file, plain or compressed (`.xz`); `what` names what it should hold ("a record").
 
     Raises RecordError where there is no such file, or no whole JSON object in it.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise RecordError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from error
-    return parse_json(content, path, what, remedy)
+    return parse_json(read_bytes(path), path, what, remedy)
 
 
 def parse_json(content: bytes, path: Path, what: str, remedy: str, *, limit: int = LARGEST) -> dict[str, Any]:

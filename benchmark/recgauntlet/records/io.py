@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +11,7 @@ from recgauntlet.core.errors import RecordError
 from recgauntlet.core.files import write_atomically
 from recgauntlet.core.spec import WORKPLACES
 from recgauntlet.records.best_known import BestKnown, is_best_known, parse_best_known
-from recgauntlet.records.digest import COMPRESSED, compress, load_json, parse_json, to_bytes
+from recgauntlet.records.digest import COMPRESSED, compress, load_json, parse_json, read_bytes, to_bytes
 from recgauntlet.records.manifest import (
     MANIFEST,
     RERUNS,
@@ -22,6 +22,7 @@ from recgauntlet.records.manifest import (
     unlisted_files,
 )
 from recgauntlet.records.manifest import REMEDY as MANIFEST_REMEDY
+from recgauntlet.records.outline import RecordOutline, parse_outline
 from recgauntlet.records.schema import REMEDY, RunRecord
 from recgauntlet.records.submission.manifest import KIND as SUBMISSION
 from recgauntlet.records.submission.reader import merged_records
@@ -81,16 +82,31 @@ def read_records(directory: Path) -> Results:
         raise RecordError(
             "is a file", where=directory, remedy="give the directory that holds the records (results/...)"
         )
-    found = sorted(_found(directory), key=lambda pair: pair[0].relative_to(directory).as_posix())
+    found = sorted(_found(directory, _parse), key=lambda pair: pair[0].relative_to(directory).as_posix())
     return Results(_of(RunRecord, found), _of(RecordError, found), _of(BestKnown, found))
+
+
+def read_outline(path: Path) -> RecordOutline | RunRecord:
+    """The outline of a record. That the whole is as it was written is left to `read_record`.
+
+    Raises RecordError as `parse_outline`, or where the file cannot be read.
+    """
+    return parse_outline(read_bytes(path), path)
+
+
+def read_outlines(directory: Path) -> Iterator[RecordOutline | RunRecord]:
+    """The outlines of the records that `read_records` finds, in no order; broken files are left out."""
+    return (one for _, one in _found(directory, parse_outline) if not isinstance(one, BestKnown | RecordError))
 
 
 def _of(kind: type[Content], found: Sequence[tuple[Path, object]]) -> tuple[tuple[Path, Content], ...]:
     return tuple((path, one) for path, one in found if isinstance(one, kind))
 
 
-def _found(directory: Path) -> Iterator[tuple[Path, RunRecord | BestKnown | RecordError]]:
-    """Every file that counts with its content, or why it is broken."""
+def _found(
+    directory: Path, parse: Callable[[bytes, Path], Content]
+) -> Iterator[tuple[Path, Content | RunRecord | RecordError]]:
+    """Every file that counts with its content as `parse` gives it, or why it is broken."""
     closed: list[Path] = []
     paths = [path for ending in ("*.json", f"*.json{COMPRESSED}") for path in sorted(directory.rglob(ending))]
     paths = [path for path in paths if SKIPPED_DIRECTORIES.isdisjoint(path.relative_to(directory).parts[:-1])]
@@ -104,16 +120,18 @@ def _found(directory: Path) -> Iterator[tuple[Path, RunRecord | BestKnown | Reco
                 yield from merged_records(path.parent)
                 closed.append(path.parent)
             elif is_manifest(content) and not any(path.is_relative_to(other) for other in closed):
-                yield from _frozen(path.parent, parse_manifest(content, path))
+                yield from _frozen(path.parent, parse_manifest(content, path), parse)
                 closed.append(path.parent)
         except RecordError as error:
             yield path, error
     for path in paths:
         if path.is_file() and path.name != MANIFEST and not any(path.is_relative_to(other) for other in closed):
-            yield path, _parsed(path, None)
+            yield path, _parsed(path, None, parse)
 
 
-def _frozen(directory: Path, manifest: Manifest) -> Iterator[tuple[Path, RunRecord | BestKnown | RecordError]]:
+def _frozen(
+    directory: Path, manifest: Manifest, parse: Callable[[bytes, Path], Content]
+) -> Iterator[tuple[Path, Content | RecordError]]:
     """The files of a frozen release, and the files beside them that it does not list, as errors."""
     for file in (file for file in manifest.files if file.kind != "poison-table"):
         path = directory / file.path
@@ -122,18 +140,20 @@ def _frozen(directory: Path, manifest: Manifest) -> Iterator[tuple[Path, RunReco
         except RecordError as error:
             yield path, error
         else:
-            yield path, _parsed(path, content)
+            yield path, _parsed(path, content, parse)
     for path in unlisted_files(directory, manifest):
         remedy = "move it elsewhere, or remove it"
         yield path, RecordError("is no part of the frozen release", where=path, remedy=remedy)
 
 
-def _parsed(path: Path, content: bytes | None) -> RunRecord | BestKnown | RecordError:
+def _parsed(path: Path, content: bytes | None, parse: Callable[[bytes, Path], Content]) -> Content | RecordError:
     """What the file `path` holds, read where its `content` is not given."""
     try:
-        found = (
-            load_json(path, "a record", REMEDY) if content is None else parse_json(content, path, "a record", REMEDY)
-        )
-        return parse_best_known(found, path) if is_best_known(found) else parse_record(found, path)
+        return parse(read_bytes(path) if content is None else content, path)
     except RecordError as error:
         return error
+
+
+def _parse(content: bytes, path: Path) -> RunRecord | BestKnown:
+    found = parse_json(content, path, "a record", REMEDY)
+    return parse_best_known(found, path) if is_best_known(found) else parse_record(found, path)

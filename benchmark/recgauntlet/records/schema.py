@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from recgauntlet.core.card import TIERS, Goal, Tier
+from recgauntlet.core.card import Goal, Tier
 from recgauntlet.core.types import BoolArray, Edit, Scalar, Surface
 from recgauntlet.records.ads import AdOutcome
 from recgauntlet.records.columns import BitColumn, FloatColumn
@@ -305,17 +305,6 @@ class RunRecord(Part):
         found = (one.certified for one in self.certified if (one.threat, one.tier) == (threat, tier))
         bits = next(found, None)
         return None if bits is None else bits.to_bool()
-
-    @property
-    def lacks_high_tier(self) -> bool:
-        """Whether inputs were attacked at lower tiers alone."""
-        return any(threat.applicable and TIERS[-1] not in {o.tier for o in threat.tiers} for threat in self.threats)
-
-    @property
-    def lacks_perplexities(self) -> bool:
-        """Whether texts were edited and nothing measured how natural they are."""
-        edited = any(threat.applicable and threat.surface == "candidate-text" for threat in self.threats)
-        return edited and (self.naturalness is None or bool(self.naturalness.reason))
 
     @property
     def age(self) -> tuple[bool, str, str]:

@@ -18,7 +18,8 @@ from recgauntlet.core.errors import CardError, PluginError, RecordError
 from recgauntlet.core.source import source_of
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.data.custom import find_task_or_card
-from recgauntlet.records.io import read_record, read_records
+from recgauntlet.records.io import read_outline, read_outlines
+from recgauntlet.records.outline import RecordOutline, lacks_high_tier, lacks_perplexities
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.messages import Message, Pair, receive
 from recgauntlet.runner.poisoned_files import threats_of
@@ -32,8 +33,16 @@ LOOKING_UP = 300.0
 """Seconds that the plugins of a plan may take to be imported."""
 State = Literal["new", "done", "failed before", "changed"]
 """`changed`: done, but with another source of the model or the defense than is installed now."""
-Installed = Callable[[str, str], tuple[str, ...]]
-"""The source hashes of a model and a defense as they are installed, by their names."""
+Outline = RecordOutline | RunRecord
+
+
+@dataclass(frozen=True)
+class _Installed:
+    """What is installed now: the fingerprint of the attack suite, and the source hashes of a model and a defense by
+    their names."""
+
+    suite: str
+    sources: Callable[[str, str], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,8 @@ def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned
     twins = {spec.twin().record_path: spec.twin() for spec in specs if not spec.is_twin}
     ordered = sorted((asked | twins | asked).values(), key=lambda spec: not spec.is_twin)
     planned = []
-    installed = functools.cache(lambda model, defense: (source_of("models", model), source_of("defenses", defense)))
+    sources = functools.cache(lambda model, defense: (source_of("models", model), source_of("defenses", defense)))
+    installed = _Installed(suite_ref().fingerprint, sources)
     for spec, known in zip(ordered, _look_up(ordered), strict=True):
         is_asked = spec.record_path in asked
         cell = (
@@ -84,7 +94,7 @@ def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned
     return tuple(planned)
 
 
-def _twin(spec: CellSpec, known: Message, overwrite: bool, installed: Installed) -> Planned:
+def _twin(spec: CellSpec, known: Message, overwrite: bool, installed: _Installed) -> Planned:
     """A twin that nobody named: kept even with `overwrite`, unless its record is damaged or of another version."""
     reason = "the undefended twin that the others are compared with"
     try:
@@ -111,8 +121,8 @@ def estimates(planned: Sequence[Planned], directories: Iterable[Path]) -> dict[P
     options that the model does not have is of another model of that name. What is not training is taken in proportion
     to the test pairs, and trainings on poisoned data as many as there will be.
     """
-    took: dict[tuple[str, ...], list[tuple[RunRecord, _Took]]] = {}
-    for record in (record for directory in directories if directory.is_dir() for record in read_records(directory)):
+    took: dict[tuple[str, ...], list[tuple[Outline, _Took]]] = {}
+    for record in (record for directory in directories if directory.is_dir() for record in read_outlines(directory)):
         with contextlib.suppress(ValueError, TypeError):  # no dates, or one with a time zone and one without
             began, ended = (datetime.datetime.fromisoformat(time) for time in (record.started, record.finished))
             key = (record.environment.device, record.task.track, record.model.name)
@@ -129,7 +139,7 @@ def estimates(planned: Sequence[Planned], directories: Iterable[Path]) -> dict[P
     return out
 
 
-def _nearest(known: list[tuple[RunRecord, _Took]], cell: Planned) -> list[tuple[RunRecord, _Took]]:
+def _nearest(known: list[tuple[Outline, _Took]], cell: Planned) -> list[tuple[Outline, _Took]]:
     """Those of the records of a model that are most like the cell."""
     options = cell.options[0] if cell.options else {}
     if cell.options:
@@ -149,7 +159,7 @@ class _Took:
     rest: float
 
     @classmethod
-    def of(cls, record: RunRecord, seconds: float) -> _Took:
+    def of(cls, record: Outline, seconds: float) -> _Took:
         poisoned = sum(one.seconds for one in record.poisoning)
         count, first = sum(len(one.trainings) for one in record.poisoning), record.first_pairs
         training = min(seconds, record.cost.seconds if record.cost else 0.0)
@@ -203,16 +213,16 @@ def _look_up(cells: Sequence[CellSpec]) -> list[Message]:
     return [known[row] for row in rows]
 
 
-def _state(spec: CellSpec, known: Message, overwrite: bool, installed: Installed) -> State:
+def _state(spec: CellSpec, known: Message, overwrite: bool, installed: _Installed) -> State:
     path = spec.record_path
     if overwrite or not path.exists():
         return "new"
-    record = read_record(path)
+    record = read_outline(path)
     if record.status == "failed":
         return "failed before"
     for name, found, wanted in (
         ("task.fingerprint", record.task.fingerprint, known.fingerprint),
-        ("suite.fingerprint", record.suite.fingerprint, suite_ref().fingerprint),
+        ("suite.fingerprint", record.suite.fingerprint, installed.suite),
     ):
         if found != wanted:
             raise RecordError(
@@ -230,7 +240,7 @@ def _state(spec: CellSpec, known: Message, overwrite: bool, installed: Installed
             remedy=f"ask for no more (--test-pairs {had.pairs}), write to another directory (--out), or attack its "
             "weights anew (--overwrite --reuse-weights)",
         )
-    if spec.high_tier and record.lacks_high_tier:
+    if spec.high_tier and lacks_high_tier(record):
         raise RecordError(
             "was not attacked at the high tier, which is asked for; it is kept",
             where=path,
@@ -238,7 +248,7 @@ def _state(spec: CellSpec, known: Message, overwrite: bool, installed: Installed
             remedy="leave that tier out (--no-high-tier), write to another directory (--out), or attack its weights "
             "anew (--overwrite --reuse-weights)",
         )
-    if spec.naturalness and record.lacks_perplexities:
+    if spec.naturalness and lacks_perplexities(record):
         raise RecordError(
             "was made without perplexities of its edits, which are asked for; it is kept",
             where=path,
@@ -262,10 +272,10 @@ def _state(spec: CellSpec, known: Message, overwrite: bool, installed: Installed
                 )
     _check_poisoning(record, spec, path)
     made_by = (record.model.source, record.defense.source)
-    return "done" if spec.reuse_weights or made_by == installed(spec.model, spec.defense) else "changed"
+    return "done" if spec.reuse_weights or made_by == installed.sources(spec.model, spec.defense) else "changed"
 
 
-def _check_poisoning(record: RunRecord, spec: CellSpec, path: Path) -> None:
+def _check_poisoning(record: Outline, spec: CellSpec, path: Path) -> None:
     """RecordError where a record has other attacks on training data than the spec asks for."""
     asked = spec.poison_attacks
     threats = {threat.id for threat in threats_of(find_task_or_card(spec.task).card, asked)}

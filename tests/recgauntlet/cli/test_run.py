@@ -93,6 +93,17 @@ def test_a_finished_plan_is_shown_and_nothing_runs(run: Run, tiny_card: Path, ou
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
+def test_a_large_plan_is_shown_and_not_its_table(
+    run: Run, tiny_card: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "accuracy on" in run(*run_words(tiny_card, out))
+    monkeypatch.setattr("recgauntlet.cli.run.MOST_SHOWN", 1)
+    text = run(*run_words(tiny_card, out))
+    assert "Plan: 2 cells" in text
+    assert f"recgauntlet table {out}" in text
+    assert "accuracy on" not in text
+
+
 def test_a_dry_run_shows_twins_and_writes_nothing(run: Run, tiny_card: Path, tmp_path: Path) -> None:
     text = run(*run_words(tiny_card, tmp_path / "new", "--defense", "fgm", "--seeds", "0,1", "--dry-run"))
     assert "Plan: 4 cells" in text

@@ -15,6 +15,7 @@ from tiny_task import make_spec, write_task
 
 from recgauntlet.core.errors import CardError, DataError, DeviceError, OutputError, PluginError, RecordError
 from recgauntlet.records.io import read_record
+from recgauntlet.records.outline import lacks_high_tier, lacks_perplexities
 from recgauntlet.records.schema import Failure, RunRecord
 from recgauntlet.runner import cell as cell_module
 from recgauntlet.runner import cell_processes as processes_module
@@ -283,7 +284,7 @@ def test_edits_are_counted_and_the_record_says_why_they_are_not_measured(here: A
 
 def test_a_record_without_perplexities_is_kept_where_they_are_asked_for(here: Any) -> None:
     spec = here("pgd", naturalness=True)
-    assert read(spec).lacks_perplexities
+    assert lacks_perplexities(read(spec))
     with pytest.raises(RecordError, match="without perplexities") as caught:
         plan([spec])
     assert "--reuse-weights" in caught.value.remedy
@@ -311,8 +312,8 @@ def test_without_the_high_tier_the_others_find_the_same(here: Any, capsys: pytes
     spec = here(high_tier=False, reuse_weights=True)
     found = run_cell(spec)
     assert found.failure is None, found.failure
-    assert not whole.lacks_high_tier
-    assert found.lacks_high_tier
+    assert not lacks_high_tier(whole)
+    assert lacks_high_tier(found)
     for threat, full in zip(found.threats, whole.threats, strict=True):
         assert [tier.tier for tier in threat.tiers] == ["low", "standard"]
         assert [tier.robust for tier in threat.tiers] == [tier.robust for tier in full.tiers[:2]]

@@ -16,6 +16,7 @@ from recgauntlet.leaderboard.release.summary import differing, key_of, row_name
 from recgauntlet.metrics.ranking import correct
 from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.manifest import MANIFEST, Finding, SummaryRow
+from recgauntlet.records.outline import lacks_high_tier
 from recgauntlet.records.schema import RunRecord, ThreatOutcome
 from recgauntlet.records.submission.manifest import Submission
 from recgauntlet.records.submission.reader import Opened
@@ -88,7 +89,7 @@ def _record(record: RunRecord, path: str, manifest: Submission) -> Iterator[tupl
         yield "status", "is of a failed cell"
     elif record.first_pairs is not None:
         yield "first_pairs", "is there, but a submission is attacked on all test pairs: run it without --test-pairs"
-    elif record.lacks_high_tier:
+    elif lacks_high_tier(record):
         yield "threats", "have no high tier, but a submission is attacked at all: run it without --no-high-tier"
     elif record.cost is None:
         yield "cost", "is missing, but each cell of a submission is trained: pack it again with recgauntlet submit"

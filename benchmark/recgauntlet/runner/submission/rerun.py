@@ -15,6 +15,7 @@ from recgauntlet.core.source import source_files, source_hash
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.metrics.ranking import correct
 from recgauntlet.records.manifest import Finding
+from recgauntlet.records.outline import lacks_high_tier
 from recgauntlet.records.ranking_quality import catalog_quality, ranking_quality
 from recgauntlet.records.reruns import drawn
 from recgauntlet.records.schema import Clean, RunRecord, robust_accuracy
@@ -90,7 +91,7 @@ def rerun(
         defense_options=tuple(sorted(record.defense.hyperparameters.items())),
         poison_attacks=record.poisoning[0].chosen if record.poisoning else (),
         test_pairs=None if record.first_pairs is None else record.first_pairs.pairs,
-        high_tier=not record.lacks_high_tier,
+        high_tier=not lacks_high_tier(record),
     )
     records = run_sweep([cell.spec for cell in plan([spec])], watcher, LocalEngine(allowance=allowance, sandbox="auto"))
     again = next(r for r in records if (r.defense.name, r.model.name) == (spec.defense, spec.model))
