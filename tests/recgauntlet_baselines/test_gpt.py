@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import pytest
@@ -42,16 +42,15 @@ def small(data: TaskData, history_items: int = 4) -> GPTSmall:
     return felt(model)
 
 
-def make(data: TaskData, checkpoint: str, *, history_items: int = 4, layers: int = 0, rank: int = 0) -> GPTRanker:
+def make(data: TaskData, checkpoint: str, *, history_items: int = 4, **options: Any) -> GPTRanker:
     torch.manual_seed(0)
     model = GPTRanker(
         data.catalog,
         token_length=12,
         checkpoint=checkpoint,
-        layers=layers,
-        rank=rank,
         read_layers=1,
         history_items=history_items,
+        **({"layers": 0, "rank": 0} | options),
     )
     torch.nn.init.normal_(model.places, std=0.1)
     return felt(model)
@@ -67,12 +66,13 @@ def felt(model: T) -> T:
     return model.eval()
 
 
-@pytest.fixture(scope="module", params=["small", *CAUSAL])
+@pytest.fixture(scope="module", params=["small", *CAUSAL, *(f"{family}-together" for family in CAUSAL)])
 def model(request: pytest.FixtureRequest, data: TaskData, tmp_path_factory: pytest.TempPathFactory) -> Ranker:
     if request.param == "small":
         return small(data)
-    place = tmp_path_factory.mktemp(f"thin-{request.param}")
-    return make(data, thin_gpt(place, family=request.param, pads=request.param == "qwen2"))
+    family = request.param.removesuffix("-together")
+    checkpoint = thin_gpt(tmp_path_factory.mktemp(f"thin-{family}"), family=family, pads=family == "qwen2")
+    return make(data, checkpoint, alone=family == request.param)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,13 @@ def test_scores_through_the_cache_are_those_of_the_whole_sequence(model: Ranker,
         before = words_of(model, past) if isinstance(model, GPTSmall) else items_of(model, past)
         begin, sequence = len(before), torch.cat([before, candidate])
         places = torch.arange(len(sequence)) + model._room - begin  # the candidate begins at one place for all
-        hidden = model.reader(inputs_embeds=sequence[None], position_ids=places[None]).last_hidden_state
+        sees = torch.ones(len(sequence), len(sequence), dtype=torch.bool).tril()
+        if isinstance(model, GPTRanker) and model.alone:
+            places[0] = 0
+            sees[:begin, :begin] = torch.eye(begin, dtype=torch.bool)
+        mask = torch.where(sees, 0.0, -torch.inf)[None, None]
+        hidden = model.reader(inputs_embeds=sequence[None], position_ids=places[None], attention_mask=mask)
+        hidden = hidden.last_hidden_state
         read = hidden[0, begin:].mean(dim=0)
         torch.testing.assert_close(model.head(read), scores[row : row + 1], rtol=1e-4, atol=1e-4)
 
@@ -315,3 +321,18 @@ def test_the_weights_of_another_model_under_the_same_name_are_refused(data: Task
     save_file({name: value * 1.01 for name, value in weights.items()}, place / "model.safetensors", {"format": "pt"})
     with pytest.raises(RecordError, match=r"was trained on .*model with the SHA-256"):
         load_weights(make(data, str(place), rank=4), tmp_path / "gpt.safetensors")
+
+
+def test_keys_of_items_that_are_kept_follow_the_weights(data: TaskData, checkpoint: str, batch: Batch) -> None:
+    model = make(data, checkpoint, rank=2)
+    states = []
+    for _ in range(2):
+        made = model.encode_user(batch.users).tensors[1].detach()  # with gradients nothing is kept
+        with torch.no_grad():
+            for users in (batch.users.select(torch.arange(9)), batch.users):  # some rows are there, some are made
+                kept = model.encode_user(users).tensors[1]
+        torch.testing.assert_close(kept, made, rtol=1e-4, atol=1e-5)
+        states.append(kept)
+        with torch.no_grad():
+            model.project.weight.mul_(1.5)
+    assert not torch.allclose(*states)

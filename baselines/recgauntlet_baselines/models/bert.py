@@ -16,7 +16,7 @@ from recgauntlet.core.recommender import FrozenBase, TrainingRecipe
 from recgauntlet.core.references import bibtex
 from recgauntlet.core.types import PAD, Scalar
 from recgauntlet.data.encoder import model_path
-from recgauntlet_baselines.models._kept import MOST_ITEMS, KeptTable
+from recgauntlet_baselines.models._kept import KeptRows
 from recgauntlet_baselines.models._layers import TextModel, WordTokenizer, closed, in_length_groups
 from recgauntlet_baselines.models._one_way import embedded_at, first_states, keys_and_values, require_one_way, states
 from recgauntlet_baselines.models._pretrained import (
@@ -138,7 +138,7 @@ class BertRanker(TextModel):
         else:
             read_first_alone(self.bert)
         self._catalog_vectors: Tensor | None = None
-        self._catalog_keys = KeptTable()
+        self._catalog_keys = KeptRows(len(catalog))
         self.base = FrozenBase.of(checkpoint or MINILM, self) if tuned_layers else None
         self._tokenize = WordTokenizer(
             lambda words: [[rows.get(piece, unknown) for piece in ids] for ids in pieces_of(words)],
@@ -185,7 +185,11 @@ class BertRanker(TextModel):
         read = min(self.history_items, users.histories.shape[1])
         histories = F.pad(users.histories[:, -read:].flip(1), (0, self.history_items - read), value=PAD)
         if embeddings is None:
-            kept = self._of_items(histories.clamp(min=0))
+            vectors = self._item_vectors()
+            learned = [*self._upper.parameters(), *self.item_norm.parameters()]
+            kept = self._catalog_keys.of(
+                histories.clamp(min=0), learned, lambda items: self._keys_and_values(vectors[items])
+            )
         else:
             vectors = F.pad(embeddings[:, -read:].flip(1), (0, 0, 0, self.history_items - read))
             kept = self._keys_and_values(vectors.flatten(0, 1))
@@ -194,16 +198,6 @@ class BertRanker(TextModel):
         places = self.places.transpose(0, 1).view(self.history_items, len(self._upper), kept.shape[3], -1)
         kept[:, :, 0::2] += places.to(kept.dtype)
         return UserState((kept.permute(0, 2, 3, 1, 4), histories >= 0))
-
-    def _of_items(self, items: Tensor) -> Tensor:
-        """`[U, H, 2 * layers, heads, D / heads]` of the catalog items `[U, H]`; the whole catalog's are kept while
-        weights stay as they are, which they do outside training."""
-        vectors = self._item_vectors()
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or len(vectors) > MOST_ITEMS:
-            own, place = torch.unique(items, return_inverse=True)
-            return self._keys_and_values(vectors[own])[place]
-        learned = [*self._upper.parameters(), *self.item_norm.parameters()]
-        return self._catalog_keys.of(learned, lambda: self._keys_and_values(vectors))[items]
 
     def _keys_and_values(self, vectors: Tensor) -> Tensor:
         """`[B, 2 * layers, heads, D / heads]` of item vectors `[B, D]`, each a text of one place."""

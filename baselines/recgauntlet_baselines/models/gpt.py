@@ -27,6 +27,7 @@ from recgauntlet_baselines.models._causal import (
     real_first,
     separator_of,
 )
+from recgauntlet_baselines.models._kept import KeptRows
 from recgauntlet_baselines.models._pretrained import adapt, load, with_blanks
 
 READ_AT_ONCE = 256
@@ -46,9 +47,11 @@ class GPTRanker(CausalRanker):
         x_j = P e_j + r_j;  score = <w, h> + b
 
     with `h` the mean of the last hidden states of the candidate's tokens and of the closing `|`, and `r_j` a learned
-    vector for the place of an item. The model's head of words is left out. What is trained beside `P`, `r`, `w` and `b`
-    is a low-rank update of every weight matrix of attention and feed-forward, `W + 2 B A` with `B = 0` at first (LoRA,
-    Hu et al. 2022); word vectors and norms stay as they were.
+    vector for the place of an item, counted from the newest. The candidate's tokens see all items; an item sees itself
+    alone, so its keys and values at a place are computed once however many histories it stands in. The model's head of
+    words is left out. What is trained beside `P`, `r`, `w` and `b` is a low-rank update of every weight matrix of
+    attention and feed-forward, `W + 2 B A` with `B = 0` at first (LoRA, Hu et al. 2022); word vectors and norms stay as
+    they were.
 
     Parameters
     ----------
@@ -63,6 +66,8 @@ class GPTRanker(CausalRanker):
         Of the updates; 0 trains all weights instead.
     history_items
         How many of the newest items are read.
+    alone
+        `false`: an item of the history sees the older ones too, as in a language model. Each history is then read anew.
     """
 
     citation = bibtex("radford2019language", "allal2025smollm2", "hu2022lora", "liao2024llara")
@@ -81,6 +86,7 @@ class GPTRanker(CausalRanker):
         read_layers: int = 3,
         rank: int = 8,
         history_items: int = 20,
+        alone: bool = True,
     ) -> None:
         if read_layers < 1:
             raise PluginError(
@@ -110,6 +116,8 @@ class GPTRanker(CausalRanker):
         self.project = nn.Linear(width, width, bias=False)
         nn.init.eye_(self.project.weight)
         self.places = nn.Parameter(torch.zeros(history_items, width))
+        self.alone = alone
+        self._catalog_keys = KeptRows(len(catalog) * history_items)
         adapt(reader, rank)
         self.base = FrozenBase.of(checkpoint or SMOLLM2_FILE, self) if rank else None
         self.head = mean_head(width)
@@ -121,6 +129,43 @@ class GPTRanker(CausalRanker):
     def embed_history(self, users: Users) -> Tensor:
         """`[U, H, D]` item vectors, padding zero."""
         return self.item_vectors[users.histories.clamp(min=0)] * (users.histories >= 0).unsqueeze(-1)
+
+    def encode_user(self, users: Users, embeddings: Tensor | None = None) -> UserState:
+        """As `CausalRanker`; where items are read alone, the two bars stand first and then the items, newest first."""
+        if not self.alone:
+            return super().encode_user(users, embeddings)
+        read = min(self.history_items, users.histories.shape[1])
+        histories = users.histories[:, -read:].flip(1)
+        place = torch.arange(read, device=self.device).expand(histories.shape)
+        if embeddings is None:
+            items = self._catalog_keys.of(
+                histories.clamp(min=0) * self.history_items + place,
+                list(self.parameters()),
+                lambda rows: self._of_items(self.item_vectors[rows // self.history_items], rows % self.history_items),
+            )
+        else:
+            vectors = embeddings[:, -read:].flip(1)
+            items = self._of_items(vectors.flatten(0, 1), place.flatten())
+            items = items.view(*histories.shape, *items.shape[1:])
+        bars = self._read_alone(
+            self.frame_vectors((*self.frame.opening, *self.frame.between)),
+            torch.tensor([0, self._room - 1], device=self.device),
+        )
+        kept = torch.cat([bars.expand(len(items), *bars.shape), items], dim=1)
+        kept = F.pad(kept, (0, 0) * (kept.ndim - 2) + (0, self._room - kept.shape[1]))
+        seen = F.pad(histories >= 0, (2, 0), value=True)
+        return UserState((F.pad(seen, (0, self._room - seen.shape[1])), kept.permute(0, 2, 3, 1, 4)))
+
+    def _of_items(self, vectors: Tensor, place: Tensor) -> Tensor:
+        """As `_read_alone`, of item vectors `[B, D]` that stand at `place [B]`, counted from the newest."""
+        return self._read_alone(self.project(vectors) + self.places[-1 - place], self._room - 2 - place)
+
+    def _read_alone(self, words: Tensor, position: Tensor) -> Tensor:
+        """`[B, 2 * layers, heads, D / heads]`: keys and values of all layers in turn for tokens `[B, D]` that are each
+        read by itself at a position `[B]`."""
+        one = torch.ones(len(words), 1, dtype=torch.bool, device=words.device)
+        cache = self._read(words.unsqueeze(1), one, position.unsqueeze(1)).past_key_values
+        return torch.stack([part.squeeze(2) for layer in cache for part in layer[:2]], dim=1)
 
     def read_history(self, users: Users, embeddings: Tensor | None) -> tuple[Tensor, Tensor]:
         vectors = (self.embed_history(users) if embeddings is None else embeddings)[:, -self.history_items :]
