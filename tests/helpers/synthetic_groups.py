@@ -7,10 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from synthetic_records import make_record
 
+from recgauntlet.data.user_attributes import UserCodes
+from recgauntlet.evaluation.user_groups import user_groups_of
 from recgauntlet.records.columns import BitColumn, FloatColumn, IntColumn
 from recgauntlet.records.groups import Group, Grouping
 from recgauntlet.records.schema import RunRecord
 
+USERS = 60
 BOUNDS = ((0, 0), (3, 9), (10, 40))
 
 
@@ -26,6 +29,14 @@ def with_groups(record: RunRecord, codes: Sequence[int] | None = None, *, expose
         exposed=FloatColumn.of(places.reshape(-1)) if exposed else None,
     )
     return record.model_copy(update={"groups": (one,), "digest": ""}).sealed()
+
+
+def with_user_groups(record: RunRecord, labels: Sequence[str] = ("young", "middle", "old")) -> RunRecord:
+    """The record with the ages of sixty users: pair n is of user n modulo 60, whose group is that modulo 3."""
+    assert record.clean is not None
+    ages = UserCodes("age", tuple(labels), np.arange(USERS) % len(labels))
+    found = user_groups_of(record, [ages], np.arange(record.clean.labels.n // 2) % USERS)
+    return record.model_copy(update={"user_groups": found, "digest": ""}).sealed()
 
 
 def record_by_group(

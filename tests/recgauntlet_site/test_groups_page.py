@@ -6,7 +6,7 @@ from pathlib import Path
 
 from board import render_records
 from page_reader import read_page
-from synthetic_groups import record_by_group, with_groups
+from synthetic_groups import record_by_group, with_groups, with_user_groups
 from synthetic_places import with_places
 from synthetic_records import make_record
 
@@ -47,6 +47,21 @@ def test_exposure_has_a_column_and_small_groups_say_so(tmp_path: Path) -> None:
     assert [line[0] for line in lines] == ["191", "0", "9"]
     assert [line[1:3] for line in lines[1:]] == [["too few pairs"] * 2] * 2
     assert [line[3].split()[0] for line in lines] == ["5.0", "10.0", "85.0"]
+
+
+def test_attributes_of_users_have_a_table_that_says_whose_they_are(tmp_path: Path) -> None:
+    labels = ["young", "<img src=x onerror=alert(1)>", "old"]
+    records = [with_user_groups(record_by_group((0.8, 0.6, 0.5), seed=seed), labels) for seed in range(3)]
+    content = row_of(render_records(tmp_path, records), "standard")
+    assert b"<img src=x" not in content
+    page = read_page(content)
+    (table,) = [one for one in page.all("table") if "By age of the user (as the data set records it)" in one.text()]
+    assert [cell.text() for cell in table.all("th")[:3]] == ["Group", "Users", "Test pairs"]
+    assert [head.text() for head in table.all("tbody")[0].all("th")] == labels
+    lines = [[cell.text().split()[0] for cell in line.all("td")] for line in table.all("tbody")[0].all("tr")]
+    assert lines == [["20", "200", "90.0", share] for share in ("80.0", "60.0", "50.0")]
+    (section,) = page.all("section", **{"aria-labelledby": "fairness"})
+    assert "their intervals are over users, not over pairs" in section.text()
 
 
 def test_a_row_without_groups_does_not_speak_of_them(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ ATOMIC = {
     5: ("Orbit 1999", "1998"),
     6: ("unkonwn", "unkonwn"),
 }
+PEOPLE = [(1, 17, "F"), (2, 18, "M"), (3, 24, "F"), (4, 49, "M"), (5, 50, "M"), (6, 56, "F"), (7, 73, "M"), (8, 7, "F")]
 WATCHES = [
     (user, film, 1 + (user + film) % 5, 880_000_000 + 60 * film + user) for user in range(1, 9) for film in ATOMIC
 ]
@@ -53,6 +54,36 @@ def atomic(folder: Path) -> None:
     header = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
     rows = ["\t".join(map(str, row)) + "\n" for row in reversed(WATCHES)]
     (folder / "ml-100k.inter").write_text(header + "".join(rows))
+
+
+def test_ages_and_genders_come_from_either_file_of_users(here: SourceOptions, files: Path) -> None:
+    assert video_watch.user_attributes(here) == ()
+    (files / "u.user").write_text("".join(f"{user}|{age}|{gender}|other|00000\n" for user, age, gender in PEOPLE))
+    ages, genders = video_watch.user_attributes(here)
+    assert {user: ages.labels[place] for user, place in ages.of_user.items()} == {
+        "1": "under 18",
+        "2": "18–24",
+        "3": "18–24",
+        "4": "45–49",
+        "5": "50–55",
+        "6": "56 and over",
+        "7": "56 and over",
+        "8": "under 18",
+    }
+    assert [genders.labels[genders.of_user[str(user)]] for user, _, _ in PEOPLE] == [gender for _, _, gender in PEOPLE]
+    (files / "u.user").unlink()
+    header = "user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token\n"
+    rows = [f"{user}\t{age}\t{gender}\tother\t00000\n" for user, age, gender in PEOPLE]
+    (files / "ml-100k.user").write_text(header + "".join(rows))
+    assert video_watch.user_attributes(here) == (ages, genders)
+
+
+@pytest.mark.parametrize("row", ["1|old|F|other|0", "1|200|F|other|0", "1|20|X|other|0"])
+def test_a_user_with_no_age_or_another_gender_is_a_damaged_file(row: str, here: SourceOptions, files: Path) -> None:
+    (files / "u.user").write_text(f"2|30|M|other|0\n{row}\n")
+    with pytest.raises(DataError, match="no age in years") as caught:
+        video_watch.user_attributes(here)
+    assert caught.value.field == "line 2"
 
 
 def test_the_official_files_and_recboles_copy_give_one_table(here: SourceOptions, files: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +43,26 @@ class Tables:
     items: pa.Table
     interactions: pa.Table | None = None
     impressions: pa.Table | None = None
+
+
+AttributeName = Literal["age", "gender"]
+
+
+@dataclass(frozen=True)
+class UserAttribute:
+    """What a source records of its users, in a few groups: for fairness alone, no model reads it.
+
+    name
+        Which attribute.
+    labels
+        The groups in words, in the order in which they are shown: from 2 to 10, each of at most 40 characters.
+    of_user
+        The place in `labels` of each user, by the user's id in the tables; a user who is not in it has no group.
+    """
+
+    name: AttributeName
+    labels: tuple[str, ...]
+    of_user: Mapping[str, int]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recgauntlet.core.card import TaskCard, Track
-from recgauntlet.core.dataset import Tables
+from recgauntlet.core.dataset import Tables, UserAttribute
 from recgauntlet.core.plugins import find, not_a
 
 
@@ -40,10 +40,15 @@ class Task:
     load
         `load(card, track, options)` returns the normalized tables of a track; DataError names every mirror that was
         tried and why it failed.
+    user_attributes
+        `user_attributes(options)` returns what the source records of its users; nothing where the source at hand does
+        not have it. None where no source of the task has it. It changes no fingerprint, and no record but for its
+        `user_groups`.
     """
 
     card: TaskCard
     load: Callable[[TaskCard, Track, SourceOptions], Tables]
+    user_attributes: Callable[[SourceOptions], tuple[UserAttribute, ...]] | None = None
 
 
 def find_task(name: str) -> Task:

@@ -7,33 +7,30 @@ and rows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
 from recgauntlet.core.types import IntArray
 from recgauntlet.leaderboard.flags import MIN_SEEDS
+from recgauntlet.leaderboard.group_measures import (
+    Measured,
+    Records,
+    measures,
+    shared_user_groups,
+    user_group_measures,
+)
 from recgauntlet.leaderboard.groups_schema import MEASURES, GroupGap, GroupLine, Groups, Measure, TwinGap
-from recgauntlet.leaderboard.paired import CLEAN, Quantity, on_seeds, outcomes, twin_of
+from recgauntlet.leaderboard.paired import on_seeds, twin_of
 from recgauntlet.leaderboard.schema import Row, TaskTable
-from recgauntlet.metrics.bootstrap import Estimate, Floats, estimates, means_by_group, resampled_means
-from recgauntlet.metrics.groups import LEAST_PAIRS, Gap, GapChange, gap_change, largest_gap
+from recgauntlet.metrics.bootstrap import Estimate, estimates
+from recgauntlet.metrics.groups import Gap, GapChange, gap_change, largest_gap
 from recgauntlet.metrics.significance import holm
 from recgauntlet.records.groups import Grouping
-from recgauntlet.records.schema import RunRecord
+from recgauntlet.records.user_groups import UserGroups
 
-Records = Sequence[RunRecord]
 Named = TypeVar("Named", Gap, GapChange)
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """A measure of K rows in the groups `groups [G]` that have it: `values [G, K]` and `draws [R, G, K]`."""
-
-    groups: IntArray
-    values: Floats
-    draws: Floats
 
 
 def with_groups(rows: Sequence[Row], table: TaskTable) -> list[Row]:
@@ -44,6 +41,7 @@ def with_groups(rows: Sequence[Row], table: TaskTable) -> list[Row]:
 
 def _of_row(row: Row, twin: Row | None) -> tuple[Groups, ...]:
     found = [_groups(row.records, one, row.worst) for one in _shared(row.records)]
+    found += [_user_groups(row.records, one, row.worst) for one in shared_user_groups(row.records)]
     gaps: dict[tuple[str, Measure], TwinGap] = {}
     if twin is not None:
         gaps = _beside_twin(row.records, twin.records, row.worst)
@@ -70,7 +68,31 @@ def _form(grouping: Grouping) -> tuple[object, ...]:
 
 
 def _groups(records: Records, grouping: Grouping, worst: str | None) -> Groups:
-    measured = _measures([records], grouping, worst)
+    by_group, gaps = _estimated(measures([records], grouping, worst))
+    sizes = np.bincount(grouping.pairs.to_int(), minlength=len(grouping.groups)).tolist()
+    clean, robust, exposure = (by_group.get(measure, {}) for measure in MEASURES)
+    lines = tuple(
+        GroupLine(group.least, group.most, sizes[n], clean.get(n), robust.get(n), exposure.get(n))
+        for n, group in enumerate(grouping.groups)
+    )
+    return Groups(grouping.name, worst, lines, gaps)
+
+
+def _user_groups(records: Records, found: UserGroups, worst: str | None) -> Groups:
+    by_group, gaps = _estimated(user_group_measures([records], found, worst))
+    sizes = found.table(found.pairs).sum(axis=0).tolist()
+    clean, robust = (by_group.get(measure, {}) for measure in MEASURES[:2])
+    lines = tuple(
+        GroupLine(None, None, sizes[n], clean.get(n), robust.get(n), label=label, users=found.users[n])
+        for n, label in enumerate(found.labels)
+    )
+    return Groups(found.name, worst, lines, gaps)
+
+
+def _estimated(
+    measured: Mapping[Measure, Measured],
+) -> tuple[dict[Measure, dict[int, Estimate]], tuple[GroupGap, ...]]:
+    """Each measure of one row by group, and its largest gap where two groups have it."""
     by_group: dict[Measure, dict[int, Estimate]] = {}
     gaps = []
     for measure, one in measured.items():
@@ -79,13 +101,7 @@ def _groups(records: Records, grouping: Grouping, worst: str | None) -> Groups:
         if len(values) > 1:
             gap = largest_gap(values, draws)
             gaps.append(GroupGap(measure, _named(gap, one.groups)))
-    sizes = np.bincount(grouping.pairs.to_int(), minlength=len(grouping.groups)).tolist()
-    clean, robust, exposure = (by_group.get(measure, {}) for measure in MEASURES)
-    lines = tuple(
-        GroupLine(group.least, group.most, sizes[n], clean.get(n), robust.get(n), exposure.get(n))
-        for n, group in enumerate(grouping.groups)
-    )
-    return Groups(grouping.name, worst, lines, tuple(gaps))
+    return by_group, tuple(gaps)
 
 
 def _named(gap: Named, groups: IntArray) -> Named:
@@ -99,59 +115,16 @@ def _beside_twin(row: Records, twin: Records, worst: str | None) -> dict[tuple[s
     if len(seeds) < MIN_SEEDS:
         return {}
     both = [on_seeds(row, seeds), on_seeds(twin, seeds)]
+    records = [record for records in both for record in records]
+    compared: list[tuple[str, Mapping[Measure, Measured]]] = [
+        *((one.name, measures(both, one, worst)) for one in _shared(records)),
+        *((one.name, user_group_measures(both, one, worst)) for one in shared_user_groups(records)),
+    ]
     tests: dict[tuple[str, Measure], TwinGap] = {}
-    for grouping in _shared([record for records in both for record in records]):
-        for measure, one in _measures(both, grouping, worst).items():
-            if len(one.groups) < 2:
-                continue
-            change = gap_change(one.values, one.draws)
-            tests[grouping.name, measure] = TwinGap(tuple(seeds), _named(change, one.groups), change.p)
+    for name, measured in compared:
+        for measure, found in measured.items():
+            if len(found.groups) > 1:
+                change = gap_change(found.values, found.draws)
+                tests[name, measure] = TwinGap(tuple(seeds), _named(change, found.groups), change.p)
     corrected = holm([test.change.p for test in tests.values()])
     return {key: replace(test, holm=p) for (key, test), p in zip(tests.items(), corrected, strict=True)}
-
-
-def _measures(rows: Sequence[Records], grouping: Grouping, worst: str | None) -> Mapping[Measure, _Measured]:
-    """Clean accuracy, robust accuracy under `worst` and exposure of rows with the same seeds, as far as all have them,
-    on the test pairs and lists that they share. An accuracy is of groups with at least LEAST_PAIRS pairs."""
-    wanted: list[tuple[Measure, Quantity]] = [("clean", CLEAN)]
-    if worst is not None:
-        wanted.append(("robust", Quantity(worst)))
-    there: dict[Measure, list[Floats]] = {}
-    for measure, quantity in wanted:
-        bits = [one for records in rows if (one := outcomes(records, quantity)) is not None]
-        if len(bits) == len(rows):
-            there[measure] = bits
-    found: dict[Measure, _Measured] = {}
-    if there:
-        pairs = min(one.shape[1] for each in there.values() for one in each)
-        codes = grouping.pairs.to_int()[:pairs]
-        kept = np.flatnonzero(np.bincount(codes, minlength=len(grouping.groups)) >= LEAST_PAIRS)
-        if len(kept):
-            place = np.full(len(grouping.groups), -1)
-            place[kept] = np.arange(len(kept))
-            stacked = np.stack([one[:, :pairs] for each in there.values() for one in each], axis=2)
-            values, draws = means_by_group(stacked, place[codes])
-            for number, name in enumerate(there):
-                own = slice(number * len(rows), (number + 1) * len(rows))
-                found[name] = _Measured(kept, values[:, own], draws[:, :, own])
-    exposure = _exposure(rows, grouping)
-    if exposure is not None:
-        found["exposure"] = exposure
-    return found
-
-
-def _exposure(rows: Sequence[Records], grouping: Grouping) -> _Measured | None:
-    """The share of the first places of lists of all items that each group of items has."""
-    shares = []
-    for records in rows:
-        parts = [one.shares() for record in records for one in record.groups if one.name == grouping.name]
-        shares.append([part for part in parts if part is not None])
-        if not records or len(shares[-1]) != len(records):
-            return None
-    lists = min(len(part) for each in shares for part in each)
-    by_row = [np.stack([part[:lists] for part in each]) for each in shares]  # each [S, L, G]
-    stacked = np.concatenate(by_row, axis=2)
-    shape = (len(rows), len(grouping.groups))
-    draws = resampled_means(stacked).reshape(-1, *shape)
-    values = stacked.mean(axis=(0, 1)).reshape(shape)
-    return _Measured(np.arange(shape[1]), values.T, draws.transpose(0, 2, 1))

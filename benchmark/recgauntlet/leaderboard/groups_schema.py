@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from recgauntlet.core.dataset import AttributeName
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.metrics.groups import Gap, GapChange
 from recgauntlet.metrics.significance import LEVEL
-from recgauntlet.records.groups import GroupingName
+from recgauntlet.records.groups import GroupingName, group_name
 
 Measure = Literal["clean", "robust", "exposure"]
 MEASURES: tuple[Measure, ...] = ("clean", "robust", "exposure")
@@ -18,15 +19,18 @@ MEASURES: tuple[Measure, ...] = ("clean", "robust", "exposure")
 
 @dataclass(frozen=True)
 class GroupLine:
-    """A group by its bounds: its test pairs, and its clean and robust accuracy, None where it has too few pairs.
-    `exposure` is the share of the first ten places of lists of all items that go to its items."""
+    """A group by its bounds, or by an attribute of users, then with its `label` and number of `users`: its test pairs,
+    and its clean and robust accuracy, None where it has too few pairs. `exposure` is the share of the first ten places
+    of lists of all items that go to its items."""
 
-    least: int
-    most: int
+    least: Annotated[int | None, Field(exclude_if=lambda found: found is None)]
+    most: Annotated[int | None, Field(exclude_if=lambda found: found is None)]
     pairs: int
     clean: Estimate | None
     robust: Estimate | None
     exposure: Annotated[Estimate | None, Field(exclude_if=lambda found: found is None)] = None
+    label: Annotated[str, Field(exclude_if=lambda found: not found)] = ""
+    users: Annotated[int | None, Field(exclude_if=lambda found: found is None)] = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Groups:
     """A grouping of the test pairs of a row. `threat` is the row's worst ranked threat, under which `robust` is at the
     medium tier; None where it has none."""
 
-    name: GroupingName
+    name: GroupingName | AttributeName
     threat: str | None
     lines: tuple[GroupLine, ...]
     gaps: tuple[GroupGap, ...]
@@ -67,3 +71,10 @@ class Groups:
     def gap(self, measure: Measure) -> GroupGap | None:
         """The gap of a measure; None where fewer than two groups have it."""
         return next((one for one in self.gaps if one.measure == measure), None)
+
+    @property
+    def names(self) -> list[str]:
+        """The groups in words."""
+        if self.name == "age" or self.name == "gender":
+            return [line.label for line in self.lines]
+        return [group_name(self.name, line.least or 0, line.most or 0) for line in self.lines]

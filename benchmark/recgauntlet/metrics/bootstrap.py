@@ -90,17 +90,27 @@ def means_by_group(
 
     Raises ValueError where there is no seed, or a group without an example.
     """
-    seeds, examples, quantities = outcomes.shape
     member = (groups[:, None] == np.arange(groups.max(initial=-1) + 1)).astype(np.float64)
-    sizes = member.sum(axis=0)
-    if seeds < 1 or not len(sizes) or not sizes.all():
+    return means_of_sums(np.einsum("ng,snm->ngsm", member, outcomes), member, draws=draws, seed=seed)
+
+
+def means_of_sums(sums: Floats, sizes: Floats, *, draws: int = DRAWS, seed: int = _SEED) -> tuple[Floats, Floats]:
+    """The means `[G, M]` of G groups and their bootstrap means `[R, G, M]`, from `sums [N, G, S, M]` of M quantities
+    of S seeds over the examples of each of N blocks that are in a group; `sizes [N, G]` is how many these are.
+
+    Every draw resamples the seeds, and the blocks once for all groups, seeds and quantities: a bootstrap of clusters,
+    where examples of one block depend on each other. A draw without an example of a group takes the group's mean.
+
+    Raises ValueError where there is no seed, no block, or a group without an example.
+    """
+    blocks, groups, seeds, quantities = sums.shape
+    if not seeds or not groups or not sizes.sum(axis=0).all():
         raise ValueError("a bootstrap needs at least one seed, and an example in each group")
-    weights, counts = _draws(seed, draws, seeds, examples)
-    inside = np.einsum("ng,snm->ngsm", member, outcomes)
-    means: Floats = inside.sum(axis=(0, 2)) / (seeds * sizes[:, None])
-    sums = (counts @ inside.reshape(examples, -1)).reshape(draws, len(sizes), seeds, quantities)
-    drawn = np.einsum("rs,rgsm->rgm", weights, sums)
-    whole = seeds * (counts @ member)[:, :, None]
+    weights, counts = _draws(seed, draws, seeds, blocks)
+    means: Floats = sums.sum(axis=(0, 2)) / (seeds * sizes.sum(axis=0)[:, None])
+    by_seed = (counts @ sums.reshape(blocks, -1)).reshape(draws, groups, seeds, quantities)
+    drawn = np.einsum("rs,rgsm->rgm", weights, by_seed)
+    whole = seeds * (counts @ sizes)[:, :, None]
     return means, np.divide(drawn, whole, out=np.broadcast_to(means, drawn.shape).copy(), where=whole > 0)
 
 

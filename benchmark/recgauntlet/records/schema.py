@@ -18,6 +18,7 @@ from recgauntlet.records.parts import AttackEffort as AttackEffort
 from recgauntlet.records.parts import Gate as Gate
 from recgauntlet.records.poisoning import TrainingDataOutcome
 from recgauntlet.records.references import Environment, Part, PluginRef, SuiteRef, TaskRef
+from recgauntlet.records.user_groups import UserGroups
 
 SCHEMA_VERSIONS = (1, 2)
 """Versions of the schema that are read; the last is written."""
@@ -281,6 +282,8 @@ class RunRecord(Part):
     """Of records of the first test pairs alone; not written elsewhere."""
     groups: tuple[Grouping, ...] = Field(default=(), exclude_if=lambda found: not found)
     """Groups of the test pairs, for fairness; not in records from before they were there."""
+    user_groups: tuple[UserGroups, ...] = Field(default=(), exclude_if=lambda found: not found)
+    """Sums of test pairs by attributes of their users; not written where the data has none."""
     naturalness: NaturalnessModels | None = Field(default=None, exclude_if=lambda found: found is None)
     """Where texts were edited; not written elsewhere."""
     gates: tuple[Gate, ...] = ()

@@ -16,12 +16,14 @@ from recgauntlet.core.names import shown
 from recgauntlet.core.quantities import seconds, size
 from recgauntlet.core.types import Scalar
 from recgauntlet.metrics.groups import LEAST_PAIRS
-from recgauntlet.metrics.ranking import accuracy, correct
+from recgauntlet.metrics.ranking import accuracy
 from recgauntlet.records.edits import broken_up_to, medians, natural_up_to
 from recgauntlet.records.groups import group_name
 from recgauntlet.records.poisoning import TrainingDataOutcome
 from recgauntlet.records.ranking_quality import catalog_quality, ranking_quality
+from recgauntlet.records.right_examples import right_clean, right_under
 from recgauntlet.records.schema import Clean, RunRecord, ThreatOutcome, robust_accuracy
+from recgauntlet.records.user_groups import UserGroups
 
 
 def print_summary(console: Console, record: RunRecord, *, tuned: Mapping[str, Scalar] = MappingProxyType({})) -> None:
@@ -160,13 +162,11 @@ def _poisoning_line(outcome: TrainingDataOutcome) -> str:
 
 def _print_groups(console: Console, record: RunRecord) -> None:
     """Clean accuracy, and robust accuracy under the worst ranked threat at the medium tier, by group."""
-    if record.clean is None or not record.groups:
+    if record.clean is None or not (record.groups or record.user_groups):
         return
-    found = [(threat.id, record.tier(threat.id, RANKING_TIER)) for threat in record.threats if threat.ranked]
-    shares = {name: outcome.robust.to_bool() for name, outcome in found if outcome is not None}
-    right = {"clean": correct(record.clean.labels.to_bool(), record.clean.scores.to_float())}
-    if shares:
-        worst = min(shares, key=lambda name: float(shares[name].mean()))
+    shares, right = right_under(record), {"clean": right_clean(record.clean)}
+    worst = min(shares, key=lambda name: float(shares[name].mean()), default="")
+    if worst:
         right[f"robust, {worst}"] = shares[worst]
     by_pair = {name: bits.reshape(-1, 2).mean(axis=1) for name, bits in right.items()}
     table = Table(box=None, pad_edge=False)
@@ -184,7 +184,23 @@ def _print_groups(console: Console, record: RunRecord) -> None:
         if len(some) > 1:
             gaps = [np.ptp([pairs[members].mean() for members in some]) for pairs in by_pair.values()]
             table.add_row("", "largest gap", "", *(f"{100 * gap:.1f} points" for gap in gaps))
+    for one in record.user_groups:
+        under = one.under(worst)
+        shares_of = [one.accuracy(column) for column in (one.clean, *([] if under is None else [under]))]
+        _add_user_groups(table, one, shares_of)
     console.print(table)
+
+
+def _add_user_groups(table: Table, one: UserGroups, shares: list[list[float]]) -> None:
+    """A line for each group by an attribute of users, with its accuracies `shares`, and one for the largest gaps."""
+    sizes = one.table(one.pairs).sum(axis=0)
+    enough = sizes >= LEAST_PAIRS
+    for number, (label, pairs) in enumerate(zip(one.labels, sizes.tolist(), strict=True)):
+        means = [f"{share[number]:.1%}" if enough[number] else "" for share in shares]
+        table.add_row("" if number else one.name, escape(visible(label)), str(pairs), *means)
+    if enough.sum() > 1:
+        gaps = [np.ptp(np.array(share)[enough]) for share in shares]
+        table.add_row("", "largest gap", "", *(f"{100 * gap:.1f} points" for gap in gaps))
 
 
 def _print_cost(console: Console, record: RunRecord) -> None:

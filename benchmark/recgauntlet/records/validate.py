@@ -20,7 +20,9 @@ from recgauntlet.records.groups import grouping_faults
 from recgauntlet.records.naturalness import Naturalness
 from recgauntlet.records.poisoning_checks import poisoning_faults
 from recgauntlet.records.references import TaskRef
+from recgauntlet.records.right_examples import right_clean, right_under
 from recgauntlet.records.schema import REMEDY, SCHEMA_VERSIONS, CatalogRanks, Clean, RunRecord, ThreatOutcome
+from recgauntlet.records.user_groups import user_groups_faults
 
 _HALF = 1e-3
 """What rounding to half precision may add to a cosine of 1."""
@@ -91,6 +93,7 @@ def check_record(record: RunRecord, where: Path | None = None) -> None:
     for threat in record.threats:
         _check_threat(threat, right, columns)
         _check_subset(threat, right, columns)
+    _check_user_groups(record, record.clean, columns)
     _check_certified(record, right, columns)
     _check_ranking(record, record.clean, columns)
     _check_promotion(record, columns)
@@ -167,6 +170,15 @@ def _check_groups(record: RunRecord, clean: Clean, columns: _Reader) -> None:
         fault = grouping_faults(record.groups, clean.labels.n // 2, lists)
     except RecordError as error:
         raise columns.fault("groups", error.problem) from error
+    if fault is not None:
+        raise columns.fault(*fault)
+
+
+def _check_user_groups(record: RunRecord, clean: Clean, columns: _Reader) -> None:
+    try:
+        fault = user_groups_faults(record.user_groups, right_clean(clean), right_under(record))
+    except RecordError as error:
+        raise columns.fault("user_groups", error.problem) from error
     if fault is not None:
         raise columns.fault(*fault)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from recgauntlet.attacks.suite import suite_ref
@@ -14,6 +16,7 @@ from recgauntlet.core.types import Progress
 from recgauntlet.data.language_model import smollm2
 from recgauntlet.data.prepare import prepare
 from recgauntlet.data.text_measures import TextMeasures
+from recgauntlet.data.user_attributes import UserCodes, user_attributes
 from recgauntlet.evaluation.first_pairs import first_pairs
 from recgauntlet.evaluation.gauntlet import run_gauntlet
 from recgauntlet.evaluation.naturalness import edits_texts
@@ -86,6 +89,8 @@ def _evaluate(
         with step("data"):
             progress("reading data", 0.0)
             data = prepare(cell.task, spec.track, spec.source)
+            # without a connection: it was fetched with the data, before any fence
+            attributes = user_attributes(cell.task, spec.track, data, replace(spec.source, offline=True))
         info = None
         if may_reuse(spec) or not trains:
             with step("training"):
@@ -96,7 +101,7 @@ def _evaluate(
             model, info = train_and_save(cell, data, machine, spec.checkpoint_path, progress)
             models = ModelsHere(model)
         poisoning = poisoned(cell, data, models, info, machine, progress, trains=trains)
-        record = attack_cell(cell, data, models, info, machine, progress, poisoning)
+        record = attack_cell(cell, data, models, info, machine, progress, poisoning, attributes)
     except StepError as error:
         record = make_record(Header.of(cell, machine), data, failure=error.failure)
     write_record(record, path)
@@ -127,8 +132,10 @@ def attack_cell(
     machine: Machine,
     progress: Progress,
     poisoning: tuple[TrainingDataOutcome, ...] = (),
+    attributes: Sequence[UserCodes] = (),
 ) -> RunRecord:
-    """Send the trained model through the gauntlet; the cell's record, with the outcome of `poisoning`."""
+    """Send the trained model through the gauntlet; the cell's record, with the outcome of `poisoning` and groups by
+    `attributes` of the users."""
     spec = cell.spec
     with step("twin"):
         part = _part(progress, TRAINING_SHARE, TRAINING_SHARE)
@@ -155,7 +162,16 @@ def attack_cell(
     with step("recording"):
         cost = cost_of(info, served, result.trial, machine.device, twin_info)
         header = Header.of(cell, machine, info)
-        return make_record(header, data, result=result, weights=weights, info=info, cost=cost, poisoning=poisoning)
+        return make_record(
+            header,
+            data,
+            result=result,
+            weights=weights,
+            info=info,
+            cost=cost,
+            poisoning=poisoning,
+            attributes=attributes,
+        )
 
 
 def text_measures(cell: OpenCell, machine: Machine) -> TextMeasures | None:

@@ -20,6 +20,7 @@ from recgauntlet.core.spec import CellSpec
 from recgauntlet.data import prepare
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.language_model import smollm2
+from recgauntlet.data.user_attributes import user_attributes
 from recgauntlet.evaluation.naturalness import edits_texts
 from recgauntlet.records.digest import to_bytes
 from recgauntlet.records.io import read_record, write_record
@@ -63,6 +64,8 @@ def make_data_ready(spec: CellSpec) -> Path:
     check_cache(spec.source.cache)
     if task.card.compares_items():
         prepare.item_vectors(prepare.prepare(task, spec.track, spec.source))
+    if task.user_attributes is not None:
+        user_attributes(task, spec.track, prepare.prepare(task, spec.track, spec.source), spec.source)
     return prepare.ready(task, spec.track, spec.source)
 
 

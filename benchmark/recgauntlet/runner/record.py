@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,11 +20,13 @@ from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.core.types import Scalar, Surface
 from recgauntlet.data.custom import find_task_or_card
+from recgauntlet.data.user_attributes import UserCodes
 from recgauntlet.evaluation.evidence import with_inputs
 from recgauntlet.evaluation.first_pairs import described
 from recgauntlet.evaluation.gauntlet import GauntletResult
 from recgauntlet.evaluation.groups import groups_of
 from recgauntlet.evaluation.setup import Trial
+from recgauntlet.evaluation.user_groups import user_groups_of
 from recgauntlet.records.poisoning import TrainingDataOutcome
 from recgauntlet.records.references import Environment, PluginRef, TaskRef
 from recgauntlet.records.schema import Evidence, Failure, RunRecord, TrainingCost
@@ -91,16 +94,18 @@ def make_record(
     cost: TrainingCost | None = None,
     failure: Failure | None = None,
     poisoning: tuple[TrainingDataOutcome, ...] = (),
+    attributes: Sequence[UserCodes] = (),
 ) -> RunRecord:
     """The record of a cell that was evaluated (`result`) or failed (`failure`).
 
     `data` is None where reading it failed, and has all test pairs, whichever were attacked; `weights` is the hash of
     the trained weights, and `info` what their checkpoint states (None: training is not part of the record).
+    `attributes` are those of the data's users.
     """
     spec, card = header.spec, header.card
     source = card.track(spec.track).source
     threats = result.threats if result else ()
-    return RunRecord(
+    record = RunRecord(
         status="failed" if failure else "ok",
         task=TaskRef(
             id=card.id,
@@ -138,6 +143,10 @@ def make_record(
         evidence=_evidence(result, shows_text=source.redistributable) if result else (),
         failure=failure,
     )
+    if result is None or data is None:
+        return record
+    users = data.test.users[: len(result.clean.labels) // 2]
+    return record.model_copy(update={"user_groups": user_groups_of(record, attributes, users)})
 
 
 def record_dead_cell(

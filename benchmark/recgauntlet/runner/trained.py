@@ -20,6 +20,7 @@ from recgauntlet.core.types import Progress, Scalar
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import prepare
 from recgauntlet.data.prepare import ready as prepared_track
+from recgauntlet.data.user_attributes import user_attributes
 from recgauntlet.data.windows import windowed
 from recgauntlet.evaluation.gauntlet import run_gauntlet
 from recgauntlet.records.references import PluginRef
@@ -137,6 +138,7 @@ def evaluate(
     result = run_gauntlet(
         model.to(where), card, data, seed, twin=twin.to(where) if twin is not None else None, progress=progress
     )
+    attributes = user_attributes(find_task_or_card(task), track, data, _source(source))
     options = dict(model_options) if model_options is not None else type(model).hyperparameters()
     header = Header(
         spec,
@@ -146,7 +148,7 @@ def evaluate(
         describe(where, "fp32"),
         started,
     )
-    return make_record(header, data, result=result, weights=weights_hash(model))
+    return make_record(header, data, result=result, weights=weights_hash(model), attributes=attributes)
 
 
 def load_data(task: str = "video-watch", track: Track = "standard", *, source: SourceOptions | None = None) -> TaskData:
@@ -186,7 +188,8 @@ def attack_checkpoint(path: Path, setup: Setup, twin: Path | None = None, *, pro
         progress=progress,
     )
     header = Header.of(cell, machine, loaded.info)
-    return make_record(header, data, result=result, weights=loaded.weights)
+    attributes = user_attributes(cell.task, cell.spec.track, data, cell.spec.source)
+    return make_record(header, data, result=result, weights=loaded.weights, attributes=attributes)
 
 
 def load_cell(path: Path, setup: Setup, *, host: Host | None = None, progress: Progress = _ignore) -> Loaded:

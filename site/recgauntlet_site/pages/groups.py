@@ -8,10 +8,13 @@ from typing import NamedTuple
 from recgauntlet.leaderboard.groups_schema import GroupGap, GroupLine, Groups, TwinGap
 from recgauntlet.leaderboard.schema import Row
 from recgauntlet.metrics.significance import LEVEL, p_text
-from recgauntlet.records.groups import TITLES, group_name
+from recgauntlet.records.groups import TITLES
+from recgauntlet.records.user_groups import TITLES as USER_TITLES
 from recgauntlet_site.format import percent
 
 _UNIT = {"activity": "items of the user in training", "history": "items", "popularity": "users of the item in training"}
+_TITLES = {str(name): title for name, title in (*TITLES.items(), *USER_TITLES.items())}
+_RECORDED = "as the data set records it"
 
 
 class GroupTable(NamedTuple):
@@ -27,6 +30,11 @@ class GroupTable(NamedTuple):
         """Whether the grouping has exposure."""
         return any(line.exposure is not None for _, line in self.lines)
 
+    @property
+    def by_user(self) -> bool:
+        """Whether the groups are of users, by an attribute."""
+        return any(line.users is not None for _, line in self.lines)
+
 
 def group_tables(row: Row) -> list[GroupTable]:
     """The groupings of a row, in the order of its records."""
@@ -34,10 +42,9 @@ def group_tables(row: Row) -> list[GroupTable]:
 
 
 def _table(groups: Groups) -> GroupTable:
-    names = [group_name(groups.name, line.least, line.most) for line in groups.lines]
-    title = TITLES[groups.name]
+    names = groups.names
     return GroupTable(
-        f"By {title} ({_UNIT[groups.name]})",
+        f"By {_TITLES[groups.name]} ({_UNIT.get(groups.name, _RECORDED)})",
         groups,
         tuple(zip(names, groups.lines, strict=True)),
         tuple(_sentences(groups, names)),

@@ -13,7 +13,9 @@ import pytest
 import torch
 from tiny_task import make_spec, write_task
 
+from recgauntlet.core.dataset import UserAttribute
 from recgauntlet.core.errors import CardError, DataError, DeviceError, OutputError, PluginError, RecordError
+from recgauntlet.core.spec import CellSpec
 from recgauntlet.records.io import read_record
 from recgauntlet.records.outline import lacks_high_tier, lacks_perplexities
 from recgauntlet.records.schema import Failure, RunRecord
@@ -23,7 +25,7 @@ from recgauntlet.runner.cell import check_spec, run_cell
 from recgauntlet.runner.cell_processes import fetch_weights
 from recgauntlet.runner.plan import plan
 from recgauntlet.runner.record import record_dead_cell
-from recgauntlet.training.build import open_cell
+from recgauntlet.training.build import OpenCell, open_cell
 from recgauntlet.training.checkpoint import read_info
 
 TIMES = {"environment", "started", "finished", "digest"}
@@ -325,3 +327,25 @@ def test_without_the_high_tier_the_others_find_the_same(here: Any, capsys: pytes
     assert "--no-high-tier" in caught.value.remedy
     assert plan([spec])[-1].state == "done"
     assert plan([here("fgm")])[0].state == "done"  # nobody asked for the twin's tiers
+
+
+def test_a_record_has_sums_by_attributes_of_the_users_where_the_task_has_them(
+    here: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("records", "evaluation"):
+        monkeypatch.setattr(f"recgauntlet.{module}.user_groups.BLOCKS", 4)  # few users are tested here
+    ages = UserAttribute("age", ("even", "odd"), {f"u{n}": n % 2 for n in range(60)})
+    opened = cell_module.open_cell
+
+    def with_ages(spec: CellSpec) -> OpenCell:
+        cell = opened(spec)
+        return replace(cell, task=replace(cell.task, user_attributes=lambda options: (ages,)))
+
+    spec = here(reuse_weights=True)
+    before = timeless(spec.record_path)
+    monkeypatch.setattr(cell_module, "open_cell", with_ages)
+    (found,) = run_cell(spec).user_groups
+    assert (found.labels, found.table(found.pairs).sum()) == (("even", "odd"), 20)
+    after = json.loads(timeless(spec.record_path))
+    assert after.pop("user_groups")
+    assert json.dumps(after, sort_keys=True) == before
