@@ -138,6 +138,15 @@ class SaysBfloat16(TinyTitles):
         return state
 
 
+class SumsItsLoss(TinyTitles):
+    """A sum over a batch grows with it."""
+
+    trains_in_parallel: ClassVar[bool] = True
+
+    def click_loss(self, scores: Tensor, batch: Batch) -> Tensor:
+        return 0.1 * len(batch) * super().click_loss(scores, batch)
+
+
 class ForgetsANumber(TinyTitles):
     """A number that was drawn, and that no file holds."""
 

@@ -64,6 +64,8 @@ class Ensemble(RisingRadius):
     _first: Trainer | None = field(default=None, init=False)
     _others: list[AdamWTrainer] = field(default_factory=list, init=False)
 
+    trains_in_parallel: ClassVar[bool] = False  # siblings have trainers of their own
+
     def step(self, trainer: Trainer, batch: Batch) -> Tensor:
         if self._first is not trainer:
             self._first, self._others = trainer, siblings(trainer, self.members - 1)

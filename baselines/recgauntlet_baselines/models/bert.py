@@ -84,6 +84,7 @@ class BertRanker(TextModel):
 
     citation = bibtex("devlin2019bert", "wang2020minilm", "macavaney2020prettr")
     recipe = TrainingRecipe(epochs=4, batch_size=32, learning_rate=2e-4, weight_decay=0.01, warmup=0.1, patience=2)
+    trains_in_parallel: ClassVar[bool] = True
     trains_in_bf16: ClassVar[bool] = True
 
     def __init__(

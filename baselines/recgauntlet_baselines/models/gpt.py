@@ -73,6 +73,7 @@ class GPTRanker(CausalRanker):
     citation = bibtex("radford2019language", "allal2025smollm2", "hu2022lora", "liao2024llara")
     search_space: ClassVar[SearchSpace] = {"history_items": OneOf((10, 20, 50)), "rank": OneOf((4, 8, 16))}
     recipe = TrainingRecipe(epochs=2, batch_size=32, learning_rate=1e-3, weight_decay=0.01, warmup=0.1, patience=2)
+    trains_in_parallel: ClassVar[bool] = True
     trains_in_bf16: ClassVar[bool] = True
     item_vectors: Tensor
 

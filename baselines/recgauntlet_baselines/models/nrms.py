@@ -38,6 +38,7 @@ class NRMS(TitleModel):
         On word vectors and on title vectors, in training only (drawing it for every attention output is slow on a CPU).
     """
 
+    trains_in_parallel: ClassVar[bool] = True
     citation = bibtex("wu2019neural")
     search_space: ClassVar[SearchSpace] = {"dropout": Between(0.05, 0.5), "attention_size": OneOf((24, 48, 96))}
     recipe = TrainingRecipe(epochs=6, batch_size=256, learning_rate=8e-3, weight_decay=1e-4, patience=2)

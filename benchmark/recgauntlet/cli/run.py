@@ -45,6 +45,8 @@ from recgauntlet.runner.shard import Shard
 from recgauntlet.runner.weights import bring, trained_cells, weights_for
 from recgauntlet.tracking.trackers import DIRECTORY
 
+MOST_DEVICES = 16
+"""A cell may have no more processes."""
 MOST_SHOWN = 500
 """Cells whose table a run prints at its end."""
 
@@ -80,6 +82,12 @@ MOST_SHOWN = 500
 @click.option("--out", type=PATH, help="Where records go. [results/local, or demo]")
 @click.option("--workers", type=click.IntRange(1), help="Cells at a time. [one a core; one on a GPU]")
 @click.option("--threads", type=click.IntRange(1), default=1, help="CPU threads a cell; part of the record.")
+@click.option(
+    "--devices",
+    type=click.IntRange(1, MOST_DEVICES),
+    default=1,
+    help="Train each cell on so many GPUs of this machine, or in so many processes on CPUs. For models that allow it.",
+)
 @click.option("--model-option", "model_options", multiple=True, callback=named, help="NAME=VALUE or MODEL.NAME=VALUE.")
 @click.option(
     "--defense-option", "defense_options", multiple=True, callback=named, help="NAME=VALUE or DEFENSE.NAME=VALUE."
@@ -168,6 +176,7 @@ def run(
     out: Path | None,
     workers: int | None,
     threads: int,
+    devices: int,
     model_options: dict[str, Options],
     defense_options: dict[str, Options],
     untuned: bool,
@@ -254,6 +263,7 @@ def run(
             device=device,
             precision=precision,
             threads=threads,
+            devices=devices,
             model_options=options_of(model_options, model),
             defense_options=options_of(defense_options, defense),
             untuned=untuned,

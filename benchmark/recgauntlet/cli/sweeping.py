@@ -95,10 +95,10 @@ class Limits:
 
 
 def workers_for(spec: CellSpec) -> int:
-    """One cell a core, counted with its threads; one on a GPU."""
+    """One cell a core, counted with its threads and processes; one on GPUs."""
     if choose_device(spec.device).type != "cpu":
         return 1
-    return max(1, (os.cpu_count() or 1) // spec.threads)
+    return max(1, (os.cpu_count() or 1) // (spec.threads * spec.devices))
 
 
 def print_plan(

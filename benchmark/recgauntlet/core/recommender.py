@@ -106,6 +106,10 @@ class Recommender(nn.Module, ABC):
     trains_in_bf16: ClassVar[bool] = False
     """Whether `--precision auto` may train it in bfloat16 on a GPU: true where that stays within seed noise."""
 
+    trains_in_parallel: ClassVar[bool] = False
+    """Whether it may be trained on several devices, each with a part of every batch: true where the losses are means
+    over the batch's examples, and a training pass leaves nothing behind but gradients (no batch statistics)."""
+
     citation: ClassVar[str] = ""
     """BibTeX of the papers it comes from, printed by `recgauntlet cite`."""
 

@@ -43,6 +43,8 @@ class CellSpec:
         "auto", "fp32" or "bf16", of training and of searches; what counts is scored in single precision.
     threads
         CPU threads: the order of sums depends on them, so the same spec gives the same record on any number of cores.
+    devices
+        Train on so many at once, in a process each (`recgauntlet.training.parallel`).
     model_options, defense_options
         Pairs of name and value that replace defaults.
     """
@@ -57,6 +59,7 @@ class CellSpec:
     device: str = "auto"
     precision: str = "auto"
     threads: int = 1
+    devices: int = 1
     model_options: Options = ()
     defense_options: Options = ()
     untuned: bool = False

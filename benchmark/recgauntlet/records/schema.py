@@ -37,7 +37,8 @@ class Epoch(Part):
 
 class TrainingCost(Part):
     """What training cost. Passes count examples (candidates scored); FLOPs are those of torch's counter for one
-    step, times the steps; `seconds` leaves validation out."""
+    step, times the steps; `seconds` leaves validation out. Of several `devices`, passes and FLOPs are those of all, and
+    the memory is that of the one that took most."""
 
     seconds: float
     steps: int
@@ -51,6 +52,8 @@ class TrainingCost(Part):
     """Ratios to the undefended twin of the same run; None for the twin itself."""
     inference_ms_per_1000: float
     """Milliseconds to score 1,000 candidates of one user, median of repeated runs."""
+    devices: int = Field(default=1, ge=1, exclude_if=lambda count: count == 1)
+    """In how many processes the model was trained, one a device; not written where it is one."""
 
 
 class AttackOutcome(Part):

@@ -207,11 +207,13 @@ def _print_cost(console: Console, record: RunRecord) -> None:
     cost = record.cost
     if cost is None:
         return
+    several = f" on {cost.devices} devices" if cost.devices > 1 else ""
     ratio = f", {cost.seconds_ratio:.2f} x its undefended twin" if cost.seconds_ratio else ""
     flops = f" ({cost.flops_ratio:.2f} x)" if cost.flops_ratio else ""
     console.print(
-        f"training        {seconds(cost.seconds)}{ratio}; {size(cost.flops, 'FLOP')}{flops}; {cost.forwards} forward "
-        f"and {cost.backwards} backward passes; peak memory {size(cost.peak_memory_bytes, 'B')}",
+        f"training        {seconds(cost.seconds)}{several}{ratio}; {size(cost.flops, 'FLOP')}{flops}; "
+        f"{cost.forwards} forward and {cost.backwards} backward passes; "
+        f"peak memory {size(cost.peak_memory_bytes, 'B')}",
         soft_wrap=True,
     )
     console.print(f"inference       {cost.inference_ms_per_1000:.3g} ms for 1,000 candidates of one user")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recgauntlet.attacks.suite import suite_ref
 from recgauntlet.core.dataset import TaskData
-from recgauntlet.core.errors import CardError
+from recgauntlet.core.errors import CardError, DeviceError
 from recgauntlet.core.journal import Journal
 from recgauntlet.core.recommender import Recommender
 from recgauntlet.core.spec import CellSpec
@@ -27,6 +27,7 @@ from recgauntlet.runner.failures import StepError, step
 from recgauntlet.runner.models import Models, ModelsHere
 from recgauntlet.runner.poison_cell import TRAINING_SHARE, poisoned
 from recgauntlet.runner.record import Header, Machine, cost_of, make_record, twin_directory
+from recgauntlet.runner.together import check_devices
 from recgauntlet.training.build import (
     OpenCell,
     checkpoint_info,
@@ -35,6 +36,7 @@ from recgauntlet.training.build import (
 )
 from recgauntlet.training.checkpoint import CheckpointInfo, save_checkpoint
 from recgauntlet.training.device import choose_device
+from recgauntlet.training.parallel import ALONE, Team
 
 
 def run_cell(spec: CellSpec, progress: Progress = lambda what, share: None) -> RunRecord:
@@ -47,10 +49,12 @@ def run_cell(spec: CellSpec, progress: Progress = lambda what, share: None) -> R
     ------
     OutputError
         Where the record or the weights cannot be written.
-    PluginError, CardError
-        Where the spec names something wrong.
+    PluginError, CardError, DeviceError
+        Where the spec names something wrong, or several devices.
     """
     cell = open_cell(spec)
+    if spec.devices > 1:
+        raise DeviceError("this process trains alone", field="devices", remedy="run the cell by recgauntlet run")
     record = _evaluate(cell, ModelsHere(), Machine.of(spec, cell.model), spec.record_path, progress, trains=True)
     assert record is not None  # it trains where there are no weights
     return record
@@ -63,13 +67,23 @@ def train_apart(
     weights: Path,
     record: Path,
     progress: Progress,
+    team: Team = ALONE,
 ) -> None:
     """The first half of `run_cell`, for a process that never sees test data: train on `data` (whose test part is empty)
-    and write the weights to `weights`; where that fails, write the failed cell's record to `record`."""
+    and write the weights to `weights`; where that fails, write the failed cell's record to `record`. Of a `team` the
+    first process writes.
+
+    Raises
+    ------
+    StepError
+        In a process of a team that is not the first.
+    """
     machine = Machine.of(cell.spec, cell.model, started)
     try:
-        train_and_save(cell, data, machine, weights, progress)
+        train_and_save(cell, data, machine, weights, progress, team)
     except StepError as error:
+        if not team.is_first:
+            raise
         write_record(make_record(Header.of(cell, machine), data, failure=error.failure), record)
 
 
@@ -112,15 +126,16 @@ def _evaluate(
 
 
 def train_and_save(
-    cell: OpenCell, data: TaskData, machine: Machine, weights: Path, progress: Progress
+    cell: OpenCell, data: TaskData, machine: Machine, weights: Path, progress: Progress, team: Team = ALONE
 ) -> tuple[Recommender, CheckpointInfo]:
     """Train the cell's model under its defense and write its weights to `weights`; the model, and what the checkpoint
-    states about it."""
+    states about it. Of a `team` the first process writes."""
     with step("training"):
         part = _part(progress, 0.0, TRAINING_SHARE)
-        model, outcome = train_cell(cell, data, machine.device, machine.precision, part)
+        model, outcome = train_cell(cell, data, team.device or machine.device, machine.precision, part, team=team)
         info = checkpoint_info(cell, outcome, data, model.recipe, machine.environment)
-        save_checkpoint(model, info, weights)
+        if team.is_first:
+            save_checkpoint(model, info, weights)
         return model, info
 
 
@@ -198,7 +213,7 @@ def check_spec(spec: CellSpec) -> OpenCell:
         Where a name, an option, the track, the number of test pairs or the device is wrong.
     """
     cell = open_cell(spec)
-    choose_device(spec.device)
+    check_devices(cell, choose_device(spec.device))
     pairs = cell.task.card.track(spec.track).test_pairs
     if spec.test_pairs is not None and not 1 <= spec.test_pairs <= pairs:
         raise CardError(

@@ -100,8 +100,8 @@ class RayEngine:
         needs = [spec.twin().record_path, spec.twin().checkpoint_path, spec.checkpoint_path]
         task = self._ray.remote(run_on_node).options(
             name=spec.title,
-            num_cpus=spec.threads,
-            num_gpus=1 if spec.device.startswith("cuda") else 0,
+            num_cpus=spec.threads * spec.devices,
+            num_gpus=spec.devices if spec.device.startswith("cuda") else 0,
             memory=self._limits[1],
             max_retries=RETRIES,
         )
@@ -142,7 +142,7 @@ def run_on_node(spec: CellSpec, files: Files, seconds: float, memory: int, guard
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             (out / name).write_bytes(content)
         here = replace(spec, out=out, source=replace(spec.source, cache=cache_root()))
-        side_by_side = max(1, (os.cpu_count() or 1) // spec.threads)
+        side_by_side = max(1, (os.cpu_count() or 1) // (spec.threads * spec.devices))
         allowance = Allowance.of_machine(side_by_side, seconds=seconds, memory=memory)
         run_sweep([here], _Silent(), LocalEngine(allowance=allowance, guarded=guarded, sandbox=sandbox))
         return _read(out, [here.record_path, here.checkpoint_path])

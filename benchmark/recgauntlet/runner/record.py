@@ -193,6 +193,7 @@ def cost_of(
         seconds_ratio=info.seconds / twin.seconds if twin and twin.processor == info.processor else None,
         flops_ratio=info.flops / twin.flops if twin and twin.flops else None,
         inference_ms_per_1000=inference_latency(model, trial.batch.users, items),
+        devices=info.devices,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from tqdm import tqdm
 
 from recgauntlet.core.card import RANKING_TIER
-from recgauntlet.core.errors import DataError, RecGauntletError
+from recgauntlet.core.errors import DataError, PluginError, RecGauntletError
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.core.types import Progress
 from recgauntlet.data import cache as store
@@ -29,7 +29,9 @@ from recgauntlet.runner.record import twin_directory
 from recgauntlet.runner.remote.cell import open_remote
 from recgauntlet.runner.remote.host import Host, HostJob
 from recgauntlet.runner.sandbox.audit_hook import Fence, raise_fence
+from recgauntlet.runner.together import train_together
 from recgauntlet.training.build import OpenCell, open_cell, open_trained
+from recgauntlet.training.parallel import ALONE, PeerError, Team
 
 Phase = Literal["training", "measuring", "evaluation"]
 
@@ -106,11 +108,30 @@ def work(job: CellJob, pipe: Connection) -> None:
 def _train(job: CellJob, pipe: Connection, progress: Progress) -> None:
     spec = job.spec
     task, data = find_task_or_card(spec.task), store.load_training(job.data)
-    if job.guarded:
-        enclose(job.place, job.fence, lambda what: send(pipe, refused=what))
-    cell = open_cell(spec, task)
-    send(pipe, opened=cell.options)
-    train_apart(cell, data, job.started, job.weights, job.record, progress)
+
+    def train(team: Team) -> None:
+        place = job.place if team.is_first else job.place / f"process-{team.rank}"
+        if job.guarded:
+            enclose(place, job.fence, lambda what: send(pipe, refused=what))
+        cell = open_cell(spec, task)
+        if team.is_first:
+            send(pipe, opened=cell.options)
+        told = progress if team.is_first else lambda what, share: None
+        train_apart(cell, data, job.started, job.weights, job.record, told, team)
+
+    if spec.devices == 1:
+        train(ALONE)
+    else:
+        train_together(spec, job.place, train, lambda error: _send_failure(pipe, error))
+
+
+def _send_failure(pipe: Connection, error: Exception) -> None:
+    """Report what ended a process that trains together with the one that writes the record."""
+    if isinstance(error, RecGauntletError):
+        send_error(pipe, error)
+    elif not isinstance(error.__cause__, PeerError):  # the process that has ended says why
+        where = "in one of the processes that trained the model together"
+        send_error(pipe, PluginError(f"{error} {where}", remedy="mend the plugin, or leave --devices out"))
 
 
 def _judge(job: CellJob, pipe: Connection, progress: Progress) -> None:

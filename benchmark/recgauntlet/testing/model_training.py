@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from recgauntlet.core.batch import Tokens
+from recgauntlet.core.dataset import TaskData
 from recgauntlet.core.recommender import Recommender, constructor_defaults, embedding_mask
+from recgauntlet.core.types import IntArray
+from recgauntlet.data.batches import pairs_to_batch
 from recgauntlet.evaluation.setup import change
 from recgauntlet.testing.check import CheckSkipped, require, require_nothing_left, rule
 from recgauntlet.testing.constructor import require_search_space
@@ -176,6 +180,26 @@ def precision(subject: ModelSubject) -> None:
     model = subject.train(0, precision="bf16")
     require_single_precision(model)
     require(bool(torch.isfinite(scores(model, subject.batch)).all()), "trained in bfloat16, scores are not finite")
+
+
+@rule("let losses be means over the batch's examples, or set trains_in_parallel to False")
+def parts(subject: ModelSubject) -> None:
+    """With `trains_in_parallel`, the gradient on a batch is the mean of those on its parts, weighed by their sizes."""
+    if not subject.plugin.trains_in_parallel:
+        raise CheckSkipped("the model does not say that it trains on several devices")
+    model, rows = subject.twin().eval(), np.arange(12)
+    whole_gradient, first, second = (_gradient(model, subject.data, part) for part in (rows, rows[:8], rows[8:]))
+    apart = float((whole_gradient - (2 * first + second) / 3).norm() / whole_gradient.norm())
+    require(apart < NEAR, f"the gradient on 12 pairs and the mean of those on 8 and 4 are {apart:.2g} of it apart")
+
+
+def _gradient(model: Recommender, data: TaskData, rows: IntArray) -> Tensor:
+    """That of the click loss on training pairs, for all weights that learn."""
+    batch = pairs_to_batch(data.train, rows).to(model.device)
+    learning = [weight for weight in model.parameters() if weight.requires_grad]
+    loss = model.click_loss(model_scores(model, batch), batch)
+    found = torch.autograd.grad(loss, learning, allow_unused=True, materialize_grads=True)
+    return torch.cat([gradient.reshape(-1) for gradient in found])
 
 
 @rule("register what the scores depend on: nn.Parameter, or self.register_buffer(name, tensor)")

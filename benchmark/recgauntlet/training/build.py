@@ -38,6 +38,7 @@ from recgauntlet.training.defense import (
     serves_itself,
 )
 from recgauntlet.training.device import describe, make_deterministic, peak_memory, processor_in_words
+from recgauntlet.training.parallel import ALONE, Team
 from recgauntlet.training.trainer import Trained, filtered, rows_lost, train
 from recgauntlet.training.tuned import Method, nearest, tuned_for, tuned_in
 
@@ -230,18 +231,20 @@ def train_cell(
     progress: Progress,
     *,
     most_epochs: int | None = None,
+    team: Team = ALONE,
 ) -> tuple[Recommender, Trained]:
-    """The cell's model, trained under its defense; for at most `most_epochs` epochs, its schedule shortened alike."""
+    """The cell's model, trained under its defense; for at most `most_epochs` epochs, its schedule shortened alike. Of a
+    `team` every process calls it, each with its device."""
     model = untrained(cell, data, device)
     if most_epochs is not None:
         model.recipe = replace(model.recipe, epochs=min(most_epochs, model.recipe.epochs))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     # the global generator drives dropout: the same stream under every defense
-    make_deterministic(derive(cell.spec.seed, "training"))
+    make_deterministic(derive(cell.spec.seed, "training", *([] if team.is_first else [team.rank])))
     rng = Randomness(cell.spec.seed, "training")
-    trained = train(model, cell.defense_object, data, rng, precision=precision, progress=progress)
-    return model, replace(trained, peak_memory_bytes=peak_memory(device))
+    trained = train(model, cell.defense_object, data, rng, precision=precision, progress=progress, team=team)
+    return model, replace(trained, peak_memory_bytes=int(team.largest(peak_memory(device))))
 
 
 def poisoned_data(cell: OpenCell, data: TaskData, genuine: Interactions, poison: Poison) -> PoisonedData:
@@ -323,7 +326,8 @@ def checkpoint_info(
         backwards=trained.passes.backwards,
         flops=trained.flops,
         peak_memory_bytes=trained.peak_memory_bytes,
-        processor=processor_in_words(environment),
+        processor=processor_in_words(environment, trained.devices),
+        devices=trained.devices,
         precision=environment.precision,
         commit=environment.commit,
         refs=cell.refs,

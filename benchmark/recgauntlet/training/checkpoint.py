@@ -63,6 +63,8 @@ class CheckpointInfo(BaseModel):
     processor: str
     precision: str
     commit: str
+    devices: int = 1
+    """In how many processes the model was trained, one a device."""
     refs: tuple[PluginRef, PluginRef] | None = None
     """The model and the defense, with the sources that trained these weights; None in older files."""
     needs_defense: bool = True

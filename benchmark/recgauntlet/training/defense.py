@@ -93,6 +93,10 @@ class Defense:
     search_space: ClassVar[SearchSpace] = {}
     """What `recgauntlet tune` may choose."""
 
+    trains_in_parallel: ClassVar[bool] = True
+    """Whether models may be trained under it on several devices, each with a part of every batch: false where it moves
+    weights by other means than its trainer."""
+
     policy: ClassVar[str] = ""
     """What the served model refuses as such, whatever it says, as "refuses edited titles"; empty for nothing. A model
     that compares texts with the catalog withstands edits without reading them: what it keeps under threats to the

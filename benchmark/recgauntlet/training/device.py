@@ -99,6 +99,7 @@ def _processor() -> str:
     return platform.processor()
 
 
-def processor_in_words(environment: Environment) -> str:
-    """Processor, device and threads: what two runs must share for their seconds to be compared."""
-    return f"{environment.processor} / {environment.device} / {environment.threads}"
+def processor_in_words(environment: Environment, devices: int = 1) -> str:
+    """Processor, device, threads and how many devices: what two runs must share for their seconds to be compared."""
+    several = f" / {devices} devices" if devices > 1 else ""
+    return f"{environment.processor} / {environment.device} / {environment.threads}{several}"

@@ -24,6 +24,7 @@ from recgauntlet.metrics.ranking import auc
 from recgauntlet.records.schema import Epoch
 from recgauntlet.training.cost import Passes, count_flops, count_passes
 from recgauntlet.training.defense import Defense, TrainingContext
+from recgauntlet.training.parallel import ALONE, Team
 
 _RECENT = 50
 """Steps whose mean loss is shown while training."""
@@ -33,7 +34,8 @@ CALIBRATION_PAIRS = 200
 
 @dataclass(frozen=True)
 class Trained:
-    """What training gave: the model holds the best weights; `seconds` leaves validation out."""
+    """What training gave: the model holds the best weights; `seconds` leaves validation out. Of several `devices`,
+    steps count once, passes and FLOPs are those of all, and the memory is that of the one that took most."""
 
     epochs: tuple[Epoch, ...]
     seconds: float
@@ -41,13 +43,17 @@ class Trained:
     passes: Passes
     flops: float
     peak_memory_bytes: int = 0
+    devices: int = 1
 
 
 class AdamWTrainer:
     """The `Trainer` of every cell: AdamW with a warm-up and a linear decay, as the model's recipe has them."""
 
-    def __init__(self, model: Recommender, total_steps: int, rng: Randomness, precision: str) -> None:
+    def __init__(
+        self, model: Recommender, total_steps: int, rng: Randomness, precision: str, team: Team = ALONE
+    ) -> None:
         self.model = model
+        self._team = team
         self.context = TrainingContext(0, 0.0, rng)
         self.total_steps = total_steps
         self._precision = precision
@@ -92,7 +98,8 @@ class AdamWTrainer:
             Where the loss is no finite scalar or does not depend on the model.
         """
         self._require_loss(loss)
-        return list(torch.autograd.grad(loss, self.parameters, retain_graph=retain_graph, allow_unused=True))
+        found = torch.autograd.grad(loss, self.parameters, retain_graph=retain_graph, allow_unused=True)
+        return self._team.average(self.parameters, found)
 
     def apply(self, gradients: Sequence[Tensor | None]) -> None:
         """What `minimize` does once it has the gradient of its loss, with `gradients` (in the order of `parameters`;
@@ -105,6 +112,9 @@ class AdamWTrainer:
         self._descend()
 
     def _descend(self) -> None:
+        found = self._team.average(self.parameters, [parameter.grad for parameter in self.parameters])
+        for parameter, gradient in zip(self.parameters, found, strict=True):
+            parameter.grad = gradient
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.model.recipe.clip_norm)
         self.optimizer.step()
 
@@ -151,8 +161,10 @@ def train(
     *,
     precision: str = "fp32",
     progress: Progress = lambda what, share: None,
+    team: Team = ALONE,
 ) -> Trained:
-    """Train `model` in place and leave it with the weights of the best validation AUC since the defense was ready.
+    """Train `model` in place and leave it with the weights of the best validation AUC since the defense was ready. Of a
+    `team`, the first process has these, the others the last.
 
     Raises
     ------
@@ -163,7 +175,7 @@ def train(
     pairs = filtered(defense, data.train)
     size = recipe.pairs_a_step(len(pairs))
     per_epoch = math.ceil(len(pairs) / size)
-    trainer = AdamWTrainer(model, per_epoch * recipe.epochs, rng.child("defense"), precision)
+    trainer = AdamWTrainer(model, per_epoch * recipe.epochs, team.own(rng.child("defense")), precision, team)
     best: dict[str, Tensor] | None = None
     best_auc, score, stale, seconds, steps = -1.0, 0.0, 0, 0.0, 0
     flops: list[float] = []
@@ -174,24 +186,26 @@ def train(
             model.train()
             losses = []
             for start in range(0, len(pairs), size):
-                batch = pairs_to_batch(pairs, order[start : start + size]).to(model.device)
+                batch = pairs_to_batch(pairs, team.part(order[start : start + size])).to(model.device)
                 started = time.perf_counter()
                 # FLOPs of one step in the middle of an epoch: the very first step of a warm-up is plain training
                 with count_flops(flops) if start == size * (per_epoch // 2) else nullcontext():
-                    losses.append(trainer.advance(defense, batch))
+                    losses.append(trainer.advance(defense, batch) * team.share * team.size)
                 seconds += time.perf_counter() - started
                 steps += 1
                 what = f"training, epoch {number + 1} of {recipe.epochs}, loss {np.mean(losses[-_RECENT:]):.3f}"
                 progress(what + (f", AUC {score:.3f}" if epochs else ""), steps / trainer.total_steps)
-            score = validate(model, data.valid)
+            score = team.of_first(lambda: validate(model, data.valid))
             ready = defense.ready(trainer.context)
             kept = ready and score > best_auc
             if kept:
                 best_auc, stale = score, 0
-                best = {name: value.detach().clone() for name, value in model.state_dict().items()}
+                if team.is_first:
+                    best = {name: value.detach().clone() for name, value in model.state_dict().items()}
             elif ready:
                 stale += 1
-            epochs.append(Epoch(epoch=number + 1, loss=float(np.mean(losses)), valid_auc=score, kept=kept))
+            (loss,) = team.sum([float(np.mean(losses)) / team.size])
+            epochs.append(Epoch(epoch=number + 1, loss=loss, valid_auc=score, kept=kept))
             if stale >= recipe.patience:
                 break
     if best is not None:
@@ -201,7 +215,9 @@ def train(
         some = data.valid.select(np.arange(min(CALIBRATION_PAIRS, len(data.valid))))
         progress(f"calibrating on {len(some)} validation pairs", 0.0)
         model.calibrate(torch.from_numpy(scores_of(model, some)[0]))
-    return Trained(tuple(epochs), seconds, steps, passes, float(np.mean(flops)) * steps if steps else 0.0)
+    done = float(np.mean(flops)) * steps if steps else 0.0
+    forwards, backwards, done = team.sum([passes.forwards, passes.backwards, done])
+    return Trained(tuple(epochs), seconds, steps, Passes(int(forwards), int(backwards)), done, devices=team.size)
 
 
 def validate(model: Recommender, pairs: Pairs) -> float:

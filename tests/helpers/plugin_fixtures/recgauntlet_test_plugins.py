@@ -59,6 +59,15 @@ class RaisesInTraining(Defense):
         raise ZeroDivisionError("the plugin divided by zero")
 
 
+class RaisesBeside(Defense):
+    """A fault in a process that is not the first of those that train together."""
+
+    def training_loss(self, model: Recommender, batch: Batch, context: TrainingContext) -> Tensor:
+        if "process 1" in context.rng.purpose and context.step == 2:
+            raise ZeroDivisionError("the plugin divided by zero")
+        return super().training_loss(model, batch, context)
+
+
 class RaisesInWrap(Defense):
     """A fault at serving."""
 

@@ -118,9 +118,9 @@ def test_a_twin_on_disk_is_used(here: Any, monkeypatch: pytest.MonkeyPatch) -> N
     trained: list[str] = []
     original = cell_module.train_cell
 
-    def watched(cell: Any, *arguments: Any) -> Any:
+    def watched(cell: Any, *arguments: Any, **options: Any) -> Any:
         trained.append(cell.spec.defense)
-        return original(cell, *arguments)
+        return original(cell, *arguments, **options)
 
     monkeypatch.setattr("recgauntlet.runner.cell.train_cell", watched)
     monkeypatch.setattr("recgauntlet.training.build.train_cell", watched)
@@ -161,7 +161,7 @@ def test_costs_are_compared_with_the_twin(here: Any) -> None:
 
 
 def test_seconds_of_another_machine_are_not_compared(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recgauntlet.training.build.processor_in_words", lambda environment: "another machine")
+    monkeypatch.setattr("recgauntlet.training.build.processor_in_words", lambda *parts: "another machine")
     cost = run_cell(here("fgm")).cost
     assert cost is not None
     assert cost.seconds_ratio is None

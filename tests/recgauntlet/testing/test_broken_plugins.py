@@ -51,6 +51,7 @@ BROKEN: tuple[tuple[Kind, Any, str, str], ...] = (
     ("models", broken_models.DividesByNothing, "shapes", "for a user without history"),
     ("models", broken_models.TreatsHandedEmbeddingsOtherwise, "consistent", "encode_user with embeddings"),
     ("models", broken_models.CentresTheBatch, "rows-independent", "in a batch and alone"),
+    ("models", broken_models.SumsItsLoss, "parts", "the gradient on 12 pairs"),
     ("models", broken_models.CountsEmptyPlaces, "padding", "where the history is empty"),
     ("models", broken_models.DividesByTheHiddenId, "new-listings", "a new listing is not finite"),
     ("models", broken_models.HidesASurface, "surfaces", "candidate-text is not declared"),
