@@ -143,3 +143,8 @@ def headline(table: TaskTable) -> str:
     if twin is not None and both is not None:
         text += f" The twin has {percent(both[1])} % robust accuracy under {twin.worst}."
     return text
+
+
+def signed(value: float) -> str:
+    """A number with its sign and three decimals: a true minus."""
+    return f"{value:+.3f}".replace("-", "−")

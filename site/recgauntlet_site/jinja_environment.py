@@ -23,6 +23,7 @@ from recgauntlet_site.filters import filter_values, filters_of
 
 _FILTERS = (
     *(text.absent_mark, text.budget, text.counted, text.headline, text.joined, text.limits, text.percent, text.points),
+    text.signed,
     *(text.queries, text.scalar, text.times, text.turned, seconds, size),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.resources import files
@@ -19,14 +19,16 @@ from recgauntlet.leaderboard.address import Board, RowAt, Scope, slug
 from recgauntlet.leaderboard.best_known import with_best_known, without_record
 from recgauntlet.leaderboard.build import build_table
 from recgauntlet.leaderboard.citation import cite, installed_card
+from recgauntlet.leaderboard.explanations import misplaced
 from recgauntlet.leaderboard.paper_table import build_paper_tables
 from recgauntlet.leaderboard.paper_table_text import to_latex
 from recgauntlet.leaderboard.schema import TaskTable
 from recgauntlet.leaderboard.selection import Selection
 from recgauntlet.leaderboard.table_csv import to_csv
 from recgauntlet.metrics.bootstrap import LEVEL
-from recgauntlet.records.best_known import BestKnown
+from recgauntlet.records.best_known import BestKnown, Challenged
 from recgauntlet.records.digest import to_bytes
+from recgauntlet.records.explanations import ExplainedDecision
 from recgauntlet.records.io import Results
 from recgauntlet.records.manifest import SUBMISSIONS
 from recgauntlet.records.release import Release, open_manifest
@@ -85,6 +87,9 @@ def render_site(
     files_of = {record.digest: (path, record) for _, _, results in found for path, record in results.records}
     records = {digest: record for digest, (_, record) in files_of.items()}
     known = [one for _, _, results in found for one in results.best_known]
+    explanations = {one.digest: (path, one) for _, _, results in found for path, one in results.explanations}
+    placed = {digest: pair for digest, pair in explanations.items() if not misplaced(records.values(), pair[1])}
+    shown_explanations = {_copy_name(one): one for _, one in placed.values()}
     reruns, unread = _reruns(found)
     loose = without_record(list(records.values()), [one for _, one in known])
     everything = [record for _, _, results in found for record in results]
@@ -110,7 +115,7 @@ def render_site(
     yield "about.html", rendered("about.html.j2", common, root="", here="about.html", tasks=tasks)
     for task in tasks:
         for row in task.table.rows:
-            yield task.row_path(row), row_page(common, task, RowAt(board, task.table, row), methods)
+            yield task.row_path(row), row_page(common, task, RowAt(board, task.table, row), methods, shown_explanations)
     for page in methods.values():
         yield page.path, rendered("method.html.j2", common, root="../", here=page.path, page=page)
     for doc in docs.pages:
@@ -133,6 +138,8 @@ def render_site(
     for path, one in known:
         if one not in loose:
             yield _copy_name(one), _json_copy(path, one)
+    for path, explained in placed.values():
+        yield _copy_name(explained), _json_copy(path, explained)
     yield "leaderboard.json", _as_json(tables)
     shown = next(picture, None)
     if shown is not None:
@@ -146,7 +153,7 @@ def render_site(
             here="index.html",
             filters=start_filters(tables),
             tasks=tasks,
-            broken=sorted([*_broken(found, loose), *unread]),
+            broken=sorted([*_broken(found, loose, records.values()), *unread]),
             overview=overview_of(tasks),
             answers=findings.answers,
             picture=shown,
@@ -171,7 +178,7 @@ def _as_json(tables: tuple[TaskTable, ...]) -> bytes:
     return f'{head[:-1]}, "tables": '.encode() + _TABLES.dump_json(tables) + b"}\n"
 
 
-def _json_copy(path: Path, content: RunRecord | BestKnown) -> bytes:
+def _json_copy(path: Path, content: RunRecord | BestKnown | ExplainedDecision) -> bytes:
     """The file itself, or its JSON where it is compressed."""
     return path.read_bytes() if path.suffix == ".json" else to_bytes(content)
 
@@ -214,20 +221,32 @@ def _reruns(
     return known, faults
 
 
-def _broken(found: Sequence[tuple[str, Path, Results]], loose: Sequence[BestKnown]) -> list[tuple[str, str, str, str]]:
+def _broken(
+    found: Sequence[tuple[str, Path, Results]], loose: Sequence[BestKnown], records: Collection[RunRecord]
+) -> list[tuple[str, str, str, str]]:
     """The files that are left out of the tables: path, problem, field and remedy of each."""
     left_out = set()
     for name, directory, results in found:
         faults = [(path, (error.problem, error.field or "", error.remedy)) for path, error in results.broken]
         faults += [(path, _LOOSE) for path, one in results.best_known if one in loose]
+        faults += [
+            (path, (why.problem, why.field, why.remedy))
+            for path, one in results.explanations
+            if (why := misplaced(records, one)) is not None
+        ]
         left_out |= {(f"{name}/{path.relative_to(directory).as_posix()}", *fault) for path, fault in faults}
     return sorted(left_out)
 
 
-def _copy_name(content: RunRecord | BestKnown) -> str:
-    """The path of the copy of a record or of a best known attack: readable, and unique by the digest."""
-    cell = content.challenged if isinstance(content, BestKnown) else content
-    first = ["best-known", content.attack.name] if isinstance(content, BestKnown) else []
+def _copy_name(content: RunRecord | BestKnown | ExplainedDecision) -> str:
+    """The path of the copy of a record, a best known attack or an explanation: readable, and unique by the digest."""
+    cell: RunRecord | Challenged
+    if isinstance(content, RunRecord):
+        cell, first = content, []
+    elif isinstance(content, BestKnown):
+        cell, first = content.challenged, ["best-known", content.attack.name]
+    else:
+        cell, first = content.explained, ["explanation", str(content.example)]
     names = [*first, cell.model.name, cell.defense.name, str(cell.seed), content.digest[:10]]
     return f"records/{slug(cell.task.id)}-{cell.task.track}/{'-'.join(map(slug, names))}.json"
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -15,17 +12,21 @@ from rich.table import Table
 
 from recgauntlet.cli.options import PATH, DataOptions, TierName, data_options, device_option, threads_option
 from recgauntlet.cli.progress import with_bar
-from recgauntlet.cli.results_place import weights_of
+from recgauntlet.cli.results_place import results_of, weights_of
 from recgauntlet.core.card import Tier
+from recgauntlet.core.errors import RecordError
 from recgauntlet.core.escape import shortened, terminal
-from recgauntlet.core.files import write_atomically
 from recgauntlet.core.names import shown
+from recgauntlet.core.spec import file_safe
 from recgauntlet.core.types import Edit
 from recgauntlet.evaluation.attribution import Attribution
 from recgauntlet.evaluation.explanation import Explanation
+from recgauntlet.records.explanations import FOLDER, write_explanation
 from recgauntlet.records.io import read_record
+from recgauntlet.records.manifest import check_not_frozen
 from recgauntlet.records.schema import Evidence, RunRecord
 from recgauntlet.runner.explain import explain_record, explained_evidence
+from recgauntlet.runner.explanation_file import explanation_file
 from recgauntlet.runner.trained import Setup
 
 _LABEL_WIDTH = 40
@@ -39,6 +40,7 @@ _LABEL_WIDTH = 40
 @click.option("--checkpoint", type=PATH, help="The trained weights. [where run left them]")
 @click.option("--parts", "most", type=click.IntRange(1), default=20, help="Words or items to print at most.")
 @click.option("--out", type=PATH, help="Write the explanation as JSON too, all parts of it.")
+@click.option("--publish", is_flag=True, help="Write it below explanations/ of the results too, for the row's page.")
 @click.option("--task", help="The path of your own card, where the task is your own.")
 @device_option
 @threads_option
@@ -51,6 +53,7 @@ def explain(
     checkpoint: Path | None,
     most: int,
     out: Path | None,
+    publish: bool,
     task: str | None,
     device: str,
     threads: int,
@@ -64,18 +67,22 @@ def explain(
     none of this example, the suite's attacks search for one. Without EXAMPLE, the edits of the record are listed.
 
     Even numbers are examples that the user clicked, odd numbers are not. The file of --out has no text of data that may
-    not be redistributed; the terminal shows your own copy. See docs/results/explaining.md.
+    not be redistributed; the terminal shows your own copy. --publish keeps the explanation of an edit of the record
+    beside the records, and the row's page shows it, for data that may be redistributed. See docs/results/explaining.md.
 
     \b
     Examples:
       recgauntlet explain demo/ecommerce-purchase/demo/nrms-standard-0.json
       recgauntlet explain demo/ecommerce-purchase/demo/nrms-standard-0.json 17 --out why.json
+      recgauntlet explain demo/ecommerce-purchase/demo/nrms-standard-0.json 17 --publish
     """
     console = Console(highlight=False)
     cell = read_record(record)
     if example is None:
         _print_evidence(console, explained_evidence(cell, threat, tier))
         return
+    if publish:
+        _check_publishable(record, cell, explained_evidence(cell, threat, tier), example)
     weights = weights_of(record, checkpoint)
     setup = Setup(data.sources(), task, device, threads)
     found = with_bar(
@@ -84,19 +91,48 @@ def explain(
     )
     _print(console, cell, found, most)
     if out is not None:
-        content = {"record": cell.digest, **found.content(texts=cell.task.redistributable)}
-        write_atomically(out, (json.dumps(_finite(content), indent=1, allow_nan=False) + "\n").encode())
+        write_explanation(explanation_file(cell, found), out)
         without = "" if cell.task.redistributable else ", without texts: the data may not be redistributed"
         _line(console, f"explanation written to {out}{without}")
+    if publish:
+        made, place = explanation_file(cell, found), _place_of(record, cell, found)
+        if made.evidence_in(cell) is None:
+            raise RecordError(
+                "has other scores as evidence than the model gives here, so no page would show the explanation",
+                where=record,
+                field="--publish",
+                remedy="explain it on the device and at the precision of the record (recgauntlet show)",
+            )
+        write_explanation(made, place)
+        _line(console, f"explanation for the row's page written to {place}")
 
 
-def _finite(content: Any) -> Any:
-    """`content` for JSON, which has no numbers but finite ones."""
-    if isinstance(content, dict):
-        return {name: _finite(value) for name, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
+def _check_publishable(record: Path, cell: RunRecord, entries: Sequence[Evidence], example: int) -> None:
+    """RecordError where no page may or can show the explanation of an example."""
+    check_not_frozen(results_of(record), "--publish")
+    if not cell.task.redistributable:
+        raise RecordError(
+            f"is of {cell.task.id} ({cell.task.track}), data that may not be redistributed, so no page shows its texts",
+            where=record,
+            field="--publish",
+            remedy="leave out --publish; --out FILE writes numbers, places and edits without texts",
+        )
+    known = sorted({entry.example for entry in entries})
+    if example not in known:
+        some = f"choose among {', '.join(map(str, known[:20]))}" if known else "choose a record that has some"
+        raise RecordError(
+            f"has no edit of test example {example} as evidence, which a page needs to compare",
+            where=record,
+            field="--publish",
+            remedy=f"{some} (recgauntlet explain RECORD lists them)",
+        )
+
+
+def _place_of(record: Path, cell: RunRecord, found: Explanation) -> Path:
+    """Below the results, beside the records: one file an example, threat and tier."""
+    stem = record.name.removesuffix(".xz").removesuffix(".json")
+    name = file_safe(f"{stem}-{found.example}-{found.threat.id}-{found.tier}") + ".json"
+    return results_of(record).joinpath(FOLDER, file_safe(cell.task.id), cell.task.track, name)
 
 
 def _line(console: Console, text: str) -> None:

@@ -264,9 +264,10 @@ def _print_summary(console: Console, release: Release) -> None:
         console.print(table)
     size = sum(file.bytes for file in manifest.files)
     counts = manifest.counts
+    explained = f"{counts.explanations} explanations, " if counts.explanations else ""
     console.print(
         f"{manifest.name}: {counts.records} records ({counts.failed} failed), {counts.best_known} best known attacks, "
-        f"{counts.rows} rows, {size / 1e6:.1f} MB in {release.directory}",
+        f"{explained}{counts.rows} rows, {size / 1e6:.1f} MB in {release.directory}",
         markup=False,
         soft_wrap=True,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
@@ -87,32 +86,6 @@ class Explanation:
             else:
                 changed += moved
         return changed, stayed, self.after.score - self.before.score - changed - stayed
-
-    def content(self, *, texts: bool) -> dict[str, Any]:
-        """What a JSON file has of it; without `texts` no text of the data, but the words or item ids that came in, as
-        records have them."""
-        flip = self.flip
-        return {
-            "example": self.example,
-            "threat": self.threat.id,
-            "tier": self.tier,
-            "clicked": self.clicked,
-            **({"candidate": self.candidate} if texts else {}),
-            "right": self.right,
-            "clean_score": self.before.score,
-            "flip": None if flip is None else {**_edits(flip.edits, texts), "score": flip.score, "attack": flip.attack},
-            "smallest": None
-            if self.smallest is None
-            else {
-                **_edits(self.smallest.edits, texts),
-                "score": self.smallest.score,
-                "way": self.smallest.way,
-                "is_smallest": self.smallest.is_smallest,
-            },
-            "before": _content(self.before, texts),
-            "after": None if self.after is None else _content(self.after, texts),
-            "rows": self.rows,
-        }
 
 
 def explain(
@@ -229,27 +202,3 @@ def _titled(threat: Threat, catalog: Catalog, clean: Batch, edits: tuple[Edit, .
     """`edits` of the single example of `clean` with the texts of the items that come in."""
     titled: tuple[Edit, ...] = threat_model(threat).evidence_input(catalog, clean, 0, edits).get("edits", edits)
     return titled
-
-
-def _edits(edits: Sequence[Edit], texts: bool) -> dict[str, Any]:
-    shown = edits if texts else [edit.model_copy(update={"title": ""}) for edit in edits]
-    return {"edits": [edit.model_dump(mode="json") for edit in shown]}
-
-
-def _content(found: Attribution, texts: bool) -> dict[str, Any]:
-    gradients = found.gradients
-    return {
-        "score": found.score,
-        **({"parts": found.labels} if texts else {}),
-        "deletion": found.deletion,
-        "integrated_gradients": None
-        if gradients is None
-        else {
-            "parts": gradients.parts,
-            "rest": gradients.rest,
-            "baseline_score": gradients.baseline,
-            "gap": gradients.gap,
-            "steps": gradients.steps,
-            "complete": gradients.complete,
-        },
-    }

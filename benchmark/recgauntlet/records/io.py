@@ -12,6 +12,7 @@ from recgauntlet.core.files import write_atomically
 from recgauntlet.core.spec import WORKPLACES
 from recgauntlet.records.best_known import BestKnown, is_best_known, parse_best_known
 from recgauntlet.records.digest import COMPRESSED, compress, load_json, parse_json, read_bytes, to_bytes
+from recgauntlet.records.explanations import ExplainedDecision, is_explanation, parse_explanation
 from recgauntlet.records.manifest import (
     MANIFEST,
     RERUNS,
@@ -42,6 +43,8 @@ class Results:
     """The files that cannot be read, with the reason."""
     best_known: tuple[tuple[Path, BestKnown], ...] = ()
     """The best known attacks, which are no records, with the file of each."""
+    explanations: tuple[tuple[Path, ExplainedDecision], ...] = ()
+    """The explanations of decisions, which are no records either, with the file of each."""
 
     def __iter__(self) -> Iterator[RunRecord]:
         return (record for _, record in self.records)
@@ -69,8 +72,8 @@ def read_record(path: Path) -> RunRecord:
 
 
 def read_records(directory: Path) -> Results:
-    """Every record and every best known attack below `directory`, in order of path; directories of weights and those in
-    which cells work are left out.
+    """Every record, best known attack and explanation below `directory`, in order of path; directories of weights and
+    those in which cells work are left out.
 
     Of a frozen release (a directory with a manifest) exactly the files that its manifest lists are read, after a check
     of their checksums; of a merged submission the records of the submitted plugin. A directory that does not exist
@@ -83,7 +86,8 @@ def read_records(directory: Path) -> Results:
             "is a file", where=directory, remedy="give the directory that holds the records (results/...)"
         )
     found = sorted(_found(directory, _parse), key=lambda pair: pair[0].relative_to(directory).as_posix())
-    return Results(_of(RunRecord, found), _of(RecordError, found), _of(BestKnown, found))
+    records, broken = _of(RunRecord, found), _of(RecordError, found)
+    return Results(records, broken, _of(BestKnown, found), _of(ExplainedDecision, found))
 
 
 def read_outline(path: Path) -> RecordOutline | RunRecord:
@@ -154,6 +158,8 @@ def _parsed(path: Path, content: bytes | None, parse: Callable[[bytes, Path], Co
         return error
 
 
-def _parse(content: bytes, path: Path) -> RunRecord | BestKnown:
+def _parse(content: bytes, path: Path) -> RunRecord | BestKnown | ExplainedDecision:
     found = parse_json(content, path, "a record", REMEDY)
+    if is_explanation(found):
+        return parse_explanation(found, path)
     return parse_best_known(found, path) if is_best_known(found) else parse_record(found, path)

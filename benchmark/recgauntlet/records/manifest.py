@@ -46,12 +46,15 @@ class Finding:
         return ": ".join(part for part in (self.path, self.field, self.problem) if part)
 
 
+FileKind = Literal["record", "best-known", "explanation", "poison-table"]
+
+
 class FrozenFile(Part):
     """A file of the release."""
 
     path: str
     """Below the release's directory, with `/`."""
-    kind: Literal["record", "best-known", "poison-table"]
+    kind: FileKind
     sha256: str
     bytes: int = Field(ge=0)
     record: str = ""
@@ -132,6 +135,8 @@ class Counts(Part):
     records: int = Field(ge=0)
     failed: int = Field(ge=0)
     best_known: int = Field(ge=0)
+    explanations: int = Field(default=0, ge=0, exclude_if=lambda found: not found)
+    """Not written where there are none, nor in releases from before they were there."""
     rows: int = Field(ge=0)
 
 

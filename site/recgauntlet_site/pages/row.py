@@ -9,8 +9,10 @@ from recgauntlet.leaderboard.address import RowAt, Scope
 from recgauntlet.leaderboard.citation import cite
 from recgauntlet.leaderboard.paired import twin_of
 from recgauntlet.leaderboard.schema import Row, Source, TaskTable
+from recgauntlet.records.explanations import ExplainedDecision
 from recgauntlet.records.schema import RunRecord
 from recgauntlet_site.jinja_environment import rendered
+from recgauntlet_site.pages.explanations import explanation_views
 from recgauntlet_site.pages.groups import group_tables
 from recgauntlet_site.pages.method import Key, MethodPage, pages_of
 from recgauntlet_site.pages.reproduce import command_of
@@ -27,8 +29,16 @@ class SeedLine(NamedTuple):
     record: RunRecord
 
 
-def row_page(common: Mapping[str, Any], task: TaskPage, at: RowAt, methods: Mapping[Key, MethodPage]) -> bytes:
-    """The page of a row; `methods` are the pages of all models and defenses."""
+def row_page(
+    common: Mapping[str, Any],
+    task: TaskPage,
+    at: RowAt,
+    methods: Mapping[Key, MethodPage],
+    explanations: Mapping[str, ExplainedDecision],
+) -> bytes:
+    """The page of a row; `methods` are the pages of all models and defenses, `explanations` those of all rows by the
+    paths of their files."""
+    explained, further = explanation_views(at.records, explanations)
     table, row = at.table, at.row
     twin = twin_of(table, row)
     citation = cite(Scope(at.board, (at,), at))
@@ -45,6 +55,8 @@ def row_page(common: Mapping[str, Any], task: TaskPage, at: RowAt, methods: Mapp
         curves=[(grid, points) for grid in task.grids for other, points in grid.curves if other is row],
         natural=[(c, cells) for c in table.threats if (cells := row.under(c.id)) and cells.naturalness],
         groups=group_tables(row),
+        explained=explained,
+        further_explanations=further,
         seeds=list(_seed_lines(table, row, at.records)),
         environment=_environment_of(at.records),
         command=command_of(task.argument, table, [row]),

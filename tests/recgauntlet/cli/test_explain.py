@@ -12,7 +12,7 @@ from command_line import Run
 from tiny_task import make_spec, write_task
 
 from recgauntlet.core.types import Edit
-from recgauntlet.records.io import read_record, write_record
+from recgauntlet.records.io import read_record, read_records, write_record
 from recgauntlet.records.schema import RunRecord
 
 
@@ -50,9 +50,9 @@ def test_an_edit_of_the_record_is_explained(run: Run, record: Path, tmp_path: Pa
     assert "no smaller edit turns it" in text
     assert text.count(": complete: they sum to") == 2
     found = json.loads((tmp_path / "why.json").read_text())
-    assert found["record"] == read_record(record).digest
+    assert found["explained"]["digest"] == read_record(record).digest
     assert len(found["before"]["parts"]) == len(found["before"]["deletion"])
-    assert (found["flip"]["score"] > 0) != found["clicked"] == (found["clean_score"] > 0)
+    assert (found["flip"]["score"] > 0) != found["clicked"] == (found["before"]["score"] > 0)
     for side in (found["before"], found["after"]):
         gradients = side["integrated_gradients"]
         whole = side["score"] - gradients["baseline_score"]
@@ -93,10 +93,31 @@ def test_texts_of_restricted_data_are_shown_and_not_written(run: Run, record: Pa
     written = (tmp_path / "why.json").read_text()
     found = json.loads(written)
     assert "parts" not in found["before"]
+    assert "may not be redistributed" in run(record, str(example), "--publish", code=2)
     assert "candidate" not in found
     shown = next(line for line in text.splitlines() if "the candidate: " in line).partition("the candidate: ")[2]
     assert len(shown.split()) > 3, "the terminal shows the user's own copy"
     assert not [word for word in shown.split() if len(word) > 4 and word in written]
+
+
+def test_a_published_explanation_lies_beside_the_record_and_is_its_evidence(run: Run, record: Path) -> None:
+    example, cell = first_evidence(record, "history-perturbation"), read_record(record)
+    text = run(record, str(example), "--threat", "history-perturbation", "--publish")
+    out = record.parents[2]
+    ((path, found),) = read_records(out).explanations
+    assert path.parent == out / "explanations" / "tiny" / "standard"
+    assert str(path) in text
+    assert found.is_of(cell)
+    assert found.evidence_in(cell) is not None
+    assert (found.surface, found.example) == ("history", example)
+    assert all(found.before.parts)
+    known = {entry.example for entry in cell.evidence}
+    other = next(number for number in range(40) if number not in known)
+    assert "choose among" in run(record, str(other), "--publish", code=2)
+    moved = tuple(entry.model_copy(update={"score": entry.score * 1.1}) for entry in cell.evidence)
+    write_record(cell.model_copy(update={"evidence": moved}), record)
+    words = (record, str(example), "--threat", "history-perturbation", "--publish")
+    assert "other scores as evidence" in run(*words, code=2)
 
 
 def untitled(edit: Edit) -> Edit:

@@ -104,7 +104,6 @@ def test_a_decision_that_is_wrong_already_is_not_turned(trial: Trial) -> None:
     found = explain(trial, headline_threat(), "high", wrong, RNG)
     assert not found.right
     assert found.flip is found.smallest is found.after is None
-    assert found.content(texts=False)["right"] is False
 
 
 def test_parts_before_and_after_stand_side_by_side() -> None:

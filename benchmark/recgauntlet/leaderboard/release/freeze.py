@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -22,13 +21,15 @@ from recgauntlet.core.errors import OutputError, RecordError
 from recgauntlet.core.escape import terminal
 from recgauntlet.leaderboard.best_known import without_record
 from recgauntlet.leaderboard.build import build_table
+from recgauntlet.leaderboard.explanations import misplaced
 from recgauntlet.leaderboard.release.poison_tables import collect
 from recgauntlet.leaderboard.release.summary import count, frozen_tasks, mixed_settings, summary_rows
 from recgauntlet.records.best_known import BestKnown, Challenged
 from recgauntlet.records.columns import FloatColumn
 from recgauntlet.records.digest import COMPRESSED, compress, to_bytes
+from recgauntlet.records.explanations import FOLDER, ExplainedDecision
 from recgauntlet.records.io import read_records
-from recgauntlet.records.manifest import MANIFEST, RANKS, FrozenFile, Manifest, Weights, is_file_safe
+from recgauntlet.records.manifest import MANIFEST, RANKS, FileKind, FrozenFile, Manifest, Weights, is_file_safe
 from recgauntlet.records.release import ROOT, find_release, open_manifest, release_names, superseded_by
 from recgauntlet.records.schema import RunRecord, TierOutcome
 
@@ -75,11 +76,11 @@ def freeze(wanted: Wanted, *, progress: Progress = lambda what, share: None) -> 
     """
     _check_name(wanted)
     progress("reading the records", 0.0)
-    collected, best_known = _collected(wanted)
+    collected, best_known, explanations = _collected(wanted)
     sources = [record.sealed() for record in collected]
     records = [record if wanted.attack_scores else _without_attack_scores(record) for record in sources]
     progress("compressing", 0.2)
-    files, entries = _files(sources, records, best_known)
+    files, entries = _files(sources, records, best_known, explanations)
     if wanted.poison_tables is not None:
         tables = _poison_tables(records, wanted.poison_tables)
         files |= tables
@@ -94,7 +95,7 @@ def freeze(wanted: Wanted, *, progress: Progress = lambda what, share: None) -> 
         reason=wanted.reason,
         attack_scores=wanted.attack_scores,
         tasks=frozen_tasks(records),
-        counts=count(records, len(best_known), summary),
+        counts=count(records, len(best_known), len(explanations), summary),
         files=entries,
         ranks=RANKS,
         summary=summary,
@@ -125,15 +126,22 @@ def _without_attack_scores(record: RunRecord) -> RunRecord:
 
 
 def _files(
-    sources: Sequence[RunRecord], records: Sequence[RunRecord], best_known: Sequence[BestKnown]
+    sources: Sequence[RunRecord],
+    records: Sequence[RunRecord],
+    best_known: Sequence[BestKnown],
+    explanations: Sequence[ExplainedDecision],
 ) -> tuple[dict[str, bytes], tuple[FrozenFile, ...]]:
     """The files of the release by their paths, and their entries in the manifest; names that differ in case alone get a
     part of a hash. `sources` are the records before their attack scores were left out."""
-    planned: list[tuple[str, str, RunRecord | BestKnown, str]] = [
+    planned: list[tuple[str, str, RunRecord | BestKnown | ExplainedDecision, str]] = [
         (_stem(record), cell_of(record), record, source.digest) for record, source in zip(records, sources, strict=True)
     ]
     planned += [
         (f"{BEST_KNOWN}/{_slug(one.attack.name)}/{_stem(one.challenged)}", one.digest, one, "") for one in best_known
+    ]
+    planned += [
+        (f"{FOLDER}/{_stem(one.explained)}-{one.example}-{_slug(one.threat)}-{one.tier}", one.digest, one, "")
+        for one in explanations
     ]
     alike = Counter(stem.lower() for stem, *_ in planned)
     files: dict[str, bytes] = {}
@@ -142,15 +150,17 @@ def _files(
         mark = f"+{hashlib.sha256(identity.encode()).hexdigest()[:10]}" if alike[stem.lower()] > 1 else ""
         path, data = f"{stem}{mark}.json{COMPRESSED}", compress(to_bytes(content))
         files[path] = data
-        is_record = isinstance(content, RunRecord)
-        entry = _entry(path, "record" if is_record else "best-known", data)
-        entries.append(
-            entry.model_copy(update={"record": content.digest if is_record else "", "source": source_digest})
-        )
+        entry = _entry(path, _kind_of(content), data)
+        digest = content.digest if isinstance(content, RunRecord) else ""
+        entries.append(entry.model_copy(update={"record": digest, "source": source_digest}))
     return files, tuple(sorted(entries, key=lambda entry: entry.path))
 
 
-def _entry(path: str, kind: Literal["record", "best-known", "poison-table"], content: bytes) -> FrozenFile:
+def _kind_of(content: RunRecord | BestKnown | ExplainedDecision) -> FileKind:
+    return "record" if isinstance(content, RunRecord) else content.kind
+
+
+def _entry(path: str, kind: FileKind, content: bytes) -> FrozenFile:
     return FrozenFile(path=path, kind=kind, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
 
 
@@ -236,11 +246,13 @@ def _check_name(wanted: Wanted) -> None:
             raise fault(f"is superseded by {newer[0]} already", f"supersede {newer[0]}", "--supersedes", old)
 
 
-def _collected(wanted: Wanted) -> tuple[list[RunRecord], list[BestKnown]]:
-    """The records and best known attacks of all directories, each once; RecordError with every problem of them."""
+def _collected(wanted: Wanted) -> tuple[list[RunRecord], list[BestKnown], list[ExplainedDecision]]:
+    """The records, best known attacks and explanations of all directories, each once; RecordError with every problem of
+    them."""
     faults: list[str] = []
     records: dict[str, tuple[Path, RunRecord]] = {}
     best_known: dict[str, tuple[Path, BestKnown]] = {}
+    explanations: dict[str, tuple[Path, ExplainedDecision]] = {}
     for directory in wanted.directories:
         if not directory.is_dir():
             raise RecordError("is no directory", where=directory, field="--results", remedy="check the path")
@@ -250,6 +262,8 @@ def _collected(wanted: Wanted) -> tuple[list[RunRecord], list[BestKnown]]:
             records.setdefault(record.digest, (path, record))
         for path, known in results.best_known:
             best_known.setdefault(known.digest, (path, known))
+        for path, one in results.explanations:
+            explanations.setdefault(one.digest, (path, one))
     kept = [(path, record) for path, record in records.values() if not (wanted.without_failed and record.failure)]
     kept, doubled = _one_a_cell(kept, newest=wanted.newest)
     faults += doubled
@@ -265,6 +279,8 @@ def _collected(wanted: Wanted) -> tuple[list[RunRecord], list[BestKnown]]:
     challenges = [one for _, one in best_known.values()]
     loose = {one.digest for one in without_record([record for _, record in kept], challenges)}
     faults += [f"{path}: challenges no record here" for path, one in best_known.values() if one.digest in loose]
+    own = [record for _, record in kept]
+    faults += [f"{path}: {bad.problem}" for path, one in explanations.values() if (bad := misplaced(own, one))]
     if faults:
         raise RecordError(
             f"cannot be frozen, for {len(faults)} {'reasons' if len(faults) > 1 else 'reason'}:\n"
@@ -276,7 +292,7 @@ def _collected(wanted: Wanted) -> tuple[list[RunRecord], list[BestKnown]]:
         raise RecordError(
             "has no records", where=wanted.name, field="--results", remedy="give a directory that holds records"
         )
-    return [record for _, record in kept], challenges
+    return own, challenges, [one for _, one in explanations.values()]
 
 
 def _one_a_cell(

@@ -63,10 +63,10 @@ def summary_of(release: Release) -> tuple[tuple[SummaryRow, ...], tuple[Evaluati
     return summary_rows(build_table(records)), tuple(task.setting for task in frozen_tasks(records))
 
 
-def count(records: Sequence[RunRecord], best_known: int, rows: Sequence[SummaryRow]) -> Counts:
+def count(records: Sequence[RunRecord], best_known: int, explanations: int, rows: Sequence[SummaryRow]) -> Counts:
     """The counts of a manifest."""
     failed = sum(record.status == "failed" for record in records)
-    return Counts(records=len(records), failed=failed, best_known=best_known, rows=len(rows))
+    return Counts(records=len(records), failed=failed, best_known=best_known, explanations=explanations, rows=len(rows))
 
 
 def mixed_settings(records: Sequence[RunRecord]) -> dict[int, str]:

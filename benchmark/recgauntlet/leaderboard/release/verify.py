@@ -10,6 +10,7 @@ from pathlib import Path
 from recgauntlet.core.errors import RecordError
 from recgauntlet.leaderboard.best_known import without_record
 from recgauntlet.leaderboard.build import build_table
+from recgauntlet.leaderboard.explanations import misplaced
 from recgauntlet.leaderboard.release import poison_tables
 from recgauntlet.leaderboard.release.summary import (
     count,
@@ -23,6 +24,7 @@ from recgauntlet.leaderboard.release.summary import (
 from recgauntlet.metrics.bootstrap import Estimate
 from recgauntlet.records.best_known import parse_best_known
 from recgauntlet.records.digest import load_json
+from recgauntlet.records.explanations import parse_explanation
 from recgauntlet.records.io import read_record, read_records
 from recgauntlet.records.manifest import (
     MANIFEST,
@@ -139,17 +141,19 @@ def _facts(manifest: Manifest, directory: Path, records: list[RunRecord]) -> Ite
                 yield f"tasks.{task.id}.{name}", f"is {getattr(task, name)}, the records say {getattr(other, name)}"
     for missing in found.values():
         yield "tasks", f"leaves out {missing.id} ({missing.track}), of which there are {missing.records} records"
-    counts = count(records, sum(file.kind == "best-known" for file in manifest.files), manifest.summary)
+    known, explained = (sum(file.kind == kind for file in manifest.files) for kind in ("best-known", "explanation"))
+    counts = count(records, known, explained, manifest.summary)
     for name in sorted(Counts.model_fields):
         if getattr(counts, name) != getattr(manifest.counts, name):
             yield f"counts.{name}", f"is {getattr(manifest.counts, name)}, there are {getattr(counts, name)}"
     if manifest.attack_scores and not all(record.has_attack_scores for record in records):
         yield "attack_scores", "is true, and there are records without"
-    known = {file.source for file in manifest.files if file.kind == "record"}
+    sources = {file.source for file in manifest.files if file.kind == "record"}
     for number, file in enumerate(manifest.weights.files if manifest.weights else ()):
-        if file.record not in known:
+        if file.record not in sources:
             yield f"weights.files.{number}", f"{file.path} belongs to no record of the release"
     yield from _best_known(manifest, directory, records)
+    yield from _explanations(manifest, directory, records)
 
 
 def _reruns(directory: Path) -> list[Finding]:
@@ -177,6 +181,19 @@ def _best_known(manifest: Manifest, directory: Path, records: list[RunRecord]) -
             "files",
             f"the best known attack {one.attack.name} ({one.digest[:12]}) challenges no record of the release",
         )
+
+
+def _explanations(manifest: Manifest, directory: Path, records: list[RunRecord]) -> Iterator[tuple[str, str]]:
+    for file in manifest.files:
+        path = directory / file.path
+        if file.kind == "explanation" and path.is_file():
+            try:
+                found = parse_explanation(load_json(path, "an explanation", "restore it"), path)
+            except RecordError as error:
+                yield file.path, error.problem
+            else:
+                if (why := misplaced(records, found)) is not None:
+                    yield file.path, f"{why.field}: {why.problem}"
 
 
 def _rows(manifest: Manifest, again: Sequence[SummaryRow]) -> Iterator[tuple[str, str]]:
