@@ -31,6 +31,7 @@ from measured_tables import (
     suites,
     synonyms,
 )
+from pretrained_tables import pretrained, steps
 from release_tables import ablation, defenses, models, news, quantity, tasks
 
 from recgauntlet.cli import cli
@@ -63,8 +64,10 @@ TABLES: dict[str, Callable[..., str]] = {
     "news": news,
     "performance": performance,
     "pilot": pilot,
+    "pretrained": pretrained,
     "poisoned": poisoned,
     "separated": separated,
+    "steps": steps,
     "suites": suites,
     "synonyms": synonyms,
     "tasks": tasks,

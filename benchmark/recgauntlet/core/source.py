@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.plugins import Kind, place_of
+from recgauntlet.core.plugins import BUILT_IN, Kind, place_of, whose
 
 LARGEST = 1_000_000
 """Bytes of one file of a submission."""
@@ -19,12 +21,53 @@ _SUFFIXES = {".py", ".toml", ".json", ".md", ".txt", ".cfg"}
 def source_of(kind: Kind, name: str) -> str:
     """The hash of the plugin's source as it is on disk now: what a record keeps of it.
 
+    Of a built-in plugin the modules that its own imports from its package, and these in turn; so a new defense leaves
+    the sources of all others as they were. Of any other plugin all files, as a submission has them: nobody has read
+    what else they may load.
+
     Raises
     ------
     PluginError
         Where its files cannot be found.
     """
-    return source_hash({path: file.read_bytes() for path, file in _files(kind, name).items()})
+    files = {path: file.read_bytes() for path, file in _files(kind, name).items()}
+    if whose(kind, name)[0] == BUILT_IN:
+        files = imported(files, place_of(kind, name)[0])
+    return source_hash(files)
+
+
+def imported(files: dict[str, bytes], module: str) -> dict[str, bytes]:
+    """Those of a package's `files`, by paths with `/`, that its `module` ("package.module") reads by `import` anywhere
+    in the file, directly or through others, with itself and the packages that they stand in."""
+    found: dict[str, bytes] = {}
+    waiting = list(_paths(module.split(".")))
+    while waiting:
+        path = waiting.pop()
+        if path in found or path not in files:
+            continue
+        found[path] = files[path]
+        waiting += _named(ast.parse(files[path]), path)
+    return dict(sorted(found.items()))
+
+
+def _named(tree: ast.AST, path: str) -> Iterator[str]:
+    """The paths that what a module imports may have, and those of its own packages."""
+    parents = path.split("/")[:-1]
+    names = [parents[: depth + 1] for depth in range(len(parents))]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [one.name.split(".") for one in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = parents[: len(parents) - node.level + 1] if node.level else []
+            base = [*start, *(node.module or "").split(".")] if node.module else start
+            names += [base, *([*base, one.name] for one in node.names)]
+    for name in names:
+        yield from _paths(name)
+
+
+def _paths(module: list[str]) -> tuple[str, str]:
+    """The two files that a module may be."""
+    return "/".join(module) + ".py", "/".join([*module, "__init__.py"])
 
 
 def source_files(kind: Kind, name: str) -> dict[str, bytes]:

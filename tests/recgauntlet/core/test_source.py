@@ -10,7 +10,7 @@ import pytest
 
 from recgauntlet.core import plugins
 from recgauntlet.core.errors import PluginError
-from recgauntlet.core.source import source_of
+from recgauntlet.core.source import imported, source_of
 
 Register = Callable[[str], None]
 
@@ -84,3 +84,29 @@ def test_built_in_plugins_have_a_source() -> None:
         == len(source_of("tasks", "video-watch"))
         == 64
     )
+
+
+def test_the_source_of_a_built_in_plugin_is_what_it_imports() -> None:
+    files = {
+        "zoo/__init__.py": b"",
+        "zoo/models/__init__.py": b"",
+        "zoo/models/_layers.py": b"import torch\nfrom ..tools import kept",
+        "zoo/models/bert.py": b"def f():\n    from zoo.models._layers import Layer\n    import os",
+        "zoo/models/gpt.py": b"from zoo.models import _layers, absent\nimport zoo.tools.kept",
+        "zoo/models/other.py": b"import zoo.models.bert",
+        "zoo/tools/__init__.py": b"",
+        "zoo/tools/kept.py": b"from . import loop",
+        "zoo/tools/loop.py": b"from zoo.tools import kept",
+        "zoo/tuned.toml": b"",
+    }
+    shared = {"zoo/__init__.py", "zoo/models/__init__.py", "zoo/tools/__init__.py"}
+    shared |= {"zoo/models/_layers.py", "zoo/tools/kept.py", "zoo/tools/loop.py"}
+    assert imported(files, "zoo.models.bert").keys() == shared | {"zoo/models/bert.py"}
+    assert imported(files, "zoo.models.gpt").keys() == shared | {"zoo/models/gpt.py"}
+    assert imported(files, "zoo.models.other").keys() == shared | {"zoo/models/bert.py", "zoo/models/other.py"}
+    assert imported(files, "zoo.tools").keys() == {"zoo/__init__.py", "zoo/tools/__init__.py"}
+
+
+def test_built_in_plugins_have_sources_of_their_own() -> None:
+    assert source_of("models", "nrms") != source_of("models", "sasrec")
+    assert source_of("defenses", "standard") != source_of("defenses", "discrete")
