@@ -7,7 +7,7 @@ import datetime
 import functools
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -231,29 +231,12 @@ def _state(spec: CellSpec, known: Message, overwrite: bool, installed: _Installe
                 field=name,
                 remedy="write to another directory (--out), or replace the old records (--overwrite)",
             )
-    had = record.first_pairs
-    if had is not None and had.pairs < (spec.test_pairs or had.all_pairs):
+    for field, problem, less in _attacked_less(record, spec):
         raise RecordError(
-            f"was attacked on its first {had.pairs} test pairs, {spec.test_pairs or 'all'} are asked for; it is kept",
+            f"{problem}; it is kept",
             where=path,
-            field="first_pairs.pairs",
-            remedy=f"ask for no more (--test-pairs {had.pairs}), write to another directory (--out), or attack its "
-            "weights anew (--overwrite --reuse-weights)",
-        )
-    if spec.high_tier and lacks_high_tier(record):
-        raise RecordError(
-            "was not attacked at the high tier, which is asked for; it is kept",
-            where=path,
-            field="threats.tiers",
-            remedy="leave that tier out (--no-high-tier), write to another directory (--out), or attack its weights "
-            "anew (--overwrite --reuse-weights)",
-        )
-    if spec.naturalness and lacks_perplexities(record):
-        raise RecordError(
-            "was made without perplexities of its edits, which are asked for; it is kept",
-            where=path,
-            field="naturalness",
-            remedy="leave --naturalness out, write to another directory (--out), or attack its weights anew "
+            field=field,
+            remedy=f"{less}, write to another directory (--out), or attack its weights anew "
             "(--overwrite --reuse-weights)",
         )
     for part, plugin, now, default in zip(
@@ -273,6 +256,21 @@ def _state(spec: CellSpec, known: Message, overwrite: bool, installed: _Installe
     _check_poisoning(record, spec, path)
     made_by = (record.model.source, record.defense.source)
     return "done" if spec.reuse_weights or made_by == installed.sources(spec.model, spec.defense) else "changed"
+
+
+def _attacked_less(record: Outline, spec: CellSpec) -> Iterator[tuple[str, str, str]]:
+    """What a record lacks of what is asked for: the field, the words, and how to ask for less."""
+    had = record.first_pairs
+    if had is not None and had.pairs < (spec.test_pairs or had.all_pairs):
+        asked = f"{spec.test_pairs or 'all'} are asked for"
+        less = f"ask for no more (--test-pairs {had.pairs})"
+        yield "first_pairs.pairs", f"was attacked on its first {had.pairs} test pairs, {asked}", less
+    if spec.high_tier and lacks_high_tier(record):
+        problem = "was not attacked at the high tier, which is asked for"
+        yield "threats.tiers", problem, "leave that tier out (--no-high-tier)"
+    if spec.naturalness and lacks_perplexities(record):
+        problem = "was made without perplexities of its edits, which are asked for"
+        yield "naturalness", problem, "leave --naturalness out"
 
 
 def _check_poisoning(record: Outline, spec: CellSpec, path: Path) -> None:
