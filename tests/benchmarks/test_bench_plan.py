@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
-from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import psutil
 import pytest
+from bench_command import watched
 from bench_figures import Book
 
 from recgauntlet.attacks.suite import suite_ref
@@ -35,7 +32,6 @@ MODELS = ("nrms", "sasrec", "bert4rec", "din", "two-tower")
 DEFENSES = ("none", "fgsm", "fgm", "pgd", "trades", "freelb", "mart", "vat", "label-smoothing", "rdrop")
 SEEDS = 100
 SHARDS = 100
-LOOKS_EVERY = 0.1
 
 
 def cell(out: Path, task: str, model: str, defense: str, seed: int) -> CellSpec:
@@ -84,28 +80,13 @@ def test_10_000_finished_cells_are_skipped(share: str, results: Path, book: Book
     size = max(path.stat().st_size for path in cells)
     names = [f"--task={','.join(TASKS)}", f"--model={','.join(MODELS)}", f"--defense={','.join(DEFENSES)}"]
     numbers = f"--seeds={','.join(map(str, range(SEEDS)))}"
-    command = [sys.executable, "-m", "recgauntlet", "run", *names, numbers, f"--out={results}", "--offline"]
-    seconds: dict[int, float] = {}
-    peak, start = 0, time.perf_counter()
-    with psutil.Popen(
-        [*command, f"--shard={share}"] if share else command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        while process.poll() is None:
-            memory = 0
-            with suppress(psutil.Error):  # ended since it was listed
-                for one in [process, *process.children(recursive=True)]:
-                    seconds[one.pid] = sum(one.cpu_times()[:2])
-                    memory += one.memory_full_info().pss
-            peak = max(peak, memory)
-            time.sleep(LOOKS_EVERY)
-        out, err = process.communicate()
-    wall = time.perf_counter() - start
-    assert process.returncode == 0, err
+    command = ["run", *names, numbers, f"--out={results}", "--offline", *([f"--shard={share}"] if share else [])]
+    took = watched(command, lambda process: process.memory_full_info().pss)
     planned = len(cells) // SHARDS if share else len(cells)
-    assert f"Plan: {planned} cells" in out
+    assert f"Plan: {planned} cells" in took.out
     assert not [*results.glob(".cells")]
     what = f"a share of {planned:,} of {len(cells):,} finished cells" if share else f"{len(cells):,} finished cells"
     detail = f"records of {size / 1e3:.0f} kB; on {psutil.cpu_count()} cores at a load of {psutil.getloadavg()[0]:.1f}"
-    book("plan", f"seconds to skip {what}", wall, detail, at_most=30)
-    book("plan", f"processor seconds to skip {what}, all processes", sum(seconds.values()), detail)
-    book("plan", f"GB that skipping {what} takes, all processes", peak / 1e9, detail, at_most=1)
+    book("plan", f"seconds to skip {what}", took.wall, detail, at_most=30)
+    book("plan", f"processor seconds to skip {what}, all processes", took.processor, detail)
+    book("plan", f"GB that skipping {what} takes, all processes", took.peak / 1e9, detail, at_most=1)

@@ -135,7 +135,7 @@ def test_without_a_mirror_every_one_is_named(here: SourceOptions) -> None:
     with pytest.raises(DataError) as caught:
         task.load(task.card, "standard", here)
     message = str(caught.value)
-    assert "has none of: u.data, u.item and u.genre" in message
+    assert "has none of: u.data and u.item and u.genre" in message
     assert "the GroupLens archive: not downloaded yet" in message
     assert "the wheel recbole==1.2.1" in message
 

@@ -31,15 +31,19 @@ class KeptRows:
     def __deepcopy__(self, memo: dict[int, object]) -> KeptRows:
         return KeptRows(self._count)  # a copy of the model has parameters of its own
 
-    @property
-    def may_keep(self) -> bool:
-        """False where the table would be too large, where gradients pass, or a graph is exported."""
-        return self._count <= MOST_ROWS and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-
-    def of(self, wanted: Tensor, parameters: Iterable[nn.Parameter], make: Callable[[Tensor], Tensor]) -> Tensor:
+    def of(
+        self,
+        wanted: Tensor,
+        parameters: Iterable[nn.Parameter],
+        make: Callable[[Tensor], Tensor],
+        *,
+        training: bool,
+    ) -> Tensor:
         """`[..., *row]`: the rows `wanted [...]`, of which `make` computes those `[K, *row]` of `[K]` numbers that are
-        not there, with the `parameters` as they are now."""
-        if not self.may_keep or not wanted.numel():
+        not there, with the `parameters` as they are now. Nothing is kept in `training`, which draws dropout, where
+        gradients pass, where a graph is exported, and of tables that are too large."""
+        passing = training or torch.is_grad_enabled() or torch.compiler.is_compiling()
+        if passing or self._count > MOST_ROWS or not wanted.numel():
             own, place = torch.unique(wanted, return_inverse=True)
             return make(own)[place]
         table = self._now(list(parameters))

@@ -189,7 +189,10 @@ class BertRanker(TextModel):
             vectors = self._item_vectors()
             learned = [*self._upper.parameters(), *self.item_norm.parameters()]
             kept = self._catalog_keys.of(
-                histories.clamp(min=0), learned, lambda items: self._keys_and_values(vectors[items])
+                histories.clamp(min=0),
+                learned,
+                lambda items: self._keys_and_values(vectors[items]),
+                training=self.training,
             )
         else:
             vectors = F.pad(embeddings[:, -read:].flip(1), (0, 0, 0, self.history_items - read))

@@ -141,8 +141,9 @@ class GPTRanker(CausalRanker):
         if embeddings is None:
             items = self._catalog_keys.of(
                 histories.clamp(min=0) * self.history_items + place,
-                list(self.parameters()),
+                self.parameters(),
                 lambda rows: self._of_items(self.item_vectors[rows // self.history_items], rows % self.history_items),
+                training=self.training,
             )
         else:
             vectors = embeddings[:, -read:].flip(1)

@@ -87,6 +87,7 @@ def rerun(
         device=device,
         precision=record.environment.precision,
         threads=record.environment.threads,
+        devices=1 if record.cost is None else record.cost.devices,
         model_options=tuple(sorted(record.model.hyperparameters.items())),
         defense_options=tuple(sorted(record.defense.hyperparameters.items())),
         poison_attacks=record.poisoning[0].chosen if record.poisoning else (),
