@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from recgauntlet.core.errors import PluginError
+from recgauntlet_baselines.models._attention import attended
 from recgauntlet_baselines.models._pretrained import layers_of
 
 
@@ -98,7 +98,7 @@ def _keys_and_values(layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor]:
 def _state(layer: Any, asking: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
     """What a layer makes of the tokens `asking [B, Q, D]`, which see `keys` and `values` where `seen [B, 1, 1, N]`."""
     inner = layer.attention.self
-    read = F.scaled_dot_product_attention(_heads(inner, inner.query(asking)), keys, values, attn_mask=seen)
+    read = attended(_heads(inner, inner.query(asking)), keys, values, seen)
     state: Tensor = layer.feed_forward_chunk(layer.attention.output(read.transpose(1, 2).flatten(2), asking))
     return state
 

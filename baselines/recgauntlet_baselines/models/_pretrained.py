@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from recgauntlet.core.errors import PluginError
 from recgauntlet.data.language_model import from_gguf
+from recgauntlet_baselines.models._attention import attend_in_single, attended
 
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 """What is read of a hub repository: no pickles and no code."""
@@ -108,6 +108,7 @@ def load(checkpoint: str, layers: int = 0, *, trained: float = 1.0) -> Pretraine
             remedy="give the files of one model: config.json and model.safetensors must belong together",
         )
     _require_tokenizer(tokenizer, body, checkpoint)
+    attend_in_single(body)
     return Pretrained(tokenizer, body)
 
 
@@ -306,9 +307,7 @@ class FirstToken(nn.Module):
         asked, keys, values = heads(inner.query(first)), heads(inner.key(hidden)), heads(inner.value(hidden))
         dropped = inner.dropout.p if self.training else 0.0
         seen = None if mask is None else mask[:, :, :1]
-        read = F.scaled_dot_product_attention(
-            asked, keys, values, attn_mask=seen, dropout_p=dropped, scale=inner.scaling
-        )
+        read = attended(asked, keys, values, seen, dropped=dropped, scale=inner.scaling)
         read = self.layer.attention.output(read.transpose(1, 2).flatten(2), first)
         state: Tensor = self.layer.feed_forward_chunk(read)
         return state

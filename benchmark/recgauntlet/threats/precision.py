@@ -38,12 +38,14 @@ class Precision:
         in full."""
         return torch.autocast(self.clean.items.device.type, dtype=torch.bfloat16) if self.half else nullcontext()
 
-    def settled(self, batch: Batch, logits: Tensor) -> Tensor:
-        """`logits [B]` of `batch` in single precision; those that are no numbers or near 0 made again."""
+    def settled(self, batch: Batch, logits: Tensor, where: Tensor | None = None) -> Tensor:
+        """`logits [B]` of `batch` in single precision; those that are no numbers or near 0 made again, `where [B]` says
+        that they count (None: all)."""
         if not self.half:
             return logits
         logits, limit = logits.float(), self._near()
-        near = torch.nonzero(~(logits.abs() > limit)).squeeze(1)
+        doubtful = ~(logits.abs() > limit)
+        near = torch.nonzero(doubtful if where is None else doubtful & where).squeeze(1)
         if not len(near):
             return logits
         with self._in_full():

@@ -47,7 +47,7 @@ class Victim:
     model
         The model as it is served.
     world
-        What the attacker knows besides: the catalog, its words, similar items.
+        What else the attacker knows: the catalog, its words, similar items.
     scale
         The model's mean embedding norm, which radii are relative to.
     clean
@@ -55,10 +55,10 @@ class Victim:
     limit
         Scored inputs that an attack may ask for per example, None for no limit; `reset` starts the count again.
     chunk
-        Inputs in one pass, 0 for what suits the device; halved where one does not fit the memory.
+        Inputs in one pass, 0 for what suits the device; halved where the memory is too small.
     samples
-        How often a random model is asked for every score and gradient, of which the mean is given: expectation over
-        randomness (Athalye, Carlini and Wagner 2018).
+        How often a random model is asked for a score or gradient, whose mean is given: expectation over randomness
+        (Athalye, Carlini and Wagner 2018).
     half
         Whether scores and gradients are computed in bfloat16 (`recgauntlet.threats.precision`).
     effort
@@ -103,7 +103,7 @@ class Victim:
         """The states of the clean users, encoded once."""
         if self._state is None:
             self._state = encode_in_chunks(self.model, self.clean.users, self.chunk)
-            self.effort.user_encodings += len(self.clean.users)
+            self._book_encodings(len(self.clean.users))
         return self._state
 
     def remaining(self, example_ids: Tensor) -> Tensor:
@@ -204,28 +204,29 @@ class Victim:
             return torch.zeros((0, 1), dtype=torch.bool, device=batch.items.device), size
         return joined(masks), size
 
-    def embedding_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def embedding_gradient(self, batch: Batch, exact: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Logits `[B]`, their gradient with respect to the candidates' embeddings `[B, L, D]` at `batch.delta`, and the
-        mask `[B, L]` of real tokens. The gradient of the logit itself, so no saturated loss can hide it."""
-        return self._asked_for_gradients(batch, self._embedding_gradient)
+        mask `[B, L]` of real tokens. The gradient of the logit itself, so no saturated loss can hide it. `exact [B]`:
+        whose logits must not be left to rounding (None: all)."""
+        return self._asked_for_gradients(batch, partial(self._embedding_gradient, exact=exact))
 
-    def _embedding_gradient(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def _embedding_gradient(self, batch: Batch, exact: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         logits, gradients, masks = [], [], []
         for candidates, logit, gradient, embedded in self._candidate_gradients(batch):
             logits.append(logit)
             gradients.append(gradient)
             masks.append(embedding_mask(candidates, embedded))
-        return torch.cat(logits), joined(gradients), joined(masks)
+        return self._precision.settled(batch, torch.cat(logits), exact), joined(gradients), joined(masks)
 
     def _candidate_gradients(self, batch: Batch) -> Iterator[tuple[Candidates, Tensor, Tensor, Tensor]]:
-        """Chunk by chunk the candidates, their logits, and the gradients with respect to their embeddings."""
+        """Chunk by chunk: candidates, their logits as they come out, the gradients for their embeddings, and these."""
         for part in in_chunks(batch, self.chunk, self.clean.users):
             with torch.no_grad():
                 state = self._user_state(part).select(part.rows)
                 candidates = self.model.candidates(part.items, part.texts)
             embed, score = partial(self._embedded, candidates, part.delta), partial(self._scored, state, candidates)
             logits, gradient, embedded = mean_gradient(self.samples, embed, score)
-            yield candidates, self._precision.settled(part, logits), gradient, embedded
+            yield candidates, logits, gradient, embedded
 
     def _embedded(self, candidates: Candidates, delta: Tensor | None) -> Tensor:
         embedded = self.model.embed(candidates)
@@ -304,12 +305,11 @@ class Victim:
         return torch.cat(logits), torch.cat(embeddings), torch.cat(gradients)
 
     def history_item_vectors(self) -> Tensor:
-        """`[N, D]`: every catalog item's vector as the only item of a history. Knowledge of the model, no
-        query of an example; made once."""
+        """`[N, D]`: every catalog item's vector alone in a history. Knowledge of the model, no query; made once."""
         return self._history.items(self.chunk)
 
     def _book_encodings(self, count: int) -> None:
-        self.effort.user_encodings += count  # `reset` makes a new effort, so no method of it could be handed on
+        self.effort.user_encodings += count  # handed on in place of a method of the effort, which `reset` makes anew
 
     def _forward(self, batch: Batch) -> Tensor:
         state = self._user_state(batch)

@@ -61,6 +61,15 @@ def test_gradients_are_rounded_and_their_logits_settled(pair: tuple[Victim, Vict
     assert not torch.equal(exact[place], rounded[place])
 
 
+def test_only_logits_that_count_are_settled(pair: tuple[Victim, Victim], batch: Batch) -> None:
+    full, half = pair
+    half._precision._doubt = torch.inf
+    count = torch.arange(len(batch)) % 2 == 0
+    exact, rounded = full.embedding_gradient(batch)[0], half.embedding_gradient(batch, count)[0]
+    assert torch.allclose(exact[count], rounded[count], rtol=1e-4, atol=1e-5)
+    assert not torch.isclose(exact[~count], rounded[~count], rtol=1e-4, atol=1e-5).all()
+
+
 def test_states_and_tables_that_are_kept_are_in_full(pair: tuple[Victim, Victim], batch: Batch) -> None:
     full, half = pair
     for victim in pair:

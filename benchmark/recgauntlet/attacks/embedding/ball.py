@@ -89,9 +89,9 @@ def random_directions(rng: Randomness, example_ids: Tensor, mask: Tensor, size: 
     return out.to(mask.device)
 
 
-def damage_gradient(victim: Victim, active: Batch) -> tuple[Tensor, Tensor]:
+def damage_gradient(victim: Victim, active: Batch, exact: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Logits `[B]` and the gradient of the damage `[B, L, D]`: the logit's, turned the wrong way, zero on padding and
-    where it is not finite. One query an example."""
-    logits, gradient, real = victim.embedding_gradient(active)
+    where it is not finite. `exact`: as `Victim.embedding_gradient` has it. One query an example."""
+    logits, gradient, real = victim.embedding_gradient(active, exact)
     finite = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
     return logits, finite * (real * wrong_way(active)[:, None]).unsqueeze(-1)

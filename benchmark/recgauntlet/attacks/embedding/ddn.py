@@ -91,12 +91,14 @@ class DDN(EmbeddingAttack):
                 return
             active = batch.select(rows).with_delta(delta[rows])
             last = turn == self.steps
-            logits, gradient = (victim.scores(active), delta[rows]) if last else damage_gradient(victim, active)
-            size, fools = _size(delta[rows], norm), best.sign[rows] * logits > FALLEN
+            size = _size(delta[rows], norm)
+            inside = size <= radius  # outside, most points are near the boundary, and which side they are on is enough
+            logits, gradient = (victim.scores(active), delta[rows]) if last else damage_gradient(victim, active, inside)
+            fools = best.sign[rows] * logits > FALLEN
             if self.keep == "nearest":
-                kept, value = fools & (size <= radius), -best.sign[rows] * size  # the smaller, the better
+                kept, value = fools & inside, -best.sign[rows] * size  # the smaller, the better
             else:
-                kept, value = size <= radius, logits
+                kept, value = inside, logits
             best.book(rows[kept], value[kept], delta[rows[kept]])
             if last:
                 return
