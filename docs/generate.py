@@ -31,7 +31,7 @@ from measured_tables import (
     suites,
     synonyms,
 )
-from pretrained_tables import pretrained, steps
+from pretrained_tables import claims, pretrained, steps
 from release_tables import ablation, defenses, models, news, quantity, tasks
 
 from recgauntlet.cli import cli
@@ -50,6 +50,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "api": api,
     "ablation": ablation,
     "checks": checks,
+    "claims": claims,
     "columns": lambda: documentation(COLUMNS),
     "defenses": defenses,
     "drift": drift,

@@ -3,6 +3,7 @@ training step costs under each defense."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 from markdown_table import DOCS, per_cent, table
@@ -11,9 +12,11 @@ from measured_tables import figures
 from recgauntlet.core.names import shown
 from recgauntlet.core.spec import TWIN
 from recgauntlet.leaderboard.build import build_table
-from recgauntlet.leaderboard.paired import CLEAN, Quantity, paired, twin_of
+from recgauntlet.leaderboard.paired import CLEAN, Paired, Quantity, paired, twin_of
 from recgauntlet.leaderboard.schema import Row, TaskTable
 from recgauntlet.records.io import read_records
+from recgauntlet_site.families import defense_family
+from recgauntlet_site.findings import CLAIMED_OF, ndcg_difference, sure
 
 SEASON = DOCS.parent / "results" / "season-one"
 MODELS = ("bert", "gpt", "two-tower", "nrms")
@@ -76,6 +79,38 @@ def _line(found: TaskTable, row: Row) -> list[str]:
 def _points(value: float, low: float, high: float) -> str:
     text = f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
     return text.replace("-", "−")
+
+
+def claims() -> str:
+    """How often adversarial training does what is claimed of it: rows that are clearly better, and clearly worse, than
+    their undefended twin by the paired test of the ranks, of all rows that have one."""
+    rows = []
+    for model in MODELS:
+        found = [_claimed(table, row) for table in season() for row in table.rows if _is_trained(row, model)]
+        judged = [lines for lines in found if lines]
+        rows.append([f"`{model}`", str(len(judged)), *(_counts([lines[at] for lines in judged]) for at in range(3))])
+    return table(["model", "rows", "more robust", "more accurate", "generalizes better"], rows)
+
+
+def _is_trained(row: Row, model: str) -> bool:
+    return row.model.name == model and defense_family(row.defense) == CLAIMED_OF
+
+
+def _claimed(found: TaskTable, row: Row) -> list[Paired | None]:
+    """The differences from the twin: under its worst ranked threat, clean, and of nDCG@10 on clean impressions; nothing
+    where there is no twin."""
+    twin = twin_of(found, row)
+    if twin is None:
+        return []
+    wanted = [CLEAN, *([Quantity(twin.worst)] if twin.worst else [])]
+    lines = {line.quantity: line for line in paired(row.records, twin.records, wanted)}
+    worst = lines.get(Quantity(twin.worst)) if twin.worst else None
+    return [worst, lines.get(CLEAN), ndcg_difference(row, twin, least_seeds=1)]
+
+
+def _counts(lines: Sequence[Paired | None]) -> str:
+    signs = [sure(line) for line in lines if line is not None]
+    return f"{signs.count(1)} yes, {signs.count(-1)} no, {signs.count(0)} open" if signs else ""
 
 
 def steps(model: str) -> str:

@@ -1,10 +1,10 @@
 """What a training step costs under each defense, beside plain training: docs/reference/steps.json.
 
-    python tools/step_costs.py --model bert,gpt [--task video-watch] [--pairs 320] [--precision bf16] [--dir DATA]
+    python tools/step_costs.py --model bert,gpt [--task video-watch] [--pairs 1280] [--precision bf16] [--dir DATA]
 
-Each defense trains one epoch on the first training pairs, one after the other in one process. FLOPs are those of
-torch's counter, as in records; processor seconds hold for one thread of this machine. Rows of the same task, model and
-precision in the file are replaced.
+Each defense trains one epoch, forty steps, on the first training pairs, one after the other in one process. FLOPs are
+those of torch's counter, as in records; processor seconds hold for one thread of this machine. Rows of the same task,
+model and precision in the file are replaced.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--task", default="video-watch")
     parser.add_argument("--model", default="bert,gpt")
     parser.add_argument("--defense", default=",".join(DEFENSES), help="the undefended training goes first in any case")
-    parser.add_argument("--pairs", type=int, default=320)
+    parser.add_argument("--pairs", type=int, default=1280)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
     parser.add_argument("--dir", type=Path)
     given = parser.parse_args()

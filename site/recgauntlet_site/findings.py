@@ -111,7 +111,9 @@ class Findings:
         own = [(task, gains) for task, gains in own if gains]
         worst = [(task, [line for gain in gains if (line := gain.worst)]) for task, gains in own]
         clean = [(task, [gain.lines[CLEAN] for gain in gains if CLEAN in gain.lines]) for task, gains in own]
-        ndcg = [(task, [line for gain in gains if (line := _ndcg(gain.row, gain.twin))]) for task, gains in own]
+        ndcg = [
+            (task, [line for gain in gains if (line := ndcg_difference(gain.row, gain.twin))]) for task, gains in own
+        ]
         return [
             _claim("It makes models more robust", "robust accuracy under the worst ranked threat", worst),
             _claim("It makes models more accurate on clean inputs", "clean accuracy", clean),
@@ -122,6 +124,23 @@ class Findings:
 def sure(line: Paired) -> int:
     """1 where the first row is clearly better, -1 where it is clearly worse, 0 where the test does not tell."""
     return int(np.sign(line.difference.value)) if line.told_apart else 0
+
+
+def ndcg_difference(row: Row, twin: Row, least_seeds: int = MIN_SEEDS) -> Paired | None:
+    """nDCG@10 of two rows on the clean impressions of their common seeds; None where these are fewer than
+    `least_seeds`, or the impressions are others."""
+    seeds = sorted({*row.seeds} & {*twin.seeds})
+    own, other = (
+        [DecodedRecord(record).ndcg10 for seed in seeds for record in each.records if record.seed == seed]
+        for each in (row, twin)
+    )
+    if len(seeds) < least_seeds or len({len(values) for values in [*own, *other]}) != 1:
+        return None
+    bits = np.stack(own) - np.stack(other)
+    draws, mean = resampled_means(bits[:, :, None]), float(bits.mean())
+    (difference,) = estimates([mean], draws)
+    p = float(paired_p(np.array([mean]), draws)[0])
+    return Paired(NDCG, tuple(seeds), float(np.mean(own)), float(np.mean(other)), difference, p, bits)
 
 
 def _gains(task: TaskPage) -> Iterator[Gain]:
@@ -270,23 +289,6 @@ def _by_task(task: TaskPage, lines: Sequence[Paired]) -> str:
         f"{task.table.task}: {signs.count(1)} clearly more, {signs.count(-1)} clearly less, {signs.count(0)} not told "
         f"apart; differences {low if low == high else f'{low} to {high}'} points."
     )
-
-
-def _ndcg(row: Row, twin: Row) -> Paired | None:
-    """nDCG@10 of two rows on the clean impressions of their common seeds; None where they have fewer than three, or
-    other impressions."""
-    seeds = sorted({*row.seeds} & {*twin.seeds})
-    own, other = (
-        [DecodedRecord(record).ndcg10 for seed in seeds for record in each.records if record.seed == seed]
-        for each in (row, twin)
-    )
-    if len(seeds) < MIN_SEEDS or len({len(values) for values in [*own, *other]}) != 1:
-        return None
-    bits = np.stack(own) - np.stack(other)
-    draws, mean = resampled_means(bits[:, :, None]), float(bits.mean())
-    (difference,) = estimates([mean], draws)
-    p = float(paired_p(np.array([mean]), draws)[0])
-    return Paired(NDCG, tuple(seeds), float(np.mean(own)), float(np.mean(other)), difference, p, bits)
 
 
 def _method(row: Row) -> tuple[object, ...]:
