@@ -107,7 +107,10 @@ CANDIDATES: dict[str, tuple[Candidate, ...]] = {
             ("none", "pgd", "trades", "discrete", "history-dropout", "dirichlet-neighborhood"),
         ),
     ),
-    "music-listen": (Candidate("1/2/5 items replaced, inserted or deleted", ("none", "pgd", "discrete")),),
+    "music-listen": (
+        Candidate("1/2/5 items replaced, inserted or deleted", ("none", "pgd", "discrete")),
+        Candidate("1/3/6 items replaced, inserted or deleted", ("none", "discrete"), {"edits": tiers(1, 3, 6)}),
+    ),
 }
 
 

@@ -14,6 +14,9 @@ from recgauntlet.core.dataset import Catalog, TaskData
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.types import PAD
 from recgauntlet.data.encoder import model_path
+from recgauntlet.threats.embedding_scale import embedding_scale
+from recgauntlet.threats.knowledge import AttackerKnowledge
+from recgauntlet.threats.victim import Victim
 from recgauntlet.training.defense import click_loss, model_scores
 from recgauntlet_baselines.models._layers import in_length_groups
 from recgauntlet_baselines.models._pretrained import load, read_first_alone
@@ -302,6 +305,17 @@ def test_a_pass_over_a_candidate_reads_the_candidate_alone(data: TaskData, check
     assert len(once) < len(candidates), "each text once"
     real = int((once.tokens.mask.sum(dim=1) + 2).sum())
     assert real <= sum(read) < 1.3 * real, "groups of like length hold few pads"
+
+
+def test_a_search_over_histories_reads_the_keys_that_are_kept(data: TaskData, checkpoint: str, batch: Batch) -> None:
+    model = make(data, checkpoint).eval().requires_grad_(False)
+    world = AttackerKnowledge(data.catalog)
+    victim = Victim(model, world, embedding_scale(model, data.catalog), batch)
+    victim.scores(batch.with_histories(batch.histories().flip(0)))
+    made: list[int] = []
+    model.item_norm.register_forward_hook(lambda _, given, out: made.append(len(out)))
+    victim.scores(batch.with_histories(batch.histories().roll(1, 0)))
+    assert made == []
 
 
 def test_keys_of_items_that_are_kept_follow_the_weights(data: TaskData, checkpoint: str, batch: Batch) -> None:

@@ -130,7 +130,7 @@ class BertRanker(TextModel):
                 remedy="choose how many layers learn, at least 1; 0 for all that there is needs one_way=false",
             )
         self._frozen = freeze_below(self.bert, tuned_layers) if tuned_layers else ()
-        self.one_way = one_way
+        self.one_way = self.keeps_items = one_way
         if one_way:
             require_one_way(self.bert, checkpoint)
             width = self.bert.config.hidden_size

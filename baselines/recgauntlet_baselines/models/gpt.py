@@ -117,7 +117,7 @@ class GPTRanker(CausalRanker):
         self.project = nn.Linear(width, width, bias=False)
         nn.init.eye_(self.project.weight)
         self.places = nn.Parameter(torch.zeros(history_items, width))
-        self.alone = alone
+        self.alone = self.keeps_items = alone
         self._catalog_keys = KeptRows(len(catalog) * history_items)
         adapt(reader, rank)
         self.base = FrozenBase.of(checkpoint or SMOLLM2_FILE, self) if rank else None

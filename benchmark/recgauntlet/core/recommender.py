@@ -127,6 +127,9 @@ class Recommender(nn.Module, ABC):
         self.history_limit: int | None = None
         """How many of a history's newest items are read; None for all. Searches score histories that differ in older
         items once. Included models may set it: of others it is not believed."""
+        self.keeps_items = False
+        """Whether `encode_user` keeps more of the catalog's items, outside training, than their vectors: searches then
+        let it embed histories by itself."""
 
     @classmethod
     def build(cls, origin: Origin, seed: int) -> Self:

@@ -38,6 +38,8 @@ class HistoryVectors:
 
     def of(self, users: Users, chunk: int) -> Tensor | None:
         """`embed_history` of `users`, `[U, H, D]`, by looking up, where that is the same and cheaper; else None."""
+        if self._model.keeps_items:
+            return None
         if self._is_context_free is None:
             tried = self._clean.select(torch.arange(min(_TRIED, len(self._clean))).to(users.ids.device))
             found = self._model.embed_history(tried)

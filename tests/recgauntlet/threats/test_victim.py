@@ -214,6 +214,24 @@ def test_a_model_whose_item_vectors_depend_on_the_history_is_not_looked_up(
     assert torch.allclose(victim.scores(changed), plain_scores(contextual, changed), atol=1e-5)
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+def test_items_are_looked_up_for_a_model_that_does_not_keep_them(
+    model: ToyRecommender, world: AttackerKnowledge, batch: Batch, monkeypatch: pytest.MonkeyPatch, keeps: bool
+) -> None:
+    given: list[Tensor | None] = []
+    encode = model.encode_user
+
+    def watched(users: Users, embeddings: Tensor | None = None) -> UserState:
+        given.append(embeddings)
+        return encode(users, embeddings)
+
+    monkeypatch.setattr(model, "encode_user", watched)
+    model.keeps_items = keeps
+    victim, changed = make_victim(model, world, batch), batch.with_histories(batch.histories().flip(0))
+    assert torch.allclose(victim.scores(changed), plain_scores(model, changed), atol=1e-5)
+    assert (given[0] is None) == keeps
+
+
 def test_the_scale_leaves_padding_out(model: ToyRecommender, world: AttackerKnowledge) -> None:
     scale = embedding_scale(model, world.catalog, chunk=7)
     whole = embedding_scale(model, world.catalog)
