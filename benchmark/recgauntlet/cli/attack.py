@@ -36,8 +36,10 @@ def attack(
 
     CHECKPOINT is a .safetensors file that `recgauntlet run` wrote (below checkpoints/ of its --out), or the address of
     a cell, RELEASE/TASK/MODEL/DEFENSE/SEED, whose weights are there or published (recgauntlet weights). The header of
-    the file says which task, model and options it belongs to. The card is the same as that of the cell, but for the
-    cost of training.
+    the file says which task, model and options it belongs to. The card is the same as that of the cell.
+
+    Weights that `recgauntlet retrain` wrote have no record yet: export and serve find the one that --record writes
+    below their --results, at TASK/TRACK/MODEL-DEFENSE-SEED.json.
 
     \b
     Examples:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from recgauntlet.core.card import TIERS, Goal, Tier
+from recgauntlet.core.errors import RecordError
 from recgauntlet.core.types import BoolArray
 from recgauntlet.leaderboard import aggregate_extras as extras
 from recgauntlet.leaderboard.decoded import DecodedRecord
@@ -119,8 +120,21 @@ def quality(records: Sequence[DecodedRecord], *, popular: bool = False) -> Quali
 
 
 def cost(records: Sequence[RunRecord]) -> Cost:
-    """What training, inference and the evaluation took, the mean over seeds."""
+    """What training, inference and the evaluation took, the mean over seeds.
+
+    Raises
+    ------
+    RecordError
+        Where no record states what training took: `recgauntlet.evaluate` of a model object knows nothing of it.
+    """
     costs = [record.cost for record in records if record.cost is not None]
+    if not costs:
+        first = records[0]
+        raise RecordError(
+            f"{first.task.id}, {first.model.name}, {first.defense.name}: its records do not say what training took",
+            field="cost",
+            remedy="leave these records out; `recgauntlet run` and `recgauntlet attack` state the cost of training",
+        )
     return Cost(
         training_seconds=_mean([c.seconds for c in costs]),
         seconds_ratio=_mean_ratio([c.seconds_ratio for c in costs]),

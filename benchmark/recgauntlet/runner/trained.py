@@ -25,7 +25,7 @@ from recgauntlet.data.windows import windowed
 from recgauntlet.evaluation.gauntlet import run_gauntlet
 from recgauntlet.records.references import PluginRef
 from recgauntlet.records.schema import RunRecord
-from recgauntlet.runner.record import Header, Machine, make_record, twin_directory
+from recgauntlet.runner.record import Header, Machine, cost_of, make_record, twin_directory
 from recgauntlet.runner.remote.cell import open_remote
 from recgauntlet.runner.remote.host import WORKS, Host, HostJob
 from recgauntlet.training.build import OpenCell, needs_plugins, open_cell, untrained
@@ -163,9 +163,10 @@ def load_data(task: str = "video-watch", track: Track = "standard", *, source: S
 
 
 def attack_checkpoint(path: Path, setup: Setup, twin: Path | None = None, *, progress: Progress = _ignore) -> RunRecord:
-    """Send trained weights through the gauntlet: the record of a cell, training left out. Nothing is written.
+    """Send trained weights through the gauntlet: the record of their cell, without what training took where `setup`
+    names a task of other data. Nothing is written.
 
-    `twin` holds undefended weights of the same model.
+    `twin` holds undefended weights of the same model, which what training cost is compared with too.
 
     Raises
     ------
@@ -174,9 +175,10 @@ def attack_checkpoint(path: Path, setup: Setup, twin: Path | None = None, *, pro
     """
     loaded = load_cell(path, setup, progress=progress)
     cell, data, machine = loaded.cell, loaded.data, loaded.machine
-    other = None
+    other, plain = None, None
     if twin is not None:
-        other = untrained(open_cell(setup.spec_of(read_info(twin), twin)), data, machine.device)
+        plain = read_info(twin)
+        other = untrained(open_cell(setup.spec_of(plain, twin)), data, machine.device)
         load_weights(other, twin)
     result = run_gauntlet(
         loaded.served,
@@ -188,8 +190,16 @@ def attack_checkpoint(path: Path, setup: Setup, twin: Path | None = None, *, pro
         progress=progress,
     )
     header = Header.of(cell, machine, loaded.info)
-    attributes = user_attributes(cell.task, cell.spec.track, data, cell.spec.source)
-    return make_record(header, data, result=result, weights=loaded.weights, attributes=attributes)
+    is_own = data.fingerprint == loaded.info.data_fingerprint  # else what training took is no cost of this task
+    return make_record(
+        header,
+        data,
+        result=result,
+        weights=loaded.weights,
+        info=loaded.info if is_own else None,
+        cost=cost_of(loaded.info, loaded.served, result.trial, machine.device, plain) if is_own else None,
+        attributes=user_attributes(cell.task, cell.spec.track, data, cell.spec.source),
+    )
 
 
 def load_cell(path: Path, setup: Setup, *, host: Host | None = None, progress: Progress = _ignore) -> Loaded:

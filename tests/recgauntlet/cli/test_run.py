@@ -135,7 +135,10 @@ def test_attack_gives_the_card_of_the_cell(run: Run, tiny_card: Path, tiny_cache
     assert [[tier.robust for tier in threat.tiers] for threat in again.threats] == [
         [tier.robust for tier in threat.tiers] for threat in cell.threats
     ]
-    assert again.cost is None
+    assert (again.epochs, again.training_commit) == (cell.epochs, cell.training_commit)
+    assert again.cost is not None
+    assert cell.cost is not None
+    assert (again.cost.flops, again.cost.flops_ratio) == (cell.cost.flops, cell.cost.flops_ratio)
 
 
 def test_without_a_terminal_progress_is_lines_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:

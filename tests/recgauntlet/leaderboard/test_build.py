@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from synthetic_records import failed_gate, make_record
 
+from recgauntlet.core.errors import RecordError
 from recgauntlet.leaderboard.address import row_id
 from recgauntlet.leaderboard.build import apart, build_table
 from recgauntlet.leaderboard.schema import Row, TaskTable
@@ -54,6 +55,12 @@ def test_a_rows_numbers_are_those_of_its_records() -> None:
     assert row.cost.seconds_ratio == pytest.approx((1.5 * 1.51 * 1.52) ** (1 / 3))
     assert row.cost.attack_seconds == pytest.approx(6 * 1.5)
     assert row.seeds == (0, 1, 2)
+
+
+def test_records_that_say_nothing_of_training_are_refused() -> None:
+    records = [record.model_copy(update={"cost": None, "epochs": ()}) for record in seeds(defense="pgd")]
+    with pytest.raises(RecordError, match="what training took"):
+        build_table(records)
 
 
 def of_source(records: list[RunRecord], source: str) -> list[RunRecord]:

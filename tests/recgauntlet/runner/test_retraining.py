@@ -58,6 +58,9 @@ def test_the_comparison_is_that_of_the_two_checkpoints(
     record = attack_checkpoint(new, setup)
     (clean,) = (change for change in found.changes if change.threat == CLEAN)
     assert record.clean is not None
+    assert record.cost is not None
+    assert record.cost.flops == found.info.flops
+    assert record.epochs == found.info.epochs
     assert accuracy(record.clean.labels.to_bool(), record.clean.scores.to_float()) == pytest.approx(clean.after)
     for change in found.changes:
         if change.threat != CLEAN:
