@@ -93,20 +93,15 @@ def test_the_budgets_are_the_published_ones() -> None:
         "headline-tampering": ("candidate-text", "flip", True, (1, 2, 4, 0, 1, 2), (200, 500, 2000)),
         **EMBEDDING,
     }
-    assert (
-        budgets("video-watch")
-        == budgets("music-listen")
-        == {
-            "history-perturbation": ("history", "flip", True, (1, 2, 5), (100, 500, 2000)),
-            **EMBEDDING,
-        }
-    )
+    for name, edits in (("video-watch", (1, 2, 5)), ("music-listen", (1, 3, 6))):
+        history = ("history", "flip", True, edits, (100, 500, 2000))
+        assert budgets(name) == {"history-perturbation": history, **EMBEDDING}
 
 
 PILOT = Path(__file__).resolve().parents[2] / "docs" / "reference" / "pilot.json"
 
 
-@pytest.mark.parametrize("name", ["ecommerce-purchase", "news-click", "video-watch"])
+@pytest.mark.parametrize("name", ["ecommerce-purchase", "news-click", "video-watch", "music-listen"])
 def test_the_pilot_tried_the_budget_of_the_card_and_it_separates(name: str) -> None:
     (threat,) = (threat for threat in find_task(name).card.threats if threat.ranked)
     budget = threat.model_dump(mode="json", exclude={"source"})
