@@ -109,9 +109,7 @@ CANDIDATES: dict[str, tuple[Candidate, ...]] = {
     ),
     "music-listen": (
         Candidate("1/3/6 items replaced, inserted or deleted", ("none", "discrete")),
-        Candidate(
-            "1/2/5 items replaced, inserted or deleted", ("none", "pgd", "discrete"), {"edits": tiers(1, 2, 5)}
-        ),
+        Candidate("1/2/5 items replaced, inserted or deleted", ("none", "pgd", "discrete"), {"edits": tiers(1, 2, 5)}),
     ),
 }
 

@@ -53,6 +53,22 @@ def defense_names(ctx: click.Context, parameter: click.Parameter, value: tuple[s
     return words(ctx, parameter, tuple(stored("defense", word) for word in words(ctx, parameter, value)))
 
 
+def less_attacked(command: Callable[..., object]) -> Callable[..., object]:
+    """The options that leave out what no rank needs: `no_high_tier` and `leave_out`."""
+    command = click.option(
+        "--leave-out",
+        multiple=True,
+        callback=words,
+        metavar="THREAT",
+        help="Do not run this unranked threat to inputs, such as embedding-linf, half the time of evaluating bert.",
+    )(command)
+    return click.option(
+        "--no-high-tier",
+        is_flag=True,
+        help="Do not attack inputs at the high tier: about half the time of an evaluation. Ranks need the medium tier.",
+    )(command)
+
+
 class TierName(click.Choice[str]):
     """A tier by any of its names; the command gets the stored one."""
 

@@ -18,6 +18,7 @@ from recgauntlet.cli.options import (
     data_options,
     defense_names,
     device_option,
+    less_attacked,
     named,
     options_of,
     poison_attacks,
@@ -113,11 +114,7 @@ MOST_SHOWN = 500
     metavar="N",
     help="Attack the first N test pairs, and impressions in proportion. Such rows are not ranked. [all]",
 )
-@click.option(
-    "--no-high-tier",
-    is_flag=True,
-    help="Do not attack inputs at the high tier: about half the time of an evaluation. Ranks need the medium tier.",
-)
+@less_attacked
 @click.option(
     "--naturalness",
     is_flag=True,
@@ -186,6 +183,7 @@ def run(
     reuse_weights: str | None,
     test_pairs: int | None,
     no_high_tier: bool,
+    leave_out: tuple[str, ...],
     naturalness: bool,
     poison_attacks: tuple[str, ...] | None,
     time_limit: float | None,
@@ -217,7 +215,7 @@ def run(
     the pairs that they share.
 
     With --no-high-tier the low and the medium tier find the same as without it. Security curves still reach beyond the
-    high tier, on their examples alone. The tier stands on the board as not run.
+    high tier, on their examples alone. The tier stands on the board as not run; so does a threat with --leave-out.
 
     With --shard I/N the cells are shared out to N jobs that may run at once, on one machine or many, into one --out
     on a file system that they share. Cells of one undefended twin stay together, so no twin is trained twice. A job
@@ -271,6 +269,7 @@ def run(
             reuse_weights=reuse_weights is not None,
             test_pairs=test_pairs,
             high_tier=not no_high_tier,
+            left_out=leave_out,
             naturalness=naturalness,
             poison_attacks=poison_attacks,
         )

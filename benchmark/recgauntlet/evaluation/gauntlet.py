@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +87,7 @@ def run_gauntlet(
     twin_directory: Path | None = None,
     brief: bool = False,
     high_tier: bool = True,
+    left_out: Collection[str] = (),
     half: bool = False,
     measures: TextMeasures | None = None,
     progress: Progress = lambda what, share: None,
@@ -105,6 +106,8 @@ def run_gauntlet(
         The medium tier and the sanity checks alone: no other tier, curve, ranking, promotion or ads.
     high_tier
         Attack at the high tier too. What the lower tiers find does not depend on it.
+    left_out
+        The ids of threats that are not run. What is found under the others does not depend on it.
     half
         Search in bfloat16 (`recgauntlet.threats.precision`); what attacks find is scored in full.
     measures
@@ -112,6 +115,7 @@ def run_gauntlet(
     """
     model.eval().requires_grad_(False)
     journal = journal or Journal()
+    card = card.model_copy(update={"threats": tuple(one for one in card.threats if one.id not in left_out)})
     tiers: tuple[Tier, ...] = ("standard",) if brief else TIERS if high_tier else TIERS[:-1]
     trial = Trial.of(model, data, AttackerKnowledge.of(card, data), half=half)
     rng = Randomness(seed, "evaluation")

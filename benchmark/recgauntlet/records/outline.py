@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from recgauntlet.core.card import TIERS, Tier
+from recgauntlet.core.card import TIERS, TaskCard, Tier
 from recgauntlet.core.types import Surface
 from recgauntlet.records.digest import COMPRESSED, decompress, parse_json
 from recgauntlet.records.naturalness import NaturalnessModels
@@ -31,6 +31,7 @@ class TierOutline(_Some):
 class ThreatOutline(_Some):
     """Of `ThreatOutcome`."""
 
+    id: str
     surface: Surface
     applicable: bool
     tiers: tuple[TierOutline, ...]
@@ -85,6 +86,12 @@ def parse_outline(content: bytes, path: Path) -> RecordOutline | RunRecord:
 def lacks_high_tier(record: RecordOutline | RunRecord) -> bool:
     """Whether inputs were attacked at lower tiers alone."""
     return any(threat.applicable and TIERS[-1] not in {one.tier for one in threat.tiers} for threat in record.threats)
+
+
+def lacks_threats(record: RecordOutline | RunRecord, card: TaskCard) -> tuple[str, ...]:
+    """The threats to inputs of the record's `card` that were not run."""
+    run = {threat.id for threat in record.threats}
+    return tuple(threat.id for threat in card.threats if threat.id not in run)
 
 
 def lacks_perplexities(record: RecordOutline | RunRecord) -> bool:

@@ -19,7 +19,7 @@ from recgauntlet.core.source import source_of
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.records.io import read_outline, read_outlines
-from recgauntlet.records.outline import RecordOutline, lacks_high_tier, lacks_perplexities
+from recgauntlet.records.outline import RecordOutline, lacks_high_tier, lacks_perplexities, lacks_threats
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.messages import Message, Pair, receive
 from recgauntlet.runner.poisoned_files import threats_of
@@ -78,6 +78,7 @@ def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned
                 field="--task",
                 remedy="rename one of the two cards, or run them into different directories (--out)",
             )
+        _check_left_out(spec)
     twins = {spec.twin().record_path: spec.twin() for spec in specs if not spec.is_twin}
     ordered = sorted((asked | twins | asked).values(), key=lambda spec: not spec.is_twin)
     planned = []
@@ -94,13 +95,26 @@ def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned
     return tuple(planned)
 
 
+def _check_left_out(spec: CellSpec) -> None:
+    """CardError where what is left out is no threat of the task, or a ranked one."""
+    unranked = [threat.id for threat in find_task_or_card(spec.task).card.threats if not threat.ranked]
+    wrong = [name for name in spec.left_out if name not in unranked]
+    if wrong:
+        raise CardError(
+            f"has no unranked threat {wrong[0]!r} that could be left out",
+            where=spec.task,
+            field="--leave-out",
+            remedy=f"choose among: {', '.join(unranked) or 'none'}",
+        )
+
+
 def _twin(spec: CellSpec, known: Message, overwrite: bool, installed: _Installed) -> Planned:
     """A twin that nobody named: kept even with `overwrite`, unless its record is damaged or of another version."""
     reason = "the undefended twin that the others are compared with"
     try:
-        state = _state(
-            replace(spec, high_tier=False, naturalness=False), known, False, installed
-        )  # nobody asked for these
+        threats = tuple(threat.id for threat in find_task_or_card(spec.task).card.threats)
+        less = replace(spec, high_tier=False, naturalness=False, left_out=threats)  # nobody asked for these
+        state = _state(less, known, False, installed)
     except RecordError as error:
         if not overwrite:
             raise
@@ -268,6 +282,10 @@ def _attacked_less(record: Outline, spec: CellSpec) -> Iterator[tuple[str, str, 
     if spec.high_tier and lacks_high_tier(record):
         problem = "was not attacked at the high tier, which is asked for"
         yield "threats.tiers", problem, "leave that tier out (--no-high-tier)"
+    lacking = [name for name in lacks_threats(record, find_task_or_card(spec.task).card) if name not in spec.left_out]
+    if lacking:
+        problem = f"was not attacked under {', '.join(lacking)}, which is asked for"
+        yield "threats", problem, f"leave it out (--leave-out {','.join(lacking)})"
     if spec.naturalness and lacks_perplexities(record):
         problem = "was made without perplexities of its edits, which are asked for"
         yield "naturalness", problem, "leave --naturalness out"

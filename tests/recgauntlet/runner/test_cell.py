@@ -329,6 +329,29 @@ def test_without_the_high_tier_the_others_find_the_same(here: Any, capsys: pytes
     assert plan([here("fgm")])[0].state == "done"  # nobody asked for the twin's tiers
 
 
+def test_without_an_unranked_threat_the_others_find_the_same(here: Any) -> None:
+    whole = read(here())
+    (unranked, *_) = [threat.id for threat in whole.threats if not threat.ranked]
+    spec = here(left_out=(unranked,), reuse_weights=True)
+    found = run_cell(spec)
+    assert found.failure is None, found.failure
+    assert [threat.id for threat in found.threats] == [one.id for one in whole.threats if one.id != unranked]
+    for threat in found.threats:
+        (full,) = (one for one in whole.threats if one.id == threat.id)
+        assert [tier.robust for tier in threat.tiers] == [tier.robust for tier in full.tiers]
+        assert threat.curve == full.curve
+    with pytest.raises(RecordError, match=f"not attacked under {unranked}") as caught:
+        plan([replace(spec, left_out=())])
+    assert f"--leave-out {unranked}" in caught.value.remedy
+    assert plan([spec])[-1].state == "done"
+    assert plan([here("fgm")])[0].state == "done"
+    ranked = next(threat.id for threat in whole.threats if threat.ranked)
+    for wrong in (ranked, "no-such-threat"):
+        with pytest.raises(CardError, match=wrong) as named:
+            plan([replace(spec, left_out=(wrong,))])
+        assert unranked in named.value.remedy
+
+
 def test_a_record_has_sums_by_attributes_of_the_users_where_the_task_has_them(
     here: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from recgauntlet.leaderboard.release.summary import differing, key_of, row_name
 from recgauntlet.metrics.ranking import correct
 from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.manifest import MANIFEST, Finding, SummaryRow
-from recgauntlet.records.outline import lacks_high_tier
+from recgauntlet.records.outline import lacks_high_tier, lacks_threats
 from recgauntlet.records.schema import RunRecord, ThreatOutcome
 from recgauntlet.records.submission.manifest import Submission
 from recgauntlet.records.submission.reader import Opened
@@ -128,6 +128,8 @@ def not_installed(record: RunRecord) -> Iterator[tuple[str, str]]:
         return
     if record.task.fingerprint != card.fingerprint(record.task.track):
         yield "task.fingerprint", f"is not that of the installed card of {card.id}, version {card.version}"
+    elif record.status == "ok" and (missing := lacks_threats(record, card)):
+        yield "threats", f"lack {', '.join(missing)}: run it without --leave-out"
     if track.fingerprint and record.task.data_fingerprint != track.fingerprint:
         yield "task.data_fingerprint", "is not that of the data that the card names"
 
