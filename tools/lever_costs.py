@@ -10,33 +10,28 @@ AUC where the lever changes what is computed. Rows of the same task and model in
 from __future__ import annotations
 
 import argparse
-import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import torch
+from step_costs import VALIDATED, keep_rows, one_epoch
 
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.dataset import Pairs
-from recgauntlet.core.files import cache_root, write_atomically
-from recgauntlet.core.rng import Randomness
+from recgauntlet.core.files import cache_root
 from recgauntlet.core.spec import TWIN, CellSpec, Options
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.data.batches import pairs_to_batch
-from recgauntlet.data.prepare import prepare
-from recgauntlet.training import trainer
-from recgauntlet.training.build import open_cell, untrained
+from recgauntlet.training.build import open_cell
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "levers.json"
 STEPS = 40
-VALIDATED = 32
-"""Pairs that close the timed epoch."""
 GENTLE = 1e-4
 """The learning rate where all weights of a pretrained model learn instead of updates of low rank."""
 
@@ -95,27 +90,13 @@ LEVERS = {
 }
 
 
-def _trained(spec: CellSpec, lever: Lever, train: int, valid: int | None) -> tuple[float, trainer.Trained]:
-    """Processor seconds of one epoch on the first `train` pairs, closed by the first `valid` ones (None: all)."""
-    spec = replace(spec, model_options=lever.options)
-    cell = open_cell(spec)
-    data = prepare(cell.task, spec.track, spec.source)
-    data = replace(data, train=data.train.select(slice(0, train)), valid=data.valid.select(slice(0, valid)))
-    model = untrained(cell, data, torch.device("cpu"))
-    rate = lever.learning_rate or model.recipe.learning_rate
-    model.recipe = replace(model.recipe, epochs=1, learning_rate=rate)
-    begun = time.process_time()
-    with lever.other():
-        done = trainer.train(
-            model, cell.defense_object, data, Randomness(spec.seed, "training"), precision=lever.precision
-        )
-    return time.process_time() - begun, done
-
-
 def measured(spec: CellSpec, lever: Lever, pairs: int, batch_size: int) -> dict[str, Any]:
     """The lever's row, without the ratios."""
-    seconds, done = _trained(spec, lever, STEPS * batch_size, VALIDATED)
-    score = None if lever.exact else _trained(spec, lever, pairs, None)[1].epochs[-1].valid_auc
+    spec = replace(spec, model_options=lever.options)
+    train = partial(one_epoch, spec, lever.precision, learning_rate=lever.learning_rate)
+    with lever.other():
+        seconds, done = train(STEPS * batch_size, VALIDATED)
+    score = None if lever.exact else train(pairs, None)[1].epochs[-1].valid_auc
     return {"lever": lever.name, "seconds": seconds / done.steps, "flops": done.flops / done.steps, "auc": score}
 
 
@@ -139,9 +120,7 @@ def main() -> None:
             ratios = {f"{name}_ratio": found[name] / (rows or [found])[0][name] for name in ("seconds", "flops")}
             rows.append({**about, "pairs": given.pairs, **found, **ratios})
             print(rows[-1], flush=True)
-        kept = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else []
-        kept = [row for row in kept if {name: row[name] for name in about} != about]
-        write_atomically(FILE, (json.dumps([*kept, *rows], indent=1) + "\n").encode())
+        keep_rows(FILE, about, rows)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,13 @@ import torch
 from recgauntlet.core.errors import RecGauntletError
 from recgauntlet.core.files import cache_root, write_atomically
 from recgauntlet.core.names import stored
+from recgauntlet.core.rng import Randomness
 from recgauntlet.core.spec import TWIN, CellSpec
 from recgauntlet.core.task import SourceOptions
 from recgauntlet.data.prepare import prepare
-from recgauntlet.training.build import open_cell, train_cell, untrained
+from recgauntlet.training.build import open_cell, untrained
+from recgauntlet.training.trainer import Trained
+from recgauntlet.training.trainer import train as train_model
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "steps.json"
 DEFENSES = (
@@ -45,17 +48,33 @@ VALIDATED = 32
 """Pairs that close the epoch; they are not counted."""
 
 
-def step_cost(spec: CellSpec, pairs: int, precision: str) -> dict[str, Any]:
-    """Seconds and FLOPs of a step of the cell's training on its first `pairs`."""
+def one_epoch(
+    spec: CellSpec, precision: str, train: int, valid: int | None, *, learning_rate: float = 0.0
+) -> tuple[float, Trained]:
+    """Processor seconds of one epoch on the first `train` pairs, closed by the first `valid` ones (None: all), and what
+    came of it; `learning_rate` takes the place of the recipe's."""
     cell = open_cell(spec)
     data = prepare(cell.task, spec.track, spec.source)
-    data = replace(data, train=data.train.select(slice(0, pairs)), valid=data.valid.select(slice(0, VALIDATED)))
-    device, begun = torch.device("cpu"), time.process_time()
-    untrained(cell, data, device)
-    made = time.process_time()
-    _, trained = train_cell(cell, data, device, precision, lambda what, share: None, most_epochs=1)
-    spent = time.process_time() - made - (made - begun)  # a model is made in both
-    return {"seconds": spent / trained.steps, "flops": trained.flops / trained.steps, "steps": trained.steps}
+    data = replace(data, train=data.train.select(slice(0, train)), valid=data.valid.select(slice(0, valid)))
+    model = untrained(cell, data, torch.device("cpu"))
+    rate = learning_rate or model.recipe.learning_rate
+    model.recipe = replace(model.recipe, epochs=1, learning_rate=rate)
+    rng, begun = Randomness(spec.seed, "training"), time.process_time()
+    trained = train_model(model, cell.defense_object, data, rng, precision=precision)
+    return time.process_time() - begun, trained
+
+
+def step_cost(spec: CellSpec, pairs: int, precision: str) -> dict[str, Any]:
+    """Seconds and FLOPs of a step of the cell's training on its first `pairs`."""
+    seconds, trained = one_epoch(spec, precision, pairs, VALIDATED)
+    return {"seconds": seconds / trained.steps, "flops": trained.flops / trained.steps, "steps": trained.steps}
+
+
+def keep_rows(path: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Put `rows` into a file of rows, in place of those that agree with `about`."""
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    kept = [row for row in kept if {name: row[name] for name in about} != about]
+    write_atomically(path, (json.dumps([*kept, *rows], indent=1) + "\n").encode())
 
 
 def main() -> None:
@@ -85,9 +104,7 @@ def main() -> None:
             ratios = {f"{name}_ratio": cost[name] / plain[name] for name in ("seconds", "flops")}
             rows.append({**about, "defense": defense, **cost, **ratios})
             print(f"{model} {defense}: {ratios}", flush=True)
-        kept = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else []
-        kept = [row for row in kept if {name: row[name] for name in about} != about]
-        write_atomically(FILE, (json.dumps([*kept, *rows], indent=1) + "\n").encode())
+        keep_rows(FILE, about, rows)
 
 
 if __name__ == "__main__":

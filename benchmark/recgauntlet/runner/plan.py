@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import Literal
 
 from recgauntlet.attacks.suite import suite_ref
+from recgauntlet.core.card import TaskCard
 from recgauntlet.core.errors import CardError, PluginError, RecordError
 from recgauntlet.core.source import source_of
 from recgauntlet.core.spec import CellSpec
@@ -97,6 +98,8 @@ def plan(specs: Sequence[CellSpec], *, overwrite: bool = False) -> tuple[Planned
 
 def _check_left_out(spec: CellSpec) -> None:
     """CardError where what is left out is no threat of the task, or a ranked one."""
+    if not spec.left_out:
+        return
     unranked = [threat.id for threat in find_task_or_card(spec.task).card.threats if not threat.ranked]
     wrong = [name for name in spec.left_out if name not in unranked]
     if wrong:
@@ -112,9 +115,7 @@ def _twin(spec: CellSpec, known: Message, overwrite: bool, installed: _Installed
     """A twin that nobody named: kept even with `overwrite`, unless its record is damaged or of another version."""
     reason = "the undefended twin that the others are compared with"
     try:
-        threats = tuple(threat.id for threat in find_task_or_card(spec.task).card.threats)
-        less = replace(spec, high_tier=False, naturalness=False, left_out=threats)  # nobody asked for these
-        state = _state(less, known, False, installed)
+        state = _state(spec, known, False, installed, named=False)
     except RecordError as error:
         if not overwrite:
             raise
@@ -227,7 +228,8 @@ def _look_up(cells: Sequence[CellSpec]) -> list[Message]:
     return [known[row] for row in rows]
 
 
-def _state(spec: CellSpec, known: Message, overwrite: bool, installed: _Installed) -> State:
+def _state(spec: CellSpec, known: Message, overwrite: bool, installed: _Installed, *, named: bool = True) -> State:
+    """`named`: whether somebody asked for this cell, and for all that its record shall have."""
     path = spec.record_path
     if overwrite or not path.exists():
         return "new"
@@ -245,7 +247,8 @@ def _state(spec: CellSpec, known: Message, overwrite: bool, installed: _Installe
                 field=name,
                 remedy="write to another directory (--out), or replace the old records (--overwrite)",
             )
-    for field, problem, less in _attacked_less(record, spec):
+    card = find_task_or_card(spec.task).card
+    for field, problem, less in _attacked_less(record, spec, card, named):
         raise RecordError(
             f"{problem}; it is kept",
             where=path,
@@ -267,22 +270,24 @@ def _state(spec: CellSpec, known: Message, overwrite: bool, installed: _Installe
                     f"{'' if spec.untuned else 'leave tuned values out (--untuned), '}"
                     "write to another directory (--out), or replace the old records (--overwrite)",
                 )
-    _check_poisoning(record, spec, path)
+    _check_poisoning(record, spec, card)
     made_by = (record.model.source, record.defense.source)
     return "done" if spec.reuse_weights or made_by == installed.sources(spec.model, spec.defense) else "changed"
 
 
-def _attacked_less(record: Outline, spec: CellSpec) -> Iterator[tuple[str, str, str]]:
+def _attacked_less(record: Outline, spec: CellSpec, card: TaskCard, named: bool) -> Iterator[tuple[str, str, str]]:
     """What a record lacks of what is asked for: the field, the words, and how to ask for less."""
     had = record.first_pairs
     if had is not None and had.pairs < (spec.test_pairs or had.all_pairs):
         asked = f"{spec.test_pairs or 'all'} are asked for"
         less = f"ask for no more (--test-pairs {had.pairs})"
         yield "first_pairs.pairs", f"was attacked on its first {had.pairs} test pairs, {asked}", less
+    if not named:  # a twin serves without the rest
+        return
     if spec.high_tier and lacks_high_tier(record):
         problem = "was not attacked at the high tier, which is asked for"
         yield "threats.tiers", problem, "leave that tier out (--no-high-tier)"
-    lacking = [name for name in lacks_threats(record, find_task_or_card(spec.task).card) if name not in spec.left_out]
+    lacking = [name for name in lacks_threats(record, card) if name not in spec.left_out]
     if lacking:
         problem = f"was not attacked under {', '.join(lacking)}, which is asked for"
         yield "threats", problem, f"leave it out (--leave-out {','.join(lacking)})"
@@ -291,16 +296,16 @@ def _attacked_less(record: Outline, spec: CellSpec) -> Iterator[tuple[str, str, 
         yield "naturalness", problem, "leave --naturalness out"
 
 
-def _check_poisoning(record: Outline, spec: CellSpec, path: Path) -> None:
+def _check_poisoning(record: Outline, spec: CellSpec, card: TaskCard) -> None:
     """RecordError where a record has other attacks on training data than the spec asks for."""
     asked = spec.poison_attacks
-    threats = {threat.id for threat in threats_of(find_task_or_card(spec.task).card, asked)}
+    threats = {threat.id for threat in threats_of(card, asked)}
     if threats == {one.threat for one in record.poisoning} and all(one.chosen == asked for one in record.poisoning):
         return
     made = sorted({name for one in record.poisoning for name in one.chosen or ("those of the card",)})
     raise RecordError(
         f"was made with other attacks on the training data ({', '.join(made) or 'none'}); it is kept",
-        where=path,
+        where=spec.record_path,
         field="poisoning",
         remedy="ask for the same (--poison-attacks), write to another directory (--out), or replace the old records "
         "(--overwrite)",
