@@ -19,6 +19,7 @@ from tiny_task import make_spec
 
 from recgauntlet.core.dataset import Pairs
 from recgauntlet.core.spec import CellSpec
+from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.records.io import read_record
 from recgauntlet.records.schema import RunRecord, robust_accuracy
 from recgauntlet.runner import cell_processes
@@ -118,6 +119,7 @@ def test_verify_finds_a_record_that_replaced_attacks_made(
     assert attacks
     assert not any(attack.broken.to_bool().any() for attack in attacks)  # what the lie makes of it
     # the tiny task is a card, and a submission names registered tasks
+    monkeypatch.setattr(rerun, "find_task_or_card", lambda task: find_task_or_card(str(tiny_card)))
     monkeypatch.setattr(rerun, "CellSpec", lambda task, **rest: CellSpec(task=str(tiny_card), **rest))
     watcher = create_autospec(Watcher, instance=True)
     again = rerun.rerun("it", record, tmp_path / "again", lambda task: cell.source, watcher, device="cpu")
