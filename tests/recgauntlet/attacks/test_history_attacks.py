@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from torch import Tensor
 from toy_recommender import Run, ToyRecommender, history_threat, make_batch, make_victim
 
 from recgauntlet.attacks.common import first_of_each, rank_within, worst_first
@@ -14,10 +15,12 @@ from recgauntlet.attacks.history.edits import (
     Histories,
     Moves,
     allowed_items,
+    best_moves,
     carried_over,
     elsewhere,
 )
 from recgauntlet.attacks.history.greedy import HistoryGradient, HistoryQuery, RandomHistory
+from recgauntlet.attacks.history.neighbours import Neighbours
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import HistoryThreat
 from recgauntlet.core.rng import Randomness
@@ -95,6 +98,45 @@ def test_items_are_tried_at_every_other_place_where_they_are_legal(world: Attack
     assert made == {edit for edit in every if {*near[:2]} & set(edit) - set(row)} - first
     assert len(made) > 2
     assert not any(history_fault(world.item_vectors, threat, 1, row, list(edit)) for edit in made)
+
+
+@pytest.mark.parametrize("kept", [2**24, 4])
+def test_neighbours_are_the_allowed_items_whatever_is_kept(
+    world: AttackerKnowledge, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr("recgauntlet.attacks.history.neighbours._ELEMENTS", kept)
+    neighbours = Neighbours(world.item_vectors, 0.1)
+    for items in (torch.tensor([3, 1, 3]), torch.tensor([1, 5, 0, 2]), torch.tensor([], dtype=torch.int64)):
+        expected = allowed_items(world.item_vectors, items, 0.1).nonzero()
+        assert torch.stack(neighbours.of(items), dim=1).tolist() == expected.tolist()
+        assert len(expected) or not len(items)
+
+
+def test_moves_are_ranked_by_what_they_promise_and_leave_out_barred_items(world: AttackerKnowledge) -> None:
+    threat, public = history_threat(), world.item_vectors
+    clean = Histories.of(torch.tensor([[PAD, 2, 3, 5], [7, 1, 4, 6]]), threat.window)
+    slopes = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
+    values = torch.randn(len(public), 3, generator=torch.Generator().manual_seed(1))
+
+    def best(barred: Tensor | None) -> Moves:
+        near = Neighbours(public, threat.min_cosine)
+        many = torch.tensor([40, 40])
+        return best_moves(clean, threat, near, slopes, values, many, 40, 4, len(public), barred)
+
+    def promise(b: int, place: int, item: int) -> float:
+        return float(slopes[b, place] @ (values[item] - values[clean.items[b, place]]))
+
+    near = allowed_items(public, clean.items, threat.min_cosine)
+    for barred in (None, torch.tensor([[9, 8], [3, 2]])):
+        moves = best(barred)
+        for b in range(2):
+            replaced = moves.possible[b] & (moves.operation[b] == REPLACE)
+            found = list(zip(moves.place[b, replaced].tolist(), moves.item[b, replaced].tolist(), strict=True))
+            out = set() if barred is None else set(barred[b].tolist())
+            every = [(int(h), int(i)) for h, i in near[b].nonzero() if clean.fresh[b, h] and int(i) not in out]
+            every.sort(key=lambda move: -promise(b, *move))
+            assert found == every[: len(found)]
+            assert len(found) == min(len(every), round(40 * 5 / 8))
 
 
 @pytest.mark.parametrize("kind", GREEDY)

@@ -14,10 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recgauntlet.attacks.history.neighbours import Neighbours
 from recgauntlet.core.card import HistoryThreat
 from recgauntlet.core.types import PAD
 
 REPLACE, INSERT, DELETE = 0, 1, 2
+_PAIRS = 2**18
+"""Of how many pairs of vectors products are taken at once."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def allowed_items(vectors: Tensor, items: Tensor, min_cosine: float) -> Tensor:
 def best_moves(
     histories: Histories,
     threat: HistoryThreat,
-    public: Tensor,
+    near: Neighbours,
     slopes: Tensor,
     values: Tensor,
     moves: Tensor,
@@ -142,8 +145,8 @@ def best_moves(
 
     Parameters
     ----------
-    public
-        `[N, E]` unit vectors of the catalog in the frozen encoder: similarity.
+    near
+        The items that the threat's cosine allows in place of, or behind, each.
     slopes
         `[B, seen, D]`: how the damage grows with the vector at each place; places without a slope are left
         alone. `[B, 1, D]` where one slope holds for all places.
@@ -169,14 +172,16 @@ def best_moves(
     old = values[histories.items.clamp(min=0)] * real
     mean = old.sum(dim=1, keepdim=True) / real.sum(dim=1, keepdim=True).clamp(min=1)
     at_old, at_mean = (slopes * old).sum(dim=2), (slopes * mean).sum(dim=2)
-    promise = torch.full((*histories.items.shape, count), -torch.inf, device=slopes.device)
     b, h = torch.nonzero(histories.fresh & steep, as_tuple=True)
-    near = allowed_items(public, histories.items[b, h], threat.min_cosine)
+    place, new = near.of(histories.items[b, h])
     if barred is not None:
-        near.scatter_(1, barred[b], False)
-    along = (slopes.squeeze(1) @ values.T)[b] if alike else slopes[b, h] @ values.T
-    promise[b, h] = along.masked_fill_(~near, -torch.inf)
-    best, items = promise.topk(min(per_place, count), dim=2)
+        free = ~(barred[b[place]] == new[:, None]).any(dim=1)
+        place, new = place[free], new[free]
+    along = (slopes.squeeze(1) @ values.T)[b[place], new] if alike else _dots(slopes[b, h], place, values, new)
+    top, item = _first_of_places(along, place, new, len(b), min(per_place, count))
+    best = torch.full((*histories.items.shape, top.shape[1]), -torch.inf, device=slopes.device)
+    items = torch.zeros_like(best, dtype=torch.int64)
+    best[b, h], items[b, h] = top, item
     found: list[tuple[int, Tensor, Tensor, Tensor]] = []
     shares = {"replace": 5, "insert": 2, "delete": 1}
     whole = sum(shares[operation] for operation in threat.operations)
@@ -197,6 +202,25 @@ def best_moves(
         item=torch.cat([item for _, _, item, _ in found], dim=1),
         possible=torch.cat([top > -torch.inf for _, _, _, top in found], dim=1),
     )
+
+
+def _dots(left: Tensor, rows: Tensor, right: Tensor, columns: Tensor) -> Tensor:
+    """`[M]`: `left[rows] · right[columns]`, pair by pair."""
+    pairs = zip(torch.split(rows, _PAIRS), torch.split(columns, _PAIRS), strict=True)
+    return torch.cat([(left[row] * right[column]).sum(dim=1) for row, column in pairs])
+
+
+def _first_of_places(along: Tensor, place: Tensor, new: Tensor, count: int, most: int) -> tuple[Tensor, Tensor]:
+    """The `most` largest of `along [M]` at each of `count` places, and their items, both `[count, most]`; -inf and any
+    item beyond what a place has. `place` ascends."""
+    many = torch.bincount(place, minlength=count)
+    column = torch.arange(len(place), device=place.device) - (many.cumsum(0) - many)[place]
+    width = max(most, int(many.max()) if count else 0)
+    table = torch.full((count, width), -torch.inf, device=along.device)
+    items = torch.zeros((count, width), dtype=torch.int64, device=new.device)
+    table[place, column], items[place, column] = along, new
+    top, best = table.topk(most, dim=1)
+    return top, items.gather(1, best)
 
 
 def _first(gain: Tensor, wanted: Tensor, limit: float) -> tuple[Tensor, Tensor]:

@@ -32,6 +32,7 @@ from recgauntlet.attacks.history.edits import (
     carried_over,
     elsewhere,
 )
+from recgauntlet.attacks.history.neighbours import Neighbours
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import HistoryThreat
 from recgauntlet.core.references import bibtex
@@ -162,7 +163,7 @@ class _BeamHistory(HistoryAttack):
         clean = batch.histories()
         width = clean.shape[1]
         best, chosen = BestSoFar(batch), clean.clone()
-        values = self._values(victim, public)
+        values, near = self._values(victim, public), Neighbours(public, threat.min_cosine)
         kept, rows = Histories.of(clean, threat.window, edits), torch.arange(len(batch), device=clean.device)
         nothing = clean[:, :0]
         alone = Moves(nothing, nothing, nothing, nothing.bool())
@@ -183,7 +184,7 @@ class _BeamHistory(HistoryAttack):
                 best_moves(
                     kept.select(part),
                     threat,
-                    public,
+                    near,
                     slopes,
                     values,
                     new[part],
