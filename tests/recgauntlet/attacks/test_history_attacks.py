@@ -112,8 +112,11 @@ def test_neighbours_are_the_allowed_items_whatever_is_kept(
         assert len(expected) or not len(items)
 
 
-def test_moves_are_ranked_by_what_they_promise_and_leave_out_barred_items(world: AttackerKnowledge) -> None:
-    threat, public = history_threat(), world.item_vectors
+@pytest.mark.parametrize("min_cosine", [0.1, -1.0])
+def test_moves_are_ranked_by_what_they_promise_and_leave_out_barred_items(
+    world: AttackerKnowledge, min_cosine: float
+) -> None:
+    threat, public = history_threat(min_cosine=min_cosine), world.item_vectors
     clean = Histories.of(torch.tensor([[PAD, 2, 3, 5], [7, 1, 4, 6]]), threat.window)
     slopes = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
     values = torch.randn(len(public), 3, generator=torch.Generator().manual_seed(1))

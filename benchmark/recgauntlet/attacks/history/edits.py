@@ -173,12 +173,18 @@ def best_moves(
     mean = old.sum(dim=1, keepdim=True) / real.sum(dim=1, keepdim=True).clamp(min=1)
     at_old, at_mean = (slopes * old).sum(dim=2), (slopes * mean).sum(dim=2)
     b, h = torch.nonzero(histories.fresh & steep, as_tuple=True)
-    place, new = near.of(histories.items[b, h])
-    if barred is not None:
-        free = ~(barred[b[place]] == new[:, None]).any(dim=1)
-        place, new = place[free], new[free]
-    along = (slopes.squeeze(1) @ values.T)[b[place], new] if alike else _dots(slopes[b, h], place, values, new)
-    top, item = _first_of_places(along, place, new, len(b), min(per_place, count))
+    at, most = histories.items[b, h], min(per_place, count)
+    if near.everything:
+        along = (slopes.squeeze(1) @ values.T)[b] if alike else slopes[b, h] @ values.T
+        out = at[:, None] if barred is None else torch.cat([at[:, None], barred[b]], dim=1)
+        top, item = along.scatter_(1, out, -torch.inf).topk(most, dim=1)
+    else:
+        place, new = near.of(at)
+        if barred is not None:
+            free = ~(barred[b[place]] == new[:, None]).any(dim=1)
+            place, new = place[free], new[free]
+        along = (slopes.squeeze(1) @ values.T)[b[place], new] if alike else _dots(slopes[b, h], place, values, new)
+        top, item = _first_of_places(along, place, new, len(b), most)
     best = torch.full((*histories.items.shape, top.shape[1]), -torch.inf, device=slopes.device)
     items = torch.zeros_like(best, dtype=torch.int64)
     best[b, h], items[b, h] = top, item

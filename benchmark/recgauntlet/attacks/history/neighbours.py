@@ -15,10 +15,16 @@ class Neighbours:
 
     vectors
         `[N, E]`: unit vectors of the catalog.
+
+    Attributes
+    ----------
+    everything
+        Whether no cosine is too small, so that all items are neighbours.
     """
 
     def __init__(self, vectors: Tensor, min_cosine: float) -> None:
         self._vectors, self._min_cosine = vectors, min_cosine
+        self.everything = min_cosine <= -1
         self._forget()
 
     def of(self, items: Tensor) -> tuple[Tensor, Tensor]:
