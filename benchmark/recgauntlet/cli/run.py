@@ -132,7 +132,7 @@ MOST_SHOWN = 500
     "--memory-limit",
     type=click.FloatRange(min=0, min_open=True),
     metavar="GIB",
-    help="Of one cell. [its share of nine tenths of the machine's]",
+    help="Of one cell. [its share of nine tenths of what the job has]",
 )
 @click.option(
     "--shard",

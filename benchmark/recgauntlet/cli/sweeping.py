@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from recgauntlet.core.spec import CellSpec
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import item_vectors, prepare
 from recgauntlet.records.schema import RunRecord
+from recgauntlet.runner import resources
 from recgauntlet.runner.cell_processes import fetch_weights
 from recgauntlet.runner.engine import Engine, LocalEngine
 from recgauntlet.runner.plan import Planned
@@ -98,7 +98,7 @@ def workers_for(spec: CellSpec) -> int:
     """One cell a core, counted with its threads and processes; one on GPUs."""
     if choose_device(spec.device).type != "cpu":
         return 1
-    return max(1, (os.cpu_count() or 1) // (spec.threads * spec.devices))
+    return max(1, resources.cpus() // (spec.threads * spec.devices))
 
 
 def print_plan(

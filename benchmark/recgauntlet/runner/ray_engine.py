@@ -22,6 +22,7 @@ from recgauntlet.core.errors import DeviceError, RecordError
 from recgauntlet.core.files import cache_root, write_atomically
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.records.schema import Failure, RunRecord
+from recgauntlet.runner import resources
 from recgauntlet.runner.cell_processes import failed_cell, keep_record, read_left
 from recgauntlet.runner.engine import LocalEngine
 from recgauntlet.runner.processes import Watcher
@@ -142,7 +143,7 @@ def run_on_node(spec: CellSpec, files: Files, seconds: float, memory: int, guard
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             (out / name).write_bytes(content)
         here = replace(spec, out=out, source=replace(spec.source, cache=cache_root()))
-        side_by_side = max(1, (os.cpu_count() or 1) // (spec.threads * spec.devices))
+        side_by_side = max(1, resources.cpus() // (spec.threads * spec.devices))
         allowance = Allowance.of_machine(side_by_side, seconds=seconds, memory=memory)
         run_sweep([here], _Silent(), LocalEngine(allowance=allowance, guarded=guarded, sandbox=sandbox))
         return _read(out, [here.record_path, here.checkpoint_path])

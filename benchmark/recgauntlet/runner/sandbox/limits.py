@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import psutil
 
+from recgauntlet.runner import resources
+
 GIB = 2**30
 SUPERVISED = sys.platform == "linux"
 """Whether a process's first child is the one that works (`supervise`)."""
@@ -37,10 +39,11 @@ class Allowance:
 
     @classmethod
     def of_machine(cls, workers: int, *, seconds: float = 0, memory: int = 0) -> Allowance:
-        """Nine tenths of the memory, shared by `workers` cells; `seconds` and `memory` count where they are not 0."""
-        share = int(psutil.virtual_memory().total * 0.9 / max(1, workers))
+        """Nine tenths of the memory that this process may use, shared by `workers` cells; `seconds` and `memory` count
+        where they are not 0."""
+        part = int(resources.memory() * 0.9 / max(1, workers))
         seconds = seconds or cls.seconds
-        return cls(seconds, min(cls.silence, seconds), memory or max(LEAST_MEMORY, share))
+        return cls(seconds, min(cls.silence, seconds), memory or max(LEAST_MEMORY, part))
 
 
 class Meter:
