@@ -15,8 +15,9 @@ from torch import Tensor
 
 from recgauntlet.attacks.base import Attack
 from recgauntlet.attacks.common import FALLEN, BestSoFar, first_of_each, wrong_way
-from recgauntlet.attacks.history.edits import DELETE, INSERT, REPLACE, Histories, allowed_items
+from recgauntlet.attacks.history.edits import DELETE, INSERT, REPLACE, Histories
 from recgauntlet.attacks.history.greedy import HistoryAttack
+from recgauntlet.attacks.history.neighbours import allowed_items
 from recgauntlet.attacks.text.beam import TextSearch
 from recgauntlet.attacks.text.edits import Draft, Rules
 from recgauntlet.core.batch import Batch

@@ -14,13 +14,12 @@ from recgauntlet.attacks.history.edits import (
     REPLACE,
     Histories,
     Moves,
-    allowed_items,
     best_moves,
     carried_over,
     elsewhere,
 )
 from recgauntlet.attacks.history.greedy import HistoryGradient, HistoryQuery, RandomHistory
-from recgauntlet.attacks.history.neighbours import Neighbours
+from recgauntlet.attacks.history.neighbours import Neighbours, allowed_items
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import HistoryThreat
 from recgauntlet.core.rng import Randomness

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recgauntlet.attacks.common import rank_within
 from recgauntlet.attacks.history.neighbours import Neighbours
 from recgauntlet.core.card import HistoryThreat
 from recgauntlet.core.types import PAD
@@ -120,15 +121,6 @@ def elsewhere(alone: Moves, histories: Histories, threat: HistoryThreat, public:
     return found._replace(possible=found.possible & ~torch.isin(keys(found), keys(alone)[alone.possible]))
 
 
-def allowed_items(vectors: Tensor, items: Tensor, min_cosine: float) -> Tensor:
-    """`[..., N]`: which catalog items are near enough to each of `items [...]` and are not that item; PAD has none."""
-    unique, inverse = torch.unique(items, return_inverse=True)
-    near = vectors[unique.clamp(min=0)] @ vectors.T >= min_cosine
-    near.scatter_(1, unique.clamp(min=0)[:, None], False)
-    near[unique == PAD] = False
-    return near[inverse]
-
-
 def best_moves(
     histories: Histories,
     threat: HistoryThreat,
@@ -219,9 +211,8 @@ def _dots(left: Tensor, rows: Tensor, right: Tensor, columns: Tensor) -> Tensor:
 def _first_of_places(along: Tensor, place: Tensor, new: Tensor, count: int, most: int) -> tuple[Tensor, Tensor]:
     """The `most` largest of `along [M]` at each of `count` places, and their items, both `[count, most]`; -inf and any
     item beyond what a place has. `place` ascends."""
-    many = torch.bincount(place, minlength=count)
-    column = torch.arange(len(place), device=place.device) - (many.cumsum(0) - many)[place]
-    width = max(most, int(many.max()) if count else 0)
+    column = rank_within(place)
+    width = max(most, int(column.max()) + 1 if len(column) else 0)
     table = torch.full((count, width), -torch.inf, device=along.device)
     items = torch.zeros((count, width), dtype=torch.int64, device=new.device)
     table[place, column], items[place, column] = along, new

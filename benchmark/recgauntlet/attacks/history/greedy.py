@@ -27,12 +27,11 @@ from recgauntlet.attacks.history.edits import (
     REPLACE,
     Histories,
     Moves,
-    allowed_items,
     best_moves,
     carried_over,
     elsewhere,
 )
-from recgauntlet.attacks.history.neighbours import Neighbours
+from recgauntlet.attacks.history.neighbours import Neighbours, allowed_items
 from recgauntlet.core.batch import Batch
 from recgauntlet.core.card import HistoryThreat
 from recgauntlet.core.references import bibtex

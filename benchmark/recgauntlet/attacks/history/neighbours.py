@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from recgauntlet.attacks.common import rank_within
+from recgauntlet.core.types import PAD
+
 _ELEMENTS = 2**24
 """The most cosines of one temporary tensor, and the most neighbours that are kept."""
 
@@ -34,10 +37,8 @@ class Neighbours:
             self._forget()
         asked = torch.unique(items)
         self._find(asked[self._start[asked] < 0])
-        count = self._count[items]
-        place = torch.repeat_interleave(torch.arange(len(items), device=items.device), count)
-        shift = self._start[items] - (count.cumsum(0) - count)
-        return place, self._items[torch.arange(len(place), device=items.device) + shift[place]]
+        place = torch.repeat_interleave(torch.arange(len(items), device=items.device), self._count[items])
+        return place, self._items[self._start[items][place] + rank_within(place)]
 
     def _forget(self) -> None:
         device = self._vectors.device
@@ -47,9 +48,17 @@ class Neighbours:
 
     def _find(self, items: Tensor) -> None:
         for part in torch.split(items, max(1, _ELEMENTS // len(self._vectors))):
-            near = self._vectors[part] @ self._vectors.T >= self._min_cosine
-            near.scatter_(1, part[:, None], False)
+            near = allowed_items(self._vectors, part, self._min_cosine)
             count = near.sum(dim=1)
             self._start[part] = len(self._items) + count.cumsum(0) - count
             self._count[part] = count
             self._items = torch.cat([self._items, near.nonzero()[:, 1]])
+
+
+def allowed_items(vectors: Tensor, items: Tensor, min_cosine: float) -> Tensor:
+    """`[..., N]`: which catalog items are near enough to each of `items [...]` and are not that item; PAD has none."""
+    unique, inverse = torch.unique(items, return_inverse=True)
+    near = vectors[unique.clamp(min=0)] @ vectors.T >= min_cosine
+    near.scatter_(1, unique.clamp(min=0)[:, None], False)
+    near[unique == PAD] = False
+    return near[inverse]
