@@ -28,6 +28,7 @@ from measured_tables import (
     pilot,
     poisoned,
     separated,
+    step_costs,
     suites,
     synonyms,
 )
@@ -68,6 +69,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "pretrained": pretrained,
     "poisoned": poisoned,
     "separated": separated,
+    "step-costs": step_costs,
     "steps": steps,
     "suites": suites,
     "synonyms": synonyms,

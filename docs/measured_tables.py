@@ -9,6 +9,7 @@ from markdown_table import DOCS, per_cent, table
 
 from recgauntlet.core.card import TIERS
 from recgauntlet.core.names import shown
+from recgauntlet.core.spec import TWIN
 
 
 def figures(name: str) -> Any:
@@ -35,6 +36,17 @@ def performance(group: str) -> str:
     if not any(row[1] for row in rows):
         return table(["figure", "measured", "target", ""], [[row[0], *row[2:]] for row in rows])
     return table(["figure", "subject", "measured", "target", ""], rows)
+
+
+def step_costs(model: str) -> str:
+    """What a training step of `model` costs under each defense on each task, relative to plain training: FLOPs and, in
+    parentheses, processor time."""
+    rows = [row for row in figures("steps") if row["model"] == model]
+    tasks = sorted({row["task"] for row in rows})
+    found = {(row["defense"], row["task"]): f"{row['flops_ratio']:.2f} ({row['seconds_ratio']:.2f})" for row in rows}
+    defenses = sorted({row["defense"] for row in rows} - {TWIN})
+    lines = [[f"`{name}`", *(found.get((name, task), "") for task in tasks)] for name in defenses]
+    return table(["defense", *tasks], lines, right=len(tasks))
 
 
 def exhaustive() -> str:

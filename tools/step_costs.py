@@ -1,10 +1,12 @@
 """What a training step costs under each defense, beside plain training: docs/reference/steps.json.
 
-    python tools/step_costs.py --model bert,gpt [--task video-watch] [--pairs 1280] [--precision bf16] [--dir DATA]
+    python tools/step_costs.py --model bert,gpt [--task video-watch] [--steps 40] [--dir DATA]
+    python tools/step_costs.py --model nrms --task video-watch --defense all --steps 8 --rounds 3 --precision fp32
 
-Each defense trains one epoch, forty steps, on the first training pairs, one after the other in one process. FLOPs are
-those of torch's counter, as in records; processor seconds hold for one thread of this machine. Rows of the same task,
-model and precision in the file are replaced.
+Each defense trains one short epoch on the first training pairs, in one process and beside plain training: round by
+round, first one and then the other. FLOPs are those of torch's counter, as in records; processor seconds are those of
+one thread of this machine, their ratio the median of the rounds' own. Rows of the same task, model, precision and
+defense in the file are replaced; the file is written after every defense.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -21,6 +24,7 @@ import torch
 from recgauntlet.core.errors import RecGauntletError
 from recgauntlet.core.files import cache_root, write_atomically
 from recgauntlet.core.names import stored
+from recgauntlet.core.plugins import names
 from recgauntlet.core.rng import Randomness
 from recgauntlet.core.spec import TWIN, CellSpec
 from recgauntlet.core.task import SourceOptions
@@ -58,16 +62,27 @@ def one_epoch(
     data = replace(data, train=data.train.select(slice(0, train)), valid=data.valid.select(slice(0, valid)))
     model = untrained(cell, data, torch.device("cpu"))
     rate = learning_rate or model.recipe.learning_rate
-    model.recipe = replace(model.recipe, epochs=1, learning_rate=rate)
+    model.recipe = replace(model.recipe, epochs=1, least_steps=1, learning_rate=rate)
     rng, begun = Randomness(spec.seed, "training"), time.process_time()
     trained = train_model(model, cell.defense_object, data, rng, precision=precision)
     return time.process_time() - begun, trained
 
 
-def step_cost(spec: CellSpec, pairs: int, precision: str) -> dict[str, Any]:
-    """Seconds and FLOPs of a step of the cell's training on its first `pairs`."""
+def step_cost(spec: CellSpec, steps: int, precision: str) -> dict[str, float]:
+    """Processor seconds and FLOPs of a step, over the first `steps` ones of the cell's training."""
+    pairs = steps * open_cell(spec).model.value.recipe.batch_size
     seconds, trained = one_epoch(spec, precision, pairs, VALIDATED)
     return {"seconds": seconds / trained.steps, "flops": trained.flops / trained.steps, "steps": trained.steps}
+
+
+def beside_plain(spec: CellSpec, steps: int, rounds: int, precision: str) -> dict[str, float]:
+    """A step of the cell's training, and its ratios to one of plain training."""
+    found = [(step_cost(spec.twin(), steps, precision), step_cost(spec, steps, precision)) for _ in range(rounds)]
+    seconds = median([own["seconds"] for _, own in found])
+    slower = median([own["seconds"] / before["seconds"] for before, own in found])
+    before, own = found[0]
+    ratios = {"seconds_ratio": slower, "flops_ratio": own["flops"] / before["flops"]}
+    return {**own, "seconds": seconds, "rounds": rounds, **ratios}
 
 
 def keep_rows(path: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
@@ -78,33 +93,30 @@ def keep_rows(path: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> 
 
 
 def main() -> None:
-    """Run the defenses that the arguments name, and write the file."""
+    """Measure the defenses that the arguments name, and write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="video-watch")
     parser.add_argument("--model", default="bert,gpt")
-    parser.add_argument("--defense", default=",".join(DEFENSES), help="the undefended training goes first in any case")
-    parser.add_argument("--pairs", type=int, default=1280)
+    parser.add_argument("--defense", default=",".join(DEFENSES), help="names, or all that are installed")
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
     parser.add_argument("--dir", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
     source = SourceOptions(given.dir, cache_root(), offline=True, accept_licence=True)
-    defenses = list(dict.fromkeys([TWIN, *(stored("defense", name) for name in given.defense.split(","))]))
+    chosen = names("defenses") if given.defense == "all" else given.defense.split(",")
     for model in given.model.split(","):
-        about = {"task": given.task, "model": model, "precision": given.precision}
-        rows: list[dict[str, Any]] = []
-        for defense in defenses:
+        for defense in dict.fromkeys(stored("defense", name) for name in chosen):
             spec = CellSpec(given.task, "standard", model, defense, 0, Path("step-costs"), source, device="cpu")
+            about = {"task": given.task, "model": model, "precision": given.precision, "defense": defense}
             try:
-                cost = step_cost(spec, given.pairs, given.precision)
+                found = beside_plain(spec, given.steps, given.rounds, given.precision)
             except RecGauntletError as error:
                 print(f"{model} {defense}: {error}")
                 continue
-            plain = rows[0] if rows else cost
-            ratios = {f"{name}_ratio": cost[name] / plain[name] for name in ("seconds", "flops")}
-            rows.append({**about, "defense": defense, **cost, **ratios})
-            print(f"{model} {defense}: {ratios}", flush=True)
-        keep_rows(FILE, about, rows)
+            keep_rows(FILE, about, [{**about, **found}])
+            print(f"{model} {defense}: {found}", flush=True)
 
 
 if __name__ == "__main__":
