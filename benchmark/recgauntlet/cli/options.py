@@ -54,13 +54,19 @@ def defense_names(ctx: click.Context, parameter: click.Parameter, value: tuple[s
 
 
 def less_attacked(command: Callable[..., object]) -> Callable[..., object]:
-    """The options that leave out what no rank needs: `no_high_tier` and `leave_out`."""
+    """The options that leave out what no rank needs: `no_high_tier`, `no_curves` and `leave_out`."""
     command = click.option(
         "--leave-out",
         multiple=True,
         callback=words,
         metavar="THREAT",
         help="Do not run this unranked threat to inputs, such as embedding-linf, half the time of evaluating bert.",
+    )(command)
+    command = click.option(
+        "--no-curves",
+        is_flag=True,
+        help="Draw no security curves: an eighth to a third of an evaluation. A row's curve is the mean over the seeds "
+        "that have one.",
     )(command)
     return click.option(
         "--no-high-tier",

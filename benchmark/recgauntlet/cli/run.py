@@ -183,6 +183,7 @@ def run(
     reuse_weights: str | None,
     test_pairs: int | None,
     no_high_tier: bool,
+    no_curves: bool,
     leave_out: tuple[str, ...],
     naturalness: bool,
     poison_attacks: tuple[str, ...] | None,
@@ -215,7 +216,8 @@ def run(
     the pairs that they share.
 
     With --no-high-tier the low and the medium tier find the same as without it. Security curves still reach beyond the
-    high tier, on their examples alone. The tier stands on the board as not run; so does a threat with --leave-out.
+    high tier, on their examples alone, but with --no-curves there are none. The tier stands on the board as not run; so
+    does a threat with --leave-out.
 
     With --shard I/N the cells are shared out to N jobs that may run at once, on one machine or many, into one --out
     on a file system that they share. Cells of one undefended twin stay together, so no twin is trained twice. A job
@@ -269,6 +271,7 @@ def run(
             reuse_weights=reuse_weights is not None,
             test_pairs=test_pairs,
             high_tier=not no_high_tier,
+            curves=not no_curves,
             left_out=leave_out,
             naturalness=naturalness,
             poison_attacks=poison_attacks,

@@ -74,6 +74,8 @@ class CellSpec:
     """Attack the first test pairs alone, so many (`recgauntlet.evaluation.first_pairs`); None for all."""
     high_tier: bool = True
     """Attack inputs at the high tier too."""
+    curves: bool = True
+    """Draw security curves."""
     left_out: tuple[str, ...] = ()
     """The ids of unranked threats to inputs that are not run."""
     naturalness: bool = False

@@ -87,6 +87,7 @@ def run_gauntlet(
     twin_directory: Path | None = None,
     brief: bool = False,
     high_tier: bool = True,
+    curves: bool = True,
     left_out: Collection[str] = (),
     half: bool = False,
     measures: TextMeasures | None = None,
@@ -106,6 +107,8 @@ def run_gauntlet(
         The medium tier and the sanity checks alone: no other tier, curve, ranking, promotion or ads.
     high_tier
         Attack at the high tier too. What the lower tiers find does not depend on it.
+    curves
+        Draw security curves, which no rank needs.
     left_out
         The ids of threats that are not run. What is found under the others does not depend on it.
     half
@@ -145,7 +148,9 @@ def run_gauntlet(
     for number, (result, surrogate) in enumerate(zip(threats, surrogates, strict=True)):
         if result.applicable and not brief:
             within = _part(progress, rest, 1 - rest, number, len(threats))
-            threats[number] = look_further(views[number], data, clean, result, surrogate, rng, journal, within)
+            threats[number] = look_further(
+                views[number], data, clean, result, surrogate, rng, journal, within, curves=curves
+            )
     ads: tuple[AdResult, ...] = ()
     if card.ads is not None and not brief:
         ads = dodge_ads(trial, data, card.ads, rng.child(card.ads.id), tiers=tiers, journal=journal)
@@ -226,12 +231,14 @@ def look_further(
     rng: Randomness,
     journal: Journal,
     progress: Progress,
+    *,
+    curves: bool = True,
 ) -> ThreatResult:
-    """`result` with its security curve, the ranking under attack and, where the attacker promotes by text, the
-    promotion."""
+    """`result` with its security curve (where `curves` are wanted), the ranking under attack and, where the attacker
+    promotes by text, the promotion."""
     threat = result.threat
     progress(f"{threat.id}: security curve", 0.0)
-    curve = security_curve(trial, result, rng, journal=journal)
+    curve = security_curve(trial, result, rng, journal=journal) if curves else ()
     progress(f"{threat.id}: ranking", 0.7)
     ranking = journal.do(
         f"ranking/{threat.id}",

@@ -24,12 +24,13 @@ EXPOSURE_CUTOFFS = (10, 50)
 
 
 def curve(records: Sequence[DecodedRecord], threat: str) -> tuple[CurvePoint, ...]:
-    """The security curve under `threat`, the mean over seeds; empty where a record has none, or another one."""
-    found = _under(records, threat)
+    """The security curve under `threat`, the mean over the seeds whose records have one; empty where none has, or one
+    has another."""
+    found = [outcome for outcome in _under(records, threat) if outcome.curve]
     if not found or len({(t.subset, tuple((p.amount, p.characters, p.queries) for p in t.curve)) for t in found}) > 1:
         return ()
     budgets, subset = found[0].curve, found[0].subset
-    if not budgets or not subset:
+    if not subset:
         return ()
     layers = [np.stack([outcome.curve[n].robust.to_bool() for outcome in found]) for n in range(len(budgets))]
     return tuple(

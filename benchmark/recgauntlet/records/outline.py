@@ -28,6 +28,10 @@ class TierOutline(_Some):
     tier: Tier
 
 
+class CurveOutline(_Some):
+    """Of `CurvePoint`: that there was one."""
+
+
 class ThreatOutline(_Some):
     """Of `ThreatOutcome`."""
 
@@ -35,6 +39,7 @@ class ThreatOutline(_Some):
     surface: Surface
     applicable: bool
     tiers: tuple[TierOutline, ...]
+    curve: tuple[CurveOutline, ...] = ()
 
 
 class TrainingOutline(_Some):
@@ -86,6 +91,11 @@ def parse_outline(content: bytes, path: Path) -> RecordOutline | RunRecord:
 def lacks_high_tier(record: RecordOutline | RunRecord) -> bool:
     """Whether inputs were attacked at lower tiers alone."""
     return any(threat.applicable and TIERS[-1] not in {one.tier for one in threat.tiers} for threat in record.threats)
+
+
+def lacks_curves(record: RecordOutline | RunRecord) -> bool:
+    """Whether a threat to inputs has no security curve."""
+    return any(threat.applicable and not threat.curve for threat in record.threats)
 
 
 def lacks_threats(record: RecordOutline | RunRecord, card: TaskCard) -> tuple[str, ...]:

@@ -170,6 +170,7 @@ def attack_cell(
             journal=Journal(spec.journal_path, _journal_header(cell, data, weights, machine.precision)),
             twin_directory=twin_directory(spec.source),
             high_tier=spec.high_tier,
+            curves=spec.curves,
             left_out=spec.left_out,
             half=machine.precision == "bf16",
             measures=measures,

@@ -20,7 +20,7 @@ from recgauntlet.core.source import source_of
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.records.io import read_outline, read_outlines
-from recgauntlet.records.outline import RecordOutline, lacks_high_tier, lacks_perplexities, lacks_threats
+from recgauntlet.records.outline import RecordOutline, lacks_curves, lacks_high_tier, lacks_perplexities, lacks_threats
 from recgauntlet.records.schema import RunRecord
 from recgauntlet.runner.messages import Message, Pair, receive
 from recgauntlet.runner.poisoned_files import threats_of
@@ -287,6 +287,8 @@ def _attacked_less(record: Outline, spec: CellSpec, card: TaskCard, named: bool)
     if spec.high_tier and lacks_high_tier(record):
         problem = "was not attacked at the high tier, which is asked for"
         yield "threats.tiers", problem, "leave that tier out (--no-high-tier)"
+    if spec.curves and lacks_curves(record):
+        yield "threats.curve", "has no security curves, which are asked for", "leave them out (--no-curves)"
     lacking = [name for name in lacks_threats(record, card) if name not in spec.left_out]
     if lacking:
         problem = f"was not attacked under {', '.join(lacking)}, which is asked for"

@@ -151,8 +151,16 @@ def test_exposure_knows_that_users_share_an_item() -> None:
 
 def test_a_row_lacks_what_one_of_its_records_lacks() -> None:
     found = cells_of([make_record(seed=0, further=True), make_record(seed=1)])
-    assert (found.curve, found.ablation, found.ranking, found.promotion) == ((), (), None, None)
+    assert (found.ablation, found.ranking, found.promotion) == ((), None, None)
     assert math.isfinite(found.cells[0].robust.value)
+
+
+def test_a_row_has_the_curve_of_the_seeds_that_have_one() -> None:
+    one, other = make_record(seed=0, further=True), make_record(seed=1, further=True)
+    alone = cells_of([one]).curve
+    assert alone
+    assert cells_of([one, altered(other, "stuffing", curve=())]).curve == alone
+    assert cells_of([altered(record, "stuffing", curve=()) for record in (one, other)]).curve == ()
 
 
 def test_curves_over_other_examples_are_not_averaged() -> None:

@@ -11,7 +11,7 @@ from synthetic_records import cut, make_record
 
 from recgauntlet.core.errors import RecordError
 from recgauntlet.records.io import read_outline, read_outlines, read_record, write_record
-from recgauntlet.records.outline import RecordOutline, lacks_high_tier, lacks_perplexities
+from recgauntlet.records.outline import RecordOutline, lacks_curves, lacks_high_tier, lacks_perplexities
 from recgauntlet.records.schema import Gate
 
 NAN = Gate(name="determinism", threat="", passed=False, value=math.nan, limit=0.0, explanation="scores are no numbers")
@@ -30,6 +30,7 @@ def test_an_outline_says_what_the_record_says(ending: str, tmp_path: Path) -> No
         [one.tier for one in threat.tiers] for threat in record.threats
     ]
     assert not lacks_high_tier(found)
+    assert lacks_curves(found) is lacks_curves(record)
     assert lacks_perplexities(found), "it has edits of texts, and nothing that measured them"
 
 

@@ -17,7 +17,7 @@ from recgauntlet.core.dataset import UserAttribute
 from recgauntlet.core.errors import CardError, DataError, DeviceError, OutputError, PluginError, RecordError
 from recgauntlet.core.spec import CellSpec
 from recgauntlet.records.io import read_record
-from recgauntlet.records.outline import lacks_high_tier, lacks_perplexities
+from recgauntlet.records.outline import lacks_curves, lacks_high_tier, lacks_perplexities
 from recgauntlet.records.schema import Failure, RunRecord
 from recgauntlet.runner import cell as cell_module
 from recgauntlet.runner import cell_processes as processes_module
@@ -327,6 +327,24 @@ def test_without_the_high_tier_the_others_find_the_same(here: Any, capsys: pytes
     assert "--no-high-tier" in caught.value.remedy
     assert plan([spec])[-1].state == "done"
     assert plan([here("fgm")])[0].state == "done"  # nobody asked for the twin's tiers
+
+
+def test_without_curves_the_rest_is_the_same(here: Any) -> None:
+    whole = read(here())
+    spec = here(curves=False, reuse_weights=True)
+    found = run_cell(spec)
+    assert found.failure is None, found.failure
+    assert not lacks_curves(whole)
+    assert lacks_curves(found)
+    for threat, full in zip(found.threats, whole.threats, strict=True):
+        assert [tier.robust for tier in threat.tiers] == [tier.robust for tier in full.tiers]
+        assert (threat.alone, threat.curve) == (full.alone, ())
+    assert (found.ranking, found.ads) == (whole.ranking, whole.ads)
+    with pytest.raises(RecordError, match="no security curves") as caught:
+        plan([replace(spec, curves=True)])
+    assert "--no-curves" in caught.value.remedy
+    assert plan([spec])[-1].state == "done"
+    assert plan([here("fgm")])[0].state == "done"  # nobody asked for the twin's curves
 
 
 def test_without_an_unranked_threat_the_others_find_the_same(here: Any) -> None:

@@ -16,7 +16,7 @@ from recgauntlet.leaderboard.release.summary import differing, key_of, row_name
 from recgauntlet.metrics.ranking import correct
 from recgauntlet.records.comparability import EvaluationSetting
 from recgauntlet.records.manifest import MANIFEST, Finding, SummaryRow
-from recgauntlet.records.outline import lacks_high_tier, lacks_threats
+from recgauntlet.records.outline import lacks_curves, lacks_high_tier, lacks_threats
 from recgauntlet.records.schema import RunRecord, ThreatOutcome
 from recgauntlet.records.submission.manifest import Submission
 from recgauntlet.records.submission.reader import Opened
@@ -91,6 +91,8 @@ def _record(record: RunRecord, path: str, manifest: Submission) -> Iterator[tupl
         yield "first_pairs", "is there, but a submission is attacked on all test pairs: run it without --test-pairs"
     elif lacks_high_tier(record):
         yield "threats", "have no high tier, but a submission is attacked at all: run it without --no-high-tier"
+    elif lacks_curves(record):
+        yield "threats", "have no security curves, which a submission has: run it without --no-curves"
     elif record.cost is None:
         yield "cost", "is missing, but each cell of a submission is trained: pack it again with recgauntlet submit"
     place = PurePosixPath(path).parts

@@ -16,7 +16,7 @@ from recgauntlet.core.spec import CellSpec
 from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.metrics.ranking import correct
 from recgauntlet.records.manifest import Finding
-from recgauntlet.records.outline import lacks_high_tier, lacks_threats
+from recgauntlet.records.outline import lacks_curves, lacks_high_tier, lacks_threats
 from recgauntlet.records.ranking_quality import catalog_quality, ranking_quality
 from recgauntlet.records.reruns import drawn
 from recgauntlet.records.schema import Clean, RunRecord, robust_accuracy
@@ -94,6 +94,7 @@ def rerun(
         poison_attacks=record.poisoning[0].chosen if record.poisoning else (),
         test_pairs=None if record.first_pairs is None else record.first_pairs.pairs,
         high_tier=not lacks_high_tier(record),
+        curves=not lacks_curves(record),
         left_out=lacks_threats(record, find_task_or_card(record.task.id).card),
     )
     records = run_sweep([cell.spec for cell in plan([spec])], watcher, LocalEngine(allowance=allowance, sandbox="auto"))

@@ -44,7 +44,7 @@ def records(seeds: tuple[int, ...] = SEEDS) -> list[tuple[Path, RunRecord]]:
     """Cells of the ranked tasks: the twin's and those of a registered defense."""
     found = []
     for spec in specs(seeds):
-        record = make_record(task=spec.task, defense=spec.defense, seed=spec.seed, pairs=60)
+        record = make_record(task=spec.task, defense=spec.defense, seed=spec.seed, pairs=60, further=True)
         shipped = {"distribution": "recgauntlet-test-plugins", "version": "1.0", "source": source_of("defenses", NAME)}
         ref = record.defense.model_copy(update=shipped if spec.defense == NAME else {})
         weights = sum_of(f"{spec.task}{spec.defense}{spec.seed}".encode())
@@ -162,6 +162,15 @@ def test_robust_outcomes_that_do_not_follow_from_the_attacks_are_told(packed: by
 def test_a_finished_record_without_its_training_cost_is_refused(packed: bytes, tmp_path: Path) -> None:
     content = with_record(packed, f"nrms-{NAME}-0.json.xz", lambda record: record.model_copy(update={"cost": None}))
     assert told(checked(content, tmp_path), f"{NAME}-0", "cost", "pack it again with recgauntlet submit")
+
+
+def test_a_record_without_curves_is_refused(packed: bytes, tmp_path: Path) -> None:
+    def uncurved(record: RunRecord) -> RunRecord:
+        threats = tuple(threat.model_copy(update={"curve": ()}) for threat in record.threats)
+        return record.model_copy(update={"threats": threats})
+
+    findings = checked(with_record(packed, f"nrms-{NAME}-0.json.xz", uncurved), tmp_path)
+    assert told(findings, f"{NAME}-0", "threats", "run it without --no-curves")
 
 
 @pytest.mark.parametrize(("other", "told_of"), [(f"video-watch{NAME}1", True), ("video-watchstandard0", False)])
