@@ -50,7 +50,7 @@ from recgauntlet.threats.registry import threat_model
 from recgauntlet.threats.victim import Victim
 from recgauntlet.training.checkpoint import weights_hash
 
-TIERS_SHARE, CHECKS_SHARE = 0.63, 0.12
+TIERS_SHARE, CHECKS_SHARE, ADS_SHARE = 0.6, 0.12, 0.08
 """Of the progress; estimates that only a progress bar uses."""
 
 
@@ -147,13 +147,14 @@ def run_gauntlet(
     rest = TIERS_SHARE + CHECKS_SHARE
     for number, (result, surrogate) in enumerate(zip(threats, surrogates, strict=True)):
         if result.applicable and not brief:
-            within = _part(progress, rest, 1 - rest, number, len(threats))
+            within = _part(progress, rest, 1 - rest - ADS_SHARE, number, len(threats))
             threats[number] = look_further(
                 views[number], data, clean, result, surrogate, rng, journal, within, curves=curves
             )
     ads: tuple[AdResult, ...] = ()
     if card.ads is not None and not brief:
-        ads = dodge_ads(trial, data, card.ads, rng.child(card.ads.id), tiers=tiers, journal=journal)
+        within = _part(progress, 1 - ADS_SHARE, ADS_SHARE, 0, 1)
+        ads = dodge_ads(trial, data, card.ads, rng.child(card.ads.id), tiers=tiers, journal=journal, progress=within)
     progress("naturalness of edits", 1.0)
     threats = [with_naturalness(trial, result, measures, journal) for result in threats]
     progress("done", 1.0)
