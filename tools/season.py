@@ -4,9 +4,9 @@
     python tools/season.py --part 1,2 --out results/season --dir news-click=DATA --dir music-listen=DATA
 
 A part is a list of `recgauntlet run`s, for a recommender and a task each: what is finished is skipped, so the same
-command goes on where it stopped. A cell is run either with attacks on training data or without, in one part alone.
-Security curves are drawn for seed 0. A cell is estimated by the mean of the
-finished cells in --out and in results/ of the same recommender and task.
+command goes on where it stopped. A cell is run either with attacks on training data or without, in one group alone.
+Security curves are drawn for seed 0. A cell is estimated by the mean of the finished cells in --out and in results/ of
+the same recommender and task. Other options, such as --accept-licence, go to `recgauntlet run`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from pathlib import Path
 from statistics import mean
 
 from recgauntlet.core.names import shown
-from recgauntlet.core.plugins import names
 from recgauntlet.core.spec import TWIN
 from recgauntlet.records.io import read_outlines
 from recgauntlet_site.families import DEFENSES
@@ -35,7 +34,7 @@ FITTED = ("bpr-mf", "lightgcn", "sasrec")
 OTHERS = ("item-knn", "partitioned-knn", "din", "bert4rec")
 """Recommenders that learn from interactions alone and read histories."""
 MAIN = (TWIN, "discrete", "pgd")
-ON_INPUTS = tuple(dict.fromkeys([*MAIN, *(name for name in names("defenses") if name not in DEFENSES["data side"])]))
+ON_INPUTS = tuple(name for family, known in DEFENSES.items() if family != "data side" for name in known)
 AGAINST_POISON = (TWIN, "pgd", "apr", "vulnerability-aware", "history-purifier", *DEFENSES["data side"])
 NONE = ("--poison-attacks", "none")
 LARGE = ("--test-pairs", "250", "--precision", "bf16", *NONE)
@@ -82,6 +81,8 @@ PARTS: dict[int, tuple[Group, ...]] = {
         Group(("bert", "gpt"), TASKS, (TWIN, "pgd"), (0,), options=LARGE),
     ),
 }
+FAILED_CELL = 1
+"""The exit code of a run in which a cell failed."""
 ALWAYS = ("--no-high-tier", "--leave-out", "embedding-linf", "--reuse-weights")
 
 
@@ -95,32 +96,48 @@ def seconds_of_cells(directories: list[Path]) -> dict[tuple[str, str], float]:
     return {key: mean(times) for key, times in found.items()}
 
 
+def parts(words: str) -> list[int]:
+    """The numbers of parts; ArgumentTypeError for others."""
+    known = {str(part): part for part in PARTS}
+    unknown = [word for word in words.split(",") if word not in known]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no part {', '.join(unknown)}: there are {', '.join(known)}")
+    return [known[word] for word in words.split(",")]
+
+
 def main() -> None:
     """Print the plan, and run it unless that is all that is wanted."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", default=",".join(map(str, PARTS)))
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw, allow_abbrev=False)
+    parser.add_argument("--part", type=parts, default=list(PARTS), help="numbers, separated by commas [all]")
     parser.add_argument("--out", type=Path, default=Path("results/season"))
+    parser.add_argument("--dir", action="append", default=[], metavar="TASK=PATH", help="where a task's data lies")
     parser.add_argument("--dry-run", action="store_true")
     given, more = parser.parse_known_args()
     known = seconds_of_cells([given.out, ROOT / "results"])
     chosen = [
         (part, group, model, task)
-        for part in map(int, given.part.split(","))
+        for part in given.part
         for group in PARTS[part]
         for model in group.models
         for task in group.tasks
     ]
     for part, group, model, task in chosen:
-        hours = known.get((model, task), float("nan")) * group.cells / 3600
-        print(f"part {part}  {task:<19} {model:<16} {group.cells:>4} cells  {hours:5.1f} h of one core")
+        seconds = known.get((model, task))
+        estimate = "not known" if seconds is None else f"{seconds * group.cells / 3600:.1f} h of one core"
+        print(f"part {part}  {task:<19} {model:<16} {group.cells:>4} cells  {estimate}")
     if given.dry_run:
         return
-    failed = 0
+    failed = False
     for _, group, model, task in chosen:
+        places = [word for place in given.dir if place.startswith(f"{task}=") for word in ("--dir", place)]
         for run in group.runs(model, task):
-            command = [sys.executable, "-m", "recgauntlet", "run", *run, *ALWAYS, "--out", str(given.out), *more]
-            failed |= subprocess.run(command, check=False).returncode
-    sys.exit(failed)
+            command = [*run, *places, *ALWAYS, "--out", str(given.out), *more]
+            code = subprocess.run([sys.executable, "-m", "recgauntlet", "run", *command], check=False).returncode
+            if code not in (0, FAILED_CELL):  # bad input, or stopped
+                sys.exit(code)
+            failed |= code == FAILED_CELL
+    sys.exit(int(failed))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,14 @@ from recgauntlet.evaluation.certify import certificate_check, certify
 from recgauntlet.evaluation.naturalness import models_of, with_naturalness
 from recgauntlet.evaluation.promotion import promote
 from recgauntlet.evaluation.ranking import rank_under_attack
-from recgauntlet.evaluation.results import AdResult, CleanResult, PromotionResult, RankingResult, ThreatResult
+from recgauntlet.evaluation.results import (
+    AdResult,
+    CleanResult,
+    CurveResult,
+    PromotionResult,
+    RankingResult,
+    ThreatResult,
+)
 from recgauntlet.evaluation.robustness import run_threat
 from recgauntlet.evaluation.sanity_checks.behaviour import (
     fresh_scores,
@@ -238,8 +245,10 @@ def look_further(
     """`result` with its security curve (where `curves` are wanted), the ranking under attack and, where the attacker
     promotes by text, the promotion."""
     threat = result.threat
-    progress(f"{threat.id}: security curve", 0.0)
-    curve = security_curve(trial, result, rng, journal=journal) if curves else ()
+    curve: tuple[CurveResult, ...] = ()
+    if curves:
+        progress(f"{threat.id}: security curve", 0.0)
+        curve = security_curve(trial, result, rng, journal=journal)
     progress(f"{threat.id}: ranking", 0.7)
     ranking = journal.do(
         f"ranking/{threat.id}",

@@ -270,7 +270,8 @@ def _state(spec: CellSpec, known: Message, overwrite: bool, installed: _Installe
                     f"{'' if spec.untuned else 'leave tuned values out (--untuned), '}"
                     "write to another directory (--out), or replace the old records (--overwrite)",
                 )
-    _check_poisoning(record, spec, card)
+    if named or threats_of(card, spec.poison_attacks):  # a twin that nobody named may have more
+        _check_poisoning(record, spec, card)
     made_by = (record.model.source, record.defense.source)
     return "done" if spec.reuse_weights or made_by == installed.sources(spec.model, spec.defense) else "changed"
 

@@ -309,6 +309,14 @@ def test_a_language_model_is_fetched_where_it_is_asked_for_alone(here: Any, monk
     assert (failed.failure.stage, failed.failure.kind) == ("language model", "DataError")
 
 
+def check_less_is_kept(spec: CellSpec, more: CellSpec, problem: str, remedy: str) -> None:
+    """The finished cell of `spec` is done, and `more` of it is refused with words."""
+    with pytest.raises(RecordError, match=problem) as caught:
+        plan([more])
+    assert remedy in caught.value.remedy
+    assert plan([spec])[-1].state == "done"
+
+
 def test_without_the_high_tier_the_others_find_the_same(here: Any, capsys: pytest.CaptureFixture[str]) -> None:
     whole = read(here())
     spec = here(high_tier=False, reuse_weights=True)
@@ -322,11 +330,8 @@ def test_without_the_high_tier_the_others_find_the_same(here: Any, capsys: pytes
         assert [point.amount for point in threat.curve] == [point.amount for point in full.curve]
     found.summary()
     assert capsys.readouterr().out.count("not run") == len(found.threats)
-    with pytest.raises(RecordError, match="not attacked at the high tier") as caught:
-        plan([replace(spec, high_tier=True)])
-    assert "--no-high-tier" in caught.value.remedy
-    assert plan([spec])[-1].state == "done"
-    assert plan([here("fgm")])[0].state == "done"  # nobody asked for the twin's tiers
+    check_less_is_kept(spec, replace(spec, high_tier=True), "not attacked at the high tier", "--no-high-tier")
+    assert plan([here("fgm")])[0].state == "done"  # nobody asked for the twin's
 
 
 def test_without_curves_the_rest_is_the_same(here: Any) -> None:
@@ -340,11 +345,8 @@ def test_without_curves_the_rest_is_the_same(here: Any) -> None:
         assert [tier.robust for tier in threat.tiers] == [tier.robust for tier in full.tiers]
         assert (threat.alone, threat.curve) == (full.alone, ())
     assert (found.ranking, found.ads) == (whole.ranking, whole.ads)
-    with pytest.raises(RecordError, match="no security curves") as caught:
-        plan([replace(spec, curves=True)])
-    assert "--no-curves" in caught.value.remedy
-    assert plan([spec])[-1].state == "done"
-    assert plan([here("fgm")])[0].state == "done"  # nobody asked for the twin's curves
+    check_less_is_kept(spec, replace(spec, curves=True), "no security curves", "--no-curves")
+    assert plan([here("fgm")])[0].state == "done"  # nobody asked for the twin's
 
 
 def test_without_an_unranked_threat_the_others_find_the_same(here: Any) -> None:
@@ -358,10 +360,7 @@ def test_without_an_unranked_threat_the_others_find_the_same(here: Any) -> None:
         (full,) = (one for one in whole.threats if one.id == threat.id)
         assert [tier.robust for tier in threat.tiers] == [tier.robust for tier in full.tiers]
         assert threat.curve == full.curve
-    with pytest.raises(RecordError, match=f"not attacked under {unranked}") as caught:
-        plan([replace(spec, left_out=())])
-    assert f"--leave-out {unranked}" in caught.value.remedy
-    assert plan([spec])[-1].state == "done"
+    check_less_is_kept(spec, replace(spec, left_out=()), f"not attacked under {unranked}", f"--leave-out {unranked}")
     assert plan([here("fgm")])[0].state == "done"
     ranked = next(threat.id for threat in whole.threats if threat.ranked)
     for wrong in (ranked, "no-such-threat"):

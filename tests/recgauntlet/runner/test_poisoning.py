@@ -332,6 +332,10 @@ def test_a_record_with_other_attacks_stands_in_the_way(folder: Path, outcome: Tr
     with pytest.raises(RecordError, match="other attacks on the training data"):
         plan([replace(spec, poison_attacks=("coattails",))])
     assert [cell.state for cell in plan([replace(spec, poison_attacks=())], overwrite=True)] == ["new"]
+    defended = replace(spec, defense="history-purifier")
+    assert [cell.state for cell in plan([replace(defended, poison_attacks=())])] == ["done", "new"], "the twin has more"
+    with pytest.raises(RecordError, match="other attacks on the training data"):
+        plan([replace(defended, poison_attacks=("coattails",))])
 
 
 def test_a_named_attack_runs_under_the_threats_whose_budget_it_has(tmp_path: Path) -> None:
