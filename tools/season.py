@@ -1,7 +1,7 @@
 """The cells of the season's release in the order in which they are run, with an estimate first.
 
     python tools/season.py --dry-run
-    python tools/season.py --part 1,2 --out results/season --dir news-click=DATA --dir music-listen=DATA
+    python tools/season.py --part 1,2 --out results/season --dir news-click=PATH --dir music-listen=PATH
 
 A part is a list of `recgauntlet run`s, for a recommender and a task each: what is finished is skipped, so the same
 command goes on where it stopped. A cell is run either with attacks on training data or without, in one group alone.
