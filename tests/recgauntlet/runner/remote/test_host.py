@@ -60,8 +60,12 @@ def host(spec: CellSpec) -> Iterator[Host]:
 
 
 def models_of(host: Host) -> set[int]:
-    """The ids of the processes that it has started; when each began is no guide: the clock may be set meanwhile."""
-    return {process.pid for process in psutil.Process(host._process.pid).children(recursive=True)}
+    """The ids of the processes that it has forked, below the one that watches it.
+
+    What a model starts for a moment is none of them, and when each began is no guide: the clock may be set meanwhile.
+    """
+    parents = {process.pid: process.info["ppid"] for process in psutil.process_iter(["ppid"])}
+    return {pid for pid, parent in parents.items() if parents.get(parent) == host._process.pid}
 
 
 def opened(spec: CellSpec, host: Host) -> tuple[OpenCell, RemoteModels]:
