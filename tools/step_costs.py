@@ -55,24 +55,34 @@ VALIDATED = 32
 def one_epoch(
     spec: CellSpec, precision: str, train: int, valid: int | None, *, learning_rate: float = 0.0
 ) -> tuple[float, Trained]:
-    """Processor seconds of one epoch on the first `train` pairs, closed by the first `valid` ones (None: all), and what
-    came of it; `learning_rate` takes the place of the recipe's."""
+    """Processor seconds of a step after the first, in one epoch on the first `train` pairs that is closed by the first
+    `valid` ones (None: all), and what came of it; `learning_rate` takes the place of the recipe's.
+
+    The first step is left out: some defenses read the whole catalog in it, once for all of a training.
+    """
     cell = open_cell(spec)
     data = prepare(cell.task, spec.track, spec.source)
     data = replace(data, train=data.train.select(slice(0, train)), valid=data.valid.select(slice(0, valid)))
     model = untrained(cell, data, torch.device("cpu"))
     rate = learning_rate or model.recipe.learning_rate
     model.recipe = replace(model.recipe, epochs=1, least_steps=1, learning_rate=rate)
-    rng, begun = Randomness(spec.seed, "training"), time.process_time()
-    trained = train_model(model, cell.defense_object, data, rng, precision=precision)
-    return time.process_time() - begun, trained
+    ends: list[float] = []
+    trained = train_model(
+        model,
+        cell.defense_object,
+        data,
+        Randomness(spec.seed, "training"),
+        precision=precision,
+        progress=lambda what, share: ends.append(time.process_time()),
+    )
+    return (ends[-1] - ends[0]) / (len(ends) - 1), trained
 
 
 def step_cost(spec: CellSpec, steps: int, precision: str) -> dict[str, float]:
-    """Processor seconds and FLOPs of a step, over the first `steps` ones of the cell's training."""
+    """Processor seconds and FLOPs of a step, over the first `steps` ones of the cell's training, at least 2."""
     pairs = steps * open_cell(spec).model.value.recipe.batch_size
     seconds, trained = one_epoch(spec, precision, pairs, VALIDATED)
-    return {"seconds": seconds / trained.steps, "flops": trained.flops / trained.steps, "steps": trained.steps}
+    return {"seconds": seconds, "flops": trained.flops / trained.steps, "steps": trained.steps}
 
 
 def beside_plain(spec: CellSpec, steps: int, rounds: int, precision: str) -> dict[str, float]:
