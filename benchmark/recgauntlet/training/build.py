@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +39,7 @@ from recgauntlet.training.defense import (
 from recgauntlet.training.device import describe, make_deterministic, peak_memory, processor_in_words
 from recgauntlet.training.parallel import ALONE, Team
 from recgauntlet.training.trainer import Trained, filtered, rows_lost, train
-from recgauntlet.training.tuned import Method, nearest, tuned_for, tuned_in
+from recgauntlet.training.tuned import Method, tuned_of
 
 
 @dataclass(frozen=True)
@@ -134,11 +133,7 @@ def tuned_values(plugin: Plugin, method: Method, spec: CellSpec) -> dict[str, Sc
     PluginError
         Where the file is broken, or a value is none that the plugin takes.
     """
-    if spec.untuned:
-        return {}
-    cell: Any = {"task": spec.task_id, "track": spec.track, "model": spec.model}
-    named = tuned_in(spec.tuned, method, plugin.name) if spec.tuned is not None else ()
-    found = nearest(named, **cell) or tuned_for(method, plugin.name, **cell)
+    found = tuned_of(spec, method, plugin.name)
     if found is None:
         return {}
     entry, path = found
@@ -287,11 +282,14 @@ def find_twin(
 
 def belongs(info: CheckpointInfo, cell: OpenCell, data: TaskData) -> bool:
     """Whether a checkpoint is of this cell: the same task, data, model, defense, options and seed; and the same source
-    of the plugins, unless the spec asks for weights of a former run."""
+    of the plugins, unless the spec asks for weights of a former run. A defense that is not loaded says itself what the
+    checkpoint says, so what is asked of it is compared too."""
+    tuned = tuned_of(cell.spec, "defense", cell.spec.defense)
+    asked = (tuned[0].values if tuned else {}) | dict(cell.spec.defense_options)
     return (
         (cell.spec.reuse_weights or info.sources == (cell.refs[0].source, cell.refs[1].source))
         and dict(cell.spec.model_options).items() <= info.model_options.items()
-        and dict(cell.spec.defense_options).items() <= info.defense_options.items()
+        and asked.items() <= info.defense_options.items()
         and info.task_fingerprint == cell.task.card.fingerprint(cell.spec.track)
         and info.data_fingerprint == data.fingerprint
         and info.model == cell.spec.model

@@ -22,6 +22,7 @@ from recgauntlet.core.card import Track
 from recgauntlet.core.errors import PluginError
 from recgauntlet.core.files import write_atomically
 from recgauntlet.core.plugins import Kind, names, whose
+from recgauntlet.core.spec import CellSpec
 
 GROUP = "recgauntlet.tuned"
 Value = bool | int | FiniteFloat | str
@@ -145,6 +146,20 @@ def tuned_for(kind: Method, name: str, *, task: str, track: Track, model: str) -
         Where a file is broken, or names a method of another distribution.
     """
     return nearest(every_tuned(kind, name), task=task, track=track, model=model)
+
+
+def tuned_of(spec: CellSpec, kind: Method, name: str) -> tuple[Tuned, Path] | None:
+    """What is tuned for a cell: in the file that `spec` names, else as in `tuned_for`; None where there is nothing or
+    `spec` wants none. Raises as `tuned_for`."""
+    if spec.untuned:
+        return None
+    named = nearest(
+        tuned_in(spec.tuned, kind, name) if spec.tuned is not None else (),
+        task=spec.task_id,
+        track=spec.track,
+        model=spec.model,
+    )
+    return named or tuned_for(kind, name, task=spec.task_id, track=spec.track, model=spec.model)
 
 
 def nearest(found: Sequence[tuple[Tuned, Path]], *, task: str, track: Track, model: str) -> tuple[Tuned, Path] | None:

@@ -14,9 +14,12 @@ from tiny_task import make_spec
 from recgauntlet.core.poison import FakeAccounts
 from recgauntlet.data import poisoned
 from recgauntlet.data.cache import content_hash
+from recgauntlet.data.prepare import prepare
 from recgauntlet.training import build
-from recgauntlet.training.build import open_cell, poisoned_data, train_cell
-from recgauntlet.training.checkpoint import weights_hash
+from recgauntlet.training.build import belongs, open_cell, open_trained, poisoned_data, train_cell
+from recgauntlet.training.checkpoint import read_info, weights_hash
+from recgauntlet.training.defense import UnloadedDefense
+from recgauntlet.training.tuned import Tuned, TunedTrial, write_tuned
 
 
 def test_training_without_accounts_gives_the_clean_weights_and_with_accounts_others(tmp_path: Path) -> None:
@@ -51,3 +54,35 @@ def test_validation_and_test_are_the_genuine_ones(tmp_path: Path) -> None:
     assert content_hash(data) != content_hash(made.data)
     assert np.array_equal(made.data.valid.clicked, data.valid.clicked)
     assert np.array_equal(made.data.test.users, made.genuine[data.test.users])
+
+
+@pytest.mark.parametrize(("more", "same"), [(0.0, True), (0.5, False)], ids=["shipped", "tuned since"])
+def test_weights_of_other_tuned_values_are_not_the_cell_s(
+    more: float, same: bool, tiny_card: Path, tiny_cache: Path, finished_cells: Path, tmp_path: Path
+) -> None:
+    spec = make_spec(tiny_card, finished_cells, tiny_cache, "pgd")
+    info = read_info(spec.checkpoint_path)
+    values = {"epsilon": info.defense_options["epsilon"] + more}
+    tuned = Tuned(
+        kind="defense",
+        name="pgd",
+        task=spec.task_id,
+        track="standard",
+        model="nrms",
+        values=values,
+        objective=0.5,
+        trial=0,
+        seed=0,
+        epochs=1,
+        pairs=1,
+        date="2026-12-01",
+        commit="abc",
+        trials=(TunedTrial(values=values, objective=0.5),),
+    )
+    write_tuned(tmp_path / "tuned.toml", [tuned])
+    asked = replace(spec, tuned=tmp_path / "tuned.toml", reuse_weights=True)
+    cell = open_trained(asked, open_cell(spec).task)
+    assert isinstance(cell.defense_object, UnloadedDefense), (
+        "or its own options would tell"
+    )
+    assert belongs(info, cell, prepare(cell.task, spec.track, spec.source)) == same
