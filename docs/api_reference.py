@@ -9,6 +9,7 @@ import math
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 LINE = 100
@@ -85,7 +86,7 @@ def fields(node: ast.ClassDef) -> Iterator[ast.AnnAssign]:
 def attributes(node: ast.ClassDef) -> list[tuple[str, str]]:
     """Attributes and properties with their types, and what the class or the text behind them says of them."""
     about = explained(ast.get_docstring(node))
-    for own, behind in zip(node.body, [*node.body[1:], node.body[0]], strict=True):
+    for own, behind in pairwise(node.body):
         if isinstance(own, ast.AnnAssign) and isinstance(behind, ast.Expr) and isinstance(behind.value, ast.Constant):
             about[ast.unparse(own.target)] = paragraph(str(behind.value.value))
     found = [(own.target, own.annotation, about.get(ast.unparse(own.target), "")) for own in fields(node)]

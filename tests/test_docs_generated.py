@@ -99,6 +99,8 @@ def test_the_page_on_the_interface_describes_every_public_name_and_the_shapes_of
     for name, part in parts.items():
         assert re.search(r"^[`A-Z]", part, flags=re.MULTILINE), f"{name} has no description"
         assert "Also:" not in part or name in {"RunRecord", "TaskCard"}, f"{name} has attributes without a description"
+        first = re.search(r"^[`A-Z].*", part, flags=re.MULTILINE)
+        assert not first or f"| {first.group()} |" not in part, f"{name} has an attribute with the words of its class"
     for name in ("Batch", "Users", "Tokens", "Candidates", "UserState", "Pairs"):
         for field in fields(getattr(recgauntlet, name)):
             (row,) = re.findall(rf"^\| `{field.name}: .+` \| (.*) \|$", parts[name], flags=re.MULTILINE)

@@ -63,9 +63,10 @@ def table(
     needs the package booktabs. CSV is unrounded and holds every tier unless you select one.
 
     \b
-    Columns: rank, clean_accuracy, robust_accuracy, certified_accuracy, retained, auc, gauc, impression_auc, mrr,
-    ndcg@5, ndcg@10, training_seconds, training_seconds_ratio, training_flops, training_flops_ratio,
-    training_forwards, training_backwards, peak_memory_bytes, parameters, inference_ms_per_1000, attack_seconds;
+    Columns: rank, p_best, clean_accuracy, robust_accuracy, certified_accuracy, retained, attack_success, auc, gauc,
+    impression_auc, mrr, ndcg@5, ndcg@10, training_seconds, training_seconds_ratio, training_flops,
+    training_flops_ratio, training_forwards, training_backwards, peak_memory_bytes, parameters, inference_ms_per_1000,
+    attack_seconds;
     auc_popular to ndcg@10_popular where unclicked candidates are also drawn by popularity; recall@10_catalog,
     ndcg@10_catalog and mrr_catalog among all items, where unclicked candidates are drawn. CSV has more.
 

@@ -27,7 +27,11 @@ class Between:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of `values`."""
+    """One of a few values.
+
+    values
+        All of them.
+    """
 
     values: tuple[Scalar, ...]
 

@@ -82,7 +82,5 @@ def test_weights_of_other_tuned_values_are_not_the_cell_s(
     write_tuned(tmp_path / "tuned.toml", [tuned])
     asked = replace(spec, tuned=tmp_path / "tuned.toml", reuse_weights=True)
     cell = open_trained(asked, open_cell(spec).task)
-    assert isinstance(cell.defense_object, UnloadedDefense), (
-        "or its own options would tell"
-    )
+    assert isinstance(cell.defense_object, UnloadedDefense), "or its own options would tell"
     assert belongs(info, cell, prepare(cell.task, spec.track, spec.source)) == same
