@@ -69,6 +69,25 @@ def exhaustive() -> str:
     return table(head, rows, right=7)
 
 
+def exhaustive_rows() -> str:
+    """The same for trained rows, as `tools/exhaustive_rows.py` searched them."""
+    rows = [
+        [
+            gap["task"],
+            f"`{gap['model']}`",
+            f"`{shown('defense', gap['defense'])}`",
+            gap["threat"],
+            str(gap["edits"]),
+            str(gap["examples"]),
+            *(per_cent(gap[name]) for name in ("clean", "suite", "exhaustive")),
+            f"{100 * (gap['suite'] - gap['together']):.1f}",
+        ]
+        for gap in sorted(figures("exhaustive-rows"), key=lambda gap: (gap["task"], gap["model"], gap["defense"]))
+    ]
+    head = ["task", "model", "defense", "threat", "edits", "examples", "clean", "suite", "search", "missed"]
+    return table(head, rows, right=6)
+
+
 def suites() -> str:
     """What the same weights keep under the suites 1.0 and 2.0, by task, defense, threat and tier."""
     runs = figures("suites")
