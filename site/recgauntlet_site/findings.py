@@ -21,6 +21,7 @@ from recgauntlet.leaderboard.schema import Row
 from recgauntlet.metrics.bootstrap import estimates, paired_p, resampled_means
 from recgauntlet_site.families import defense_family
 from recgauntlet_site.format import joined, percent, points, row_name, times
+from recgauntlet_site.method_keys import method_keys
 from recgauntlet_site.pages.task import TaskPage
 
 MOST_ANSWERS = 10
@@ -179,7 +180,8 @@ def _everywhere(gains: Sequence[Sequence[Gain]]) -> list[Finding]:
     """What is better on every task, of the methods that are ranked on all of them."""
     if len(gains) < 2:
         return []
-    methods = [{_method(gain.row): gain for gain in own} for own in gains]
+    key_of = method_keys([[gain.row for gain in own] for own in gains])
+    methods = [{key_of(gain.row): gain for gain in own} for own in gains]
     shared = [key for key in methods[0] if all(key in own for own in methods)]
     n = len(gains)
     if not shared:
@@ -289,12 +291,6 @@ def _by_task(task: TaskPage, lines: Sequence[Paired]) -> str:
         f"{task.table.task}: {signs.count(1)} clearly more, {signs.count(-1)} clearly less, {signs.count(0)} not told "
         f"apart; differences {low if low == high else f'{low} to {high}'} points."
     )
-
-
-def _method(row: Row) -> tuple[object, ...]:
-    """What is one method on several tasks: model and defense with their options, whatever the source."""
-    refs = (row.model, row.defense)
-    return tuple((ref.distribution, ref.name, tuple(sorted(ref.hyperparameters.items()))) for ref in refs)
 
 
 def _difference(line: Paired) -> str:

@@ -64,12 +64,19 @@ def test_a_method_says_on_how_many_tasks_it_was_measured_and_with_how_many_seeds
     assert one.endswith("not ranked")
 
 
-def test_other_options_are_another_method(tmp_path: Path) -> None:
-    shop, news = (
-        both_tasks("pgd", hyperparameters={"epsilon": 0.2}),
-        both_tasks("pgd", hyperparameters={"epsilon": 0.4}),
-    )
-    assert lines_of(start_page([*shop[::2], *news[1::2]], tmp_path)) == {}
+def test_values_of_its_own_on_each_task_make_no_other_method(tmp_path: Path) -> None:
+    shop = both_tasks("pgd", hyperparameters={"epsilon": 0.2})[::2]
+    news = both_tasks("pgd", hyperparameters={"epsilon": 0.4})[1::2]
+    assert lines_of(start_page([*shop, *news], tmp_path)).keys() == {"nrms + pgd values of its own on each task"}
+
+
+def test_rows_of_one_task_with_other_options_are_other_methods(tmp_path: Path) -> None:
+    plain = both_tasks("pgd", hyperparameters={"epsilon": 0.2})
+    more = both_tasks("pgd", hyperparameters={"epsilon": 0.4})[::2]
+    page = start_page([*plain, *more], tmp_path)
+    (row,) = page.all("section", class_="overview")[0].all("tbody")[0].all("tr")
+    assert "2 of 2 tasks" in row.all("th")[0].text()
+    assert "values of its own" not in row.text()
 
 
 def test_a_flagged_row_is_said_to_have_no_rank(tmp_path: Path) -> None:

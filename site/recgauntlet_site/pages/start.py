@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from recgauntlet.leaderboard.schema import Row
-from recgauntlet.records.references import PluginRef
+from recgauntlet_site.method_keys import method_keys, options_of
 from recgauntlet_site.pages.task import TaskPage
 
 MAX_LINES = 30
@@ -17,8 +17,8 @@ MAX_LINES = 30
 
 @dataclass(frozen=True)
 class Line:
-    """A model under a defense with the same options everywhere: each task of the overview with the row on it, None
-    where there is none."""
+    """A model under a defense (see `method_keys`): each task of the overview with the row on it, None where there is
+    none."""
 
     cells: tuple[tuple[TaskPage, Row | None], ...]
 
@@ -32,6 +32,11 @@ class Line:
         """The options that tell the line from others of the same model and defense, on any of the tasks."""
         apart = [option for task, row in self.cells if row is not None for option in task.options_of(row)]
         return list(dict.fromkeys(apart))
+
+    @property
+    def has_own_values(self) -> bool:
+        """Whether the options differ from task to task, as tuned values do."""
+        return len({options_of(row) for row in self.rows}) > 1
 
 
 class Overview(NamedTuple):
@@ -49,15 +54,12 @@ def overview_of(tasks: Sequence[TaskPage]) -> Overview | None:
     ranked = [task for task in tasks if task.table.ranked]
     often = Counter(task.table.task for task in ranked)
     columns = [task for task in ranked if often[task.table.task] == 1]
-    on_task = [{(_key(row.model), _key(row.defense)): row for row in task.table.rows} for task in columns]
+    key_of = method_keys([task.table.rows for task in columns])
+    on_task = [{key_of(row): row for row in task.table.rows} for task in columns]
     methods = dict.fromkeys(key for rows in on_task for key in rows)
     found = [Line(tuple((task, rows.get(key)) for task, rows in zip(columns, on_task, strict=True))) for key in methods]
     lines = sorted((line for line in found if len(line.rows) > 1), key=_order)
     return Overview(columns, lines[:MAX_LINES], len(lines[MAX_LINES:])) if lines else None
-
-
-def _key(ref: PluginRef) -> tuple[object, ...]:
-    return ref.distribution, ref.name, ref.version, tuple(sorted(ref.hyperparameters.items()))
 
 
 def _order(line: Line) -> tuple[object, ...]:
