@@ -31,12 +31,11 @@ from recgauntlet.data.custom import find_task_or_card
 from recgauntlet.data.prepare import prepare, ready
 from recgauntlet.data.windows import next_window, windowed
 from recgauntlet.evaluation.gauntlet import GauntletResult
-from recgauntlet.evaluation.sanity_checks import failed
 from recgauntlet.runner.poison_measure import outcome_of
 from recgauntlet.runner.poison_plugins import find_attacks
 from recgauntlet.runner.poisoned_files import PoisonedFiles
 from recgauntlet.runner.record import Machine
-from recgauntlet.runner.retraining import Change, Retraining, Step, changes
+from recgauntlet.runner.retraining import Change, Retraining, Step, changes, newly_failed
 from recgauntlet.runner.trained import Setup
 from recgauntlet.training.build import checkpoint_info, open_cell, train_cell
 from recgauntlet.training.checkpoint import save_checkpoint, weights_hash
@@ -93,11 +92,9 @@ def row(step: Step, frozen: Path, old: Path, pairs: int, new: Path) -> tuple[dic
     before = never if old == frozen else step.attacked(step.model(), pairs, _say)
     model, outcome = step.trained(progress=_say)
     after = step.attacked(model, pairs, _say)
-    newly = {gate.name for gate in failed(after.gates)} - {gate.name for gate in failed(before.gates)}
+    newly = newly_failed(before.gates, after.gates)
     lines = changes(before, after)
-    retraining = Retraining(
-        step.window, lines, tuple(sorted(newly)), len(outcome.epochs), model, step.info(model, outcome)
-    )
+    retraining = Retraining(step.window, lines, newly, len(outcome.epochs), model, step.info(model, outcome))
     retraining.save(new)
     line = {
         "until": step.window.until[:10],

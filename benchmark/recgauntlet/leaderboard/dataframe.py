@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 def load(release: str | Path, *, examples: bool = False, root: Path = ROOT) -> pd.DataFrame:
     """The results of `release`, its name or the path of its directory, as a tidy DataFrame.
 
-    One row a (task, track, model, defense, seed, threat, tier), described by `frame.COLUMNS`. Clean accuracy stands in
+    One row a (task, track, model, defense, seed, threat, tier), described by `COLUMNS`. Clean accuracy stands in
     every row of its cell, so that clean and robust accuracy can be compared without a join: take one row a cell before
     you average it. Seeds are not averaged. A failed cell has one row with `status` "failed" and no threat; a surface
     that a model does not read has rows without a robust accuracy, never with 1. Of two records of one cell the one that
     the leaderboard counts is taken.
 
-    With `examples`, one row a test example under each threat and tier instead (`frame.EXAMPLE_COLUMNS`): the outcomes
+    With `examples`, one row a test example under each threat and tier instead (`EXAMPLE_COLUMNS`): the outcomes
     that every number is computed from. Failed cells and unread surfaces have none.
 
     Warns for every file that cannot be read. Raises RecordError where there is no such release or no record in it.

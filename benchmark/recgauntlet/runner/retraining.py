@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from recgauntlet.evaluation.gauntlet import GauntletResult, run_gauntlet
 from recgauntlet.evaluation.sanity_checks import failed
 from recgauntlet.metrics.bootstrap import Estimate, estimates, resampled_means
 from recgauntlet.metrics.significance import flip_test
+from recgauntlet.records.schema import Gate
 from recgauntlet.runner.record import Machine
 from recgauntlet.runner.trained import Setup
 from recgauntlet.training.build import OpenCell, checkpoint_info, needs_plugins, open_cell, untrained
@@ -170,10 +172,17 @@ def retrain(
     before = step.attacked(step.model(), test_pairs, _part(progress, "the old weights", 0.0, 0.35))
     model, outcome = step.trained(epochs=epochs, progress=_part(progress, "retraining", 0.35, 0.3))
     after = step.attacked(model, test_pairs, _part(progress, "the new weights", 0.65, 0.35))
-    gates = [{gate.name for gate in failed(result.gates)} for result in (before, after)]
-    newly_failed = tuple(sorted(gates[1] - gates[0]))
-    info = step.info(model, outcome)
-    return Retraining(step.window, changes(before, after), newly_failed, len(outcome.epochs), model, info)
+    newly = newly_failed(before.gates, after.gates)
+    return Retraining(step.window, changes(before, after), newly, len(outcome.epochs), model, step.info(model, outcome))
+
+
+def newly_failed(before: Sequence[Gate], after: Sequence[Gate]) -> tuple[str, ...]:
+    """The checks that fail of `after` and not of `before`, each with the threat that it is about, if any."""
+    old, new = (
+        {f"{gate.name} under {gate.threat}" if gate.threat else gate.name for gate in failed(gates)}
+        for gates in (before, after)
+    )
+    return tuple(sorted(new - old))
 
 
 def _require_training(info: CheckpointInfo, model: Recommender, path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from synthetic_records import failed_gate
 from tiny_task import make_spec
 
 from recgauntlet.core.card import RANKING_TIER
@@ -21,7 +22,7 @@ from recgauntlet.metrics.ranking import accuracy
 from recgauntlet.records.schema import robust_accuracy
 from recgauntlet.runner.cell import train_and_save
 from recgauntlet.runner.record import Machine
-from recgauntlet.runner.retraining import CLEAN, Change, Retraining, retrain
+from recgauntlet.runner.retraining import CLEAN, Change, Retraining, newly_failed, retrain
 from recgauntlet.runner.trained import Setup, attack_checkpoint, load_cell
 from recgauntlet.training.build import open_cell
 from recgauntlet.training.checkpoint import read_info
@@ -101,6 +102,13 @@ def test_the_same_call_gives_the_same_weights(found: Retraining, old: Path, setu
 
 def change(threat: str, value: float, *, ranked: bool = True) -> Change:
     return Change(threat, ranked, 0.5, 0.5 + value, Estimate(value, value, value), 0.5)
+
+
+def test_a_check_that_fails_under_another_threat_has_failed_newly() -> None:
+    old, new = (failed_gate().model_copy(update={"threat": threat}) for threat in ("embedding", "history"))
+    whole = old.model_copy(update={"threat": ""})
+    assert newly_failed([old], [old]) == ()
+    assert newly_failed([old], [old, new, whole]) == (old.name, f"{old.name} under history")
 
 
 def test_old_weights_stay_where_a_ranked_threat_loses_too_much_or_a_check_fails_newly(found: Retraining) -> None:
