@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -51,16 +52,26 @@ def search(weights: Path, setup: Setup, examples: int, edits: tuple[int, ...]) -
             print(json.dumps({**about, **found}), flush=True)
 
 
-def main() -> None:
-    """Search the rows that the arguments name."""
+def directory(words: str) -> tuple[str, Path]:
+    """A task and where its data lies; ArgumentTypeError where that is no directory."""
+    task, _, path = words.partition("=")
+    if not Path(path).is_dir() or not path:
+        raise argparse.ArgumentTypeError(f"{words!r} is no TASK=PATH of a directory")
+    return task, Path(path)
+
+
+def main() -> int:
+    """Search the rows that the arguments name; 2 where one could not be read, which stops no other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, nargs="+", help="files of trained weights")
     parser.add_argument("--examples", type=int, default=100)
     parser.add_argument("--edits", type=int, nargs="+", choices=[1, 2], default=[1])
-    parser.add_argument("--dir", action="append", default=[], metavar="TASK=PATH", help="where a task's data lies")
+    parser.add_argument(
+        "--dir", type=directory, action="append", default=[], metavar="TASK=PATH", help="where a task's data lies"
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
-    directories = {task: Path(path) for task, _, path in (one.partition("=") for one in given.dir)}
+    directories, code = dict(given.dir), 0
 
     def sources(task: str) -> SourceOptions:
         return SourceOptions(directories.get(task), cache_root(), offline=True, accept_licence=True)
@@ -69,8 +80,10 @@ def main() -> None:
         try:
             search(weights, Setup(sources, device="cpu"), given.examples, tuple(given.edits))
         except RecGauntletError as error:
-            print(f"{weights}: {error}")
+            print(f"{weights}: {error}", file=sys.stderr)
+            code = 2
+    return code
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

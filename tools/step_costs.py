@@ -113,6 +113,8 @@ def main() -> None:
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
     parser.add_argument("--dir", type=Path)
     given = parser.parse_args()
+    if given.steps < 2:
+        parser.error("--steps: at least 2, since the first is left out")
     torch.set_num_threads(1)
     source = SourceOptions(given.dir, cache_root(), offline=True, accept_licence=True)
     chosen = names("defenses") if given.defense == "all" else given.defense.split(",")
